@@ -1,0 +1,36 @@
+import net from 'node:net';
+
+// Every connection leaves a 4-tuple in TIME_WAIT for a minute and there are 28,000 ephemeral ports towards one port: with
+// several listening ports the case that opens a connection each never has to search for a free one.
+const PORTS_PER_SERVICE = 4;
+
+/** A TCP socket for each stream: what everything else is compared with. @type {import('./carrier.mjs').Carrier} */
+export const carrier = {
+  name: 'net',
+  connectEvent: 'connect',
+
+  async serve(services) {
+    /** @type {Record<string, number[]>} */
+    const address = {};
+    for (const [service, onConnection] of Object.entries(services)) {
+      address[service] = [];
+      for (let i = 0; i < PORTS_PER_SERVICE; i++) {
+        const server = net.createServer({ noDelay: true }, onConnection);
+        await new Promise((resolve, reject) => {
+          server.once('error', reject);
+          server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => resolve(undefined));
+        });
+        address[service].push(/** @type {net.AddressInfo} */ (server.address()).port);
+      }
+    }
+    return address;
+  },
+
+  async link(address) {
+    let turn = 0;
+    return (service) => {
+      turn = (turn + 1) % PORTS_PER_SERVICE;
+      return net.connect({ port: address[service][turn], host: '127.0.0.1', noDelay: true });
+    };
+  },
+};

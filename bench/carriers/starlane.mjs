@@ -1,0 +1,21 @@
+import { createNode } from '../../dist/index.js';
+
+/** Streams dialled by service name over one TCP link. @type {import('./carrier.mjs').Carrier} */
+export const carrier = {
+  name: 'starlane',
+  connectEvent: 'connect',
+
+  async serve(services) {
+    const node = createNode();
+    for (const [service, onConnection] of Object.entries(services)) node.bind(service, onConnection);
+    const listener = await node.listenAndServe('tcp://127.0.0.1:0');
+    return { link: listener.address, services: Object.keys(services) };
+  },
+
+  async link(address) {
+    const node = createNode();
+    await node.join(address.link);
+    for (const service of address.services) await node.waitFor(service, { timeoutMs: 10_000 });
+    return (service) => node.dial(service);
+  },
+};

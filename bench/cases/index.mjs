@@ -1,0 +1,18 @@
+import { cases as bulk } from './bulk.mjs';
+import { cases as echo } from './echo.mjs';
+import { cases as idle } from './idle.mjs';
+import { cases as latency } from './latency.mjs';
+import { cases as open } from './open.mjs';
+
+/** All cases in the order they are run and reported. @type {import('./case.mjs').BenchCase[]} */
+export const CASES = [...bulk, ...echo, ...open, ...latency, ...idle];
+
+/**
+ * @param {string} name
+ * @returns {import('./case.mjs').BenchCase}
+ */
+export function findCase(name) {
+  const found = CASES.find((candidate) => candidate.name === name);
+  if (found === undefined) throw new Error(`no case '${name}'; there are ${CASES.map((c) => c.name).join(', ')}`);
+  return found;
+}

@@ -1,0 +1,24 @@
+// The cases of the benchmarks over other multiplexers. Needs `npm --prefix bench/compare ci` first; see README.md.
+
+import { bench } from '../bench.mjs';
+
+// yamux-js can wait for ever; nothing here may.
+const DEADLINE_MS = 45_000;
+
+/** @param {string} path */
+const resolve = (path) => new URL(path, import.meta.url);
+
+const carriers = [
+  { name: 'http2', url: resolve('../carriers/http2.mjs').href },
+  {
+    name: 'libp2p-yamux',
+    url: resolve('./carriers/libp2p-yamux.mjs').href,
+    // It uses Promise.withResolvers, which Node 20 does not have.
+    execPath: resolve('./node_modules/node/bin/node').pathname,
+    deadlineMs: DEADLINE_MS,
+  },
+  { name: 'yamux-js', url: resolve('./carriers/yamux-js.mjs').href, deadlineMs: DEADLINE_MS },
+  { name: 'starlane', url: resolve('../carriers/starlane.mjs').href },
+];
+
+await bench({ command: 'node bench/compare/main.mjs', carriers, runs: 3 }, ['starlane']);

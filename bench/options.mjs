@@ -1,0 +1,100 @@
+import { parseArgs } from 'node:util';
+import { CASES, findCase } from './cases/index.mjs';
+
+/**
+ * @param {import('./bench.mjs').BenchSetup} setup
+ * @returns {string}
+ */
+export function usage({ command, carriers, runs }) {
+  return `usage: ${command} [options]
+
+  --list               name the cases and end
+  --only a,b           these cases only
+  --carriers a,b       default ${carriers.map(({ name }) => name).join(',')}
+  --runs N             runs of each carrier, alternately; default ${runs} (idle: 1)
+  --measure MS         length of one measurement, default 2000, after a warm-up of a quarter of it (at least 500)
+  --streams N          streams of the idle case, default 1,000,000 (over others as many as they reasonably hold)
+  --verify             check every byte received (slower)
+  --floors             exit code 1 if a floor is missed
+  --json [FILE]        all values as JSON to FILE, or to stdout in place of the table
+  --markdown           the table as Markdown
+  --profile            run both processes with --cpu-prof and say where the profiles are
+`;
+}
+
+/**
+ * @typedef {object} BenchOptions
+ * @property {boolean} help
+ * @property {boolean} list
+ * @property {import('./cases/case.mjs').BenchCase[]} cases
+ * @property {string[]} carriers
+ * @property {number | undefined} runs
+ * @property {boolean} floors
+ * @property {string | undefined} json file, or '-' for stdout
+ * @property {boolean} markdown
+ * @property {boolean} profile
+ * @property {import('./cases/case.mjs').Settings} settings
+ */
+
+/**
+ * @param {string[]} args
+ * @param {string[]} known the carriers to choose from, all of them by default
+ * @returns {BenchOptions}
+ */
+export function readOptions(args, known) {
+  const { values } = parseArgs({
+    args: args.flatMap((arg, i) => (arg === '--json' && !isFile(args[i + 1]) ? ['--json', '-'] : [arg])),
+    options: {
+      help: { type: 'boolean', short: 'h' },
+      list: { type: 'boolean' },
+      only: { type: 'string' },
+      carriers: { type: 'string' },
+      runs: { type: 'string' },
+      measure: { type: 'string' },
+      streams: { type: 'string' },
+      verify: { type: 'boolean' },
+      floors: { type: 'boolean' },
+      json: { type: 'string' },
+      markdown: { type: 'boolean' },
+      profile: { type: 'boolean' },
+    },
+  });
+  const measureMs = readCount('measure', values.measure) ?? 2000;
+  const carriers = values.carriers?.split(',') ?? known;
+  for (const carrier of carriers) {
+    if (!known.includes(carrier)) throw new Error(`no carrier '${carrier}'; there are ${known.join(', ')}`);
+  }
+  return {
+    help: values.help ?? false,
+    list: values.list ?? false,
+    cases: values.only === undefined ? CASES : values.only.split(',').map(findCase),
+    carriers,
+    runs: readCount('runs', values.runs),
+    floors: values.floors ?? false,
+    json: values.json,
+    markdown: values.markdown ?? false,
+    profile: values.profile ?? false,
+    settings: {
+      warmupMs: Math.max(500, measureMs / 4),
+      measureMs,
+      verify: values.verify ?? false,
+      streams: readCount('streams', values.streams),
+    },
+  };
+}
+
+/** @param {string | undefined} arg */
+function isFile(arg) {
+  return arg !== undefined && !arg.startsWith('-');
+}
+
+/**
+ * @param {string} name
+ * @param {string | undefined} text
+ */
+function readCount(name, text) {
+  if (text === undefined) return undefined;
+  const count = Number(text.replaceAll('_', '').replaceAll(',', ''));
+  if (!Number.isSafeInteger(count) || count < 1) throw new Error(`--${name} needs a positive whole number`);
+  return count;
+}

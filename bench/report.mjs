@@ -1,0 +1,178 @@
+import os from 'node:os';
+import { median } from './statistics.mjs';
+
+/**
+ * @typedef {import('./cases/case.mjs').Values} Values
+ * @typedef {Record<string, Values | { failed: string }>} Pair what each carrier measured in turn
+ * @typedef {{ benchCase: import('./cases/case.mjs').BenchCase, pairs: Pair[] }} CaseOutcome
+ * @typedef {{ cells: string[], missed: boolean }} Row
+ */
+
+/**
+ * The values of a figure on a carrier, one for each pair in which it did not fail.
+ *
+ * @param {CaseOutcome} outcome
+ * @param {string} carrier
+ * @param {string} key
+ * @returns {number[]}
+ */
+function valuesOf(outcome, carrier, key) {
+  return outcome.pairs.map((pair) => /** @type {Values} */ (pair[carrier])?.[key]).filter((v) => v !== undefined);
+}
+
+/**
+ * The ratios of a figure between two carriers, within each pair.
+ *
+ * @param {CaseOutcome} outcome
+ * @param {string} key
+ * @param {string} ours
+ * @param {string} theirs
+ * @returns {number[]}
+ */
+function ratiosOf(outcome, key, ours, theirs) {
+  return outcome.pairs
+    .map((pair) => /** @type {any} */ (pair[ours])?.[key] / /** @type {any} */ (pair[theirs])?.[key])
+    .filter((ratio) => Number.isFinite(ratio));
+}
+
+/**
+ * @param {number} value
+ * @param {number} digits
+ */
+function format(value, digits) {
+  return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+/** @param {import('./cases/case.mjs').Floor} floor */
+function describeFloor({ against, atLeast, atMost }) {
+  const limit = atLeast === undefined ? `<= ${format(atMost ?? 0, (atMost ?? 0) < 1 ? 2 : 0)}` : `>= ${atLeast}`;
+  return against === undefined ? limit : `${limit} x ${against}`;
+}
+
+/**
+ * Whether a floor holds; undefined where it was not measured.
+ *
+ * @param {CaseOutcome} outcome
+ * @param {string} key
+ * @param {import('./cases/case.mjs').Floor} floor
+ */
+function holds(outcome, key, { against, atLeast, atMost }) {
+  const values =
+    against === undefined ? valuesOf(outcome, 'starlane', key) : ratiosOf(outcome, key, 'starlane', against);
+  if (values.length === 0) return undefined;
+  const value = median(values);
+  return value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY);
+}
+
+/**
+ * One row for each figure of each case.
+ *
+ * @param {CaseOutcome[]} outcomes
+ * @param {string[]} carriers
+ * @returns {{ head: string[], rows: Row[] }}
+ */
+export function tabulate(outcomes, carriers) {
+  const others = carriers.includes('starlane') ? carriers.filter((carrier) => carrier !== 'starlane') : [];
+  const head = ['case', 'figure', ...carriers, ...others.map((other) => `starlane / ${other}`)];
+  // The floors are ratios to net: without it they say nothing.
+  const withFloors = others.includes('net');
+  if (withFloors) head.push('floor', 'holds');
+  const rows = outcomes.flatMap((outcome) =>
+    outcome.benchCase.figures.map((figure, i) => {
+      const floors = figure.floors ?? [];
+      const verdicts = floors.map((floor) => holds(outcome, figure.key, floor));
+      const cells = [
+        i === 0 ? outcome.benchCase.name : '',
+        figure.title,
+        ...carriers.map((carrier) => {
+          const values = valuesOf(outcome, carrier, figure.key);
+          return values.length === 0 ? 'fails' : format(median(values), figure.digits);
+        }),
+        ...others.map((other) => describeRatios(ratiosOf(outcome, figure.key, 'starlane', other))),
+      ];
+      if (withFloors) {
+        cells.push(
+          floors.map(describeFloor).join(', '),
+          verdicts.map((verdict) => (verdict === undefined ? '-' : verdict ? 'yes' : 'NO')).join(', '),
+        );
+      }
+      return { cells, missed: verdicts.includes(false) };
+    }),
+  );
+  return { head, rows };
+}
+
+/** @param {number[]} ratios */
+function describeRatios(ratios) {
+  if (ratios.length === 0) return '-';
+  if (ratios.length === 1) return format(ratios[0], 2);
+  return `${format(median(ratios), 2)} (${format(Math.min(...ratios), 2)}-${format(Math.max(...ratios), 2)})`;
+}
+
+/**
+ * @param {{ head: string[], rows: Row[] }} table
+ * @returns {string} aligned plain text
+ */
+export function toText({ head, rows }) {
+  const lines = [head, ...rows.map((row) => row.cells)];
+  const widths = head.map((_, column) => Math.max(...lines.map((line) => line[column].length)));
+  return lines
+    .map((line) =>
+      line
+        .map((cell, column) => (column < 2 ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/**
+ * @param {{ head: string[], rows: Row[] }} table
+ * @returns {string} a Markdown table
+ */
+export function toMarkdown({ head, rows }) {
+  const rule = head.map((_, column) => (column < 2 ? '---' : '---:'));
+  return [head, rule, ...rows.map((row) => row.cells)].map((line) => `| ${line.join(' | ')} |`).join('\n');
+}
+
+/** One line on the machine, without which figures mean nothing. */
+export function describeMachine() {
+  const cpus = os.cpus();
+  const memoryGb = Math.round(os.totalmem() / 1e9);
+  const model = cpus[0]?.model.trim() || 'unknown processor';
+  return `Node ${process.version}, ${os.platform()} ${os.arch()}, ${cpus.length} x ${model}, ${memoryGb} GB, loopback`;
+}
+
+/**
+ * Everything measured, for other programs.
+ *
+ * @param {CaseOutcome[]} outcomes
+ * @param {string[]} carriers
+ * @param {object} settings
+ */
+export function toJson(outcomes, carriers, settings) {
+  const cases = outcomes.map((outcome) => ({
+    name: outcome.benchCase.name,
+    about: outcome.benchCase.about,
+    figures: outcome.benchCase.figures.map((figure) => ({
+      key: figure.key,
+      title: figure.title,
+      medians: Object.fromEntries(
+        carriers
+          .map((carrier) => /** @type {const} */ ([carrier, valuesOf(outcome, carrier, figure.key)]))
+          .filter(([, values]) => values.length > 0)
+          .map(([carrier, values]) => [carrier, median(values)]),
+      ),
+      ratios: Object.fromEntries(
+        carriers
+          .filter((carrier) => carrier !== 'starlane')
+          .map((carrier) => /** @type {const} */ ([carrier, ratiosOf(outcome, figure.key, 'starlane', carrier)]))
+          .filter(([, ratios]) => ratios.length > 0)
+          .map(([carrier, ratios]) => [carrier, median(ratios)]),
+      ),
+      floors: (figure.floors ?? []).map((floor) => ({ ...floor, holds: holds(outcome, figure.key, floor) ?? null })),
+    })),
+    pairs: outcome.pairs,
+  }));
+  return JSON.stringify({ machine: describeMachine(), settings, cases }, undefined, 2);
+}

@@ -1,0 +1,51 @@
+// One end of one run in a process of its own, started by runner.mjs: `worker.mjs server | client`.
+
+import { loadCarrier } from './carriers/carrier.mjs';
+import { findCase } from './cases/index.mjs';
+
+/** @param {object} message */
+const tell = (message) => process.send?.(message);
+
+/** @param {unknown} error */
+function fail(error) {
+  tell({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
+}
+
+/** @type {import('./cases/case.mjs').ServerSide | undefined} */
+let server;
+/** @type {import('./cases/case.mjs').ClientSide | undefined} */
+let client;
+
+/** What the runner may ask for; each answers with one message. @type {Record<string, (request: any) => Promise<object>>} */
+const requests = {
+  async serve({ caseName, carrierUrl, settings }) {
+    const carrier = await loadCarrier(carrierUrl);
+    server = findCase(caseName).server({ settings, fail });
+    return { type: 'serving', address: await carrier.serve(server.services) };
+  },
+  async run({ caseName, carrierUrl, settings, address }) {
+    const carrier = await loadCarrier(carrierUrl);
+    const connect = await carrier.link(address);
+    const { name, connectEvent } = carrier;
+    client = await findCase(caseName).client({ settings, carrier: name, connect, connectEvent, fail });
+    return { type: 'measured', values: client.values };
+  },
+  async finish({ values }) {
+    return { type: 'finished', values: await server?.finish(values) };
+  },
+  async check() {
+    await client?.check?.();
+    return { type: 'checked' };
+  },
+  async exit() {
+    // Not a signal: a profile is only written by a process that ends by itself.
+    process.exit(0);
+  },
+};
+
+process.on('message', (/** @type {any} */ request) => {
+  requests[request.type](request).then(tell, fail);
+});
+process.on('disconnect', () => process.exit(1));
+process.on('uncaughtException', fail);
+process.on('unhandledRejection', fail);

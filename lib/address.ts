@@ -1,0 +1,197 @@
+// What names and addresses look like: node ids, service addresses (virtual) and link addresses (physical).
+//
+//   service address   name | name:port | :port | @nodeId:port              port 0..4294967295
+//   link address      tcp://host:port | tls://host:port | host:port        port 0..65535
+//                     | :port (every interface) | unix:/path
+//
+// Names of services come from users and from peers. They are data: keep them in Maps, never as keys of objects.
+
+import { createHash } from 'node:crypto';
+import { isIPv6 } from 'node:net';
+import { type StarlaneError, starlaneError } from './errors.js';
+
+/** 64 bits as 11 characters of base64url. */
+export type NodeId = string;
+
+export const NODE_ID_BYTES = 8;
+
+/** Virtual ports are 32 bits, as in astranet. */
+export const MAX_VIRTUAL_PORT = 0xffff_ffff;
+
+/** The longest name of a service, in bytes of UTF-8: its length travels in one byte. */
+export const MAX_SERVICE_NAME_BYTES = 255;
+
+/** The longest link address, in bytes of UTF-8: its length travels in one byte. */
+export const MAX_LINK_ADDRESS_BYTES = 255;
+
+// Eleven characters hold 66 bits, so the last one has only every fourth value.
+const NODE_ID = /^[\w-]{10}[AEIMQUYcgkosw048]$/;
+
+export function isNodeId(text: unknown): text is NodeId {
+  return typeof text === 'string' && text.length === 11 && NODE_ID.test(text);
+}
+
+/** The first 8 bytes of SHA-256 of a raw Ed25519 public key of 32 bytes. */
+export function nodeIdFromPublicKey(raw32: Uint8Array): NodeId {
+  if (raw32.length !== 32) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a raw public key has 32 bytes');
+  return nodeIdFromBytes(createHash('sha256').update(raw32).digest());
+}
+
+/** @throws StarlaneError ERR_STARLANE_ADDRESS when `id` is not a node id. */
+export function nodeIdToBytes(id: NodeId): Buffer {
+  if (!isNodeId(id)) throw addressError(id, 'a node id is 8 bytes in 11 characters of base64url');
+  return Buffer.from(id, 'base64url');
+}
+
+/** Reads the 8 bytes at `offset`. */
+export function nodeIdFromBytes(bytes: Uint8Array, offset = 0): NodeId {
+  if (offset + NODE_ID_BYTES > bytes.length) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a node id has 8 bytes');
+  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return buffer.toString('base64url', offset, offset + NODE_ID_BYTES);
+}
+
+/** Where a dial goes, or what a bind is about. */
+export type ServiceAddress =
+  /** By name; `port` is undefined when any port will do (dial) or is answered (bind). */
+  | { readonly kind: 'service'; readonly service: string; readonly port: number | undefined }
+  | { readonly kind: 'port'; readonly port: number }
+  | { readonly kind: 'node'; readonly nodeId: NodeId; readonly port: number };
+
+// Nearly every name; spares the check by Unicode properties and the count of bytes.
+const PLAIN_NAME = /^[A-Za-z0-9_][\w.-]{0,254}$/;
+const NOT_IN_NAME = /[\p{Cc}\p{Cs}\p{White_Space}:]/u;
+
+/**
+ * Is this a name for a service? 1 to 255 bytes of UTF-8, no `@` at the start, and no `:`, white space, control
+ * character or lone surrogate anywhere.
+ */
+export function isServiceName(text: string): boolean {
+  if (PLAIN_NAME.test(text)) return true;
+  return (
+    text.length > 0 &&
+    text[0] !== '@' &&
+    text.length <= MAX_SERVICE_NAME_BYTES &&
+    Buffer.byteLength(text) <= MAX_SERVICE_NAME_BYTES &&
+    !NOT_IN_NAME.test(text)
+  );
+}
+
+/** Is this a port of a service: an integer from 0 to 4294967295? 0 means "pick a free one" and is for binding only. */
+export function isVirtualPort(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_VIRTUAL_PORT;
+}
+
+/**
+ * Reads `name`, `name:port`, `:port` or `@nodeId:port`.
+ * @throws StarlaneError ERR_STARLANE_ADDRESS
+ */
+export function parseServiceAddress(text: string): ServiceAddress {
+  if (typeof text !== 'string') throw addressError(text, 'a string is needed');
+  const colon = text.indexOf(':');
+  const name = colon < 0 ? text : text.slice(0, colon);
+  const port = colon < 0 ? undefined : parsePort(text.slice(colon + 1), MAX_VIRTUAL_PORT);
+  if (colon >= 0 && port === undefined) throw addressError(text, 'the port is a number from 0 to 4294967295');
+  if (name === '') {
+    if (port === undefined) throw addressError(text, 'it is empty');
+    return { kind: 'port', port };
+  }
+  if (name[0] === '@') {
+    const nodeId = name.slice(1);
+    if (!isNodeId(nodeId)) throw addressError(text, 'a node id is 11 characters of base64url');
+    if (port === undefined) throw addressError(text, 'a node is dialled with a port: @nodeId:port');
+    return { kind: 'node', nodeId, port };
+  }
+  if (!isServiceName(name)) {
+    throw addressError(text, 'a name has 1 to 255 bytes, no colon, white space or control character');
+  }
+  return { kind: 'service', service: name, port };
+}
+
+/** The text that {@link parseServiceAddress} reads back. */
+export function formatServiceAddress(address: ServiceAddress): string {
+  switch (address.kind) {
+    case 'service':
+      return address.port === undefined ? address.service : `${address.service}:${address.port}`;
+    case 'port':
+      return `:${address.port}`;
+    case 'node':
+      return `@${address.nodeId}:${address.port}`;
+  }
+}
+
+export type LinkScheme = 'tcp' | 'tls' | 'unix';
+
+/** Where a link is listened for or dialled. */
+export type LinkAddress =
+  /** No `host`: every interface when listening, this machine when joining. An IPv6 host has no brackets here. */
+  | { readonly scheme: 'tcp' | 'tls'; readonly host?: string; readonly port: number; readonly path?: undefined }
+  | { readonly scheme: 'unix'; readonly path: string; readonly host?: undefined; readonly port?: undefined };
+
+const HOST = /^[^\p{Cc}\p{Cs}\p{White_Space}/?#@:[\]\\%]+$/u;
+
+/**
+ * Reads `tcp://host:port`, `tls://host:port`, `unix:/path`, and with `defaultScheme` also `host:port`, `:port` and
+ * `[::1]:port`. Port 0 is for listening on a free port.
+ * @throws StarlaneError ERR_STARLANE_ADDRESS
+ */
+export function parseLinkAddress(text: string, defaultScheme: 'tcp' | 'tls' = 'tcp'): LinkAddress {
+  if (typeof text !== 'string') throw addressError(text, 'a string is needed');
+  if (text.length > MAX_LINK_ADDRESS_BYTES || Buffer.byteLength(text) > MAX_LINK_ADDRESS_BYTES) {
+    throw addressError(text, `it is longer than ${MAX_LINK_ADDRESS_BYTES} bytes`);
+  }
+  if (text.startsWith('unix:')) return { scheme: 'unix', path: unixPath(text) };
+
+  let scheme = defaultScheme;
+  let authority = text;
+  const separator = text.indexOf('://');
+  if (separator >= 0) {
+    const named = text.slice(0, separator);
+    if (named !== 'tcp' && named !== 'tls') throw addressError(text, 'the scheme is tcp, tls or unix');
+    scheme = named;
+    authority = text.slice(separator + 3);
+  }
+  const colon = authority.lastIndexOf(':');
+  const port = colon < 0 ? undefined : parsePort(authority.slice(colon + 1), 65_535);
+  if (port === undefined) throw addressError(text, 'it ends in a port from 0 to 65535');
+  return { scheme, host: linkHost(authority.slice(0, colon), text), port };
+}
+
+/** The text that {@link parseLinkAddress} reads back. */
+export function formatLinkAddress(address: LinkAddress): string {
+  if (address.scheme === 'unix') return `unix:${address.path}`;
+  const { host = '' } = address;
+  return `${address.scheme}://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
+}
+
+function unixPath(text: string): string {
+  const path = text.slice('unix:'.length);
+  // Absolute, or plainly a path: `unix:80` would be port 80 of a machine called unix. Backslashes: pipes of Windows.
+  if (!/^(\/|\.\.?\/|\\\\)/.test(path)) throw addressError(text, 'a path begins with /, ./ or ../');
+  if (/[\p{Cc}\p{Cs}]/u.test(path)) throw addressError(text, 'a path has no control characters');
+  return path;
+}
+
+function linkHost(host: string, text: string): string | undefined {
+  if (host === '') return undefined;
+  if (host[0] === '[') {
+    const inner = host.slice(1, -1);
+    if (host.at(-1) !== ']' || !isIPv6(inner)) throw addressError(text, 'brackets are for an IPv6 address');
+    return inner;
+  }
+  if (host.includes(':')) throw addressError(text, 'an IPv6 address is written in brackets');
+  if (!HOST.test(host)) throw addressError(text, 'this is not the name of a host');
+  return host;
+}
+
+/** One spelling for each number: no sign, no leading zeros, no fraction. */
+function parsePort(text: string, max: number): number | undefined {
+  if (!/^(0|[1-9]\d{0,9})$/.test(text)) return undefined;
+  const port = Number(text);
+  return port <= max ? port : undefined;
+}
+
+function addressError(text: unknown, reason: string): StarlaneError {
+  const shown =
+    typeof text === 'string' ? JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text) : typeof text;
+  return starlaneError('ERR_STARLANE_ADDRESS', `${shown}: ${reason}`);
+}

@@ -1,0 +1,204 @@
+// The circuits that come in over one link: reads OPEN, finds the server, replies in the same turn.
+//
+// One object for all streams of the link. Nearly always an OPEN arrives whole with the stream itself, and nothing is
+// kept for it; one that trickles in gets a small object with a deadline.
+
+import type { NodeId } from '../address.js';
+import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
+import type { FarEnd } from '../socket/far-end.js';
+import { debug } from '../util/debug.js';
+import type { Timed, Timer, Timers } from '../util/timers.js';
+import { encodeReply, type Open, ReplyCode, tryReadOpen } from '../wire/open.js';
+import type { Binding, Bindings } from './bindings.js';
+import { QueuedPrefix } from './queued-prefix.js';
+
+const log = debug('route');
+
+/** What acceptors need of their node. */
+export interface AcceptorHost {
+  readonly nodeId: NodeId;
+  readonly bindings: Bindings;
+  readonly timers: Timers;
+  /** Time that a peer has from opening a stream to the last byte of OPEN. */
+  readonly openTimeoutMs: number;
+  readonly counters: AcceptCounters;
+}
+
+/** Counts since the start. */
+export interface AcceptCounters {
+  accepted: number;
+  refused: number;
+}
+
+export class Acceptor implements StreamSink, Timed {
+  /** The newest stream, as long as nothing has come on it. */
+  private fresh: MuxStream | null = null;
+  private timer: Timer | null = null;
+  private readonly slow = new Set<SlowOpen>();
+
+  /**
+   * @param far who is at the other end; shared by all sockets of the link
+   * @param namesMeet whether the peer shares an env: if not, it may dial ports only
+   */
+  constructor(
+    private readonly host: AcceptorHost,
+    readonly far: FarEnd,
+    private readonly namesMeet: boolean,
+  ) {}
+
+  /** The peer opened a stream. */
+  onStream(stream: MuxStream): void {
+    stream.sink = this;
+    // OPEN comes with the stream unless the chunk was cut there: then it is the newest, or a stranger's.
+    if (this.fresh !== null) this.watch(this.fresh);
+    this.fresh = stream;
+    // One timer for all that are fresh once; it is left to run when they are not any more.
+    this.timer ??= this.host.timers.schedule(this.host.openTimeoutMs, this);
+  }
+
+  onData(stream: MuxStream, chunk: Buffer): void {
+    if (this.fresh === stream) this.fresh = null;
+    if (!this.tryOpen(stream, chunk)) this.watch(stream).onData(stream, chunk);
+  }
+
+  onEnd(stream: MuxStream): void {
+    this.drop(stream);
+  }
+
+  onSent(): void {}
+
+  onReset(stream: MuxStream): void {
+    if (this.fresh === stream) this.fresh = null;
+  }
+
+  onDeadline(): void {
+    this.timer = null;
+    if (this.fresh !== null) this.watch(this.fresh);
+    this.fresh = null;
+  }
+
+  /** The link is gone. */
+  stop(): void {
+    if (this.timer !== null) this.host.timers.cancel(this.timer);
+    this.timer = null;
+    this.fresh = null;
+    for (const slow of this.slow) slow.stop();
+  }
+
+  /** Reads OPEN and answers it; false when not all of it is there. */
+  tryOpen(stream: MuxStream, bytes: Buffer): boolean {
+    let read: { open: Open; bytesRead: number } | undefined;
+    try {
+      read = tryReadOpen(bytes);
+    } catch (error) {
+      stream.consumed(bytes.length);
+      this.refuse(stream, ReplyCode.MALFORMED, (error as Error).message);
+      return true;
+    }
+    if (read === undefined) return false;
+    const { open, bytesRead } = read;
+    stream.consumed(bytesRead);
+    const { service, dstPort, dst, src } = open;
+    if (dst !== this.host.nodeId) this.refuse(stream, ReplyCode.NO_ROUTE, 'this node relays nothing');
+    else if (src !== this.far.peerId) this.refuse(stream, ReplyCode.DENIED, 'the source is not the peer');
+    else {
+      const binding = service === '' || this.namesMeet ? this.host.bindings.find(service, dstPort) : undefined;
+      if (binding === undefined) this.refuse(stream, ReplyCode.REFUSED, '');
+      else this.accept(stream, binding, open, bytes.subarray(bytesRead));
+      return true;
+    }
+    return true;
+  }
+
+  /** A stream that was not opened as it should be. */
+  drop(stream: MuxStream): void {
+    if (this.fresh === stream) this.fresh = null;
+    this.host.counters.refused++;
+    stream.reset();
+  }
+
+  forget(slow: SlowOpen): void {
+    this.slow.delete(slow);
+  }
+
+  get timers(): Timers {
+    return this.host.timers;
+  }
+
+  private accept(stream: MuxStream, binding: Binding, open: Open, rest: Buffer): void {
+    const port = open.dstPort === 0 ? binding.port : open.dstPort;
+    stream.accept();
+    const socket = binding.server.admit(stream, this.far, open.service, port, open.srcPort);
+    if (socket === null) {
+      this.refuse(stream, ReplyCode.LIMIT, '');
+      return;
+    }
+    this.host.counters.accepted++;
+    const reply = binding.acceptance(port);
+    if (!stream.write(reply)) stream.sink = new QueuedPrefix(socket, reply.length);
+    try {
+      binding.server.announce(socket);
+    } finally {
+      // After the listeners are there, so that it reaches them without a detour over the socket's buffer.
+      if (rest.length > 0) stream.sink.onData(stream, rest);
+    }
+  }
+
+  private refuse(stream: MuxStream, code: number, reason: string): void {
+    log('refused a circuit of %s: %d %s', this.far.peerId, code, reason);
+    this.host.counters.refused++;
+    stream.accept();
+    stream.write(encodeReply({ code, port: 0, at: this.host.nodeId, reason }));
+    stream.abandon();
+  }
+
+  private watch(stream: MuxStream): SlowOpen {
+    const slow = new SlowOpen(this, stream, this.host.openTimeoutMs);
+    this.slow.add(slow);
+    return slow;
+  }
+}
+
+/** An OPEN that has not arrived as a whole. */
+class SlowOpen implements StreamSink, Timed {
+  private bytes: Buffer | null = null;
+  private readonly timer: Timer;
+
+  constructor(
+    private readonly acceptor: Acceptor,
+    private readonly stream: MuxStream,
+    timeoutMs: number,
+  ) {
+    stream.sink = this;
+    this.timer = acceptor.timers.schedule(timeoutMs, this);
+  }
+
+  onData(stream: MuxStream, chunk: Buffer): void {
+    // Copied: a few bytes must not keep a whole chunk of the transport. A malformed length is told before it is waited for.
+    this.bytes = this.bytes === null ? Buffer.from(chunk) : Buffer.concat([this.bytes, chunk]);
+    if (!this.acceptor.tryOpen(stream, this.bytes)) return;
+    this.stop();
+  }
+
+  onEnd(stream: MuxStream): void {
+    this.stop();
+    this.acceptor.drop(stream);
+  }
+
+  onSent(): void {}
+
+  onReset(): void {
+    this.stop();
+  }
+
+  onDeadline(): void {
+    this.stop();
+    this.acceptor.drop(this.stream);
+  }
+
+  stop(): void {
+    this.acceptor.timers.cancel(this.timer);
+    this.acceptor.forget(this);
+    this.bytes = null;
+  }
+}

@@ -1,0 +1,283 @@
+// One dial on its way: waiting for the service, or for the reply to an OPEN. Gone when the socket is connected.
+
+import type { NodeId } from '../address.js';
+import { type NetErrorCode, netError, starlaneError } from '../errors.js';
+import type { Selector } from '../mesh/selector.js';
+import type { ServiceInfo, ServiceInstance } from '../mesh/service.js';
+import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
+import type { Socket } from '../socket/socket.js';
+import type { Timed, Timer, Timers } from '../util/timers.js';
+import { type ReadReply, ReplyCode, tryReadReply } from '../wire/open.js';
+import type { DialTarget } from './dial-target.js';
+import type { Path, Paths } from './path.js';
+import { QueuedPrefix } from './queued-prefix.js';
+
+/** The dialler, as far as an attempt needs it. */
+export interface AttemptHost {
+  readonly paths: Paths;
+  readonly timers: Timers;
+  /** Instances that may be tried. Not to be kept. */
+  candidates(target: DialTarget, tried: readonly ServiceInstance[] | null): readonly ServiceInstance[];
+  /** Whether the service is offered, but only by this node, which may not dial itself. */
+  isOnlyHere(target: DialTarget): boolean;
+  /**
+   * Opens a stream with an OPEN on it and sets it as the attempt's. Returns how many bytes of OPEN wait in its queue.
+   * @throws as Path.open
+   */
+  openCircuit(attempt: Attempt, path: Path, target: DialTarget, nodeId: NodeId, port: number): number;
+  takePort(): number;
+  /** Calls {@link Attempt.onService} when an instance appears. */
+  await(attempt: Attempt, service: string): void;
+  forgetWait(attempt: Attempt, service: string): void;
+  onOver(attempt: Attempt, connected: boolean): void;
+}
+
+export class Attempt implements StreamSink, Timed {
+  /** The stream that an answer is awaited on. Set by the dialler. */
+  stream: MuxStream | null = null;
+  /** The virtual port of the near end. */
+  readonly localPort: number;
+
+  private timer: Timer | null = null;
+  private path: Path | null = null;
+  private instance: ServiceInstance | null = null;
+  private tried: ServiceInstance[] | null = null;
+  /** Why the last instance was no good. */
+  private failure: Error | null = null;
+  /** The part of a reply that has arrived. */
+  private partial: Buffer | null = null;
+  /** Bytes of OPEN that wait in the stream's queue. */
+  private queuedOpen = 0;
+  private isWaiting = false;
+  private isOver = false;
+
+  constructor(
+    private readonly dialer: AttemptHost,
+    private readonly socket: Socket,
+    private readonly target: DialTarget,
+    private readonly selector: Selector,
+  ) {
+    this.localPort = dialer.takePort();
+  }
+
+  /** What errors say about where it goes. */
+  get where(): { address: string; port: number | undefined } {
+    return { address: this.target.name, port: this.target.port };
+  }
+
+  start(timeoutMs: number): void {
+    // The user may destroy the socket at any time.
+    this.socket.whenOver(() => this.cancel());
+    this.timer = this.dialer.timers.schedule(timeoutMs, this);
+    this.next();
+  }
+
+  /** Ends the attempt, and the socket with `error` if that is still open. */
+  cancel(error?: Error): void {
+    if (this.isOver) return;
+    this.leave(false);
+    const { stream } = this;
+    this.stream = null;
+    stream?.reset();
+    if (error !== undefined) this.socket.destroy(error);
+  }
+
+  /** An instance of the service has appeared. */
+  onService(): void {
+    if (this.isWaiting) this.next();
+  }
+
+  onDeadline(): void {
+    this.timer = null;
+    if (!this.isWaiting) this.fail(this.error('ETIMEDOUT', this.failure ?? undefined));
+    else this.fail(this.failure ?? this.error('ENOTFOUND'));
+  }
+
+  // --- the stream, until the reply ---
+
+  onData(stream: MuxStream, chunk: Buffer): void {
+    const bytes = this.partial === null ? chunk : Buffer.concat([this.partial, chunk]);
+    let read: { reply: ReadReply; bytesRead: number } | undefined;
+    try {
+      read = tryReadReply(bytes);
+    } catch (error) {
+      this.giveUp(this.error('ECONNRESET', error));
+      return;
+    }
+    if (read === undefined) {
+      this.partial = Buffer.from(bytes);
+      return;
+    }
+    const { reply, bytesRead } = read;
+    if (reply.code === ReplyCode.ACCEPTED) this.connect(stream, reply, bytes.subarray(bytesRead), bytesRead);
+    else this.giveUp(this.error(netCode(reply.code), refusal(reply)));
+  }
+
+  onEnd(): void {
+    this.giveUp(this.error('ECONNRESET', starlaneError('ERR_STARLANE_MESSAGE', 'the stream ended before the reply')));
+  }
+
+  onSent(stream: MuxStream, bytes: number): void {
+    const own = Math.min(bytes, this.queuedOpen);
+    this.queuedOpen -= own;
+    if (bytes > own) this.socket.onSent(stream, bytes - own);
+  }
+
+  onReset(_stream: MuxStream, error: Error): void {
+    this.stream = null;
+    // A peer that resets without a word has no room for more streams; or it has accepted and then died, for all we know.
+    const refused = (error as { code?: string }).code === 'ERR_STARLANE_STREAM_RESET';
+    const failure = this.error(refused ? 'ECONNREFUSED' : 'ECONNRESET', error);
+    if (this.socket.bytesWritten === 0) this.giveUp(failure);
+    else this.fail(failure);
+  }
+
+  private connect(stream: MuxStream, reply: ReadReply, rest: Buffer, replyBytes: number): void {
+    const { socket, path, queuedOpen } = this;
+    this.leave(true);
+    this.stream = null;
+    stream.consumed(replyBytes);
+    try {
+      socket.establish((path as Path).far, this.target.service, this.localPort, reply.port);
+    } finally {
+      if (queuedOpen > 0 && stream.sink === socket) stream.sink = new QueuedPrefix(socket, queuedOpen);
+      if (rest.length > 0) stream.sink.onData(stream, rest);
+    }
+  }
+
+  // --- instances, one after the other ---
+
+  private next(): void {
+    const { target } = this;
+    while (!this.isOver) {
+      let { nodeId, port } = target;
+      if (nodeId === undefined) {
+        const instance = this.pick();
+        if (instance === undefined) {
+          this.onNoInstance();
+          return;
+        }
+        this.instance = instance;
+        nodeId = instance.nodeId;
+        port = instance.port || port;
+      } else if (this.failure !== null) {
+        this.fail(this.failure);
+        return;
+      }
+      this.stopWaiting();
+      if (this.tryOpen(nodeId, port ?? 0)) return;
+      this.remember();
+    }
+  }
+
+  /** Opens the stream; false when there is no way, and `failure` says why. */
+  private tryOpen(nodeId: string, port: number): boolean {
+    const { dialer, socket } = this;
+    try {
+      const path = dialer.paths.toward(nodeId);
+      if (path === undefined) {
+        this.failure = this.error('EHOSTUNREACH');
+        return false;
+      }
+      this.path = path;
+      this.partial = null;
+      this.queuedOpen = dialer.openCircuit(this, path, this.target, nodeId, port);
+    } catch (error) {
+      this.failure = this.error('EHOSTUNREACH', error);
+      return false;
+    }
+    socket.attachStream(this.stream as MuxStream);
+    return true;
+  }
+
+  private pick(): ServiceInstance | undefined {
+    const candidates = this.dialer.candidates(this.target, this.tried);
+    if (candidates.length === 0) return undefined;
+    let picked: ServiceInfo | undefined;
+    try {
+      picked = this.selector(candidates);
+    } catch (error) {
+      this.fail(error as Error);
+      return undefined;
+    }
+    if (picked === undefined || (candidates as readonly ServiceInfo[]).includes(picked)) {
+      return picked as ServiceInstance | undefined;
+    }
+    this.fail(starlaneError('ERR_STARLANE_ARGUMENT', 'the selector returned what it was not given'));
+    return undefined;
+  }
+
+  private onNoInstance(): void {
+    if (this.isOver) return;
+    if (this.failure !== null) this.fail(this.failure);
+    else if (this.dialer.isOnlyHere(this.target)) this.fail(this.error('EHOSTUNREACH', NO_LOOPBACK));
+    else if (!this.isWaiting) {
+      this.isWaiting = true;
+      this.dialer.await(this, this.target.service);
+    }
+  }
+
+  private remember(): void {
+    if (this.instance === null) return;
+    if (this.tried === null) this.tried = [this.instance];
+    else this.tried.push(this.instance);
+  }
+
+  /** This instance is no good: on to the next. */
+  private giveUp(failure: Error): void {
+    this.failure = failure;
+    const { stream } = this;
+    this.stream = null;
+    this.socket.detachStream();
+    stream?.reset();
+    this.remember();
+    this.next();
+  }
+
+  private fail(error: Error): void {
+    this.cancel(error);
+  }
+
+  private error(code: NetErrorCode, cause?: unknown): Error {
+    return netError(code, 'connect', this.where, cause);
+  }
+
+  private stopWaiting(): void {
+    if (!this.isWaiting) return;
+    this.isWaiting = false;
+    this.dialer.forgetWait(this, this.target.service);
+  }
+
+  private leave(connected: boolean): void {
+    this.isOver = true;
+    this.stopWaiting();
+    if (this.timer !== null) this.dialer.timers.cancel(this.timer);
+    this.timer = null;
+    // The socket lives on, for days maybe, and must not keep this.
+    this.socket.whenOver(NOTHING);
+    this.dialer.onOver(this, connected);
+  }
+}
+
+const NOTHING = (): void => {};
+
+const NO_LOOPBACK = starlaneError('ERR_STARLANE_OPTION', 'only this node offers it, and its option loopback is false');
+
+function netCode(code: number): NetErrorCode {
+  switch (code) {
+    case ReplyCode.NO_ROUTE:
+    case ReplyCode.HOP_LIMIT:
+    case ReplyCode.LOOP:
+      return 'EHOSTUNREACH';
+    case ReplyCode.DENIED:
+      return 'EACCES';
+    case ReplyCode.TIMEOUT:
+      return 'ETIMEDOUT';
+    default:
+      return 'ECONNREFUSED';
+  }
+}
+
+function refusal(reply: ReadReply): Error | undefined {
+  return reply.reason === '' ? undefined : new Error(`${reply.at} says: ${reply.reason}`);
+}

@@ -1,0 +1,53 @@
+// Options of dial and bind.
+
+import { starlaneError } from '../errors.js';
+import { type Selector, type SelectorOption, toSelector } from '../mesh/selector.js';
+import type { ServerOptions } from '../socket/server.js';
+import type { SocketOptions } from '../socket/socket.js';
+
+export interface DialOptions extends SocketOptions {
+  /** Destroys the socket with an AbortError, before or after it is connected. */
+  signal?: AbortSignal;
+  /** Milliseconds, 1 to 2147483647: for the service to appear and to answer. Default: the node's dialTimeoutMs. */
+  timeoutMs?: number;
+  /** Which instance of the service. Default random. */
+  selector?: SelectorOption;
+  /** Prefer a link of its own to the node over a way through others. So far there are no other ways. */
+  direct?: boolean;
+}
+
+export interface BindOptions extends ServerOptions {
+  /** As net.Server's, and without effect: a circuit is given to the server as soon as it arrives. */
+  backlog?: number;
+  /** 0 to 255, default 1: the share of random dials that this instance wants, against others. 0: only in need. */
+  weight?: number;
+  /** Anything that JSON can hold in 4096 bytes; peers see it in ServiceInfo. */
+  meta?: unknown;
+}
+
+const MAX_TIMEOUT_MS = 0x7fff_ffff;
+
+/** @throws ERR_STARLANE_OPTION */
+export function checkDialOptions(options: DialOptions): { selector: Selector; timeoutMs: number | undefined } {
+  const { timeoutMs, signal } = options;
+  if (timeoutMs !== undefined && !(timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS)) {
+    throw starlaneError('ERR_STARLANE_OPTION', 'timeoutMs: a number from 1 to 2147483647 is needed');
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw starlaneError('ERR_STARLANE_OPTION', 'signal: an AbortSignal is needed');
+  }
+  const selector = toSelector(options.selector);
+  if (selector === undefined) {
+    throw starlaneError('ERR_STARLANE_OPTION', "selector: 'random', 'nearest', hash(key) or a function is needed");
+  }
+  return { selector, timeoutMs };
+}
+
+/** @throws ERR_STARLANE_OPTION */
+export function checkBindOptions(options: BindOptions | undefined): { weight: number | undefined; meta: unknown } {
+  const weight = options?.weight;
+  if (weight !== undefined && !(Number.isInteger(weight) && weight >= 0 && weight <= 255)) {
+    throw starlaneError('ERR_STARLANE_OPTION', 'weight: an integer from 0 to 255 is needed');
+  }
+  return { weight, meta: options?.meta };
+}

@@ -1,0 +1,207 @@
+// The data plane of one node put together: what is bound, who is dialled, and over which links.
+
+import type { EventEmitter } from 'node:events';
+import { addAbortSignal } from 'node:stream';
+import { type NodeId, nodeIdToBytes, parseServiceAddress } from '../address.js';
+import { netError, starlaneError } from '../errors.js';
+import type { Identity } from '../link/identity.js';
+import type { Link } from '../link/link.js';
+import { random } from '../mesh/selector.js';
+import type { ServiceInstance } from '../mesh/service.js';
+import type { ServiceDirectory } from '../mesh/service-directory.js';
+import type { ResolvedNodeOptions } from '../options.js';
+import type { KeepsAlive } from '../socket/far-end.js';
+import { Server } from '../socket/server.js';
+import { Socket } from '../socket/socket.js';
+import { debug } from '../util/debug.js';
+import type { Timers } from '../util/timers.js';
+import { type AcceptCounters, Acceptor, type AcceptorHost } from './acceptor.js';
+import { type Binding, Bindings, type BindingsOwner } from './bindings.js';
+import { type BindOptions, checkBindOptions, checkDialOptions, type DialOptions } from './circuit-options.js';
+import { DialTargets } from './dial-target.js';
+import { type DialCounters, Dialer } from './dialer.js';
+import { Loopback } from './loopback.js';
+import type { Path, Paths } from './path.js';
+
+const log = debug('node');
+
+/** Takes the sockets of a server: a function, or a net.Server or http.Server, which gets 'connection' events. */
+export type BindHandler = ((socket: Socket) => void) | EventEmitter;
+
+const DEFAULT_WEIGHT = 1;
+
+export interface CircuitsSetup {
+  readonly identity: Identity;
+  readonly options: ResolvedNodeOptions;
+  readonly timers: Timers;
+  readonly directory: ServiceDirectory;
+  readonly keepsAlive: KeepsAlive;
+  /** Nobody has asked to hear of the failure of a server to bind. */
+  onError(error: Error): void;
+}
+
+export class Circuits implements AcceptorHost, BindingsOwner, Paths {
+  readonly nodeId: NodeId;
+  readonly bindings: Bindings;
+  readonly timers: Timers;
+  readonly openTimeoutMs: number;
+  readonly counters: AcceptCounters = { accepted: 0, refused: 0 };
+  readonly loopback: Loopback;
+  private readonly dialer: Dialer;
+  private readonly targets: DialTargets;
+  private readonly paths = new Map<NodeId, LinkPath>();
+  private isClosed = false;
+
+  constructor(private readonly setup: CircuitsSetup) {
+    const { identity, options, timers, directory } = setup;
+    this.nodeId = identity.nodeId;
+    this.timers = timers;
+    this.openTimeoutMs = options.handshakeTimeoutMs;
+    this.bindings = new Bindings(this);
+    this.targets = new DialTargets(identity.nodeId);
+    this.loopback = new Loopback(identity.nodeId, this, {
+      acceptBacklog: options.acceptBacklog,
+      maxStreams: options.maxStreams,
+      maxWindowBytes: options.maxWindowBytes,
+      receiveBudgetBytes: options.receiveBudgetBytes,
+      closeTimeoutMs: options.closeTimeoutMs,
+    });
+    this.dialer = new Dialer({
+      nodeId: identity.nodeId,
+      nodeIdBytes: nodeIdToBytes(identity.nodeId),
+      bootId: identity.bootId,
+      table: directory.table,
+      paths: this,
+      timers,
+      loopback: options.loopback,
+    });
+  }
+
+  get dialCounters(): DialCounters {
+    return this.dialer.counters;
+  }
+
+  get pendingDials(): number {
+    return this.dialer.pending;
+  }
+
+  /** @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT */
+  bind(address: string, options: BindOptions | undefined, handler: BindHandler | undefined): Server {
+    const { directory, keepsAlive } = this.setup;
+    const where = parseServiceAddress(address);
+    if (where.kind === 'node') throw starlaneError('ERR_STARLANE_ADDRESS', `${address}: a node binds at itself only`);
+    const { weight = DEFAULT_WEIGHT, meta } = checkBindOptions(options);
+    const server = new Server(options, keepsAlive);
+    if (handler !== undefined) server.on('connection', listenerOf(handler));
+
+    const service = where.kind === 'service' ? where.service : '';
+    let binding: Binding;
+    try {
+      if (this.isClosed) throw netError('ECANCELED', 'listen', { address: service, port: where.port });
+      binding = this.bindings.add(service, where.port, server);
+    } catch (error) {
+      // As a net.Server: in an event, when there has been time to listen for it.
+      process.nextTick(() => {
+        if (server.listenerCount('error') > 0) server.emit('error', error as Error);
+        else this.setup.onError(error as Error);
+      });
+      return server;
+    }
+    if (service !== '') {
+      try {
+        directory.bind(service, binding.anyPort ? 0 : binding.port, weight, meta);
+      } catch (error) {
+        binding.unbind();
+        throw error;
+      }
+    }
+    server.start(binding);
+    log('bound %s', address);
+    return server;
+  }
+
+  /** @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION */
+  dial(address: string, options: DialOptions | undefined, onConnect: (() => void) | undefined): Socket {
+    const target = this.targets.get(address);
+    let selector = random;
+    let timeoutMs = this.setup.options.dialTimeoutMs;
+    let signal: AbortSignal | undefined;
+    if (options !== undefined) {
+      const checked = checkDialOptions(options);
+      selector = checked.selector;
+      timeoutMs = checked.timeoutMs ?? timeoutMs;
+      signal = options.signal;
+    }
+    const socket = new Socket(options, this.setup.keepsAlive);
+    if (onConnect !== undefined) socket.once('connect', onConnect);
+    socket.startConnecting();
+    if (signal !== undefined) addAbortSignal(signal, socket);
+    this.dialer.dial(socket, target, selector, timeoutMs);
+    return socket;
+  }
+
+  onLink(link: Link): void {
+    const far = Object.freeze({ localId: this.nodeId, peerId: link.peerId, via: NOBODY });
+    const acceptor = new Acceptor(this, far, this.setup.directory.sharesEnv(link));
+    this.paths.set(link.peerId, new LinkPath(link, acceptor));
+    link.acceptor = acceptor;
+  }
+
+  /** Streams over it may still end; no new ones are opened. */
+  onUnlink(link: Link): void {
+    const path = this.paths.get(link.peerId);
+    if (path === undefined || path.link !== link) return;
+    path.acceptor.stop();
+    this.paths.delete(link.peerId);
+  }
+
+  onService(instance: ServiceInstance): void {
+    this.dialer.onService(instance);
+  }
+
+  toward(nodeId: NodeId): Path | undefined {
+    if (nodeId !== this.nodeId) return this.paths.get(nodeId);
+    if (!this.setup.options.loopback) throw starlaneError('ERR_STARLANE_OPTION', 'the option loopback is false');
+    return this.loopback;
+  }
+
+  onUnbind(binding: Binding): void {
+    if (binding.service === '') return;
+    this.setup.directory.unbind(binding.service, binding.anyPort ? 0 : binding.port);
+  }
+
+  /** Servers stop, dials fail, and sockets of the loopback get time to end. */
+  close(): Promise<void> {
+    this.isClosed = true;
+    this.dialer.close();
+    for (const server of [...this.bindings.servers()]) server.close();
+    return this.loopback.close();
+  }
+}
+
+class LinkPath implements Path {
+  constructor(
+    readonly link: Link,
+    readonly acceptor: Acceptor,
+  ) {}
+
+  get far(): Acceptor['far'] {
+    return this.acceptor.far;
+  }
+
+  open(...[sink, first]: Parameters<Path['open']>): ReturnType<Path['open']> {
+    return this.link.session.open(sink, first);
+  }
+}
+
+const NOBODY: readonly NodeId[] = Object.freeze([]);
+
+function listenerOf(handler: BindHandler): (socket: Socket) => void {
+  if (typeof handler === 'function') return handler;
+  if (typeof handler?.emit !== 'function') {
+    throw starlaneError('ERR_STARLANE_ARGUMENT', 'a handler is a function, a net.Server or an http.Server');
+  }
+  return (socket) => {
+    handler.emit('connection', socket);
+  };
+}

@@ -1,0 +1,161 @@
+// Opens circuits for sockets: waits for the service, picks an instance, sends OPEN with the first data, and goes on to
+// the next instance when that one refuses.
+
+import type { NodeId } from '../address.js';
+import { netError } from '../errors.js';
+import type { Selector } from '../mesh/selector.js';
+import type { ServiceInstance } from '../mesh/service.js';
+import type { ServiceTable } from '../mesh/service-table.js';
+import type { Socket } from '../socket/socket.js';
+import type { Timers } from '../util/timers.js';
+import { MAX_OPEN_BYTES, writeOpen } from '../wire/open.js';
+import { Attempt, type AttemptHost } from './attempt.js';
+import { FIRST_FREE_PORT } from './bindings.js';
+import { CircuitIds } from './circuit-ids.js';
+import type { DialTarget } from './dial-target.js';
+import type { Path, Paths } from './path.js';
+
+/** How many links a circuit may cross. More than the diameter of a mesh of ten thousand nodes. */
+const HOP_LIMIT = 16;
+
+export interface DialerOptions {
+  readonly nodeId: NodeId;
+  readonly nodeIdBytes: Uint8Array;
+  readonly bootId: string;
+  readonly table: ServiceTable;
+  readonly paths: Paths;
+  readonly timers: Timers;
+  /** Whether instances at this node count. */
+  readonly loopback: boolean;
+}
+
+/** Counts since the start. */
+export interface DialCounters {
+  dialled: number;
+  connected: number;
+  failed: number;
+}
+
+export class Dialer implements AttemptHost {
+  readonly counters: DialCounters = { dialled: 0, connected: 0, failed: 0 };
+  readonly paths: Paths;
+  readonly timers: Timers;
+  private readonly attempts = new Set<Attempt>();
+  /** Dials that wait for a service to appear. */
+  private readonly waiting = new Map<string, Set<Attempt>>();
+  private readonly circuitIds: CircuitIds;
+  private nextPort = FIRST_FREE_PORT;
+  /** OPEN is written here and copied into the session's output at once; replaced if that had to keep it. */
+  private scratch = Buffer.allocUnsafeSlow(MAX_OPEN_BYTES);
+  private readonly open: {
+    hopLimit: number;
+    dst: Uint8Array;
+    dstPort: number;
+    src: Uint8Array;
+    srcPort: number;
+    circuitId: Uint8Array;
+    service: string;
+  };
+  private isClosed = false;
+
+  constructor(private readonly options: DialerOptions) {
+    this.paths = options.paths;
+    this.timers = options.timers;
+    this.circuitIds = new CircuitIds(options.bootId);
+    this.open = {
+      hopLimit: HOP_LIMIT,
+      dst: options.nodeIdBytes,
+      dstPort: 0,
+      src: options.nodeIdBytes,
+      srcPort: 0,
+      circuitId: this.circuitIds.bytes,
+      service: '',
+    };
+  }
+
+  /** Dials that are neither connected nor failed. */
+  get pending(): number {
+    return this.attempts.size;
+  }
+
+  /** Connects a socket in the state `connecting`, or destroys it with the error. */
+  dial(socket: Socket, target: DialTarget, selector: Selector, timeoutMs: number): void {
+    this.counters.dialled++;
+    const attempt = new Attempt(this, socket, target, selector);
+    this.attempts.add(attempt);
+    if (socket.destroyed) attempt.cancel();
+    else if (this.isClosed) attempt.cancel(netError('ECANCELED', 'connect', attempt.where));
+    else attempt.start(timeoutMs);
+  }
+
+  /** An instance of a service has appeared. */
+  onService(instance: ServiceInstance): void {
+    const waiting = this.waiting.get(instance.service);
+    if (waiting === undefined) return;
+    for (const attempt of [...waiting]) attempt.onService();
+  }
+
+  /** Every dial that is going on fails, and so do those to come. */
+  close(): void {
+    this.isClosed = true;
+    for (const attempt of [...this.attempts]) attempt.cancel(netError('ECANCELED', 'connect', attempt.where));
+  }
+
+  // --- for attempts ---
+
+  /** Instances that may be tried. Not to be kept. */
+  candidates(target: DialTarget, tried: readonly ServiceInstance[] | null): readonly ServiceInstance[] {
+    const found = this.options.table.find(target.service, target.port);
+    if (found.length === 0 || (tried === null && this.options.loopback)) return found;
+    return found.filter((instance) => !tried?.includes(instance) && (this.options.loopback || !instance.local));
+  }
+
+  /** Whether the service is offered, but only by this node, which may not dial itself. */
+  isOnlyHere(target: DialTarget): boolean {
+    return !this.options.loopback && this.options.table.find(target.service, target.port).length > 0;
+  }
+
+  /** Opens a stream with an OPEN on it. Returns how many bytes of that wait in the stream's queue. @throws as Path.open */
+  openCircuit(attempt: Attempt, path: Path, target: DialTarget, nodeId: NodeId, port: number): number {
+    const { open } = this;
+    open.dst = target.bytesOf(nodeId);
+    open.dstPort = port;
+    open.srcPort = attempt.localPort;
+    open.service = target.service;
+    this.circuitIds.next();
+    const end = writeOpen(this.scratch, 0, open);
+    const stream = path.open(attempt, this.scratch.subarray(0, end));
+    attempt.stream = stream;
+    const queued = stream.queuedBytes;
+    if (queued > 0) this.scratch = Buffer.allocUnsafeSlow(MAX_OPEN_BYTES);
+    return queued;
+  }
+
+  /** A port for the near end of a socket. It need not be free: nothing is ever sent to it alone. */
+  takePort(): number {
+    const port = this.nextPort;
+    this.nextPort = port === 0xffff_ffff ? FIRST_FREE_PORT : port + 1;
+    return port;
+  }
+
+  await(attempt: Attempt, service: string): void {
+    let waiting = this.waiting.get(service);
+    if (waiting === undefined) {
+      waiting = new Set();
+      this.waiting.set(service, waiting);
+    }
+    waiting.add(attempt);
+  }
+
+  forgetWait(attempt: Attempt, service: string): void {
+    const waiting = this.waiting.get(service);
+    if (waiting === undefined || !waiting.delete(attempt)) return;
+    if (waiting.size === 0) this.waiting.delete(service);
+  }
+
+  onOver(attempt: Attempt, connected: boolean): void {
+    this.attempts.delete(attempt);
+    if (connected) this.counters.connected++;
+    else this.counters.failed++;
+  }
+}

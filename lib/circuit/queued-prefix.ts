@@ -1,0 +1,31 @@
+// Keeps bytes that a circuit sends ahead of a socket's own (OPEN, or the reply) out of the socket's count of what has
+// been sent. Only made when the link was so busy that they had to wait in the stream's queue.
+
+import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
+
+export class QueuedPrefix implements StreamSink {
+  constructor(
+    private readonly sink: StreamSink,
+    private bytes: number,
+  ) {}
+
+  onData(stream: MuxStream, chunk: Buffer): void {
+    this.sink.onData(stream, chunk);
+  }
+
+  onEnd(stream: MuxStream): void {
+    this.sink.onEnd(stream);
+  }
+
+  onSent(stream: MuxStream, bytes: number): void {
+    const own = Math.min(bytes, this.bytes);
+    this.bytes -= own;
+    // Bytes leave in order, so from here on they are all the socket's.
+    if (this.bytes === 0 && stream.sink === this) stream.sink = this.sink;
+    if (bytes > own) this.sink.onSent(stream, bytes - own);
+  }
+
+  onReset(stream: MuxStream, error: Error): void {
+    this.sink.onReset(stream, error);
+  }
+}

@@ -1,0 +1,134 @@
+// Every error that Starlane makes itself, in one table. The README prints the same table, and a spec compares the two.
+// Two families: the codes that users of node:net test already, and ERR_STARLANE_* for configuration and protocol faults.
+
+import { getSystemErrorMap } from 'node:util';
+
+/** Code and meaning of every error. `message` is the text of a StarlaneError, and the reason column in the README. */
+export const ERRORS = {
+  // Sockets and servers: what node:net reports in the same situation.
+  ENOTFOUND: { message: 'nobody offers the service within the timeout' },
+  EHOSTUNREACH: { message: 'no route to the node' },
+  ECONNREFUSED: { message: 'nothing is bound there, or its backlog is full' },
+  EACCES: { message: 'the other end does not allow it' },
+  ETIMEDOUT: { message: 'no answer within the timeout' },
+  ECONNRESET: { message: 'the other end reset the stream, or the link was lost' },
+  EPIPE: { message: 'written after the stream was closed' },
+  EADDRINUSE: { message: 'this node has bound the service and port already' },
+  ECANCELED: { message: 'the node or server was closed before the operation was done' },
+
+  // Configuration and calls.
+  ERR_STARLANE_OPTION: { message: 'unknown or invalid option' },
+  ERR_STARLANE_ARGUMENT: { message: 'invalid argument' },
+  ERR_STARLANE_ADDRESS: { message: 'invalid address' },
+  ERR_STARLANE_INSECURE: { message: 'refused to listen beyond loopback without a secret, tls or insecure: true' },
+  ERR_STARLANE_CLOSED: { message: 'the node, link or session is closed' },
+
+  // Links: from the transport to a finished handshake.
+  ERR_STARLANE_TRANSPORT: { message: 'the transport of the link failed' },
+  ERR_STARLANE_HANDSHAKE: { message: 'the peer refused the handshake or broke it' },
+  ERR_STARLANE_HANDSHAKE_TIMEOUT: { message: 'the peer did not finish the handshake in time' },
+  ERR_STARLANE_VERSION: { message: 'the peer speaks no protocol version that this node speaks' },
+  ERR_STARLANE_SELF_LINK: { message: 'the link leads back to this node' },
+  ERR_STARLANE_DUPLICATE_LINK: { message: 'there is a link to this peer already' },
+  ERR_STARLANE_LINK_LIMIT: { message: 'too many links or pending handshakes' },
+  ERR_STARLANE_LINK_LOST: { message: 'the link was lost' },
+  ERR_STARLANE_KEEPALIVE: { message: 'the peer was silent for too long' },
+
+  // Sessions and streams.
+  ERR_STARLANE_PROTOCOL: { message: 'the peer broke the session protocol' },
+  ERR_STARLANE_MESSAGE: { message: 'malformed message' },
+  ERR_STARLANE_WINDOW_OVERRUN: { message: 'the peer sent more than its window allows' },
+  ERR_STARLANE_RECEIVE_BUDGET: { message: 'the peer filled the receive budget of the session' },
+  ERR_STARLANE_CONTROL_FLOOD: { message: 'the peer sends control frames faster than they can be answered' },
+  ERR_STARLANE_GO_AWAY: { message: 'the peer accepts no more streams on this link' },
+  ERR_STARLANE_STREAMS_EXHAUSTED: { message: 'no stream ids are left on this link' },
+  ERR_STARLANE_STREAM_LIMIT: { message: 'too many streams on this link' },
+  ERR_STARLANE_STREAM_RESET: { message: 'the peer reset the stream' },
+  ERR_STARLANE_OPEN_TIMEOUT: { message: 'the peer did not acknowledge the stream in time' },
+  ERR_STARLANE_CLOSE_TIMEOUT: { message: 'the peer did not close the stream in time' },
+} as const;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** Codes of configuration and protocol faults. */
+export type StarlaneErrorCode = Extract<ErrorCode, `ERR_STARLANE_${string}`>;
+
+/** Codes that sockets and servers share with node:net. */
+export type NetErrorCode = Exclude<ErrorCode, StarlaneErrorCode>;
+
+/** A configuration or protocol fault. Test `code`, not the message. */
+export class StarlaneError extends Error {
+  override readonly name = 'StarlaneError';
+
+  constructor(
+    readonly code: StarlaneErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** An error of a socket or server, with the properties of Node's own. */
+export interface NetError extends NodeJS.ErrnoException {
+  code: NetErrorCode;
+  syscall: string;
+  /** Service, `@nodeId`, or empty for a bare port. */
+  address?: string;
+  port?: number;
+}
+
+/** Makes the error for `code`; `detail` says what exactly, and follows the text of the table. */
+export function starlaneError(code: StarlaneErrorCode, detail?: string, cause?: unknown): StarlaneError {
+  const { message } = ERRORS[code];
+  return new StarlaneError(
+    code,
+    detail === undefined ? message : `${message}: ${detail}`,
+    cause === undefined ? undefined : { cause },
+  );
+}
+
+/**
+ * Makes an error as Node makes it: `connect ECONNREFUSED echo:80`, `read ECONNRESET`,
+ * `listen EADDRINUSE: address already in use echo:80`.
+ */
+export function netError(
+  code: NetErrorCode,
+  syscall: string,
+  where?: { address?: string; port?: number },
+  cause?: unknown,
+): NetError {
+  const { errno, text } = systemError(code);
+  const address = where?.address;
+  const port = where?.port;
+  let message = `${syscall} ${code}`;
+  // Node words the failures of binding differently from all others (uvExceptionWithHostPort in its lib/internal/errors.js).
+  if ((syscall === 'listen' || syscall === 'bind') && text !== undefined) message += `: ${text}`;
+  if (port) message += ` ${address ?? ''}:${port}`;
+  else if (address) message += ` ${address}`;
+
+  const error = new Error(message, cause === undefined ? undefined : { cause }) as NetError;
+  if (errno !== undefined) error.errno = errno;
+  error.code = code;
+  error.syscall = syscall;
+  if (address !== undefined) error.address = address;
+  if (port) error.port = port;
+  return error;
+}
+
+interface SystemError {
+  errno?: number;
+  text?: string;
+}
+
+let systemErrors: Map<string, SystemError> | undefined;
+
+/** The negative errno and the text of the running platform. Read once: Node builds the map anew at every call. */
+function systemError(code: NetErrorCode): SystemError {
+  if (systemErrors === undefined) {
+    systemErrors = new Map();
+    for (const [errno, [name, text]] of getSystemErrorMap()) systemErrors.set(name, { errno, text });
+  }
+  // Node reports an unknown name as ENOTFOUND with libuv's number for EAI_NONAME.
+  return systemErrors.get(code === 'ENOTFOUND' ? 'EAI_NONAME' : code) ?? {};
+}

@@ -1,0 +1,25 @@
+// What users of the package see.
+
+export type { LinkAddress, NodeId, ServiceAddress } from './address.js';
+export type { BindOptions, DialOptions } from './circuit/circuit-options.js';
+export type { BindHandler } from './circuit/circuits.js';
+export {
+  ERRORS,
+  type ErrorCode,
+  type NetError,
+  type NetErrorCode,
+  StarlaneError,
+  type StarlaneErrorCode,
+} from './errors.js';
+export type { Link, LinkDirection, LinkInfo } from './link/link.js';
+export type { LinkListener } from './link/link-listener.js';
+export { hash, nearest, random, type Selector, type SelectorOption } from './mesh/selector.js';
+export type { ServiceInfo } from './mesh/service.js';
+export type { ServiceMap, ServiceMapEvents } from './mesh/service-map.js';
+export type { WaitOptions } from './mesh/service-waits.js';
+export { createNode, Node, type NodeEvents } from './node.js';
+export type { NodeStats } from './node-stats.js';
+export type { NodeLimits, NodeOptions, NodeRole, TlsFiles } from './options.js';
+export type { PeerInfo } from './socket/far-end.js';
+export { type DropInfo, Server, type ServerAddress, type ServerEvents, type ServerOptions } from './socket/server.js';
+export { Socket, type SocketOptions } from './socket/socket.js';

@@ -1,0 +1,75 @@
+// The control stream of a link: messages over the client's first stream, in both directions, for as long as the link
+// lives. Knows what a message is, not what it means.
+
+import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
+import { MessageReader } from '../wire/message-reader.js';
+import type { Message } from '../wire/messages.js';
+
+export interface ControlOwner {
+  onMessage(message: Message): void;
+  /** Everything that {@link Control.send} has queued is on its way: more may be sent. */
+  onControlDrain(): void;
+  /** The peer ended or broke the control stream, which nothing follows. */
+  onControlClose(error: Error | undefined): void;
+}
+
+export class Control implements StreamSink {
+  private stream: MuxStream | undefined;
+  /** Bytes of messages that wait for the peer to take them. */
+  private queuedBytes = 0;
+  private readonly reader: MessageReader;
+
+  constructor(private readonly owner: ControlOwner) {
+    this.reader = new MessageReader((message) => this.owner.onMessage(message));
+  }
+
+  /** The stream there is from now on; its sink is this. */
+  attach(stream: MuxStream): void {
+    this.stream = stream;
+    stream.sink = this;
+  }
+
+  get isAttached(): boolean {
+    return this.stream !== undefined;
+  }
+
+  /** True when the peer is slow: what is not urgent should wait for {@link ControlOwner.onControlDrain}. */
+  get isBlocked(): boolean {
+    return this.queuedBytes > 0;
+  }
+
+  /** Sends a message in any case. */
+  send(message: Buffer): void {
+    const { stream } = this;
+    if (stream === undefined || stream.isClosed) return;
+    if (!stream.write(message)) this.queuedBytes += message.length;
+  }
+
+  /** Sends nothing more. What has been sent arrives. */
+  end(): void {
+    this.stream?.end();
+  }
+
+  onData(stream: MuxStream, chunk: Buffer): void {
+    try {
+      this.reader.push(chunk);
+    } catch (error) {
+      this.reader.stop();
+      this.owner.onControlClose(error as Error);
+    }
+    stream.consumed(chunk.length);
+  }
+
+  onEnd(): void {
+    this.owner.onControlClose(undefined);
+  }
+
+  onSent(_stream: MuxStream, bytes: number): void {
+    this.queuedBytes = Math.max(0, this.queuedBytes - bytes);
+    if (this.queuedBytes === 0) this.owner.onControlDrain();
+  }
+
+  onReset(_stream: MuxStream, error: Error): void {
+    this.owner.onControlClose(error);
+  }
+}

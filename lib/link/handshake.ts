@@ -1,0 +1,115 @@
+// What the two ends of a link tell each other before anything else, and when they refuse. Pure: no streams, no timers.
+//
+//   client                                server
+//     HELLO  ------------------------------>         on the client's first stream, which stays the control stream
+//            <------------------------------ HELLO
+//   Then the node with the lower id (as text) decides whether this link is taken: it alone sees to it that two nodes
+//   never keep two links, and never drop both. It begins with its services, or says GOODBYE; the other end counts the
+//   link as up with the first message that is not GOODBYE.
+
+import { randomBytes } from 'node:crypto';
+import { type NodeId, nodeIdFromPublicKey } from '../address.js';
+import { type StarlaneError, type StarlaneErrorCode, starlaneError } from '../errors.js';
+import type { NodeRole } from '../options.js';
+import {
+  encodeHello,
+  type Goodbye,
+  GoodbyeCode,
+  type Hello,
+  MAX_LISTEN_ADDRESSES,
+  MIN_PROTOCOL_VERSION,
+  NONCE_BYTES,
+  PROTOCOL_VERSION,
+} from '../wire/messages.js';
+import type { Identity } from './identity.js';
+
+/** What a node says about itself. */
+export interface SelfDescription extends Identity {
+  readonly role: NodeRole;
+  readonly envDigests: readonly string[];
+}
+
+/** A reason to refuse a link: `code` for the peer, `error` for this side. */
+export interface Refusal {
+  readonly code: number;
+  readonly error: StarlaneError;
+}
+
+export function makeHello(self: SelfDescription, listenAddresses: readonly string[]): Buffer {
+  return encodeHello({
+    version: PROTOCOL_VERSION,
+    minVersion: MIN_PROTOCOL_VERSION,
+    nodeId: self.nodeId,
+    publicKey: self.publicKey,
+    bootId: self.bootId,
+    role: self.role,
+    flags: 0,
+    capabilities: 0,
+    envDigests: self.envDigests,
+    listenAddresses: listenAddresses.slice(0, MAX_LISTEN_ADDRESSES),
+    nonce: randomBytes(NONCE_BYTES),
+  });
+}
+
+/** Says why a peer with this HELLO cannot be linked to, or undefined when it can. */
+export function checkHello(hello: Hello, self: SelfDescription): Refusal | undefined {
+  if (hello.minVersion > PROTOCOL_VERSION || hello.version < MIN_PROTOCOL_VERSION) {
+    const detail = `the peer speaks ${hello.minVersion} to ${hello.version}, this node ${MIN_PROTOCOL_VERSION} to ${PROTOCOL_VERSION}`;
+    return refusal(GoodbyeCode.WRONG_VERSION, 'ERR_STARLANE_VERSION', detail);
+  }
+  if (hello.nodeId !== nodeIdFromPublicKey(hello.publicKey)) {
+    return refusal(
+      GoodbyeCode.HANDSHAKE_REFUSED,
+      'ERR_STARLANE_HANDSHAKE',
+      'the node id does not follow from the public key',
+    );
+  }
+  if (hello.nodeId === self.nodeId) return refusal(GoodbyeCode.SELF_LINK, 'ERR_STARLANE_SELF_LINK');
+  return undefined;
+}
+
+export function refusal(code: number, errorCode: StarlaneErrorCode, detail?: string): Refusal {
+  return { code, error: starlaneError(errorCode, detail) };
+}
+
+/** Which of two linked nodes decides whether a link is taken. */
+export function decides(self: NodeId, peer: NodeId): boolean {
+  return self < peer;
+}
+
+/** The error for a link that the peer has ended by GOODBYE. */
+export function goodbyeError(goodbye: Goodbye): StarlaneError {
+  const code = GOODBYE_ERRORS.get(goodbye.code) ?? 'ERR_STARLANE_HANDSHAKE';
+  return starlaneError(code, goodbye.reason === '' ? 'the peer said goodbye' : `the peer said: ${goodbye.reason}`);
+}
+
+const GOODBYE_ERRORS: ReadonlyMap<number, StarlaneErrorCode> = new Map<number, StarlaneErrorCode>([
+  [GoodbyeCode.NORMAL, 'ERR_STARLANE_CLOSED'],
+  [GoodbyeCode.WRONG_VERSION, 'ERR_STARLANE_VERSION'],
+  [GoodbyeCode.SELF_LINK, 'ERR_STARLANE_SELF_LINK'],
+  [GoodbyeCode.DUPLICATE, 'ERR_STARLANE_DUPLICATE_LINK'],
+  [GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT'],
+  [GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE'],
+  [GoodbyeCode.MALFORMED, 'ERR_STARLANE_MESSAGE'],
+]);
+
+/** Will another attempt at the same address fail the same way, as far as anyone can tell? */
+export function isPermanent(error: unknown): boolean {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  if (typeof code !== 'string') return false;
+  return (
+    PERMANENT.has(code) ||
+    // Certificates and keys that do not fit: OpenSSL's reasons, and Node's.
+    /^(ERR_(TLS|SSL|OSSL)_|CERT_|UNABLE_TO_|SELF_SIGNED_CERT|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE)/.test(
+      code,
+    )
+  );
+}
+
+const PERMANENT: ReadonlySet<string> = new Set<StarlaneErrorCode>([
+  'ERR_STARLANE_ADDRESS',
+  'ERR_STARLANE_ARGUMENT',
+  'ERR_STARLANE_OPTION',
+  'ERR_STARLANE_SELF_LINK',
+  'ERR_STARLANE_VERSION',
+]);

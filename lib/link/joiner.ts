@@ -1,0 +1,146 @@
+// Keeps a link to one address: dials until it is up, and again whenever it is lost, with jittered exponential backoff.
+// Pure but for what is passed in: it dials by a function, waits by a clock and jitters by a random source.
+
+import { starlaneError } from '../errors.js';
+import { debug } from '../util/debug.js';
+import type { Timer, Timers } from '../util/timers.js';
+import type { Link } from './link.js';
+
+const log = debug('link');
+
+/** A link that has been up this long has proved itself: the next loss is waited for as if it were the first. */
+const PROVEN_MS = 60_000;
+
+/** Each wait is this much shorter at most, at random, so that the peers of a node that restarts do not come in step. */
+const JITTER = 0.5;
+
+export interface JoinerOptions {
+  /** One attempt. */
+  dial(signal: AbortSignal): Promise<Link>;
+  readonly minMs: number;
+  readonly maxMs: number;
+  readonly timers: Timers;
+  /** From 0 up to 1. */
+  random(): number;
+  /** Is there no point in trying again? Asked until the first success only: what has worked once may work again. */
+  isFinal(error: unknown): boolean;
+  /** An attempt failed that will be made again after `waitMs`. */
+  onRetry(error: Error, waitMs: number): void;
+  /** It has ended for ever: stopped, a permanent fault before the first success, or a link closed on purpose. */
+  onEnd(joiner: Joiner): void;
+}
+
+interface Waiter {
+  resolve(link: Link): void;
+  reject(error: Error): void;
+}
+
+export class Joiner {
+  private readonly aborter = new AbortController();
+  private readonly waiters = new Set<Waiter>();
+  private link: Link | undefined;
+  private linkedAtMs = 0;
+  private hasLinked = false;
+  private failures = 0;
+  private timer: Timer | undefined;
+
+  constructor(private readonly options: JoinerOptions) {}
+
+  start(): this {
+    void this.attempt();
+    return this;
+  }
+
+  /**
+   * The link, now or as soon as it is up. Rejects on a permanent fault before the first success, on stop, and by the
+   * signal, which ends the waiting only.
+   */
+  wait(signal?: AbortSignal): Promise<Link> {
+    if (this.link?.isUp) return Promise.resolve(this.link);
+    return new Promise((resolve, reject) => {
+      if (this.aborter.signal.aborted) throw this.aborter.signal.reason;
+      if (signal?.aborted) throw signal.reason;
+      const onAbort = (): void => waiter.reject(signal?.reason);
+      const settle = (): void => {
+        this.waiters.delete(waiter);
+        signal?.removeEventListener('abort', onAbort);
+      };
+      const waiter: Waiter = {
+        resolve: (link) => {
+          settle();
+          resolve(link);
+        },
+        reject: (error) => {
+          settle();
+          reject(error);
+          // With nobody left who waits, a first join that has never succeeded has been given up.
+          if (!this.hasLinked && this.waiters.size === 0) this.stop(error);
+        },
+      };
+      this.waiters.add(waiter);
+      signal?.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  /** Never dials again. The link stays as it is. */
+  stop(reason: Error = starlaneError('ERR_STARLANE_CLOSED')): void {
+    if (this.aborter.signal.aborted) return;
+    this.aborter.abort(reason);
+    if (this.timer !== undefined) this.options.timers.cancel(this.timer);
+    this.timer = undefined;
+    for (const waiter of [...this.waiters]) waiter.reject(reason);
+    this.options.onEnd(this);
+  }
+
+  /** To be told of every link that is lost or closed; `onPurpose` when it was this side's user who closed it. */
+  onUnlink(link: Link, onPurpose: boolean): void {
+    if (link !== this.link) return;
+    this.link = undefined;
+    if (onPurpose) {
+      this.stop();
+      return;
+    }
+    if (this.options.timers.now() - this.linkedAtMs >= PROVEN_MS) this.failures = 0;
+    this.retry(starlaneError('ERR_STARLANE_LINK_LOST', link.address));
+  }
+
+  /** @internal The wait is over. */
+  onDeadline(): void {
+    this.timer = undefined;
+    void this.attempt();
+  }
+
+  private async attempt(): Promise<void> {
+    let link: Link;
+    try {
+      link = await this.options.dial(this.aborter.signal);
+    } catch (error) {
+      if (this.aborter.signal.aborted) return;
+      if (!this.hasLinked && this.options.isFinal(error)) this.stop(error as Error);
+      else this.retry(error as Error);
+      return;
+    }
+    if (this.aborter.signal.aborted) return;
+    if (!link.isUp) {
+      // Lost between its coming up and this turn.
+      this.retry(starlaneError('ERR_STARLANE_LINK_LOST', link.address));
+      return;
+    }
+    this.link = link;
+    this.hasLinked = true;
+    this.linkedAtMs = this.options.timers.now();
+    for (const waiter of [...this.waiters]) waiter.resolve(link);
+  }
+
+  private retry(error: Error): void {
+    if (this.aborter.signal.aborted) return;
+    const { minMs, maxMs, random, timers, onRetry } = this.options;
+    // The exponent is bounded so that it cannot become infinite before the minimum is taken.
+    const backoffMs = Math.min(maxMs, minMs * 2 ** Math.min(this.failures, 40));
+    const waitMs = backoffMs * (1 - JITTER * random());
+    this.failures++;
+    log('again in %d ms: %s', Math.round(waitMs), error.message);
+    this.timer = timers.schedule(waitMs, this);
+    onRetry(error, waitMs);
+  }
+}

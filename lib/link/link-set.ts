@@ -1,0 +1,346 @@
+// All links of a node: listening, dialling, attaching, limits, and one link to a peer.
+//
+// Two nodes may come to be linked twice: both join each other, or one has lost a link that the other still counts on.
+// Only the node with the lower id decides (see handshake.ts), so they cannot each drop the other's. It keeps the link
+// that stands if that answers a ping, and no stream is disturbed; otherwise the new link takes its place.
+
+import type { Duplex } from 'node:stream';
+import { formatLinkAddress, type LinkAddress, type NodeId, parseLinkAddress } from '../address.js';
+import { StarlaneError, starlaneError } from '../errors.js';
+import type { ResolvedNodeOptions } from '../options.js';
+import { debug } from '../util/debug.js';
+import type { Timers } from '../util/timers.js';
+import { GoodbyeCode, type Message } from '../wire/messages.js';
+import { type Refusal, refusal, type SelfDescription } from './handshake.js';
+import { Link, type LinkDirection, type LinkOwner } from './link.js';
+import { LinkListener } from './link-listener.js';
+import { negotiateRole } from './role.js';
+import { connect } from './transport.js';
+
+const log = debug('link');
+
+/** How long a link that stands may take to prove it when the peer makes another one, in ms. */
+const PROOF_MS = 2_000;
+
+export interface LinkSetOwner {
+  /** A link came up. Set its acceptor here. */
+  onLink(link: Link): void;
+  onMessage(link: Link, message: Message): void;
+  onDrain(link: Link): void;
+  /** A link that was up is not any more. */
+  onUnlink(link: Link, reason: Error | undefined): void;
+  /** A link fault that costs the user nothing but this link. */
+  onWarning(error: Error): void;
+  /** A listener has failed; it is closed. */
+  onError(error: Error): void;
+  /** A listener is closed, for whatever reason. */
+  onUnlisten(listener: LinkListener): void;
+}
+
+interface Waiter {
+  resolve(link: Link): void;
+  reject(error: Error): void;
+}
+
+/** Counts since the start. */
+export interface LinkCounters {
+  /** Links that came up. */
+  opened: number;
+  /** Links lost other than by close() of either side. */
+  lost: number;
+  /** Handshakes that failed, were refused or were turned away. */
+  failed: number;
+}
+
+export class LinkSet implements LinkOwner {
+  readonly counters: LinkCounters = { opened: 0, lost: 0, failed: 0 };
+  private readonly byPeer = new Map<NodeId, Link>();
+  /** Every link with anything left of it, in handshake or leaving included. */
+  private readonly all = new Set<Link>();
+  private readonly listeners = new Set<LinkListener>();
+  /** Attached by the user, and not links yet. */
+  private readonly attaching = new Set<Duplex>();
+  /** Who waits for a link of their own to be synced. */
+  private readonly settling = new Map<Link, Waiter>();
+  /** Who waits for any link to a peer. */
+  private readonly awaited = new Map<NodeId, Set<Waiter>>();
+  /** Inbound links that are not up: strangers. */
+  private strangers = 0;
+  private isClosed = false;
+  private onEmpty: (() => void) | undefined;
+
+  constructor(
+    private readonly self: SelfDescription,
+    readonly options: ResolvedNodeOptions,
+    readonly timers: Timers,
+    private readonly owner: LinkSetOwner,
+  ) {}
+
+  /** The link to a peer, if it is up. */
+  get(peerId: NodeId): Link | undefined {
+    return this.byPeer.get(peerId);
+  }
+
+  /** Links that are up. */
+  values(): IterableIterator<Link> {
+    return this.byPeer.values();
+  }
+
+  get size(): number {
+    return this.byPeer.size;
+  }
+
+  /** Links in the middle of a handshake, and links that are leaving. */
+  get unsettled(): number {
+    return this.all.size - this.byPeer.size;
+  }
+
+  get listenAddresses(): readonly string[] {
+    return [...this.listeners].map((listener) => listener.address);
+  }
+
+  parse(address: string): LinkAddress {
+    return parseLinkAddress(address, this.options.tls === undefined ? 'tcp' : 'tls');
+  }
+
+  /** Listens for links. @throws as transport.listen, ERR_STARLANE_ADDRESS, ERR_STARLANE_CLOSED */
+  async listen(address: string): Promise<LinkListener> {
+    this.checkOpen();
+    const listener = new LinkListener(this.parse(address), this);
+    await listener.start();
+    if (this.isClosed) {
+      await listener.close();
+      throw starlaneError('ERR_STARLANE_CLOSED');
+    }
+    this.listeners.add(listener);
+    return listener;
+  }
+
+  /** One attempt at a link to `address`: the link when it is up and synced, or the standing one to the same peer. */
+  async dial(address: LinkAddress, signal?: AbortSignal): Promise<Link> {
+    this.checkOpen();
+    if (address.port === 0) throw starlaneError('ERR_STARLANE_ADDRESS', 'a port to join is from 1 to 65535');
+    const { tls, handshakeTimeoutMs } = this.options;
+    const duplex = await connect(address, { tls, signal, timeoutMs: handshakeTimeoutMs, timers: this.timers });
+    return this.establish(duplex, 'outbound', formatLinkAddress(address), true);
+  }
+
+  /** Makes a link of any reliable Duplex, which it owns from then on. */
+  async attach(duplex: Duplex, initiator?: boolean): Promise<Link> {
+    this.checkOpen();
+    const client = initiator ?? (await this.negotiate(duplex));
+    return this.establish(duplex, client ? 'outbound' : 'inbound', 'attached', client);
+  }
+
+  /** Someone has connected to a listener. */
+  receive(duplex: Duplex, remote: string): void {
+    if (this.strangers >= this.options.maxPendingHandshakes || this.isClosed) {
+      duplex.on('error', () => {});
+      duplex.destroy();
+      this.fault(starlaneError('ERR_STARLANE_LINK_LIMIT', `${remote}: too many handshakes at a time`));
+      return;
+    }
+    this.add(duplex, 'inbound', remote, false);
+  }
+
+  /** A link attempt failed before there was a link. */
+  fault(error: Error): void {
+    this.counters.failed++;
+    this.owner.onWarning(error);
+  }
+
+  onListenerFailed(error: Error): void {
+    this.owner.onError(error);
+  }
+
+  onListenerClosed(listener: LinkListener): void {
+    if (this.listeners.delete(listener)) this.owner.onUnlisten(listener);
+  }
+
+  /** Ends everything in order; resolved when nothing is left. */
+  async close(): Promise<void> {
+    this.isClosed = true;
+    const listeners = [...this.listeners].map((listener) => listener.close());
+    for (const duplex of this.attaching) duplex.destroy();
+    for (const link of this.all) {
+      if (link.peerId !== '' && this.byPeer.get(link.peerId) === link) link.close();
+      // One that leaves has its own deadline.
+      else if (!link.isLeaving) link.destroy(starlaneError('ERR_STARLANE_CLOSED'));
+    }
+    if (this.all.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.onEmpty = resolve;
+      });
+    }
+    await Promise.all(listeners);
+  }
+
+  // --- what links tell ---
+
+  onHello(link: Link): Refusal | undefined {
+    if (this.isClosed) return refusal(GoodbyeCode.NORMAL, 'ERR_STARLANE_CLOSED');
+    if (this.byPeer.size >= this.options.maxLinks && !this.byPeer.has(link.peerId)) {
+      return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', `${this.options.maxLinks} links`);
+    }
+    return undefined;
+  }
+
+  onDecide(link: Link): void {
+    const standing = this.byPeer.get(link.peerId);
+    // Another boot id: the peer has restarted, and what stands is what its last run has left behind.
+    if (standing === undefined || standing.bootId !== link.bootId) {
+      link.accept();
+      return;
+    }
+    const proofMs = Math.min(PROOF_MS, this.options.handshakeTimeoutMs / 2);
+    const timer = this.timers.schedule(proofMs, {
+      onDeadline: () =>
+        standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'it did not answer when the peer made another')),
+    });
+    const decide = (): void => {
+      this.timers.cancel(timer);
+      if (!link.isDeciding) return;
+      if (this.byPeer.get(link.peerId) !== standing) this.onDecide(link);
+      else link.refuse(refusal(GoodbyeCode.DUPLICATE, 'ERR_STARLANE_DUPLICATE_LINK', link.peerId));
+    };
+    standing.ping().then(decide, decide);
+  }
+
+  onUp(link: Link): void {
+    const standing = this.byPeer.get(link.peerId);
+    this.byPeer.set(link.peerId, link);
+    if (link.direction === 'inbound') this.strangers--;
+    this.counters.opened++;
+    if (standing !== undefined) {
+      const how = standing.bootId === link.bootId ? 'the peer has given it up' : 'the peer has restarted';
+      standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', how));
+    }
+    this.owner.onLink(link);
+    const waiters = this.awaited.get(link.peerId);
+    this.awaited.delete(link.peerId);
+    for (const waiter of waiters ?? []) waiter.resolve(link);
+  }
+
+  onMessage(link: Link, message: Message): void {
+    this.owner.onMessage(link, message);
+    if (link.isSynced) this.settle(link)?.resolve(link);
+  }
+
+  onDrain(link: Link): void {
+    this.owner.onDrain(link);
+  }
+
+  onDown(link: Link, reason: Error | undefined): void {
+    const wasUp = link.since > 0;
+    if (this.byPeer.get(link.peerId) === link) this.byPeer.delete(link.peerId);
+    if (wasUp) {
+      if (reason !== undefined && (reason as StarlaneError).code !== 'ERR_STARLANE_CLOSED') this.counters.lost++;
+      this.owner.onUnlink(link, reason);
+    } else if (reason !== undefined) this.counters.failed++;
+
+    const failure = reason ?? starlaneError('ERR_STARLANE_CLOSED');
+    const waiter = this.settle(link);
+    // With nobody to tell, it goes to the log of the user: someone tried to link and failed.
+    if (waiter === undefined) {
+      if (!wasUp && !this.isClosed && !isDuplicate(failure)) this.owner.onWarning(withAddress(failure, link.address));
+    } else if (isDuplicate(failure)) this.adopt(link.peerId, waiter);
+    else waiter.reject(failure);
+  }
+
+  onClosed(link: Link): void {
+    this.all.delete(link);
+    if (link.direction === 'inbound' && link.since === 0) this.strangers--;
+    if (this.all.size === 0) this.onEmpty?.();
+  }
+
+  /** Resolved with the standing link to the peer, or with the one that is about to stand. */
+  private adopt(peerId: NodeId, waiter: Waiter): void {
+    const standing = this.byPeer.get(peerId);
+    if (standing !== undefined) {
+      waiter.resolve(standing);
+      return;
+    }
+    // It has been taken at the other end, and word of that is still on its way to this one.
+    const waiters = this.awaited.get(peerId) ?? new Set();
+    this.awaited.set(peerId, waiters);
+    const timer = this.timers.schedule(this.options.handshakeTimeoutMs, {
+      onDeadline: () => {
+        waiters.delete(entry);
+        waiter.reject(starlaneError('ERR_STARLANE_DUPLICATE_LINK', peerId));
+      },
+    });
+    const entry: Waiter = {
+      resolve: (link) => {
+        this.timers.cancel(timer);
+        waiter.resolve(link);
+      },
+      reject: waiter.reject,
+    };
+    waiters.add(entry);
+  }
+
+  private async negotiate(duplex: Duplex): Promise<boolean> {
+    this.attaching.add(duplex);
+    try {
+      return await negotiateRole(duplex, { timers: this.timers, timeoutMs: this.options.handshakeTimeoutMs });
+    } finally {
+      this.attaching.delete(duplex);
+    }
+  }
+
+  private establish(duplex: Duplex, direction: LinkDirection, address: string, client: boolean): Promise<Link> {
+    return new Promise((resolve, reject) => {
+      if (this.isClosed) {
+        duplex.destroy();
+        throw starlaneError('ERR_STARLANE_CLOSED');
+      }
+      this.settling.set(this.add(duplex, direction, address, client), { resolve, reject });
+    });
+  }
+
+  private add(duplex: Duplex, direction: LinkDirection, address: string, client: boolean): Link {
+    const { options, self, timers } = this;
+    const link = new Link(duplex, {
+      self,
+      owner: this,
+      direction,
+      address,
+      client,
+      timers,
+      handshakeTimeoutMs: options.handshakeTimeoutMs,
+      session: {
+        acceptBacklog: options.acceptBacklog,
+        maxStreams: options.maxStreams,
+        maxWindowBytes: options.maxWindowBytes,
+        receiveBudgetBytes: options.receiveBudgetBytes,
+        keepAliveMs: options.keepAliveMs,
+        keepAliveTimeoutMs: options.keepAliveTimeoutMs,
+        closeTimeoutMs: options.closeTimeoutMs,
+      },
+    });
+    log('%s %s: handshake', direction, address);
+    this.all.add(link);
+    if (direction === 'inbound') this.strangers++;
+    return link;
+  }
+
+  private settle(link: Link): Waiter | undefined {
+    const waiter = this.settling.get(link);
+    if (waiter !== undefined) this.settling.delete(link);
+    return waiter;
+  }
+
+  private checkOpen(): void {
+    if (this.isClosed) throw starlaneError('ERR_STARLANE_CLOSED');
+  }
+}
+
+function isDuplicate(error: Error): boolean {
+  return (error as StarlaneError).code === 'ERR_STARLANE_DUPLICATE_LINK';
+}
+
+/** The same fault, with the address of the link in front. */
+function withAddress(error: Error, address: string): Error {
+  const code = error instanceof StarlaneError ? error.code : 'ERR_STARLANE_TRANSPORT';
+  return new StarlaneError(code, `${address}: ${error.message}`, { cause: error });
+}

@@ -1,0 +1,17 @@
+// The end of a session for its streams. A million of them are told over many turns of the event loop, so that the
+// process goes on meanwhile.
+
+import type { MuxStream } from './mux-stream.js';
+
+/** Streams that are told in one turn. */
+const STREAMS_PER_TURN = 1000;
+
+/** The first ones are told before this returns. */
+export function failStreams(streams: IterableIterator<MuxStream>, reason: Error): void {
+  for (let told = 0; told < STREAMS_PER_TURN; told++) {
+    const next = streams.next();
+    if (next.done) return;
+    next.value.fail(reason);
+  }
+  setImmediate(failStreams, streams, reason);
+}

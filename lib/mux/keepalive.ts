@@ -1,0 +1,70 @@
+// Whether the peer still lives, judged from the time of the last byte that arrived. Pure: the session tells the time,
+// sends the pings and carries out the verdict.
+//
+// A process whose own event loop was blocked runs its timers before it reads what arrived meanwhile (libuv reads after
+// timers), so a late check proves nothing: the deadline moves by as much as the check came late.
+
+/** A check that comes later than this says that the own event loop was blocked. */
+export const OWN_LAG_MS = 500;
+
+export const Verdict = {
+  /** Check again after {@link Keepalive.nextCheckMs}. */
+  WAIT: 0,
+  /** Nothing was heard for a while: ping. */
+  PING: 1,
+  /** Silent beyond the deadline. */
+  SILENT: 2,
+} as const;
+export type Verdict = (typeof Verdict)[keyof typeof Verdict];
+
+export class Keepalive {
+  private lastHeard: number;
+  private checkDue: number;
+  private pinged = false;
+
+  /**
+   * @param idleMs silence after which a ping is due, in ms
+   * @param timeoutMs silence after which the peer counts as gone, in ms
+   * @param now the time, in ms
+   */
+  constructor(
+    private readonly idleMs: number,
+    private readonly timeoutMs: number,
+    now: number,
+  ) {
+    this.lastHeard = now;
+    this.checkDue = now + idleMs;
+  }
+
+  /** Any byte of the peer proves that it lives. */
+  heard(now: number): void {
+    this.lastHeard = now;
+    this.pinged = false;
+  }
+
+  /** How long nothing was heard, in ms. */
+  silentMs(now: number): number {
+    return now - this.lastHeard;
+  }
+
+  /** How long until the next check, in ms. Must be followed by a {@link check} then. */
+  nextCheckMs(now: number): number {
+    const deadline = this.lastHeard + (this.pinged ? this.timeoutMs : this.idleMs);
+    const wait = Math.max(1, deadline - now);
+    this.checkDue = now + wait;
+    return wait;
+  }
+
+  check(now: number): Verdict {
+    const late = now - this.checkDue;
+    // The silence was ours: what arrived in that time is still unread.
+    if (late > OWN_LAG_MS) this.lastHeard += late;
+    const silent = now - this.lastHeard;
+    if (this.pinged && silent >= this.timeoutMs) return Verdict.SILENT;
+    if (!this.pinged && silent >= this.idleMs) {
+      this.pinged = true;
+      return Verdict.PING;
+    }
+    return Verdict.WAIT;
+  }
+}

@@ -1,0 +1,156 @@
+// Pings of one session: what the user asks for, the round trip that windows grow by, and whether the peer still lives.
+
+import { starlaneError } from '../errors.js';
+import type { Timed, Timer, Timers } from '../util/timers.js';
+import { Keepalive, Verdict } from './keepalive.js';
+import { RoundTrip } from './round-trip.js';
+
+/** Round trips measured one after the other at the start, so that the first, slow one does not stand alone. */
+const FIRST_SAMPLES = 10;
+/** The round trip is measured again when a window is about to grow and the last sample is older than this. */
+const SAMPLE_INTERVAL_MS = 1000;
+/** Pings of users that may be unanswered at once. */
+const MAX_PENDING_PINGS = 256;
+
+export interface LivenessHost {
+  sendPing(opaque: number): void;
+  /** The peer was silent for longer than the keepalive timeout. */
+  onSilent(silentMs: number): void;
+}
+
+interface PendingPing {
+  readonly sentAt: number;
+  readonly resolve: ((rttMs: number) => void) | null;
+  readonly reject: ((error: Error) => void) | null;
+}
+
+export class Liveness implements Timed {
+  private readonly pending = new Map<number, PendingPing>();
+  private readonly keepalive: Keepalive;
+  private readonly roundTrip = new RoundTrip();
+  private nextOpaque = 0;
+  private timer: Timer | null = null;
+  private samplesLeft = FIRST_SAMPLES;
+  private lastSampleAt = 0;
+  private sampling = false;
+  private samplingOpaque = 0;
+  private lastRttMs = 0;
+  private stopped = false;
+
+  /**
+   * @param idleMs silence after which the peer is pinged, in ms; 0 for no keepalive
+   * @param timeoutMs silence after which it counts as gone, in ms
+   */
+  constructor(
+    private readonly timers: Timers,
+    private readonly host: LivenessHost,
+    private readonly idleMs: number,
+    private readonly timeoutMs: number,
+  ) {
+    this.keepalive = new Keepalive(idleMs, timeoutMs, timers.now());
+  }
+
+  start(): void {
+    this.sample();
+    if (this.idleMs > 0) this.watch();
+  }
+
+  stop(reason: Error): void {
+    this.stopped = true;
+    if (this.timer !== null) this.timers.cancel(this.timer);
+    this.timer = null;
+    const waiting = [...this.pending.values()];
+    this.pending.clear();
+    for (const ping of waiting) ping.reject?.(reason);
+  }
+
+  /** Bytes of the peer have arrived. */
+  heard(): void {
+    this.keepalive.heard(this.timers.now());
+  }
+
+  /** The time that the peer took to answer, in ms. */
+  ping(): Promise<number> {
+    if (this.pending.size >= MAX_PENDING_PINGS) {
+      return Promise.reject(starlaneError('ERR_STARLANE_STREAM_LIMIT', `${MAX_PENDING_PINGS} pings are unanswered`));
+    }
+    return new Promise((resolve, reject) => this.send(resolve, reject));
+  }
+
+  /** The peer has answered a ping. Answers to nothing are ignored, as in hashicorp/yamux. */
+  onPong(opaque: number): void {
+    const ping = this.pending.get(opaque);
+    if (ping === undefined) return;
+    this.pending.delete(opaque);
+    const now = this.timers.now();
+    this.lastRttMs = now - ping.sentAt;
+    this.roundTrip.sample(this.lastRttMs, now);
+    ping.resolve?.(this.lastRttMs);
+    if (ping.resolve !== null) return;
+    this.sampling = false;
+    this.lastSampleAt = now;
+    if (--this.samplesLeft > 0) this.sample();
+  }
+
+  /** The smallest recent round trip in microseconds, 0 before the first; measured again by the way when it is old. */
+  get roundTripUs(): number {
+    if (this.timers.now() - this.lastSampleAt > SAMPLE_INTERVAL_MS) this.sample();
+    return this.roundTrip.us;
+  }
+
+  /** The smallest recent round trip in ms, 0 before the first. */
+  get rttMs(): number {
+    return this.roundTrip.us / 1000;
+  }
+
+  onDeadline(now: number): void {
+    this.timer = null;
+    const verdict = this.keepalive.check(now);
+    if (verdict === Verdict.SILENT) {
+      this.confirmSilence();
+      return;
+    }
+    if (verdict === Verdict.PING) this.sampleNow();
+    this.watch();
+  }
+
+  /**
+   * Bytes that came while this process was busy are read after its timers have run: one turn of the event loop to read
+   * them, and one more for what a TLS socket has to decrypt.
+   */
+  private confirmSilence(): void {
+    const { clock } = this.timers;
+    clock.setImmediate(() =>
+      clock.setImmediate(() => {
+        if (this.stopped) return;
+        const now = this.timers.now();
+        const silentMs = this.keepalive.silentMs(now);
+        if (silentMs >= this.timeoutMs) this.host.onSilent(silentMs);
+        else this.watch();
+      }),
+    );
+  }
+
+  private watch(): void {
+    this.timer = this.timers.schedule(this.keepalive.nextCheckMs(this.timers.now()), this);
+  }
+
+  private sample(): void {
+    if (!this.sampling) this.sampleNow();
+  }
+
+  private sampleNow(): void {
+    // A peer that answers no pings must not make the table grow.
+    if (this.sampling) this.pending.delete(this.samplingOpaque);
+    this.sampling = true;
+    this.samplingOpaque = this.nextOpaque;
+    this.send(null, null);
+  }
+
+  private send(resolve: PendingPing['resolve'], reject: PendingPing['reject']): void {
+    const opaque = this.nextOpaque;
+    this.nextOpaque = (opaque + 1) >>> 0;
+    this.pending.set(opaque, { sentAt: this.timers.now(), resolve, reject });
+    this.host.sendPing(opaque);
+  }
+}

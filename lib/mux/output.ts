@@ -1,0 +1,375 @@
+// The sending side of a session and the only place that writes to the underlying Duplex.
+//
+// Frames of one turn of the event loop gather in a batch: small ones are copied side by side into a slab, large
+// chunks are referenced. The batch leaves at the end of the turn as one write or one writev. At most a bounded number
+// of bytes is handed to the Duplex; beyond that, streams keep their data and are asked for it in turn, so that what is
+// urgent still has a queue that it can overtake.
+
+import { addFlags, FrameType, HEADER_BYTES, writeHeader } from '../wire/header.js';
+import { SLAB_BYTES, type Slab, SlabPool } from './slab-pool.js';
+
+/** The part of a Duplex that is written to. */
+export interface Writer {
+  write(chunk: Buffer, callback?: (error?: Error | null) => void): boolean;
+  cork(): void;
+  uncork(): void;
+  readonly destroyed: boolean;
+  readonly writableEnded: boolean;
+}
+
+/** Who sent bytes that were referenced and wants to know when they are on their way. */
+export interface Sender {
+  onHandedOver(bytes: number): void;
+}
+
+/** What the output asks of its session. */
+export interface OutputHost {
+  /** Called when there is room: write stream data until {@link Output.room} is used up or nothing waits. */
+  fillBatch(): void;
+  /** Called before a batch leaves, while frames can still be added to it. */
+  beforeFlush(): void;
+  /** More control frames wait than a peer that reads can cause. */
+  onControlFlood(): void;
+}
+
+/**
+ * Bytes handed to the Duplex and not yet confirmed, at most (one batch may go beyond by one frame). Enough to keep a
+ * local TCP socket busy; more would only add queue that nothing can overtake.
+ */
+export const MAX_OUTSTANDING_BYTES = 256 * 1024;
+
+/** Payloads up to this size are copied next to their header: cheaper than an element of a writev. */
+export const COPY_BYTES = 4 * 1024;
+
+/**
+ * Control frames waiting while the Duplex is blocked, at most. Window updates are bounded by the streams; what a peer
+ * can cause beyond that (pongs, resets of its opens) without reading is hostile.
+ */
+const MAX_WAITING_CONTROL_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Credit is granted at the end of the poll phase, so that one write answers all that was read in it (libuv reads a busy
+ * socket up to 32 times in a row); at once when this much is due, so that the peer need not pause. In bytes.
+ */
+const URGENT_CREDIT_BYTES = 512 * 1024;
+
+/** One batch on its way. */
+interface Flush {
+  bytes: number;
+  slabs: Slab[];
+  senders: Sender[] | null;
+  amounts: number[] | null;
+}
+
+export class Output {
+  /** Bytes written to the Duplex since the start, headers included. */
+  bytesOut = 0;
+
+  private readonly pool = new SlabPool();
+  private slab: Slab;
+  /** Bytes of the slab that are in use, and where the part that is not yet in `pieces` begins. */
+  private slabEnd = 0;
+  private slabStart = 0;
+  private pieces: Buffer[] = [];
+  private batchSlabs: Slab[] = [];
+  private batchBytes = 0;
+  private senders: Sender[] | null = null;
+  private amounts: number[] | null = null;
+
+  /** Control frames that wait for the Duplex, twelve bytes each. */
+  private waitingControl: Buffer | null = null;
+  private waitingControlBytes = 0;
+
+  private outstanding = 0;
+  private readonly inFlight: Flush[] = [];
+  private flushScheduled = false;
+  private lateFlushScheduled = false;
+  /** Credit granted by frames that still wait for the late flush. */
+  private waitingCredit = 0;
+  /** No more frames are taken. */
+  private sealed = false;
+  /** Nothing is confirmed any more either. */
+  private stopped = false;
+  /** The last frame of the batch, to which a FIN can still be added. */
+  private tailStreamId = 0;
+  private tailType = 0;
+  private tailOffset = 0;
+
+  private readonly flushLater = (): void => {
+    this.flushScheduled = false;
+    this.flush();
+  };
+  private readonly flushLate = (): void => {
+    this.lateFlushScheduled = false;
+    this.flush();
+  };
+  private readonly confirm = (error?: Error | null): void => this.onConfirmed(error);
+
+  /**
+   * @param copies whether the writer has copied a chunk by the time it confirms it, as a socket of the kernel has. One in
+   * memory hands it on to its reader, who may keep it for long: then chunks are copied and slabs are not used again.
+   */
+  constructor(
+    private readonly writer: Writer,
+    private readonly host: OutputHost,
+    private readonly copies: boolean,
+  ) {
+    this.slab = this.pool.take();
+  }
+
+  /** Bytes of stream data that may join the batch now. */
+  get room(): number {
+    return MAX_OUTSTANDING_BYTES - this.outstanding - this.batchBytes;
+  }
+
+  /** True when everything has been handed to the Duplex and confirmed. */
+  get isIdle(): boolean {
+    return this.outstanding === 0 && this.batchBytes === 0 && this.waitingControlBytes === 0;
+  }
+
+  /** Bytes that wait for the Duplex, or that it holds. */
+  get pendingBytes(): number {
+    return this.outstanding + this.batchBytes + this.waitingControlBytes;
+  }
+
+  /** A frame without payload. While the Duplex is blocked it waits ahead of all stream data. */
+  frame(type: number, flags: number, streamId: number, length: number): void {
+    if (this.sealed) return;
+    if (this.outstanding >= MAX_OUTSTANDING_BYTES) {
+      this.keepControl(type, flags, streamId, length);
+      return;
+    }
+    this.header(type, flags, streamId, length);
+    this.scheduleFlush();
+  }
+
+  /** A window update. It can wait for others of its kind, up to the end of the poll phase. */
+  credit(flags: number, streamId: number, bytes: number): void {
+    if (this.sealed) return;
+    if (this.outstanding >= MAX_OUTSTANDING_BYTES) {
+      this.keepControl(FrameType.WINDOW_UPDATE, flags, streamId, bytes);
+      return;
+    }
+    this.header(FrameType.WINDOW_UPDATE, flags, streamId, bytes);
+    this.waitingCredit += bytes;
+    if (this.waitingCredit >= URGENT_CREDIT_BYTES) this.scheduleFlush();
+    else if (!this.lateFlushScheduled) {
+      this.lateFlushScheduled = true;
+      setImmediate(this.flushLate);
+    }
+  }
+
+  /** A data frame around `chunk`, copied; the caller may use the chunk again at once. At most {@link COPY_BYTES}. */
+  copiedData(flags: number, streamId: number, chunk: Uint8Array): void {
+    const length = chunk.length;
+    this.header(FrameType.DATA, flags, streamId, length, length);
+    (this.slab.bytes as Uint8Array).set(chunk, this.slabEnd);
+    this.slabEnd += length;
+    this.batchBytes += length;
+    this.scheduleFlush();
+  }
+
+  /** The header of a data frame whose payload follows by {@link payload}. */
+  dataHeader(flags: number, streamId: number, length: number): void {
+    this.header(FrameType.DATA, flags, streamId, length);
+    this.scheduleFlush();
+  }
+
+  /** A part of the payload announced by {@link dataHeader}. */
+  payload(chunk: Buffer): void {
+    const length = chunk.length;
+    if (length <= COPY_BYTES) {
+      if (this.slabEnd + length > SLAB_BYTES) this.nextSlab();
+      (this.slab.bytes as Uint8Array).set(chunk, this.slabEnd);
+      this.slabEnd += length;
+    } else {
+      this.closeSegment();
+      this.pieces.push(this.copies ? chunk : copyOf(chunk));
+    }
+    this.batchBytes += length;
+  }
+
+  /** `sender` is told when the batch that holds these bytes of it has been taken by the Duplex. */
+  report(sender: Sender, bytes: number): void {
+    if (this.senders === null || this.amounts === null) {
+      this.senders = [sender];
+      this.amounts = [bytes];
+    } else {
+      this.senders.push(sender);
+      this.amounts.push(bytes);
+    }
+  }
+
+  /**
+   * Adds flags to the last frame of the batch if that belongs to the stream and has not left.
+   * `evenData`: also to a data frame (hashicorp/yamux could then report the end before the data).
+   */
+  tryAddFlags(streamId: number, flags: number, evenData: boolean): boolean {
+    if (this.tailStreamId !== streamId || (!evenData && this.tailType === FrameType.DATA)) return false;
+    addFlags(this.slab.bytes, this.tailOffset, flags);
+    return true;
+  }
+
+  /** Stream data waits: asks for it at the end of this turn, or as soon as the Duplex has room. */
+  scheduleFlush(): void {
+    if (this.flushScheduled || this.sealed) return;
+    this.flushScheduled = true;
+    process.nextTick(this.flushLater);
+  }
+
+  /** Hands the batch to the Duplex now; when that is blocked, only if `force`. */
+  flush(force = false): void {
+    if (this.sealed || (this.outstanding >= MAX_OUTSTANDING_BYTES && !force)) return;
+    // What joins the batch from here leaves with it: no further flush is due for that.
+    const wasScheduled = this.flushScheduled;
+    this.flushScheduled = true;
+    if (this.waitingControlBytes > 0) this.releaseControl();
+    this.host.fillBatch();
+    this.host.beforeFlush();
+    this.flushScheduled = wasScheduled;
+    if (this.batchBytes === 0) return;
+    if (this.writer.destroyed || this.writer.writableEnded) {
+      this.stop();
+      return;
+    }
+    this.closeSegment();
+    this.batchSlabs.push(this.slab);
+    this.slab.pending++;
+    const pieces = this.pieces;
+    const flush: Flush = {
+      bytes: this.batchBytes,
+      slabs: this.batchSlabs,
+      senders: this.senders,
+      amounts: this.amounts,
+    };
+    this.pieces = [];
+    this.batchSlabs = [];
+    this.senders = null;
+    this.amounts = null;
+    this.tailStreamId = 0;
+    this.waitingCredit = 0;
+    this.outstanding += this.batchBytes;
+    this.bytesOut += this.batchBytes;
+    this.batchBytes = 0;
+    this.inFlight.push(flush);
+    const last = pieces.length - 1;
+    if (last === 0) {
+      this.writer.write(pieces[0], this.confirm);
+      return;
+    }
+    this.writer.cork();
+    for (let i = 0; i < last; i++) this.writer.write(pieces[i]);
+    this.writer.write(pieces[last], this.confirm);
+    this.writer.uncork();
+  }
+
+  /** Hands over all frames that wait, whatever the bound, and takes no more. What is in flight is still confirmed. */
+  finish(): void {
+    if (this.sealed) return;
+    this.flush(true);
+    this.sealed = true;
+  }
+
+  /** Drops everything that waits; nothing is written or reported any more. */
+  stop(): void {
+    this.sealed = true;
+    this.stopped = true;
+    this.pieces = [];
+    this.batchSlabs = [];
+    this.senders = null;
+    this.amounts = null;
+    this.batchBytes = 0;
+    this.waitingControl = null;
+    this.waitingControlBytes = 0;
+    this.inFlight.length = 0;
+    this.tailStreamId = 0;
+  }
+
+  private onConfirmed(error?: Error | null): void {
+    // The Duplex reports its failure by 'error' or 'close' as well; the session acts on that.
+    if (this.stopped || error) return;
+    const flush = this.inFlight.shift();
+    if (flush === undefined) return;
+    this.outstanding -= flush.bytes;
+    for (const slab of flush.slabs) this.releaseSlab(slab);
+    const { senders, amounts } = flush;
+    if (senders !== null && amounts !== null) {
+      for (let i = 0; i < senders.length; i++) senders[i].onHandedOver(amounts[i]);
+    }
+    this.flush();
+  }
+
+  private releaseSlab(slab: Slab): void {
+    slab.pending--;
+    if (slab.pending > 0 || !this.copies) return;
+    if (slab !== this.slab) this.pool.giveBack(slab);
+    else if (this.batchBytes === 0) {
+      // Nothing of it flies or stands in the batch: from the start again, while it is warm in the cache.
+      this.slabStart = 0;
+      this.slabEnd = 0;
+    }
+  }
+
+  private header(type: number, flags: number, streamId: number, length: number, extra = 0): void {
+    if (this.slabEnd + HEADER_BYTES + extra > SLAB_BYTES) this.nextSlab();
+    writeHeader(this.slab.bytes, this.slabEnd, type, flags, streamId, length);
+    this.tailStreamId = streamId;
+    this.tailType = type;
+    this.tailOffset = this.slabEnd;
+    this.slabEnd += HEADER_BYTES;
+    this.batchBytes += HEADER_BYTES;
+  }
+
+  /** What was written into the slab since the last piece becomes a piece. */
+  private closeSegment(): void {
+    if (this.slabEnd === this.slabStart) return;
+    this.pieces.push(this.slab.bytes.subarray(this.slabStart, this.slabEnd));
+    this.slabStart = this.slabEnd;
+  }
+
+  private nextSlab(): void {
+    this.closeSegment();
+    this.slab.pending++;
+    this.batchSlabs.push(this.slab);
+    this.slab = this.pool.take();
+    this.slabStart = 0;
+    this.slabEnd = 0;
+    this.tailStreamId = 0;
+  }
+
+  private keepControl(type: number, flags: number, streamId: number, length: number): void {
+    const end = this.waitingControlBytes + HEADER_BYTES;
+    if (end > MAX_WAITING_CONTROL_BYTES) {
+      this.host.onControlFlood();
+      return;
+    }
+    if (this.waitingControl === null || end > this.waitingControl.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(1024, end * 2));
+      this.waitingControl?.copy(larger, 0, 0, this.waitingControlBytes);
+      this.waitingControl = larger;
+    }
+    writeHeader(this.waitingControl, this.waitingControlBytes, type, flags, streamId, length);
+    this.waitingControlBytes = end;
+  }
+
+  private releaseControl(): void {
+    const frames = this.waitingControl as Buffer;
+    const length = this.waitingControlBytes;
+    this.waitingControl = null;
+    this.waitingControlBytes = 0;
+    // Waiting frames are ahead of the batch: the Duplex was blocked, so nothing has joined it meanwhile.
+    this.tailStreamId = 0;
+    if (length <= COPY_BYTES) this.payload(frames.subarray(0, length));
+    else {
+      this.closeSegment();
+      this.pieces.push(frames.subarray(0, length));
+      this.batchBytes += length;
+    }
+  }
+}
+
+function copyOf(chunk: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(chunk.length);
+  chunk.copy(copy);
+  return copy;
+}

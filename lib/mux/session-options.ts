@@ -1,0 +1,103 @@
+// What a session can be told, with every default and its reason.
+
+import { starlaneError } from '../errors.js';
+import { sharedTimers, type Timers } from '../util/timers.js';
+
+export interface SessionOptions {
+  /** Which side this is: the client opens odd stream ids, the server even ones. One of each per link. */
+  client: boolean;
+  /**
+   * Streams that the peer has opened and that nobody here has taken yet; one more is answered with RST.
+   * 1 to 1,000,000, default 256, as hashicorp/yamux.
+   */
+  acceptBacklog: number;
+  /**
+   * Opens of this side that the peer has not acknowledged; further ones wait their turn. 1 to Infinity, default 256: a
+   * hashicorp/yamux peer resets what exceeds its own backlog of 256.
+   */
+  maxUnackedOpens: number;
+  /** Streams that the peer may have open at once; one more is answered with RST. Default 1,048,576. */
+  maxStreams: number;
+  /** How far the receive window of one stream may grow, in bytes. 262,144 to 1 GiB, default 16 MiB. */
+  maxWindowBytes: number;
+  /**
+   * Bytes that windows may have grown in sum, and bytes that may be delivered and unread in sum. Beyond the second, the
+   * stream that holds most is reset. Default 256 MiB.
+   */
+  receiveBudgetBytes: number;
+  /** Silence after which the peer is pinged, in ms; 0 for never. Default 15,000. */
+  keepAliveMs: number;
+  /** Silence after which the peer counts as gone, in ms. More than `keepAliveMs`. Default 30,000. */
+  keepAliveTimeoutMs: number;
+  /** Time that the peer has to acknowledge an open, in ms; 0 for no limit. Default 75,000, as hashicorp/yamux. */
+  openTimeoutMs: number;
+  /**
+   * Time that the peer has to end a stream which was given up here, and time that close() waits for open streams, in
+   * ms. Default 60,000.
+   */
+  closeTimeoutMs: number;
+  /**
+   * Both ends are Starlane: a FIN may ride on a data frame, and stream ids are used again after 2^31 opens. A
+   * hashicorp/yamux peer may report the end before the data, and does not expect ids again.
+   * @internal
+   */
+  starlanePeer: boolean;
+  /** The first stream id to try. @internal */
+  firstStreamId: number;
+  /** @internal */
+  timers: Timers;
+}
+
+export const DEFAULT_SESSION_OPTIONS: Readonly<Omit<SessionOptions, 'client'>> = Object.freeze({
+  acceptBacklog: 256,
+  maxUnackedOpens: 256,
+  maxStreams: 1_048_576,
+  maxWindowBytes: 16 * 1024 * 1024,
+  receiveBudgetBytes: 256 * 1024 * 1024,
+  keepAliveMs: 15_000,
+  keepAliveTimeoutMs: 30_000,
+  openTimeoutMs: 75_000,
+  closeTimeoutMs: 60_000,
+  starlanePeer: false,
+  firstStreamId: 1,
+  timers: sharedTimers,
+});
+
+/** [least, most] of the numbers above. */
+const RANGES: Readonly<Record<string, readonly [number, number]>> = {
+  acceptBacklog: [1, 1_000_000],
+  maxUnackedOpens: [1, Number.POSITIVE_INFINITY],
+  maxStreams: [1, Number.POSITIVE_INFINITY],
+  maxWindowBytes: [256 * 1024, 1024 * 1024 * 1024],
+  receiveBudgetBytes: [256 * 1024, Number.POSITIVE_INFINITY],
+  keepAliveMs: [0, 0x7fff_ffff],
+  keepAliveTimeoutMs: [1, 0x7fff_ffff],
+  openTimeoutMs: [0, 0x7fff_ffff],
+  closeTimeoutMs: [1, 0x7fff_ffff],
+  firstStreamId: [1, 0xffff_ffff],
+};
+
+/** @throws ERR_STARLANE_OPTION for an unknown option or a value out of its range */
+export function resolveSessionOptions(options: Partial<SessionOptions> & { client: boolean }): SessionOptions {
+  for (const name of Object.keys(options)) {
+    if (name !== 'client' && !(name in DEFAULT_SESSION_OPTIONS)) {
+      throw starlaneError('ERR_STARLANE_OPTION', `the session has no option '${name}'`);
+    }
+  }
+  if (typeof options.client !== 'boolean') throw starlaneError('ERR_STARLANE_OPTION', 'client must be true or false');
+  const resolved: SessionOptions = { ...DEFAULT_SESSION_OPTIONS, client: options.client };
+  const values = resolved as unknown as Record<string, unknown>;
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined) values[name] = value;
+  }
+  for (const [name, [least, most]] of Object.entries(RANGES)) {
+    const value = values[name];
+    if (typeof value !== 'number' || !(value >= least && value <= most)) {
+      throw starlaneError('ERR_STARLANE_OPTION', `${name} must be a number from ${least} to ${most}`);
+    }
+  }
+  if (resolved.keepAliveMs >= resolved.keepAliveTimeoutMs) {
+    throw starlaneError('ERR_STARLANE_OPTION', 'keepAliveMs must be less than keepAliveTimeoutMs');
+  }
+  return resolved;
+}

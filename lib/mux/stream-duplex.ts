@@ -1,0 +1,181 @@
+// A Duplex around a lean stream: what both the sockets of nodes and the streams of plain sessions are made of.
+//
+// Credit goes back to the peer when the user's reader has taken the bytes out of the Duplex, which Node does not tell:
+// they have been taken when they left the readable buffer, and that is looked at after each push and each read.
+
+import { Duplex, type DuplexOptions } from 'node:stream';
+import type { MuxStream, StreamSink } from './mux-stream.js';
+import { COPY_BYTES } from './output.js';
+
+/** A write callback of Node's Writable. */
+type WriteCallback = (error?: Error | null) => void;
+
+/** A slice that waits in a buffer keeps its whole chunk alive; below this share of it, it is copied out. */
+const PINNED_SHARE = 4;
+
+/** Corked chunks up to this sum leave as one frame. */
+const JOIN_BYTES = 4 * COPY_BYTES;
+
+export abstract class StreamDuplex extends Duplex implements StreamSink {
+  protected stream: MuxStream | null = null;
+  /** Bytes pushed into the readable buffer whose credit has not gone back. */
+  private uncredited = 0;
+  /** Bytes taken over from Node's write buffer since the start. */
+  private dispatched = 0;
+  /** The write that is going on: its size, what of it the transport has not taken, and whom to tell. */
+  private writing = 0;
+  private unsent = 0;
+  private writeCallback: WriteCallback | null = null;
+
+  protected constructor(options: DuplexOptions) {
+    super(options);
+  }
+
+  // --- reading ---
+
+  /** @internal */
+  onData(stream: MuxStream, chunk: Buffer): void {
+    if (this.destroyed) return;
+    const { length } = chunk;
+    this.uncredited += length;
+    this.push(this.readableFlowing === true ? chunk : unpinned(chunk));
+    const left = this.readableLength;
+    if (left === 0) {
+      this.uncredited = 0;
+      stream.consumed(length);
+    }
+  }
+
+  /** @internal */
+  onEnd(_stream: MuxStream): void {
+    this.push(null);
+    // Without a reader 'end' would never be noticed; with data still buffered this does nothing.
+    if (this.readableLength === 0) this.read(0);
+  }
+
+  override read(size?: number): unknown {
+    const chunk = super.read(size);
+    if (this.uncredited > 0) this.creditConsumed(chunk === null && size !== undefined ? size : 0);
+    return chunk;
+  }
+
+  override _read(): void {
+    // Data comes when the peer sends it; credit is what asks for it.
+  }
+
+  /** `wanted`: bytes that the reader waits for at once; when it wants more than it has, what it has may not hold it up. */
+  private creditConsumed(wanted: number): void {
+    const left = this.readableLength;
+    const consumed = wanted > left ? this.uncredited : this.uncredited - left;
+    if (consumed <= 0 || this.stream === null) return;
+    this.uncredited -= consumed;
+    this.stream.consumed(consumed);
+  }
+
+  // --- writing ---
+
+  /** Bytes written by the user, those that wait in buffers included. */
+  protected get totalWritten(): number {
+    return this.dispatched + this.writableLength - this.writing;
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: WriteCallback): void {
+    const { length } = chunk;
+    if (this.stream?.write(chunk) === true) {
+      this.dispatched += length;
+      callback();
+      return;
+    }
+    this.unsent += length;
+    this.dispatch(length, callback);
+  }
+
+  override _writev(items: Array<{ chunk: Buffer; encoding: BufferEncoding }>, callback: WriteCallback): void {
+    let bytes = 0;
+    for (const { chunk } of items) bytes += chunk.length;
+    const chunks = items.map(({ chunk }) => chunk);
+    if (bytes <= JOIN_BYTES) {
+      StreamDuplex.prototype._write.call(this, Buffer.concat(chunks, bytes), 'utf8', callback);
+      return;
+    }
+    this.dispatch(bytes, callback);
+    for (const chunk of chunks) this.sendChunk(chunk);
+    if (this.unsent === 0) this.finishWrite(null);
+  }
+
+  override _final(callback: WriteCallback): void {
+    this.stream?.end();
+    callback();
+  }
+
+  /** @internal */
+  onSent(_stream: MuxStream, bytes: number): void {
+    this.countSent(bytes);
+    if (this.unsent === 0) this.finishWrite(null);
+  }
+
+  /** A write of `bytes` is going on; `callback` is called when the transport has taken all of it. */
+  protected dispatch(bytes: number, callback: WriteCallback): void {
+    this.dispatched += bytes;
+    this.writing = bytes;
+    this.writeCallback = callback;
+  }
+
+  protected countSent(bytes: number): void {
+    this.unsent -= bytes;
+  }
+
+  /** The stream that took parts of the write is gone, and none of it counts. */
+  protected forgetSent(): void {
+    this.unsent = 0;
+  }
+
+  /** Sends a part of the write that is going on. */
+  protected sendChunk(chunk: Buffer): void {
+    if (this.stream !== null && !this.stream.write(chunk)) this.unsent += chunk.length;
+  }
+
+  protected finishWrite(error: Error | null): void {
+    const callback = this.writeCallback;
+    if (callback === null) return;
+    this.writeCallback = null;
+    this.writing = 0;
+    this.unsent = 0;
+    callback(error);
+  }
+
+  protected get hasUnsent(): boolean {
+    return this.unsent > 0;
+  }
+
+  // --- the end ---
+
+  /** @internal */
+  onReset(_stream: MuxStream, error: Error): void {
+    this.destroy(error);
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const { stream } = this;
+    if (stream !== null) {
+      // Bytes that arrived and that nobody will read are lost: the peer hears of it, as from TCP.
+      if (error !== null || this.readableLength > 0) stream.reset();
+      else stream.abandon();
+    }
+    this.uncredited = 0;
+    if (this.writeCallback !== null) this.finishWrite(error ?? abortedWrite());
+    callback(error);
+  }
+}
+
+function unpinned(chunk: Buffer): Buffer {
+  if (chunk.length * PINNED_SHARE > chunk.buffer.byteLength) return chunk;
+  const copy = Buffer.allocUnsafeSlow(chunk.length);
+  chunk.copy(copy);
+  return copy;
+}
+
+/** What Node reports for a write that the destruction of the stream cut off. */
+function abortedWrite(): Error {
+  return Object.assign(new Error('Cannot call write after a stream was destroyed'), { code: 'ERR_STREAM_DESTROYED' });
+}

@@ -1,0 +1,71 @@
+// Receive windows: when credit goes back, and how far a window grows. Pure: time and round trips are arguments.
+//
+//   window = credit the peer still has + bytes delivered but unread + bytes read but not yet granted again
+//
+// Credit returns only for bytes that the reader has consumed (rust-yamux #120: on arrival, streams overran buffers).
+
+/**
+ * Credit to grant now, in bytes; 0 while less than half of the window would be returned. Half keeps window updates rare
+ * (two per window) and leaves the other half to cover the round trip, as hashicorp/yamux does.
+ */
+export function grantDue(windowBytes: number, credit: number, unread: number): number {
+  const due = windowBytes - credit - unread;
+  return due >= windowBytes >>> 1 ? due : 0;
+}
+
+/**
+ * Round trips within which half a window must have been read for it to count as too small. With the round trip of an
+ * idle link as the measure, 4 stops growth at about twice the bandwidth-delay product; more only costs cache misses.
+ */
+const GROWTH_ROUND_TRIPS = 4;
+
+/**
+ * The window after half of it was read in `elapsedUs` microseconds: doubled while the peer is held back by it.
+ * Without a measured round trip (`rttUs` 0) nothing grows.
+ */
+export function grownWindow(windowBytes: number, maxBytes: number, elapsedUs: number, rttUs: number): number {
+  if (rttUs === 0 || elapsedUs >= rttUs * GROWTH_ROUND_TRIPS) return windowBytes;
+  return Math.max(windowBytes, Math.min(windowBytes * 2, maxBytes));
+}
+
+/**
+ * What a session may hold for its streams' readers: the growth of windows beyond the initial 256 KiB is taken from
+ * it, and so are bytes delivered but unread.
+ */
+export class ReceiveBudget {
+  private grown = 0;
+  private unread = 0;
+
+  /** `limitBytes`: bytes of growth, and bytes unread, that a session may have. */
+  constructor(private readonly limitBytes: number) {}
+
+  /** Whether a window may grow by `bytes`; if so they are taken. */
+  tryGrow(bytes: number): boolean {
+    if (this.grown + bytes > this.limitBytes) return false;
+    this.grown += bytes;
+    return true;
+  }
+
+  /** Bytes were delivered. False when more is unread now than the budget allows. */
+  deliver(bytes: number): boolean {
+    this.unread += bytes;
+    return this.unread <= this.limitBytes;
+  }
+
+  consume(bytes: number): void {
+    this.unread -= bytes;
+  }
+
+  /** A stream has ended: the growth of its window comes back. */
+  release(grownBytes: number): void {
+    this.grown -= grownBytes;
+  }
+
+  get unreadBytes(): number {
+    return this.unread;
+  }
+
+  get grownBytes(): number {
+    return this.grown;
+  }
+}

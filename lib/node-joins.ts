@@ -1,0 +1,73 @@
+// The links that a node keeps up: one joiner an address, for join() and for seeds.
+
+import type { LinkAddress } from './address.js';
+import { formatLinkAddress } from './address.js';
+import { isPermanent } from './link/handshake.js';
+import { Joiner } from './link/joiner.js';
+import type { Link } from './link/link.js';
+import type { LinkSet } from './link/link-set.js';
+
+export interface JoinsOwner {
+  onWarning(error: Error): void;
+}
+
+export class NodeJoins {
+  private readonly joiners = new Map<string, Joiner>();
+
+  constructor(
+    private readonly links: LinkSet,
+    private readonly owner: JoinsOwner,
+    private readonly random: () => number,
+  ) {}
+
+  /** How many addresses are kept joined. */
+  get size(): number {
+    return this.joiners.size;
+  }
+
+  /** The link to an address, which is kept up from now on. */
+  join(address: string, signal: AbortSignal | undefined): Promise<Link> {
+    return this.joiner(this.links.parse(address), isPermanent).wait(signal);
+  }
+
+  /** Keeps a link up to an address that may be one's own, or wrong for now: nobody waits for it. */
+  seed(address: string): void {
+    const joiner = this.joiner(this.links.parse(address), isSelf);
+    joiner.wait().catch((error) => {
+      // Lists of seeds are the same for all nodes, and so hold their own address as well.
+      if (!isSelf(error)) this.owner.onWarning(error);
+    });
+  }
+
+  /** A link is gone; `onPurpose` when this node closed it. */
+  onUnlink(link: Link, onPurpose: boolean): void {
+    for (const joiner of [...this.joiners.values()]) joiner.onUnlink(link, onPurpose);
+  }
+
+  close(): void {
+    for (const joiner of [...this.joiners.values()]) joiner.stop();
+  }
+
+  private joiner(address: LinkAddress, isFinal: (error: unknown) => boolean): Joiner {
+    const key = formatLinkAddress(address);
+    const known = this.joiners.get(key);
+    if (known !== undefined) return known;
+    const { links } = this;
+    const joiner = new Joiner({
+      dial: (signal) => links.dial(address, signal),
+      minMs: links.options.rejoinMinMs,
+      maxMs: links.options.rejoinMaxMs,
+      timers: links.timers,
+      random: this.random,
+      isFinal,
+      onRetry: (error) => this.owner.onWarning(error),
+      onEnd: () => this.joiners.delete(key),
+    });
+    this.joiners.set(key, joiner);
+    return joiner.start();
+  }
+}
+
+function isSelf(error: unknown): boolean {
+  return (error as { code?: string }).code === 'ERR_STARLANE_SELF_LINK';
+}

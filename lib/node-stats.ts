@@ -1,0 +1,83 @@
+// The numbers of a node, as one plain object.
+
+import type { NodeId } from './address.js';
+import type { Circuits } from './circuit/circuits.js';
+import type { LinkSet } from './link/link-set.js';
+import type { ServiceDirectory } from './mesh/service-directory.js';
+
+export interface NodeStats {
+  id: NodeId;
+  /** Since the node was made, in ms. */
+  uptimeMs: number;
+  links: {
+    up: number;
+    /** In the middle of a handshake, or leaving. */
+    unsettled: number;
+    listeners: number;
+    /** Counts since the start: came up, lost other than on purpose, never came up. */
+    opened: number;
+    lost: number;
+    failed: number;
+    /** Over the links that are up. */
+    bytesIn: number;
+    bytesOut: number;
+  };
+  /** Streams of users that are open: over links, and to this node itself. */
+  streams: { links: number; loopback: number };
+  /** Counts since the start, and dials that are going on. */
+  dials: { started: number; connected: number; failed: number; pending: number };
+  /** Counts since the start: circuits that came in. */
+  accepts: { accepted: number; refused: number };
+  servers: { bound: number; openSockets: number };
+  /** Names and instances that are known, those of this node included. */
+  services: { names: number; instances: number };
+  /** Since the start. */
+  warnings: number;
+  /** Sockets, servers, listeners and waits that keep the process alive. */
+  holds: number;
+}
+
+export interface StatsSources {
+  readonly id: NodeId;
+  readonly startedAtMs: number;
+  readonly nowMs: number;
+  readonly links: LinkSet;
+  readonly circuits: Circuits;
+  readonly directory: ServiceDirectory;
+  readonly warnings: number;
+  readonly holds: number;
+}
+
+export function collectStats(from: StatsSources): NodeStats {
+  const { links, circuits, directory } = from;
+  let bytesIn = 0;
+  let bytesOut = 0;
+  let streams = 0;
+  for (const link of links.values()) {
+    bytesIn += link.bytesIn;
+    bytesOut += link.bytesOut;
+    streams += link.streams;
+  }
+  let openSockets = 0;
+  for (const server of circuits.bindings.servers()) openSockets += server.openSockets;
+  const { dialled, connected, failed } = circuits.dialCounters;
+  return {
+    id: from.id,
+    uptimeMs: from.nowMs - from.startedAtMs,
+    links: {
+      up: links.size,
+      unsettled: links.unsettled,
+      listeners: links.listenAddresses.length,
+      ...links.counters,
+      bytesIn,
+      bytesOut,
+    },
+    streams: { links: streams, loopback: circuits.loopback.streams },
+    dials: { started: dialled, connected, failed, pending: circuits.pendingDials },
+    accepts: { ...circuits.counters },
+    servers: { bound: circuits.bindings.size, openSockets },
+    services: { names: directory.table.nameCount, instances: directory.table.size },
+    warnings: from.warnings,
+    holds: from.holds,
+  };
+}

@@ -1,0 +1,378 @@
+// A node: links to peers, servers bound by name, sockets dialled by name. Puts the parts together, and has no logic of
+// its own beyond that.
+
+import { EventEmitter } from 'node:events';
+import { Duplex } from 'node:stream';
+import type { NodeId } from './address.js';
+import type { BindOptions, DialOptions } from './circuit/circuit-options.js';
+import { type BindHandler, Circuits } from './circuit/circuits.js';
+import { starlaneError } from './errors.js';
+import { createIdentity, type Identity } from './link/identity.js';
+import type { Link, LinkInfo } from './link/link.js';
+import type { LinkListener } from './link/link-listener.js';
+import { LinkSet } from './link/link-set.js';
+import type { ServiceInfo, ServiceInstance } from './mesh/service.js';
+import { ServiceDirectory } from './mesh/service-directory.js';
+import { ServiceMap } from './mesh/service-map.js';
+import { ServiceWaits, type WaitOptions } from './mesh/service-waits.js';
+import { type NodeEnvironment, readEnvironment, withEnvironment } from './node-environment.js';
+import { NodeHold } from './node-hold.js';
+import { NodeJoins } from './node-joins.js';
+import { collectStats, type NodeStats } from './node-stats.js';
+import { type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from './options.js';
+import type { Server } from './socket/server.js';
+import type { Socket } from './socket/socket.js';
+import { debug } from './util/debug.js';
+import { throwLater } from './util/throw-later.js';
+import { sharedTimers } from './util/timers.js';
+import { envDigests } from './wire/messages.js';
+
+const log = debug('node');
+
+export interface NodeEvents {
+  /** A link is up. */
+  link: [link: Link];
+  /** A link is lost, or closed: then without a reason if this node closed it. */
+  unlink: [link: Link, reason: Error | undefined];
+  /** Someone, this node included, offers a service. */
+  service: [service: ServiceInfo];
+  /** It is not offered any more. */
+  unservice: [service: ServiceInfo];
+  /** A link or a peer is at fault; the node goes on, and tries again where it makes sense. */
+  warning: [error: Error];
+  /** What was asked for cannot be had. Not thrown when nobody listens. */
+  error: [error: Error];
+  close: [];
+}
+
+/** A participant of the network. Made by {@link createNode}. */
+export class Node extends EventEmitter<NodeEvents> {
+  /** 64 bits as 11 characters of base64url; new for every node. */
+  readonly id: NodeId;
+
+  private readonly options: NodeOptions;
+  private readonly resolved: ResolvedNodeOptions;
+  private readonly environment: NodeEnvironment;
+  private readonly identity: Identity;
+  private readonly startedAtMs = sharedTimers.now();
+  private readonly keepsAlive = new NodeHold();
+  private readonly linkSet: LinkSet;
+  private readonly joins: NodeJoins;
+  private readonly directory: ServiceDirectory;
+  private readonly circuits: Circuits;
+  private readonly waits: ServiceWaits;
+  private view: ServiceMap | undefined;
+  private warnings = 0;
+  private isStarted = false;
+  private isDerivedFrom = false;
+  private closing: Promise<void> | undefined;
+
+  /** @internal */
+  constructor(options: NodeOptions, environment: NodeEnvironment) {
+    super();
+    const resolved = resolveNodeOptions(withEnvironment(options, environment));
+    this.options = options;
+    this.resolved = resolved;
+    this.environment = environment;
+    this.identity = createIdentity();
+    this.id = this.identity.nodeId;
+    const digests = envDigests(resolved.env);
+    this.directory = new ServiceDirectory(
+      {
+        nodeId: this.id,
+        announces: resolved.role !== 'client',
+        envDigests: digests,
+        maxServicesPerPeer: resolved.maxServicesPerPeer,
+      },
+      {
+        onService: (instance) => this.onService(instance),
+        onUnservice: (instance) => this.onUnservice(instance),
+        onWarning: (error) => this.onWarning(error),
+      },
+    );
+    this.waits = new ServiceWaits(this.directory.table, sharedTimers, resolved.dialTimeoutMs);
+    this.linkSet = new LinkSet({ ...this.identity, role: resolved.role, envDigests: digests }, resolved, sharedTimers, {
+      onLink: (link) => this.onLink(link),
+      onMessage: (link, message) => this.directory.onMessage(link, message),
+      onDrain: (link) => this.directory.onDrain(link),
+      onUnlink: (link, reason) => this.onUnlink(link, reason),
+      onWarning: (error) => this.onWarning(error),
+      onError: (error) => this.onError(error),
+      onUnlisten: () => this.keepsAlive.release(),
+    });
+    this.joins = new NodeJoins(this.linkSet, { onWarning: (error) => this.onWarning(error) }, Math.random);
+    this.circuits = new Circuits({
+      identity: this.identity,
+      options: resolved,
+      timers: sharedTimers,
+      directory: this.directory,
+      keepsAlive: this.keepsAlive,
+      onError: (error) => this.onError(error),
+    });
+    // Later, so that there has been time to listen for events.
+    process.nextTick(() => {
+      if (!this.isDerivedFrom) this.start();
+    });
+  }
+
+  /**
+   * Listens for links at `tcp://host:port`, `tls://host:port`, `unix:/path`, `host:port` or `:port` (tls if the node has
+   * the option, else tcp). Port 0 picks a free one.
+   * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_INSECURE for plain tcp beyond loopback, ERR_STARLANE_CLOSED, or Node's own
+   * error such as EADDRINUSE
+   */
+  async listenAndServe(address: string): Promise<LinkListener> {
+    this.start();
+    const listener = await this.keepsAlive.during(this.linkSet.listen(address));
+    this.keepsAlive.hold(); // Until the listener is closed.
+    return listener;
+  }
+
+  /**
+   * Makes a link to the node at `address`, and makes it again whenever it is lost, until close() of link or node.
+   * Resolved with the first link that is up. Until then it is tried again for ever; `signal` ends that.
+   * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _CLOSED, tls errors, or the reason of the signal
+   */
+  async join(address: string, options: { signal?: AbortSignal } = {}): Promise<Link> {
+    this.start();
+    if (this.closing !== undefined) throw starlaneError('ERR_STARLANE_CLOSED');
+    return this.keepsAlive.during(this.joins.join(address, options.signal));
+  }
+
+  /**
+   * Makes a link over any reliable Duplex. Both ends may call it with no options; with `initiator` one end says true, the
+   * other false. Whether the Duplex holds the process open is its own affair.
+   * @throws ERR_STARLANE_HANDSHAKE, _HANDSHAKE_TIMEOUT, _SELF_LINK, _VERSION, _TRANSPORT, _CLOSED
+   */
+  async attach(duplex: Duplex, options: { initiator?: boolean } = {}): Promise<Link> {
+    this.start();
+    if (!(duplex instanceof Duplex)) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a Duplex is needed');
+    return this.keepsAlive.during(this.linkSet.attach(duplex, options.initiator));
+  }
+
+  /**
+   * Serves `name` (any port), `name:port` or `:port`; port 0 is a free one. What is taken already is an 'error' event
+   * EADDRINUSE of the server, or else of the node.
+   * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT
+   */
+  bind(address: string, handler?: BindHandler): Server;
+  bind(address: string, options: BindOptions | undefined, handler?: BindHandler): Server;
+  bind(address: string, options?: BindOptions | BindHandler, handler?: BindHandler): Server {
+    this.start();
+    if (isHandler(options)) return this.circuits.bind(address, undefined, options);
+    return this.circuits.bind(address, options, handler);
+  }
+
+  /**
+   * Connects to `name`, `name:port`, `:port` (of this node) or `@nodeId:port`. What is written before 'connect' is sent.
+   * Fails with ENOTFOUND, EHOSTUNREACH, ECONNREFUSED, EACCES, ETIMEDOUT, ECONNRESET or ECANCELED.
+   * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION
+   */
+  dial(address: string, onConnect?: () => void): Socket;
+  dial(address: string, options: DialOptions | undefined, onConnect?: () => void): Socket;
+  dial(address: string, options?: DialOptions | (() => void), onConnect?: () => void): Socket {
+    this.start();
+    if (typeof options === 'function') return this.circuits.dial(address, undefined, options);
+    return this.circuits.dial(address, options, onConnect);
+  }
+
+  /** As {@link dial}, with `timeoutMs` for all of it; resolved when connected. */
+  dialTimeout(address: string, timeoutMs: number): Promise<Socket> {
+    return new Promise((resolve, reject) => {
+      const socket = this.dial(address, { timeoutMs }, () => {
+        socket.removeListener('error', reject);
+        resolve(socket);
+      });
+      socket.once('error', reject);
+    });
+  }
+
+  /** As {@link dial}, for the host of a URL: `name` or `name:port`, where port 80 says nothing. */
+  httpDial(host: string): Socket {
+    return this.dial(host.endsWith(':80') ? host.slice(0, -3) : host);
+  }
+
+  /** What can be dialled by name, as it is now. */
+  services(): ServiceInfo[] {
+    return [...this.directory.table.values()].map((instance) => instance.snapshot());
+  }
+
+  /** What can be dialled by name, live: get, iterate, 'add' and 'remove' events. One object a node. */
+  serviceMap(): ServiceMap {
+    this.view ??= new ServiceMap(this.directory.table);
+    return this.view;
+  }
+
+  /** The links that are up, as they are now. */
+  links(): LinkInfo[] {
+    return [...this.linkSet.values()].map((link) => link.snapshot());
+  }
+
+  /**
+   * The first instance of `name` or `name:port`, now or as soon as there is one.
+   * @throws ENOTFOUND after `timeoutMs` (default dialTimeoutMs), ECANCELED, or the reason of the signal
+   */
+  waitFor(service: string, options?: WaitOptions): Promise<ServiceInfo> {
+    this.start();
+    return this.keepsAlive.during(this.waits.waitFor(service, options));
+  }
+
+  /** Everything that is counted. */
+  stats(): NodeStats {
+    return collectStats({
+      id: this.id,
+      startedAtMs: this.startedAtMs,
+      nowMs: sharedTimers.now(),
+      links: this.linkSet,
+      circuits: this.circuits,
+      directory: this.directory,
+      warnings: this.warnings,
+      holds: this.keepsAlive.count,
+    });
+  }
+
+  /** A fresh node with the same options, in other envs; none for the namespace without a name. */
+  withEnv(...env: string[]): Node {
+    return this.derive({ env });
+  }
+
+  /** A fresh node with the same options that may dial its own services. */
+  withLoopBack(): Node {
+    return this.derive({ loopback: true });
+  }
+
+  /** A fresh node with the same options that announces nothing. */
+  client(): Node {
+    return this.derive({ role: 'client' });
+  }
+
+  /** A fresh node with the same options that announces, and never dials peers by itself. */
+  server(): Node {
+    return this.derive({ role: 'server' });
+  }
+
+  /** A fresh node with the same options that relays by trade. */
+  router(): Node {
+    return this.derive({ role: 'router' });
+  }
+
+  /** A fresh node with the same options. */
+  new(): Node {
+    return this.derive({});
+  }
+
+  /** Holds the process open again while sockets, servers, listeners or waits of this node are there. */
+  ref(): this {
+    this.keepsAlive.setRef(true);
+    return this;
+  }
+
+  /** Lets the process end whatever this node has. */
+  unref(): this {
+    this.keepsAlive.setRef(false);
+    return this;
+  }
+
+  /**
+   * Ends everything in order: no new links, dials or circuits; open sockets have closeTimeoutMs to finish, then they are
+   * reset. Resolved when nothing is left.
+   */
+  close(): Promise<void> {
+    this.closing ??= this.keepsAlive.during(this.end());
+    return this.closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Seeds, and what the environment says. Once, with the first use or in the tick after the node was made. */
+  private start(): void {
+    if (this.isStarted || this.closing !== undefined) return;
+    this.isStarted = true;
+    for (const address of [...this.resolved.seeds, ...this.environment.join]) {
+      this.attempt(() => this.joins.seed(address));
+    }
+    for (const address of this.environment.listen) {
+      this.listenAndServe(address).catch((error) => this.onError(error));
+    }
+  }
+
+  private attempt(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      process.nextTick(() => this.onError(error as Error));
+    }
+  }
+
+  private async end(): Promise<void> {
+    log('%s closes', this.id);
+    this.joins.close();
+    this.waits.close();
+    await Promise.all([this.circuits.close(), this.linkSet.close()]);
+    this.tell('close');
+  }
+
+  private derive(changes: NodeOptions): Node {
+    // `createNode(options).client()`: the first node is a step on the way, and must not join seeds unless it is used.
+    if (!this.isStarted) this.isDerivedFrom = true;
+    return new Node({ ...this.options, ...changes }, this.environment);
+  }
+
+  private onLink(link: Link): void {
+    this.circuits.onLink(link);
+    this.directory.onLink(link);
+    this.tell('link', link);
+  }
+
+  private onUnlink(link: Link, reason: Error | undefined): void {
+    this.circuits.onUnlink(link);
+    this.directory.onUnlink(link);
+    this.joins.onUnlink(link, link.isClosedHere);
+    this.tell('unlink', link, reason);
+  }
+
+  private onService(instance: ServiceInstance): void {
+    const info = instance.snapshot();
+    this.circuits.onService(instance);
+    this.waits.onService(instance);
+    this.tell('service', info);
+    this.view?.tell('add', info);
+  }
+
+  private onUnservice(instance: ServiceInstance): void {
+    const info = instance.snapshot();
+    this.tell('unservice', info);
+    this.view?.tell('remove', info);
+  }
+
+  private onWarning(error: Error): void {
+    this.warnings++;
+    log('%s warning: %s', this.id, error.message);
+    this.tell('warning', error);
+  }
+
+  private onError(error: Error): void {
+    log('%s error: %s', this.id, error.message);
+    if (this.listenerCount('error') > 0) this.tell('error', error);
+  }
+
+  /** Emits, and keeps what a listener throws away from the links that it is told about. */
+  private tell<K extends keyof NodeEvents>(event: K, ...values: NodeEvents[K]): void {
+    try {
+      (this.emit as (name: string, ...args: unknown[]) => boolean).call(this, event, ...values);
+    } catch (error) {
+      throwLater(error);
+    }
+  }
+}
+
+/** Makes a node. It does nothing, and does not hold the process open, until it is used or has seeds. */
+export function createNode(options: NodeOptions = {}): Node {
+  return new Node(options, readEnvironment(process.env));
+}
+
+function isHandler(value: unknown): value is BindHandler {
+  return typeof value === 'function' || value instanceof EventEmitter;
+}

@@ -1,0 +1,28 @@
+// Who is at the other end of a socket, and what keeps the process alive. Both are shared by all sockets of a link or
+// node, so that a socket carries references only.
+
+/** The two nodes between which sockets run. One object for all sockets between them. */
+export interface FarEnd {
+  /** The id of this node. */
+  readonly localId: string;
+  /** The id of the node at the other end. */
+  readonly peerId: string;
+  /** Ids of the nodes in between, nearest first; empty on a direct link. */
+  readonly via: readonly string[];
+}
+
+/** Holds the process open while something is in use, as an open net.Socket does. */
+export interface KeepsAlive {
+  hold(): void;
+  release(): void;
+}
+
+/** What `socket.peer` tells. */
+export interface PeerInfo {
+  /** The node at the other end. */
+  id: string;
+  /** The service that was dialled; empty when it was a bare port. */
+  service: string;
+  /** The nodes in between, nearest first. */
+  via: string[];
+}

@@ -1,0 +1,331 @@
+// What a user holds: a Duplex with the life of net.Socket. It knows neither links nor routes; a dialler or a server
+// gives it its stream.
+
+import type { DuplexOptions } from 'node:stream';
+import { netError } from '../errors.js';
+import type { MuxStream } from '../mux/mux-stream.js';
+import { StreamDuplex } from '../mux/stream-duplex.js';
+import type { FarEnd, KeepsAlive, PeerInfo } from './far-end.js';
+import { IdleTimeout } from './idle-timeout.js';
+
+type WriteCallback = (error?: Error | null) => void;
+
+export interface SocketOptions {
+  /** Whether the writing half stays open when the peer has ended its own. Default false, as net.Socket. */
+  allowHalfOpen?: boolean;
+  /** Bytes buffered in either direction before `write` answers false and reading pauses. Default as Node's streams. */
+  highWaterMark?: number;
+}
+
+/** Shared by all sockets with defaults: one object less for each of a million. */
+const DEFAULTS: DuplexOptions = Object.freeze({ allowHalfOpen: false, autoDestroy: true, emitClose: false });
+const HALF_OPEN: DuplexOptions = Object.freeze({ ...DEFAULTS, allowHalfOpen: true });
+
+const Bit = {
+  /** Dialled, not answered yet. */
+  CONNECTING: 0x1,
+  /** Has been connected once. */
+  CONNECTED: 0x2,
+  /** Holds the process open. */
+  HOLDING: 0x4,
+  /** unref() was called. */
+  UNREF: 0x8,
+  /** The peer is to be told of a destruction by a reset. */
+  RESET: 0x10,
+} as const;
+
+export class Socket extends StreamDuplex {
+  /** Bytes received. */
+  bytesRead = 0;
+  /** The virtual port of this end, 0 before the connection stands. */
+  localPort = 0;
+  /** The virtual port of the other end, 0 before the connection stands. */
+  remotePort = 0;
+  /** The idle timeout in ms, 0 when there is none. */
+  timeout = 0;
+  private far: FarEnd | null = null;
+  private service = '';
+  private bits = 0;
+  /**
+   * What was written before the connection stands. It is sent with the open, and kept to be sent again if another
+   * instance has to be tried.
+   */
+  private early: readonly Buffer[] | null = null;
+  private idle: IdleTimeout | null = null;
+  private keepsAlive: KeepsAlive | null;
+  /** Called once when the socket is over, by whoever counts sockets. */
+  private onOver: (() => void) | null = null;
+
+  /** @internal Sockets come from dial and from servers. */
+  constructor(options: SocketOptions | undefined, keepsAlive: KeepsAlive | null) {
+    super(duplexOptions(options));
+    this.keepsAlive = keepsAlive;
+    this.hold();
+  }
+
+  /** Connected and not closed for either direction, or on the way there. As net.Socket's. */
+  get readyState(): 'opening' | 'open' | 'readOnly' | 'writeOnly' | 'closed' {
+    if (this.bits & Bit.CONNECTING) return 'opening';
+    if (this.readable && this.writable) return 'open';
+    if (this.readable) return 'readOnly';
+    return this.writable ? 'writeOnly' : 'closed';
+  }
+
+  /** Dialled and not answered yet. */
+  get connecting(): boolean {
+    return (this.bits & Bit.CONNECTING) !== 0;
+  }
+
+  /** Not connected yet. */
+  get pending(): boolean {
+    return (this.bits & Bit.CONNECTED) === 0;
+  }
+
+  /** Bytes written, those in buffers included. */
+  get bytesWritten(): number {
+    return this.totalWritten;
+  }
+
+  /** Bytes that wait in the socket for the link. */
+  get bufferSize(): number {
+    return this.writableLength;
+  }
+
+  /** `@` and the id of this node; undefined before the connection stands. */
+  get localAddress(): string | undefined {
+    return this.far === null ? undefined : `@${this.far.localId}`;
+  }
+
+  /** `@` and the id of the node at the other end; undefined before the connection stands. */
+  get remoteAddress(): string | undefined {
+    return this.far === null ? undefined : `@${this.far.peerId}`;
+  }
+
+  /** The kind of addresses. */
+  get localFamily(): string | undefined {
+    return this.far === null ? undefined : 'Starlane';
+  }
+
+  /** The kind of addresses. */
+  get remoteFamily(): string | undefined {
+    return this.far === null ? undefined : 'Starlane';
+  }
+
+  /** Who is at the other end and through whom; undefined before the connection stands. */
+  get peer(): PeerInfo | undefined {
+    if (this.far === null) return undefined;
+    return { id: this.far.peerId, service: this.service, via: [...this.far.via] };
+  }
+
+  /** This end's address as net.Socket gives it; empty before the connection stands. */
+  address(): { address: string; family: string; port: number } | Record<string, never> {
+    if (this.far === null) return {};
+    return { address: `@${this.far.localId}`, family: 'Starlane', port: this.localPort };
+  }
+
+  /**
+   * Emits 'timeout' after `timeoutMs` without a byte in or out; the socket stays open. 0 turns it off.
+   * @throws RangeError for a negative or non-finite number
+   */
+  setTimeout(timeoutMs: number, callback?: () => void): this {
+    if (!(timeoutMs >= 0 && timeoutMs <= 0x7fff_ffff)) {
+      throw Object.assign(new RangeError(`The value of "msecs" is out of range. Received ${timeoutMs}`), {
+        code: 'ERR_OUT_OF_RANGE',
+      });
+    }
+    this.timeout = timeoutMs;
+    this.idle?.stop();
+    this.idle = timeoutMs === 0 || this.destroyed ? null : new IdleTimeout(timeoutMs, () => this.emit('timeout'));
+    if (callback !== undefined) {
+      if (timeoutMs === 0) this.removeListener('timeout', callback);
+      else this.once('timeout', callback);
+    }
+    return this;
+  }
+
+  /** No effect: a stream has no Nagle algorithm; what is written in one turn of the event loop leaves together. */
+  setNoDelay(_noDelay?: boolean): this {
+    return this;
+  }
+
+  /** No effect: the link watches over its peer for all of its streams. */
+  setKeepAlive(_enable?: boolean, _initialDelayMs?: number): this {
+    return this;
+  }
+
+  /** Holds the process open again, as an open socket does unless told otherwise. */
+  ref(): this {
+    this.bits &= ~Bit.UNREF;
+    this.hold();
+    return this;
+  }
+
+  /** Lets the process end while this socket is open. */
+  unref(): this {
+    this.bits |= Bit.UNREF;
+    this.letGo();
+    return this;
+  }
+
+  /** Destroys the socket once everything written has left. */
+  destroySoon(): void {
+    if (this.writable) this.end();
+    if (this.writableFinished) this.destroy();
+    else this.once('finish', this.destroy);
+  }
+
+  /** Closes at once; the other end sees ECONNRESET. Before the connection stands, that is waited for, as net.Socket does. */
+  resetAndDestroy(): this {
+    if (this.destroyed) {
+      return this;
+    }
+    this.bits |= Bit.RESET;
+    if (this.connecting) this.once('connect', () => this.destroy());
+    else this.destroy();
+    return this;
+  }
+
+  override [Symbol.asyncDispose](): Promise<void> {
+    if (!this.destroyed) this.destroy();
+    return this.closed ? Promise.resolve() : new Promise((resolve) => this.once('close', () => resolve()));
+  }
+
+  // --- for diallers and servers ---
+
+  /** @internal Dialled: nothing is connected yet, writes are welcome. */
+  startConnecting(): void {
+    this.bits |= Bit.CONNECTING;
+  }
+
+  /** @internal A stream has been opened for this socket; its answer still belongs to the dialler. */
+  attachStream(stream: MuxStream): void {
+    this.stream = stream;
+    this.sendEarly();
+  }
+
+  /** @internal The attempt failed: what was written is kept for the next one. */
+  detachStream(): void {
+    this.stream = null;
+    this.forgetSent();
+  }
+
+  /** @internal The stream of {@link attachStream} is connected: the socket is its sink from now on. */
+  establish(far: FarEnd, service: string, localPort: number, remotePort: number): void {
+    this.connect(far, service, localPort, remotePort);
+    this.early = null;
+    if (!this.hasUnsent) this.finishWrite(null);
+    this.emit('connect');
+    this.emit('ready');
+  }
+
+  /** @internal Around a stream that a peer opened. */
+  accept(stream: MuxStream, far: FarEnd, service: string, localPort: number, remotePort: number): void {
+    this.stream = stream;
+    this.connect(far, service, localPort, remotePort);
+  }
+
+  /** @internal `callback` is called once, when the socket is destroyed. */
+  whenOver(callback: () => void): void {
+    this.onOver = callback;
+  }
+
+  // --- the Duplex ---
+
+  override onData(stream: MuxStream, chunk: Buffer): void {
+    this.bytesRead += chunk.length;
+    if (this.idle !== null) this.idle.touch();
+    super.onData(stream, chunk);
+  }
+
+  override onSent(stream: MuxStream, bytes: number): void {
+    if (this.idle !== null) this.idle.touch();
+    // While connecting, the callback waits for the connection, as net.Socket's does.
+    if (this.bits & Bit.CONNECTING) this.countSent(bytes);
+    else super.onSent(stream, bytes);
+  }
+
+  override onReset(_stream: MuxStream, cause: Error): void {
+    this.destroy(netError('ECONNRESET', 'read', undefined, cause));
+  }
+
+  override _write(chunk: Buffer, encoding: BufferEncoding, callback: WriteCallback): void {
+    if (this.idle !== null) this.idle.touch();
+    if (this.bits & Bit.CONNECTING) this.writeEarly([chunk], callback);
+    else super._write(chunk, encoding, callback);
+  }
+
+  override _writev(items: Array<{ chunk: Buffer; encoding: BufferEncoding }>, callback: WriteCallback): void {
+    if (this.idle !== null) this.idle.touch();
+    if (this.bits & Bit.CONNECTING) this.writeEarly(chunksOf(items), callback);
+    else super._writev(items, callback);
+  }
+
+  override _final(callback: WriteCallback): void {
+    if (this.bits & Bit.CONNECTING) this.once('connect', () => super._final(callback));
+    else super._final(callback);
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.bits &= ~Bit.CONNECTING;
+    this.idle?.stop();
+    this.idle = null;
+    this.letGo();
+    const { onOver } = this;
+    this.onOver = null;
+    this.early = null;
+    if (this.bits & Bit.RESET) this.stream?.reset();
+    super._destroy(error, callback);
+    onOver?.();
+    // After 'error', which Node emits in the tick that is queued by now.
+    process.nextTick(emitClose, this, error !== null);
+  }
+
+  private connect(far: FarEnd, service: string, localPort: number, remotePort: number): void {
+    this.bits = (this.bits & ~Bit.CONNECTING) | Bit.CONNECTED;
+    this.far = far;
+    this.service = service;
+    this.localPort = localPort;
+    this.remotePort = remotePort;
+    if (this.stream !== null) this.stream.sink = this;
+    if (this.idle !== null) this.idle.touch();
+  }
+
+  private writeEarly(chunks: readonly Buffer[], callback: WriteCallback): void {
+    this.early = chunks;
+    let bytes = 0;
+    for (const chunk of chunks) bytes += chunk.length;
+    this.dispatch(bytes, callback);
+    if (this.stream !== null) this.sendEarly();
+  }
+
+  private sendEarly(): void {
+    if (this.early === null) return;
+    for (const chunk of this.early) this.sendChunk(chunk);
+  }
+
+  private hold(): void {
+    if (this.keepsAlive === null || this.bits & (Bit.HOLDING | Bit.UNREF) || this.destroyed) return;
+    this.bits |= Bit.HOLDING;
+    this.keepsAlive.hold();
+  }
+
+  private letGo(): void {
+    if ((this.bits & Bit.HOLDING) === 0) return;
+    this.bits &= ~Bit.HOLDING;
+    this.keepsAlive?.release();
+  }
+}
+
+function emitClose(socket: Socket, hadError: boolean): void {
+  socket.emit('close', hadError);
+}
+
+function duplexOptions(options: SocketOptions | undefined): DuplexOptions {
+  if (options === undefined) return DEFAULTS;
+  const base = options.allowHalfOpen ? HALF_OPEN : DEFAULTS;
+  return options.highWaterMark === undefined ? base : { ...base, highWaterMark: options.highWaterMark };
+}
+
+function chunksOf(items: ReadonlyArray<{ chunk: Buffer }>): Buffer[] {
+  return items.map(({ chunk }) => chunk);
+}

@@ -1,0 +1,8 @@
+// An exception of a user's handler surfaces as it would from a socket of its own: uncaught, in a tick of its own. Thrown
+// on through the code that serves all streams of a link, it would cost the others their data.
+
+export function throwLater(error: unknown): void {
+  process.nextTick(() => {
+    throw error;
+  });
+}

@@ -1,0 +1,243 @@
+// Deadlines by the million on one timeout of the event loop.
+//
+//   heap of ticks      map tick -> bucket        timers of a bucket, in the order they were scheduled
+//   [ 102 118 640 ] -> 102: head ──────────────> timer <-> timer <-> timer <- tail
+//
+// A deadline is rounded up to a tick of `granularityMs`, and all timers of a tick share a bucket. Only the earliest
+// tick has a timeout armed, and with no timers there is none. An emptied bucket stays until its tick has passed, so
+// that scheduling and cancelling the same delay over and over costs a list operation and nothing else.
+
+import { performance } from 'node:perf_hooks';
+
+/** Time and the event loop, replaceable in specs and simulations. */
+export interface Clock {
+  /** Milliseconds since any fixed moment, monotonic, with fractions. */
+  now(): number;
+  setTimeout(fn: () => void, ms: number): unknown;
+  clearTimeout(handle: unknown): void;
+  setImmediate(fn: () => void): void;
+}
+
+/** The real clock. Its timeouts do not hold the process open: whoever must, says so elsewhere. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  setTimeout: (fn, ms) => setTimeout(fn, ms).unref(),
+  clearTimeout: (handle) => clearTimeout(handle as NodeJS.Timeout),
+  setImmediate: (fn) => {
+    setImmediate(fn);
+  },
+};
+
+/** What is told when a deadline has passed. */
+export interface Timed {
+  /** `now` is the clock's time in ms, never before the deadline. `timer` is done and may be forgotten. */
+  onDeadline(now: number, timer: Timer): void;
+}
+
+interface Bucket {
+  readonly tick: number;
+  head: Timer | undefined;
+  tail: Timer | undefined;
+}
+
+/** One scheduled deadline. Made by {@link Timers.schedule}. */
+export class Timer {
+  /** @internal */ bucket: Bucket | undefined;
+  /** @internal */ previous: Timer | undefined;
+  /** @internal */ next: Timer | undefined;
+
+  /** @internal */
+  constructor(
+    readonly target: Timed,
+    bucket: Bucket,
+  ) {
+    this.bucket = bucket;
+    this.previous = undefined;
+    this.next = undefined;
+  }
+
+  /** True until the deadline has been told or cancelled. */
+  get pending(): boolean {
+    return this.bucket !== undefined;
+  }
+}
+
+/** The longest delay that Node's setTimeout takes; a longer wait is armed anew when it has passed. */
+const MAX_TIMEOUT_MS = 0x7fff_ffff;
+
+export class Timers {
+  private readonly buckets = new Map<number, Bucket>();
+  private readonly ticks = new MinHeap();
+  private count = 0;
+  /** Ticks up to this one have been told; nothing is scheduled there again, or a target could keep one run going. */
+  private pastTick = Number.NEGATIVE_INFINITY;
+  private armedTick = Number.POSITIVE_INFINITY;
+  private timeout: unknown;
+  private running = false;
+  private readonly onTimeout = (): void => this.run();
+
+  constructor(
+    readonly clock: Clock = systemClock,
+    private readonly granularityMs = 10,
+  ) {}
+
+  /** How many deadlines are pending. */
+  get size(): number {
+    return this.count;
+  }
+
+  now(): number {
+    return this.clock.now();
+  }
+
+  /** Calls `target.onDeadline` once, `delayMs` from now and up to one granularity later. Negative and NaN count as 0. */
+  schedule(delayMs: number, target: Timed): Timer {
+    const due = this.clock.now() + Math.max(delayMs || 0, 0);
+    const tick = Math.max(Math.ceil(due / this.granularityMs), this.pastTick + 1);
+    let bucket = this.buckets.get(tick);
+    if (bucket === undefined) {
+      bucket = { tick, head: undefined, tail: undefined };
+      this.buckets.set(tick, bucket);
+      this.ticks.push(tick);
+    }
+    const timer = new Timer(target, bucket);
+    if (bucket.tail === undefined) bucket.head = timer;
+    else {
+      bucket.tail.next = timer;
+      timer.previous = bucket.tail;
+    }
+    bucket.tail = timer;
+    this.count++;
+    if (tick < this.armedTick && !this.running) this.arm(tick);
+    return timer;
+  }
+
+  /** Does nothing when the deadline has been told or cancelled already. */
+  cancel(timer: Timer): void {
+    if (timer.bucket === undefined) return;
+    this.unlink(timer.bucket, timer);
+    if (this.count === 0 && !this.running) this.clear();
+  }
+
+  private run(): void {
+    this.timeout = undefined;
+    this.armedTick = Number.POSITIVE_INFINITY;
+    this.running = true;
+    const now = this.clock.now();
+    const dueTick = Math.floor(now / this.granularityMs);
+    this.pastTick = Math.max(this.pastTick, dueTick);
+    while (this.ticks.size > 0 && this.ticks.peek() <= dueTick) {
+      const tick = this.ticks.pop();
+      const bucket = this.buckets.get(tick) as Bucket;
+      this.buckets.delete(tick);
+      // From the head each time: a target may cancel any other timer of this bucket.
+      for (let timer = bucket.head; timer !== undefined; timer = bucket.head) {
+        this.unlink(bucket, timer);
+        this.tell(timer, now);
+      }
+    }
+    this.running = false;
+    if (this.count === 0) this.clear();
+    else this.arm(this.earliestTick());
+  }
+
+  /** The tick to wake for: drops buckets on the way whose timers are all cancelled. Not to be called with no timers. */
+  private earliestTick(): number {
+    let tick = this.ticks.peek();
+    while (this.buckets.get(tick)?.head === undefined) {
+      this.buckets.delete(tick);
+      this.ticks.pop();
+      tick = this.ticks.peek();
+    }
+    return tick;
+  }
+
+  private tell(timer: Timer, now: number): void {
+    try {
+      timer.target.onDeadline(now, timer);
+    } catch (error) {
+      // A fault of one target must not cost the others their deadline, and must not be hidden either.
+      this.clock.setImmediate(() => {
+        throw error;
+      });
+    }
+  }
+
+  private unlink(bucket: Bucket, timer: Timer): void {
+    const { previous, next } = timer;
+    if (previous === undefined) bucket.head = next;
+    else previous.next = next;
+    if (next === undefined) bucket.tail = previous;
+    else next.previous = previous;
+    timer.bucket = undefined;
+    timer.previous = undefined;
+    timer.next = undefined;
+    this.count--;
+  }
+
+  private arm(tick: number): void {
+    if (this.timeout !== undefined) this.clock.clearTimeout(this.timeout);
+    this.armedTick = tick;
+    // Node may fire up to a millisecond early by our clock; rounding up saves a second run in most cases.
+    const waitMs = Math.max(1, Math.ceil(tick * this.granularityMs - this.clock.now()));
+    this.timeout = this.clock.setTimeout(this.onTimeout, Math.min(waitMs, MAX_TIMEOUT_MS));
+  }
+
+  private clear(): void {
+    if (this.timeout !== undefined) this.clock.clearTimeout(this.timeout);
+    this.timeout = undefined;
+    this.armedTick = Number.POSITIVE_INFINITY;
+    this.buckets.clear();
+    this.ticks.clear();
+  }
+}
+
+/** The smallest number first. */
+class MinHeap {
+  private readonly items: number[] = [];
+
+  get size(): number {
+    return this.items.length;
+  }
+
+  /** Not to be called when empty, as {@link pop}. */
+  peek(): number {
+    return this.items[0];
+  }
+
+  push(item: number): void {
+    const { items } = this;
+    let index = items.length;
+    while (index > 0) {
+      const parent = (index - 1) >> 1;
+      if (items[parent] <= item) break;
+      items[index] = items[parent];
+      index = parent;
+    }
+    items[index] = item;
+  }
+
+  pop(): number {
+    const { items } = this;
+    const smallest = items[0];
+    const item = items.pop() as number;
+    const size = items.length;
+    if (size === 0) return smallest;
+    let index = 0;
+    for (let child = 1; child < size; child = 2 * index + 1) {
+      if (child + 1 < size && items[child + 1] < items[child]) child++;
+      if (items[child] >= item) break;
+      items[index] = items[child];
+      index = child;
+    }
+    items[index] = item;
+    return smallest;
+  }
+
+  clear(): void {
+    this.items.length = 0;
+  }
+}
+
+/** The deadlines of this process: dials, handshakes, keepalives, closing streams. */
+export const sharedTimers = new Timers();

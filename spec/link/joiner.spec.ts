@@ -1,0 +1,231 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { isPermanent } from '../../lib/link/handshake.js';
+import { Joiner } from '../../lib/link/joiner.js';
+import type { Link } from '../../lib/link/link.js';
+import { Timers } from '../../lib/util/timers.js';
+import { FakeClock } from '../support/fake-clock.js';
+import { turn } from '../support/turns.js';
+
+const MINUTE_MS = 60_000;
+
+/** Dials that the spec decides about. */
+class Dialling {
+  readonly clock = new FakeClock();
+  readonly timers = new Timers(this.clock);
+  readonly waits: number[] = [];
+  readonly errors: Error[] = [];
+  ended = 0;
+  random = 0;
+  private dials: Array<{ resolve(link: Link): void; reject(error: Error): void; signal: AbortSignal }> = [];
+  readonly joiner = new Joiner({
+    dial: (signal) => new Promise((resolve, reject) => this.dials.push({ resolve, reject, signal })),
+    minMs: 500,
+    maxMs: MINUTE_MS,
+    timers: this.timers,
+    random: () => this.random,
+    isFinal: isPermanent,
+    onRetry: (error, waitMs) => {
+      this.errors.push(error);
+      this.waits.push(waitMs);
+    },
+    onEnd: () => {
+      this.ended++;
+    },
+  }).start();
+
+  /** How many dials are going on. */
+  get going(): number {
+    return this.dials.length;
+  }
+
+  get signal(): AbortSignal {
+    return this.dials[0].signal;
+  }
+
+  async fail(error: Error = refused()): Promise<void> {
+    this.dials.shift()?.reject(error);
+    await turn();
+  }
+
+  async succeed(): Promise<Link> {
+    const link = { isUp: true, address: 'tcp://127.0.0.1:1' } as Link;
+    this.dials.shift()?.resolve(link);
+    await turn();
+    return link;
+  }
+
+  async pass(ms: number): Promise<void> {
+    this.clock.advance(ms);
+    await turn();
+  }
+}
+
+function refused(): Error {
+  return Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+}
+
+function coded(code: string): Error {
+  return Object.assign(new Error(code), { code });
+}
+
+let made: Dialling[] = [];
+function dialling(): Dialling {
+  const one = new Dialling();
+  made.push(one);
+  return one;
+}
+
+afterEach(() => {
+  for (const { joiner, timers } of made) {
+    joiner.stop();
+    expect(timers.size).toBe(0);
+  }
+  made = [];
+});
+
+describe('a join', () => {
+  it('is resolved with the first link that is up', async () => {
+    const net = dialling();
+    const wait = net.joiner.wait();
+    const link = await net.succeed();
+    expect(await wait).toBe(link);
+    expect(await net.joiner.wait()).toBe(link);
+  });
+
+  it('tries again after a transient fault, and tells of each', async () => {
+    const net = dialling();
+    const wait = net.joiner.wait();
+    await net.fail();
+    expect(net.errors).toMatchObject([{ code: 'ECONNREFUSED' }]);
+    expect(net.going).toBe(0);
+    await net.pass(510);
+    expect(net.going).toBe(1);
+    const link = await net.succeed();
+    expect(await wait).toBe(link);
+  });
+
+  it.each([
+    'ERR_STARLANE_SELF_LINK',
+    'ERR_STARLANE_VERSION',
+    'ERR_STARLANE_OPTION',
+    'ERR_STARLANE_ADDRESS',
+    'ERR_SSL_WRONG_VERSION_NUMBER',
+    'DEPTH_ZERO_SELF_SIGNED_CERT',
+    'CERT_HAS_EXPIRED',
+    'ERR_TLS_CERT_ALTNAME_INVALID',
+  ])('is rejected at once by %s', async (code) => {
+    const net = dialling();
+    const outcome = expect(net.joiner.wait()).rejects.toMatchObject({ code });
+    await net.fail(coded(code));
+    await outcome;
+    expect([net.ended, net.waits]).toEqual([1, []]);
+  });
+
+  it('ends with the reason of its signal when nobody else waits', async () => {
+    const net = dialling();
+    const aborter = new AbortController();
+    const outcome = expect(net.joiner.wait(aborter.signal)).rejects.toThrow('enough');
+    aborter.abort(new Error('enough'));
+    await outcome;
+    expect(net.signal.aborted).toBe(true);
+    expect(net.ended).toBe(1);
+  });
+
+  it('goes on after a signal as long as another one waits', async () => {
+    const net = dialling();
+    const other = net.joiner.wait();
+    const aborter = new AbortController();
+    const outcome = expect(net.joiner.wait(aborter.signal)).rejects.toThrow('enough');
+    aborter.abort(new Error('enough'));
+    await outcome;
+    const link = await net.succeed();
+    expect(await other).toBe(link);
+  });
+
+  it('is rejected when it is stopped, and then dials no more', async () => {
+    const net = dialling();
+    const outcome = expect(net.joiner.wait()).rejects.toMatchObject({ code: 'ERR_STARLANE_CLOSED' });
+    await net.fail();
+    net.joiner.stop();
+    await outcome;
+    await net.pass(10 * MINUTE_MS);
+    expect(net.going).toBe(0);
+    await expect(net.joiner.wait()).rejects.toMatchObject({ code: 'ERR_STARLANE_CLOSED' });
+  });
+});
+
+describe('a link that is lost', () => {
+  it('is joined again, whatever the fault is now', async () => {
+    const net = dialling();
+    net.joiner.wait();
+    const link = await net.succeed();
+    net.joiner.onUnlink(link, false);
+    await net.pass(510);
+    await net.fail(coded('ERR_STARLANE_VERSION'));
+    await net.pass(1_010);
+    const again = await net.succeed();
+    expect(await net.joiner.wait()).toBe(again);
+  });
+
+  it('is not joined again when its user has closed it', async () => {
+    const net = dialling();
+    net.joiner.wait();
+    const link = await net.succeed();
+    net.joiner.onUnlink(link, true);
+    expect(net.ended).toBe(1);
+    await net.pass(10 * MINUTE_MS);
+    expect(net.going).toBe(0);
+  });
+
+  it('does not concern the joiner of another', async () => {
+    const net = dialling();
+    net.joiner.wait();
+    await net.succeed();
+    net.joiner.onUnlink({} as Link, false);
+    await net.pass(10 * MINUTE_MS);
+    expect(net.going).toBe(0);
+  });
+});
+
+describe('the wait between two attempts', () => {
+  it('doubles up to the longest, and no further', async () => {
+    const net = dialling();
+    const outcome = expect(net.joiner.wait()).rejects.toBeInstanceOf(Error);
+    for (let failure = 0; failure < 60; failure++) {
+      await net.fail();
+      await net.pass(MINUTE_MS + 10);
+    }
+    expect(net.waits.slice(0, 9)).toEqual([500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
+    expect(net.waits.at(-1)).toBe(60_000);
+    net.joiner.stop();
+    await outcome;
+  });
+
+  it('is up to half as long, at random', async () => {
+    const net = dialling();
+    const outcome = expect(net.joiner.wait()).rejects.toBeInstanceOf(Error);
+    net.random = 0.999;
+    await net.fail();
+    expect(net.waits[0]).toBeCloseTo(250.25);
+    net.joiner.stop();
+    await outcome;
+  });
+
+  it('starts anew once a link has been up for a minute, and not before', async () => {
+    const net = dialling();
+    net.joiner.wait();
+    for (let failure = 0; failure < 3; failure++) {
+      await net.fail();
+      await net.pass(5_000);
+    }
+    const brief = await net.succeed();
+    await net.pass(MINUTE_MS - 100);
+    net.joiner.onUnlink(brief, false);
+    expect(net.waits.at(-1)).toBe(4_000);
+    await net.pass(5_000);
+    const proven = await net.succeed();
+    await net.pass(MINUTE_MS);
+    net.joiner.onUnlink(proven, false);
+    expect(net.waits.at(-1)).toBe(500);
+  });
+});

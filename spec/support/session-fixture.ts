@@ -1,0 +1,137 @@
+// A session against a scripted peer, with a clock that stands still, and sinks that note what they are told.
+
+import { afterEach, expect } from '@jest/globals';
+import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
+import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
+import type { SessionOptions } from '../../lib/mux/session-options.js';
+import { Timers } from '../../lib/util/timers.js';
+import { FakeClock } from './fake-clock.js';
+import { ScriptedPeer } from './scripted-peer.js';
+import { turn } from './turns.js';
+
+/** Longer than a session waits for its last bytes to leave. */
+const LINGER_MS = 2_000;
+
+/** Notes everything; consumes what arrives unless it is paused. */
+export class NotingSink implements StreamSink {
+  /** 'data 5', 'end', 'sent 100', 'reset ERR_...' in the order in which they were told. */
+  readonly events: string[] = [];
+  readonly chunks: Buffer[] = [];
+  paused = false;
+  sentBytes = 0;
+  error: Error | undefined;
+
+  onData(stream: MuxStream, chunk: Buffer): void {
+    this.events.push(`data ${chunk.length}`);
+    this.chunks.push(chunk);
+    if (!this.paused) stream.consumed(chunk.length);
+  }
+
+  onEnd(): void {
+    this.events.push('end');
+  }
+
+  onSent(_stream: MuxStream, bytes: number): void {
+    this.events.push(`sent ${bytes}`);
+    this.sentBytes += bytes;
+  }
+
+  onReset(_stream: MuxStream, error: Error): void {
+    this.events.push(`reset ${codeOf(error)}`);
+    this.error = error;
+  }
+
+  get received(): Buffer {
+    return Buffer.concat(this.chunks);
+  }
+}
+
+export function codeOf(error: Error | undefined): string | undefined {
+  return (error as { code?: string } | undefined)?.code;
+}
+
+export class SessionFixture implements SessionOwner {
+  readonly peer = new ScriptedPeer();
+  readonly clock = new FakeClock();
+  readonly timers = new Timers(this.clock);
+  readonly session: MuxSession;
+  /** Streams that the peer opened, with a sink each. */
+  readonly incoming: MuxStream[] = [];
+  readonly sinks: NotingSink[] = [];
+  /** How often the session told of its end, and why. */
+  readonly closes: Array<Error | undefined> = [];
+  goAways = 0;
+  /** What is done about a stream of the peer. */
+  onIncoming: (stream: MuxStream) => void = (stream) => stream.accept();
+
+  constructor(options: Partial<SessionOptions> = {}) {
+    this.session = new MuxSession(this.peer, { client: false, timers: this.timers, ...options }, this);
+  }
+
+  onStream(stream: MuxStream): void {
+    const sink = new NotingSink();
+    stream.sink = sink;
+    this.incoming.push(stream);
+    this.sinks.push(sink);
+    this.onIncoming(stream);
+  }
+
+  onGoAway(): void {
+    this.goAways++;
+  }
+
+  onClose(error: Error | undefined): void {
+    this.closes.push(error);
+  }
+
+  open(first?: Buffer): { stream: MuxStream; sink: NotingSink } {
+    const sink = new NotingSink();
+    return { stream: this.session.open(sink, first), sink };
+  }
+
+  /** Feeds the frames as one chunk, and tells what the session answered by the end of the turn. */
+  async exchange(...frames: Buffer[]): Promise<string[]> {
+    this.peer.feed(...frames);
+    await turn();
+    return this.peer.takeText();
+  }
+
+  /** What the session has written since it was last asked. */
+  async answers(): Promise<string[]> {
+    await turn();
+    return this.peer.takeText();
+  }
+
+  /** The codes with which the session ended; a graceful end is undefined. */
+  get closeCodes(): Array<string | undefined> {
+    return this.closes.map((error) => codeOf(error));
+  }
+}
+
+/** Makes sessions against scripted peers for the specs of a file; after each spec nothing of them may be left. */
+export function sessionFixtures(): (options?: Partial<SessionOptions>) => Promise<SessionFixture> {
+  let made: SessionFixture[] = [];
+  afterEach(async () => {
+    const fixtures = made;
+    made = [];
+    for (const { session } of fixtures) session.destroy();
+    await turn();
+    // A session that failed gives its last words a while to leave.
+    for (const { clock } of fixtures) clock.advance(LINGER_MS);
+    await turn();
+    for (const { peer, timers, session, closes } of fixtures) {
+      expect(peer.destroyed).toBe(true);
+      expect(closes).toHaveLength(1);
+      expect(session.streamCount).toBe(0);
+      expect(timers.size).toBe(0);
+    }
+  });
+  return async (options) => {
+    const fixture = new SessionFixture(options);
+    made.push(fixture);
+    await turn();
+    // The first thing a session says is a ping, to measure the round trip.
+    expect(fixture.peer.takeText()).toEqual(['PING SYN 0']);
+    return fixture;
+  };
+}

@@ -1,0 +1,91 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { ChunkQueue } from '../../lib/util/chunk-queue.js';
+import { pattern } from '../support/frames.js';
+
+describe('ChunkQueue', () => {
+  it('is empty at first, and ignores empty chunks', () => {
+    const queue = new ChunkQueue();
+    expect(queue.byteLength).toBe(0);
+    queue.push(Buffer.alloc(0));
+    expect(queue.byteLength).toBe(0);
+  });
+
+  it('gives a chunk that fits back as it is', () => {
+    const queue = new ChunkQueue();
+    const chunk = pattern(10);
+    queue.push(chunk);
+    expect(queue.take(10)).toBe(chunk);
+    queue.push(chunk);
+    expect(queue.take(1_000)).toBe(chunk);
+    expect(queue.byteLength).toBe(0);
+  });
+
+  it('slices what does not fit, without a copy', () => {
+    const queue = new ChunkQueue();
+    const chunk = pattern(10);
+    queue.push(chunk);
+    const pieces = [queue.take(4), queue.take(4), queue.take(4)];
+    expect(pieces.map(({ length }) => length)).toEqual([4, 4, 2]);
+    expect(Buffer.concat(pieces).equals(chunk)).toBe(true);
+    expect(pieces.every(({ buffer }) => buffer === chunk.buffer)).toBe(true);
+  });
+
+  it('never takes across the end of a chunk', () => {
+    const queue = new ChunkQueue();
+    queue.push(Buffer.from('ab'));
+    queue.push(Buffer.from('cd'));
+    expect(queue.take(3).toString()).toBe('ab');
+    expect(queue.take(3).toString()).toBe('cd');
+  });
+
+  it('can be cleared and used again', () => {
+    const queue = new ChunkQueue();
+    queue.push(Buffer.from('abc'));
+    queue.take(1);
+    queue.clear();
+    expect(queue.byteLength).toBe(0);
+    queue.push(Buffer.from('xyz'));
+    expect(queue.take(10).toString()).toBe('xyz');
+  });
+
+  it('does not keep what was taken', () => {
+    const queue = new ChunkQueue();
+    for (let round = 0; round < 1_000; round++) {
+      queue.push(Buffer.from([round]));
+      queue.push(Buffer.from([round]));
+      queue.take(1);
+    }
+    const kept = Reflect.get(queue, 'chunks') as Buffer[];
+    expect(queue.byteLength).toBe(1_000);
+    expect(kept.length).toBeLessThan(1_100);
+  });
+
+  it('gives back all bytes in order, whatever is pushed and taken', () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('push' as const), size: fc.nat(30) }),
+      fc.record({ kind: fc.constant('take' as const), size: fc.integer({ min: 1, max: 40 }) }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
+        const queue = new ChunkQueue();
+        const input = pattern(30 * 400);
+        let pushed = 0;
+        let taken = 0;
+        for (const { kind, size } of steps) {
+          if (kind === 'push') {
+            queue.push(input.subarray(pushed, pushed + size));
+            pushed += size;
+          } else if (queue.byteLength > 0) {
+            const piece = queue.take(size);
+            expect(piece.length).toBeGreaterThan(0);
+            expect(piece.length).toBeLessThanOrEqual(size);
+            expect(piece.equals(input.subarray(taken, taken + piece.length))).toBe(true);
+            taken += piece.length;
+          }
+          expect(queue.byteLength).toBe(pushed - taken);
+        }
+      }),
+    );
+  });
+});
