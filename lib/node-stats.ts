@@ -14,6 +14,8 @@ export interface NodeStats {
     /** In the middle of a handshake, or leaving. */
     unsettled: number;
     listeners: number;
+    /** Addresses that are kept joined, those that are being dialled included. */
+    joins: number;
     /** Counts since the start: came up, lost other than on purpose, never came up. */
     opened: number;
     lost: number;
@@ -44,6 +46,7 @@ export interface StatsSources {
   readonly links: LinkSet;
   readonly circuits: Circuits;
   readonly directory: ServiceDirectory;
+  readonly joins: number;
   readonly warnings: number;
   readonly holds: number;
 }
@@ -68,6 +71,7 @@ export function collectStats(from: StatsSources): NodeStats {
       up: links.size,
       unsettled: links.unsettled,
       listeners: links.listenAddresses.length,
+      joins: from.joins,
       ...links.counters,
       bytesIn,
       bytesOut,

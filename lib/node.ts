@@ -226,6 +226,7 @@ export class Node extends EventEmitter<NodeEvents> {
       links: this.linkSet,
       circuits: this.circuits,
       directory: this.directory,
+      joins: this.joins.size,
       warnings: this.warnings,
       holds: this.keepsAlive.count,
     });

@@ -52,6 +52,9 @@ export class Loopback implements Path {
 
   private connect(): MuxSession {
     const [nearDuplex, farDuplex] = duplexPair();
+    // A pair in memory does not tell one end that the other was destroyed.
+    nearDuplex.once('close', () => farDuplex.destroy());
+    farDuplex.once('close', () => nearDuplex.destroy());
     const options = { ...OPTIONS, ...this.limits, timers: this.host.timers };
     const acceptor = new Acceptor(this.host, this.far, true);
     const far = new End(acceptor);

@@ -184,7 +184,9 @@ class Listener implements TransportListener {
       });
       // Also told of connections that are closed, or late, in the middle of tls.
       server.on('tlsClientError', (error, socket) => {
-        if (!this.isClosed) options.onRefused(remoteAddress(where, socket), error);
+        if (this.isClosed) return;
+        // Node may have destroyed the socket already, and then it has no address any more.
+        options.onRefused(socket.remoteAddress === undefined ? this.address : remoteAddress(where, socket), error);
       });
       this.server = server;
     } else {

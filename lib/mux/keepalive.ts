@@ -49,8 +49,11 @@ export class Keepalive {
 
   /** How long until the next check, in ms. Must be followed by a {@link check} then. */
   nextCheckMs(now: number): number {
-    const deadline = this.lastHeard + (this.pinged ? this.timeoutMs : this.idleMs);
-    const wait = Math.max(1, deadline - now);
+    // With a ping out, not before the deadline but after the usual time: the answer starts a new silence.
+    const due = this.pinged
+      ? Math.min(this.lastHeard + this.timeoutMs, now + this.idleMs)
+      : this.lastHeard + this.idleMs;
+    const wait = Math.max(1, due - now);
     this.checkDue = now + wait;
     return wait;
   }

@@ -26,8 +26,8 @@ export interface StreamHost {
   readonly output: Output;
   readonly scheduler: Scheduler<MuxStream>;
   readonly budget: ReceiveBudget;
-  /** The round trip of the link in microseconds, 0 while unknown. */
-  readonly roundTripUs: number;
+  /** The round trip of the link in microseconds by which windows grow; 0 while they should not. */
+  readonly growthRoundTripUs: number;
   /** How far a receive window may grow, in bytes. */
   readonly maxWindowBytes: number;
   /** Whether the peer takes a FIN on a frame with payload as coming after it. */
@@ -180,7 +180,7 @@ export class MuxStream implements Sender, Schedulable {
       this.windowBytes,
       host.maxWindowBytes,
       (now - this.grantedAtUs) & 0x7fff_ffff,
-      host.roundTripUs,
+      host.growthRoundTripUs,
     );
     this.grantedAtUs = now;
     const growth = grown - this.windowBytes;

@@ -38,6 +38,12 @@ export interface OutputHost {
  */
 export const MAX_OUTSTANDING_BYTES = 256 * 1024;
 
+/**
+ * Bytes handed over between two polls of the event loop, at most. The kernel may take all that is written at once, and a
+ * writer that goes on with every confirmation would never let this process read what has come meanwhile.
+ */
+const MAX_BYTES_PER_POLL = 512 * 1024;
+
 /** Payloads up to this size are copied next to their header: cheaper than an element of a writev. */
 export const COPY_BYTES = 4 * 1024;
 
@@ -81,6 +87,8 @@ export class Output {
   private waitingControlBytes = 0;
 
   private outstanding = 0;
+  /** Bytes handed over since the last poll. */
+  private sincePoll = 0;
   private readonly inFlight: Flush[] = [];
   private flushScheduled = false;
   private lateFlushScheduled = false;
@@ -101,6 +109,7 @@ export class Output {
   };
   private readonly flushLate = (): void => {
     this.lateFlushScheduled = false;
+    this.sincePoll = 0;
     this.flush();
   };
   private readonly confirm = (error?: Error | null): void => this.onConfirmed(error);
@@ -119,7 +128,7 @@ export class Output {
 
   /** Bytes of stream data that may join the batch now. */
   get room(): number {
-    return MAX_OUTSTANDING_BYTES - this.outstanding - this.batchBytes;
+    return Math.min(MAX_OUTSTANDING_BYTES - this.outstanding, MAX_BYTES_PER_POLL - this.sincePoll) - this.batchBytes;
   }
 
   /** True when everything has been handed to the Duplex and confirmed. */
@@ -135,7 +144,7 @@ export class Output {
   /** A frame without payload. While the Duplex is blocked it waits ahead of all stream data. */
   frame(type: number, flags: number, streamId: number, length: number): void {
     if (this.sealed) return;
-    if (this.outstanding >= MAX_OUTSTANDING_BYTES) {
+    if (this.isBlocked) {
       this.keepControl(type, flags, streamId, length);
       return;
     }
@@ -146,17 +155,14 @@ export class Output {
   /** A window update. It can wait for others of its kind, up to the end of the poll phase. */
   credit(flags: number, streamId: number, bytes: number): void {
     if (this.sealed) return;
-    if (this.outstanding >= MAX_OUTSTANDING_BYTES) {
+    if (this.isBlocked) {
       this.keepControl(FrameType.WINDOW_UPDATE, flags, streamId, bytes);
       return;
     }
     this.header(FrameType.WINDOW_UPDATE, flags, streamId, bytes);
     this.waitingCredit += bytes;
     if (this.waitingCredit >= URGENT_CREDIT_BYTES) this.scheduleFlush();
-    else if (!this.lateFlushScheduled) {
-      this.lateFlushScheduled = true;
-      setImmediate(this.flushLate);
-    }
+    else this.scheduleLateFlush();
   }
 
   /** A data frame around `chunk`, copied; the caller may use the chunk again at once. At most {@link COPY_BYTES}. */
@@ -219,7 +225,11 @@ export class Output {
 
   /** Hands the batch to the Duplex now; when that is blocked, only if `force`. */
   flush(force = false): void {
-    if (this.sealed || (this.outstanding >= MAX_OUTSTANDING_BYTES && !force)) return;
+    if (this.sealed) return;
+    if (this.isBlocked && !force) {
+      if (this.sincePoll >= MAX_BYTES_PER_POLL) this.scheduleLateFlush();
+      return;
+    }
     // What joins the batch from here leaves with it: no further flush is due for that.
     const wasScheduled = this.flushScheduled;
     this.flushScheduled = true;
@@ -249,6 +259,7 @@ export class Output {
     this.tailStreamId = 0;
     this.waitingCredit = 0;
     this.outstanding += this.batchBytes;
+    this.sincePoll += this.batchBytes;
     this.bytesOut += this.batchBytes;
     this.batchBytes = 0;
     this.inFlight.push(flush);
@@ -283,6 +294,17 @@ export class Output {
     this.waitingControlBytes = 0;
     this.inFlight.length = 0;
     this.tailStreamId = 0;
+  }
+
+  /** The batch is empty then: what joins it waits for the Duplex, or for a poll. */
+  private get isBlocked(): boolean {
+    return this.outstanding >= MAX_OUTSTANDING_BYTES || this.sincePoll >= MAX_BYTES_PER_POLL;
+  }
+
+  private scheduleLateFlush(): void {
+    if (this.lateFlushScheduled) return;
+    this.lateFlushScheduled = true;
+    setImmediate(this.flushLate);
   }
 
   private onConfirmed(error?: Error | null): void {

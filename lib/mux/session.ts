@@ -18,7 +18,7 @@ import { Scheduler } from './scheduler.js';
 import { resolveSessionOptions, type SessionOptions } from './session-options.js';
 import { afterFlags, INVALID_STATE, mayReceive, StreamState } from './stream-state.js';
 import { StreamTable } from './stream-table.js';
-import { ReceiveBudget } from './window.js';
+import { InputBacklog, ReceiveBudget } from './window.js';
 
 const log = debug('mux');
 
@@ -47,6 +47,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   private readonly streams: StreamTable;
   private readonly carrier: Carrier;
   private readonly decoder = new FrameDecoder(this);
+  private readonly backlog = new InputBacklog();
   private readonly liveness: Liveness;
   private owing: MuxStream[] = [];
   /** The stream whose payload is being read; null while it is discarded. */
@@ -152,6 +153,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
 
   onBytes(chunk: Buffer): void {
     this.bytesIn += chunk.length;
+    this.backlog.onRead(chunk.length);
     this.liveness.heard();
     this.decoder.push(chunk);
   }
@@ -276,8 +278,8 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
 
   // --- what streams ask for ---
 
-  get roundTripUs(): number {
-    return this.liveness.roundTripUs;
+  get growthRoundTripUs(): number {
+    return this.backlog.isStanding ? 0 : this.liveness.roundTripUs;
   }
 
   nowUs(): number {

@@ -30,9 +30,11 @@ export class StreamTable {
   ) {
     const { client, starlanePeer, firstStreamId, timers, openTimeoutMs, closeTimeoutMs } = options;
     this.ids = new StreamIds(client, starlanePeer, firstStreamId);
-    this.opens = new Deadlines(timers, openTimeoutMs, (stream) =>
-      stream.kill(starlaneError('ERR_STARLANE_OPEN_TIMEOUT', `stream ${stream.id}`)),
-    );
+    this.opens = new Deadlines(timers, openTimeoutMs, (stream) => {
+      // hashicorp/yamux never acknowledges a stream that was ended before it was accepted; its answer is still to come.
+      if (stream.state & StreamState.FIN_SENT) return;
+      stream.kill(starlaneError('ERR_STARLANE_OPEN_TIMEOUT', `stream ${stream.id}`));
+    });
     this.ends = new Deadlines(timers, closeTimeoutMs, (stream) =>
       stream.kill(starlaneError('ERR_STARLANE_CLOSE_TIMEOUT', `stream ${stream.id}`)),
     );

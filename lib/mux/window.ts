@@ -15,7 +15,7 @@ export function grantDue(windowBytes: number, credit: number, unread: number): n
 
 /**
  * Round trips within which half a window must have been read for it to count as too small. With the round trip of an
- * idle link as the measure, 4 stops growth at about twice the bandwidth-delay product; more only costs cache misses.
+ * idle link as the measure, 4 stops growth at about twice the bandwidth-delay product.
  */
 const GROWTH_ROUND_TRIPS = 4;
 
@@ -26,6 +26,29 @@ const GROWTH_ROUND_TRIPS = 4;
 export function grownWindow(windowBytes: number, maxBytes: number, elapsedUs: number, rttUs: number): number {
   if (rttUs === 0 || elapsedUs >= rttUs * GROWTH_ROUND_TRIPS) return windowBytes;
   return Math.max(windowBytes, Math.min(windowBytes * 2, maxBytes));
+}
+
+/** A read of this size filled the buffer that libuv reads into: there was probably more. In bytes. */
+const FULL_READ_BYTES = 64 * 1024;
+/** Full reads in a row that prove that input waits for this process, and not this process for input. */
+const BACKLOG_READS = 16;
+
+/**
+ * Whether this side is the slower one. Then the input waits in buffers of the kernel, and larger windows would only make
+ * that queue longer: slower for the cache, and ahead of every small message (1 MiB at most with the numbers above).
+ */
+export class InputBacklog {
+  private fullReads = 0;
+
+  /** `bytes` were read from the transport at once. */
+  onRead(bytes: number): void {
+    if (bytes < FULL_READ_BYTES) this.fullReads = 0;
+    else this.fullReads++;
+  }
+
+  get isStanding(): boolean {
+    return this.fullReads >= BACKLOG_READS;
+  }
 }
 
 /**

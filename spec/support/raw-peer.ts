@@ -1,0 +1,146 @@
+// A peer made by hand: speaks yamux, and on the control stream exactly what a spec wants it to say.
+
+import { type Duplex, duplexPair } from 'node:stream';
+import type { Identity } from '../../lib/link/identity.js';
+import { createIdentity } from '../../lib/link/identity.js';
+import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
+import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
+import { MessageReader } from '../../lib/wire/message-reader.js';
+import {
+  encodeHello,
+  encodeSynced,
+  envDigests,
+  type Hello,
+  type Message,
+  MessageType,
+} from '../../lib/wire/messages.js';
+
+export class RawPeer implements SessionOwner, StreamSink {
+  /** What the node is to be attached to. */
+  readonly duplex: Duplex;
+  readonly session: MuxSession;
+  readonly identity: Identity;
+  /** What the node said on the control stream. */
+  readonly messages: Message[] = [];
+  /** Streams that the node opened, but for the control stream. */
+  readonly streams: MuxStream[] = [];
+  control: MuxStream | undefined;
+  /** How the session ended, once it has. */
+  ended: { error: Error | undefined } | undefined;
+  private readonly reader = new MessageReader((message) => {
+    this.messages.push(message);
+  });
+  private watchers: Array<() => void> = [];
+
+  constructor(
+    private readonly client: boolean,
+    identity: Identity = createIdentity(),
+  ) {
+    const [near, far] = duplexPair();
+    this.duplex = far;
+    // A pair in memory does not tell one end that the other was destroyed, as a network does.
+    far.once('close', () => near.destroy());
+    this.identity = identity;
+    this.session = new MuxSession(near, { client, starlanePeer: true }, this);
+    if (client) this.control = this.session.open(this);
+  }
+
+  /** A HELLO of this peer, with changes. */
+  hello(changes: Partial<Hello> = {}): Buffer {
+    return encodeHello({
+      version: 1,
+      minVersion: 1,
+      ...this.identity,
+      role: 'peer',
+      flags: 0,
+      capabilities: 0,
+      envDigests: envDigests([]),
+      listenAddresses: [],
+      nonce: Buffer.alloc(16),
+      ...changes,
+    });
+  }
+
+  say(...messages: Buffer[]): this {
+    for (const message of messages) this.control?.write(message);
+    return this;
+  }
+
+  /** The whole handshake, as a peer without services goes through it. */
+  async handshake(changes: Partial<Hello> = {}): Promise<this> {
+    if (!this.client) await this.until(() => this.heard(MessageType.HELLO));
+    this.say(this.hello(changes));
+    await this.until(() => this.heard(MessageType.HELLO));
+    const hello = this.messages.find((message) => message.type === MessageType.HELLO);
+    const decides = this.identity.nodeId < (hello as Hello).nodeId;
+    if (!decides) await this.until(() => this.heard(MessageType.SYNCED));
+    this.say(encodeSynced());
+    await this.until(() => this.heard(MessageType.SYNCED));
+    return this;
+  }
+
+  heard(type: number): boolean {
+    return this.messages.some((message) => message.type === type);
+  }
+
+  /** Waits until `done`, which is asked whenever something has arrived. */
+  async until(done: () => boolean): Promise<void> {
+    while (!done()) {
+      if (this.ended !== undefined) throw new Error('the session ended first', { cause: this.ended.error });
+      await new Promise<void>((resolve) => this.watchers.push(resolve));
+    }
+  }
+
+  /** Waits for the end of the session. */
+  async over(): Promise<void> {
+    while (this.ended === undefined) await new Promise<void>((resolve) => this.watchers.push(resolve));
+  }
+
+  /** The GOODBYE that the node said, as its code. */
+  get goodbye(): number | undefined {
+    const message = this.messages.find(({ type }) => type === MessageType.GOODBYE);
+    return message?.type === MessageType.GOODBYE ? message.code : undefined;
+  }
+
+  onStream(stream: MuxStream): void {
+    stream.sink = this;
+    stream.accept();
+    if (this.control === undefined) this.control = stream;
+    else this.streams.push(stream);
+    this.wake();
+  }
+
+  onClose(error: Error | undefined): void {
+    this.ended = { error };
+    this.wake();
+  }
+
+  onData(stream: MuxStream, chunk: Buffer): void {
+    if (stream === this.control) this.reader.push(chunk);
+    stream.consumed(chunk.length);
+    this.wake();
+  }
+
+  onEnd(stream: MuxStream): void {
+    if (stream === this.control) stream.end();
+    this.wake();
+  }
+
+  onSent(): void {}
+
+  onReset(): void {
+    this.wake();
+  }
+
+  private wake(): void {
+    for (const resolve of this.watchers.splice(0)) resolve();
+  }
+}
+
+/** An identity on the wanted side of `id`: with a lower one, the peer decides whether a link is taken. */
+export function identityBeside(id: string, side: 'lower' | 'higher'): Identity {
+  for (;;) {
+    const identity = createIdentity();
+    if (identity.nodeId < id === (side === 'lower')) return identity;
+  }
+}
