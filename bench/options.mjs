@@ -13,7 +13,7 @@ export function usage({ command, carriers, runs }) {
   --carriers a,b       default ${carriers.map(({ name }) => name).join(',')}
   --runs N             runs of each carrier, alternately; default ${runs} (idle: 1)
   --measure MS         length of one measurement, default 2000, after a warm-up of a quarter of it (at least 500)
-  --streams N          streams of the idle case, default 1,000,000 (over others as many as they reasonably hold)
+  --streams N          streams of the idle case at most, default 1,000,000 (over others as many as they hold)
   --verify             check every byte received (slower)
   --floors             exit code 1 if a floor is missed
   --json [FILE]        all values as JSON to FILE, or to stdout in place of the table

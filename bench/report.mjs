@@ -88,7 +88,9 @@ export function tabulate(outcomes, carriers) {
           const values = valuesOf(outcome, carrier, figure.key);
           return values.length === 0 ? 'fails' : format(median(values), figure.digits);
         }),
-        ...others.map((other) => describeRatios(ratiosOf(outcome, figure.key, 'starlane', other))),
+        ...others.map((other) =>
+          figure.isAmount ? '' : describeRatios(ratiosOf(outcome, figure.key, 'starlane', other)),
+        ),
       ];
       if (withFloors) {
         cells.push(

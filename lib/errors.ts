@@ -33,6 +33,7 @@ export const ERRORS = {
   ERR_STARLANE_LINK_LIMIT: { message: 'too many links or pending handshakes' },
   ERR_STARLANE_LINK_LOST: { message: 'the link was lost' },
   ERR_STARLANE_KEEPALIVE: { message: 'the peer was silent for too long' },
+  ERR_STARLANE_SERVICE_LIMIT: { message: 'the peer announces too many services' },
 
   // Sessions and streams.
   ERR_STARLANE_PROTOCOL: { message: 'the peer broke the session protocol' },

@@ -90,7 +90,7 @@ export class Node extends EventEmitter<NodeEvents> {
         onWarning: (error) => this.onWarning(error),
       },
     );
-    this.waits = new ServiceWaits(this.directory.table, sharedTimers, resolved.dialTimeoutMs);
+    this.waits = new ServiceWaits(this.directory.table, sharedTimers, resolved.dialTimeoutMs, resolved.loopback);
     this.linkSet = new LinkSet({ ...this.identity, role: resolved.role, envDigests: digests }, resolved, sharedTimers, {
       onLink: (link) => this.onLink(link),
       onMessage: (link, message) => this.directory.onMessage(link, message),

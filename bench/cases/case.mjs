@@ -39,6 +39,7 @@
  * @property {string} title with the unit
  * @property {number} digits after the decimal point
  * @property {Floor[]} [floors]
+ * @property {boolean} [isAmount] how much was measured, not how well: a ratio means nothing
  *
  * @typedef {object} BenchCase
  * @property {string} name

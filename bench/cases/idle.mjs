@@ -37,7 +37,7 @@ const idle = {
     { key: 'server', title: 'server B/stream', digits: 0, floors: [{ atMost: 1200 }] },
     { key: 'clientBeforeGc', title: 'client B/stream, no forced GC', digits: 0 },
     { key: 'serverBeforeGc', title: 'server B/stream, no forced GC', digits: 0 },
-    { key: 'streams', title: 'streams', digits: 0 },
+    { key: 'streams', title: 'streams', digits: 0, isAmount: true },
     { key: 'rate', title: 'opened/s', digits: 0 },
   ],
 
@@ -67,7 +67,8 @@ const idle = {
   },
 
   async client(run) {
-    const streams = run.settings.streams ?? STREAMS[run.carrier] ?? STREAMS_OF_OTHERS;
+    const most = STREAMS[run.carrier] ?? STREAMS_OF_OTHERS;
+    const streams = Math.min(run.settings.streams ?? most, most);
     /** @type {import('node:stream').Duplex[]} */
     const sockets = [];
     let connected = 0;

@@ -15,7 +15,7 @@ const latency = {
     { key: 'p99', title: 'echo p99, ms', digits: 2, floors: [{ atMost: 3 }, { against: 'net', atMost: 0.25 }] },
     { key: 'p50', title: 'echo p50, ms', digits: 2 },
     { key: 'bulk', title: 'bulk meanwhile, MiB/s', digits: 0 },
-    { key: 'echoes', title: 'echoes measured', digits: 0 },
+    { key: 'echoes', title: 'echoes measured', digits: 0, isAmount: true },
   ],
 
   server(run) {

@@ -26,7 +26,7 @@ const open = {
         // The client saw the last close already; the server's may still be in its queue.
         for (let waited = 0; service.closed < client.closed && waited < 2000; waited += 10) await pause(10);
         if (service.opened !== client.closed || service.closed !== client.closed) {
-          throw new Error(`server: ${service.opened} opened, ${service.closed} closed; client: ${client.closed}`);
+          throw new Error(`${service.opened} opened and ${service.closed} closed here, ${client.closed} there`);
         }
         return {};
       },

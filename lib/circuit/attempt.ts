@@ -101,7 +101,7 @@ export class Attempt implements StreamSink, Timed {
     try {
       read = tryReadReply(bytes);
     } catch (error) {
-      this.giveUp(this.error('ECONNRESET', error));
+      this.lose(this.error('ECONNRESET', error));
       return;
     }
     if (read === undefined) {
@@ -114,7 +114,7 @@ export class Attempt implements StreamSink, Timed {
   }
 
   onEnd(): void {
-    this.giveUp(this.error('ECONNRESET', starlaneError('ERR_STARLANE_MESSAGE', 'the stream ended before the reply')));
+    this.lose(this.error('ECONNRESET', starlaneError('ERR_STARLANE_MESSAGE', 'the stream ended before the reply')));
   }
 
   onSent(stream: MuxStream, bytes: number): void {
@@ -125,11 +125,9 @@ export class Attempt implements StreamSink, Timed {
 
   onReset(_stream: MuxStream, error: Error): void {
     this.stream = null;
-    // A peer that resets without a word has no room for more streams; or it has accepted and then died, for all we know.
+    // A peer that resets without a word has no room for more streams.
     const refused = (error as { code?: string }).code === 'ERR_STARLANE_STREAM_RESET';
-    const failure = this.error(refused ? 'ECONNREFUSED' : 'ECONNRESET', error);
-    if (this.socket.bytesWritten === 0) this.giveUp(failure);
-    else this.fail(failure);
+    this.lose(this.error(refused ? 'ECONNREFUSED' : 'ECONNRESET', error));
   }
 
   private connect(stream: MuxStream, reply: ReadReply, rest: Buffer, replyBytes: number): void {
@@ -221,6 +219,12 @@ export class Attempt implements StreamSink, Timed {
     if (this.instance === null) return;
     if (this.tried === null) this.tried = [this.instance];
     else this.tried.push(this.instance);
+  }
+
+  /** No reply, for all we know from a server that has read what was written: that must not be sent to another. */
+  private lose(failure: Error): void {
+    if (this.socket.bytesWritten === 0) this.giveUp(failure);
+    else this.fail(failure);
   }
 
   /** This instance is no good: on to the next. */

@@ -12,13 +12,9 @@ export interface DialOptions extends SocketOptions {
   timeoutMs?: number;
   /** Which instance of the service. Default random. */
   selector?: SelectorOption;
-  /** Prefer a link of its own to the node over a way through others. So far there are no other ways. */
-  direct?: boolean;
 }
 
 export interface BindOptions extends ServerOptions {
-  /** As net.Server's, and without effect: a circuit is given to the server as soon as it arrives. */
-  backlog?: number;
   /** 0 to 255, default 1: the share of random dials that this instance wants, against others. 0: only in need. */
   weight?: number;
   /** Anything that JSON can hold in 4096 bytes; peers see it in ServiceInfo. */

@@ -9,8 +9,9 @@ import type { Link } from '../link/link.js';
 import { random } from '../mesh/selector.js';
 import type { ServiceInstance } from '../mesh/service.js';
 import type { ServiceDirectory } from '../mesh/service-directory.js';
+import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { ResolvedNodeOptions } from '../options.js';
-import type { KeepsAlive } from '../socket/far-end.js';
+import type { FarEnd, KeepsAlive } from '../socket/far-end.js';
 import { Server } from '../socket/server.js';
 import { Socket } from '../socket/socket.js';
 import { debug } from '../util/debug.js';
@@ -185,11 +186,11 @@ class LinkPath implements Path {
     readonly acceptor: Acceptor,
   ) {}
 
-  get far(): Acceptor['far'] {
+  get far(): FarEnd {
     return this.acceptor.far;
   }
 
-  open(...[sink, first]: Parameters<Path['open']>): ReturnType<Path['open']> {
+  open(sink: StreamSink, first: Buffer): MuxStream {
     return this.link.session.open(sink, first);
   }
 }

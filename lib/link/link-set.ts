@@ -244,7 +244,7 @@ export class LinkSet implements LinkOwner {
     if (waiter === undefined) {
       if (!wasUp && !this.isClosed && !isDuplicate(failure)) this.owner.onWarning(withAddress(failure, link.address));
     } else if (isDuplicate(failure)) this.adopt(link.peerId, waiter);
-    else waiter.reject(failure);
+    else waiter.reject(withAddress(failure, link.address));
   }
 
   onClosed(link: Link): void {

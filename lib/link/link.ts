@@ -88,7 +88,7 @@ const Phase = { HELLO: 0, DECIDING: 1, UP: 2, LEAVING: 3, CLOSED: 4 } as const;
 /** Wide open from the start: both ends are ours, and every circuit has its own deadline. */
 const SESSION_DEFAULTS = { starlanePeer: true, maxUnackedOpens: Number.POSITIVE_INFINITY, openTimeoutMs: 0 };
 
-// Also a SessionOwner, a ControlOwner and Timed, but those members are not for users.
+/** A link to a peer. It is also a SessionOwner, a ControlOwner and Timed, but those members are not for users. */
 export class Link implements LinkInfo {
   readonly address: string;
   readonly direction: LinkDirection;
@@ -106,6 +106,8 @@ export class Link implements LinkInfo {
   private readonly setup: LinkSetup;
   private handshakeTimer: Timer | undefined;
   private isDown = false;
+  /** Something has been said since the deadline was set. */
+  private hasProgressed = false;
 
   /** @internal */
   constructor(duplex: Duplex, setup: LinkSetup) {
@@ -136,11 +138,6 @@ export class Link implements LinkInfo {
 
   get role(): NodeRole {
     return this.hello === undefined ? 'peer' : this.hello.role;
-  }
-
-  /** @internal Link addresses under which the peer says it can be joined. */
-  get listenAddresses(): readonly string[] {
-    return this.hello === undefined ? [] : this.hello.listenAddresses;
   }
 
   /** @internal */
@@ -234,6 +231,12 @@ export class Link implements LinkInfo {
 
   /** @internal */
   onDeadline(): void {
+    // A long list of services may take its time over a slow link, as long as it comes.
+    if (this.phase === Phase.UP && this.hasProgressed) {
+      this.hasProgressed = false;
+      this.handshakeTimer = this.setup.timers.schedule(this.setup.handshakeTimeoutMs, this);
+      return;
+    }
     this.handshakeTimer = undefined;
     this.destroy(starlaneError('ERR_STARLANE_HANDSHAKE_TIMEOUT', this.address));
   }
@@ -330,6 +333,7 @@ export class Link implements LinkInfo {
   private onOther(message: Message): void {
     if (this.phase === Phase.DECIDING && !decides(this.setup.self.nodeId, this.peerId)) this.goUp();
     if (this.phase === Phase.UP) {
+      this.hasProgressed = true;
       if (message.type === MessageType.SYNCED) this.stopTimer();
       this.setup.owner.onMessage(this, message);
     } else if (this.phase < Phase.LEAVING) {

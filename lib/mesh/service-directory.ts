@@ -32,6 +32,8 @@ export interface DirectoryOptions {
 
 /** What one peer has told, and what it is still to be told. */
 interface Neighbour {
+  /** Names of the two nodes meet. */
+  readonly sharesEnv: boolean;
   readonly instances: Map<string, ServiceInstance>;
   /** Messages that it has not been sent, the newest for each service: never more than there are services. */
   readonly due: Map<string, Buffer>;
@@ -83,8 +85,9 @@ export class ServiceDirectory {
 
   /** A link came up: its peer is told everything. */
   onLink(link: Link): void {
-    const due = this.sharesEnv(link) ? new Map(this.announcements) : new Map<string, Buffer>();
-    const neighbour: Neighbour = { instances: new Map(), due, owesSynced: true, ignored: 0 };
+    const sharesEnv = this.sharesEnv(link);
+    const due = new Map(sharesEnv ? this.announcements : []);
+    const neighbour: Neighbour = { sharesEnv, instances: new Map(), due, owesSynced: true, ignored: 0 };
     this.neighbours.set(link, neighbour);
     this.tell(link, neighbour);
   }
@@ -114,7 +117,7 @@ export class ServiceDirectory {
 
   private onAdd(link: Link, neighbour: Neighbour, add: ServiceAdd): void {
     // A client announces nothing, and names of other envs are none of ours: whoever sends them gets no answer.
-    if (link.role === 'client' || !this.sharesEnv(link)) return;
+    if (link.role === 'client' || !neighbour.sharesEnv) return;
     const { service, port, weight, meta } = add;
     const key = keyOf(service, port);
     const known = neighbour.instances.get(key);
@@ -142,7 +145,7 @@ export class ServiceDirectory {
 
   private tellAll(key: string, message: Buffer): void {
     for (const [link, neighbour] of this.neighbours) {
-      if (!this.sharesEnv(link)) continue;
+      if (!neighbour.sharesEnv) continue;
       neighbour.due.delete(key); // To the end of the line: a name that was removed and bound again must arrive so.
       neighbour.due.set(key, message);
       this.tell(link, neighbour);
@@ -174,7 +177,7 @@ function sameJson(a: unknown, b: unknown): boolean {
 
 function overLimit(link: Link, limit: number): Error {
   return starlaneError(
-    'ERR_STARLANE_LINK_LIMIT',
+    'ERR_STARLANE_SERVICE_LIMIT',
     `${link.peerId} announces more than ${limit} services; the rest is ignored`,
   );
 }

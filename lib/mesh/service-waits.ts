@@ -25,10 +25,12 @@ export class ServiceWaits {
     private readonly table: ServiceTable,
     private readonly timers: Timers,
     private readonly defaultTimeoutMs: number,
+    /** Whether instances at this node count. */
+    private readonly loopback: boolean,
   ) {}
 
   /**
-   * The first instance of `name` or `name:port`, now or as soon as there is one.
+   * The first instance of `name` or `name:port` that can be dialled, now or as soon as there is one.
    * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, ENOTFOUND after the timeout, or the reason of the signal
    */
   async waitFor(address: string, options: WaitOptions = {}): Promise<ServiceInfo> {
@@ -39,8 +41,8 @@ export class ServiceWaits {
     if (!(timeoutMs >= 1)) throw starlaneError('ERR_STARLANE_OPTION', 'timeoutMs: a number from 1 is needed');
     signal?.throwIfAborted();
     const { service, port } = where;
-    const there = this.table.find(service, port);
-    if (there.length > 0) return there[0].snapshot();
+    const there = this.table.find(service, port).find((instance) => this.loopback || !instance.local);
+    if (there !== undefined) return there.snapshot();
 
     return new Promise<ServiceInfo>((resolve, reject) => {
       const onAbort = (): void => wait.reject(signal?.reason);
@@ -72,7 +74,7 @@ export class ServiceWaits {
   }
 
   onService(instance: ServiceInstance): void {
-    if (this.waits.size === 0) return;
+    if (this.waits.size === 0 || (instance.local && !this.loopback)) return;
     for (const wait of [...this.waits]) {
       if (wait.service === instance.service) wait.resolve(instance.snapshot());
     }

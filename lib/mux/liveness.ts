@@ -5,10 +5,12 @@ import type { Timed, Timer, Timers } from '../util/timers.js';
 import { Keepalive, Verdict } from './keepalive.js';
 import { RoundTrip } from './round-trip.js';
 
-/** Round trips measured one after the other at the start, so that the first, slow one does not stand alone. */
-const FIRST_SAMPLES = 10;
+/** Round trips measured one after the other at the start: the first are slow, as nothing is compiled or cached yet. */
+const FIRST_SAMPLES = 32;
 /** The round trip is measured again when a window is about to grow and the last sample is older than this. */
 const SAMPLE_INTERVAL_MS = 1000;
+/** The high bit marks the pings of {@link InFlight}. */
+const MAX_OPAQUE = 0x7fff_ffff;
 /** Pings of users that may be unanswered at once. */
 const MAX_PENDING_PINGS = 256;
 
@@ -92,6 +94,11 @@ export class Liveness implements Timed {
     if (--this.samplesLeft > 0) this.sample();
   }
 
+  /** A round trip measured elsewhere, in ms. */
+  onSample(rttMs: number): void {
+    this.roundTrip.sample(rttMs, this.timers.now());
+  }
+
   /** The smallest recent round trip in microseconds, 0 before the first; measured again by the way when it is old. */
   get roundTripUs(): number {
     if (this.timers.now() - this.lastSampleAt > SAMPLE_INTERVAL_MS) this.sample();
@@ -149,7 +156,7 @@ export class Liveness implements Timed {
 
   private send(resolve: PendingPing['resolve'], reject: PendingPing['reject']): void {
     const opaque = this.nextOpaque;
-    this.nextOpaque = (opaque + 1) >>> 0;
+    this.nextOpaque = (opaque + 1) & MAX_OPAQUE;
     this.pending.set(opaque, { sentAt: this.timers.now(), resolve, reject });
     this.host.sendPing(opaque);
   }

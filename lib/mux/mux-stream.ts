@@ -4,7 +4,7 @@
 import { ChunkQueue } from '../util/chunk-queue.js';
 import { throwLater } from '../util/throw-later.js';
 import { Flag, FrameType, INITIAL_WINDOW_BYTES, MAX_UINT32 } from '../wire/header.js';
-import { COPY_BYTES, type Output, type Sender } from './output.js';
+import { COPY_BYTES, type Output } from './output.js';
 import { type Schedulable, type Scheduler, SOLE_QUANTUM_BYTES } from './scheduler.js';
 import { afterFinSent, mayReceive, mayWrite, StreamState } from './stream-state.js';
 import { grantDue, grownWindow, type ReceiveBudget } from './window.js';
@@ -55,7 +55,8 @@ const NO_SINK: StreamSink = {
   onReset() {},
 };
 
-export class MuxStream implements Sender, Schedulable {
+// A Sender of the output and a Schedulable, but those members are not for users.
+export class MuxStream {
   /** Where everything that happens to the stream goes. */
   sink: StreamSink;
   /** @internal Bits of {@link StreamState}. */
@@ -102,18 +103,13 @@ export class MuxStream implements Sender, Schedulable {
     if (length === 0) return true;
     if (!mayWrite(this.state)) return false;
     const { output, scheduler } = this.host;
-    if (
-      this.queue === null &&
-      length <= this.sendCredit &&
-      length <= output.room &&
-      (this.state & StreamState.HELD) === 0
-    ) {
-      if (length <= COPY_BYTES) {
+    if (this.queue === null && length <= this.sendCredit && (this.state & StreamState.HELD) === 0) {
+      if (length <= COPY_BYTES && length <= output.smallRoom) {
         this.sendCredit -= length;
         output.copiedData(this.takeOwedFlags(), this.id, chunk);
         return true;
       }
-      if (length <= SOLE_QUANTUM_BYTES && scheduler.isEmpty) {
+      if (length > COPY_BYTES && length <= SOLE_QUANTUM_BYTES && scheduler.isEmpty && length <= output.room) {
         this.sendCredit -= length;
         output.dataHeader(this.takeOwedFlags(), this.id, length);
         output.payload(chunk);

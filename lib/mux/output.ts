@@ -5,7 +5,9 @@
 // of bytes is handed to the Duplex; beyond that, streams keep their data and are asked for it in turn, so that what is
 // urgent still has a queue that it can overtake.
 
-import { addFlags, FrameType, HEADER_BYTES, writeHeader } from '../wire/header.js';
+import { addFlags, Flag, FrameType, HEADER_BYTES, SESSION_STREAM_ID, writeHeader } from '../wire/header.js';
+import { ControlQueue } from './control-queue.js';
+import type { Pacer } from './pacer.js';
 import { SLAB_BYTES, type Slab, SlabPool } from './slab-pool.js';
 
 /** The part of a Duplex that is written to. */
@@ -48,12 +50,6 @@ const MAX_BYTES_PER_POLL = 512 * 1024;
 export const COPY_BYTES = 4 * 1024;
 
 /**
- * Control frames waiting while the Duplex is blocked, at most. Window updates are bounded by the streams; what a peer
- * can cause beyond that (pongs, resets of its opens) without reading is hostile.
- */
-const MAX_WAITING_CONTROL_BYTES = 16 * 1024 * 1024;
-
-/**
  * Credit is granted at the end of the poll phase, so that one write answers all that was read in it (libuv reads a busy
  * socket up to 32 times in a row); at once when this much is due, so that the peer need not pause. In bytes.
  */
@@ -82,14 +78,12 @@ export class Output {
   private senders: Sender[] | null = null;
   private amounts: number[] | null = null;
 
-  /** Control frames that wait for the Duplex, twelve bytes each. */
-  private waitingControl: Buffer | null = null;
-  private waitingControlBytes = 0;
+  private readonly control = new ControlQueue();
 
   private outstanding = 0;
   /** Bytes handed over since the last poll. */
   private sincePoll = 0;
-  private readonly inFlight: Flush[] = [];
+  private readonly unconfirmed: Flush[] = [];
   private flushScheduled = false;
   private lateFlushScheduled = false;
   /** Credit granted by frames that still wait for the late flush. */
@@ -122,23 +116,29 @@ export class Output {
     private readonly writer: Writer,
     private readonly host: OutputHost,
     private readonly copies: boolean,
+    private readonly pacer: Pacer,
   ) {
     this.slab = this.pool.take();
   }
 
-  /** Bytes of stream data that may join the batch now. */
+  /** Bytes of bulk that may join the batch now. */
   get room(): number {
-    return Math.min(MAX_OUTSTANDING_BYTES - this.outstanding, MAX_BYTES_PER_POLL - this.sincePoll) - this.batchBytes;
+    return Math.min(this.freeBytes, this.pacer.room(this.bytesOut + this.batchBytes));
+  }
+
+  /** Bytes that a small message may have now. */
+  get smallRoom(): number {
+    return Math.min(this.freeBytes, this.pacer.smallRoom(this.bytesOut + this.batchBytes));
   }
 
   /** True when everything has been handed to the Duplex and confirmed. */
   get isIdle(): boolean {
-    return this.outstanding === 0 && this.batchBytes === 0 && this.waitingControlBytes === 0;
+    return this.outstanding === 0 && this.batchBytes === 0 && this.control.byteLength === 0;
   }
 
   /** Bytes that wait for the Duplex, or that it holds. */
   get pendingBytes(): number {
-    return this.outstanding + this.batchBytes + this.waitingControlBytes;
+    return this.outstanding + this.batchBytes + this.control.byteLength;
   }
 
   /** A frame without payload. While the Duplex is blocked it waits ahead of all stream data. */
@@ -233,9 +233,10 @@ export class Output {
     // What joins the batch from here leaves with it: no further flush is due for that.
     const wasScheduled = this.flushScheduled;
     this.flushScheduled = true;
-    if (this.waitingControlBytes > 0) this.releaseControl();
+    if (this.control.byteLength > 0) this.releaseControl();
     this.host.fillBatch();
     this.host.beforeFlush();
+    this.probe();
     this.flushScheduled = wasScheduled;
     if (this.batchBytes === 0) return;
     if (this.writer.destroyed || this.writer.writableEnded) {
@@ -262,7 +263,7 @@ export class Output {
     this.sincePoll += this.batchBytes;
     this.bytesOut += this.batchBytes;
     this.batchBytes = 0;
-    this.inFlight.push(flush);
+    this.unconfirmed.push(flush);
     const last = pieces.length - 1;
     if (last === 0) {
       this.writer.write(pieces[0], this.confirm);
@@ -290,15 +291,24 @@ export class Output {
     this.senders = null;
     this.amounts = null;
     this.batchBytes = 0;
-    this.waitingControl = null;
-    this.waitingControlBytes = 0;
-    this.inFlight.length = 0;
+    this.control.clear();
+    this.unconfirmed.length = 0;
     this.tailStreamId = 0;
   }
 
   /** The batch is empty then: what joins it waits for the Duplex, or for a poll. */
   private get isBlocked(): boolean {
     return this.outstanding >= MAX_OUTSTANDING_BYTES || this.sincePoll >= MAX_BYTES_PER_POLL;
+  }
+
+  /** What the Duplex may be given before its next confirmation, or the next poll. */
+  private get freeBytes(): number {
+    return Math.min(MAX_OUTSTANDING_BYTES - this.outstanding, MAX_BYTES_PER_POLL - this.sincePoll) - this.batchBytes;
+  }
+
+  private probe(): void {
+    const sent = this.bytesOut + this.batchBytes;
+    if (this.pacer.isProbeDue(sent)) this.header(FrameType.PING, Flag.SYN, SESSION_STREAM_ID, this.pacer.probe(sent));
   }
 
   private scheduleLateFlush(): void {
@@ -310,7 +320,7 @@ export class Output {
   private onConfirmed(error?: Error | null): void {
     // The Duplex reports its failure by 'error' or 'close' as well; the session acts on that.
     if (this.stopped || error) return;
-    const flush = this.inFlight.shift();
+    const flush = this.unconfirmed.shift();
     if (flush === undefined) return;
     this.outstanding -= flush.bytes;
     for (const slab of flush.slabs) this.releaseSlab(slab);
@@ -360,33 +370,19 @@ export class Output {
   }
 
   private keepControl(type: number, flags: number, streamId: number, length: number): void {
-    const end = this.waitingControlBytes + HEADER_BYTES;
-    if (end > MAX_WAITING_CONTROL_BYTES) {
-      this.host.onControlFlood();
-      return;
-    }
-    if (this.waitingControl === null || end > this.waitingControl.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(1024, end * 2));
-      this.waitingControl?.copy(larger, 0, 0, this.waitingControlBytes);
-      this.waitingControl = larger;
-    }
-    writeHeader(this.waitingControl, this.waitingControlBytes, type, flags, streamId, length);
-    this.waitingControlBytes = end;
+    if (!this.control.push(type, flags, streamId, length)) this.host.onControlFlood();
   }
 
   private releaseControl(): void {
-    const frames = this.waitingControl as Buffer;
-    const length = this.waitingControlBytes;
-    this.waitingControl = null;
-    this.waitingControlBytes = 0;
-    // Waiting frames are ahead of the batch: the Duplex was blocked, so nothing has joined it meanwhile.
+    const frames = this.control.take();
     this.tailStreamId = 0;
-    if (length <= COPY_BYTES) this.payload(frames.subarray(0, length));
-    else {
-      this.closeSegment();
-      this.pieces.push(frames.subarray(0, length));
-      this.batchBytes += length;
+    if (frames.length <= COPY_BYTES) {
+      this.payload(frames);
+      return;
     }
+    this.closeSegment();
+    this.pieces.push(frames);
+    this.batchBytes += frames.length;
   }
 }
 

@@ -3,7 +3,7 @@
 
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type StarlaneError, type StarlaneErrorCode, starlaneError } from '../errors.js';
+import { type StarlaneErrorCode, starlaneError } from '../errors.js';
 import { debug } from '../util/debug.js';
 import { throwLater } from '../util/throw-later.js';
 import type { Timer } from '../util/timers.js';
@@ -14,6 +14,7 @@ import { failStreams } from './fail-streams.js';
 import { Liveness, type LivenessHost } from './liveness.js';
 import type { MuxStream, StreamHost, StreamSink } from './mux-stream.js';
 import { Output, type OutputHost } from './output.js';
+import { Pacer } from './pacer.js';
 import { Scheduler } from './scheduler.js';
 import { resolveSessionOptions, type SessionOptions } from './session-options.js';
 import { afterFlags, INVALID_STATE, mayReceive, StreamState } from './stream-state.js';
@@ -48,6 +49,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   private readonly carrier: Carrier;
   private readonly decoder = new FrameDecoder(this);
   private readonly backlog = new InputBacklog();
+  private readonly pacer: Pacer;
   private readonly liveness: Liveness;
   private owing: MuxStream[] = [];
   /** The stream whose payload is being read; null while it is discarded. */
@@ -70,7 +72,8 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.finWithData = this.options.starlanePeer;
     this.budget = new ReceiveBudget(this.options.receiveBudgetBytes);
     this.streams = new StreamTable(this.options, this);
-    this.output = new Output(duplex, this, duplex instanceof Socket);
+    this.pacer = new Pacer(timers, () => this.output.scheduleFlush());
+    this.output = new Output(duplex, this, duplex instanceof Socket, this.pacer);
     this.liveness = new Liveness(timers, this, keepAliveMs, keepAliveTimeoutMs);
     this.carrier = new Carrier(duplex, timers, this);
     if (!this.carrier.isGone) this.liveness.start();
@@ -144,7 +147,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     return this.phase >= Phase.ENDING;
   }
 
-  /** Whether {@link open} can succeed, ids aside. */
+  /** Whether the peer takes opens. */
   get canOpen(): boolean {
     return this.phase === Phase.OPEN && !this.goAwayReceived;
   }
@@ -194,7 +197,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   onFrame(type: number, flags: number, streamId: number, length: number): void {
     if (type > FrameType.WINDOW_UPDATE) {
       if (type === FrameType.GO_AWAY) this.onGoAway(length);
-      else if ((flags & Flag.SYN) === 0) this.liveness.onPong(length);
+      else if ((flags & Flag.SYN) === 0) this.onPong(length);
       else this.output.frame(FrameType.PING, Flag.ACK, SESSION_STREAM_ID, length);
       return;
     }
@@ -262,6 +265,12 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     return stream.isClosed ? null : stream;
   }
 
+  private onPong(opaque: number): void {
+    const tookMs = this.pacer.onPong(opaque, this.liveness.rttMs);
+    if (tookMs < 0) this.liveness.onPong(opaque);
+    else this.liveness.onSample(tookMs);
+  }
+
   private onGoAway(code: number): void {
     if (code === GoAwayCode.NORMAL) {
       if (!this.goAwayReceived) this.owner.onGoAway?.();
@@ -270,10 +279,6 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     }
     this.finish(starlaneError('ERR_STARLANE_GO_AWAY', `the peer reports error ${code}`));
     this.carrier.end();
-  }
-
-  private protocolError(detail: string, code: StarlaneErrorCode = 'ERR_STARLANE_PROTOCOL'): void {
-    this.fail(GoAwayCode.PROTOCOL_ERROR, starlaneError(code, detail));
   }
 
   // --- what streams ask for ---
@@ -319,7 +324,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
 
   fillBatch(): void {
     const { scheduler, output } = this;
-    // At least one, so that small frames which skip the queue cannot shut the others out.
+    if (scheduler.isEmpty || (output.room <= 0 && !this.pacer.takeTurn())) return;
     do {
       const stream = scheduler.next();
       if (stream === null) return;
@@ -355,14 +360,11 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   // --- the end ---
 
   /** Ends the session for a fault of the peer: it gets a GoAway with the reason, every stream is reset. */
-  private fail(code: number, error: StarlaneError): void {
+  private protocolError(detail: string, code: StarlaneErrorCode = 'ERR_STARLANE_PROTOCOL'): void {
     if (this.phase === Phase.CLOSED) return;
-    if (!this.goAwaySent) {
-      this.goAwaySent = true;
-      this.output.frame(FrameType.GO_AWAY, 0, SESSION_STREAM_ID, code);
-    }
+    this.goAway(GoAwayCode.PROTOCOL_ERROR);
     this.output.finish();
-    this.finish(error);
+    this.finish(starlaneError(code, detail));
     this.carrier.end();
   }
 
@@ -388,8 +390,8 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.streams.stop();
     this.owing = [];
     this.reading = null;
+    this.pacer.stop();
     if (this.closeTimer !== null) this.options.timers.cancel(this.closeTimer);
-    this.closeTimer = null;
     this.owner.onClose(error);
     failStreams(this.streams.values(), reason);
   }

@@ -4,7 +4,7 @@
 // they have been taken when they left the readable buffer, and that is looked at after each push and each read.
 
 import { Duplex, type DuplexOptions } from 'node:stream';
-import type { MuxStream, StreamSink } from './mux-stream.js';
+import type { MuxStream } from './mux-stream.js';
 import { COPY_BYTES } from './output.js';
 
 /** A write callback of Node's Writable. */
@@ -16,7 +16,8 @@ const PINNED_SHARE = 4;
 /** Corked chunks up to this sum leave as one frame. */
 const JOIN_BYTES = 4 * COPY_BYTES;
 
-export abstract class StreamDuplex extends Duplex implements StreamSink {
+// Also a StreamSink, but those members are not for users.
+export abstract class StreamDuplex extends Duplex {
   protected stream: MuxStream | null = null;
   /** Bytes pushed into the readable buffer whose credit has not gone back. */
   private uncredited = 0;

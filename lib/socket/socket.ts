@@ -245,6 +245,8 @@ export class Socket extends StreamDuplex {
   }
 
   override onReset(_stream: MuxStream, cause: Error): void {
+    // Unlike net.Socket: what a peer or the network does crashes no process that did not listen. 'close' tells it as well.
+    this.emit = emitUnlessUnheard;
     this.destroy(netError('ECONNRESET', 'read', undefined, cause));
   }
 
@@ -314,6 +316,11 @@ export class Socket extends StreamDuplex {
     this.bits &= ~Bit.HOLDING;
     this.keepsAlive?.release();
   }
+}
+
+function emitUnlessUnheard(this: Socket, event: string | symbol, ...values: unknown[]): boolean {
+  if (event === 'error' && this.listenerCount('error') === 0) return false;
+  return Socket.prototype.emit.call(this, event, ...values);
 }
 
 function emitClose(socket: Socket, hadError: boolean): void {

@@ -1,13 +1,24 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { duplexPair } from 'node:stream';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
 import { checkHello, goodbyeError } from '../../lib/link/handshake.js';
 import { createIdentity } from '../../lib/link/identity.js';
-import { encodeGoodbye, encodeSynced, GoodbyeCode, type Hello, MessageType } from '../../lib/wire/messages.js';
+import {
+  encodeGoodbye,
+  encodeServiceAdd,
+  encodeSynced,
+  GoodbyeCode,
+  type Hello,
+  MessageType,
+} from '../../lib/wire/messages.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { identityBeside, RawPeer } from '../support/raw-peer.js';
+import { socketPath } from '../support/testnet.js';
+import { turn, turnsUntil } from '../support/turns.js';
+
+const HANDSHAKE_TIMEOUT_MS = 100;
 
 const nodes: Node[] = [];
 
@@ -85,7 +96,7 @@ describe('a HELLO', () => {
 describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (role) => {
   /** A node, and a peer that it is attached to. */
   function meet(side: 'lower' | 'higher' = 'lower'): { node: Node; peer: RawPeer; link: Promise<unknown> } {
-    const node = makeNode({ handshakeTimeoutMs: 100 });
+    const node = makeNode({ handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS });
     const peer = new RawPeer(role === 'client', identityBeside(node.id, side));
     const link = node.attach(peer.duplex, { initiator: role !== 'client' });
     return { node, peer, link };
@@ -107,6 +118,23 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
       streams: 0,
     });
     expect(node.links()).toHaveLength(1);
+  });
+
+  it('may take its time to tell its services, as long as they come', async () => {
+    const { node, peer, link } = meet('higher');
+    const settled = jest.fn();
+    link.then(settled);
+    await say(peer, peer.hello());
+    await peer.until(() => peer.heard(MessageType.SYNCED));
+    const end = performance.now() + 3 * HANDSHAKE_TIMEOUT_MS;
+    for (let count = 0; performance.now() < end; count++) {
+      const told = once(node, 'service');
+      peer.say(encodeServiceAdd({ service: `service-${count}`, port: 0, weight: 1 }));
+      await told;
+    }
+    expect(settled).not.toHaveBeenCalled();
+    peer.say(encodeSynced());
+    await link;
   });
 
   it('is told when it speaks another version', async () => {
@@ -182,6 +210,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     const { peer, link } = meet();
     const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_HANDSHAKE' });
     await say(peer);
+    await turn();
     peer.session.open(peer, Buffer.from('early'));
     await outcome;
     await peer.over();
@@ -209,19 +238,14 @@ describe('a node', () => {
     expect(node.links()).toEqual([]);
   });
 
-  it('skips its own address among its seeds', async () => {
-    const first = makeNode();
-    const listener = await first.listenAndServe('tcp://127.0.0.1:0');
-    const second = makeNode({ seeds: [listener.address] });
-    await once(second, 'link');
-    await second.close();
-    const warnings: Error[] = [];
-    const own = makeNode({ seeds: [listener.address] });
-    own.on('warning', (error) => warnings.push(error));
-    await listener.close();
-    await own.listenAndServe(listener.address);
-    await own.join(listener.address).catch(() => {});
-    expect(warnings.filter((error) => (error as { code?: string }).code !== 'ERR_STARLANE_SELF_LINK')).toEqual([]);
+  it('gives up its own address among its seeds', async () => {
+    const path = socketPath();
+    const node = makeNode({ seeds: [`unix:${path}`], rejoinMinMs: 1, rejoinMaxMs: 1 });
+    await node.listenAndServe(`unix:${path}`);
+    for (let warning: unknown; (warning as { code?: string })?.code !== 'ERR_STARLANE_SELF_LINK'; ) {
+      [warning] = await once(node, 'warning');
+    }
+    await turnsUntil('the seed is given up', () => node.stats().links.joins === 0);
   });
 
   it.each([
@@ -251,7 +275,12 @@ describe('a node', () => {
   });
 
   it('reports what it joins that is no Starlane node, and tries on', async () => {
-    const http = createServer((socket) => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+    const http = createServer((socket) =>
+      socket
+        .on('error', () => {})
+        .resume()
+        .end('HTTP/1.1 400 Bad Request\r\n\r\n'),
+    );
     http.listen(0, '127.0.0.1');
     await once(http, 'listening');
     const node = makeNode({ rejoinMinMs: 1, rejoinMaxMs: 1 });
@@ -272,6 +301,7 @@ describe('a node', () => {
     const { address } = await node.listenAndServe('tcp://127.0.0.1:0');
     const port = Number(address.split(':').pop());
     const idle: Socket[] = [];
+    const warned = once(node, 'warning');
     for (let count = 0; count < 3; count++) {
       const socket = connect(port, '127.0.0.1')
         .on('error', () => {})
@@ -279,7 +309,7 @@ describe('a node', () => {
       idle.push(socket);
       await once(socket, 'connect');
     }
-    const [warning] = await once(node, 'warning');
+    const [warning] = await warned;
     expect(warning).toMatchObject({ code: 'ERR_STARLANE_LINK_LIMIT' });
     expect(node.stats().links.unsettled).toBe(2);
     for (const socket of idle) socket.destroy();

@@ -31,6 +31,9 @@ export class RawPeer implements SessionOwner, StreamSink {
     this.messages.push(message);
   });
   private watchers: Array<() => void> = [];
+  private readonly bytes = new Map<MuxStream, Buffer>();
+  private readonly endedStreams = new Set<MuxStream>();
+  private readonly resetStreams = new Set<MuxStream>();
 
   constructor(
     private readonly client: boolean,
@@ -40,6 +43,7 @@ export class RawPeer implements SessionOwner, StreamSink {
     this.duplex = far;
     // A pair in memory does not tell one end that the other was destroyed, as a network does.
     far.once('close', () => near.destroy());
+    near.once('close', () => far.destroy());
     this.identity = identity;
     this.session = new MuxSession(near, { client, starlanePeer: true }, this);
     if (client) this.control = this.session.open(this);
@@ -91,6 +95,23 @@ export class RawPeer implements SessionOwner, StreamSink {
     }
   }
 
+  /** What has arrived on a stream other than the control stream. */
+  received(stream: MuxStream): Buffer {
+    return this.bytes.get(stream) ?? Buffer.alloc(0);
+  }
+
+  /** How the node left a stream: it may have ended it before a reset. */
+  fate(stream: MuxStream): 'open' | 'ended' | 'reset' {
+    if (this.resetStreams.has(stream)) return 'reset';
+    return this.endedStreams.has(stream) ? 'ended' : 'open';
+  }
+
+  /** The next stream that the node opens, with at least `length` bytes on it. */
+  async accepted(index: number, length = 1): Promise<MuxStream> {
+    await this.until(() => this.streams.length > index && this.received(this.streams[index]).length >= length);
+    return this.streams[index];
+  }
+
   /** Waits for the end of the session. */
   async over(): Promise<void> {
     while (this.ended === undefined) await new Promise<void>((resolve) => this.watchers.push(resolve));
@@ -117,18 +138,21 @@ export class RawPeer implements SessionOwner, StreamSink {
 
   onData(stream: MuxStream, chunk: Buffer): void {
     if (stream === this.control) this.reader.push(chunk);
+    else this.bytes.set(stream, Buffer.concat([this.received(stream), chunk]));
     stream.consumed(chunk.length);
     this.wake();
   }
 
   onEnd(stream: MuxStream): void {
     if (stream === this.control) stream.end();
+    else this.endedStreams.add(stream);
     this.wake();
   }
 
   onSent(): void {}
 
-  onReset(): void {
+  onReset(stream: MuxStream): void {
+    this.resetStreams.add(stream);
     this.wake();
   }
 

@@ -1,20 +1,39 @@
 // The other end of a session in the hands of a spec: it feeds bytes and reads what the session wrote.
 
 import { Duplex } from 'node:stream';
-import { frameText } from './frames.js';
+import { FrameDecoder } from '../../lib/wire/frame-decoder.js';
+import { ACK, frameText, ping, SYN } from './frames.js';
 import { type NaiveFrame, naiveDecode } from './naive-codec.js';
 
 type WriteCallback = (error?: Error | null) => void;
 
-/** The Duplex that is given to the session. Nothing leaves or arrives but by the spec's hand. */
+const PING = 2;
+/** Pings from here on go in line with the data and measure how far the peer has read. */
+const FIRST_PROBE = 0x8000_0000;
+
+function isProbe(type: number, flags: number, opaque: number): boolean {
+  return type === PING && flags === SYN && opaque >= FIRST_PROBE;
+}
+
+/** The Duplex that is given to the session. Nothing leaves or arrives but by the spec's hand, answers to probes aside. */
 export class ScriptedPeer extends Duplex {
   /** What each call of write or writev brought, in pieces as the session handed them over. */
   readonly writes: Buffer[][] = [];
   /** The session has ended its side. */
   sawEnd = false;
+  /** Whether pings in line with the data are answered once the data are taken, as every peer does that reads. */
+  answersProbes = true;
   private untaken: Buffer[] = [];
   private blocked = false;
   private waiting: WriteCallback | undefined;
+  private probes: number[] = [];
+  private readonly decoder = new FrameDecoder({
+    onFrame: (type, flags, _streamId, length) => {
+      if (isProbe(type, flags, length)) this.probes.push(length);
+    },
+    onPayload() {},
+    onMalformed() {},
+  });
 
   constructor() {
     super({ allowHalfOpen: true, highWaterMark: 16 * 1024 });
@@ -27,6 +46,7 @@ export class ScriptedPeer extends Duplex {
 
   /** The peer sends no more. */
   feedEnd(): void {
+    this.answersProbes = false;
     this.push(null);
   }
 
@@ -45,7 +65,7 @@ export class ScriptedPeer extends Duplex {
   confirmOne(): void {
     const { waiting } = this;
     this.waiting = undefined;
-    waiting?.();
+    if (waiting !== undefined) this.confirm(waiting);
   }
 
   /** All bytes the session has written so far. */
@@ -59,12 +79,12 @@ export class ScriptedPeer extends Duplex {
     return bytes;
   }
 
-  /** Frames that the session has written since the last call. */
+  /** Frames that the session has written since the last call, probes left out. */
   take(): NaiveFrame[] {
     const { frames, atBoundary } = naiveDecode(Buffer.concat(this.untaken));
     if (!atBoundary) throw new Error('the session wrote something else than whole yamux frames');
     this.untaken = [];
-    return frames;
+    return frames.filter(({ type, flags, length }) => !isProbe(type, flags, length));
   }
 
   /** As {@link take}, each frame as a line of text. */
@@ -95,7 +115,19 @@ export class ScriptedPeer extends Duplex {
     const copies = pieces.map((piece) => Buffer.from(piece));
     this.writes.push(copies);
     this.untaken.push(...copies);
+    for (const piece of copies) this.decoder.push(piece);
     if (this.blocked) this.waiting = callback;
-    else callback();
+    else this.confirm(callback);
+  }
+
+  private confirm(callback: WriteCallback): void {
+    callback();
+    const { probes } = this;
+    this.probes = [];
+    if (probes.length === 0) return;
+    setImmediate(() => {
+      if (!this.answersProbes || this.destroyed) return;
+      this.feed(...probes.map((opaque) => ping(opaque, ACK)));
+    });
   }
 }

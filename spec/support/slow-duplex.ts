@@ -66,12 +66,13 @@ export class SlowEnd extends Duplex {
 
   private cross(): void {
     const { other } = this;
-    for (let piece = 0; piece < this.piecesPerTurn; piece++) {
-      if (this.destroyed || other === undefined || other.destroyed || this.crossing === undefined) return;
-      if (!other.wanted) return;
+    for (let piece = 0; piece < this.piecesPerTurn && this.crossing !== undefined; piece++) {
+      // Goes on when the other end asks for more.
+      if (this.destroyed || other === undefined || other.destroyed || !other.wanted) return;
       const next = this.crossing.subarray(0, this.pieceBytes);
       this.crossing = this.crossing.length > next.length ? this.crossing.subarray(next.length) : undefined;
-      other.wanted = other.push(next);
+      other.wanted = false;
+      if (other.push(next)) other.wanted = true;
     }
     if (this.crossing !== undefined) {
       this.move();

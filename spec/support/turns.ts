@@ -1,9 +1,9 @@
 // Turns of the event loop, for specs that let a session do what it does at the end of one.
 
-/** Everything that is due in this turn of the event loop is done: ticks, microtasks and immediates. */
+/** What is due in this turn of the event loop is done, and what that leaves for the end of the turn. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => {
-    setImmediate(resolve);
+    setImmediate(() => setImmediate(resolve));
   });
 }
 

@@ -1,0 +1,163 @@
+// The layers of the source: who may import whom, how long a file may be, and what the package exports.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from '@jest/globals';
+import * as index from '../lib/index.js';
+import * as mux from '../lib/mux/index.js';
+
+const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const MAX_LINES = 400;
+/** Words that say nothing about what is in a file. */
+const EMPTY_NAMES = /^(manager|helpers?|common|misc|info|utils?|types?|data|base)$/;
+
+interface Layer {
+  readonly rank: number;
+  readonly name: string;
+}
+
+/** A file imports from lower ranks and from its own folder only. */
+const LAYERS: ReadonlyArray<[RegExp, Layer]> = [
+  [/^(util\/|errors\.ts$|address\.ts$|options\.ts$)/, { rank: 0, name: 'foundation' }],
+  [/^wire\//, { rank: 1, name: 'wire' }],
+  [/^mux\//, { rank: 2, name: 'mux' }],
+  [/^link\//, { rank: 3, name: 'link' }],
+  [/^socket\//, { rank: 3, name: 'socket' }],
+  [/^mesh\//, { rank: 4, name: 'mesh' }],
+  [/^circuit\//, { rank: 5, name: 'circuit' }],
+  [/^node(-[\w-]+)?\.ts$/, { rank: 6, name: 'node' }],
+  [/^(index\.ts$|http\/|register\.ts$)/, { rank: 7, name: 'edge' }],
+  [/^cli\//, { rank: 8, name: 'cli' }],
+];
+
+/** What a layer must not know although its rank is lower (ARCHITECTURE, section 1). */
+const BLIND: ReadonlyArray<[from: string, to: string]> = [['mesh', 'socket']];
+
+function sources(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => relative(join(ROOT, folder), join(entry.parentPath ?? entry.path, entry.name)));
+}
+
+function layerOf(file: string): Layer {
+  const found = LAYERS.find(([pattern]) => pattern.test(file));
+  if (found === undefined) throw new Error(`lib/${file} is in no layer`);
+  return found[1];
+}
+
+/** Files of lib that a file imports, types included. */
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(ROOT, 'lib', file), 'utf8');
+  const found: string[] = [];
+  for (const [, specifier] of text.matchAll(/^(?:import|export)\b[^;]*?\bfrom '([^']+)';|^import '([^']+)';/gms)) {
+    if (specifier?.startsWith('.')) found.push(join(dirname(file), specifier.replace(/\.js$/, '.ts')));
+  }
+  return found;
+}
+
+const files = sources('lib');
+const graph = new Map(files.map((file) => [file, importsOf(file)]));
+
+describe('the layers', () => {
+  it('hold every file, and every import is of a file that is there', () => {
+    for (const [file, imports] of graph) {
+      expect(() => layerOf(file)).not.toThrow();
+      for (const imported of imports)
+        expect({ file, imported, known: graph.has(imported) }).toMatchObject({ known: true });
+    }
+    expect(files.length).toBeGreaterThan(30);
+  });
+
+  it('import from lower ranks or from their own folder', () => {
+    const wrong: string[] = [];
+    for (const [file, imports] of graph) {
+      for (const imported of imports) {
+        const [from, to] = [layerOf(file), layerOf(imported)];
+        if (from.name !== to.name && to.rank >= from.rank) wrong.push(`${file} imports ${imported}`);
+        if (BLIND.some(([one, other]) => one === from.name && other === to.name))
+          wrong.push(`${file} knows ${imported}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('have no circles, not even of types', () => {
+    const done = new Set<string>();
+    const path: string[] = [];
+    const circles: string[] = [];
+    const visit = (file: string): void => {
+      if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(' > '));
+      else if (!done.has(file)) {
+        path.push(file);
+        for (const imported of graph.get(file) ?? []) visit(imported);
+        path.pop();
+        done.add(file);
+      }
+    };
+    for (const file of files) visit(file);
+    expect(circles).toEqual([]);
+  });
+
+  it('keep the wire pure: no sockets, timers or events', () => {
+    for (const file of files.filter((name) => layerOf(name).name === 'wire')) {
+      const text = readFileSync(join(ROOT, 'lib', file), 'utf8');
+      expect({
+        file,
+        impure: /from 'node:(net|tls|events|timers|stream)|\bsetTimeout\(|\bDate\.now\(/.test(text),
+      }).toEqual({
+        file,
+        impure: false,
+      });
+    }
+  });
+});
+
+describe('the files', () => {
+  const all = [...files.map((file) => `lib/${file}`), ...sources('spec').map((file) => `spec/${file}`)];
+
+  it(`have at most ${MAX_LINES} lines`, () => {
+    const long = all.filter(
+      (file) => file.startsWith('lib/') && readFileSync(join(ROOT, file), 'utf8').split('\n').length > MAX_LINES + 1,
+    );
+    expect(long).toEqual([]);
+  });
+
+  it('are named in kebab case, and for what they hold', () => {
+    const wrong = all.filter((file) => {
+      const name = file.replace(/^.*\//, '').replace(/(\.spec)?\.ts$/, '');
+      return !/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name) || EMPTY_NAMES.test(name);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('begin with a word about themselves', () => {
+    const silent = files.filter((file) => !readFileSync(join(ROOT, 'lib', file), 'utf8').startsWith('//'));
+    expect(silent).toEqual([]);
+  });
+
+  it('export by name', () => {
+    const wrong = all.filter((file) => /^export default/m.test(readFileSync(join(ROOT, file), 'utf8')));
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('the package', () => {
+  it('exports these values', () => {
+    expect(Object.keys(index).sort()).toEqual([
+      'ERRORS',
+      'Node',
+      'Server',
+      'Socket',
+      'StarlaneError',
+      'createNode',
+      'hash',
+      'nearest',
+      'random',
+    ]);
+  });
+
+  it('exports these values for plain sessions', () => {
+    expect(Object.keys(mux).sort()).toEqual(['GoAwayCode', 'Session', 'StarlaneError', 'Stream']);
+  });
+});

@@ -1,0 +1,177 @@
+import { once } from 'node:events';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { createNode, type Node, type Socket } from '../../lib/index.js';
+import type { MuxStream } from '../../lib/mux/mux-stream.js';
+import { envDigests } from '../../lib/wire/messages.js';
+import { encodeOpen, type OpenRequest, ReplyCode, tryReadReply } from '../../lib/wire/open.js';
+import { nothingLeft, watchHandles } from '../support/open-handles.js';
+import { RawPeer } from '../support/raw-peer.js';
+import { turn, turnsUntil } from '../support/turns.js';
+
+let node: Node;
+let peer: RawPeer;
+
+async function meet(options: Parameters<typeof createNode>[0] = {}, envs: string[] = []): Promise<void> {
+  node = createNode({ closeTimeoutMs: 100, ...options });
+  peer = new RawPeer(true);
+  const link = node.attach(peer.duplex, { initiator: false });
+  await peer.handshake({ envDigests: envDigests(envs) });
+  await link;
+}
+
+function open(changes: Partial<OpenRequest> = {}): Buffer {
+  return encodeOpen({
+    hopLimit: 16,
+    dst: node.id,
+    dstPort: 0,
+    src: peer.identity.nodeId,
+    srcPort: 4711,
+    circuitId: new Uint8Array(16),
+    service: 'echo',
+    ...changes,
+  });
+}
+
+/** The code of the reply on a stream, once it is there. */
+async function replyOn(stream: MuxStream): Promise<number> {
+  await peer.until(() => tryReadReply(peer.received(stream)) !== undefined);
+  return tryReadReply(peer.received(stream))?.reply.code as number;
+}
+
+beforeEach(() => watchHandles());
+afterEach(async () => {
+  peer.session.close();
+  await node.close();
+  await nothingLeft();
+});
+
+describe('a circuit that comes in', () => {
+  it('reaches its server with the data that came along, and is answered in the same turn', async () => {
+    await meet();
+    const far: Socket[] = [];
+    node.bind('echo', (socket) => {
+      far.push(socket);
+      socket.on('data', (chunk: Buffer) => socket.write(chunk));
+    });
+    const stream = peer.session.open(peer, Buffer.concat([open({ dstPort: 80 }), Buffer.from('hello')]));
+    expect(await replyOn(stream)).toBe(ReplyCode.ACCEPTED);
+    const { reply, bytesRead } = tryReadReply(peer.received(stream)) as { reply: object; bytesRead: number };
+    expect(reply).toMatchObject({ port: 80, at: node.id });
+    await peer.until(() => peer.received(stream).length >= bytesRead + 5);
+    expect(peer.received(stream).subarray(bytesRead).toString()).toBe('hello');
+    expect(far[0]).toMatchObject({ localPort: 80, remotePort: 4711, remoteAddress: `@${peer.identity.nodeId}` });
+    stream.reset();
+    const [error] = await once(far[0], 'error');
+    expect(error).toMatchObject({ code: 'ECONNRESET' });
+  });
+
+  it('is understood wherever OPEN was cut', async () => {
+    await meet();
+    node.bind('echo', (socket) => socket.pipe(socket));
+    const whole = Buffer.concat([open(), Buffer.from('hello')]);
+    for (let cut = 1; cut < whole.length; cut++) {
+      const stream = peer.session.open(peer, whole.subarray(0, cut));
+      await turn();
+      stream.write(whole.subarray(cut));
+      stream.end();
+      await peer.until(() => peer.fate(stream) === 'ended');
+      const bytesRead = tryReadReply(peer.received(stream))?.bytesRead;
+      expect(peer.received(stream).subarray(bytesRead).toString()).toBe('hello');
+    }
+    expect(node.stats().accepts).toMatchObject({ accepted: whole.length - 1, refused: 0 });
+  });
+
+  it('is understood byte by byte, and beside others', async () => {
+    await meet();
+    node.bind('echo', (socket) => socket.pipe(socket));
+    const slow = [peer.session.open(peer), peer.session.open(peer)];
+    for (const byte of open()) {
+      for (const stream of slow) stream.write(Buffer.from([byte]));
+      await turn();
+    }
+    for (const stream of slow) expect(await replyOn(stream)).toBe(ReplyCode.ACCEPTED);
+    for (const stream of slow) stream.end();
+    await peer.until(() => slow.every((stream) => peer.fate(stream) === 'ended'));
+  });
+
+  it.each([
+    ['for a name that is not bound', { service: 'nobody' }, ReplyCode.REFUSED],
+    ['for a port that is not bound', { service: '', dstPort: 9 }, ReplyCode.REFUSED],
+    ['for no name and no port', { service: '', dstPort: 0 }, ReplyCode.REFUSED],
+    ['for another node', { dst: 'AAAAAAAAAAA' }, ReplyCode.NO_ROUTE],
+    ['that says it comes from another node', { src: 'AAAAAAAAAAA' }, ReplyCode.DENIED],
+  ])('is refused %s', async (_what, changes, code) => {
+    await meet();
+    node.bind('echo');
+    const stream = peer.session.open(peer, Buffer.concat([open(changes), Buffer.from('unheard')]));
+    expect(await replyOn(stream)).toBe(code);
+    await peer.until(() => peer.fate(stream) === 'ended');
+    stream.end();
+    expect(node.stats().accepts).toEqual({ accepted: 0, refused: 1 });
+  });
+
+  it('is refused when its server has all the sockets it may have', async () => {
+    await meet();
+    const server = node.bind('echo', { maxConnections: 0 });
+    const dropped = once(server, 'drop');
+    const stream = peer.session.open(peer, open());
+    expect(await replyOn(stream)).toBe(ReplyCode.LIMIT);
+    await dropped;
+    stream.end();
+  });
+
+  it('is refused by name, but not by port, when no env is shared', async () => {
+    await meet({}, ['elsewhere']);
+    const server = node.bind('echo', (socket) => socket.end());
+    const byName = peer.session.open(peer, open());
+    expect(await replyOn(byName)).toBe(ReplyCode.REFUSED);
+    byName.end();
+    const byPort = peer.session.open(peer, open({ service: '', dstPort: server.address()?.port }));
+    expect(await replyOn(byPort)).toBe(ReplyCode.ACCEPTED);
+    byPort.end();
+  });
+
+  it.each([
+    ['is no OPEN', Buffer.from('GET / HTTP/1.1\r\n')],
+    ['is of another version', Buffer.concat([Buffer.from([0, 60, 9]), Buffer.alloc(59)])],
+    ['promises more than may be', Buffer.from([0xff, 0xff, 1])],
+  ])('is refused when what it begins with %s, and costs the link nothing', async (_what, bytes) => {
+    await meet();
+    const stream = peer.session.open(peer, bytes);
+    expect(await replyOn(stream)).toBe(ReplyCode.MALFORMED);
+    stream.end();
+    node.bind('echo', (socket) => socket.end());
+    const good = peer.session.open(peer, open());
+    expect(await replyOn(good)).toBe(ReplyCode.ACCEPTED);
+    good.end();
+  });
+
+  it('is reset when it ends before OPEN is complete', async () => {
+    await meet();
+    for (const bytes of [undefined, open().subarray(0, 20)]) {
+      const stream = peer.session.open(peer, bytes);
+      await turn();
+      stream.end();
+      await peer.until(() => peer.fate(stream) === 'reset');
+    }
+  });
+
+  it('is reset when OPEN does not come in time, with a byte of it or without', async () => {
+    await meet({ handshakeTimeoutMs: 40 });
+    const silent = peer.session.open(peer);
+    await turn();
+    const alsoSilent = peer.session.open(peer);
+    const slow = peer.session.open(peer, open().subarray(0, 20));
+    await peer.until(() => [silent, alsoSilent, slow].every((stream) => peer.fate(stream) === 'reset'));
+    expect(node.stats().accepts.refused).toBe(3);
+  });
+
+  it('leaves nothing behind when the link goes while OPEN is on its way', async () => {
+    await meet();
+    peer.session.open(peer);
+    peer.session.open(peer, open().subarray(0, 20));
+    await turnsUntil('the node has them', () => node.links()[0].streams === 2);
+    peer.session.destroy();
+    await once(node, 'unlink');
+  });
+});
