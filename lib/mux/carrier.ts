@@ -11,7 +11,7 @@ export interface CarrierHandlers {
   onGone(): void;
 }
 
-/** Time for the last bytes (a GoAway with its reason) to leave before the Duplex is destroyed, in ms. */
+/** Time for a GoAway with its reason to leave, and for the peer to end its side after that, in ms. */
 const LINGER_MS = 1000;
 
 export class Carrier {
@@ -32,17 +32,22 @@ export class Carrier {
     return this.duplex.destroyed;
   }
 
-  /** Lets what was written leave and waits for the peer's end, then destroys the Duplex; all within {@link LINGER_MS}. */
-  end(): void {
+  /**
+   * Lets what was written leave, within `timeoutMs`, and waits a moment for the peer's end, then destroys the Duplex.
+   */
+  end(timeoutMs = LINGER_MS): void {
     const { duplex, timers } = this;
     if (duplex.destroyed) return;
-    const timer = timers.schedule(LINGER_MS, { onDeadline: () => duplex.destroy() });
+    const deadline = { onDeadline: () => duplex.destroy() };
+    let timer = timers.schedule(timeoutMs, deadline);
     duplex.once('close', () => timers.cancel(timer));
     // Reading goes on, so that the peer's end is seen and its last bytes do not turn the close into a reset.
     duplex.resume();
     duplex.once('end', () => this.destroyWhenWritten());
     duplex.end(() => {
+      timers.cancel(timer);
       if (duplex.readableEnded) duplex.destroy();
+      else if (!duplex.destroyed) timer = timers.schedule(LINGER_MS, deadline);
     });
   }
 

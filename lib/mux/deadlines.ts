@@ -41,11 +41,22 @@ export class Deadlines<T> implements Timed {
     this.timer = null;
     for (const [member, at] of this.due) {
       if (at > now) {
-        this.timer = this.timers.schedule(at - now, this);
+        // Unless an expired member has brought in another.
+        this.timer ??= this.timers.schedule(at - now, this);
         return;
       }
       this.due.delete(member);
+      this.expire(member);
+    }
+  }
+
+  private expire(member: T): void {
+    try {
       this.onExpired(member);
+    } catch (error) {
+      this.timers.clock.setImmediate(() => {
+        throw error;
+      });
     }
   }
 }

@@ -16,6 +16,8 @@ const MIN_LIMIT_BYTES = 128 * 1024;
 const MAX_LIMIT_BYTES = 64 * 1024 * 1024;
 /** A probe goes with every so many parts of the limit: the answers keep the data moving. */
 const PROBES_PER_LIMIT = 4;
+/** Probes without an answer, at most: a peer that never answers is sent data all the same. */
+const MAX_PROBES = 256;
 /** One answer changes the limit by this factor at most: single late answers say little. */
 const MAX_STEP = 1.25;
 /** The queue runs dry for one answer this often while the limit holds data back, in ms. */
@@ -72,7 +74,7 @@ export class InFlight {
 
   /** Whether a probe should follow after `sent` bytes. */
   isProbeDue(sent: number): boolean {
-    return sent - this.lastMark >= this.limitNow / PROBES_PER_LIMIT;
+    return this.probes.length < MAX_PROBES && sent - this.lastMark >= this.limitNow / PROBES_PER_LIMIT;
   }
 
   /** The opaque value of the ping to send after `sent` bytes. */

@@ -41,6 +41,7 @@ export class Stream extends StreamDuplex {
       incoming.sink = this;
     }
     this.id = this.stream.id;
+    this.startReading();
   }
 
   /** @internal */
@@ -70,7 +71,7 @@ export interface SessionEvents {
 export class Session extends EventEmitter<SessionEvents> {
   private readonly session: MuxSession;
   /** Streams in the accept backlog: what the peer sends meanwhile stays in their buffers. */
-  private readonly waiting: Stream[] = [];
+  private readonly waiting = new Set<Stream>();
   private closeError: Error | undefined;
   private closed = false;
 
@@ -148,14 +149,22 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   private onStream(incoming: MuxStream): void {
-    this.waiting.push(new Stream(this.session, incoming));
+    const stream = new Stream(this.session, incoming);
+    if (this.listenerCount('stream') > 0 && this.waiting.size === 0) {
+      stream.accept();
+      this.emit('stream', stream);
+      return;
+    }
+    this.waiting.add(stream);
+    stream.once('close', () => this.waiting.delete(stream));
     this.emitWaiting();
   }
 
   private emitWaiting(): void {
-    if (this.listenerCount('stream') === 0) return;
-    for (const stream of this.waiting.splice(0)) {
-      if (stream.destroyed) continue;
+    for (const stream of this.waiting) {
+      // A listener may be there for one stream only.
+      if (this.listenerCount('stream') === 0) return;
+      this.waiting.delete(stream);
       stream.accept();
       this.emit('stream', stream);
     }
@@ -164,7 +173,7 @@ export class Session extends EventEmitter<SessionEvents> {
   private onClose(error: Error | undefined): void {
     this.closed = true;
     this.closeError = error;
-    this.waiting.length = 0;
+    this.waiting.clear();
     process.nextTick(() => {
       if (error !== undefined && this.listenerCount('error') > 0) this.emit('error', error);
       this.emit('close');

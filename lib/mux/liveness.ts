@@ -6,7 +6,7 @@ import { Keepalive, Verdict } from './keepalive.js';
 import { RoundTrip } from './round-trip.js';
 
 /** Round trips measured one after the other at the start: the first are slow, as nothing is compiled or cached yet. */
-const FIRST_SAMPLES = 32;
+export const FIRST_SAMPLES = 32;
 /** The round trip is measured again when a window is about to grow and the last sample is older than this. */
 const SAMPLE_INTERVAL_MS = 1000;
 /** The high bit marks the pings of {@link InFlight}. */

@@ -5,7 +5,7 @@ import { ChunkQueue } from '../util/chunk-queue.js';
 import { throwLater } from '../util/throw-later.js';
 import { Flag, FrameType, INITIAL_WINDOW_BYTES, MAX_UINT32 } from '../wire/header.js';
 import { COPY_BYTES, type Output } from './output.js';
-import { type Schedulable, type Scheduler, SOLE_QUANTUM_BYTES } from './scheduler.js';
+import { NO_TURN, type Schedulable, type Scheduler, SOLE_QUANTUM_BYTES } from './scheduler.js';
 import { afterFinSent, mayReceive, mayWrite, StreamState } from './stream-state.js';
 import { grantDue, grownWindow, type ReceiveBudget } from './window.js';
 
@@ -46,6 +46,9 @@ export interface StreamHost {
   onOverBudget(stream: MuxStream): void;
 }
 
+/** States in which nothing can be sent at once. */
+const NO_DIRECT_WRITE = StreamState.HELD | StreamState.WRITE_ENDED | StreamState.CLOSED;
+
 const NO_SINK: StreamSink = {
   onData(stream, chunk) {
     stream.consumed(chunk.length);
@@ -64,7 +67,7 @@ export class MuxStream {
   /** @internal */
   nextScheduled: Schedulable | null = null;
   /** @internal */
-  scheduled = false;
+  lastTurn = NO_TURN;
   /** @internal Bytes that the peer may still send. */
   receiveCredit = INITIAL_WINDOW_BYTES;
   private windowBytes = INITIAL_WINDOW_BYTES;
@@ -88,7 +91,7 @@ export class MuxStream {
 
   /** Takes a stream that the peer opened. The ACK leaves with the first frame of this turn. */
   accept(): void {
-    if ((this.state & StreamState.UNACCEPTED) === 0) return;
+    if ((this.state & (StreamState.UNACCEPTED | StreamState.CLOSED)) !== StreamState.UNACCEPTED) return;
     this.state = (this.state & ~StreamState.UNACCEPTED) | StreamState.ACK_OWED;
     this.host.onAccepted();
     this.host.owe(this);
@@ -100,16 +103,11 @@ export class MuxStream {
    */
   write(chunk: Buffer): boolean {
     const length = chunk.length;
-    if (length === 0) return true;
+    if (length === 0 || this.tryWrite(chunk)) return true;
     if (!mayWrite(this.state)) return false;
     const { output, scheduler } = this.host;
-    if (this.queue === null && length <= this.sendCredit && (this.state & StreamState.HELD) === 0) {
-      if (length <= COPY_BYTES && length <= output.smallRoom) {
-        this.sendCredit -= length;
-        output.copiedData(this.takeOwedFlags(), this.id, chunk);
-        return true;
-      }
-      if (length > COPY_BYTES && length <= SOLE_QUANTUM_BYTES && scheduler.isEmpty && length <= output.room) {
+    if (length > COPY_BYTES && length <= SOLE_QUANTUM_BYTES && scheduler.isEmpty && length <= output.room) {
+      if (this.queue === null && length <= this.sendCredit && (this.state & StreamState.HELD) === 0) {
         this.sendCredit -= length;
         output.dataHeader(this.takeOwedFlags(), this.id, length);
         output.payload(chunk);
@@ -121,6 +119,17 @@ export class MuxStream {
     this.queue.push(chunk);
     this.schedule();
     return false;
+  }
+
+  /** Sends a small chunk if that can be done at once, by copying it. False: nothing was done. */
+  tryWrite(chunk: Buffer): boolean {
+    const length = chunk.length;
+    if (length > COPY_BYTES || length > this.sendCredit || this.queue !== null) return false;
+    const { output } = this.host;
+    if (this.state & NO_DIRECT_WRITE || length > output.smallRoom) return false;
+    this.sendCredit -= length;
+    output.copiedData(this.takeOwedFlags(), this.id, chunk);
+    return true;
   }
 
   /** Ends the writing half, after everything written before. */
@@ -227,6 +236,8 @@ export class MuxStream {
       this.reset();
       return;
     }
+    // Only as the bytes arrive: credit for the rest of a frame must not count as read.
+    this.receiveCredit -= chunk.length;
     this.unread += chunk.length;
     const inBudget = this.host.budget.deliver(chunk.length);
     try {
@@ -304,12 +315,20 @@ export class MuxStream {
     this.sink = NO_SINK;
     this.close();
     this.releaseUnread();
-    sink.onReset(this, error);
+    try {
+      sink.onReset(this, error);
+    } catch (fault) {
+      throwLater(fault);
+    }
   }
 
   /** @internal */
   onHandedOver(bytes: number): void {
-    this.sink.onSent(this, bytes);
+    try {
+      this.sink.onSent(this, bytes);
+    } catch (error) {
+      throwLater(error);
+    }
   }
 
   /** @internal Growth of the window beyond the initial one, to be given back to the budget. */

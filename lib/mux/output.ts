@@ -5,9 +5,9 @@
 // of bytes is handed to the Duplex; beyond that, streams keep their data and are asked for it in turn, so that what is
 // urgent still has a queue that it can overtake.
 
+import { copyOf } from '../util/copy-of.js';
 import { addFlags, Flag, FrameType, HEADER_BYTES, SESSION_STREAM_ID, writeHeader } from '../wire/header.js';
 import { ControlQueue } from './control-queue.js';
-import type { Pacer } from './pacer.js';
 import { SLAB_BYTES, type Slab, SlabPool } from './slab-pool.js';
 
 /** The part of a Duplex that is written to. */
@@ -22,6 +22,18 @@ export interface Writer {
 /** Who sent bytes that were referenced and wants to know when they are on their way. */
 export interface Sender {
   onHandedOver(bytes: number): void;
+}
+
+/** How much may be on its way to the peer; `sent` are bytes since the start. */
+export interface Pace {
+  /** Bytes of bulk that may follow. */
+  room(sent: number): number;
+  /** Bytes that a small message may have. */
+  smallRoom(sent: number): number;
+  /** Whether a ping should follow here. */
+  isProbeDue(sent: number): boolean;
+  /** The opaque value of that ping. */
+  probe(sent: number): number;
 }
 
 /** What the output asks of its session. */
@@ -58,7 +70,9 @@ const URGENT_CREDIT_BYTES = 512 * 1024;
 /** One batch on its way. */
 interface Flush {
   bytes: number;
-  slabs: Slab[];
+  /** The slab that was in use when it left, and those that it had filled before. */
+  slab: Slab;
+  fullSlabs: Slab[] | null;
   senders: Sender[] | null;
   amounts: number[] | null;
 }
@@ -73,7 +87,7 @@ export class Output {
   private slabEnd = 0;
   private slabStart = 0;
   private pieces: Buffer[] = [];
-  private batchSlabs: Slab[] = [];
+  private fullSlabs: Slab[] | null = null;
   private batchBytes = 0;
   private senders: Sender[] | null = null;
   private amounts: number[] | null = null;
@@ -116,19 +130,19 @@ export class Output {
     private readonly writer: Writer,
     private readonly host: OutputHost,
     private readonly copies: boolean,
-    private readonly pacer: Pacer,
+    private readonly pace: Pace,
   ) {
     this.slab = this.pool.take();
   }
 
   /** Bytes of bulk that may join the batch now. */
   get room(): number {
-    return Math.min(this.freeBytes, this.pacer.room(this.bytesOut + this.batchBytes));
+    return Math.min(this.freeBytes, this.pace.room(this.bytesOut + this.batchBytes));
   }
 
   /** Bytes that a small message may have now. */
   get smallRoom(): number {
-    return Math.min(this.freeBytes, this.pacer.smallRoom(this.bytesOut + this.batchBytes));
+    return Math.min(this.freeBytes, this.pace.smallRoom(this.bytesOut + this.batchBytes));
   }
 
   /** True when everything has been handed to the Duplex and confirmed. */
@@ -145,7 +159,7 @@ export class Output {
   frame(type: number, flags: number, streamId: number, length: number): void {
     if (this.sealed) return;
     if (this.isBlocked) {
-      this.keepControl(type, flags, streamId, length);
+      if (!this.control.push(type, flags, streamId, length)) this.host.onControlFlood();
       return;
     }
     this.header(type, flags, streamId, length);
@@ -156,7 +170,7 @@ export class Output {
   credit(flags: number, streamId: number, bytes: number): void {
     if (this.sealed) return;
     if (this.isBlocked) {
-      this.keepControl(FrameType.WINDOW_UPDATE, flags, streamId, bytes);
+      if (!this.control.push(FrameType.WINDOW_UPDATE, flags, streamId, bytes)) this.host.onControlFlood();
       return;
     }
     this.header(FrameType.WINDOW_UPDATE, flags, streamId, bytes);
@@ -244,17 +258,17 @@ export class Output {
       return;
     }
     this.closeSegment();
-    this.batchSlabs.push(this.slab);
     this.slab.pending++;
-    const pieces = this.pieces;
+    const { pieces } = this;
     const flush: Flush = {
       bytes: this.batchBytes,
-      slabs: this.batchSlabs,
+      slab: this.slab,
+      fullSlabs: this.fullSlabs,
       senders: this.senders,
       amounts: this.amounts,
     };
     this.pieces = [];
-    this.batchSlabs = [];
+    this.fullSlabs = null;
     this.senders = null;
     this.amounts = null;
     this.tailStreamId = 0;
@@ -287,7 +301,7 @@ export class Output {
     this.sealed = true;
     this.stopped = true;
     this.pieces = [];
-    this.batchSlabs = [];
+    this.fullSlabs = null;
     this.senders = null;
     this.amounts = null;
     this.batchBytes = 0;
@@ -308,7 +322,7 @@ export class Output {
 
   private probe(): void {
     const sent = this.bytesOut + this.batchBytes;
-    if (this.pacer.isProbeDue(sent)) this.header(FrameType.PING, Flag.SYN, SESSION_STREAM_ID, this.pacer.probe(sent));
+    if (this.pace.isProbeDue(sent)) this.header(FrameType.PING, Flag.SYN, SESSION_STREAM_ID, this.pace.probe(sent));
   }
 
   private scheduleLateFlush(): void {
@@ -323,7 +337,8 @@ export class Output {
     const flush = this.unconfirmed.shift();
     if (flush === undefined) return;
     this.outstanding -= flush.bytes;
-    for (const slab of flush.slabs) this.releaseSlab(slab);
+    this.releaseSlab(flush.slab);
+    if (flush.fullSlabs !== null) for (const slab of flush.fullSlabs) this.releaseSlab(slab);
     const { senders, amounts } = flush;
     if (senders !== null && amounts !== null) {
       for (let i = 0; i < senders.length; i++) senders[i].onHandedOver(amounts[i]);
@@ -362,15 +377,12 @@ export class Output {
   private nextSlab(): void {
     this.closeSegment();
     this.slab.pending++;
-    this.batchSlabs.push(this.slab);
+    this.fullSlabs ??= [];
+    this.fullSlabs.push(this.slab);
     this.slab = this.pool.take();
     this.slabStart = 0;
     this.slabEnd = 0;
     this.tailStreamId = 0;
-  }
-
-  private keepControl(type: number, flags: number, streamId: number, length: number): void {
-    if (!this.control.push(type, flags, streamId, length)) this.host.onControlFlood();
   }
 
   private releaseControl(): void {
@@ -384,10 +396,4 @@ export class Output {
     this.pieces.push(frames);
     this.batchBytes += frames.length;
   }
-}
-
-function copyOf(chunk: Buffer): Buffer {
-  const copy = Buffer.allocUnsafeSlow(chunk.length);
-  chunk.copy(copy);
-  return copy;
 }

@@ -1,36 +1,28 @@
-// The round trip of a link in microseconds: the smallest recent sample, since a loaded link answers late by its own
-// queues and windows must not grow to fill those.
+// The round trip of a link in microseconds: the smallest sample of the last minute or two, since a loaded link answers
+// late by its own queues and windows must not grow to fill those.
 
-/** Samples older than this say nothing about the link's path any more. */
-const WINDOW_MS = 60_000;
+/** Samples older than twice this say nothing about the link's path any more. */
+const PERIOD_MS = 60_000;
 
 export class RoundTrip {
-  private bestUs = 0;
-  private bestAt = 0;
-  private previousUs = 0;
+  /** The smallest of the current period and of the one before, 0 for none. */
+  private currentUs = 0;
+  private beforeUs = 0;
+  private periodStart = 0;
 
   /** `rttMs` measured at `now`, both in ms. */
   sample(rttMs: number, now: number): void {
     const us = Math.max(1, Math.round(rttMs * 1000));
-    if (this.bestUs === 0) {
-      this.bestUs = us;
-      this.bestAt = now;
-    } else if (now - this.bestAt > WINDOW_MS) {
-      // The best of the last minute and of what came since: a path that has become longer shows after one minute.
-      this.bestUs = Math.min(us, this.previousUs || us);
-      this.previousUs = 0;
-      this.bestAt = now;
-    } else if (us <= this.bestUs) {
-      this.bestUs = us;
-      this.bestAt = now;
-      this.previousUs = 0;
-      return;
-    }
-    this.previousUs = this.previousUs === 0 ? us : Math.min(this.previousUs, us);
+    if (this.currentUs === 0) this.periodStart = now;
+    if (now - this.periodStart > PERIOD_MS) {
+      this.beforeUs = now - this.periodStart > 2 * PERIOD_MS ? 0 : this.currentUs;
+      this.currentUs = us;
+      this.periodStart = now;
+    } else if (this.currentUs === 0 || us < this.currentUs) this.currentUs = us;
   }
 
   /** Microseconds, 0 before the first sample. */
   get us(): number {
-    return this.bestUs;
+    return this.beforeUs === 0 ? this.currentUs : Math.min(this.currentUs, this.beforeUs);
   }
 }

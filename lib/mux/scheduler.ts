@@ -1,18 +1,26 @@
-// Which stream sends next: round robin with a byte quantum, and streams that were quiet go first for one turn
-// (as fq_codel's new flows do), so that a small echo does not wait behind bulk. All operations are O(1).
+// Which stream sends next: round robin with a byte quantum, and streams that were quiet go first, so that a small echo
+// does not wait behind bulk. Quiet is who had no turn in this round of the others, nor in the one before: else streams that
+// empty their queue each time could shut the others out (fq_codel bounds its new flows likewise). All is O(1).
 //
 // A frame is cut to the quantum exactly, so no stream is ever left with a deficit to carry over.
 
 /** What the scheduler links into its rings. The stream owns the fields, only the scheduler writes them. */
 export interface Schedulable {
   nextScheduled: Schedulable | null;
-  scheduled: boolean;
+  /** {@link WAITING} while it waits for a turn, else the round in which it had its last one. */
+  lastTurn: number;
 }
+
+/** For {@link Schedulable.lastTurn}: it is in a ring. */
+const WAITING = -1;
+/** For {@link Schedulable.lastTurn}: it never had a turn. */
+export const NO_TURN = -3;
 
 /** A singly linked FIFO through the members themselves: no allocation per entry. */
 class Ring<T extends Schedulable> {
   private first: T | null = null;
   private last: T | null = null;
+  size = 0;
 
   get isEmpty(): boolean {
     return this.first === null;
@@ -23,6 +31,7 @@ class Ring<T extends Schedulable> {
     if (this.last === null) this.first = member;
     else this.last.nextScheduled = member;
     this.last = member;
+    this.size++;
   }
 
   shift(): T | null {
@@ -31,6 +40,7 @@ class Ring<T extends Schedulable> {
     this.first = member.nextScheduled as T | null;
     if (this.first === null) this.last = null;
     member.nextScheduled = null;
+    this.size--;
     return member;
   }
 }
@@ -43,28 +53,42 @@ export const SHARED_QUANTUM_BYTES = 32 * 1024;
 export class Scheduler<T extends Schedulable> {
   private readonly fresh = new Ring<T>();
   private readonly busy = new Ring<T>();
+  /** Counts how often everybody in `busy` had a turn; and how many still have to, this time. */
+  private round = 0;
+  private leftInRound = 0;
 
   get isEmpty(): boolean {
     return this.fresh.isEmpty && this.busy.isEmpty;
   }
 
-  /** A stream that was quiet has data and credit; it is served ahead of those that were served before. */
+  /** A stream has data and credit. */
   add(member: T): void {
-    if (member.scheduled) return;
-    member.scheduled = true;
-    this.fresh.push(member);
+    if (member.lastTurn === WAITING) return;
+    const isQuiet = this.round - member.lastTurn > 1 || this.busy.isEmpty;
+    member.lastTurn = WAITING;
+    if (isQuiet) this.fresh.push(member);
+    else this.busy.push(member);
   }
 
   /** A stream that was just served has more: it waits for its next turn. */
   requeue(member: T): void {
-    member.scheduled = true;
+    member.lastTurn = WAITING;
     this.busy.push(member);
   }
 
   /** The stream whose turn it is, taken out of the ring; null when nobody waits. */
   next(): T | null {
-    const member = this.fresh.shift() ?? this.busy.shift();
-    if (member !== null) member.scheduled = false;
+    let member = this.fresh.shift();
+    if (member === null) {
+      member = this.busy.shift();
+      if (member === null) return null;
+      if (this.leftInRound === 0) {
+        this.round++;
+        this.leftInRound = this.busy.size + 1;
+      }
+      this.leftInRound--;
+    }
+    member.lastTurn = this.round;
     return member;
   }
 

@@ -80,7 +80,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
 /** @throws ERR_STARLANE_OPTION for an unknown option or a value out of its range */
 export function resolveSessionOptions(options: Partial<SessionOptions> & { client: boolean }): SessionOptions {
   for (const name of Object.keys(options)) {
-    if (name !== 'client' && !(name in DEFAULT_SESSION_OPTIONS)) {
+    if (name !== 'client' && !Object.hasOwn(DEFAULT_SESSION_OPTIONS, name)) {
       throw starlaneError('ERR_STARLANE_OPTION', `the session has no option '${name}'`);
     }
   }

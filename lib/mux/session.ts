@@ -5,7 +5,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type StarlaneErrorCode, starlaneError } from '../errors.js';
 import { debug } from '../util/debug.js';
-import { throwLater } from '../util/throw-later.js';
+import { guard } from '../util/throw-later.js';
 import type { Timer } from '../util/timers.js';
 import { FrameDecoder, type FrameHandlers } from '../wire/frame-decoder.js';
 import { Flag, FrameType, GoAwayCode, SESSION_STREAM_ID } from '../wire/header.js';
@@ -217,7 +217,6 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
           const detail = `${length} bytes for stream ${streamId}, which may send ${stream.receiveCredit}`;
           return this.protocolError(detail, 'ERR_STARLANE_WINDOW_OVERRUN');
         }
-        stream.receiveCredit -= length;
         this.reading = stream;
       }
     } else if ((flags & Flag.RST) === 0 && length > 0 && !stream.addSendCredit(length)) {
@@ -257,11 +256,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
       this.output.frame(FrameType.WINDOW_UPDATE, Flag.RST, id, 0);
       return null;
     }
-    try {
-      this.owner.onStream(stream);
-    } catch (error) {
-      throwLater(error);
-    }
+    guard(() => this.owner.onStream(stream));
     return stream.isClosed ? null : stream;
   }
 
@@ -273,8 +268,9 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
 
   private onGoAway(code: number): void {
     if (code === GoAwayCode.NORMAL) {
-      if (!this.goAwayReceived) this.owner.onGoAway?.();
+      if (this.goAwayReceived) return;
       this.goAwayReceived = true;
+      guard(() => this.owner.onGoAway?.());
       return;
     }
     this.finish(starlaneError('ERR_STARLANE_GO_AWAY', `the peer reports error ${code}`));
@@ -362,7 +358,8 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   /** Ends the session for a fault of the peer: it gets a GoAway with the reason, every stream is reset. */
   private protocolError(detail: string, code: StarlaneErrorCode = 'ERR_STARLANE_PROTOCOL'): void {
     if (this.phase === Phase.CLOSED) return;
-    this.goAway(GoAwayCode.PROTOCOL_ERROR);
+    this.goAwaySent = true;
+    this.output.frame(FrameType.GO_AWAY, 0, SESSION_STREAM_ID, GoAwayCode.PROTOCOL_ERROR);
     this.output.finish();
     this.finish(starlaneError(code, detail));
     this.carrier.end();
@@ -375,7 +372,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     process.nextTick(() => {
       if (this.phase !== Phase.ENDING) return;
       this.output.finish();
-      this.carrier.end();
+      this.carrier.end(this.options.closeTimeoutMs);
     });
   }
 
@@ -392,7 +389,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.reading = null;
     this.pacer.stop();
     if (this.closeTimer !== null) this.options.timers.cancel(this.closeTimer);
-    this.owner.onClose(error);
+    guard(() => this.owner.onClose(error));
     failStreams(this.streams.values(), reason);
   }
 }

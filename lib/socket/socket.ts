@@ -244,10 +244,12 @@ export class Socket extends StreamDuplex {
     else super.onSent(stream, bytes);
   }
 
-  override onReset(_stream: MuxStream, cause: Error): void {
-    // Unlike net.Socket: what a peer or the network does crashes no process that did not listen. 'close' tells it as well.
-    this.emit = emitUnlessUnheard;
-    this.destroy(netError('ECONNRESET', 'read', undefined, cause));
+  override onReset(stream: MuxStream, cause: Error): void {
+    super.onReset(stream, netError('ECONNRESET', 'read', undefined, cause));
+  }
+
+  protected override get canSendDirectly(): boolean {
+    return (this.bits & Bit.CONNECTING) === 0 && this.idle === null;
   }
 
   override _write(chunk: Buffer, encoding: BufferEncoding, callback: WriteCallback): void {
@@ -289,6 +291,7 @@ export class Socket extends StreamDuplex {
     this.localPort = localPort;
     this.remotePort = remotePort;
     if (this.stream !== null) this.stream.sink = this;
+    this.startReading();
     if (this.idle !== null) this.idle.touch();
   }
 
@@ -316,11 +319,6 @@ export class Socket extends StreamDuplex {
     this.bits &= ~Bit.HOLDING;
     this.keepsAlive?.release();
   }
-}
-
-function emitUnlessUnheard(this: Socket, event: string | symbol, ...values: unknown[]): boolean {
-  if (event === 'error' && this.listenerCount('error') === 0) return false;
-  return Socket.prototype.emit.call(this, event, ...values);
 }
 
 function emitClose(socket: Socket, hadError: boolean): void {

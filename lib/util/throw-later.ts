@@ -6,3 +6,12 @@ export function throwLater(error: unknown): void {
     throw error;
   });
 }
+
+/** Calls a handler of someone else; what it throws is its own affair. */
+export function guard(handler: () => void): void {
+  try {
+    handler();
+  } catch (error) {
+    throwLater(error);
+  }
+}
