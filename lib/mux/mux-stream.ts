@@ -281,6 +281,7 @@ export class MuxStream {
       output.payload(piece);
     }
     output.report(this, length);
+    host.scheduler.spend(length);
     if (!drained) {
       if (this.sendCredit > 0) host.scheduler.requeue(this);
     } else if (this.state & StreamState.WRITE_ENDED) this.sendFin();

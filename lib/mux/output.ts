@@ -8,6 +8,7 @@
 import { copyOf } from '../util/copy-of.js';
 import { addFlags, Flag, FrameType, HEADER_BYTES, SESSION_STREAM_ID, writeHeader } from '../wire/header.js';
 import { ControlQueue } from './control-queue.js';
+import { Reports, type Sender } from './reports.js';
 import { SLAB_BYTES, type Slab, SlabPool } from './slab-pool.js';
 
 /** The part of a Duplex that is written to. */
@@ -17,11 +18,6 @@ export interface Writer {
   uncork(): void;
   readonly destroyed: boolean;
   readonly writableEnded: boolean;
-}
-
-/** Who sent bytes that were referenced and wants to know when they are on their way. */
-export interface Sender {
-  onHandedOver(bytes: number): void;
 }
 
 /** How much may be on its way to the peer; `sent` are bytes since the start. */
@@ -73,8 +69,7 @@ interface Flush {
   /** The slab that was in use when it left, and those that it had filled before. */
   slab: Slab;
   fullSlabs: Slab[] | null;
-  senders: Sender[] | null;
-  amounts: number[] | null;
+  reports: Reports | null;
 }
 
 export class Output {
@@ -89,8 +84,7 @@ export class Output {
   private pieces: Buffer[] = [];
   private fullSlabs: Slab[] | null = null;
   private batchBytes = 0;
-  private senders: Sender[] | null = null;
-  private amounts: number[] | null = null;
+  private reports: Reports | null = null;
 
   private readonly control = new ControlQueue();
 
@@ -100,6 +94,7 @@ export class Output {
   private readonly unconfirmed: Flush[] = [];
   private flushScheduled = false;
   private lateFlushScheduled = false;
+  private isGathering = false;
   /** Credit granted by frames that still wait for the late flush. */
   private waitingCredit = 0;
   /** No more frames are taken. */
@@ -211,13 +206,8 @@ export class Output {
 
   /** `sender` is told when the batch that holds these bytes of it has been taken by the Duplex. */
   report(sender: Sender, bytes: number): void {
-    if (this.senders === null || this.amounts === null) {
-      this.senders = [sender];
-      this.amounts = [bytes];
-    } else {
-      this.senders.push(sender);
-      this.amounts.push(bytes);
-    }
+    this.reports ??= new Reports();
+    this.reports.add(sender, bytes);
   }
 
   /**
@@ -230,11 +220,22 @@ export class Output {
     return true;
   }
 
-  /** Stream data waits: asks for it at the end of this turn, or as soon as the Duplex has room. */
+  /** Something waits: it leaves at the end of this turn, or as soon as the Duplex has room. */
   scheduleFlush(): void {
     if (this.flushScheduled || this.sealed) return;
     this.flushScheduled = true;
-    process.nextTick(this.flushLater);
+    if (!this.isGathering) process.nextTick(this.flushLater);
+  }
+
+  /** Until {@link release}, what is written is only collected. */
+  gather(): void {
+    this.isGathering = !this.flushScheduled;
+  }
+
+  release(): void {
+    if (!this.isGathering) return;
+    this.isGathering = false;
+    if (this.flushScheduled) this.flushLater();
   }
 
   /** Hands the batch to the Duplex now; when that is blocked, only if `force`. */
@@ -264,13 +265,11 @@ export class Output {
       bytes: this.batchBytes,
       slab: this.slab,
       fullSlabs: this.fullSlabs,
-      senders: this.senders,
-      amounts: this.amounts,
+      reports: this.reports,
     };
     this.pieces = [];
     this.fullSlabs = null;
-    this.senders = null;
-    this.amounts = null;
+    this.reports = null;
     this.tailStreamId = 0;
     this.waitingCredit = 0;
     this.outstanding += this.batchBytes;
@@ -302,8 +301,7 @@ export class Output {
     this.stopped = true;
     this.pieces = [];
     this.fullSlabs = null;
-    this.senders = null;
-    this.amounts = null;
+    this.reports = null;
     this.batchBytes = 0;
     this.control.clear();
     this.unconfirmed.length = 0;
@@ -339,10 +337,7 @@ export class Output {
     this.outstanding -= flush.bytes;
     this.releaseSlab(flush.slab);
     if (flush.fullSlabs !== null) for (const slab of flush.fullSlabs) this.releaseSlab(slab);
-    const { senders, amounts } = flush;
-    if (senders !== null && amounts !== null) {
-      for (let i = 0; i < senders.length; i++) senders[i].onHandedOver(amounts[i]);
-    }
+    flush.reports?.tell();
     this.flush();
   }
 

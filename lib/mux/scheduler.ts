@@ -50,12 +50,18 @@ export const SOLE_QUANTUM_BYTES = 64 * 1024;
 /** The largest frame when streams compete: the wait for one's turn stays short. */
 export const SHARED_QUANTUM_BYTES = 32 * 1024;
 
+/** Quiet streams served in a row while others wait, and bytes that they send, at most: there may be ever new ones. */
+const MAX_FRESH_IN_A_ROW = 60;
+const MAX_FRESH_BYTES = 64 * 1024;
+
 export class Scheduler<T extends Schedulable> {
   private readonly fresh = new Ring<T>();
   private readonly busy = new Ring<T>();
   /** Counts how often everybody in `busy` had a turn; and how many still have to, this time. */
   private round = 0;
   private leftInRound = 0;
+  private freshInARow = 0;
+  private freshBytes = 0;
 
   get isEmpty(): boolean {
     return this.fresh.isEmpty && this.busy.isEmpty;
@@ -78,10 +84,14 @@ export class Scheduler<T extends Schedulable> {
 
   /** The stream whose turn it is, taken out of the ring; null when nobody waits. */
   next(): T | null {
-    let member = this.fresh.shift();
+    const mayBeFresh = this.freshInARow < MAX_FRESH_IN_A_ROW && this.freshBytes < MAX_FRESH_BYTES;
+    let member = mayBeFresh || this.busy.isEmpty ? this.fresh.shift() : null;
+    this.freshInARow++;
     if (member === null) {
       member = this.busy.shift();
       if (member === null) return null;
+      this.freshInARow = 0;
+      this.freshBytes = 0;
       if (this.leftInRound === 0) {
         this.round++;
         this.leftInRound = this.busy.size + 1;
@@ -90,6 +100,11 @@ export class Scheduler<T extends Schedulable> {
     }
     member.lastTurn = this.round;
     return member;
+  }
+
+  /** The stream just taken has sent `bytes`. */
+  spend(bytes: number): void {
+    if (this.freshInARow > 0) this.freshBytes += bytes;
   }
 
   /** Bytes that the stream just taken may send now. */

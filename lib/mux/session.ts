@@ -157,8 +157,11 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   onBytes(chunk: Buffer): void {
     this.bytesIn += chunk.length;
     this.backlog.onRead(chunk.length);
-    this.liveness.heard();
+    // Answers leave as soon as the chunk has been read, ahead of all bookkeeping: that is what a round trip waits for.
+    this.output.gather();
     this.decoder.push(chunk);
+    this.output.release();
+    this.liveness.heard();
   }
 
   onInputEnd(): void {

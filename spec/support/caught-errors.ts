@@ -9,15 +9,16 @@ export function catchErrorsOfTicks(): Error[] {
   beforeEach(() => {
     caught.length = 0;
     const nextTick = process.nextTick.bind(process);
-    spy = jest.spyOn(process, 'nextTick').mockImplementation((fn: (...args: never[]) => void, ...args: unknown[]) => {
+    const catching = (fn: (...args: unknown[]) => void, ...args: unknown[]): void => {
       nextTick(() => {
         try {
-          fn(...(args as never[]));
+          fn(...args);
         } catch (error) {
           caught.push(error as Error);
         }
       });
-    });
+    };
+    spy = jest.spyOn(process, 'nextTick').mockImplementation(catching as typeof process.nextTick);
   });
   afterEach(() => spy.mockRestore());
   return caught;

@@ -1,19 +1,11 @@
 // The other end of a session in the hands of a spec: it feeds bytes and reads what the session wrote.
 
 import { Duplex } from 'node:stream';
-import { FrameDecoder } from '../../lib/wire/frame-decoder.js';
-import { ACK, frameText, ping, SYN } from './frames.js';
+import { ACK, frameText, ping } from './frames.js';
 import { type NaiveFrame, naiveDecode } from './naive-codec.js';
+import { ProbeFinder, withoutProbes } from './probes.js';
 
 type WriteCallback = (error?: Error | null) => void;
-
-const PING = 2;
-/** Pings from here on go in line with the data and measure how far the peer has read. */
-const FIRST_PROBE = 0x8000_0000;
-
-function isProbe(type: number, flags: number, opaque: number): boolean {
-  return type === PING && flags === SYN && opaque >= FIRST_PROBE;
-}
 
 /** The Duplex that is given to the session. Nothing leaves or arrives but by the spec's hand, answers to probes aside. */
 export class ScriptedPeer extends Duplex {
@@ -26,14 +18,7 @@ export class ScriptedPeer extends Duplex {
   private untaken: Buffer[] = [];
   private blocked = false;
   private waiting: WriteCallback | undefined;
-  private probes: number[] = [];
-  private readonly decoder = new FrameDecoder({
-    onFrame: (type, flags, _streamId, length) => {
-      if (isProbe(type, flags, length)) this.probes.push(length);
-    },
-    onPayload() {},
-    onMalformed() {},
-  });
+  private readonly probes = new ProbeFinder();
 
   constructor() {
     super({ allowHalfOpen: true, highWaterMark: 16 * 1024 });
@@ -80,16 +65,16 @@ export class ScriptedPeer extends Duplex {
   }
 
   /** Frames that the session has written since the last call, probes left out. */
-  take(): NaiveFrame[] {
+  takeFrames(): NaiveFrame[] {
     const { frames, atBoundary } = naiveDecode(Buffer.concat(this.untaken));
     if (!atBoundary) throw new Error('the session wrote something else than whole yamux frames');
     this.untaken = [];
-    return frames.filter(({ type, flags, length }) => !isProbe(type, flags, length));
+    return withoutProbes(frames);
   }
 
-  /** As {@link take}, each frame as a line of text. */
+  /** As {@link takeFrames}, each frame as a line of text. */
   takeText(): string[] {
-    return this.take().map(frameText);
+    return this.takeFrames().map(frameText);
   }
 
   override _read(): void {}
@@ -115,15 +100,14 @@ export class ScriptedPeer extends Duplex {
     const copies = pieces.map((piece) => Buffer.from(piece));
     this.writes.push(copies);
     this.untaken.push(...copies);
-    for (const piece of copies) this.decoder.push(piece);
+    for (const piece of copies) this.probes.push(piece);
     if (this.blocked) this.waiting = callback;
     else this.confirm(callback);
   }
 
   private confirm(callback: WriteCallback): void {
     callback();
-    const { probes } = this;
-    this.probes = [];
+    const probes = this.probes.take();
     if (probes.length === 0) return;
     setImmediate(() => {
       if (!this.answersProbes || this.destroyed) return;
