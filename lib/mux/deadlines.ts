@@ -6,6 +6,7 @@ import type { Timed, Timer, Timers } from '../util/timers.js';
 export class Deadlines<T> implements Timed {
   private readonly due = new Map<T, number>();
   private timer: Timer | null = null;
+  private isRunning = false;
 
   /**
    * @param timeoutMs time that every member gets, in ms; 0 for no limit
@@ -24,7 +25,7 @@ export class Deadlines<T> implements Timed {
   add(member: T): void {
     if (this.timeoutMs === 0) return;
     this.due.set(member, this.timers.now() + this.timeoutMs);
-    this.timer ??= this.timers.schedule(this.timeoutMs, this);
+    if (!this.isRunning) this.timer ??= this.timers.schedule(this.timeoutMs, this);
   }
 
   delete(member: T): void {
@@ -38,15 +39,18 @@ export class Deadlines<T> implements Timed {
   }
 
   onDeadline(now: number): void {
-    this.timer = null;
+    this.isRunning = true;
     for (const [member, at] of this.due) {
-      if (at > now) {
-        // Unless an expired member has brought in another.
-        this.timer ??= this.timers.schedule(at - now, this);
-        return;
-      }
+      if (at > now) break;
       this.due.delete(member);
       this.expire(member);
+    }
+    this.isRunning = false;
+    this.timer = null;
+    // Whoever is first now, those that expired members brought in included.
+    for (const at of this.due.values()) {
+      this.timer = this.timers.schedule(at - now, this);
+      return;
     }
   }
 

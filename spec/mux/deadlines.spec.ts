@@ -90,6 +90,8 @@ describe('Deadlines', () => {
     expect(expired).toEqual(['a']);
     expect(timers.size).toBe(1);
     clock.advance(500);
+    // And it is set for the one that is due first.
+    expect(expired).toEqual(['a', 'b']);
     expect(timers.size).toBe(1);
     clock.advance(5_000);
     expect(expired).toEqual(['a', 'b', "a'", "b'", "a''", "b''"]);
