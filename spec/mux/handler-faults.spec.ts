@@ -161,6 +161,23 @@ describe('A handler that throws', () => {
     expect(fixture.peer.destroyed).toBe(true);
   });
 
+  it('for a stream that waited does not keep the others waiting', async () => {
+    const peer = new ScriptedPeer();
+    const session = new Session(peer, { client: false });
+    await turn();
+    peer.feed(windowUpdate(1, 0, SYN), windowUpdate(3, 0, SYN), windowUpdate(5, 0, SYN));
+    const ids: number[] = [];
+    session.on('stream', (stream) => {
+      ids.push(stream.on('error', () => {}).id);
+      throw new Error('fault in listener');
+    });
+    await turn();
+    expect(ids).toEqual([1, 3, 5]);
+    expect(raised).toHaveLength(3);
+    session.destroy();
+    await turn();
+  });
+
   it('for data of a Stream does not cost the stream its credit', async () => {
     for (const paused of [false, true]) {
       const peer = new ScriptedPeer();
