@@ -3,6 +3,7 @@
 import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
 import { starlaneError } from '../errors.js';
+import { guard } from '../util/throw-later.js';
 import { GoAwayCode } from '../wire/header.js';
 import type { MuxStream } from './mux-stream.js';
 import { MuxSession } from './session.js';
@@ -166,7 +167,7 @@ export class Session extends EventEmitter<SessionEvents> {
       if (this.listenerCount('stream') === 0) return;
       this.waiting.delete(stream);
       stream.accept();
-      this.emit('stream', stream);
+      guard(() => this.emit('stream', stream));
     }
   }
 
