@@ -64,9 +64,9 @@ export class MuxStream {
   sink: StreamSink;
   /** @internal Bits of {@link StreamState}. */
   state: number;
-  /** @internal */
+  /** For the scheduler alone. */
   nextScheduled: Schedulable | null = null;
-  /** @internal */
+  /** For the scheduler alone. */
   lastTurn = NO_TURN;
   /** @internal Bytes that the peer may still send. */
   receiveCredit = INITIAL_WINDOW_BYTES;

@@ -108,6 +108,8 @@ export abstract class StreamDuplex extends Duplex {
    * As of every Writable. A small chunk that can leave at once does not pass through Node's write buffer: the result is
    * the same at a third of the cost.
    */
+  override write(chunk: unknown, callback?: WriteCallback): boolean;
+  override write(chunk: unknown, encoding: BufferEncoding, callback?: WriteCallback): boolean;
   override write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     if (
       encoding === undefined &&

@@ -176,7 +176,7 @@ describe('Writes of a Stream', () => {
     const calls = sizes.map(() => 0);
     const errors: Array<Error | undefined | null> = [];
     sizes.forEach((size, index) => {
-      stream.write(pattern(size, index), (error?: Error | null) => {
+      stream.write(pattern(size, index), (error) => {
         calls[index]++;
         errors[index] = error;
       });
