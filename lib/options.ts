@@ -33,7 +33,7 @@ export interface NodeLimits {
   keepAliveMs: number;
   /**
    * Milliseconds, 1 to 2147483647, more than keepAliveMs. Default 15000: a link on which nothing arrived for that
-   * long is lost with ERR_STARLANE_KEEPALIVE. Three pings in a row must fail, so a single lost one costs nothing.
+   * long is lost with ERR_STARLANE_KEEPALIVE. Three times keepAliveMs leaves a busy peer time to answer.
    */
   keepAliveTimeoutMs: number;
   /**

@@ -54,7 +54,7 @@ export const MAX_OUTSTANDING_BYTES = 256 * 1024;
  */
 const MAX_BYTES_PER_POLL = 512 * 1024;
 
-/** Payloads up to this size are copied next to their header: cheaper than an element of a writev. */
+/** Payloads up to this size are copied next to their header, which spares an element of a writev. */
 export const COPY_BYTES = 4 * 1024;
 
 /**

@@ -1,8 +1,8 @@
-// The round trip of a link in microseconds: the smallest sample of the last minute or two, since a loaded link answers
+// The round trip of a link in microseconds: the smallest sample of the last half to whole minute, since a loaded link answers
 // late by its own queues and windows must not grow to fill those.
 
 /** Samples older than twice this say nothing about the link's path any more. */
-const PERIOD_MS = 60_000;
+const PERIOD_MS = 30_000;
 
 export class RoundTrip {
   /** The smallest of the current period and of the one before, 0 for none. */

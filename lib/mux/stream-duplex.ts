@@ -54,7 +54,7 @@ export abstract class StreamDuplex extends Duplex {
 
   /**
    * What push comes to while data flows and nothing is buffered, without its bookkeeping for sources that are asked to
-   * read: a third of the cost of a small message. False when it has to be pushed.
+   * read. False when it has to be pushed.
    */
   private emitDirectly(chunk: Buffer): boolean {
     return (
@@ -105,8 +105,8 @@ export abstract class StreamDuplex extends Duplex {
   // --- writing ---
 
   /**
-   * As of every Writable. A small chunk that can leave at once does not pass through Node's write buffer: the result is
-   * the same at a third of the cost.
+   * As of every Writable. A small chunk that can leave at once does not pass through Node's write buffer, which would
+   * come to the same with more work.
    */
   override write(chunk: unknown, callback?: WriteCallback): boolean;
   override write(chunk: unknown, encoding: BufferEncoding, callback?: WriteCallback): boolean;
