@@ -6,8 +6,6 @@
 // the limit is what holds the data back. What the idle link takes cannot be seen through a queue, so now and then the
 // queue is let run dry for one answer, as BBR does. Pure: time is an argument.
 
-import { RoundTrip } from './round-trip.js';
-
 /** The target is twice the round trip of the idle link plus this, in ms: what a process needs to take its turns. */
 const TARGET_SLACK_MS = 0.5;
 /** Where it begins, in bytes: as much as a local link needs. */
@@ -47,8 +45,6 @@ export class InFlight {
   private isLimiting = false;
   private isSuspended = false;
   private mayServe = true;
-  /** Round trips without a queue. */
-  private readonly base = new RoundTrip();
   private isDraining = false;
   private nextDrainAt = 0;
 
@@ -88,9 +84,9 @@ export class InFlight {
 
   /**
    * The peer has answered a ping: how long that took in ms, or -1 when it was none of ours.
-   * @param idleMs the round trip measured while nothing was sent in ms, 0 while there is none; used until there is better
+   * @param leastMs the smallest recent round trip of the link in ms, 0 while there is none
    */
-  onAnswer(opaque: number, now: number, idleMs: number): number {
+  onAnswer(opaque: number, now: number, leastMs: number): number {
     const index = this.probes.findIndex((probe) => probe.opaque === opaque);
     if (index < 0) return -1;
     const { mark, sentAt, isClean } = this.probes[index];
@@ -101,14 +97,14 @@ export class InFlight {
     this.mayServe = true;
     const tookMs = Math.max(now - sentAt, 0.001);
     if (isClean) {
-      this.base.sample(tookMs, now);
       if (this.isDraining) this.nextDrainAt = now + DRAIN_INTERVAL_MS;
       this.isDraining = false;
       return tookMs;
     }
-    const baseMs = this.base.us > 0 ? this.base.us / 1000 : idleMs;
     if (now >= this.nextDrainAt && this.isLimiting) this.isDraining = true;
-    if (baseMs > 0 && !this.isDraining) this.adapt(tookMs, 2 * baseMs + TARGET_SLACK_MS);
+    // No queue makes an answer early: the smallest is the nearest to what the link itself takes.
+    const baseMs = leastMs > 0 ? Math.min(leastMs, tookMs) : tookMs;
+    if (!this.isDraining) this.adapt(tookMs, 2 * baseMs + TARGET_SLACK_MS);
     return tookMs;
   }
 

@@ -40,9 +40,9 @@ export class Pacer implements Timed {
     return this.inFlight.probe(sent, this.timers.now());
   }
 
-  /** The time in ms that the answer to a probe has taken; -1 when the ping was none. `idleMs` as InFlight's. */
-  onPong(opaque: number, idleMs: number): number {
-    const tookMs = this.inFlight.onAnswer(opaque, this.timers.now(), idleMs);
+  /** The time in ms that the answer to a probe has taken; -1 when the ping was none. `leastMs` as InFlight's. */
+  onPong(opaque: number, leastMs: number): number {
+    const tookMs = this.inFlight.onAnswer(opaque, this.timers.now(), leastMs);
     if (tookMs >= 0) this.onRoom();
     return tookMs;
   }
