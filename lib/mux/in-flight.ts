@@ -7,7 +7,7 @@
 // queue is let run dry for one answer, as BBR does. Pure: time is an argument.
 
 /** The target is twice the round trip of the idle link plus this, in ms: what a process needs to take its turns. */
-const TARGET_SLACK_MS = 0.5;
+const TARGET_SLACK_MS = 0.3;
 /** Where it begins, in bytes: as much as a local link needs. */
 const FIRST_LIMIT_BYTES = 1024 * 1024;
 const MIN_LIMIT_BYTES = 128 * 1024;

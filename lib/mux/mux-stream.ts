@@ -125,8 +125,8 @@ export class MuxStream {
   tryWrite(chunk: Buffer): boolean {
     const length = chunk.length;
     if (length > COPY_BYTES || length > this.sendCredit || this.queue !== null) return false;
-    const { output } = this.host;
-    if (this.state & NO_DIRECT_WRITE || length > output.smallRoom) return false;
+    const { output, scheduler } = this.host;
+    if (this.state & NO_DIRECT_WRITE || length > output.smallRoom(!scheduler.isEmpty)) return false;
     this.sendCredit -= length;
     output.copiedData(this.takeOwedFlags(), this.id, chunk);
     return true;
@@ -281,7 +281,7 @@ export class MuxStream {
       output.payload(piece);
     }
     output.report(this, length);
-    host.scheduler.spend(length);
+    host.scheduler.spend(this, length);
     if (!drained) {
       if (this.sendCredit > 0) host.scheduler.requeue(this);
     } else if (this.state & StreamState.WRITE_ENDED) this.sendFin();

@@ -46,7 +46,7 @@ export interface OutputHost {
  * Bytes handed to the Duplex and not yet confirmed, at most (one batch may go beyond by one frame). Enough to keep a
  * local TCP socket busy; more would only add queue that nothing can overtake.
  */
-export const MAX_OUTSTANDING_BYTES = 256 * 1024;
+export const MAX_OUTSTANDING_BYTES = 512 * 1024;
 
 /**
  * Bytes handed over between two polls of the event loop, at most. The kernel may take all that is written at once, and a
@@ -135,9 +135,10 @@ export class Output {
     return Math.min(this.freeBytes, this.pace.room(this.bytesOut + this.batchBytes));
   }
 
-  /** Bytes that a small message may have now. */
-  get smallRoom(): number {
-    return Math.min(this.freeBytes, this.pace.smallRoom(this.bytesOut + this.batchBytes));
+  /** Bytes that a small message may have now. Half is left to those who wait for a turn: small messages could take all. */
+  smallRoom(othersWait: boolean): number {
+    const freeBytes = this.freeBytes - (othersWait ? MAX_OUTSTANDING_BYTES / 2 : 0);
+    return Math.min(freeBytes, this.pace.smallRoom(this.bytesOut + this.batchBytes));
   }
 
   /** True when everything has been handed to the Duplex and confirmed. */

@@ -1,6 +1,7 @@
 // Which stream sends next: round robin with a byte quantum, and streams that were quiet go first, so that a small echo
-// does not wait behind bulk. Quiet is who had no turn in this round of the others, nor in the one before: else streams that
-// empty their queue each time could shut the others out (fq_codel bounds its new flows likewise). All is O(1).
+// does not wait behind bulk. Quiet is who had no turn in this round of the others, nor in the one before, or sent next to
+// nothing in it: else streams that empty their queue each time could shut the others out (fq_codel bounds its new flows
+// likewise). All is O(1).
 //
 // A frame is cut to the quantum exactly, so no stream is ever left with a deficit to carry over.
 
@@ -13,7 +14,7 @@ export interface Schedulable {
 
 /** For {@link Schedulable.lastTurn}: it is in a ring. */
 const WAITING = -1;
-/** For {@link Schedulable.lastTurn}: it never had a turn. */
+/** For {@link Schedulable.lastTurn}: it never had a turn that counts. */
 export const NO_TURN = -3;
 
 /** A singly linked FIFO through the members themselves: no allocation per entry. */
@@ -53,6 +54,9 @@ export const SHARED_QUANTUM_BYTES = 32 * 1024;
 /** Quiet streams served in a row while others wait, and bytes that they send, at most: there may be ever new ones. */
 const MAX_FRESH_IN_A_ROW = 60;
 const MAX_FRESH_BYTES = 64 * 1024;
+
+/** Who sends no more than this in a turn stays quiet, in bytes. */
+const QUIET_BYTES = 4 * 1024;
 
 export class Scheduler<T extends Schedulable> {
   private readonly fresh = new Ring<T>();
@@ -102,9 +106,10 @@ export class Scheduler<T extends Schedulable> {
     return member;
   }
 
-  /** The stream just taken has sent `bytes`. */
-  spend(bytes: number): void {
+  /** `member`, which was just taken, has sent `bytes`. */
+  spend(member: T, bytes: number): void {
     if (this.freshInARow > 0) this.freshBytes += bytes;
+    if (bytes <= QUIET_BYTES) member.lastTurn = NO_TURN;
   }
 
   /** Bytes that the stream just taken may send now. */

@@ -219,6 +219,7 @@ describe('Output towards a Duplex that is blocked', () => {
     for (let opaque = 0; opaque < 5_000; opaque++) output.frame(PING, Flag.ACK, 0, opaque);
     expect(output.pendingBytes - pending).toBe(5_000 * HEADER_BYTES);
     writer.confirmAll();
+    await turn();
     expect(writer.take().map(({ length }) => length)).toEqual(Array.from({ length: 5_000 }, (_, opaque) => opaque));
     expect(host.floods).toBe(0);
   });

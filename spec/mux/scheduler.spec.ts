@@ -70,6 +70,49 @@ describe('Scheduler', () => {
     expect(names(scheduler)).toEqual(['quiet', 'a', 'b']);
   });
 
+  it('serves a member that sends next to nothing each time ahead of those with much to send', () => {
+    const scheduler = new Scheduler<Member>();
+    const bulk = ['a', 'b', 'c'].map((name) => new Member(name));
+    for (const member of bulk) scheduler.add(member);
+    for (let turn = 0; turn < 3; turn++) scheduler.requeue(scheduler.next() as Member);
+    const small = new Member('small');
+    for (let turn = 0; turn < 20; turn++) {
+      scheduler.add(small);
+      expect(scheduler.next()).toBe(small);
+      scheduler.spend(small, 64);
+      const member = scheduler.next() as Member;
+      scheduler.spend(member, SHARED_QUANTUM_BYTES);
+      scheduler.requeue(member);
+    }
+    // As much as the others, and it waits as they do.
+    scheduler.add(small);
+    expect(scheduler.next()).toBe(small);
+    scheduler.spend(small, SHARED_QUANTUM_BYTES);
+    scheduler.add(small);
+    expect(scheduler.next()).not.toBe(small);
+  });
+
+  it('serves those with much to send in time, also while many send next to nothing all the time', () => {
+    const scheduler = new Scheduler<Member>();
+    const bulk = new Member('bulk');
+    scheduler.add(bulk);
+    scheduler.requeue(scheduler.next() as Member);
+    for (let index = 0; index < 200; index++) scheduler.add(new Member(`small ${index}`));
+    let served = 0;
+    for (let turn = 0; turn < 2_000; turn++) {
+      const member = scheduler.next() as Member;
+      if (member === bulk) {
+        served++;
+        scheduler.spend(bulk, SHARED_QUANTUM_BYTES);
+        scheduler.requeue(bulk);
+      } else {
+        scheduler.spend(member, 1_000);
+        scheduler.add(member);
+      }
+    }
+    expect(served).toBeGreaterThanOrEqual(30);
+  });
+
   it('serves everybody in bounded time, also against members that empty and fill their queue each time', () => {
     const scheduler = new Scheduler<Member>();
     const bulk = new Member('bulk');
