@@ -13,7 +13,11 @@ export const ERRORS = {
   ETIMEDOUT: { message: 'no answer within the timeout' },
   ECONNRESET: { message: 'the other end reset the stream, or the link was lost' },
   EPIPE: { message: 'written after the stream was closed' },
+  ENOENT: { message: 'nobody offers the service that net.connect was given as a path' },
+  EALREADY: { message: 'the socket is connecting already' },
+  EISCONN: { message: 'the socket is connected already' },
   EADDRINUSE: { message: 'this node has bound the service and port already' },
+  EADDRNOTAVAIL: { message: 'a server can be bound at its own node only' },
   ECANCELED: { message: 'the node or server was closed before the operation was done' },
 
   // Configuration and calls.

@@ -20,6 +20,7 @@ import { NodeHold } from './node-hold.js';
 import { NodeJoins } from './node-joins.js';
 import { collectStats, type NodeStats } from './node-stats.js';
 import { type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from './options.js';
+import { createNetModule, type NetModule } from './socket/net-module.js';
 import type { Server } from './socket/server.js';
 import type { Socket } from './socket/socket.js';
 import { debug } from './util/debug.js';
@@ -62,6 +63,7 @@ export class Node extends EventEmitter<NodeEvents> {
   private readonly circuits: Circuits;
   private readonly waits: ServiceWaits;
   private view: ServiceMap | undefined;
+  private netModule: NetModule | undefined;
   private warnings = 0;
   private isStarted = false;
   private isDerivedFrom = false;
@@ -190,6 +192,16 @@ export class Node extends EventEmitter<NodeEvents> {
   /** As {@link dial}, for the host of a URL: `name` or `name:port`, where port 80 says nothing. */
   httpDial(host: string): Socket {
     return this.dial(host.endsWith(':80') ? host.slice(0, -3) : host);
+  }
+
+  /**
+   * Everything that `require('node:net')` exports, over this node: a host is a service name or `@nodeId`; none, or an
+   * address of the machine itself, is this node; ports have 32 bits; a path is a service name without a port.
+   */
+  get net(): NetModule {
+    this.start();
+    this.netModule ??= createNetModule(this.circuits);
+    return this.netModule;
   }
 
   /** What can be dialled by name, as it is now. */

@@ -25,7 +25,6 @@ export interface AttemptHost {
    * @throws as Path.open
    */
   openCircuit(attempt: Attempt, path: Path, target: DialTarget, nodeId: NodeId, port: number): number;
-  takePort(): number;
   /** Calls {@link Attempt.onService} when an instance appears. */
   await(attempt: Attempt, service: string): void;
   forgetWait(attempt: Attempt, service: string): void;
@@ -35,9 +34,6 @@ export interface AttemptHost {
 export class Attempt implements StreamSink, Timed {
   /** The stream that an answer is awaited on. Set by the dialler. */
   stream: MuxStream | null = null;
-  /** The virtual port of the near end. */
-  readonly localPort: number;
-
   private timer: Timer | null = null;
   private path: Path | null = null;
   private instance: ServiceInstance | null = null;
@@ -56,9 +52,9 @@ export class Attempt implements StreamSink, Timed {
     private readonly socket: Socket,
     private readonly target: DialTarget,
     private readonly selector: Selector,
-  ) {
-    this.localPort = dialer.takePort();
-  }
+    /** The virtual port of the near end. */
+    readonly localPort: number,
+  ) {}
 
   /** What errors say about where it goes. */
   get where(): { address: string; port: number | undefined } {
@@ -79,7 +75,7 @@ export class Attempt implements StreamSink, Timed {
     const { stream } = this;
     this.stream = null;
     stream?.reset();
-    if (error !== undefined) this.socket.destroy(error);
+    if (error !== undefined) this.socket.failConnect(error);
   }
 
   /** An instance of the service has appeared. */

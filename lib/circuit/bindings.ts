@@ -10,7 +10,7 @@
 
 import { MAX_VIRTUAL_PORT, type NodeId } from '../address.js';
 import { netError } from '../errors.js';
-import type { Server } from '../socket/server.js';
+import type { AnyServer } from '../socket/server.js';
 import { encodeReply, ReplyCode } from '../wire/open.js';
 
 /** Where free ports are picked from, as IANA has it for TCP. Below, a port is always someone's choice. */
@@ -35,7 +35,7 @@ export class Binding {
     readonly port: number,
     /** Bound by name alone. */
     readonly anyPort: boolean,
-    readonly server: Server,
+    readonly server: AnyServer,
   ) {}
 
   unbind(): void {
@@ -74,7 +74,7 @@ export class Bindings {
    * Binds a server. `service` empty: by port alone; `port` undefined: by name alone; 0: a free port.
    * @throws EADDRINUSE
    */
-  add(service: string, port: number | undefined, server: Server): Binding {
+  add(service: string, port: number | undefined, server: AnyServer): Binding {
     if (this.isTaken(service, port)) throw netError('EADDRINUSE', 'listen', { address: service, port });
     const binding = new Binding(this, this.owner.nodeId, service, port || this.freePort(), port === undefined, server);
     if (service !== '') {
@@ -121,7 +121,7 @@ export class Bindings {
   }
 
   /** Every server that is bound. */
-  *servers(): IterableIterator<Server> {
+  *servers(): IterableIterator<AnyServer> {
     for (const bindings of this.ports.values()) for (const { server } of bindings) yield server;
   }
 

@@ -12,14 +12,15 @@ import type { ServiceDirectory } from '../mesh/service-directory.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { ResolvedNodeOptions } from '../options.js';
 import type { FarEnd, KeepsAlive } from '../socket/far-end.js';
-import { Server } from '../socket/server.js';
+import type { NetHost, Place } from '../socket/net-host.js';
+import { type AnyServer, Server } from '../socket/server.js';
 import { Socket } from '../socket/socket.js';
 import { debug } from '../util/debug.js';
 import type { Timers } from '../util/timers.js';
 import { type AcceptCounters, Acceptor, type AcceptorHost } from './acceptor.js';
 import { type Binding, Bindings, type BindingsOwner } from './bindings.js';
 import { type BindOptions, checkBindOptions, checkDialOptions, type DialOptions } from './circuit-options.js';
-import { DialTargets } from './dial-target.js';
+import { type DialTarget, DialTargets } from './dial-target.js';
 import { type DialCounters, Dialer } from './dialer.js';
 import { Loopback } from './loopback.js';
 import type { Path, Paths } from './path.js';
@@ -41,7 +42,7 @@ export interface CircuitsSetup {
   onError(error: Error): void;
 }
 
-export class Circuits implements AcceptorHost, BindingsOwner, Paths {
+export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   readonly nodeId: NodeId;
   readonly bindings: Bindings;
   readonly timers: Timers;
@@ -88,33 +89,24 @@ export class Circuits implements AcceptorHost, BindingsOwner, Paths {
 
   /** @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT */
   bind(address: string, options: BindOptions | undefined, handler: BindHandler | undefined): Server {
-    const { directory, keepsAlive } = this.setup;
     const where = parseServiceAddress(address);
     if (where.kind === 'node') throw starlaneError('ERR_STARLANE_ADDRESS', `${address}: a node binds at itself only`);
     const { weight = DEFAULT_WEIGHT, meta } = checkBindOptions(options);
-    const server = new Server(options, keepsAlive);
+    const server = new Server(options, this.keepsAlive);
     if (handler !== undefined) server.on('connection', listenerOf(handler));
 
     const service = where.kind === 'service' ? where.service : '';
     let binding: Binding;
     try {
-      if (this.isClosed) throw netError('ECANCELED', 'listen', { address: service, port: where.port });
-      binding = this.bindings.add(service, where.port, server);
+      binding = this.place(server, service, where.port, weight, meta);
     } catch (error) {
+      if ((error as { syscall?: string }).syscall === undefined) throw error;
       // As a net.Server: in an event, when there has been time to listen for it.
       process.nextTick(() => {
         if (server.listenerCount('error') > 0) server.emit('error', error as Error);
         else this.setup.onError(error as Error);
       });
       return server;
-    }
-    if (service !== '') {
-      try {
-        directory.bind(service, binding.anyPort ? 0 : binding.port, weight, meta);
-      } catch (error) {
-        binding.unbind();
-        throw error;
-      }
     }
     server.start(binding);
     log('bound %s', address);
@@ -139,6 +131,47 @@ export class Circuits implements AcceptorHost, BindingsOwner, Paths {
     if (signal !== undefined) addAbortSignal(signal, socket);
     this.dialer.dial(socket, target, selector, timeoutMs);
     return socket;
+  }
+
+  // --- for `node.net` ---
+
+  get keepsAlive(): KeepsAlive {
+    return this.setup.keepsAlive;
+  }
+
+  connect(socket: Socket, { host, port }: Place, localPort: number | undefined): void {
+    let target: DialTarget;
+    try {
+      target = this.targets.get(port === undefined ? host : `${host}:${port}`);
+    } catch (error) {
+      // No service can have that name, and nothing is ever bound to port 0.
+      const code = port === 0 ? 'ECONNREFUSED' : 'ENOTFOUND';
+      process.nextTick(() => socket.failConnect(netError(code, 'connect', { address: host, port }, error)));
+      return;
+    }
+    this.dialer.dial(socket, target, random, this.setup.options.dialTimeoutMs, localPort);
+  }
+
+  listen(server: AnyServer, { host, port }: Place): Binding {
+    const where = parseServiceAddress(port === undefined ? host : `${host}:${port}`);
+    if (where.kind === 'node' && where.nodeId !== this.nodeId) {
+      throw netError('EADDRNOTAVAIL', 'listen', { address: host, port });
+    }
+    return this.place(server, where.kind === 'service' ? where.service : '', where.port, DEFAULT_WEIGHT, undefined);
+  }
+
+  /** @throws EADDRINUSE, ECANCELED, ERR_STARLANE_OPTION */
+  private place(server: AnyServer, service: string, port: number | undefined, weight: number, meta: unknown): Binding {
+    if (this.isClosed) throw netError('ECANCELED', 'listen', { address: service, port });
+    const binding = this.bindings.add(service, port, server);
+    if (service === '') return binding;
+    try {
+      this.setup.directory.bind(service, binding.anyPort ? 0 : binding.port, weight, meta);
+    } catch (error) {
+      binding.unbind();
+      throw error;
+    }
+    return binding;
   }
 
   onLink(link: Link): void {

@@ -79,9 +79,9 @@ export class Dialer implements AttemptHost {
   }
 
   /** Connects a socket in the state `connecting`, or destroys it with the error. */
-  dial(socket: Socket, target: DialTarget, selector: Selector, timeoutMs: number): void {
+  dial(socket: Socket, target: DialTarget, selector: Selector, timeoutMs: number, localPort?: number): void {
     this.counters.dialled++;
-    const attempt = new Attempt(this, socket, target, selector);
+    const attempt = new Attempt(this, socket, target, selector, localPort ?? this.takePort());
     this.attempts.add(attempt);
     if (socket.destroyed) attempt.cancel();
     else if (this.isClosed) attempt.cancel(netError('ECANCELED', 'connect', attempt.where));

@@ -5,6 +5,7 @@
 
 import { Duplex, type DuplexOptions } from 'node:stream';
 import { copyOf } from '../util/copy-of.js';
+import { endedByOther, streamDestroyed } from '../util/node-errors.js';
 import type { MuxStream } from './mux-stream.js';
 import { COPY_BYTES } from './output.js';
 
@@ -126,7 +127,17 @@ export abstract class StreamDuplex extends Duplex {
       this.dispatched += chunk.length;
       return true;
     }
+    if (!this.allowHalfOpen && this.writableEnded && this.readableEnded) return this.refuseWrite(encoding, callback);
     return super.write(chunk, encoding as BufferEncoding, callback as WriteCallback);
+  }
+
+  /** The other end has ended, and so the writing half was ended too, for a writer who did not ask for that. */
+  private refuseWrite(encoding: unknown, callback: unknown): boolean {
+    const error = endedByOther();
+    const told = typeof encoding === 'function' ? encoding : callback;
+    if (typeof told === 'function') process.nextTick(told as WriteCallback, error);
+    this.destroy(error);
+    return false;
   }
 
   /** Whether writes may go to the stream at once. */
@@ -217,6 +228,15 @@ export abstract class StreamDuplex extends Duplex {
     this.destroy(error);
   }
 
+  /** Takes back what destroy() has done, so that another stream can follow. */
+  protected revive(): void {
+    (this as unknown as { _undestroy(): void })._undestroy();
+    Reflect.deleteProperty(this, 'emit');
+    this.stream = null;
+    this.uncredited = 0;
+    this.dispatched = 0;
+  }
+
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     const { stream } = this;
     if (stream !== null) {
@@ -225,7 +245,7 @@ export abstract class StreamDuplex extends Duplex {
       else stream.abandon();
     }
     this.uncredited = 0;
-    if (this.writeCallback !== null) this.finishWrite(error ?? abortedWrite());
+    if (this.writeCallback !== null) this.finishWrite(error ?? streamDestroyed());
     callback(error);
   }
 }
@@ -237,9 +257,4 @@ function emitUnlessUnheard(this: StreamDuplex, event: string | symbol, ...values
 
 function unpinned(chunk: Buffer): Buffer {
   return chunk.length * PINNED_SHARE > chunk.buffer.byteLength ? chunk : copyOf(chunk);
-}
-
-/** What Node reports for a write that the destruction of the stream cut off. */
-function abortedWrite(): Error {
-  return Object.assign(new Error('Cannot call write after a stream was destroyed'), { code: 'ERR_STREAM_DESTROYED' });
 }

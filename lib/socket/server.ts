@@ -2,12 +2,13 @@
 
 import { EventEmitter } from 'node:events';
 import type { MuxStream } from '../mux/mux-stream.js';
+import { notRunning } from '../util/node-errors.js';
 import type { FarEnd, KeepsAlive } from './far-end.js';
-import { Socket, type SocketOptions } from './socket.js';
+import { FAMILY, Socket, type SocketOptions } from './socket.js';
 
 export interface ServerOptions extends SocketOptions {
   /** Sockets open at once; further ones are refused with ECONNREFUSED and reported by 'drop'. Default no limit. */
-  maxConnections?: number;
+  maxConnections?: number | undefined;
 }
 
 /** The place where a server is bound. */
@@ -31,11 +32,16 @@ export interface ServerAddress {
 
 /** What 'drop' tells about a socket that was refused. */
 export interface DropInfo {
+  localAddress: string;
   localPort: number;
+  localFamily: string;
   remotePort: number;
   remoteAddress: string;
   remoteFamily: string;
 }
+
+/** Any server, whatever it says of where it is bound. */
+export type AnyServer = Server<ServerAddress | string>;
 
 export interface ServerEvents {
   connection: [socket: Socket];
@@ -45,21 +51,21 @@ export interface ServerEvents {
   error: [error: Error];
 }
 
-export class Server extends EventEmitter<ServerEvents> {
+/** `Address`: what it says of where it is bound. */
+export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> {
   /** Sockets open at once, at most; undefined for no limit. */
   maxConnections: number | undefined;
+  protected binding: Binding | null = null;
   private readonly socketOptions: SocketOptions | undefined;
-  private binding: Binding | null = null;
   private openCount = 0;
   private holding = false;
   private unrefed = false;
-  private closing = false;
   private readonly forget = (): void => this.onSocketOver();
 
   /** @internal Servers come from bind. */
   constructor(
     options: ServerOptions | undefined,
-    private readonly keepsAlive: KeepsAlive,
+    protected readonly keepsAlive: KeepsAlive,
   ) {
     super();
     this.maxConnections = options?.maxConnections;
@@ -82,10 +88,17 @@ export class Server extends EventEmitter<ServerEvents> {
   admit(stream: MuxStream, far: FarEnd, service: string, localPort: number, remotePort: number): Socket | null {
     if (this.binding === null) return null;
     if (this.maxConnections !== undefined && this.openCount >= this.maxConnections) {
-      this.emit('drop', { localPort, remotePort, remoteAddress: `@${far.peerId}`, remoteFamily: 'Starlane' });
+      this.emit('drop', {
+        localAddress: `@${far.localId}`,
+        localPort,
+        localFamily: FAMILY,
+        remoteAddress: `@${far.peerId}`,
+        remotePort,
+        remoteFamily: FAMILY,
+      });
       return null;
     }
-    const socket = new Socket(this.socketOptions, this.keepsAlive);
+    const socket = this.createSocket();
     socket.accept(stream, far, service, localPort, remotePort);
     socket.whenOver(this.forget);
     this.openCount++;
@@ -103,10 +116,10 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /** Where it is bound; null before and after. */
-  address(): ServerAddress | null {
+  address(): Address | ServerAddress | null {
     const { binding } = this;
     if (binding === null) return null;
-    return { address: `@${binding.nodeId}`, family: 'Starlane', port: binding.port, service: binding.service };
+    return { address: `@${binding.nodeId}`, family: FAMILY, port: binding.port, service: binding.service };
   }
 
   /** The number of open sockets. */
@@ -122,32 +135,34 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /**
-   * Stops answering. 'close' follows when the last socket has closed. `callback` is called then, or with
+   * Stops answering. 'close' follows when the last socket has closed. `callback` is called then, with
    * ERR_SERVER_NOT_RUNNING when it was not bound.
    */
   close(callback?: (error?: Error) => void): this {
-    if (this.binding === null) {
-      const error = Object.assign(new Error('Server is not running.'), { code: 'ERR_SERVER_NOT_RUNNING' });
-      if (callback !== undefined) {
-        if (this.closing) this.once('close', () => callback(error));
-        else process.nextTick(callback, error);
-      }
-      return this;
-    }
-    if (callback !== undefined) this.once('close', () => callback());
     const { binding } = this;
+    if (typeof callback === 'function') {
+      this.once('close', () => {
+        if (binding === null) callback(notRunning());
+        else callback();
+      });
+    }
     this.binding = null;
-    this.closing = true;
-    binding.unbind();
+    binding?.unbind();
+    this.letGo();
     this.closeIfDrained();
     return this;
   }
 
   /** Closes and waits until it has closed. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return new Promise((resolve) => {
-      this.close(() => resolve());
-    });
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.binding === null) return;
+    await new Promise<void>((resolve) => this.close(() => resolve()));
+  }
+
+  /** The promise of a listener was rejected, in an emitter with `captureRejections`: as net.Server, it costs that socket. */
+  [Symbol.for('nodejs.rejection')](error: Error, event: string, socket?: Socket): void {
+    if (event === 'connection') socket?.destroy(error);
+    else this.emit('error', error);
   }
 
   /** Holds the process open again, as a listening server does unless told otherwise. */
@@ -164,20 +179,24 @@ export class Server extends EventEmitter<ServerEvents> {
     return this;
   }
 
+  /** The socket for a circuit that is admitted. */
+  protected createSocket(): Socket {
+    return new Socket(this.socketOptions, this.keepsAlive);
+  }
+
   private onSocketOver(): void {
     this.openCount--;
-    if (this.closing) this.closeIfDrained();
+    this.closeIfDrained();
   }
 
   private closeIfDrained(): void {
-    if (this.openCount > 0 || !this.closing) return;
-    this.closing = false;
-    this.letGo();
+    if (this.binding !== null || this.openCount > 0) return;
     process.nextTick(() => this.emit('close'));
   }
 
   private hold(): void {
-    if (this.holding || this.unrefed || (this.binding === null && !this.closing)) return;
+    // A server that is closing is held by its sockets.
+    if (this.holding || this.unrefed || this.binding === null) return;
     this.holding = true;
     this.keepsAlive.hold();
   }

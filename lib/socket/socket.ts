@@ -5,6 +5,7 @@ import type { DuplexOptions } from 'node:stream';
 import { netError } from '../errors.js';
 import type { MuxStream } from '../mux/mux-stream.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
+import { closedBeforeConnection, invalidArgType, outOfRange, socketClosed } from '../util/node-errors.js';
 import type { FarEnd, KeepsAlive, PeerInfo } from './far-end.js';
 import { IdleTimeout } from './idle-timeout.js';
 
@@ -12,10 +13,16 @@ type WriteCallback = (error?: Error | null) => void;
 
 export interface SocketOptions {
   /** Whether the writing half stays open when the peer has ended its own. Default false, as net.Socket. */
-  allowHalfOpen?: boolean;
+  allowHalfOpen?: boolean | undefined;
   /** Bytes buffered in either direction before `write` answers false and reading pauses. Default as Node's streams. */
-  highWaterMark?: number;
+  highWaterMark?: number | undefined;
 }
+
+/** The kind of addresses of sockets and servers, where net has IPv4 and IPv6. */
+export const FAMILY = 'Starlane';
+
+/** The longest a timer of Node can be, in ms. */
+const MAX_TIMEOUT_MS = 0x7fff_ffff;
 
 /** Shared by all sockets with defaults: one object less for each of a million. */
 const DEFAULTS: DuplexOptions = Object.freeze({ allowHalfOpen: false, autoDestroy: true, emitClose: false });
@@ -37,12 +44,12 @@ const Bit = {
 export class Socket extends StreamDuplex {
   /** Bytes received. */
   bytesRead = 0;
-  /** The virtual port of this end, 0 before the connection stands. */
-  localPort = 0;
-  /** The virtual port of the other end, 0 before the connection stands. */
-  remotePort = 0;
-  /** The idle timeout in ms, 0 when there is none. */
-  timeout = 0;
+  /** The virtual port of this end; undefined before the connection stands. */
+  localPort: number | undefined = undefined;
+  /** The virtual port of the other end; undefined before the connection stands. */
+  remotePort: number | undefined = undefined;
+  /** The idle timeout in ms as set by setTimeout; undefined before that. */
+  timeout: number | undefined = undefined;
   private far: FarEnd | null = null;
   private service = '';
   private bits = 0;
@@ -56,9 +63,9 @@ export class Socket extends StreamDuplex {
   /** Called once when the socket is over, by whoever counts sockets. */
   private onOver: (() => void) | null = null;
 
-  /** @internal Sockets come from dial and from servers. */
-  constructor(options: SocketOptions | undefined, keepsAlive: KeepsAlive | null) {
-    super(duplexOptions(options));
+  /** @internal Sockets come from dial and from servers. `keepsAlive` null: it holds nothing until it {@link use}s some. */
+  constructor(options: SocketOptions | undefined, keepsAlive: KeepsAlive | null, streamOptions?: DuplexOptions) {
+    super(duplexOptions(options, streamOptions));
     this.keepsAlive = keepsAlive;
     this.hold();
   }
@@ -76,9 +83,9 @@ export class Socket extends StreamDuplex {
     return (this.bits & Bit.CONNECTING) !== 0;
   }
 
-  /** Not connected yet. */
+  /** Not connected: not yet, or not any more. */
   get pending(): boolean {
-    return (this.bits & Bit.CONNECTED) === 0;
+    return (this.bits & Bit.CONNECTED) === 0 || this.destroyed;
   }
 
   /** Bytes written, those in buffers included. */
@@ -86,14 +93,14 @@ export class Socket extends StreamDuplex {
     return this.totalWritten;
   }
 
-  /** Bytes that wait in the socket for the link. */
-  get bufferSize(): number {
-    return this.writableLength;
+  /** Bytes that wait in the socket for the link; undefined when it is neither connected nor connecting. */
+  get bufferSize(): number | undefined {
+    return this.pending && !this.connecting ? undefined : this.writableLength;
   }
 
-  /** `@` and the id of this node; undefined before the connection stands. */
+  /** `@` and the id of this node; undefined while not connected. */
   get localAddress(): string | undefined {
-    return this.far === null ? undefined : `@${this.far.localId}`;
+    return this.near?.address;
   }
 
   /** `@` and the id of the node at the other end; undefined before the connection stands. */
@@ -101,14 +108,14 @@ export class Socket extends StreamDuplex {
     return this.far === null ? undefined : `@${this.far.peerId}`;
   }
 
-  /** The kind of addresses. */
+  /** The kind of addresses: 'Starlane'; undefined while not connected. */
   get localFamily(): string | undefined {
-    return this.far === null ? undefined : 'Starlane';
+    return this.near?.family;
   }
 
-  /** The kind of addresses. */
+  /** The kind of addresses: 'Starlane'; undefined before the connection stands. */
   get remoteFamily(): string | undefined {
-    return this.far === null ? undefined : 'Starlane';
+    return this.far === null ? undefined : FAMILY;
   }
 
   /** Who is at the other end and through whom; undefined before the connection stands. */
@@ -117,25 +124,28 @@ export class Socket extends StreamDuplex {
     return { id: this.far.peerId, service: this.service, via: [...this.far.via] };
   }
 
-  /** This end's address as net.Socket gives it; empty before the connection stands. */
+  /** This end's address as net.Socket gives it; empty while not connected. */
   address(): { address: string; family: string; port: number } | Record<string, never> {
-    if (this.far === null) return {};
-    return { address: `@${this.far.localId}`, family: 'Starlane', port: this.localPort };
+    return this.near ?? {};
   }
 
   /**
-   * Emits 'timeout' after `timeoutMs` without a byte in or out; the socket stays open. 0 turns it off.
-   * @throws RangeError for a negative or non-finite number
+   * Emits 'timeout' after `timeoutMs` without a byte in or out; the socket stays open. 0 turns it off. What is longer than
+   * a timer of Node can be (2147483647 ms) is cut to that.
+   * @throws ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE as net.Socket
    */
   setTimeout(timeoutMs: number, callback?: () => void): this {
-    if (!(timeoutMs >= 0 && timeoutMs <= 0x7fff_ffff)) {
-      throw Object.assign(new RangeError(`The value of "msecs" is out of range. Received ${timeoutMs}`), {
-        code: 'ERR_OUT_OF_RANGE',
-      });
+    if (this.destroyed) return this;
+    if (typeof timeoutMs !== 'number') throw invalidArgType('msecs', 'of type number', timeoutMs);
+    if (!(timeoutMs >= 0 && timeoutMs < Number.POSITIVE_INFINITY)) {
+      throw outOfRange('msecs', 'a non-negative finite number', timeoutMs);
+    }
+    if (callback !== undefined && typeof callback !== 'function') {
+      throw invalidArgType('callback', 'of type function', callback);
     }
     this.timeout = timeoutMs;
     this.idle?.stop();
-    this.idle = timeoutMs === 0 || this.destroyed ? null : new IdleTimeout(timeoutMs, () => this.emit('timeout'));
+    this.idle = timeoutMs === 0 ? null : new IdleTimeout(Math.min(timeoutMs, MAX_TIMEOUT_MS), () => this.onIdle());
     if (callback !== undefined) {
       if (timeoutMs === 0) this.removeListener('timeout', callback);
       else this.once('timeout', callback);
@@ -174,20 +184,16 @@ export class Socket extends StreamDuplex {
     else this.once('finish', this.destroy);
   }
 
-  /** Closes at once; the other end sees ECONNRESET. Before the connection stands, that is waited for, as net.Socket does. */
+  /**
+   * Closes at once; the other end sees ECONNRESET. While connecting, the connection is waited for, as net.Socket does. On
+   * a socket that is not connected the error is ERR_SOCKET_CLOSED.
+   */
   resetAndDestroy(): this {
-    if (this.destroyed) {
-      return this;
-    }
+    if (this.pending && !this.connecting) return this.destroy(socketClosed());
     this.bits |= Bit.RESET;
     if (this.connecting) this.once('connect', () => this.destroy());
     else this.destroy();
     return this;
-  }
-
-  override [Symbol.asyncDispose](): Promise<void> {
-    if (!this.destroyed) this.destroy();
-    return this.closed ? Promise.resolve() : new Promise((resolve) => this.once('close', () => resolve()));
   }
 
   // --- for diallers and servers ---
@@ -211,7 +217,7 @@ export class Socket extends StreamDuplex {
 
   /** @internal The stream of {@link attachStream} is connected: the socket is its sink from now on. */
   establish(far: FarEnd, service: string, localPort: number, remotePort: number): void {
-    this.connect(far, service, localPort, remotePort);
+    this.start(far, service, localPort, remotePort);
     this.early = null;
     if (!this.hasUnsent) this.finishWrite(null);
     this.emit('connect');
@@ -221,7 +227,12 @@ export class Socket extends StreamDuplex {
   /** @internal Around a stream that a peer opened. */
   accept(stream: MuxStream, far: FarEnd, service: string, localPort: number, remotePort: number): void {
     this.stream = stream;
-    this.connect(far, service, localPort, remotePort);
+    this.start(far, service, localPort, remotePort);
+  }
+
+  /** @internal The dial has failed. */
+  failConnect(error: Error): void {
+    this.destroy(error);
   }
 
   /** @internal `callback` is called once, when the socket is destroyed. */
@@ -229,11 +240,19 @@ export class Socket extends StreamDuplex {
     this.onOver = callback;
   }
 
+  protected countRead(bytes: number): void {
+    this.bytesRead += bytes;
+    if (this.idle !== null) this.idle.touch();
+  }
+
+  protected onIdle(): void {
+    this.emit('timeout');
+  }
+
   // --- the Duplex ---
 
   override onData(stream: MuxStream, chunk: Buffer): void {
-    this.bytesRead += chunk.length;
-    if (this.idle !== null) this.idle.touch();
+    this.countRead(chunk.length);
     super.onData(stream, chunk);
   }
 
@@ -255,22 +274,27 @@ export class Socket extends StreamDuplex {
   override _write(chunk: Buffer, encoding: BufferEncoding, callback: WriteCallback): void {
     if (this.idle !== null) this.idle.touch();
     if (this.bits & Bit.CONNECTING) this.writeEarly([chunk], callback);
+    else if (this.stream === null) callback(socketClosed());
     else super._write(chunk, encoding, callback);
   }
 
   override _writev(items: Array<{ chunk: Buffer; encoding: BufferEncoding }>, callback: WriteCallback): void {
     if (this.idle !== null) this.idle.touch();
     if (this.bits & Bit.CONNECTING) this.writeEarly(chunksOf(items), callback);
+    else if (this.stream === null) callback(socketClosed());
     else super._writev(items, callback);
   }
 
   override _final(callback: WriteCallback): void {
-    if (this.bits & Bit.CONNECTING) this.once('connect', () => super._final(callback));
+    if (this.pending) this.once('connect', () => super._final(callback));
     else super._final(callback);
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.bits &= ~Bit.CONNECTING;
+    if (this.bits & Bit.CONNECTING) {
+      this.bits &= ~Bit.CONNECTING;
+      this.finishWrite(closedBeforeConnection());
+    }
     this.idle?.stop();
     this.idle = null;
     this.letGo();
@@ -284,7 +308,31 @@ export class Socket extends StreamDuplex {
     process.nextTick(emitClose, this, error !== null);
   }
 
-  private connect(far: FarEnd, service: string, localPort: number, remotePort: number): void {
+  /** A new life after 'close', as net.Socket has with every connect. */
+  protected renew(): void {
+    this.bits &= Bit.UNREF;
+    this.bytesRead = 0;
+    this.localPort = undefined;
+    this.remotePort = undefined;
+    this.far = null;
+    this.service = '';
+    this.early = null;
+    this.revive();
+  }
+
+  /** The socket is in use from now on, and holds the process open unless told otherwise. */
+  protected use(keepsAlive: KeepsAlive): void {
+    this.keepsAlive = keepsAlive;
+    this.hold();
+  }
+
+  private get near(): { address: string; family: string; port: number } | undefined {
+    const { far, localPort } = this;
+    if (far === null || localPort === undefined || this.destroyed) return undefined;
+    return { address: `@${far.localId}`, family: FAMILY, port: localPort };
+  }
+
+  private start(far: FarEnd, service: string, localPort: number, remotePort: number): void {
     this.bits = (this.bits & ~Bit.CONNECTING) | Bit.CONNECTED;
     this.far = far;
     this.service = service;
@@ -325,9 +373,10 @@ function emitClose(socket: Socket, hadError: boolean): void {
   socket.emit('close', hadError);
 }
 
-function duplexOptions(options: SocketOptions | undefined): DuplexOptions {
+function duplexOptions(options: SocketOptions | undefined, streamOptions: DuplexOptions | undefined): DuplexOptions {
   if (options === undefined) return DEFAULTS;
   const base = options.allowHalfOpen ? HALF_OPEN : DEFAULTS;
+  if (streamOptions !== undefined) return { ...streamOptions, ...base };
   return options.highWaterMark === undefined ? base : { ...base, highWaterMark: options.highWaterMark };
 }
 

@@ -8,6 +8,7 @@ import { createIdentity } from '../../lib/link/identity.js';
 import {
   encodeGoodbye,
   encodeServiceAdd,
+  encodeServiceRemove,
   encodeSynced,
   GoodbyeCode,
   type Hello,
@@ -128,8 +129,10 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     await peer.until(() => peer.heard(MessageType.SYNCED));
     const end = performance.now() + 3 * HANDSHAKE_TIMEOUT_MS;
     for (let count = 0; performance.now() < end; count++) {
-      const told = once(node, 'service');
-      peer.say(encodeServiceAdd({ service: `service-${count}`, port: 0, weight: 1 }));
+      const told = Promise.all([once(node, 'service'), once(node, 'unservice')]);
+      const service = `service-${count}`;
+      // Taken back at once: there is a limit to how many a peer may have.
+      peer.say(encodeServiceAdd({ service, port: 0, weight: 1 }), encodeServiceRemove({ service, port: 0 }));
       await told;
     }
     expect(settled).not.toHaveBeenCalled();

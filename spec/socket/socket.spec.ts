@@ -211,7 +211,7 @@ describe('counts and addresses', () => {
     const everything = readAll(far);
     near.end();
     expect((await everything).length).toBe(1_000_010);
-    expect(near.bufferSize).toBe(0);
+    expect(near.writableLength).toBe(0);
   });
 
   it('name both ends', async () => {

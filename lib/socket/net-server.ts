@@ -1,0 +1,122 @@
+// The Server class of `node.net`: a bound server, and beyond that all of net.Server: made first and bound later, with all
+// forms of listen, again after 'close'.
+
+import { AsyncResource } from 'node:async_hooks';
+import type { ListenOptions, ServerOpts } from 'node:net';
+import { getDefaultHighWaterMark } from 'node:stream';
+import { alreadyListening, invalidArgType } from '../util/node-errors.js';
+import { listenArguments, listenTarget } from './net-arguments.js';
+import type { NetHost } from './net-host.js';
+import type { NetSocket, NetSocketOptions } from './net-socket.js';
+import { Server, type ServerAddress } from './server.js';
+import type { Socket } from './socket.js';
+
+type ConnectionListener = (socket: NetSocket) => void;
+
+export class NetServer extends Server<ServerAddress | string> {
+  readonly allowHalfOpen: boolean;
+  readonly pauseOnConnect: boolean;
+  readonly highWaterMark: number;
+  private path: string | null = null;
+  /** Whom its events belong to in async_hooks: whoever called listen. */
+  private scope = new AsyncResource('STARLANESERVER');
+
+  /** @throws ERR_INVALID_ARG_TYPE */
+  constructor(
+    private readonly host: NetHost,
+    private readonly makeSocket: (options: NetSocketOptions) => NetSocket,
+    options?: ServerOpts | ConnectionListener | null,
+    connectionListener?: ConnectionListener,
+  ) {
+    super(undefined, host.keepsAlive);
+    const isListener = typeof options === 'function';
+    const { allowHalfOpen, pauseOnConnect, highWaterMark } = checkOptions(isListener ? undefined : options);
+    this.allowHalfOpen = Boolean(allowHalfOpen);
+    this.pauseOnConnect = Boolean(pauseOnConnect);
+    this.highWaterMark =
+      highWaterMark === undefined || highWaterMark < 0 ? getDefaultHighWaterMark(false) : highWaterMark;
+    const listener = isListener ? options : connectionListener;
+    if (typeof listener === 'function') this.on('connection', listener as (socket: Socket) => void);
+  }
+
+  /**
+   * Binds. All forms of net.Server.listen; see net-arguments.ts for what hosts, ports and paths mean. `backlog`,
+   * `exclusive`, `readableAll`, `writableAll` and `ipv6Only` have no effect: circuits are accepted as they come.
+   * @throws ERR_SERVER_ALREADY_LISTEN, ERR_SOCKET_BAD_PORT, ERR_INVALID_ARG_VALUE, ERR_STARLANE_ARGUMENT for handles
+   */
+  listen(port?: number, hostname?: string, backlog?: number, listeningListener?: () => void): this;
+  listen(port?: number, hostname?: string, listeningListener?: () => void): this;
+  listen(port?: number, backlog?: number, listeningListener?: () => void): this;
+  listen(port?: number, listeningListener?: () => void): this;
+  listen(path: string, backlog?: number, listeningListener?: () => void): this;
+  listen(path: string, listeningListener?: () => void): this;
+  listen(options: ListenOptions, listeningListener?: () => void): this;
+  listen(handle: unknown, backlog?: number, listeningListener?: () => void): this;
+  listen(handle: unknown, listeningListener?: () => void): this;
+  listen(...args: unknown[]): this {
+    const { options, callback } = listenArguments(args);
+    if (this.listening) throw alreadyListening();
+    if (callback !== undefined) this.once('listening', callback);
+    const target = listenTarget(options);
+    closeOnAbort(this, options.signal);
+    this.scope = new AsyncResource('STARLANESERVER');
+    try {
+      this.start(this.host.listen(this, target));
+      this.path = target.path ?? null;
+    } catch (error) {
+      process.nextTick(() => this.emit('error', error as Error));
+    }
+    return this;
+  }
+
+  /** Where it is bound: a string for a path; null while it is not bound. */
+  override address(): ServerAddress | string | null {
+    return this.path !== null && this.listening ? this.path : super.address();
+  }
+
+  /** @internal */
+  override admit(...args: Parameters<Server['admit']>): Socket | null {
+    return this.scope.runInAsyncScope(super.admit, this, ...args) as Socket | null;
+  }
+
+  /** @internal */
+  override announce(socket: Socket): void {
+    this.scope.runInAsyncScope(super.announce, this, socket);
+  }
+
+  protected override createSocket(): Socket {
+    const { allowHalfOpen, highWaterMark } = this;
+    const socket = this.makeSocket({ allowHalfOpen, highWaterMark });
+    socket.server = this;
+    socket.useFor(this.pauseOnConnect);
+    return socket;
+  }
+}
+
+function checkOptions(options: unknown): ServerOpts {
+  if (options === undefined || options === null) return {};
+  if (typeof options !== 'object') throw invalidArgType('options', 'of type object', options);
+  const record = options as Record<string, unknown>;
+  for (const name of ['keepAliveInitialDelay', 'highWaterMark']) {
+    if (record[name] !== undefined && typeof record[name] !== 'number') {
+      throw invalidArgType(`options.${name}`, 'of type number', record[name]);
+    }
+  }
+  return record as ServerOpts;
+}
+
+function closeOnAbort(server: NetServer, signal: unknown): void {
+  if (signal === undefined) return;
+  if (!(signal instanceof AbortSignal)) {
+    throw invalidArgType('options.signal', 'an instance of AbortSignal', signal);
+  }
+  const onAbort = (): void => {
+    server.close();
+  };
+  if (signal.aborted) {
+    process.nextTick(onAbort);
+    return;
+  }
+  signal.addEventListener('abort', onAbort, { once: true });
+  server.once('close', () => signal.removeEventListener('abort', onAbort));
+}

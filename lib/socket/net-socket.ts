@@ -1,0 +1,214 @@
+// The Socket class of `node.net`: what a dialled socket is, and beyond that all of net.Socket. It may be made first and
+// connected later, again and again, reads into a buffer of the user's (`onread`), and its events keep the async context
+// in which it was connected, as handles of the system do (Node's documentation of net and async_hooks).
+
+import { AsyncResource } from 'node:async_hooks';
+import type { OnReadOpts, SocketConnectOpts } from 'node:net';
+import { addAbortSignal, type DuplexOptions } from 'node:stream';
+import { netError } from '../errors.js';
+import type { MuxStream } from '../mux/mux-stream.js';
+import { invalidArgType, invalidArgValue } from '../util/node-errors.js';
+import type { FarEnd } from './far-end.js';
+import { type ConnectTarget, connectArguments, connectTarget } from './net-arguments.js';
+import type { NetHost } from './net-host.js';
+import { OnRead } from './on-read.js';
+import { Socket, type SocketOptions } from './socket.js';
+
+/** Options of net.Socket and net.connect that mean something here; others of theirs are accepted and change nothing. */
+export interface NetSocketOptions extends SocketOptions {
+  readableHighWaterMark?: number | undefined;
+  writableHighWaterMark?: number | undefined;
+  /** Destroys the socket with an AbortError. */
+  signal?: AbortSignal | undefined;
+  /** Data goes into this buffer and to this callback instead of 'data' events. */
+  onread?: OnReadOpts | undefined;
+  captureRejections?: boolean | undefined;
+}
+
+export class NetSocket extends Socket {
+  /** The server that accepted this socket, null for others. */
+  server: unknown = null;
+  /** Whom its events belong to in async_hooks. */
+  private scope: AsyncResource;
+  private reader: OnRead | null = null;
+  private target: ConnectTarget | null = null;
+
+  /** @throws ERR_INVALID_ARG_VALUE for object modes, ERR_INVALID_ARG_TYPE, ERR_STARLANE_ARGUMENT for a file descriptor */
+  constructor(
+    private readonly host: NetHost,
+    options?: NetSocketOptions,
+  ) {
+    checkOptions(options);
+    super(options ?? {}, null, streamOptions(options));
+    this.scope = new AsyncResource('STARLANESOCKET');
+    if (OnRead.isWanted(options?.onread)) this.reader = new OnRead(options.onread, this);
+    if (options?.signal != null) addAbortSignal(options.signal, this);
+  }
+
+  /**
+   * Connects, or connects again after 'close'. All forms of net.Socket.connect; see net-arguments.ts for what hosts, ports
+   * and paths mean.
+   * @throws ERR_MISSING_ARGS, ERR_INVALID_ARG_TYPE, ERR_SOCKET_BAD_PORT, ERR_INVALID_IP_ADDRESS
+   */
+  connect(options: SocketConnectOpts, connectionListener?: () => void): this;
+  connect(port: number, host: string, connectionListener?: () => void): this;
+  connect(port: number, connectionListener?: () => void): this;
+  connect(path: string, connectionListener?: () => void): this;
+  connect(...args: unknown[]): this {
+    const { options, callback } = connectArguments(args);
+    if (callback !== undefined) this.once('connect', callback);
+    const target = connectTarget(options);
+    if (this.destroyed) this.renew();
+    else if (this.connecting || !this.pending) {
+      const code = this.connecting ? 'EALREADY' : 'EISCONN';
+      this.failLater(netError(code, 'connect', where(target)));
+      return this;
+    }
+    this.target = target;
+    this.scope = new AsyncResource('STARLANESOCKET');
+    this.startConnecting();
+    this.use(this.host.keepsAlive);
+    this.host.connect(this, target, target.localPort);
+    return this;
+  }
+
+  /** @internal Accepted by a server. */
+  useFor(isPaused: boolean): void {
+    this.use(this.host.keepsAlive);
+    if (isPaused) this.pause();
+  }
+
+  override pause(): this {
+    this.reader?.pause();
+    return super.pause();
+  }
+
+  override resume(): this {
+    super.resume();
+    this.reader?.resume();
+    return this;
+  }
+
+  override read(size?: number): unknown {
+    this.reader?.resume();
+    return super.read(size);
+  }
+
+  // --- for the node; everything the user hears is told in his async context ---
+
+  /** @internal */
+  override establish(far: FarEnd, service: string, localPort: number, remotePort: number): void {
+    this.scope.runInAsyncScope(() => {
+      const { target } = this;
+      // Node tells what a name came to; of a path there is nothing to look up.
+      if (target !== null && target.host !== '' && !target.said.isPath) {
+        this.emit('lookup', null, `@${far.peerId}`, null, target.said.host);
+        if (this.destroyed) return;
+      }
+      super.establish(far, service, localPort, remotePort);
+    });
+  }
+
+  /** @internal */
+  override failConnect(error: NodeJS.ErrnoException): void {
+    this.scope.runInAsyncScope(() => {
+      const failure = this.asNet(error);
+      if (failure.syscall === 'getaddrinfo') this.emit('lookup', failure, undefined, undefined, this.target?.said.host);
+      this.destroy(failure);
+    });
+  }
+
+  /** @internal */
+  override onData(stream: MuxStream, chunk: Buffer): void {
+    this.scope.runInAsyncScope(this.takeData, this, stream, chunk);
+  }
+
+  /** @internal */
+  override onEnd(stream: MuxStream): void {
+    this.scope.runInAsyncScope(() => {
+      if (this.reader?.holdEnd(() => super.onEnd(stream))) return;
+      super.onEnd(stream);
+    });
+  }
+
+  /** @internal */
+  override onSent(stream: MuxStream, bytes: number): void {
+    this.scope.runInAsyncScope(super.onSent, this, stream, bytes);
+  }
+
+  /** @internal */
+  override onReset(stream: MuxStream, cause: Error): void {
+    this.scope.runInAsyncScope(super.onReset, this, stream, cause);
+  }
+
+  protected override onIdle(): void {
+    this.scope.runInAsyncScope(super.onIdle, this);
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.reader?.stop();
+    super._destroy(error, callback);
+  }
+
+  private takeData(stream: MuxStream, chunk: Buffer): void {
+    if (this.reader === null) super.onData(stream, chunk);
+    else {
+      this.countRead(chunk.length);
+      this.reader.push(stream, chunk);
+    }
+  }
+
+  private failLater(error: Error): void {
+    process.nextTick(() => this.destroy(error));
+  }
+
+  /** The error of a dial with the names of net: the host as the user said it, and lookups of names as lookups. */
+  private asNet(error: NodeJS.ErrnoException): NodeJS.ErrnoException {
+    const { target } = this;
+    if (target === null || error.syscall !== 'connect') return error;
+    const { code, cause } = error;
+    if (code === 'ENOTFOUND' && !target.said.isPath) {
+      const failure = netError('ENOTFOUND', 'getaddrinfo', { address: target.said.host }, cause);
+      Reflect.deleteProperty(failure, 'address');
+      return Object.assign(failure, { hostname: target.said.host });
+    }
+    // Of a path, net says what the file system says of one that is not there.
+    if (code === 'ENOTFOUND') return netError('ENOENT', 'connect', where(target), cause);
+    return netError(code as 'ECONNREFUSED', 'connect', where(target), cause ?? error.cause);
+  }
+}
+
+function where(target: ConnectTarget): { address: string; port: number | undefined } {
+  // What a machine calls itself, Node has looked up by then.
+  const { host, port } = target.said;
+  return { address: host === 'localhost' ? '127.0.0.1' : host, port };
+}
+
+function checkOptions(options: unknown): void {
+  if (options === undefined || options === null) return;
+  if (typeof options === 'number') throw noDescriptors();
+  const record = options as Record<string, unknown>;
+  for (const name of ['objectMode', 'readableObjectMode', 'writableObjectMode']) {
+    if (record[name]) throw invalidArgValue(`options.${name}`, record[name], 'is not supported');
+  }
+  if (record.fd !== undefined || record.handle) throw noDescriptors();
+  const { keepAliveInitialDelay } = record;
+  if (keepAliveInitialDelay !== undefined && typeof keepAliveInitialDelay !== 'number') {
+    throw invalidArgType('options.keepAliveInitialDelay', 'of type number', keepAliveInitialDelay);
+  }
+}
+
+function noDescriptors(): Error {
+  return invalidArgValue('options', 'fd', 'of a virtual network cannot be a file descriptor');
+}
+
+function streamOptions(options: NetSocketOptions | undefined): DuplexOptions {
+  if (options === undefined || options === null) return {};
+  const { highWaterMark, readableHighWaterMark, writableHighWaterMark, captureRejections } = options;
+  const result: DuplexOptions & { captureRejections?: boolean } = {};
+  if (highWaterMark !== undefined) result.highWaterMark = highWaterMark;
+  if (readableHighWaterMark !== undefined) result.readableHighWaterMark = readableHighWaterMark;
+  if (writableHighWaterMark !== undefined) result.writableHighWaterMark = writableHighWaterMark;
+  if (captureRejections !== undefined) result.captureRejections = captureRejections;
+  return result;
+}
