@@ -1,5 +1,6 @@
 // What the environment of the process says about every node in it.
 
+import { starlaneError } from './errors.js';
 import type { NodeOptions } from './options.js';
 
 export interface NodeEnvironment {
@@ -11,8 +12,14 @@ export interface NodeEnvironment {
   readonly env: readonly string[];
 }
 
-/** Lists are separated by commas or white space. */
+/**
+ * Lists are separated by commas or white space.
+ * @throws ERR_STARLANE_OPTION for STARLANE_SECRET: to go on without it would be to go on in clear
+ */
 export function readEnvironment(variables: NodeJS.ProcessEnv): NodeEnvironment {
+  if (variables['STARLANE_SECRET']) {
+    throw starlaneError('ERR_STARLANE_OPTION', 'STARLANE_SECRET: this version knows no network secrets yet');
+  }
   return {
     join: words(variables['STARLANE_JOIN']),
     listen: words(variables['STARLANE_LISTEN']),

@@ -27,7 +27,7 @@ const LAYERS: ReadonlyArray<[RegExp, Layer]> = [
   [/^mesh\//, { rank: 4, name: 'mesh' }],
   [/^circuit\//, { rank: 5, name: 'circuit' }],
   [/^node(-[\w-]+)?\.ts$/, { rank: 6, name: 'node' }],
-  [/^(index\.ts$|http\/|register\.ts$)/, { rank: 7, name: 'edge' }],
+  [/^(index\.ts$|http\/|preload\/|register\.ts$)/, { rank: 7, name: 'edge' }],
   [/^cli\//, { rank: 8, name: 'cli' }],
 ];
 

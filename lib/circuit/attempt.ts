@@ -181,6 +181,7 @@ export class Attempt implements StreamSink, Timed {
       return false;
     }
     socket.attachStream(this.stream as MuxStream);
+    socket.onAttempt(nodeId, port);
     return true;
   }
 
@@ -220,12 +221,16 @@ export class Attempt implements StreamSink, Timed {
   /** No reply, for all we know from a server that has read what was written: that must not be sent to another. */
   private lose(failure: Error): void {
     if (this.socket.bytesWritten === 0) this.giveUp(failure);
-    else this.fail(failure);
+    else {
+      this.socket.onAttemptFailed(failure);
+      this.fail(failure);
+    }
   }
 
   /** This instance is no good: on to the next. */
   private giveUp(failure: Error): void {
     this.failure = failure;
+    this.socket.onAttemptFailed(failure);
     const { stream } = this;
     this.stream = null;
     this.socket.detachStream();

@@ -149,7 +149,8 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       process.nextTick(() => socket.failConnect(netError(code, 'connect', { address: host, port }, error)));
       return;
     }
-    this.dialer.dial(socket, target, random, this.setup.options.dialTimeoutMs, localPort);
+    const { dialTimeoutMs } = this.setup.options;
+    this.dialer.dial(socket, target, random, dialTimeoutMs, localPort);
   }
 
   listen(server: AnyServer, { host, port }: Place): Binding {

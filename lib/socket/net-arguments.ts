@@ -10,7 +10,14 @@
 import { isIP, type ListenOptions, type SocketConnectOpts } from 'node:net';
 import { MAX_VIRTUAL_PORT } from '../address.js';
 import { starlaneError } from '../errors.js';
-import { badPort, invalidAddress, invalidArgType, invalidArgValue, missingArgs } from '../util/node-errors.js';
+import {
+  badPort,
+  invalidAddress,
+  invalidArgType,
+  invalidArgValue,
+  missingArgs,
+  outOfRange,
+} from '../util/node-errors.js';
 import type { Place } from './net-host.js';
 
 /** Where errors say that a socket goes when it names no host: what Node looks up then. */
@@ -73,6 +80,7 @@ export function connectTarget(options: ConnectOptions): ConnectTarget {
     throw invalidArgType('options.port', 'one of type number or string', port);
   }
   const number = port === undefined ? 0 : checkPort('Port', port);
+  checkFamilySelection(options as Record<string, unknown>);
   if (lookup !== undefined && lookup !== null && typeof lookup !== 'function') {
     throw invalidArgType('options.lookup', 'of type function', lookup);
   }
@@ -87,6 +95,8 @@ export function connectTarget(options: ConnectOptions): ConnectTarget {
 }
 
 export interface ListenTarget extends Place {
+  /** The host as the user put it, for errors; `::` where he said none, as Node has it. */
+  readonly said: string;
   /** A server at a path tells that as its address. */
   readonly path: string | undefined;
 }
@@ -110,9 +120,9 @@ export function listenTarget(options: NetListenOptions): ListenTarget {
   }
   if (typeof port === 'number' || typeof port === 'string') {
     const name = host ? String(host) : '';
-    return { host: placeOf(name), port: checkPort('options.port', port), path: undefined };
+    return { host: placeOf(name), port: checkPort('options.port', port), said: name || '::', path: undefined };
   }
-  if (isPath(path)) return { host: path, port: undefined, path };
+  if (isPath(path)) return { host: path, port: undefined, said: path, path };
   if (!('port' in options) && !('path' in options)) {
     throw invalidArgValue('options', options, 'must have the property "port" or "path"');
   }
@@ -122,6 +132,19 @@ export function listenTarget(options: NetListenOptions): ListenTarget {
 /** A string that is not a number, as net tells paths from ports. */
 function isPath(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && !(Number(value) >= 0);
+}
+
+/** Options of Node that are checked and mean nothing here. */
+function checkFamilySelection(options: Record<string, unknown>): void {
+  const { autoSelectFamily, autoSelectFamilyAttemptTimeout: timeout } = options;
+  if (autoSelectFamily != null && typeof autoSelectFamily !== 'boolean') {
+    throw invalidArgType('options.autoSelectFamily', 'of type boolean', autoSelectFamily);
+  }
+  if (timeout == null) return;
+  const name = 'options.autoSelectFamilyAttemptTimeout';
+  if (typeof timeout !== 'number') throw invalidArgType(name, 'of type number', timeout);
+  if (!Number.isInteger(timeout)) throw outOfRange(name, 'an integer', timeout);
+  if (timeout < 1 || timeout > 0x7fff_ffff) throw outOfRange(name, '>= 1 && <= 2147483647', timeout);
 }
 
 function placeOf(host: string): string {

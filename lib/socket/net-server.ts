@@ -4,6 +4,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { ListenOptions, ServerOpts } from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
+import { netError } from '../errors.js';
 import { alreadyListening, invalidArgType } from '../util/node-errors.js';
 import { listenArguments, listenTarget } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
@@ -64,7 +65,10 @@ export class NetServer extends Server<ServerAddress | string> {
       this.start(this.host.listen(this, target));
       this.path = target.path ?? null;
     } catch (error) {
-      process.nextTick(() => this.emit('error', error as Error));
+      const { code } = error as NodeJS.ErrnoException;
+      const where = { address: target.said, port: target.port };
+      const failure = code === 'EADDRINUSE' ? netError(code, 'listen', where) : (error as Error);
+      process.nextTick(() => this.emit('error', failure));
     }
     return this;
   }

@@ -3,7 +3,7 @@
 // in which it was connected, as handles of the system do (Node's documentation of net and async_hooks).
 
 import { AsyncResource } from 'node:async_hooks';
-import type { OnReadOpts, SocketConnectOpts } from 'node:net';
+import { isIP, type OnReadOpts, type SocketConnectOpts } from 'node:net';
 import { addAbortSignal, type DuplexOptions } from 'node:stream';
 import { netError } from '../errors.js';
 import type { MuxStream } from '../mux/mux-stream.js';
@@ -12,7 +12,7 @@ import type { FarEnd } from './far-end.js';
 import { type ConnectTarget, connectArguments, connectTarget } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
 import { OnRead } from './on-read.js';
-import { Socket, type SocketOptions } from './socket.js';
+import { FAMILY, Socket, type SocketOptions } from './socket.js';
 
 /** Options of net.Socket and net.connect that mean something here; others of theirs are accepted and change nothing. */
 export interface NetSocketOptions extends SocketOptions {
@@ -32,6 +32,11 @@ export class NetSocket extends Socket {
   private scope: AsyncResource;
   private reader: OnRead | null = null;
   private target: ConnectTarget | null = null;
+  /** Its signal was aborted before it was made. */
+  private readonly isAborted: boolean;
+  private isLookedUp = false;
+  /** Address, port and family of the last attempt. */
+  private attempted: [string, number, string] | null = null;
 
   /** @throws ERR_INVALID_ARG_VALUE for object modes, ERR_INVALID_ARG_TYPE, ERR_STARLANE_ARGUMENT for a file descriptor */
   constructor(
@@ -41,8 +46,9 @@ export class NetSocket extends Socket {
     checkOptions(options);
     super(options ?? {}, null, streamOptions(options));
     this.scope = new AsyncResource('STARLANESOCKET');
-    if (OnRead.isWanted(options?.onread)) this.reader = new OnRead(options.onread, this);
+    if (OnRead.isWanted(options?.onread)) this.reader = new OnRead(options.onread);
     if (options?.signal != null) addAbortSignal(options.signal, this);
+    this.isAborted = options?.signal?.aborted === true;
   }
 
   /**
@@ -58,6 +64,7 @@ export class NetSocket extends Socket {
     const { options, callback } = connectArguments(args);
     if (callback !== undefined) this.once('connect', callback);
     const target = connectTarget(options);
+    if (this.isAborted) return this;
     if (this.destroyed) this.renew();
     else if (this.connecting || !this.pending) {
       const code = this.connecting ? 'EALREADY' : 'EISCONN';
@@ -65,10 +72,15 @@ export class NetSocket extends Socket {
       return this;
     }
     this.target = target;
+    this.isLookedUp = false;
+    this.attempted = null;
     this.scope = new AsyncResource('STARLANESOCKET');
     this.startConnecting();
     this.use(this.host.keepsAlive);
-    this.host.connect(this, target, target.localPort);
+    // Not at once: what is in this process would answer before the caller has listened to anything.
+    setImmediate(() => {
+      if (this.target === target && this.connecting) this.host.connect(this, target, target.localPort);
+    });
     return this;
   }
 
@@ -98,15 +110,29 @@ export class NetSocket extends Socket {
 
   /** @internal */
   override establish(far: FarEnd, service: string, localPort: number, remotePort: number): void {
+    this.scope.runInAsyncScope(super.establish, this, far, service, localPort, remotePort);
+  }
+
+  /** @internal As Node tells what a name came to, and of each attempt. Of a path there is nothing to look up. */
+  override onAttempt(nodeId: string, port: number): void {
+    const { target } = this;
+    if (target === null || target.said.isPath) return;
     this.scope.runInAsyncScope(() => {
-      const { target } = this;
-      // Node tells what a name came to; of a path there is nothing to look up.
-      if (target !== null && target.host !== '' && !target.said.isPath) {
-        this.emit('lookup', null, `@${far.peerId}`, null, target.said.host);
-        if (this.destroyed) return;
+      const address = target.host === '' ? where(target).address : `@${nodeId}`;
+      this.attempted = [address, port, FAMILY];
+      if (isIP(target.said.host) === 0 && !this.isLookedUp) {
+        this.isLookedUp = true;
+        this.emit('lookup', null, address, null, target.said.host);
       }
-      super.establish(far, service, localPort, remotePort);
+      if (this.connecting) this.emit('connectionAttempt', ...this.attempted);
     });
+  }
+
+  /** @internal */
+  override onAttemptFailed(error: NodeJS.ErrnoException): void {
+    const { attempted } = this;
+    if (attempted === null || !this.connecting) return;
+    this.scope.runInAsyncScope(() => this.emit('connectionAttemptFailed', ...attempted, this.asNet(error)));
   }
 
   /** @internal */
@@ -154,7 +180,7 @@ export class NetSocket extends Socket {
     if (this.reader === null) super.onData(stream, chunk);
     else {
       this.countRead(chunk.length);
-      this.reader.push(stream, chunk);
+      this.reader.push(this, stream, chunk);
     }
   }
 

@@ -10,6 +10,8 @@ export class OnRead {
   private isFeeding = false;
   private waiting: Buffer[] = [];
   private stream: MuxStream | null = null;
+  /** What `this` is in the callback. */
+  private owner: unknown = undefined;
   private end: (() => void) | null = null;
 
   /** As net.Socket, which takes no notice of what is incomplete. */
@@ -19,16 +21,14 @@ export class OnRead {
     return typeof callback === 'function' && (typeof buffer === 'function' || buffer instanceof Uint8Array);
   }
 
-  /** `owner`: what `this` is in the callback. */
-  constructor(
-    private readonly options: OnReadOpts,
-    private readonly owner: unknown,
-  ) {
+  constructor(private readonly options: OnReadOpts) {
     const { buffer } = options;
     this.buffer = typeof buffer === 'function' ? buffer() : buffer;
   }
 
-  push(stream: MuxStream, chunk: Buffer): void {
+  /** `owner`: the socket. */
+  push(owner: unknown, stream: MuxStream, chunk: Buffer): void {
+    this.owner = owner;
     this.stream = stream;
     this.waiting.push(chunk);
     this.feed();

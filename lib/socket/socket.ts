@@ -42,12 +42,9 @@ const Bit = {
 } as const;
 
 export class Socket extends StreamDuplex {
-  /** Bytes received. */
-  bytesRead = 0;
-  /** The virtual port of this end; undefined before the connection stands. */
-  localPort: number | undefined = undefined;
-  /** The virtual port of the other end; undefined before the connection stands. */
-  remotePort: number | undefined = undefined;
+  private received = 0;
+  private nearPort = 0;
+  private farPort = 0;
   /** The idle timeout in ms as set by setTimeout; undefined before that. */
   timeout: number | undefined = undefined;
   private far: FarEnd | null = null;
@@ -88,6 +85,11 @@ export class Socket extends StreamDuplex {
     return (this.bits & Bit.CONNECTED) === 0 || this.destroyed;
   }
 
+  /** Bytes received. */
+  get bytesRead(): number {
+    return this.received;
+  }
+
   /** Bytes written, those in buffers included. */
   get bytesWritten(): number {
     return this.totalWritten;
@@ -96,6 +98,16 @@ export class Socket extends StreamDuplex {
   /** Bytes that wait in the socket for the link; undefined when it is neither connected nor connecting. */
   get bufferSize(): number | undefined {
     return this.pending && !this.connecting ? undefined : this.writableLength;
+  }
+
+  /** The virtual port of this end; undefined while not connected. */
+  get localPort(): number | undefined {
+    return this.near?.port;
+  }
+
+  /** The virtual port of the other end; undefined before the connection stands. */
+  get remotePort(): number | undefined {
+    return this.far === null ? undefined : this.farPort;
   }
 
   /** `@` and the id of this node; undefined while not connected. */
@@ -219,9 +231,9 @@ export class Socket extends StreamDuplex {
   establish(far: FarEnd, service: string, localPort: number, remotePort: number): void {
     this.start(far, service, localPort, remotePort);
     this.early = null;
-    if (!this.hasUnsent) this.finishWrite(null);
     this.emit('connect');
     this.emit('ready');
+    if (!this.hasUnsent) this.finishWrite(null);
   }
 
   /** @internal Around a stream that a peer opened. */
@@ -229,6 +241,10 @@ export class Socket extends StreamDuplex {
     this.stream = stream;
     this.start(far, service, localPort, remotePort);
   }
+
+  /** @internal A node is asked for the service, or was no good. */
+  onAttempt(_nodeId: string, _port: number): void {}
+  onAttemptFailed(_error: NodeJS.ErrnoException): void {}
 
   /** @internal The dial has failed. */
   failConnect(error: Error): void {
@@ -241,7 +257,7 @@ export class Socket extends StreamDuplex {
   }
 
   protected countRead(bytes: number): void {
-    this.bytesRead += bytes;
+    this.received += bytes;
     if (this.idle !== null) this.idle.touch();
   }
 
@@ -280,8 +296,10 @@ export class Socket extends StreamDuplex {
 
   override _writev(items: Array<{ chunk: Buffer; encoding: BufferEncoding }>, callback: WriteCallback): void {
     if (this.idle !== null) this.idle.touch();
-    if (this.bits & Bit.CONNECTING) this.writeEarly(chunksOf(items), callback);
-    else if (this.stream === null) callback(socketClosed());
+    if (this.bits & Bit.CONNECTING) {
+      const chunks = items.map(({ chunk }) => chunk);
+      this.writeEarly(chunks, callback);
+    } else if (this.stream === null) callback(socketClosed());
     else super._writev(items, callback);
   }
 
@@ -304,16 +322,16 @@ export class Socket extends StreamDuplex {
     if (this.bits & Bit.RESET) this.stream?.reset();
     super._destroy(error, callback);
     onOver?.();
-    // After 'error', which Node emits in the tick that is queued by now.
-    process.nextTick(emitClose, this, error !== null);
+    // After 'error', which Node emits in the tick that is queued by now; and a turn later if there is something to close, as
+    // for a handle of the system: whoever awaits 'end' can still listen.
+    if (this.stream === null) process.nextTick(emitClose, this, error !== null);
+    else setImmediate(emitClose, this, error !== null);
   }
 
   /** A new life after 'close', as net.Socket has with every connect. */
   protected renew(): void {
     this.bits &= Bit.UNREF;
-    this.bytesRead = 0;
-    this.localPort = undefined;
-    this.remotePort = undefined;
+    this.received = 0;
     this.far = null;
     this.service = '';
     this.early = null;
@@ -327,17 +345,17 @@ export class Socket extends StreamDuplex {
   }
 
   private get near(): { address: string; family: string; port: number } | undefined {
-    const { far, localPort } = this;
-    if (far === null || localPort === undefined || this.destroyed) return undefined;
-    return { address: `@${far.localId}`, family: FAMILY, port: localPort };
+    const { far } = this;
+    if (far === null || this.destroyed) return undefined;
+    return { address: `@${far.localId}`, family: FAMILY, port: this.nearPort };
   }
 
   private start(far: FarEnd, service: string, localPort: number, remotePort: number): void {
     this.bits = (this.bits & ~Bit.CONNECTING) | Bit.CONNECTED;
     this.far = far;
     this.service = service;
-    this.localPort = localPort;
-    this.remotePort = remotePort;
+    this.nearPort = localPort;
+    this.farPort = remotePort;
     if (this.stream !== null) this.stream.sink = this;
     this.startReading();
     if (this.idle !== null) this.idle.touch();
@@ -378,8 +396,4 @@ function duplexOptions(options: SocketOptions | undefined, streamOptions: Duplex
   const base = options.allowHalfOpen ? HALF_OPEN : DEFAULTS;
   if (streamOptions !== undefined) return { ...streamOptions, ...base };
   return options.highWaterMark === undefined ? base : { ...base, highWaterMark: options.highWaterMark };
-}
-
-function chunksOf(items: ReadonlyArray<{ chunk: Buffer }>): Buffer[] {
-  return items.map(({ chunk }) => chunk);
 }

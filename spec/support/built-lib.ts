@@ -34,6 +34,17 @@ function build(): void {
   writeFileSync(join(OUT, 'package.json'), '{"type":"module"}');
 }
 
+/** Runs an unchanged program under the preload, with `say` as it has it in {@link runProgram}. */
+export function runPreloaded(kind: 'module' | 'commonjs', body: string, env: Record<string, string>): Child {
+  build();
+  const preload = pathToFileURL(join(OUT, 'register.js')).href;
+  const program = `const say = (line) => console.log(JSON.stringify(line));\n${body}`;
+  return new Child(process.execPath, ['--import', preload, `--input-type=${kind}`, '--eval', program], {
+    cwd: ROOT,
+    env: { PATH: process.env['PATH'], ...env },
+  });
+}
+
 /** Runs the body of a module in a process of its own. It has `starlane`, and `say(object)`, which sends the spec a line. */
 export function runProgram(body: string): Child {
   build();

@@ -68,6 +68,11 @@ export class Child {
     );
   }
 
+  /** The end of what it has written to its standard error. */
+  get errors(): string {
+    return this.errorText;
+  }
+
   kill(signal: NodeJS.Signals = 'SIGKILL'): void {
     this.process.kill(signal);
   }
