@@ -1,46 +1,78 @@
 // Names of the overlay are never asked for in the DNS: that would tell them to strangers, and the answer of one could lead
-// there. Every lookup of theirs is ENOTFOUND.
+// there. A lookup gets the address that stands for the service, every other query of theirs ENOTFOUND.
 
 import { createRequire } from 'node:module';
-import { overlayService } from './overlay-host.js';
+import { overlayService, standInAddress } from './overlay-host.js';
 
 // The module object itself: what `import` gives cannot be changed.
 const dns = createRequire(import.meta.url)('node:dns') as typeof import('node:dns');
 
 const QUERIES =
-  'lookup resolve resolve4 resolve6 resolveAny resolveCaa resolveCname resolveMx resolveNaptr resolveNs resolvePtr ' +
-  'resolveSoa resolveSrv resolveTlsa resolveTxt';
+  'resolve resolve4 resolve6 resolveAny resolveCaa resolveCname resolveMx resolveNaptr resolveNs resolvePtr resolveSoa ' +
+  'resolveSrv resolveTlsa resolveTxt';
 
 type Query = (...args: unknown[]) => unknown;
 
+interface Found {
+  readonly address: string;
+  readonly family: number;
+}
+
 export function patchDns(): void {
+  patch(dns, 'lookup', lookupWithCallback);
+  patch(dns.promises, 'lookup', lookupWithPromise);
   for (const name of QUERIES.split(' ')) {
-    for (const owner of [dns, dns.Resolver.prototype]) patch(owner, name, refuseWithCallback);
-    for (const owner of [dns.promises, dns.promises.Resolver.prototype]) patch(owner, name, refuseWithPromise);
+    const refuse = (...args: unknown[]): unknown => {
+      const callback = args.at(-1);
+      if (typeof callback === 'function') process.nextTick(callback as Query, notFound(name, args[0]));
+      return {};
+    };
+    const refusePromise = (host: unknown): Promise<never> => Promise.reject(notFound(name, host));
+    for (const owner of [dns, dns.Resolver.prototype]) patch(owner, name, refuse);
+    for (const owner of [dns.promises, dns.promises.Resolver.prototype]) patch(owner, name, refusePromise);
   }
 }
 
-function patch(owner: object, name: string, refuse: (error: Error, args: readonly unknown[]) => unknown): void {
+function patch(owner: object, name: string, answer: Query): void {
   const query: Query | undefined = Reflect.get(owner, name);
   if (query === undefined) return;
   Reflect.set(owner, name, function (this: unknown, ...args: unknown[]): unknown {
-    if (overlayService(args[0]) === undefined) return query.apply(this, args);
-    return refuse(notFound(name, args[0] as string), args);
+    return overlayService(args[0]) === undefined ? query.apply(this, args) : answer(...args);
   });
 }
 
-function refuseWithCallback(error: Error, args: readonly unknown[]): unknown {
-  const callback = args.at(-1);
-  if (typeof callback === 'function') process.nextTick(callback as Query, error);
+/** lookup(host[, options], callback) */
+function lookupWithCallback(host: unknown, ...rest: unknown[]): unknown {
+  const callback = rest.at(-1);
+  if (typeof callback !== 'function') throw new TypeError('The "callback" argument must be of type function.');
+  const found = find(host, rest[0]);
+  if (found === undefined) process.nextTick(callback as Query, notFound('lookup', host));
+  else if (isForAll(rest[0])) process.nextTick(callback as Query, null, [found]);
+  else process.nextTick(callback as Query, null, found.address, found.family);
   return {};
 }
 
-function refuseWithPromise(error: Error): Promise<never> {
-  return Promise.reject(error);
+async function lookupWithPromise(host: unknown, options: unknown): Promise<Found | Found[]> {
+  const found = find(host, options);
+  if (found === undefined) throw notFound('lookup', host);
+  return isForAll(options) ? [found] : found;
+}
+
+function find(host: unknown, options: unknown): Found | undefined {
+  const address = standInAddress(overlayService(host) as string);
+  if (address === undefined) return undefined;
+  const family = typeof options === 'object' && options !== null ? (options as { family?: unknown }).family : options;
+  if (family === 6 || family === 'IPv6') return { address: `::ffff:${address}`, family: 6 };
+  return { address, family: 4 };
+}
+
+function isForAll(options: unknown): boolean {
+  return (options as { all?: unknown } | null)?.all === true;
 }
 
 /** As Node words it. */
-function notFound(name: string, hostname: string): Error {
+function notFound(name: string, host: unknown): Error {
   const syscall = name === 'lookup' ? 'getaddrinfo' : name.replace('resolve', 'query');
-  return Object.assign(new Error(`${syscall} ENOTFOUND ${hostname}`), { code: 'ENOTFOUND', syscall, hostname });
+  const error = new Error(`${syscall} ENOTFOUND ${host}`);
+  return Object.assign(error, { code: 'ENOTFOUND', syscall, hostname: host });
 }

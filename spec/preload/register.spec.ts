@@ -221,17 +221,39 @@ describe.each(KINDS)('a program (%s)', (kind) => {
   it('never asks the DNS for a host of the overlay', async () => {
     const child = run(
       kind,
-      ['dns', 'dns/promises', 'net', 'events'],
+      ['dns', 'net', 'events'],
       `const refused = async (promise) => { try { await promise; return 'found'; } catch (error) { return error.code; } };
        const called = (name) => new Promise((resolve) => dns[name]('web.starlane', (error) => resolve(error?.code)));
-       say({ codes: [await called('lookup'), await called('resolve4'), await refused(dns_promises.lookup('A.Starlane.')),
-         await refused(dns.promises.resolve('a.starlane', 'TXT')), await refused(new dns.promises.Resolver().resolveSrv('a.starlane'))] });
+       say({ codes: [await called('resolve'), await called('resolve4'), await refused(dns.promises.resolve('A.Starlane.', 'TXT')),
+         await refused(new dns.promises.Resolver().resolveSrv('a.starlane'))] });
        const lookup = () => say({ event: 'looked up' });
        const socket = net.connect({ host: 'echo.starlane', port: 7, lookup });
        await events.once(socket, 'connect');
        socket.destroy();`,
     );
-    expect(await lines(child)).toEqual([{ codes: Array(5).fill('ENOTFOUND') }]);
+    expect(await lines(child)).toEqual([{ codes: Array(4).fill('ENOTFOUND') }]);
+  });
+
+  it('gets an address for a host of the overlay that leads to the service again', async () => {
+    const child = run(
+      kind,
+      ['dns', 'dns/promises', 'net', 'stream/consumers'],
+      `const lookup = (options) => new Promise((resolve) => dns.lookup('echo.starlane', options, (...values) => resolve(values)));
+       const [error, address, family] = await lookup({});
+       say({ error, family, is: net.isIPv4(address) });
+       say({ all: (await lookup({ all: true }))[1].length, six: net.isIPv6((await lookup(6))[1]) });
+       say({ same: (await dns_promises.lookup('ECHO.starlane')).address !== address });
+       for (const { address } of [await dns_promises.lookup('echo.starlane'), await dns_promises.lookup('echo.starlane', 6)]) {
+         say({ text: await stream_consumers.text(net.connect(7, address).end('by address')) });
+       }`,
+    );
+    expect(await lines(child)).toEqual([
+      { error: null, family: 4, is: true },
+      { all: 1, six: true },
+      { same: true },
+      { text: 'by address' },
+      { text: 'by address' },
+    ]);
   });
 
   it('reaches other hosts as ever', async () => {
