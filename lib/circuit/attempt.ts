@@ -85,6 +85,13 @@ export class Attempt implements StreamSink, Timed {
 
   onDeadline(): void {
     this.timer = null;
+    // A process that was busy looks first at what has arrived meanwhile: timers come ahead of input in a turn.
+    setImmediate(() => {
+      if (!this.isOver) this.expire();
+    });
+  }
+
+  private expire(): void {
     if (!this.isWaiting) this.fail(this.error('ETIMEDOUT', this.failure ?? undefined));
     else this.fail(this.failure ?? this.error('ENOTFOUND'));
   }

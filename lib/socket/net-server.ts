@@ -67,7 +67,9 @@ export class NetServer extends Server<ServerAddress | string> {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       const where = { address: target.said, port: target.port };
-      const failure = code === 'EADDRINUSE' ? netError(code, 'listen', where) : (error as Error);
+      const failure = code === 'EADDRINUSE' ? netError(code, 'listen', where) : (error as NodeJS.ErrnoException);
+      // As Node says of what has no port.
+      if (target.path !== undefined) Object.assign(failure, { port: -1 });
       process.nextTick(() => this.emit('error', failure));
     }
     return this;

@@ -14,6 +14,8 @@ import type { NetHost } from './net-host.js';
 import { OnRead } from './on-read.js';
 import { FAMILY, Socket, type SocketOptions } from './socket.js';
 
+type WriteCallback = (error?: Error | null) => void;
+
 /** Options of net.Socket and net.connect that mean something here; others of theirs are accepted and change nothing. */
 export interface NetSocketOptions extends SocketOptions {
   readableHighWaterMark?: number | undefined;
@@ -30,6 +32,8 @@ export class NetSocket extends Socket {
   server: unknown = null;
   /** Whom its events belong to in async_hooks. */
   private scope: AsyncResource;
+  /** Whom the idle timeout belongs to: who has set it. */
+  private timeoutScope: AsyncResource | null = null;
   private reader: OnRead | null = null;
   private target: ConnectTarget | null = null;
   /** Its signal was aborted before it was made. */
@@ -88,6 +92,20 @@ export class NetSocket extends Socket {
   useFor(isPaused: boolean): void {
     this.use(this.host.keepsAlive);
     if (isPaused) this.pause();
+  }
+
+  override setTimeout(timeoutMs: number, callback?: () => void): this {
+    this.timeoutScope = new AsyncResource('STARLANETIMEOUT');
+    return super.setTimeout(timeoutMs, callback);
+  }
+
+  /** As of every Writable; a callback keeps the async context of the call, as that of a handle of the system does. */
+  override write(chunk: unknown, callback?: WriteCallback): boolean;
+  override write(chunk: unknown, encoding: BufferEncoding, callback?: WriteCallback): boolean;
+  override write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
+    if (typeof encoding === 'function') return super.write(chunk, AsyncResource.bind(encoding as WriteCallback));
+    const bound = typeof callback === 'function' ? AsyncResource.bind(callback as WriteCallback) : undefined;
+    return super.write(chunk, encoding as BufferEncoding, bound);
   }
 
   override pause(): this {
@@ -168,7 +186,7 @@ export class NetSocket extends Socket {
   }
 
   protected override onIdle(): void {
-    this.scope.runInAsyncScope(super.onIdle, this);
+    (this.timeoutScope ?? this.scope).runInAsyncScope(super.onIdle, this);
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
