@@ -9,7 +9,7 @@ import { alreadyListening, invalidArgType } from '../util/node-errors.js';
 import { listenArguments, listenTarget } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
 import type { NetSocket, NetSocketOptions } from './net-socket.js';
-import { Server, type ServerAddress } from './server.js';
+import { type DropInfo, Server, type ServerAddress } from './server.js';
 import type { Socket } from './socket.js';
 
 type ConnectionListener = (socket: NetSocket) => void;
@@ -88,6 +88,12 @@ export class NetServer extends Server<ServerAddress | string> {
   /** @internal */
   override announce(socket: Socket): void {
     this.scope.runInAsyncScope(super.announce, this, socket);
+  }
+
+  protected override tellDrop(info: DropInfo): void {
+    // Node says nothing of who was dropped at a path.
+    if (this.path === null) super.tellDrop(info);
+    else this.emit('drop');
   }
 
   protected override createSocket(): Socket {

@@ -46,7 +46,7 @@ export type AnyServer = Server<ServerAddress | string>;
 export interface ServerEvents {
   connection: [socket: Socket];
   listening: [];
-  drop: [info: DropInfo];
+  drop: [info?: DropInfo];
   close: [];
   error: [error: Error];
 }
@@ -88,7 +88,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   admit(stream: MuxStream, far: FarEnd, service: string, localPort: number, remotePort: number): Socket | null {
     if (this.binding === null) return null;
     if (this.maxConnections !== undefined && this.openCount >= this.maxConnections) {
-      this.emit('drop', {
+      this.tellDrop({
         localAddress: `@${far.localId}`,
         localPort,
         localFamily: FAMILY,
@@ -177,6 +177,10 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     this.unrefed = true;
     this.letGo();
     return this;
+  }
+
+  protected tellDrop(info: DropInfo): void {
+    this.emit('drop', info);
   }
 
   /** The socket for a circuit that is admitted. */

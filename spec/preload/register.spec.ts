@@ -128,6 +128,7 @@ describe.each(KINDS)('a program (%s)', (kind) => {
        socket.tag = 'mine';
        socket.once('ready', () => say({ tag: socket.tag, timeout: socket.timeout, halfOpen: socket.allowHalfOpen }));
        socket.connect(7, 'echo.starlane');
+       await events.once(socket, 'ready');
        await events.once(socket, 'timeout');
        socket.destroy();
        await events.once(socket, 'close');

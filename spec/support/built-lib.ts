@@ -1,24 +1,35 @@
 // The library as JavaScript that a process of its own can load, for specs about whole processes.
 
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { transformFileSync } from '@swc/core';
+import { transformSync } from '@swc/core';
 import { Child } from './child.js';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 /** Below node_modules, so that the packages it imports are found. */
-const OUT = join(ROOT, 'node_modules/.cache', `starlane-spec-${process.pid}`);
+const CACHE = join(ROOT, 'node_modules/.cache');
+const PREFIX = 'starlane-spec-';
+const HOUR_MS = 60 * 60 * 1000;
 
-let built = false;
+let out: string | undefined;
 
-function build(): void {
-  if (built) return;
-  built = true;
-  process.once('exit', () => rmSync(OUT, { recursive: true, force: true }));
-  const sources = readdirSync(join(ROOT, 'lib'), { recursive: true }).map(String);
-  for (const source of sources.filter((name) => name.endsWith('.ts'))) {
-    const { code } = transformFileSync(join(ROOT, 'lib', source), {
+/** The folder with the library as it is now. Made once for all spec files, since its name tells what is in it. */
+function build(): string {
+  if (out !== undefined) return out;
+  const sources = readdirSync(join(ROOT, 'lib'), { recursive: true })
+    .map(String)
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => ({ name, text: readFileSync(join(ROOT, 'lib', name), 'utf8') }));
+  const hash = createHash('sha256').update(JSON.stringify(sources)).digest('hex').slice(0, 16);
+  out = join(CACHE, PREFIX + hash);
+  if (existsSync(out)) return out;
+  removeOld();
+  const making = `${out}-${process.pid}`;
+  for (const { name, text } of sources) {
+    const { code } = transformSync(text, {
+      filename: name,
       swcrc: false,
       jsc: {
         target: 'es2022',
@@ -27,17 +38,33 @@ function build(): void {
       },
       module: { type: 'es6' },
     });
-    const target = join(OUT, source.replace(/\.ts$/, '.js'));
+    const target = join(making, name.replace(/\.ts$/, '.js'));
     mkdirSync(dirname(target), { recursive: true });
     writeFileSync(target, code);
   }
-  writeFileSync(join(OUT, 'package.json'), '{"type":"module"}');
+  writeFileSync(join(making, 'package.json'), '{"type":"module"}');
+  try {
+    renameSync(making, out);
+  } catch {
+    // Another worker was faster.
+    rmSync(making, { recursive: true, force: true });
+  }
+  return out;
+}
+
+/** Builds of other states of the library; not those that another run may be using. */
+function removeOld(): void {
+  if (!existsSync(CACHE)) return;
+  for (const name of readdirSync(CACHE)) {
+    const path = join(CACHE, name);
+    if (!name.startsWith(PREFIX) || Date.now() - statSync(path).mtimeMs < HOUR_MS) continue;
+    rmSync(path, { recursive: true, force: true });
+  }
 }
 
 /** Runs an unchanged program under the preload, with `say` as it has it in {@link runProgram}. */
 export function runPreloaded(kind: 'module' | 'commonjs', body: string, env: Record<string, string>): Child {
-  build();
-  const preload = pathToFileURL(join(OUT, 'register.js')).href;
+  const preload = pathToFileURL(join(build(), 'register.js')).href;
   const program = `const say = (line) => console.log(JSON.stringify(line));\n${body}`;
   return new Child(process.execPath, ['--import', preload, `--input-type=${kind}`, '--eval', program], {
     cwd: ROOT,
@@ -47,9 +74,8 @@ export function runPreloaded(kind: 'module' | 'commonjs', body: string, env: Rec
 
 /** Runs the body of a module in a process of its own. It has `starlane`, and `say(object)`, which sends the spec a line. */
 export function runProgram(body: string): Child {
-  build();
   const program = `
-    import * as starlane from ${JSON.stringify(pathToFileURL(join(OUT, 'index.js')).href)};
+    import * as starlane from ${JSON.stringify(pathToFileURL(join(build(), 'index.js')).href)};
     const say = (line) => console.log(JSON.stringify(line));
     ${body}`;
   return new Child(process.execPath, ['--input-type=module', '--eval', program], {

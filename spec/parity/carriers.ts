@@ -1,0 +1,169 @@
+// What the table of cases runs over: node:net itself, and `node.net` over every way there is between two nodes. A further
+// way is a further entry of CARRIER_KINDS.
+
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createNode } from '../../lib/index.js';
+import { testnet } from '../support/testnet.js';
+
+export type Net = typeof import('node:net');
+
+/** A place to dial or to listen at. */
+export interface Place {
+  readonly port: number;
+  readonly host: string;
+}
+
+export interface Carrier {
+  readonly isOverlay: boolean;
+  /** The module that servers are made with. */
+  readonly serverNet: Net;
+  /** The module that sockets are made with. */
+  readonly clientNet: Net;
+  /** The kind of addresses, as `family` tells it. */
+  readonly family: string;
+  /** The address of the server's end, and of the client's. */
+  readonly serverAddress: string;
+  readonly clientAddress: string;
+  /** A free port at a host that nobody has used before. */
+  listenAt(): Place;
+  /** The host by which the client reaches a port that was bound without a host. */
+  readonly portHost: string;
+  /** For a host of listenAt, a name that has to be looked up and leads to the same place. */
+  nameFor(host: string): string;
+  /** A path for a server that nobody has used before. */
+  path(): string;
+  /** Hosts that mean this machine or this node, for listening and for dialling. */
+  readonly localHosts: { readonly listen: readonly string[]; readonly dial: readonly string[] };
+  /** The first number that is too large for a port. */
+  readonly portEnd: number;
+  close(): Promise<void>;
+}
+
+export interface CarrierKind {
+  readonly name: string;
+  open(): Promise<Carrier>;
+  /** The beginning of a program of its own: defines `serverNet`, `clientNet` and `place`, to listen at. */
+  readonly preamble: string;
+}
+
+/** A dial for a name that nobody offers fails after this time. */
+const DIAL_TIMEOUT_MS = 500;
+
+const NODE_OPTIONS = { dialTimeoutMs: DIAL_TIMEOUT_MS, closeTimeoutMs: 100 };
+
+let used = 0;
+
+/** A name that no other case has used. */
+function freshName(): string {
+  used++;
+  return `parity-${process.pid}-${used}`;
+}
+
+const hasIPv6 = Object.values(networkInterfaces()).some((addresses) =>
+  addresses?.some(({ address }) => address === '::1'),
+);
+
+const nodeNet: CarrierKind = {
+  name: 'node:net',
+  preamble: `
+    const { default: serverNet } = await import('node:net');
+    const clientNet = serverNet;
+    const place = { port: 0, host: '127.0.0.1' };`,
+  open: async () => {
+    const { default: net } = await import('node:net');
+    return {
+      isOverlay: false,
+      serverNet: net,
+      clientNet: net,
+      family: 'IPv4',
+      serverAddress: '127.0.0.1',
+      clientAddress: '127.0.0.1',
+      listenAt: () => ({ port: 0, host: '127.0.0.1' }),
+      portHost: '127.0.0.1',
+      nameFor: () => 'localhost',
+      path: () => join(tmpdir(), `${freshName()}.sock`),
+      localHosts: {
+        listen: hasIPv6 ? ['0.0.0.0', '::', 'localhost', '127.0.0.1'] : ['0.0.0.0', 'localhost', '127.0.0.1'],
+        dial: ['localhost', '127.0.0.1'],
+      },
+      portEnd: 0x1_0000,
+      close: async () => {},
+    };
+  },
+};
+
+const LOCAL_HOSTS = {
+  listen: ['0.0.0.0', '::', 'localhost', '127.0.0.1'],
+  dial: ['localhost', '127.0.0.1', '::1'],
+};
+
+const loopback: CarrierKind = {
+  name: 'loopback',
+  preamble: `
+    const { net: serverNet } = starlane.createNode();
+    const clientNet = serverNet;
+    const place = { port: 0, host: '127.0.0.1' };`,
+  open: async () => {
+    const node = createNode(NODE_OPTIONS);
+    const { net } = node;
+    return {
+      isOverlay: true,
+      serverNet: net,
+      clientNet: net,
+      family: 'Starlane',
+      serverAddress: `@${node.id}`,
+      clientAddress: `@${node.id}`,
+      listenAt: () => ({ port: 0, host: '127.0.0.1' }),
+      portHost: '127.0.0.1',
+      nameFor: () => 'localhost',
+      path: freshName,
+      localHosts: LOCAL_HOSTS,
+      portEnd: 0x1_0000_0000,
+      close: () => node.close(),
+    };
+  },
+};
+
+const link: CarrierKind = {
+  name: 'link',
+  preamble: `
+    const { duplexPair } = await import('node:stream');
+    const [nearEnd, farEnd] = duplexPair();
+    const [joiner, listener] = [starlane.createNode(), starlane.createNode()];
+    await Promise.all([joiner.attach(nearEnd), listener.attach(farEnd)]);
+    const [clientNet, serverNet] = [joiner.net, listener.net];
+    const place = { port: 0, host: 'parity' };`,
+  open: async () => {
+    const { joiner, listener, close } = await testnet('tcp', NODE_OPTIONS);
+    return {
+      isOverlay: true,
+      serverNet: listener.net,
+      clientNet: joiner.net,
+      family: 'Starlane',
+      serverAddress: `@${listener.id}`,
+      clientAddress: `@${joiner.id}`,
+      listenAt: () => ({ port: 0, host: freshName() }),
+      portHost: `@${listener.id}`,
+      nameFor: (host) => host,
+      path: freshName,
+      localHosts: LOCAL_HOSTS,
+      portEnd: 0x1_0000_0000,
+      close,
+    };
+  },
+};
+
+export const CARRIER_KINDS: readonly CarrierKind[] = [nodeNet, loopback, link];
+
+/** A port of 127.0.0.1 of `net` at which nobody listens. */
+export function vacantPort(net: Net): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,141 @@
+// When a process ends by itself, and what ends it. Each case is a program of its own.
+
+import { expect } from '@jest/globals';
+import { type Case, soon, type Topic } from '../trial.js';
+
+/** What the exit code says: a timer that holds nothing came to be due, so something else has held the process. */
+const HELD = 7;
+const WATCH = `setTimeout(() => process.exit(${HELD}), 60).unref();`;
+
+/** A server at its place, as \`server\`. */
+const LISTENING = `
+  const server = serverNet.createServer();
+  server.listen(place);
+  await once(server, 'listening');`;
+
+/** Two ends of a socket, as \`near\` and \`far\`, of a server that holds nothing. */
+const ENDS = `
+  ${LISTENING}
+  server.unref();
+  const near = clientNet.connect(to(server));
+  const [[far]] = await Promise.all([once(server, 'connection'), once(near, 'ready')]);`;
+
+function exits(title: string, code: number, body: string): Case {
+  return {
+    title,
+    run: async (_carrier, t) => {
+      const child = t.program(body);
+      expect([await soon('the end of the process', child.exited), child.lines]).toEqual([code, []]);
+    },
+  };
+}
+
+function held(title: string, body: string): Case {
+  return exits(`goes on ${title}`, HELD, `${body}\n${WATCH}`);
+}
+
+function ends(title: string, body: string): Case {
+  return exits(`ends ${title}`, 0, body);
+}
+
+export const PROCESSES: Topic = {
+  name: 'a process',
+  cases: [
+    {
+      title: 'ends by itself after an exchange, when everything is closed',
+      run: async (_carrier, t) => {
+        const child = t.program(`
+          ${LISTENING}
+          server.on('connection', (socket) => socket.pipe(socket));
+          const near = clientNet.connect(to(server));
+          near.end('hello');
+          for await (const chunk of near) say({ text: String(chunk) });
+          server.close(() => say({ text: 'closed' }));`);
+        expect(await soon('the end of the process', child.exited)).toBe(0);
+        expect(child.lines).toEqual([{ text: 'hello' }, { text: 'closed' }]);
+      },
+    },
+    held('while a server listens', LISTENING),
+    ends('although a server listens that is unref', `${LISTENING} server.unref();`),
+    ends(
+      'although a server listens that was unref before',
+      "const server = serverNet.createServer().unref(); server.listen(place); await once(server, 'listening');",
+    ),
+    held('while a server listens that is ref again', `${LISTENING} server.unref(); server.ref();`),
+    ends('with a server that does not listen', 'serverNet.createServer();'),
+    ends('with a socket that is not connected', 'new clientNet.Socket();'),
+    held('while a dialled socket is open', `${ENDS} far.unref();`),
+    held('while an accepted socket is open', `${ENDS} near.unref();`),
+    ends('although sockets are open that are unref', `${ENDS} near.unref(); far.unref();`),
+    held('while a socket is open that is ref again', `${ENDS} near.unref(); far.unref(); near.ref();`),
+    ends(
+      'although a socket is open that was unref before it was connected',
+      `${LISTENING}
+      server.unref();
+      server.on('connection', (socket) => socket.unref());
+      const near = new clientNet.Socket().unref();
+      near.connect(to(server));
+      server.ref();
+      await Promise.all([once(server, 'connection'), once(near, 'ready')]);
+      server.unref();`,
+    ),
+    ends('although an unref socket has a timeout', `${ENDS} near.unref(); far.unref(); near.setTimeout(60_000);`),
+    ends('when its sockets are destroyed', `${ENDS} near.destroy(); far.destroy();`),
+    held('while a socket is half-closed', `${ENDS} far.allowHalfOpen = true; near.end(); far.unref();`),
+    held('while a closed server has a socket', `${ENDS} server.ref(); server.close(); far.unref();`),
+    {
+      title: 'ends with an error of a server that nobody listens for',
+      run: async (_carrier, t) => {
+        const child = t.program(`
+          process.on('uncaughtException', ({ code }) => {
+            say({ code });
+            process.exit(1);
+          });
+          ${LISTENING}
+          serverNet.createServer().listen({ ...place, port: server.address().port });`);
+        expect(await soon('the end of the process', child.exited)).toBe(1);
+        expect(child.lines).toEqual([{ code: 'EADDRINUSE' }]);
+      },
+    },
+    {
+      title: 'ends with an error of connect that nobody listens for',
+      run: async (_carrier, t) => {
+        const child = t.program(`
+          process.on('uncaughtException', ({ code }) => {
+            say({ code });
+            process.exit(1);
+          });
+          const spare = clientNet.createServer();
+          spare.listen(0, '127.0.0.1');
+          await once(spare, 'listening');
+          const { port } = spare.address();
+          spare.close();
+          await once(spare, 'close');
+          clientNet.connect(port, '127.0.0.1');`);
+        expect(await soon('the end of the process', child.exited)).toBe(1);
+        expect(child.lines).toEqual([{ code: 'ECONNREFUSED' }]);
+      },
+    },
+    {
+      title: 'hears of a reset that nobody listens for',
+      differs: 'on the overlay what another node does crashes no process: close tells of it alone',
+      run: async ({ isOverlay }, t) => {
+        const child = t.program(`
+          process.on('uncaughtException', ({ code }) => {
+            say({ code });
+            process.exit(1);
+          });
+          ${ENDS}
+          far.resume();
+          far.on('close', (hadError) => setImmediate(() => {
+            say({ hadError });
+            process.exit(0);
+          }));
+          near.resetAndDestroy();`);
+        const code = await soon('the end of the process', child.exited);
+        if (isOverlay) expect([code, child.lines]).toEqual([0, [{ hadError: true }]]);
+        else expect([code, child.lines]).toEqual([1, [{ code: 'ECONNRESET' }]]);
+      },
+    },
+  ],
+};

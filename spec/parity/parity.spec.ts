@@ -1,0 +1,51 @@
+// Everything that `node:net` exports behaves the same over a node. Every case runs on `node:net` first: what it expects
+// is what Node does, not what anybody remembers of it.
+
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { nothingLeft, watchHandles } from '../support/open-handles.js';
+import { CARRIER_KINDS, type Carrier } from './carriers.js';
+import { TOPICS } from './topics.js';
+import { Trial } from './trial.js';
+
+for (const kind of CARRIER_KINDS) {
+  describe(`over ${kind.name}`, () => {
+    let carrier: Carrier;
+
+    beforeAll(async () => {
+      watchHandles();
+      carrier = await kind.open();
+    });
+
+    afterAll(async () => {
+      await carrier.close();
+      // Node itself leaves the handle of a connect that throws to the collector.
+      if (carrier.isOverlay) await nothingLeft();
+    });
+
+    for (const topic of TOPICS) {
+      describe(topic.name, () => {
+        for (const { title, run } of topic.cases) {
+          it(title, async () => {
+            const trial = new Trial(carrier, kind);
+            try {
+              await run(carrier, trial);
+            } catch (error) {
+              await trial.close().catch(() => {}); // What went wrong first is what counts.
+              throw error;
+            }
+            await trial.close();
+          });
+        }
+      });
+    }
+  });
+}
+
+describe('the table', () => {
+  it('has no two cases of one title in a topic', () => {
+    for (const { name, cases } of TOPICS) {
+      const titles = cases.map(({ title }) => title);
+      expect({ name, titles: [...new Set(titles)] }).toEqual({ name, titles });
+    }
+  });
+});
