@@ -1,0 +1,145 @@
+// An agent for node:http and node:https whose sockets are dialled by service name. Pools, queues and limits are those of
+// Node's own agent; here is where a socket comes from, and what Node would do by the system handle of a socket.
+
+import { type ClientRequest, Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent, type AgentOptions as NodeAgentOptions, type RequestOptions } from 'node:https';
+import { Socket as NetSocket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import type { Node } from '../node.js';
+import type { Socket } from '../socket/socket.js';
+import { keepContext } from './request-context.js';
+import { secureSocket } from './secure-socket.js';
+import { ServiceDialer } from './service-dialer.js';
+import { type HttpTarget, type ServiceOptions, USUAL_PORT } from './target.js';
+
+/**
+ * All options of http.Agent and, for https, of https.Agent, with Node's defaults except `keepAlive`: true unless it is said
+ * to be false. `timeout` and `keepAliveMsecs` are milliseconds. What concerns addresses of the network (`localAddress`,
+ * `family`, `lookup`, `noDelay`, `proxyEnv`) has no effect.
+ */
+export interface AgentOptions extends NodeAgentOptions, ServiceOptions {}
+
+/** Marks the options of a request, and with them the name of its pool, as those of https. */
+const IS_SECURE = Symbol('isSecure');
+
+/** The options of a request, with host and port filled in by Node. */
+type PooledOptions = RequestOptions & { [IS_SECURE]?: boolean };
+
+/** A member of Node's agent that its types leave out. Every agent that picks the pool of a request overrides it. */
+interface AddsRequests {
+  addRequest(request: ClientRequest, options: PooledOptions): void;
+}
+
+const nodeAgent = HttpsAgent.prototype as unknown as AddsRequests;
+
+class ServiceAgent extends HttpsAgent implements AddsRequests {
+  // Node refuses a request for another protocol than the agent's, and takes both if it has none.
+  declare protocol: undefined;
+  /** What Node fills in for a request that says no port. */
+  declare defaultPort: number;
+
+  constructor(
+    private readonly dialer: ServiceDialer,
+    options: NodeAgentOptions,
+  ) {
+    super({ ...options, keepAlive: options.keepAlive ?? true });
+    this.protocol = undefined;
+    this.defaultPort = USUAL_PORT['http:'];
+  }
+
+  /** Called by Node for each request, in the async context of its maker. */
+  addRequest(request: ClientRequest, options: PooledOptions): void {
+    keepContext(request);
+    const isSecure = request.protocol === 'https:';
+    let port = Number(options.port);
+    if (isSecure) {
+      if (port === this.defaultPort) port = USUAL_PORT['https:'];
+      if (port === USUAL_PORT['https:']) omitPort(request, port);
+    }
+    nodeAgent.addRequest.call(this, request, { ...options, port, [IS_SECURE]: isSecure });
+  }
+
+  override getName(options: PooledOptions = {}): string {
+    return options[IS_SECURE] === true ? super.getName(options) : HttpAgent.prototype.getName.call(this, options);
+  }
+
+  override createConnection(options: PooledOptions): Duplex {
+    const isSecure = options[IS_SECURE] === true;
+    let socket: Socket;
+    try {
+      const protocol = isSecure ? 'https:' : 'http:';
+      const target: HttpTarget = { hostname: options.host as string, port: options.port as number, protocol };
+      socket = this.dialer.dial(target);
+    } catch (error) {
+      return failedSocket(error as Error);
+    }
+    // It may have failed already, and nobody listens before the next tick.
+    if (socket.destroyed) return failedSocket(errorOf(socket));
+    const connection = isSecure ? this.secure(socket, options) : socket;
+    if (options.timeout) connection.setTimeout(options.timeout);
+    return connection;
+  }
+
+  /** @returns whether `socket` may wait for the next request */
+  override keepSocketAlive(socket: Duplex): boolean {
+    const isKept = super.keepSocketAlive(socket) as unknown;
+    if (isKept === false) return false;
+    socket.on('data', destroyUnasked);
+    return true;
+  }
+
+  override reuseSocket(socket: Duplex, request: ClientRequest): void {
+    socket.removeListener('data', destroyUnasked);
+    super.reuseSocket(socket, request);
+  }
+
+  private secure(carrier: Socket, options: PooledOptions): TLSSocket {
+    // Its parent keeps the TLS sessions.
+    const start = () => super.createConnection({ ...options, socket: carrier } as RequestOptions) as TLSSocket;
+    return secureSocket(carrier, start);
+  }
+}
+
+/**
+ * An agent whose requests go to services: `http.get('http://web/path', { agent: agent(node) })`, and the same agent for
+ * `https.get`. The host of the URL is the name of the service, and a port other than the usual one is said with it
+ * ({@link serviceAddress}, also about what URLs do to names). For a node by its id there are options without a URL,
+ * `{ host: '@nodeId', port }`. Over TLS port 80 counts as not said.
+ *
+ * Requests fail with the codes of {@link Node.dial}: ENOTFOUND when nobody offers the service within `dial.timeoutMs`,
+ * ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT, ECONNRESET, ECANCELED when the node is closed, ERR_STARLANE_ADDRESS for a host
+ * that is no name. Sockets that wait for the next request do not hold the process open; call `agent.destroy()` ahead of
+ * `node.close()`, which else gives them its closeTimeoutMs to end.
+ * @throws ERR_STARLANE_OPTION, or Node's own error for its options
+ */
+export function agent(node: Node, options: AgentOptions = {}): HttpsAgent {
+  const { address, dial, ...own } = options;
+  return new ServiceAgent(new ServiceDialer(node, { address, dial }), own);
+}
+
+/** Node has written the Host header as if 80 were the usual port. */
+function omitPort(request: ClientRequest, port: number): void {
+  if (!request.headersSent && request.getHeader('host') === `${request.host}:${port}`) {
+    request.setHeader('Host', request.host);
+  }
+}
+
+/** Data on a socket that serves no request would be taken for the answer to the next one. */
+function destroyUnasked(this: Duplex): void {
+  this.destroy();
+}
+
+/** A socket that fails a turn later, when the request listens to it: so the agent takes it through its queue as any other. */
+function failedSocket(error: Error): NetSocket {
+  const socket = new NetSocket();
+  // Else what the request writes meanwhile fails, with an error of its own.
+  (socket as { connecting: boolean }).connecting = true;
+  setImmediate(() => socket.destroy(error));
+  return socket;
+}
+
+function errorOf(socket: Socket): Error {
+  socket.on('error', () => {});
+  return socket.errored as Error;
+}

@@ -1,0 +1,170 @@
+// How undici, and with it fetch, gets its sockets from a node: `new Agent({ connect: connector(node) })`. The shape is that
+// of undici's buildConnector, as docs/api/Connector.md there has it; nothing of undici is loaded here.
+
+import { isIP, type Socket as NetSocket } from 'node:net';
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import { netError, starlaneError } from '../errors.js';
+import type { Node } from '../node.js';
+import type { Socket } from '../socket/socket.js';
+import { secureSocket } from './secure-socket.js';
+import { ServiceDialer } from './service-dialer.js';
+import { type HttpTarget, type ServiceOptions, USUAL_PORT } from './target.js';
+import { TlsSessions } from './tls-sessions.js';
+
+/** What undici says about the socket it needs. */
+export interface ConnectRequest {
+  /** The host without its port. */
+  hostname: string;
+  /** The host as in the URL. */
+  host?: string;
+  /** `http:` or `https:`. */
+  protocol: string;
+  /** Empty for the usual port of the protocol. */
+  port: string;
+  /** The name for TLS, from the Host header of the request. */
+  servername?: string | null;
+  /** Whether the dispatcher speaks HTTP/2, where it was told. */
+  allowH2?: boolean;
+  /** A socket to begin TLS on, instead of a dialled one. */
+  httpSocket?: NetSocket;
+}
+
+/** Called once, with an error or with a socket that is ready for HTTP. */
+export type ConnectCallback = (...result: [null, NetSocket | TLSSocket] | [Error, null]) => void;
+
+/** What undici takes as the option `connect`. */
+export type Connector = (request: ConnectRequest, callback: ConnectCallback) => void;
+
+/** What tls.connect is told for https: `ca`, `cert`, `key`, `servername`, `rejectUnauthorized` and so on. */
+type TlsOptions = Omit<ConnectionOptions, 'socket' | 'host' | 'port' | 'path' | 'timeout' | 'ALPNProtocols'>;
+
+/** Options of tls.connect, and those of undici's buildConnector under the names that they have there. */
+export interface ConnectorOptions extends TlsOptions, ServiceOptions {
+  /**
+   * Milliseconds, 1 to 2147483647, for the dial, and again for the TLS handshake, which then fails with ETIMEDOUT. Default:
+   * `dial.timeoutMs` or the node's dialTimeoutMs for the dial, 10000 for the handshake, as undici.
+   */
+  timeout?: number;
+  /** Whether to offer HTTP/2 to a TLS server. Default: what the dispatcher was told, or else false. */
+  allowH2?: boolean;
+  /** Whether to speak HTTP/2 without TLS, to servers that are known to. Default false. */
+  useH2c?: boolean;
+  /** TLS sessions kept to be resumed, at most; 0 for none. Default 100, as undici. */
+  maxCachedSessions?: number;
+}
+
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+const MAX_TIMEOUT_MS = 0x7fff_ffff;
+const CACHED_SESSIONS = 100;
+
+/** As undici: no record of TLS is longer. */
+const SECURE_HIGH_WATER_MARK = 16 * 1024;
+
+/**
+ * Dials services for undici: `new Agent({ connect: connector(node) })`, the dispatcher for its `request`, `stream`, `fetch`
+ * and `WebSocket`, and for the global `fetch(url, { dispatcher })`, which in Node 20 to 24 takes those of undici 6 and 7.
+ * The host of the URL is the name of the service, and a port other than the usual one is said with it
+ * ({@link serviceAddress}, also about what URLs do to names). The callback gets the errors of {@link Node.dial} and of
+ * tls.connect, or ERR_STARLANE_ADDRESS for a host that is no name; fetch gives them as the `cause` of its TypeError.
+ * @throws ERR_STARLANE_OPTION
+ */
+export function connector(node: Node, options: ConnectorOptions = {}): Connector {
+  const { address, dial, timeout, allowH2, useH2c, maxCachedSessions, ...tls } = options;
+  checkNumber('timeout', timeout, 1, MAX_TIMEOUT_MS);
+  checkNumber('maxCachedSessions', maxCachedSessions, 0, Number.MAX_SAFE_INTEGER);
+  const dialer = new ServiceDialer(node, { address, dial: { ...dial, timeoutMs: dial?.timeoutMs ?? timeout } });
+  const sessions = new TlsSessions(maxCachedSessions ?? CACHED_SESSIONS);
+
+  const dialled = (target: HttpTarget): NetSocket => asNetSocket(dialer.dial(target));
+
+  const plain = (request: ConnectRequest): NetSocket => {
+    const socket = dialled(targetOf(request));
+    return useH2c === true ? Object.assign(socket, { alpnProtocol: 'h2' }) : socket;
+  };
+
+  const secure = (request: ConnectRequest): TLSSocket => {
+    const target = targetOf(request);
+    const carrier = request.httpSocket ?? dialled(target);
+    const servername = request.servername || tls.servername || nameForTls(target.hostname);
+    const key = `${target.hostname}:${target.port} ${servername}`;
+    const offered = allowH2 ?? request.allowH2 ?? false;
+    const tlsOptions = {
+      highWaterMark: SECURE_HIGH_WATER_MARK,
+      ...tls,
+      socket: carrier,
+      host: target.hostname,
+      servername,
+      session: tls.session ?? sessions.get(key),
+      ALPNProtocols: offered ? ['http/1.1', 'h2'] : ['http/1.1'],
+    };
+    const socket = secureSocket(carrier, () => connect(tlsOptions));
+    socket.on('session', (session) => sessions.set(key, session));
+    socket.once('close', (hadError) => {
+      if (hadError) sessions.delete(key);
+    });
+    limitHandshake(socket, carrier, timeout ?? HANDSHAKE_TIMEOUT_MS, target);
+    return socket;
+  };
+
+  return (request, callback) => {
+    const isSecure = request.protocol === 'https:';
+    let socket: NetSocket;
+    try {
+      socket = isSecure ? secure(request) : plain(request);
+    } catch (error) {
+      process.nextTick(callback, error as Error, null);
+      return;
+    }
+    report(socket, isSecure ? 'secureConnect' : 'connect', callback);
+  };
+}
+
+/** Calls `callback` once. The listener for errors stays: whoever takes the socket brings his own, but maybe later. */
+function report(socket: NetSocket, ready: 'connect' | 'secureConnect', callback: ConnectCallback): void {
+  let isOver = false;
+  const finish = (error: Error | null): void => {
+    if (isOver) return;
+    isOver = true;
+    if (error === null) callback(null, socket);
+    else callback(error, null);
+  };
+  socket.once(ready, () => finish(null));
+  socket.on('error', finish);
+}
+
+/** The dial has a limit of its own: this counts from when the carrier is connected. */
+function limitHandshake(socket: TLSSocket, carrier: NetSocket, timeoutMs: number, target: HttpTarget): void {
+  let timer: NodeJS.Timeout | undefined;
+  const start = (): void => {
+    timer = setTimeout(() => {
+      const where = { address: target.hostname, port: target.port };
+      socket.destroy(netError('ETIMEDOUT', 'connect', where, new Error('the TLS handshake did not end')));
+    }, timeoutMs);
+  };
+  if (carrier.connecting) carrier.once('connect', start);
+  else start();
+  const stop = (): void => clearTimeout(timer);
+  socket.once('secureConnect', stop);
+  socket.once('close', stop);
+}
+
+function targetOf({ hostname, port, protocol }: ConnectRequest): HttpTarget {
+  const known = protocol === 'https:' ? 'https:' : 'http:';
+  return { hostname, port: port === '' ? USUAL_PORT[known] : Number(port), protocol: known };
+}
+
+/** An IP address is no name for TLS (RFC 6066, section 3). */
+function nameForTls(hostname: string): string | undefined {
+  return isIP(hostname) === 0 ? hostname : undefined;
+}
+
+/** The types of undici name net.Socket; it uses what a socket of a node has too. */
+function asNetSocket(socket: Socket): NetSocket {
+  return socket as unknown as NetSocket;
+}
+
+/** @throws ERR_STARLANE_OPTION */
+function checkNumber(name: string, value: unknown, min: number, max: number): void {
+  if (value === undefined || (typeof value === 'number' && value >= min && value <= max)) return;
+  throw starlaneError('ERR_STARLANE_OPTION', `${name}: a number from ${min} to ${max} is needed`);
+}

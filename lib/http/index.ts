@@ -1,0 +1,11 @@
+// What users of `starlane/http` see.
+
+export { type AgentOptions, agent } from './agent.js';
+export {
+  type ConnectCallback,
+  type Connector,
+  type ConnectorOptions,
+  type ConnectRequest,
+  connector,
+} from './connector.js';
+export { type HttpTarget, type ServiceOptions, serviceAddress } from './target.js';
