@@ -1,0 +1,103 @@
+// What the specs of this folder stand on: a server of the system behind a name, and a name behind a local port.
+
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import net, { type AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { describe, expect, it } from '@jest/globals';
+import { within } from '../support/deadline.js';
+import { readToEnd, socketPath } from '../support/testnet.js';
+import { emitted } from './emitted.js';
+import { linkedNodes } from './linked-nodes.js';
+import { forward, publish } from './publish.js';
+
+const MIB = 1024 * 1024;
+
+describe('a published server', () => {
+  const nodes = linkedNodes();
+
+  /** Starts and publishes a server of the system. */
+  async function serve(onSocket: (socket: net.Socket) => void): Promise<void> {
+    const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+      nodes.finally(() => socket.destroy());
+      socket.on('error', () => {});
+      onSocket(socket);
+    });
+    nodes.finally(() => server.close());
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    publish(nodes.listener, 'service', { host: '127.0.0.1', port: (server.address() as AddressInfo).port });
+  }
+
+  const ways: ReadonlyArray<[name: string, connect: () => Promise<Duplex>]> = [
+    ['a dialled socket', async () => nodes.joiner.dial('service', { allowHalfOpen: true })],
+    [
+      'a local port',
+      async () => {
+        const forwarder = await forward(nodes.joiner, 'service');
+        nodes.finally(() => forwarder.close());
+        return net.connect({ host: forwarder.host, port: forwarder.port, allowHalfOpen: true });
+      },
+    ],
+  ];
+
+  describe.each(ways)('through %s', (_name, connect) => {
+    async function connected(): Promise<Duplex> {
+      const socket = await connect();
+      nodes.finally(() => socket.destroy());
+      return socket.on('error', () => {});
+    }
+
+    it('answers a client that has ended', async () => {
+      await serve(async (socket) => socket.end(await readToEnd(socket)));
+      const socket = await connected();
+      const body = randomBytes(4 * MIB);
+      const answer = readToEnd(socket);
+      socket.end(body);
+      expect((await within('the answer', answer)).equals(body)).toBe(true);
+    });
+
+    it('hears a client after it has ended', async () => {
+      const body = randomBytes(4 * MIB);
+      let heard: Promise<Buffer> | undefined;
+      await serve((socket) => {
+        heard = readToEnd(socket);
+        socket.end('enough');
+      });
+      const socket = await connected();
+      expect(String(await within('the greeting', readToEnd(socket)))).toBe('enough');
+      socket.end(body);
+      await within('the close', emitted(socket, 'close'));
+      expect((await within('the body', heard ?? Promise.reject(new Error('no connection')))).equals(body)).toBe(true);
+    });
+
+    it('is told when its client is gone', async () => {
+      const closed = new Promise<void>((resolve) => {
+        void serve((socket) => socket.once('close', () => resolve()).resume().write('hello')).then(async () => {
+          const socket = await connected();
+          socket.once('data', () => socket.destroy());
+        });
+      });
+      await within('the close', closed);
+    });
+
+    it('is told of a lost link, as its client is', async () => {
+      const closed = new Promise<void>((resolve) => {
+        void serve((socket) => socket.once('close', () => resolve()).resume().write('hello'));
+      });
+      await nodes.joiner.waitFor('service');
+      const socket = await connected();
+      await within('the greeting', once(socket, 'data'));
+      const gone = emitted(socket.resume(), 'close');
+      nodes.cut();
+      await within('the close at the server', closed);
+      await within('the close at the client', gone);
+    });
+
+    it('resets its client when it is not there', async () => {
+      publish(nodes.listener, 'service', { path: socketPath() });
+      const socket = await connected();
+      await within('the close', emitted(socket.resume(), 'close'));
+      expect(socket.readableEnded).toBe(false);
+    });
+  });
+});
