@@ -2,7 +2,7 @@
 
 export type { LinkAddress, NodeId, ServiceAddress } from './address.js';
 export type { BindOptions, DialOptions } from './circuit/circuit-options.js';
-export type { BindHandler } from './circuit/circuits.js';
+export type { BindHandler } from './circuit/server-handler.js';
 export {
   ERRORS,
   type ErrorCode,

@@ -1,6 +1,5 @@
 // The data plane of one node put together: what is bound, who is dialled, and over which links.
 
-import type { EventEmitter } from 'node:events';
 import { addAbortSignal } from 'node:stream';
 import { type NodeId, nodeIdToBytes, parseServiceAddress } from '../address.js';
 import { netError, starlaneError } from '../errors.js';
@@ -24,11 +23,9 @@ import { type DialTarget, DialTargets } from './dial-target.js';
 import { type DialCounters, Dialer } from './dialer.js';
 import { Loopback } from './loopback.js';
 import type { Path, Paths } from './path.js';
+import { type BindHandler, handle, optionsFor } from './server-handler.js';
 
 const log = debug('node');
-
-/** Takes the sockets of a server: a function, or a net.Server or http.Server, which gets 'connection' events. */
-export type BindHandler = ((socket: Socket) => void) | EventEmitter;
 
 const DEFAULT_WEIGHT = 1;
 
@@ -92,8 +89,8 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     const where = parseServiceAddress(address);
     if (where.kind === 'node') throw starlaneError('ERR_STARLANE_ADDRESS', `${address}: a node binds at itself only`);
     const { weight = DEFAULT_WEIGHT, meta } = checkBindOptions(options);
-    const server = new Server(options, this.keepsAlive);
-    if (handler !== undefined) server.on('connection', listenerOf(handler));
+    const server = new Server(optionsFor(options, handler), this.keepsAlive);
+    if (handler !== undefined) handle(server, handler);
 
     const service = where.kind === 'service' ? where.service : '';
     let binding: Binding;
@@ -230,13 +227,3 @@ class LinkPath implements Path {
 }
 
 const NOBODY: readonly NodeId[] = Object.freeze([]);
-
-function listenerOf(handler: BindHandler): (socket: Socket) => void {
-  if (typeof handler === 'function') return handler;
-  if (typeof handler?.emit !== 'function') {
-    throw starlaneError('ERR_STARLANE_ARGUMENT', 'a handler is a function, a net.Server or an http.Server');
-  }
-  return (socket) => {
-    handler.emit('connection', socket);
-  };
-}

@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module';
 import * as net from 'node:net';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
-import { refThrough } from '../http/secure-socket.js';
+import { secureSocket } from '../http/secure-socket.js';
 import { Socket } from '../socket/socket.js';
 import { overlayService } from './overlay-host.js';
 
@@ -18,19 +18,15 @@ export function patchTls(): void {
   tls.connect = ((...args: unknown[]): TLSSocket => {
     const options = tlsOptions(args);
     if (options.socket instanceof Socket) {
-      const secured = connect(...args);
-      refThrough(secured, options.socket);
-      return secured;
+      return secureSocket(options.socket, () => connect(...args));
     }
     if (options.socket || options.path || overlayService(options.host) === undefined) return connect(...args);
     const { host, port, timeout, signal } = options as ConnectionOptions & { signal?: AbortSignal };
     const socket = net.connect({ host: host as string, port: port as number, signal } as net.TcpNetConnectOpts);
     const last = args.at(-1);
-    const secured = connect(
-      { servername: host?.replace(/\.$/, ''), ...options, socket },
-      ...(typeof last === 'function' ? [last] : []),
-    );
-    refThrough(secured, socket);
+    const listener = typeof last === 'function' ? [last] : [];
+    const own = { servername: host?.replace(/\.$/, ''), ...options, socket };
+    const secured = secureSocket(socket, () => connect(own, ...listener));
     if (timeout) secured.setTimeout(timeout);
     return secured;
   }) as typeof tls.connect;

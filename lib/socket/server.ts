@@ -55,6 +55,8 @@ export interface ServerEvents {
 export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> {
   /** Sockets open at once, at most; undefined for no limit. */
   maxConnections: number | undefined;
+  /** @internal Whose limit counts where none is set here: the server of Node that takes the sockets. */
+  limits: { maxConnections?: number } | null = null;
   protected binding: Binding | null = null;
   private readonly socketOptions: SocketOptions | undefined;
   private openCount = 0;
@@ -87,7 +89,8 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   /** @internal A circuit for this server. Null when it is refused; else the socket, not yet told to the user. */
   admit(stream: MuxStream, far: FarEnd, service: string, localPort: number, remotePort: number): Socket | null {
     if (this.binding === null) return null;
-    if (this.maxConnections !== undefined && this.openCount >= this.maxConnections) {
+    const most = this.maxConnections ?? this.limits?.maxConnections;
+    if (most !== undefined && this.openCount >= most) {
       this.tellDrop({
         localAddress: `@${far.localId}`,
         localPort,

@@ -58,19 +58,22 @@ export function headOf(outgoing: ClientRequest): Promise<IncomingMessage> {
   return within('the head of an answer', head);
 }
 
-/** As many random bytes in pieces, with the digest of what has been read so far. */
-export function randomSource(bytes: number): { source: Readable; digest(): string } {
+/** As many random bytes in pieces, with the number and the digest of those read so far. */
+export function randomSource(bytes: number): { source: Readable; taken(): number; digest(): string } {
   const hash = createHash('sha256');
   const piece = randomBytes(65_536);
+  let taken = 0;
   const pieces = function* (): Generator<Buffer> {
     for (let left = bytes; left > 0; left -= piece.length) {
       const part = piece.subarray(0, Math.min(left, piece.length));
       part.writeUInt32LE(left); // So that no two are alike.
       hash.update(part);
+      taken += part.length;
       yield Buffer.from(part);
     }
   };
-  return { source: Readable.from(pieces(), { objectMode: false }), digest: () => hash.digest('hex') };
+  const source = Readable.from(pieces(), { objectMode: false });
+  return { source, taken: () => taken, digest: () => hash.digest('hex') };
 }
 
 /** Reads to the end. */

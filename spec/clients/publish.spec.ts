@@ -17,7 +17,7 @@ describe('a published server', () => {
   const nodes = linkedNodes();
 
   /** Starts and publishes a server of the system. */
-  async function serve(onSocket: (socket: net.Socket) => void): Promise<void> {
+  async function serve(onSocket: (socket: net.Socket) => void = () => {}): Promise<net.Server> {
     const server = net.createServer({ allowHalfOpen: true }, (socket) => {
       nodes.finally(() => socket.destroy());
       socket.on('error', () => {});
@@ -26,6 +26,7 @@ describe('a published server', () => {
     nodes.finally(() => server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');
     publish(nodes.listener, 'service', { host: '127.0.0.1', port: (server.address() as AddressInfo).port });
+    return server;
   }
 
   const ways: ReadonlyArray<[name: string, connect: () => Promise<Duplex>]> = [
@@ -71,33 +72,34 @@ describe('a published server', () => {
     });
 
     it('is told when its client is gone', async () => {
-      const closed = new Promise<void>((resolve) => {
-        void serve((socket) => socket.once('close', () => resolve()).resume().write('hello')).then(async () => {
-          const socket = await connected();
-          socket.once('data', () => socket.destroy());
-        });
-      });
-      await within('the close', closed);
+      const accepted = emitted<net.Socket>(await serve(), 'connection');
+      const socket = await connected();
+      const far = await within('the connection', accepted);
+      const ended = emitted(far.resume(), 'end');
+      far.write('hello');
+      await within('the greeting', once(socket, 'data'));
+      socket.destroy();
+      await within('the end', ended);
     });
 
     it('is told of a lost link, as its client is', async () => {
-      const closed = new Promise<void>((resolve) => {
-        void serve((socket) => socket.once('close', () => resolve()).resume().write('hello'));
-      });
-      await nodes.joiner.waitFor('service');
+      const accepted = emitted<net.Socket>(await serve(), 'connection');
       const socket = await connected();
+      const far = await within('the connection', accepted);
+      const errors = [emitted<Error>(far.resume(), 'error'), emitted<Error>(socket.resume(), 'error')];
+      far.write('hello');
       await within('the greeting', once(socket, 'data'));
-      const gone = emitted(socket.resume(), 'close');
       nodes.cut();
-      await within('the close at the server', closed);
-      await within('the close at the client', gone);
+      expect(await within('the errors', Promise.all(errors))).toMatchObject([
+        { code: 'ECONNRESET' },
+        { code: 'ECONNRESET' },
+      ]);
     });
 
     it('resets its client when it is not there', async () => {
       publish(nodes.listener, 'service', { path: socketPath() });
       const socket = await connected();
-      await within('the close', emitted(socket.resume(), 'close'));
-      expect(socket.readableEnded).toBe(false);
+      expect(await within('the error', emitted(socket.resume(), 'error'))).toMatchObject({ code: 'ECONNRESET' });
     });
   });
 });

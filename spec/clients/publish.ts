@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import net, { type AddressInfo, type NetConnectOpts } from 'node:net';
 import { type Duplex, pipeline } from 'node:stream';
-import type { Node, Server } from '../../lib/index.js';
+import type { Node, Server, Socket } from '../../lib/index.js';
 
 /** Binds `name`; each socket goes on to a connection of its own to the server at `to`. */
 export function publish(node: Node, name: string, to: NetConnectOpts): Server {
@@ -38,10 +38,21 @@ export async function forward(node: Node, name: string): Promise<Forwarder> {
   return { host: address, port, close };
 }
 
-/** Either direction ends by itself; an error of either end takes both away. */
-function join(a: Duplex, b: Duplex): void {
-  // Also for errors that come when both pipelines are over and listen no more.
-  for (const end of [a, b]) end.on('error', () => {});
+type End = net.Socket | Socket;
+
+/** Either direction ends by itself; an error of either end resets the other one. */
+function join(a: End, b: End): void {
+  // Ahead of the pipelines, which would end the other one as if all had been said. They stay for errors that come later.
+  a.on('error', () => reset(b));
+  b.on('error', () => reset(a));
   pipeline(a, b, () => {});
   pipeline(b, a, () => {});
+}
+
+function reset(end: End): void {
+  try {
+    end.resetAndDestroy();
+  } catch {
+    end.destroy(); // A unix socket has no reset.
+  }
 }
