@@ -185,6 +185,11 @@ export class NetSocket extends Socket {
     this.scope.runInAsyncScope(super.onReset, this, stream, cause);
   }
 
+  /** @internal */
+  override tellClose(hadError: boolean): void {
+    this.scope.runInAsyncScope(super.tellClose, this, hadError);
+  }
+
   protected override onIdle(): void {
     (this.timeoutScope ?? this.scope).runInAsyncScope(super.onIdle, this);
   }

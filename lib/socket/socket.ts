@@ -6,6 +6,7 @@ import { netError } from '../errors.js';
 import type { MuxStream } from '../mux/mux-stream.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
 import { closedBeforeConnection, invalidArgType, outOfRange, socketClosed } from '../util/node-errors.js';
+import { closeLater } from './close-queue.js';
 import type { FarEnd, KeepsAlive, PeerInfo } from './far-end.js';
 import { IdleTimeout } from './idle-timeout.js';
 
@@ -256,6 +257,11 @@ export class Socket extends StreamDuplex {
     this.onOver = callback;
   }
 
+  /** @internal */
+  tellClose(hadError: boolean): void {
+    this.emit('close', hadError);
+  }
+
   protected countRead(bytes: number): void {
     this.received += bytes;
     if (this.idle !== null) this.idle.touch();
@@ -322,10 +328,9 @@ export class Socket extends StreamDuplex {
     if (this.bits & Bit.RESET) this.stream?.reset();
     super._destroy(error, callback);
     onOver?.();
-    // After 'error', which Node emits in the tick that is queued by now; and a turn later if there is something to close, as
-    // for a handle of the system: whoever awaits 'end' can still listen.
-    if (this.stream === null) process.nextTick(emitClose, this, error !== null);
-    else setImmediate(emitClose, this, error !== null);
+    // After 'error', which Node emits in the tick that is queued by now.
+    if (this.stream === null) process.nextTick(() => this.tellClose(error !== null));
+    else closeLater(this, error !== null);
   }
 
   /** A new life after 'close', as net.Socket has with every connect. */
@@ -385,10 +390,6 @@ export class Socket extends StreamDuplex {
     this.bits &= ~Bit.HOLDING;
     this.keepsAlive?.release();
   }
-}
-
-function emitClose(socket: Socket, hadError: boolean): void {
-  socket.emit('close', hadError);
 }
 
 function duplexOptions(options: SocketOptions | undefined, streamOptions: DuplexOptions | undefined): DuplexOptions {
