@@ -1,5 +1,6 @@
 // 'close' comes a turn after the end of a socket, as for a handle of the system: whoever awaits 'end' can still listen. All
-// that have ended in one turn are told in one go, so that what their listeners send leaves together.
+// that have ended in one turn are told in one go, so that what their listeners send leaves together, with time for promises in
+// between: whoever awaits the 'close' of one may listen to that of the next then.
 
 import { throwLater } from '../util/throw-later.js';
 
@@ -8,16 +9,19 @@ export interface Closing {
   tellClose(hadError: boolean): void;
 }
 
+/** Promises that may follow from each other between two sockets: an await of events.once in a Promise.race has about five. */
+const HOPS = 8;
+
 let sockets: Closing[] = [];
 let errors: boolean[] = [];
 
 export function closeLater(socket: Closing, hadError: boolean): void {
-  if (sockets.length === 0) setImmediate(closeAll);
+  if (sockets.length === 0) setImmediate(() => void closeAll());
   sockets.push(socket);
   errors.push(hadError);
 }
 
-function closeAll(): void {
+async function closeAll(): Promise<void> {
   const ended = sockets;
   const hadErrors = errors;
   sockets = [];
@@ -28,5 +32,6 @@ function closeAll(): void {
     } catch (error) {
       throwLater(error);
     }
+    if (index + 1 < ended.length) for (let hop = 0; hop < HOPS; hop++) await undefined;
   }
 }
