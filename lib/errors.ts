@@ -121,6 +121,13 @@ export function netError(
   return error;
 }
 
+/** As Node says that a name was not found, by `getaddrinfo` or a query of the DNS such as `queryA`. */
+export function lookupError(hostname: string, syscall = 'getaddrinfo', cause?: unknown): NodeJS.ErrnoException {
+  const error = netError('ENOTFOUND', syscall, undefined, cause);
+  error.message += ` ${hostname}`;
+  return Object.assign(error, { hostname });
+}
+
 interface SystemError {
   errno?: number;
   text?: string;

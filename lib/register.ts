@@ -10,6 +10,7 @@ import { parseLinkAddress } from './address.js';
 import { starlaneError } from './errors.js';
 import { isPermanent } from './link/handshake.js';
 import { createNode, type Node } from './node.js';
+import { readEnvironment } from './node-environment.js';
 import { patchDns } from './preload/dns-patch.js';
 import { patchNet } from './preload/net-patch.js';
 import { patchTls } from './preload/tls-patch.js';
@@ -17,14 +18,14 @@ import { throwLater } from './util/throw-later.js';
 
 /** @throws ERR_STARLANE_OPTION, ERR_STARLANE_ADDRESS */
 function startNode(): Node {
-  const addresses = (process.env.STARLANE_JOIN ?? '').split(/[\s,]+/).filter((word) => word !== '');
-  if (addresses.length === 0 && !process.env.STARLANE_LISTEN) {
+  const { join, listen } = readEnvironment(process.env);
+  if (join.length === 0 && listen.length === 0) {
     throw starlaneError(
       'ERR_STARLANE_OPTION',
       'STARLANE_JOIN: the address of a node is needed, as in tcp://127.0.0.1:10000',
     );
   }
-  for (const address of addresses) parseLinkAddress(address);
+  for (const address of join) parseLinkAddress(address);
   const node = createNode();
   // What cannot be had at the start, now or ever, ends the process as any uncaught error.
   const end = (error: Error): void => throwLater(error);

@@ -23,7 +23,7 @@ import { type DialTarget, DialTargets } from './dial-target.js';
 import { type DialCounters, Dialer } from './dialer.js';
 import { Loopback } from './loopback.js';
 import type { Path, Paths } from './path.js';
-import { type BindHandler, handle, optionsFor } from './server-handler.js';
+import { attachHandler, type BindHandler, optionsFor } from './server-handler.js';
 
 const log = debug('node');
 
@@ -90,7 +90,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     if (where.kind === 'node') throw starlaneError('ERR_STARLANE_ADDRESS', `${address}: a node binds at itself only`);
     const { weight = DEFAULT_WEIGHT, meta } = checkBindOptions(options);
     const server = new Server(optionsFor(options, handler), this.keepsAlive);
-    if (handler !== undefined) handle(server, handler);
+    if (handler !== undefined) attachHandler(server, handler);
 
     const service = where.kind === 'service' ? where.service : '';
     let binding: Binding;

@@ -28,7 +28,7 @@ export function optionsFor<T extends ServerOptions>(
 }
 
 /** @throws ERR_STARLANE_ARGUMENT */
-export function handle(server: Server, handler: BindHandler): void {
+export function attachHandler(server: Server, handler: BindHandler): void {
   if (typeof handler === 'function') server.on('connection', handler);
   else if (handler instanceof NodeServer) boundServer(handler as CountingServer).add(server);
   else if (typeof handler?.emit === 'function') {
@@ -38,13 +38,13 @@ export function handle(server: Server, handler: BindHandler): void {
   } else throw starlaneError('ERR_STARLANE_ARGUMENT', 'a handler is a function, a net.Server or an http.Server');
 }
 
-const known = new WeakMap<NodeServer, BoundServer>();
+const boundServers = new WeakMap<NodeServer, BoundServer>();
 
 function boundServer(handler: CountingServer): BoundServer {
-  let bound = known.get(handler);
+  let bound = boundServers.get(handler);
   if (bound === undefined) {
     bound = new BoundServer(handler);
-    known.set(handler, bound);
+    boundServers.set(handler, bound);
   }
   return bound;
 }

@@ -2,6 +2,8 @@
 // there. A lookup gets the address that stands for the service, every other query of theirs ENOTFOUND.
 
 import { createRequire } from 'node:module';
+import { lookupError } from '../errors.js';
+import { invalidArgType } from '../util/node-errors.js';
 import { overlayService, standInAddress } from './overlay-host.js';
 
 // The module object itself: what `import` gives cannot be changed.
@@ -24,10 +26,12 @@ export function patchDns(): void {
   for (const name of QUERIES.split(' ')) {
     const refuse = (...args: unknown[]): unknown => {
       const callback = args.at(-1);
-      if (typeof callback === 'function') process.nextTick(callback as Query, notFound(name, args[0]));
+      if (typeof callback === 'function')
+        process.nextTick(callback as Query, lookupError(String(args[0]), name.replace('resolve', 'query')));
       return {};
     };
-    const refusePromise = (host: unknown): Promise<never> => Promise.reject(notFound(name, host));
+    const refusePromise = (host: unknown): Promise<never> =>
+      Promise.reject(lookupError(String(host), name.replace('resolve', 'query')));
     for (const owner of [dns, dns.Resolver.prototype]) patch(owner, name, refuse);
     for (const owner of [dns.promises, dns.promises.Resolver.prototype]) patch(owner, name, refusePromise);
   }
@@ -44,9 +48,9 @@ function patch(owner: object, name: string, answer: Query): void {
 /** lookup(host[, options], callback) */
 function lookupWithCallback(host: unknown, ...rest: unknown[]): unknown {
   const callback = rest.at(-1);
-  if (typeof callback !== 'function') throw new TypeError('The "callback" argument must be of type function.');
+  if (typeof callback !== 'function') throw invalidArgType('callback', 'of type function', callback);
   const found = find(host, rest[0]);
-  if (found === undefined) process.nextTick(callback as Query, notFound('lookup', host));
+  if (found === undefined) process.nextTick(callback as Query, lookupError(String(host)));
   else if (isForAll(rest[0])) process.nextTick(callback as Query, null, [found]);
   else process.nextTick(callback as Query, null, found.address, found.family);
   return {};
@@ -54,7 +58,7 @@ function lookupWithCallback(host: unknown, ...rest: unknown[]): unknown {
 
 async function lookupWithPromise(host: unknown, options: unknown): Promise<Found | Found[]> {
   const found = find(host, options);
-  if (found === undefined) throw notFound('lookup', host);
+  if (found === undefined) throw lookupError(String(host));
   return isForAll(options) ? [found] : found;
 }
 
@@ -68,11 +72,4 @@ function find(host: unknown, options: unknown): Found | undefined {
 
 function isForAll(options: unknown): boolean {
   return (options as { all?: unknown } | null)?.all === true;
-}
-
-/** As Node words it. */
-function notFound(name: string, host: unknown): Error {
-  const syscall = name === 'lookup' ? 'getaddrinfo' : name.replace('resolve', 'query');
-  const error = new Error(`${syscall} ENOTFOUND ${host}`);
-  return Object.assign(error, { code: 'ENOTFOUND', syscall, hostname: host });
 }

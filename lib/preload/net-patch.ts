@@ -23,7 +23,9 @@ export function patchNet(overlay: () => NetModule): void {
   const connectNet = prototype.connect as Connect;
 
   const connect: Connect = function (...args) {
-    const { options, callback } = connectArguments(args) as { options: ConnectOptions; callback?: () => void };
+    // net.connect hands its arguments on as a list of options and callback.
+    const given = Array.isArray(args[0]) ? args[0] : args;
+    const { options, callback } = connectArguments(given) as { options: ConnectOptions; callback?: () => void };
     const service = options.path ? undefined : overlayService(options.host);
     const isAdopted = this instanceof Socket;
     if (service === undefined && !isAdopted) return connectNet.apply(this, args);

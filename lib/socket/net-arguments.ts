@@ -43,9 +43,8 @@ type ConnectOptions = Partial<SocketConnectOpts> & Record<string, unknown>;
 type NetListenOptions = ListenOptions & Record<string, unknown>;
 
 function normalize<T>(args: readonly unknown[]): NormalArguments<T> {
-  // Libraries that wrap net hand on what net's own connect has made of the arguments: a list of both.
-  const [first, second] = Array.isArray(args[0]) ? (args[0] as unknown[]) : args;
-  const last = (Array.isArray(args[0]) ? (args[0] as unknown[]) : args).at(-1);
+  const [first, second] = args;
+  const last = args.at(-1);
   let options: Record<string, unknown> = {};
   if (args.length > 0) {
     if (typeof first === 'object' && first !== null) options = first as Record<string, unknown>;
@@ -115,9 +114,7 @@ export function listenArguments(args: readonly unknown[]): NormalArguments<NetLi
 /** @throws ERR_SOCKET_BAD_PORT, ERR_INVALID_ARG_VALUE, ERR_STARLANE_ARGUMENT for handles and file descriptors */
 export function listenTarget(options: NetListenOptions): ListenTarget {
   const { port, host, path, fd, handle, _handle } = options as Record<string, unknown>;
-  if (handle || _handle || (typeof fd === 'number' && fd >= 0)) {
-    throw starlaneError('ERR_STARLANE_ARGUMENT', 'a virtual network has no handles or file descriptors to listen at');
-  }
+  if (handle || _handle || (typeof fd === 'number' && fd >= 0)) throw noDescriptors();
   if (typeof port === 'number' || typeof port === 'string') {
     const name = host ? String(host) : '';
     return { host: placeOf(name), port: checkPort('options.port', port), said: name || '::', path: undefined };
@@ -127,6 +124,21 @@ export function listenTarget(options: NetListenOptions): ListenTarget {
     throw invalidArgValue('options', options, 'must have the property "port" or "path"');
   }
   throw invalidArgValue('options', options);
+}
+
+/** For what only a network of the system has. */
+export function noDescriptors(): Error {
+  return starlaneError('ERR_STARLANE_ARGUMENT', 'a virtual network has no handles and file descriptors');
+}
+
+/** @throws ERR_INVALID_ARG_TYPE for options that are there and no numbers */
+export function checkNumbers(options: Record<string, unknown>, ...names: readonly string[]): void {
+  for (const name of names) {
+    const value = options[name];
+    if (value !== undefined && typeof value !== 'number') {
+      throw invalidArgType(`options.${name}`, 'of type number', value);
+    }
+  }
 }
 
 /** A string that is not a number, as net tells paths from ports. */

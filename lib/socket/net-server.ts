@@ -6,7 +6,7 @@ import type { ListenOptions, ServerOpts } from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
 import { netError } from '../errors.js';
 import { alreadyListening, invalidArgType } from '../util/node-errors.js';
-import { listenArguments, listenTarget } from './net-arguments.js';
+import { checkNumbers, listenArguments, listenTarget } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
 import type { NetSocket, NetSocketOptions } from './net-socket.js';
 import { type DropInfo, Server, type ServerAddress } from './server.js';
@@ -109,11 +109,7 @@ function checkOptions(options: unknown): ServerOpts {
   if (options === undefined || options === null) return {};
   if (typeof options !== 'object') throw invalidArgType('options', 'of type object', options);
   const record = options as Record<string, unknown>;
-  for (const name of ['keepAliveInitialDelay', 'highWaterMark']) {
-    if (record[name] !== undefined && typeof record[name] !== 'number') {
-      throw invalidArgType(`options.${name}`, 'of type number', record[name]);
-    }
-  }
+  checkNumbers(record, 'keepAliveInitialDelay', 'highWaterMark');
   return record as ServerOpts;
 }
 

@@ -5,11 +5,11 @@
 import { AsyncResource } from 'node:async_hooks';
 import { isIP, type OnReadOpts, type SocketConnectOpts } from 'node:net';
 import { addAbortSignal, type DuplexOptions } from 'node:stream';
-import { netError } from '../errors.js';
+import { lookupError, type NetErrorCode, netError } from '../errors.js';
 import type { MuxStream } from '../mux/mux-stream.js';
-import { invalidArgType, invalidArgValue } from '../util/node-errors.js';
+import { invalidArgValue } from '../util/node-errors.js';
 import type { FarEnd } from './far-end.js';
-import { type ConnectTarget, connectArguments, connectTarget } from './net-arguments.js';
+import { type ConnectTarget, checkNumbers, connectArguments, connectTarget, noDescriptors } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
 import { OnRead } from './on-read.js';
 import { FAMILY, Socket, type SocketOptions } from './socket.js';
@@ -72,7 +72,7 @@ export class NetSocket extends Socket {
     if (this.destroyed) this.renew();
     else if (this.connecting || !this.pending) {
       const code = this.connecting ? 'EALREADY' : 'EISCONN';
-      this.failLater(netError(code, 'connect', where(target)));
+      process.nextTick(() => this.destroy(netError(code, 'connect', where(target))));
       return this;
     }
     this.target = target;
@@ -207,23 +207,15 @@ export class NetSocket extends Socket {
     }
   }
 
-  private failLater(error: Error): void {
-    process.nextTick(() => this.destroy(error));
-  }
-
   /** The error of a dial with the names of net: the host as the user said it, and lookups of names as lookups. */
   private asNet(error: NodeJS.ErrnoException): NodeJS.ErrnoException {
     const { target } = this;
     if (target === null || error.syscall !== 'connect') return error;
     const { code, cause } = error;
-    if (code === 'ENOTFOUND' && !target.said.isPath) {
-      const failure = netError('ENOTFOUND', 'getaddrinfo', { address: target.said.host }, cause);
-      Reflect.deleteProperty(failure, 'address');
-      return Object.assign(failure, { hostname: target.said.host });
-    }
+    if (code === 'ENOTFOUND' && !target.said.isPath) return lookupError(target.said.host, undefined, cause);
     // Of a path, net says what the file system says of one that is not there.
     if (code === 'ENOTFOUND') return netError('ENOENT', 'connect', where(target), cause);
-    return netError(code as 'ECONNREFUSED', 'connect', where(target), cause ?? error.cause);
+    return netError(code as NetErrorCode, 'connect', where(target), cause);
   }
 }
 
@@ -241,23 +233,11 @@ function checkOptions(options: unknown): void {
     if (record[name]) throw invalidArgValue(`options.${name}`, record[name], 'is not supported');
   }
   if (record.fd !== undefined || record.handle) throw noDescriptors();
-  const { keepAliveInitialDelay } = record;
-  if (keepAliveInitialDelay !== undefined && typeof keepAliveInitialDelay !== 'number') {
-    throw invalidArgType('options.keepAliveInitialDelay', 'of type number', keepAliveInitialDelay);
-  }
+  checkNumbers(record, 'keepAliveInitialDelay');
 }
 
-function noDescriptors(): Error {
-  return invalidArgValue('options', 'fd', 'of a virtual network cannot be a file descriptor');
-}
-
+/** Those that Node's Duplex knows. */
 function streamOptions(options: NetSocketOptions | undefined): DuplexOptions {
-  if (options === undefined || options === null) return {};
-  const { highWaterMark, readableHighWaterMark, writableHighWaterMark, captureRejections } = options;
-  const result: DuplexOptions & { captureRejections?: boolean } = {};
-  if (highWaterMark !== undefined) result.highWaterMark = highWaterMark;
-  if (readableHighWaterMark !== undefined) result.readableHighWaterMark = readableHighWaterMark;
-  if (writableHighWaterMark !== undefined) result.writableHighWaterMark = writableHighWaterMark;
-  if (captureRejections !== undefined) result.captureRejections = captureRejections;
-  return result;
+  const { highWaterMark, readableHighWaterMark, writableHighWaterMark, captureRejections } = options ?? {};
+  return { highWaterMark, readableHighWaterMark, writableHighWaterMark, captureRejections } as DuplexOptions;
 }
