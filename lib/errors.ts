@@ -38,6 +38,13 @@ export const ERRORS = {
   ERR_STARLANE_LINK_LOST: { message: 'the link was lost' },
   ERR_STARLANE_KEEPALIVE: { message: 'the peer was silent for too long' },
   ERR_STARLANE_SERVICE_LIMIT: { message: 'the peer announces too many services' },
+  ERR_STARLANE_LINK_SHED: { message: 'the peer has too many links, and this node has others' },
+
+  // The mesh: records, gossip and relays.
+  ERR_STARLANE_RECORD: { message: 'a peer sent an invalid record' },
+  ERR_STARLANE_GOSSIP_FLOOD: { message: 'a peer sends more records than it may' },
+  ERR_STARLANE_DUPLICATE_IDENTITY: { message: 'another process has the identity of this node' },
+  ERR_STARLANE_RELAY_LIMIT: { message: 'a relay has no room for the circuit' },
 
   // Sessions and streams.
   ERR_STARLANE_PROTOCOL: { message: 'the peer broke the session protocol' },
