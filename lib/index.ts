@@ -11,8 +11,10 @@ export {
   StarlaneError,
   type StarlaneErrorCode,
 } from './errors.js';
-export type { Link, LinkDirection, LinkInfo } from './link/link.js';
+export type { Link } from './link/link.js';
 export type { LinkListener } from './link/link-listener.js';
+export type { LinkDirection, LinkInfo } from './link/link-owner.js';
+export type { LinkPurpose } from './link/link-purpose.js';
 export { hash, nearest, random, type Selector, type SelectorOption } from './mesh/selector.js';
 export type { ServiceInfo } from './mesh/service.js';
 export type { ServiceMap, ServiceMapEvents } from './mesh/service-map.js';

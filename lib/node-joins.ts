@@ -54,7 +54,7 @@ export class NodeJoins {
     if (known !== undefined) return known;
     const { links } = this;
     const joiner = new Joiner({
-      dial: (signal) => links.dial(address, signal),
+      dial: (signal) => links.dial(address, { purpose: 'join', signal }),
       minMs: links.options.rejoinMinMs,
       maxMs: links.options.rejoinMaxMs,
       timers: links.timers,

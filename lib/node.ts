@@ -9,8 +9,9 @@ import { Circuits } from './circuit/circuits.js';
 import type { BindHandler } from './circuit/server-handler.js';
 import { starlaneError } from './errors.js';
 import { createIdentity, type Identity } from './link/identity.js';
-import type { Link, LinkInfo } from './link/link.js';
+import type { Link } from './link/link.js';
 import type { LinkListener } from './link/link-listener.js';
+import type { LinkInfo } from './link/link-owner.js';
 import { LinkSet } from './link/link-set.js';
 import type { ServiceInfo, ServiceInstance } from './mesh/service.js';
 import { ServiceDirectory } from './mesh/service-directory.js';
@@ -95,7 +96,9 @@ export class Node extends EventEmitter<NodeEvents> {
     );
     this.waits = new ServiceWaits(this.directory.table, sharedTimers, resolved.dialTimeoutMs, resolved.loopback);
     this.linkSet = new LinkSet({ ...this.identity, role: resolved.role, envDigests: digests }, resolved, sharedTimers, {
+      objection: () => undefined,
       onLink: (link) => this.onLink(link),
+      onPromoted: () => {},
       onMessage: (link, message) => this.directory.onMessage(link, message),
       onDrain: (link) => this.directory.onDrain(link),
       onUnlink: (link, reason) => this.onUnlink(link, reason),

@@ -4,7 +4,7 @@
 //     HELLO  ------------------------------>         on the client's first stream, which stays the control stream
 //            <------------------------------ HELLO
 //   Then the node with the lower id (as text) decides whether this link is taken: it alone sees to it that two nodes
-//   never keep two links, and never drop both. It begins with its services, or says GOODBYE; the other end counts the
+//   never keep two links, and never drop both. It begins with its digest, or says GOODBYE; the other end counts the
 //   link as up with the first message that is not GOODBYE.
 
 import { randomBytes } from 'node:crypto';
@@ -22,6 +22,7 @@ import {
   PROTOCOL_VERSION,
 } from '../wire/messages.js';
 import type { Identity } from './identity.js';
+import { type LinkPurpose, purposeFlags } from './link-purpose.js';
 
 /** What a node says about itself. */
 export interface SelfDescription extends Identity {
@@ -35,7 +36,8 @@ export interface Refusal {
   readonly error: StarlaneError;
 }
 
-export function makeHello(self: SelfDescription, listenAddresses: readonly string[]): Buffer {
+/** `purpose` is that of the link, which counts when the dialling end says it. */
+export function makeHello(self: SelfDescription, listenAddresses: readonly string[], purpose: LinkPurpose): Buffer {
   return encodeHello({
     version: PROTOCOL_VERSION,
     minVersion: MIN_PROTOCOL_VERSION,
@@ -43,7 +45,7 @@ export function makeHello(self: SelfDescription, listenAddresses: readonly strin
     publicKey: self.publicKey,
     bootId: self.bootId,
     role: self.role,
-    flags: 0,
+    flags: purposeFlags(purpose),
     capabilities: 0,
     envDigests: self.envDigests,
     listenAddresses: listenAddresses.slice(0, MAX_LISTEN_ADDRESSES),
@@ -51,8 +53,8 @@ export function makeHello(self: SelfDescription, listenAddresses: readonly strin
   });
 }
 
-/** Says why a peer with this HELLO cannot be linked to, or undefined when it can. */
-export function checkHello(hello: Hello, self: SelfDescription): Refusal | undefined {
+/** Says why a peer with this HELLO cannot be linked to, or undefined when it can. `expect`: who has to be there. */
+export function checkHello(hello: Hello, self: SelfDescription, expect?: NodeId): Refusal | undefined {
   if (hello.minVersion > PROTOCOL_VERSION || hello.version < MIN_PROTOCOL_VERSION) {
     const detail = `the peer speaks ${hello.minVersion} to ${hello.version}, this node ${MIN_PROTOCOL_VERSION} to ${PROTOCOL_VERSION}`;
     return refusal(GoodbyeCode.WRONG_VERSION, 'ERR_STARLANE_VERSION', detail);
@@ -65,6 +67,9 @@ export function checkHello(hello: Hello, self: SelfDescription): Refusal | undef
     );
   }
   if (hello.nodeId === self.nodeId) return refusal(GoodbyeCode.SELF_LINK, 'ERR_STARLANE_SELF_LINK');
+  if (expect !== undefined && hello.nodeId !== expect) {
+    return refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', `${expect} is not at this address`);
+  }
   return undefined;
 }
 
@@ -91,6 +96,7 @@ const GOODBYE_ERRORS: ReadonlyMap<number, StarlaneErrorCode> = new Map<number, S
   [GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT'],
   [GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE'],
   [GoodbyeCode.MALFORMED, 'ERR_STARLANE_MESSAGE'],
+  [GoodbyeCode.SHED, 'ERR_STARLANE_LINK_SHED'],
 ]);
 
 /** Will another attempt at the same address fail the same way, as far as anyone can tell? */

@@ -12,8 +12,10 @@ import { debug } from '../util/debug.js';
 import type { Timers } from '../util/timers.js';
 import { GoodbyeCode, type Message } from '../wire/messages.js';
 import { type Refusal, refusal, type SelfDescription } from './handshake.js';
-import { Link, type LinkDirection, type LinkOwner } from './link.js';
+import { Link } from './link.js';
 import { LinkListener } from './link-listener.js';
+import type { LinkDirection, LinkOwner } from './link-owner.js';
+import type { LinkPurpose } from './link-purpose.js';
 import { negotiateRole } from './role.js';
 import { connect } from './transport.js';
 
@@ -22,9 +24,21 @@ const log = debug('link');
 /** How long a link that stands may take to prove it when the peer makes another one, in ms. */
 const PROOF_MS = 2_000;
 
+/** What a link is dialled for. */
+export interface DialRequest {
+  readonly purpose: LinkPurpose;
+  /** Who has to be there, or the link is refused with ERR_STARLANE_HANDSHAKE. */
+  readonly expect?: NodeId;
+  readonly signal?: AbortSignal;
+}
+
 export interface LinkSetOwner {
+  /** What speaks against a link that a peer makes, beyond the limits here: told to the peer. */
+  objection(link: Link): string | undefined;
   /** A link came up. Set its acceptor here. */
   onLink(link: Link): void;
+  /** A link that is up has a stronger purpose now. */
+  onPromoted(link: Link): void;
   onMessage(link: Link, message: Message): void;
   onDrain(link: Link): void;
   /** A link that was up is not any more. */
@@ -35,6 +49,15 @@ export interface LinkSetOwner {
   onError(error: Error): void;
   /** A listener is closed, for whatever reason. */
   onUnlisten(listener: LinkListener): void;
+}
+
+/** How a link comes to be. */
+interface LinkOrigin {
+  readonly direction: LinkDirection;
+  readonly address: string;
+  readonly client: boolean;
+  readonly purpose: LinkPurpose;
+  readonly expect?: NodeId;
 }
 
 interface Waiter {
@@ -52,7 +75,7 @@ export interface LinkCounters {
   failed: number;
 }
 
-export class LinkSet implements LinkOwner {
+export class LinkSet implements LinkOwner<Link> {
   readonly counters: LinkCounters = { opened: 0, lost: 0, failed: 0 };
   private readonly byPeer = new Map<NodeId, Link>();
   /** Every link with anything left of it, in handshake or leaving included. */
@@ -117,19 +140,30 @@ export class LinkSet implements LinkOwner {
   }
 
   /** One attempt at a link to `address`: the link when it is up and synced, or the standing one to the same peer. */
-  async dial(address: LinkAddress, signal?: AbortSignal): Promise<Link> {
+  async dial(address: LinkAddress, { purpose, expect, signal }: DialRequest): Promise<Link> {
     this.checkOpen();
     if (address.port === 0) throw starlaneError('ERR_STARLANE_ADDRESS', 'a port to join is from 1 to 65535');
     const { tls, handshakeTimeoutMs } = this.options;
     const duplex = await connect(address, { tls, signal, timeoutMs: handshakeTimeoutMs, timers: this.timers });
-    return this.establish(duplex, 'outbound', formatLinkAddress(address), true);
+    return this.establish(duplex, {
+      direction: 'outbound',
+      address: formatLinkAddress(address),
+      client: true,
+      purpose,
+      expect,
+    });
   }
 
   /** Makes a link of any reliable Duplex, which it owns from then on. */
   async attach(duplex: Duplex, initiator?: boolean): Promise<Link> {
     this.checkOpen();
     const client = initiator ?? (await this.negotiate(duplex));
-    return this.establish(duplex, client ? 'outbound' : 'inbound', 'attached', client);
+    return this.establish(duplex, {
+      direction: client ? 'outbound' : 'inbound',
+      address: 'attached',
+      client,
+      purpose: 'join',
+    });
   }
 
   /** Someone has connected to a listener. */
@@ -140,7 +174,7 @@ export class LinkSet implements LinkOwner {
       this.fault(starlaneError('ERR_STARLANE_LINK_LIMIT', `${remote}: too many handshakes at a time`));
       return;
     }
-    this.add(duplex, 'inbound', remote, false);
+    this.add(duplex, { direction: 'inbound', address: remote, client: false, purpose: 'join' });
   }
 
   /** A link attempt failed before there was a link. */
@@ -182,7 +216,8 @@ export class LinkSet implements LinkOwner {
     if (this.byPeer.size >= this.options.maxLinks && !this.byPeer.has(link.peerId)) {
       return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', `${this.options.maxLinks} links`);
     }
-    return undefined;
+    const objection = this.owner.objection(link);
+    return objection === undefined ? undefined : refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', objection);
   }
 
   onDecide(link: Link): void {
@@ -221,6 +256,10 @@ export class LinkSet implements LinkOwner {
     for (const waiter of waiters ?? []) waiter.resolve(link);
   }
 
+  onPromoted(link: Link): void {
+    this.owner.onPromoted(link);
+  }
+
   onMessage(link: Link, message: Message): void {
     this.owner.onMessage(link, message);
     if (link.isSynced) this.settle(link)?.resolve(link);
@@ -239,11 +278,13 @@ export class LinkSet implements LinkOwner {
     } else if (reason !== undefined) this.counters.failed++;
 
     const failure = reason ?? starlaneError('ERR_STARLANE_CLOSED');
+    // Both ends know by this what the other link was for: the one that stands does that as well from now on.
+    if (!wasUp && isDuplicate(failure)) this.byPeer.get(link.peerId)?.promote(link.purpose);
     const waiter = this.settle(link);
     // With nobody to tell, it goes to the log of the user: someone tried to link and failed.
     if (waiter === undefined) {
       if (!wasUp && !this.isClosed && !isDuplicate(failure)) this.owner.onWarning(withAddress(failure, link.address));
-    } else if (isDuplicate(failure)) this.adopt(link.peerId, waiter);
+    } else if (isDuplicate(failure)) this.adopt(link, waiter);
     else waiter.reject(withAddress(failure, link.address));
   }
 
@@ -254,7 +295,7 @@ export class LinkSet implements LinkOwner {
   }
 
   /** Resolved with the standing link to the peer, or with the one that is about to stand. */
-  private adopt(peerId: NodeId, waiter: Waiter): void {
+  private adopt({ peerId, purpose }: Link, waiter: Waiter): void {
     const standing = this.byPeer.get(peerId);
     if (standing !== undefined) {
       waiter.resolve(standing);
@@ -272,6 +313,7 @@ export class LinkSet implements LinkOwner {
     const entry: Waiter = {
       resolve: (link) => {
         this.timers.cancel(timer);
+        link.promote(purpose);
         waiter.resolve(link);
       },
       reject: waiter.reject,
@@ -288,24 +330,22 @@ export class LinkSet implements LinkOwner {
     }
   }
 
-  private establish(duplex: Duplex, direction: LinkDirection, address: string, client: boolean): Promise<Link> {
+  private establish(duplex: Duplex, origin: LinkOrigin): Promise<Link> {
     return new Promise((resolve, reject) => {
       if (this.isClosed) {
         duplex.destroy();
         throw starlaneError('ERR_STARLANE_CLOSED');
       }
-      this.settling.set(this.add(duplex, direction, address, client), { resolve, reject });
+      this.settling.set(this.add(duplex, origin), { resolve, reject });
     });
   }
 
-  private add(duplex: Duplex, direction: LinkDirection, address: string, client: boolean): Link {
+  private add(duplex: Duplex, origin: LinkOrigin): Link {
     const { options, self, timers } = this;
     const link = new Link(duplex, {
+      ...origin,
       self,
       owner: this,
-      direction,
-      address,
-      client,
       timers,
       handshakeTimeoutMs: options.handshakeTimeoutMs,
       session: {
@@ -318,9 +358,9 @@ export class LinkSet implements LinkOwner {
         closeTimeoutMs: options.closeTimeoutMs,
       },
     });
-    log('%s %s: handshake', direction, address);
+    log('%s %s: handshake', origin.direction, origin.address);
     this.all.add(link);
-    if (direction === 'inbound') this.strangers++;
+    if (origin.direction === 'inbound') this.strangers++;
     return link;
   }
 

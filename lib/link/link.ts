@@ -11,77 +11,16 @@ import type { NodeId } from '../address.js';
 import { starlaneError } from '../errors.js';
 import type { MuxStream } from '../mux/mux-stream.js';
 import { MuxSession } from '../mux/session.js';
-import type { SessionOptions } from '../mux/session-options.js';
 import type { NodeRole } from '../options.js';
 import { debug } from '../util/debug.js';
-import type { Timer, Timers } from '../util/timers.js';
+import type { Timer } from '../util/timers.js';
 import { encodeGoodbye, GoodbyeCode, type Hello, type Message, MessageType } from '../wire/messages.js';
 import { Control } from './control.js';
-import {
-  checkHello,
-  decides,
-  goodbyeError,
-  makeHello,
-  type Refusal,
-  refusal,
-  type SelfDescription,
-} from './handshake.js';
+import { checkHello, decides, goodbyeError, makeHello, type Refusal, refusal } from './handshake.js';
+import type { LinkDirection, LinkInfo, LinkSetup, StreamAcceptor } from './link-owner.js';
+import { isStronger, type LinkPurpose, purposeOf } from './link-purpose.js';
 
 const log = debug('link');
-
-export type LinkDirection = 'inbound' | 'outbound';
-
-/** A snapshot of a link. Times in ms. */
-export interface LinkInfo {
-  readonly peerId: NodeId;
-  /** The link address of the peer, or `attached`. */
-  readonly address: string;
-  readonly direction: LinkDirection;
-  /** The recent round trip, 0 while it is unknown. */
-  readonly rttMs: number;
-  /** Open streams, in both directions. */
-  readonly streams: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-  /** When it came up, in ms since 1970. */
-  readonly since: number;
-}
-
-/** Takes the streams that a peer opens. */
-export interface StreamAcceptor {
-  onStream(stream: MuxStream): void;
-}
-
-/** Who a link belongs to. */
-export interface LinkOwner {
-  /** Link addresses under which this node can be joined. */
-  readonly listenAddresses: readonly string[];
-  /** The peer is known: says at once what speaks against the link for this node alone. */
-  onHello(link: Link): Refusal | undefined;
-  /** It is for this node to decide: accept() or refuse(), now or within the handshake timeout. */
-  onDecide(link: Link): void;
-  onUp(link: Link): void;
-  /** Anything but HELLO and GOODBYE, from onUp to onDown. */
-  onMessage(link: Link, message: Message): void;
-  /** The control stream has room again. */
-  onDrain(link: Link): void;
-  /** Not usable from here on, if it ever was. Open streams may still end. Told once; undefined: closed on purpose. */
-  onDown(link: Link, reason: Error | undefined): void;
-  /** Nothing is left of it. Told once, last. */
-  onClosed(link: Link): void;
-}
-
-export interface LinkSetup {
-  readonly self: SelfDescription;
-  readonly owner: LinkOwner;
-  readonly direction: LinkDirection;
-  readonly address: string;
-  /** Which end of the session this is. */
-  readonly client: boolean;
-  readonly timers: Timers;
-  readonly handshakeTimeoutMs: number;
-  readonly session: Partial<SessionOptions>;
-}
 
 const Phase = { HELLO: 0, DECIDING: 1, UP: 2, LEAVING: 3, CLOSED: 4 } as const;
 
@@ -90,6 +29,8 @@ const SESSION_DEFAULTS = { starlanePeer: true, maxUnackedOpens: Number.POSITIVE_
 
 /** A link to a peer. It is also a SessionOwner, a ControlOwner and Timed, but those members are not for users. */
 export class Link implements LinkInfo {
+  /** Who it was made for. */
+  purpose: LinkPurpose;
   readonly address: string;
   readonly direction: LinkDirection;
   /** When it came up, in ms since 1970; 0 before. */
@@ -103,17 +44,18 @@ export class Link implements LinkInfo {
   private phase: number = Phase.HELLO;
   private hello: Hello | undefined;
   private readonly control: Control = new Control(this);
-  private readonly setup: LinkSetup;
+  private readonly setup: LinkSetup<Link>;
   private handshakeTimer: Timer | undefined;
   private isDown = false;
   /** Something has been said since the deadline was set. */
   private hasProgressed = false;
 
   /** @internal */
-  constructor(duplex: Duplex, setup: LinkSetup) {
+  constructor(duplex: Duplex, setup: LinkSetup<Link>) {
     this.setup = setup;
     this.address = setup.address;
     this.direction = setup.direction;
+    this.purpose = setup.purpose;
     this.session = new MuxSession(
       duplex,
       { ...SESSION_DEFAULTS, ...setup.session, client: setup.client, timers: setup.timers },
@@ -143,6 +85,16 @@ export class Link implements LinkInfo {
   /** @internal */
   get envDigests(): readonly string[] {
     return this.hello === undefined ? [] : this.hello.envDigests;
+  }
+
+  /** @internal Link addresses at which the peer listens, as it says itself. */
+  get peerAddresses(): readonly string[] {
+    return this.hello === undefined ? [] : this.hello.listenAddresses;
+  }
+
+  /** @internal When the last byte of the peer arrived, by the clock of the timers, in ms. */
+  get lastHeardMs(): number {
+    return this.session.liveness.lastHeardMs;
   }
 
   get rttMs(): number {
@@ -208,9 +160,23 @@ export class Link implements LinkInfo {
     this.session.destroy(error);
   }
 
+  /** @internal Ends it in order, and tells the peer that it can do without. It is not joined again. */
+  shed(): void {
+    if (this.phase >= Phase.LEAVING) return;
+    this.isClosedHere = true;
+    this.leave(GoodbyeCode.SHED, undefined, undefined);
+  }
+
   /** @internal */
   send(message: Buffer): void {
     this.control.send(message);
+  }
+
+  /** @internal Another link to the peer was made and turned away: this one does what that was to do. */
+  promote(purpose: LinkPurpose): void {
+    if (this.phase !== Phase.UP || !isStronger(purpose, this.purpose)) return;
+    this.purpose = purpose;
+    this.setup.owner.onPromoted(this);
   }
 
   /** @internal The decision that {@link LinkOwner.onDecide} asked for. */
@@ -308,18 +274,19 @@ export class Link implements LinkInfo {
   }
 
   private onHello(hello: Hello): void {
-    const { self, owner, client } = this.setup;
+    const { self, owner, client, expect } = this.setup;
     if (this.phase >= Phase.LEAVING) return;
     if (this.phase !== Phase.HELLO) {
       this.refuse(refusal(GoodbyeCode.MALFORMED, 'ERR_STARLANE_HANDSHAKE', 'a second HELLO'));
       return;
     }
-    const fault = checkHello(hello, self);
+    const fault = checkHello(hello, self, expect);
     if (fault !== undefined) {
       this.refuse(fault);
       return;
     }
     this.hello = hello;
+    if (!client) this.purpose = purposeOf(hello.flags);
     const objection = owner.onHello(this);
     if (objection !== undefined) {
       this.refuse(objection);
@@ -342,7 +309,7 @@ export class Link implements LinkInfo {
   }
 
   private sendHello(): void {
-    this.control.send(makeHello(this.setup.self, this.setup.owner.listenAddresses));
+    this.control.send(makeHello(this.setup.self, this.setup.owner.listenAddresses, this.purpose));
   }
 
   private goUp(): void {

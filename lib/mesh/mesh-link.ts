@@ -2,15 +2,9 @@
 // such, and so are those of a simulation.
 
 import type { NodeId } from '../address.js';
+import type { LinkPurpose } from '../link/link-purpose.js';
 import type { NodeRole } from '../options.js';
 import type { Message } from '../wire/messages.js';
-
-/**
- * Who a link was made for. `join`: a user, by join or attach; it is kept. `mesh`: the neighbourhood or a seed; it carries
- * gossip and circuits as well, but may be shed. `direct`: a shortcut between two busy nodes, which is not announced and
- * carries no gossip.
- */
-export type LinkPurpose = 'join' | 'mesh' | 'direct';
 
 export interface MeshLink {
   readonly peerId: NodeId;

@@ -1,7 +1,8 @@
 // How the control plane makes links: by a node over its transports, or by a simulation.
 
 import type { NodeId } from '../address.js';
-import type { LinkPurpose, MeshLink } from './mesh-link.js';
+import type { LinkPurpose } from '../link/link-purpose.js';
+import type { MeshLink } from './mesh-link.js';
 
 export interface LinkRequest {
   readonly purpose: LinkPurpose;

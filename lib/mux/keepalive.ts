@@ -42,6 +42,11 @@ export class Keepalive {
     this.pinged = false;
   }
 
+  /** When something was heard last, in ms. */
+  get lastHeardMs(): number {
+    return this.lastHeard;
+  }
+
   /** How long nothing was heard, in ms. */
   silentMs(now: number): number {
     return now - this.lastHeard;

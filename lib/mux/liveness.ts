@@ -71,6 +71,11 @@ export class Liveness implements Timed {
     this.keepalive.heard(this.timers.now());
   }
 
+  /** When the last byte of the peer arrived, in ms. */
+  get lastHeardMs(): number {
+    return this.keepalive.lastHeardMs;
+  }
+
   /** The time that the peer took to answer, in ms. */
   ping(): Promise<number> {
     if (this.pending.size >= MAX_PENDING_PINGS) {

@@ -50,7 +50,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   private readonly decoder = new FrameDecoder(this);
   private readonly backlog = new InputBacklog();
   private readonly pacer: Pacer;
-  private readonly liveness: Liveness;
+  readonly liveness: Liveness;
   private owing: MuxStream[] = [];
   /** The stream whose payload is being read; null while it is discarded. */
   private reading: MuxStream | null = null;

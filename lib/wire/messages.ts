@@ -60,6 +60,8 @@ export const GoodbyeCode = {
   HANDSHAKE_REFUSED: 5,
   /** A message could not be understood. */
   MALFORMED: 6,
+  /** Too many links, and the peer has others. */
+  SHED: 7,
 } as const;
 export type GoodbyeCode = (typeof GoodbyeCode)[keyof typeof GoodbyeCode];
 

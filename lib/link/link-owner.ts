@@ -1,0 +1,69 @@
+// What is told about a link, to whom, and what a link is made with.
+
+import type { NodeId } from '../address.js';
+import type { MuxStream } from '../mux/mux-stream.js';
+import type { SessionOptions } from '../mux/session-options.js';
+import type { Timers } from '../util/timers.js';
+import type { Message } from '../wire/messages.js';
+import type { Refusal, SelfDescription } from './handshake.js';
+import type { LinkPurpose } from './link-purpose.js';
+
+export type LinkDirection = 'inbound' | 'outbound';
+
+/** A snapshot of a link. Times in ms. */
+export interface LinkInfo {
+  readonly peerId: NodeId;
+  /** The link address of the peer, or `attached`. */
+  readonly address: string;
+  readonly direction: LinkDirection;
+  /** The recent round trip, 0 while it is unknown. */
+  readonly rttMs: number;
+  /** Open streams, in both directions. */
+  readonly streams: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** When it came up, in ms since 1970. */
+  readonly since: number;
+}
+
+/** Takes the streams that a peer opens. */
+export interface StreamAcceptor {
+  onStream(stream: MuxStream): void;
+}
+
+/** Who a link belongs to. */
+export interface LinkOwner<Link> {
+  /** Link addresses under which this node can be joined. */
+  readonly listenAddresses: readonly string[];
+  /** The peer is known: says at once what speaks against the link for this node alone. */
+  onHello(link: Link): Refusal | undefined;
+  /** It is for this node to decide: accept() or refuse(), now or within the handshake timeout. */
+  onDecide(link: Link): void;
+  onUp(link: Link): void;
+  /** A link that is up has to do more than it was made for: its purpose is another one now. */
+  onPromoted(link: Link): void;
+  /** Anything but HELLO and GOODBYE, from onUp to onDown. */
+  onMessage(link: Link, message: Message): void;
+  /** The control stream has room again. */
+  onDrain(link: Link): void;
+  /** Not usable from here on, if it ever was. Open streams may still end. Told once; undefined: closed on purpose. */
+  onDown(link: Link, reason: Error | undefined): void;
+  /** Nothing is left of it. Told once, last. */
+  onClosed(link: Link): void;
+}
+
+export interface LinkSetup<Link> {
+  readonly self: SelfDescription;
+  readonly owner: LinkOwner<Link>;
+  readonly direction: LinkDirection;
+  readonly address: string;
+  /** Which end of the session this is. */
+  readonly client: boolean;
+  /** Of a link that this node dials or attaches; that of others is what their HELLO says. */
+  readonly purpose: LinkPurpose;
+  /** Who has to be there. */
+  readonly expect?: NodeId;
+  readonly timers: Timers;
+  readonly handshakeTimeoutMs: number;
+  readonly session: Partial<SessionOptions>;
+}
