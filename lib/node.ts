@@ -78,7 +78,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.options = options;
     this.resolved = resolved;
     this.environment = environment;
-    this.identity = createIdentity();
+    this.identity = createIdentity(resolved.identity);
     this.id = this.identity.nodeId;
     const digests = envDigests(resolved.env);
     this.directory = new ServiceDirectory(
@@ -260,7 +260,7 @@ export class Node extends EventEmitter<NodeEvents> {
 
   /** A fresh node with the same options that announces nothing. */
   client(): Node {
-    return this.derive({ role: 'client' });
+    return this.derive({ role: 'client', relay: undefined });
   }
 
   /** A fresh node with the same options that announces, and never dials peers by itself. */
@@ -334,7 +334,9 @@ export class Node extends EventEmitter<NodeEvents> {
   private derive(changes: NodeOptions): Node {
     // `createNode(options).client()`: the first node is a step on the way, and must not join seeds unless it is used.
     if (!this.isStarted) this.isDerivedFrom = true;
-    return new Node({ ...this.options, ...changes }, this.environment);
+    // Two nodes must not have one identity: from a node that is in use, only what it was told otherwise is taken.
+    const identity = this.isStarted ? undefined : this.options.identity;
+    return new Node({ ...this.options, identity, ...changes }, this.environment);
   }
 
   private onLink(link: Link): void {

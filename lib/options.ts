@@ -1,5 +1,6 @@
 // What a node can be told, with defaults and the reasons for them. Everything here does something.
 
+import { KeyObject } from 'node:crypto';
 import { isServiceName, parseLinkAddress } from './address.js';
 import { type StarlaneError, starlaneError } from './errors.js';
 
@@ -91,8 +92,15 @@ export interface NodeOptions extends Partial<NodeLimits> {
    * 'router' relays by trade.
    */
   role?: NodeRole;
+  /** May circuits of others pass through. Default true, but false for clients. */
+  relay?: boolean;
   /** May it dial its own services. Default true. */
   loopback?: boolean;
+  /**
+   * The private key (Ed25519) that the id of the node follows from, or the path of its file in PEM, which is made with mode
+   * 0600 if it is missing and refused if others may read it. Default: a fresh one for every node.
+   */
+  identity?: string | KeyObject;
   /** A certificate and key of an own PKI; makes tls the default scheme. Default: none, links are plain. */
   tls?: TlsFiles;
   /** Must be true to listen beyond loopback without tls: whoever reaches the port is then a peer. Default false. */
@@ -106,7 +114,9 @@ export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
   /** Sorted, without repetitions. */
   readonly env: readonly string[];
   readonly role: NodeRole;
+  readonly relay: boolean;
   readonly loopback: boolean;
+  readonly identity: string | KeyObject | undefined;
   readonly tls: Readonly<TlsFiles> | undefined;
   readonly insecure: boolean;
   readonly seeds: readonly string[];
@@ -144,7 +154,16 @@ export const DEFAULT_LIMITS: Readonly<NodeLimits> = Object.freeze(
   Object.fromEntries([...LIMITS].map(([name, [normal]]) => [name, normal])) as unknown as NodeLimits,
 );
 
-const OTHER_OPTIONS: ReadonlySet<string> = new Set(['env', 'role', 'loopback', 'tls', 'insecure', 'seeds']);
+const OTHER_OPTIONS: ReadonlySet<string> = new Set([
+  'env',
+  'role',
+  'relay',
+  'loopback',
+  'identity',
+  'tls',
+  'insecure',
+  'seeds',
+]);
 
 /**
  * Checks the options and fills in the defaults. An option that is `undefined` counts as not given.
@@ -159,10 +178,15 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
       throw optionError(name, 'there is no such option');
   }
   const limits = resolveLimits(options);
+  const role = resolveRole(options.role);
+  const relay = resolveFlag('relay', options.relay, role !== 'client');
+  if (relay && role === 'client') throw optionError('relay', 'a client relays nothing');
   return Object.freeze({
     ...limits,
     env: resolveEnv(options.env),
-    role: resolveRole(options.role),
+    role,
+    relay,
+    identity: resolveIdentity(options.identity),
     loopback: resolveFlag('loopback', options.loopback, true),
     tls: resolveTls(options.tls),
     insecure: resolveFlag('insecure', options.insecure, false),
@@ -214,6 +238,12 @@ function resolveFlag(name: string, value: unknown, normal: boolean): boolean {
   if (value === undefined) return normal;
   if (typeof value !== 'boolean') throw optionError(name, 'true or false is needed');
   return value;
+}
+
+function resolveIdentity(identity: unknown): string | KeyObject | undefined {
+  if (identity === undefined || identity instanceof KeyObject) return identity;
+  if (typeof identity === 'string' && identity !== '') return identity;
+  throw optionError('identity', 'a private key as KeyObject, or the path of its file, is needed');
 }
 
 function resolveTls(tls: unknown): Readonly<TlsFiles> | undefined {

@@ -19,7 +19,9 @@ describe('resolveNodeOptions', () => {
       ...DEFAULT_LIMITS,
       env: [],
       role: 'peer',
+      relay: true,
       loopback: true,
+      identity: undefined,
       tls: undefined,
       insecure: false,
       seeds: [],
@@ -63,6 +65,12 @@ describe('resolveNodeOptions', () => {
     expect(resolveNodeOptions({ env: [] }).env).toEqual([]);
   });
 
+  it('relays for others unless it is a client, or told not to', () => {
+    expect(resolveNodeOptions({ role: 'server' }).relay).toBe(true);
+    expect(resolveNodeOptions({ role: 'client' }).relay).toBe(false);
+    expect(resolveNodeOptions({ relay: false }).relay).toBe(false);
+  });
+
   it('gives a frozen result that does not share lists with the caller', () => {
     const seeds = ['tcp://127.0.0.1:1'];
     const resolved = resolveNodeOptions({ seeds, env: ['a'] });
@@ -85,6 +93,10 @@ describe('resolveNodeOptions', () => {
     ['role: one of', { role: 'Peer' }],
     ['role: one of', { role: null }],
     ['loopback: true or false', { loopback: 1 }],
+    ['relay: true or false', { relay: 0 }],
+    ['relay: a client relays nothing', { relay: true, role: 'client' }],
+    ['identity: a private key', { identity: '' }],
+    ['identity: a private key', { identity: Buffer.from('key') }],
     ['insecure: true or false', { insecure: 'yes' }],
     ['env: a name', { env: '' }],
     ['env: a name', { env: ['ok', 'not ok'] }],

@@ -1,8 +1,10 @@
 // Who a node is: a key pair, the id that follows from it, and an id for this run of it.
 
-import { generateKeyPairSync } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, KeyObject, sign } from 'node:crypto';
 import { v4 as uuid } from 'uuid';
 import { type NodeId, nodeIdFromPublicKey } from '../address.js';
+import { starlaneError } from '../errors.js';
+import { readIdentityFile } from './identity-file.js';
 
 export interface Identity {
   readonly nodeId: NodeId;
@@ -10,11 +12,31 @@ export interface Identity {
   readonly publicKey: Uint8Array;
   /** A UUID that no other run of any node has: tells a node that has restarted from one that is still there. */
   readonly bootId: string;
+  /** The Ed25519 signature of these bytes, 64 bytes. */
+  sign(bytes: Uint8Array): Uint8Array;
 }
 
-/** A fresh identity, which lasts as long as the node. */
-export function createIdentity(): Identity {
-  const { publicKey } = generateKeyPairSync('ed25519');
-  const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x as string, 'base64url');
-  return { nodeId: nodeIdFromPublicKey(raw), publicKey: raw, bootId: uuid() };
+/**
+ * The identity of a private key, or of the file that holds one and is made if it is missing; a fresh one by default, which
+ * lasts as long as the node.
+ * @throws ERR_STARLANE_OPTION when the key is none of Ed25519, or its file is not for the owner alone
+ */
+export function createIdentity(key?: string | KeyObject): Identity {
+  const privateKey = privateKeyOf(key);
+  const raw = Buffer.from(createPublicKey(privateKey).export({ format: 'jwk' }).x as string, 'base64url');
+  return {
+    nodeId: nodeIdFromPublicKey(raw),
+    publicKey: raw,
+    bootId: uuid(),
+    sign: (bytes) => sign(null, bytes, privateKey),
+  };
+}
+
+function privateKeyOf(key: string | KeyObject | undefined): KeyObject {
+  if (key === undefined) return generateKeyPairSync('ed25519').privateKey;
+  const privateKey = key instanceof KeyObject ? key : readIdentityFile(key);
+  if (privateKey.type !== 'private' || privateKey.asymmetricKeyType !== 'ed25519') {
+    throw starlaneError('ERR_STARLANE_OPTION', 'identity: a private key of Ed25519 is needed');
+  }
+  return privateKey;
 }
