@@ -19,6 +19,9 @@ import { runOnce } from './runner.mjs';
  * @property {string} command shown in the usage text
  * @property {CarrierChoice[]} carriers to choose from, all of them by default
  * @property {number} runs by default
+ * @property {import('./cases/case.mjs').BenchCase[]} [cases] to choose from, those of `npm run bench` by default
+ * @property {typeof runOnce} [runOnce] what runs a case once, default two processes
+ * @property {string} [reference] the carrier without which floors say nothing, default net
  */
 
 /** @param {string} line */
@@ -36,9 +39,10 @@ const progress = (line) => process.stderr.write(`${line}\n`);
  */
 async function runCase(benchCase, setup, options, profileDir) {
   const runs = options.runs ?? benchCase.defaultRuns ?? setup.runs;
-  const carriers = options.carriers.map(
-    (name) => /** @type {CarrierChoice} */ (setup.carriers.find((carrier) => carrier.name === name)),
-  );
+  const runCarrier = setup.runOnce ?? runOnce;
+  const carriers = options.carriers
+    .filter((name) => benchCase.carriers?.includes(name) ?? true)
+    .map((name) => /** @type {CarrierChoice} */ (setup.carriers.find((carrier) => carrier.name === name)));
   const pairs = [];
   for (let run = 0; run < runs; run++) {
     /** @type {import('./report.mjs').Pair} */
@@ -48,7 +52,7 @@ async function runCase(benchCase, setup, options, profileDir) {
       try {
         const profile =
           profileDir === undefined ? undefined : { dir: profileDir, name: `${benchCase.name}-${name}-${run + 1}` };
-        pair[name] = await runOnce(benchCase, carrier, options.settings, profile);
+        pair[name] = await runCarrier(benchCase, carrier, options.settings, profile);
       } catch (error) {
         pair[name] = { failed: /** @type {Error} */ (error).message };
       }
@@ -65,7 +69,10 @@ async function runCase(benchCase, setup, options, profileDir) {
  */
 function summarise(benchCase, values) {
   if ('failed' in values) return `fails: ${values.failed}`;
-  return benchCase.figures.map(({ key, title, digits }) => `${values[key].toFixed(digits)} ${title}`).join('; ');
+  return benchCase.figures
+    .filter(({ key }) => values[key] !== undefined)
+    .map(({ key, title, digits }) => `${values[key].toFixed(digits)} ${title}`)
+    .join('; ');
 }
 
 /**
@@ -75,12 +82,14 @@ function summarise(benchCase, values) {
  *   a floor is missed that was asked for
  */
 async function run(setup, args) {
+  const cases = setup.cases ?? CASES;
   const options = readOptions(
     args,
     setup.carriers.map((carrier) => carrier.name),
+    cases,
   );
   if (options.help || options.list) {
-    const list = CASES.map(({ name, about }) => `${name.padEnd(9)} ${about}\n`).join('');
+    const list = cases.map(({ name, about }) => `${name.padEnd(9)} ${about}\n`).join('');
     process.stdout.write(options.help ? usage(setup) : list);
     return { failures: {}, missedFloor: false };
   }
@@ -89,7 +98,7 @@ async function run(setup, args) {
   const outcomes = [];
   for (const benchCase of options.cases) outcomes.push(await runCase(benchCase, setup, options, profileDir));
 
-  const table = tabulate(outcomes, options.carriers);
+  const table = tabulate(outcomes, options.carriers, setup.reference ?? 'net');
   const caption = `${describeMachine()}. Medians; ratios are medians of the pairs' ratios (least-greatest).`;
   const json = toJson(outcomes, options.carriers, options.settings);
   if (options.json === '-') {

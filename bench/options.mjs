@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { CASES, findCase } from './cases/index.mjs';
+import { findCase } from './cases/index.mjs';
 
 /**
  * @param {import('./bench.mjs').BenchSetup} setup
@@ -13,12 +13,12 @@ export function usage({ command, carriers, runs }) {
   --carriers a,b       default ${carriers.map(({ name }) => name).join(',')}
   --runs N             runs of each carrier, alternately; default ${runs} (idle: 1)
   --measure MS         length of one measurement, default 2000, after a warm-up of a quarter of it (at least 500)
-  --streams N          streams of the idle case at most, default 1,000,000 (over others as many as they hold)
+  --streams N          streams of the idle case at most (over others as many as they hold)
   --verify             check every byte received (slower)
   --floors             exit code 1 if a floor is missed
   --json [FILE]        all values as JSON to FILE, or to stdout in place of the table
   --markdown           the table as Markdown
-  --profile            run both processes with --cpu-prof and say where the profiles are
+  --profile            run the processes with --cpu-prof and say where the profiles are
 `;
 }
 
@@ -39,9 +39,10 @@ export function usage({ command, carriers, runs }) {
 /**
  * @param {string[]} args
  * @param {string[]} known the carriers to choose from, all of them by default
+ * @param {import('./cases/case.mjs').BenchCase[]} cases likewise
  * @returns {BenchOptions}
  */
-export function readOptions(args, known) {
+export function readOptions(args, known, cases) {
   const { values } = parseArgs({
     args: args.flatMap((arg, i) => (arg === '--json' && !isFile(args[i + 1]) ? ['--json', '-'] : [arg])),
     options: {
@@ -67,7 +68,7 @@ export function readOptions(args, known) {
   return {
     help: values.help ?? false,
     list: values.list ?? false,
-    cases: values.only === undefined ? CASES : values.only.split(',').map(findCase),
+    cases: values.only === undefined ? cases : values.only.split(',').map((name) => findCase(name, cases)),
     carriers,
     runs: readCount('runs', values.runs),
     floors: values.floors ?? false,

@@ -44,9 +44,10 @@ function format(value, digits) {
 }
 
 /** @param {import('./cases/case.mjs').Floor} floor */
-function describeFloor({ against, atLeast, atMost }) {
+function describeFloor({ against, atLeast, atMost, cores }) {
   const limit = atLeast === undefined ? `<= ${format(atMost ?? 0, (atMost ?? 0) < 1 ? 2 : 0)}` : `>= ${atLeast}`;
-  return against === undefined ? limit : `${limit} x ${against}`;
+  const condition = cores === undefined ? '' : ` with ${cores} cores`;
+  return (against === undefined ? limit : `${limit} x ${against}`) + condition;
 }
 
 /**
@@ -56,7 +57,8 @@ function describeFloor({ against, atLeast, atMost }) {
  * @param {string} key
  * @param {import('./cases/case.mjs').Floor} floor
  */
-function holds(outcome, key, { against, atLeast, atMost }) {
+function holds(outcome, key, { against, atLeast, atMost, cores = 1 }) {
+  if (os.cpus().length < cores) return undefined;
   const values =
     against === undefined ? valuesOf(outcome, 'starlane', key) : ratiosOf(outcome, key, 'starlane', against);
   if (values.length === 0) return undefined;
@@ -69,13 +71,14 @@ function holds(outcome, key, { against, atLeast, atMost }) {
  *
  * @param {CaseOutcome[]} outcomes
  * @param {string[]} carriers
+ * @param {string} reference
  * @returns {{ head: string[], rows: Row[] }}
  */
-export function tabulate(outcomes, carriers) {
+export function tabulate(outcomes, carriers, reference) {
   const others = carriers.includes('starlane') ? carriers.filter((carrier) => carrier !== 'starlane') : [];
   const head = ['case', 'figure', ...carriers, ...others.map((other) => `starlane / ${other}`)];
-  // The floors are ratios to net: without it they say nothing.
-  const withFloors = others.includes('net');
+  // Most floors are ratios to it: without it they say nothing.
+  const withFloors = others.includes(reference);
   if (withFloors) head.push('floor', 'holds');
   const rows = outcomes.flatMap((outcome) =>
     outcome.benchCase.figures.map((figure, i) => {
@@ -86,7 +89,8 @@ export function tabulate(outcomes, carriers) {
         figure.title,
         ...carriers.map((carrier) => {
           const values = valuesOf(outcome, carrier, figure.key);
-          return values.length === 0 ? 'fails' : format(median(values), figure.digits);
+          if (values.length > 0) return format(median(values), figure.digits);
+          return outcome.pairs.some((pair) => isFailure(pair[carrier])) ? 'fails' : '';
         }),
         ...others.map((other) =>
           figure.isAmount ? '' : describeRatios(ratiosOf(outcome, figure.key, 'starlane', other)),
@@ -102,6 +106,11 @@ export function tabulate(outcomes, carriers) {
     }),
   );
   return { head, rows };
+}
+
+/** @param {Pair[string] | undefined} values */
+function isFailure(values) {
+  return values !== undefined && 'failed' in values;
 }
 
 /** @param {number[]} ratios */
@@ -137,12 +146,15 @@ export function toMarkdown({ head, rows }) {
   return [head, rule, ...rows.map((row) => row.cells)].map((line) => `| ${line.join(' | ')} |`).join('\n');
 }
 
+const [loadBefore] = os.loadavg();
+
 /** One line on the machine, without which figures mean nothing. */
 export function describeMachine() {
   const cpus = os.cpus();
   const memoryGb = Math.round(os.totalmem() / 1e9);
   const model = cpus[0]?.model.trim() || 'unknown processor';
-  return `Node ${process.version}, ${os.platform()} ${os.arch()}, ${cpus.length} x ${model}, ${memoryGb} GB, loopback`;
+  const load = `load average before ${loadBefore.toFixed(2)}`;
+  return `Node ${process.version}, ${os.platform()} ${os.arch()}, ${cpus.length} x ${model}, ${memoryGb} GB, loopback, ${load}`;
 }
 
 /**

@@ -7,16 +7,16 @@ const WORKER = fileURLToPath(new URL('./worker.mjs', import.meta.url));
 const DEADLINE_MS = 60_000;
 const EXIT_DEADLINE_MS = 10_000;
 
-/** A server or client process of one run. */
-class Worker {
+/** A process of one run. */
+export class Worker {
   /**
-   * @param {'server' | 'client'} role
-   * @param {{ execPath?: string, execArgv: string[] }} options
+   * @param {string} role
+   * @param {{ execPath?: string, execArgv: string[], module?: string }} options
    */
   constructor(role, options) {
     this.role = role;
-    const { execPath = process.execPath, execArgv } = options;
-    this.child = fork(WORKER, [role], { execPath, execArgv, serialization: 'advanced' });
+    const { execPath = process.execPath, execArgv, module = WORKER } = options;
+    this.child = fork(module, [role], { execPath, execArgv, serialization: 'advanced' });
     this.exited = once(this.child, 'exit');
     this.answer = deferred();
     this.failed = deferred();
@@ -48,23 +48,34 @@ class Worker {
 }
 
 /**
+ * @typedef {{ dir: string, name: string }} Profile where a run writes its CPU profiles, and how they are called
+ */
+
+/**
+ * @param {string} role
+ * @param {Profile | undefined} profile
+ * @returns {string[]} arguments for the node that has the role
+ */
+export function profileArgs(role, profile) {
+  if (profile === undefined) return [];
+  const { dir, name } = profile;
+  return ['--cpu-prof', `--cpu-prof-dir=${dir}`, `--cpu-prof-name=${name}-${role}.cpuprofile`];
+}
+
+/**
  * Runs one case over one carrier in two fresh processes, and returns what both measured.
  *
  * @param {import('./cases/case.mjs').BenchCase} benchCase
  * @param {import('./bench.mjs').CarrierChoice} carrier
  * @param {import('./cases/case.mjs').Settings} settings
- * @param {{ dir: string, name: string }} [profile] where both write CPU profiles
+ * @param {Profile} [profile]
  * @returns {Promise<import('./cases/case.mjs').Values>}
  */
 export async function runOnce(benchCase, carrier, settings, profile) {
   const deadlineMs = carrier.deadlineMs ?? benchCase.deadlineMs ?? DEADLINE_MS;
-  /** @param {string} role */
-  const execArgv = (role) =>
-    profile === undefined
-      ? []
-      : ['--cpu-prof', `--cpu-prof-dir=${profile.dir}`, `--cpu-prof-name=${profile.name}-${role}.cpuprofile`];
-  const server = new Worker('server', { execPath: carrier.execPath, execArgv: execArgv('server') });
-  const client = new Worker('client', { execPath: carrier.execPath, execArgv: execArgv('client') });
+  const { execPath } = carrier;
+  const server = new Worker('server', { execPath, execArgv: profileArgs('server', profile) });
+  const client = new Worker('client', { execPath, execArgv: profileArgs('client', profile) });
   const common = { caseName: benchCase.name, carrierUrl: carrier.url, settings };
 
   const work = async () => {

@@ -41,6 +41,12 @@ export class Samples {
 }
 
 /**
+ * @typedef {object} WindowEvents
+ * @property {() => void} [onWarm] the measurement begins
+ * @property {() => void} [onDone] it is over
+ */
+
+/**
  * How much a counter grew between the end of the warm-up and the end of the measurement, by this process's clock at the
  * very moment of reading, so that a late timer lengthens the window instead of falsifying the rate.
  */
@@ -48,7 +54,7 @@ export class RateWindow {
   /**
    * @param {{ warmupMs: number, measureMs: number }} times
    * @param {() => number} read the counter
-   * @param {{ onWarm?: () => void, onDone?: () => void }} [events]
+   * @param {WindowEvents} [events]
    */
   constructor(times, read, events = {}) {
     this.times = times;

@@ -42,11 +42,12 @@ export function writeUntil(run, socket, stopped) {
  * The receiving side: counts, and with --verify compares every byte.
  *
  * @param {import('./case.mjs').ServerRun} run
+ * @param {import('../statistics.mjs').WindowEvents} [events]
  */
-export function sink(run) {
+export function sink(run, events) {
   let bytes = 0;
   let ended = 0;
-  const window = new RateWindow(run.settings, () => bytes);
+  const window = new RateWindow(run.settings, () => bytes, events);
   return {
     /** @param {import('node:stream').Duplex} socket */
     onConnection(socket) {

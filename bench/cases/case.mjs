@@ -30,9 +30,10 @@
  * @property {() => Promise<void>} [check] called after the server's finish; throws on a mismatch
  *
  * @typedef {object} Floor a limit that the figure must hold on starlane
- * @property {'net' | 'http2'} [against] the limit is for the ratio to that carrier; otherwise for the figure itself
+ * @property {string} [against] the limit is for the ratio to that carrier; otherwise for the figure itself
  * @property {number} [atLeast]
  * @property {number} [atMost]
+ * @property {number} [cores] with fewer the figure says little, and the floor is not judged
  *
  * @typedef {object} Figure
  * @property {string} key name in the values that server and client returned
@@ -46,6 +47,7 @@
  * @property {string} about one line
  * @property {number} [defaultRuns] when --runs is not given
  * @property {number} [deadlineMs] for one run, default 60,000
+ * @property {string[]} [carriers] the only ones that it is for
  * @property {Figure[]} figures
  * @property {(run: ServerRun) => ServerSide} server
  * @property {(run: ClientRun) => Promise<ClientSide>} client

@@ -32,7 +32,7 @@ export function echoService(run) {
  * @param {() => boolean} stopped
  * @returns {Promise<void>}
  */
-function pingPong(run, index, onEcho, stopped) {
+export function pingPong(run, index, onEcho, stopped) {
   const closed = deferred();
   const socket = run.connect('echo');
   const message = makeMessage(index);

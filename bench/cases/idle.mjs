@@ -10,7 +10,7 @@ const BATCH = 1_000;
 const CHECKED = 1_000;
 
 /** A full collection without starting node with a flag: the heap keeps node's default limit. */
-function collectGarbage() {
+export function collectGarbage() {
   v8.setFlagsFromString('--expose-gc');
   const gc = vm.runInNewContext('gc');
   gc();
@@ -111,7 +111,7 @@ const idle = {
  *
  * @param {import('node:stream').Duplex[]} sockets
  */
-async function checkSome(sockets) {
+export async function checkSome(sockets) {
   const step = Math.max(1, Math.floor(sockets.length / CHECKED));
   for (let i = 0; i < sockets.length; i += step) {
     const echoed = deferred();

@@ -9,10 +9,11 @@ export const CASES = [...bulk, ...echo, ...open, ...latency, ...idle];
 
 /**
  * @param {string} name
+ * @param {import('./case.mjs').BenchCase[]} [cases]
  * @returns {import('./case.mjs').BenchCase}
  */
-export function findCase(name) {
-  const found = CASES.find((candidate) => candidate.name === name);
-  if (found === undefined) throw new Error(`no case '${name}'; there are ${CASES.map((c) => c.name).join(', ')}`);
+export function findCase(name, cases = CASES) {
+  const found = cases.find((candidate) => candidate.name === name);
+  if (found === undefined) throw new Error(`no case '${name}'; there are ${cases.map((c) => c.name).join(', ')}`);
   return found;
 }

@@ -1,0 +1,53 @@
+import { createNode } from '../../../dist/index.js';
+
+/** @type {import('../../../dist/index.js').Node | undefined} */
+let node;
+/** @type {import('../../../dist/index.js').Socket | undefined} */
+let dialled;
+
+/**
+ * A node with a link to each of two that listen nowhere, so that nothing else can lie between them.
+ *
+ * @type {import('./carrier.mjs').RelayedCarrier}
+ */
+export const carrier = {
+  name: 'starlane',
+  connectEvent: 'connect',
+
+  async serve(services) {
+    node = createNode();
+    for (const [service, onConnection] of Object.entries(services)) node.bind(service, onConnection);
+    return Object.keys(services);
+  },
+
+  async relay(services) {
+    node = createNode({ role: 'router' });
+    const listener = await node.listenAndServe('tcp://127.0.0.1:0');
+    return { link: listener.address, relayId: node.id, services };
+  },
+
+  async reach(address) {
+    await node?.join(address.link);
+  },
+
+  async link(address) {
+    const here = createNode();
+    node = here;
+    await here.join(address.link);
+    for (const service of address.services) {
+      const { hops } = await here.waitFor(service, { timeoutMs: 10_000 });
+      if (hops !== 2) throw new Error(`${service} is ${hops} hops away instead of 2`);
+    }
+    return (service) => {
+      dialled = here.dial(service);
+      return dialled;
+    };
+  },
+
+  check() {
+    const links = node?.links().length;
+    if (links !== 1) throw new Error(`${links} links at the client instead of 1`);
+    const via = dialled?.peer?.via;
+    if (via?.length !== 1) throw new Error(`${via?.length} relays on the way instead of 1`);
+  },
+};

@@ -1,0 +1,51 @@
+import { readFileSync } from 'node:fs';
+
+/** Of `utime` and `stime` in /proc: what Linux has always told user space, whatever the kernel itself counts in. */
+const TICKS_PER_SECOND = 100;
+const FIELD_UTIME = 14;
+const FIELD_STIME = 15;
+
+/**
+ * The CPU time that a process has used since its start, all its threads included.
+ *
+ * @param {number} pid
+ * @returns {number} seconds
+ */
+function cpuSeconds(pid) {
+  const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  // The second field, the name, is in brackets and may hold anything.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[FIELD_UTIME - 3]) + Number(fields[FIELD_STIME - 3])) / TICKS_PER_SECOND;
+}
+
+/** How busy another process was between the two ends of a measurement. */
+export class CpuMeter {
+  /** @param {number | undefined} pid undefined: there is no such process, and nothing to tell */
+  constructor(pid) {
+    this.pid = pid;
+    /** CPU seconds per second; NaN until the measurement is over. */
+    this.load = Number.NaN;
+  }
+
+  onWarm() {
+    if (this.pid === undefined) return;
+    this.fromSeconds = cpuSeconds(this.pid);
+    this.fromMs = performance.now();
+  }
+
+  onDone() {
+    if (this.pid === undefined || this.fromSeconds === undefined || this.fromMs === undefined) return;
+    this.load = ((cpuSeconds(this.pid) - this.fromSeconds) * 1000) / (performance.now() - this.fromMs);
+  }
+
+  /**
+   * What the relay's share of the work costs, by the rate that was measured meanwhile.
+   *
+   * @param {string} key
+   * @param {number} perSecond units of work
+   * @returns {Record<string, number>} nothing without a relay
+   */
+  perUnit(key, perSecond) {
+    return this.pid === undefined ? {} : { load: this.load * 100, [key]: this.load / perSecond };
+  }
+}

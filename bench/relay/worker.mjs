@@ -1,0 +1,79 @@
+// One of the three processes of one run, started by runner.mjs: `worker.mjs server | relay | client`.
+
+import { loadCarrier } from '../carriers/carrier.mjs';
+import { collectGarbage } from '../cases/idle.mjs';
+import { findCase } from '../cases/index.mjs';
+import { pause } from '../deadline.mjs';
+import { CASES } from './cases/index.mjs';
+
+/** @param {object} message */
+const tell = (message) => process.send?.(message);
+
+/** @param {unknown} error */
+function fail(error) {
+  tell({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
+}
+
+/** @type {import('./cases/case.mjs').RelayServerSide | undefined} */
+let server;
+/** @type {import('../cases/case.mjs').ClientSide | undefined} */
+let client;
+/** @type {any} */
+let carrier;
+/** @type {((service: string) => import('node:stream').Duplex) | undefined} */
+let connect;
+
+/** What the runner may ask for; each answers with one message. @type {Record<string, (request: any) => Promise<object>>} */
+const requests = {
+  async serve({ caseName, carrierUrl, settings }) {
+    carrier = await loadCarrier(carrierUrl);
+    server = /** @type {any} */ (findCase(caseName, CASES).server({ settings, fail }));
+    return { type: 'serving', address: await carrier.serve(/** @type {any} */ (server).services) };
+  },
+  async relay({ carrierUrl, address }) {
+    carrier = await loadCarrier(carrierUrl);
+    return { type: 'relaying', address: await carrier.relay(address), pid: process.pid };
+  },
+  async reach({ address, relayPid }) {
+    await carrier.reach?.(address);
+    server?.relayedBy?.(relayPid);
+    return { type: 'reached' };
+  },
+  async link({ carrierUrl, address }) {
+    carrier = await loadCarrier(carrierUrl);
+    connect = await carrier.link(address);
+    return { type: 'linked' };
+  },
+  async run({ caseName, settings, relayPid }) {
+    const { name, connectEvent } = carrier;
+    const run = { settings, carrier: name, connect, connectEvent, relayPid, fail };
+    client = await /** @type {any} */ (findCase(caseName, CASES)).client(run);
+    return { type: 'measured', values: client?.values };
+  },
+  async finish({ values }) {
+    return { type: 'finished', values: await server?.finish(values) };
+  },
+  async check() {
+    carrier.check?.();
+    await client?.check?.();
+    return { type: 'checked' };
+  },
+  async memory() {
+    collectGarbage();
+    await pause(200);
+    collectGarbage();
+    const { rss, heapUsed } = process.memoryUsage();
+    return { type: 'memory', rss, heap: heapUsed };
+  },
+  async exit() {
+    // Not a signal: a profile is only written by a process that ends by itself.
+    process.exit(0);
+  },
+};
+
+process.on('message', (/** @type {any} */ request) => {
+  requests[request.type](request).then(tell, fail);
+});
+process.on('disconnect', () => process.exit(1));
+process.on('uncaughtException', fail);
+process.on('unhandledRejection', fail);
