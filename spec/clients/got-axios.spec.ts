@@ -8,11 +8,11 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import axios, { type AxiosInstance } from 'axios';
 import got, { type Got } from 'got';
 import { agent } from '../../lib/http/index.js';
+import { certificateFor } from '../support/certificates.js';
 import { within } from '../support/deadline.js';
 import { emitted } from './emitted.js';
 import { digestOf, randomSource } from './http-exchange.js';
 import { linkedNodes } from './linked-nodes.js';
-import { serviceCertificate } from './service-certificate.js';
 
 const MIB = 1024 * 1024;
 
@@ -56,7 +56,7 @@ beforeEach(async () => {
   down = randomSource(16 * MIB);
   const server = createServer(site(down.source)).on('connection', () => sockets++);
   nodes.listener.bind('web', server);
-  const { cert: ca, key } = await serviceCertificate('secure');
+  const { cert: ca, key } = await certificateFor('secure');
   nodes.listener.bind('secure', createSecureServer({ cert: ca, key }, site(down.source)));
   const pool = agent(nodes.joiner, { ca });
   nodes.finally(() => pool.destroy());

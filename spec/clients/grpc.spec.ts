@@ -3,11 +3,11 @@
 
 import * as grpc from '@grpc/grpc-js';
 import { beforeEach, describe, expect, it } from '@jest/globals';
+import { certificateFor } from '../support/certificates.js';
 import { within } from '../support/deadline.js';
 import { emitted } from './emitted.js';
 import { linkedNodes } from './linked-nodes.js';
 import { type Forwarder, forward } from './publish.js';
-import { serviceCertificate } from './service-certificate.js';
 
 const MIB = 1024 * 1024;
 
@@ -205,7 +205,7 @@ describe('grpc-js', () => {
   });
 
   it('speaks TLS inside the socket', async () => {
-    const { cert, key } = await serviceCertificate('bytes');
+    const { cert, key } = await certificateFor('bytes');
     const pair = { cert_chain: Buffer.from(cert), private_key: Buffer.from(key) };
     await bind(grpc.ServerCredentials.createSsl(null, [pair]));
     const bytes = client(grpc.credentials.createSsl(Buffer.from(cert)), { 'grpc.ssl_target_name_override': 'bytes' });

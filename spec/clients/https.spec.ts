@@ -5,12 +5,12 @@ import { once } from 'node:events';
 import { Agent, createServer, request } from 'node:https';
 import tls, { type PeerCertificate, type TLSSocket } from 'node:tls';
 import { describe, expect, it } from '@jest/globals';
+import { certificateFor } from '../support/certificates.js';
 import { within } from '../support/deadline.js';
 import { readToEnd } from '../support/testnet.js';
 import { emitted } from './emitted.js';
 import { answerTo, digestOf, headOf, randomSource } from './http-exchange.js';
 import { linkedNodes } from './linked-nodes.js';
-import { serviceCertificate } from './service-certificate.js';
 
 const MIB = 1024 * 1024;
 
@@ -19,10 +19,10 @@ describe('TLS inside of a socket', () => {
 
   /** A server that greets with the name that it was asked for, and has a certificate for each. */
   async function bindNamed(): Promise<void> {
-    const server = createServer(await serviceCertificate('web'), (incoming, response) => {
+    const server = createServer(await certificateFor('web'), (incoming, response) => {
       response.end((incoming.socket as TLSSocket & { servername: string }).servername);
     });
-    for (const name of ['red', 'blue']) server.addContext(name, await serviceCertificate(name));
+    for (const name of ['red', 'blue']) server.addContext(name, await certificateFor(name));
     nodes.listener.bind('web', server);
   }
 
@@ -36,7 +36,7 @@ describe('TLS inside of a socket', () => {
   describe('with node:https', () => {
     it.each(['red', 'blue', 'web'])('gets the certificate of %s by SNI', async (servername) => {
       await bindNamed();
-      const { cert: ca } = await serviceCertificate(servername);
+      const { cert: ca } = await certificateFor(servername);
       const createConnection = (): TLSSocket =>
         tls.connect({ socket: nodes.joiner.dial('web'), servername, ca, ALPNProtocols: ['http/1.1'] });
       const outgoing = request({ host: servername, createConnection });
@@ -46,7 +46,7 @@ describe('TLS inside of a socket', () => {
 
     it('refuses the certificate of another name', async () => {
       await bindNamed();
-      const { cert: ca } = await serviceCertificate('web');
+      const { cert: ca } = await certificateFor('web');
       const socket = nodes.joiner.dial('web');
       const outgoing = request({
         host: 'green',
@@ -58,7 +58,7 @@ describe('TLS inside of a socket', () => {
     });
 
     it('keeps sockets in an agent, and resumes sessions on new ones', async () => {
-      const { cert: ca, key } = await serviceCertificate('web');
+      const { cert: ca, key } = await certificateFor('web');
       const server = createServer({ cert: ca, key }, (incoming, response) => {
         if (incoming.url === '/last') response.setHeader('connection', 'close');
         response.end(String((incoming.socket as TLSSocket).isSessionReused()));
@@ -84,7 +84,7 @@ describe('TLS inside of a socket', () => {
     });
 
     it('carries bodies of 32 MiB both ways', async () => {
-      const { cert: ca, key } = await serviceCertificate('web');
+      const { cert: ca, key } = await certificateFor('web');
       const down = randomSource(32 * MIB);
       const server = createServer({ cert: ca, key }, async (incoming, response) => {
         response.setHeader('x-digest', await digestOf(incoming));
@@ -102,8 +102,8 @@ describe('TLS inside of a socket', () => {
     });
 
     it('knows the client by its certificate', async () => {
-      const { cert: ca, key } = await serviceCertificate('web');
-      const member = await serviceCertificate('member');
+      const { cert: ca, key } = await certificateFor('web');
+      const member = await certificateFor('member');
       const options = { cert: ca, key, requestCert: true, rejectUnauthorized: false, ca: member.cert };
       const server = createServer(options, (incoming, response) => {
         const socket = incoming.socket as TLSSocket;
@@ -112,7 +112,7 @@ describe('TLS inside of a socket', () => {
       nodes.listener.bind('web', server);
       for (const [own, answer] of [
         [member, 'true member'],
-        [await serviceCertificate('stranger'), 'false stranger'],
+        [await certificateFor('stranger'), 'false stranger'],
         [{}, 'false undefined'],
       ] as const) {
         const socket = nodes.joiner.dial('web');
@@ -127,7 +127,7 @@ describe('TLS inside of a socket', () => {
   describe('with node:tls', () => {
     /** Both ends of one connection. */
     async function pair(version: tls.SecureVersion = 'TLSv1.3'): Promise<[near: TLSSocket, far: TLSSocket]> {
-      const { cert: ca, key } = await serviceCertificate('web');
+      const { cert: ca, key } = await certificateFor('web');
       const server = tls.createServer({ cert: ca, key, maxVersion: version, ALPNProtocols: ['chat', 'news'] });
       nodes.listener.bind('web', { allowHalfOpen: true }, server);
       const accepted = emitted<TLSSocket>(server, 'secureConnection');
@@ -171,7 +171,7 @@ describe('TLS inside of a socket', () => {
     });
 
     it('takes its socket with it, and goes with its socket', async () => {
-      const { cert: ca } = await serviceCertificate('web');
+      const { cert: ca } = await certificateFor('web');
       await bindNamed();
       for (const first of ['tls', 'socket']) {
         const socket = nodes.joiner.dial('web');

@@ -7,13 +7,13 @@ import { pipeline } from 'node:stream';
 import tls from 'node:tls';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createClient, type RedisClientOptions } from 'redis';
+import { certificateFor } from '../support/certificates.js';
 import { within } from '../support/deadline.js';
 import { emitted } from './emitted.js';
 import { linkedNodes } from './linked-nodes.js';
 import { type Forwarder, forward, publish } from './publish.js';
 import { REDIS, type RedisServer, startRedis } from './redis-server.js';
 import { describeWithPrograms } from './server-program.js';
-import { serviceCertificate } from './service-certificate.js';
 
 const MIB = 1024 * 1024;
 
@@ -123,7 +123,7 @@ describeWithPrograms('node-redis', REDIS, () => {
 
   describe('with TLS', () => {
     beforeEach(async () => {
-      const terminator = tls.createServer(await serviceCertificate('redis-tls'), (socket) => {
+      const terminator = tls.createServer(await certificateFor('redis-tls'), (socket) => {
         const redis = net.connect({ path: server.path });
         for (const end of [socket, redis]) end.on('error', () => {});
         pipeline(socket, redis, () => {});
@@ -133,7 +133,7 @@ describeWithPrograms('node-redis', REDIS, () => {
     });
 
     async function open(): Promise<Client> {
-      const { cert: ca } = await serviceCertificate('redis-tls');
+      const { cert: ca } = await certificateFor('redis-tls');
       const socket = nodes.joiner.dial('redis-tls');
       return connected({ tls: true, socket, ca, servername: 'redis-tls', reconnectStrategy: false });
     }

@@ -7,13 +7,13 @@ import { pipeline } from 'node:stream/promises';
 import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
+import { certificateFor } from '../support/certificates.js';
 import { within } from '../support/deadline.js';
 import { emitted } from './emitted.js';
 import { linkedNodes } from './linked-nodes.js';
 import { POSTGRES, type PostgresServer, startPostgres } from './postgres-server.js';
 import { publish } from './publish.js';
 import { describeWithPrograms } from './server-program.js';
-import { serviceCertificate } from './service-certificate.js';
 
 const ROWS = 100_000;
 const QUERY_CANCELED = '57014';
@@ -136,7 +136,7 @@ describeWithPrograms('pg', POSTGRES, () => {
   });
 
   it('speaks TLS inside the socket', async () => {
-    const { cert } = await serviceCertificate('postgres');
+    const { cert } = await certificateFor('postgres');
     const client = await connected({ ssl: { ca: cert } });
     const { rows } = await within('select', client.query('select ssl from pg_stat_ssl where pid = pg_backend_pid()'));
     expect(rows).toEqual([{ ssl: true }]);

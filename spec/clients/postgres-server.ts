@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import net, { type AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { certificateFor } from '../support/certificates.js';
 import { ServerProgram } from './server-program.js';
-import { serviceCertificate } from './service-certificate.js';
 
 export const POSTGRES = { programs: ['initdb', 'postgres'], debian: 'postgresql' };
 
@@ -22,7 +22,7 @@ export async function startPostgres(): Promise<PostgresServer> {
   const host = '127.0.0.1';
   const port = await freePort(host);
   const data = join(program.folder, 'data');
-  const { cert, key } = await serviceCertificate('postgres');
+  const { cert, key } = await certificateFor('postgres');
   const certFile = join(program.folder, 'cert.pem');
   const keyFile = join(program.folder, 'key.pem');
   writeFileSync(certFile, cert);

@@ -14,11 +14,11 @@ import {
 import { createServer as createSecureServer, request as httpsRequest } from 'node:https';
 import { types } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { certificateFor } from '../support/certificates.js';
 import { within } from '../support/deadline.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { turn } from '../support/turns.js';
 import { CARRIERS, type Carrier, type Place } from './carriers.js';
-import { certificateFor } from './web-certificates.js';
 
 const store = new AsyncLocalStorage<string>();
 const REQUEST_EVENTS = ['socket', 'continue', 'information', 'upgrade', 'response', 'timeout', 'error', 'close'];

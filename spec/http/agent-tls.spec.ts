@@ -7,13 +7,13 @@ import type { TLSSocket } from 'node:tls';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type AgentOptions, agent, type HttpTarget } from '../../lib/http/index.js';
 import type { Socket } from '../../lib/index.js';
+import { type Certificate, certificateFor } from '../support/certificates.js';
 import { within } from '../support/deadline.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { closeOf, type NodePair, nodePair, readAll } from '../support/socket-pair.js';
 import { turn, turnsUntil } from '../support/turns.js';
 import { CARRIERS, type Carrier } from './carriers.js';
 import { ask, exchange, failureOf } from './exchange.js';
-import { type Certificate, certificateFor } from './web-certificates.js';
 
 let web: Certificate;
 let pair: NodePair;

@@ -8,11 +8,11 @@ import { Agent, fetch, request, WebSocket } from 'undici';
 import { WebSocketServer } from 'ws';
 import { type ConnectorOptions, type ConnectRequest, connector } from '../../lib/http/index.js';
 import type { Socket } from '../../lib/index.js';
+import { type Certificate, certificateFor } from '../support/certificates.js';
 import { within } from '../support/deadline.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { closeOf, type NodePair, nodePair } from '../support/socket-pair.js';
 import { turn, turnsUntil } from '../support/turns.js';
-import { type Certificate, certificateFor } from './web-certificates.js';
 
 let web: Certificate;
 let pair: NodePair;

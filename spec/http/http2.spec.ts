@@ -19,12 +19,12 @@ import type { Server } from 'node:net';
 import { type Duplex, Readable } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { certificateFor } from '../support/certificates.js';
 import { within } from '../support/deadline.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { readAll } from '../support/socket-pair.js';
 import { CARRIERS, type Carrier, type Place } from './carriers.js';
 import { exchange } from './exchange.js';
-import { certificateFor } from './web-certificates.js';
 
 const LARGE_BYTES = 8 * 1024 * 1024;
 const PART_BYTES = 64 * 1024;

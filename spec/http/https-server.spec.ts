@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import { type ConnectionOptions, connect, createSecureContext, type TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { certificateFor } from '../support/certificates.js';
 import { within } from '../support/deadline.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { CARRIERS, type Carrier, type Place } from './carriers.js';
 import { exchange, readUntil } from './exchange.js';
-import { certificateFor } from './web-certificates.js';
 
 describe.each(CARRIERS)('an https.Server over $name', ({ open }) => {
   let carrier: Carrier;

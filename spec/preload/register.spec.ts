@@ -10,9 +10,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer as createTlsServer } from 'node:tls';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { generate } from 'selfsigned';
 import { createNode, type Node } from '../../lib/index.js';
 import { runPreloaded } from '../support/built-lib.js';
+import { certificateFor } from '../support/certificates.js';
 import type { Child } from '../support/child.js';
 import { within } from '../support/deadline.js';
 import { socketPath } from '../support/testnet.js';
@@ -29,11 +29,7 @@ let web: HttpServer;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'starlane-preload-'));
-  const made = await generate([{ name: 'commonName', value: 'web.starlane' }], {
-    extensions: [{ name: 'subjectAltName', altNames: [{ type: 2, value: 'web.starlane' }] }],
-  });
-  cert = made.cert;
-  key = made.private;
+  ({ cert, key } = await certificateFor('web.starlane'));
   await writeFile(join(folder, 'ca.pem'), cert);
 });
 afterAll(() => rm(folder, { recursive: true }));

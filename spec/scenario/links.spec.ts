@@ -143,16 +143,19 @@ describe.each(CASES)('over a link by $kind, when the $dials dials', ({ kind, dia
     expect(far).toHaveLength(50);
   });
 
-  (kind === 'memory' ? it.skip : it)('joins again after the link was cut', async () => {
-    server.bind('echo', (socket) => socket.pipe(socket));
-    await client.waitFor('echo');
-    const lost = once(client, 'unlink');
-    net.cut();
-    await lost;
-    const socket = client.dial('echo');
-    socket.end('again');
-    expect((await readToEnd(socket)).toString()).toBe('again');
-  });
+  // A pair in memory has no address to join again.
+  if (kind !== 'memory') {
+    it('joins again after the link was cut', async () => {
+      server.bind('echo', (socket) => socket.pipe(socket));
+      await client.waitFor('echo');
+      const lost = once(client, 'unlink');
+      net.cut();
+      await lost;
+      const socket = client.dial('echo');
+      socket.end('again');
+      expect((await readToEnd(socket)).toString()).toBe('again');
+    });
+  }
 
   it('says goodbye on close, so that nobody takes it for a fault', async () => {
     const unlinked = once(client, 'unlink');

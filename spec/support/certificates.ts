@@ -1,40 +1,54 @@
-// Certificates for specs: one authority, which is also the certificate of every node, and a stranger.
+// Certificates for specs, made once for each name. Every one is its own authority.
 
 import { generate } from 'selfsigned';
 import type { TlsFiles } from '../../lib/index.js';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-async function selfSigned(name: string): Promise<TlsFiles> {
-  const made = await generate([{ name: 'commonName', value: name }], {
+export interface Certificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
+type AltName = { type: 2; value: string } | { type: 7; ip: string };
+
+const made = new Map<string, Promise<Certificate>>();
+
+async function make(name: string, altNames: AltName[]): Promise<Certificate> {
+  const { cert, private: key } = await generate([{ name: 'commonName', value: name }], {
     keyType: 'ec',
     algorithm: 'sha256',
     notBeforeDate: new Date(Date.now() - DAY_MS),
     notAfterDate: new Date(Date.now() + DAY_MS),
-    extensions: [
-      {
-        name: 'subjectAltName',
-        altNames: [
-          { type: 2, value: 'localhost' },
-          { type: 7, ip: '127.0.0.1' },
-        ],
-      },
-    ],
+    extensions: [{ name: 'subjectAltName', altNames }],
   });
-  return { cert: made.cert, key: made.private, ca: made.cert };
+  return { cert, key };
 }
 
-let members: Promise<TlsFiles> | undefined;
-let strangers: Promise<TlsFiles> | undefined;
+/** For a host of this name, or a service under it. */
+export function certificateFor(name: string, altNames: AltName[] = [{ type: 2, value: name }]): Promise<Certificate> {
+  let certificate = made.get(name);
+  if (certificate === undefined) {
+    certificate = make(name, altNames);
+    made.set(name, certificate);
+  }
+  return certificate;
+}
 
-/** What the nodes of a spec share. Made once. */
+async function selfSigned(name: string): Promise<TlsFiles> {
+  const { cert, key } = await certificateFor(name, [
+    { type: 2, value: 'localhost' },
+    { type: 7, ip: '127.0.0.1' },
+  ]);
+  return { cert, key, ca: cert };
+}
+
+/** What the nodes of a spec share. */
 export function memberTls(): Promise<TlsFiles> {
-  members ??= selfSigned('member');
-  return members;
+  return selfSigned('member');
 }
 
 /** A certificate that no member trusts, of one who trusts nobody but himself. */
 export function strangerTls(): Promise<TlsFiles> {
-  strangers ??= selfSigned('stranger');
-  return strangers;
+  return selfSigned('stranger');
 }
