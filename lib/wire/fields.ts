@@ -49,9 +49,19 @@ export class FieldReader {
     return read(this.bytes, at, at + length);
   }
 
-  /** A count of one byte, at most `max`, and so many times what `read` returns. */
-  list<Value>(max: number, read: () => Value): Value[] {
-    const count = this.uint(1);
+  /** How many bytes have been read. */
+  get position(): number {
+    return this.at;
+  }
+
+  /** How many bytes are left. */
+  get left(): number {
+    return this.bytes.length - this.at;
+  }
+
+  /** A count of `countBytes`, at most `max`, and so many times what `read` returns. */
+  list<Value>(max: number, read: () => Value, countBytes: 1 | 2 = 1): Value[] {
+    const count = this.uint(countBytes);
     if (count > max) throw malformed(`a list of ${count}`);
     return Array.from({ length: count }, read);
   }

@@ -1,10 +1,10 @@
 // Cuts the control stream into messages. Pure: bytes in, messages out.
 
 import { readUint32 } from './fields.js';
-import { decodeMessage, MAX_MESSAGE_BYTES, type Message } from './messages.js';
+import { LENGTH_BYTES, MAX_MESSAGE_BYTES } from './message-envelope.js';
+import { decodeMessage, type Message } from './messages.js';
 import { malformed } from './text.js';
 
-const LENGTH_BYTES = 4;
 const NOTHING = Buffer.alloc(0);
 
 /**

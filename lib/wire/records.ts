@@ -1,0 +1,380 @@
+// Records: what a node says about itself to all others, signed, and passed on as it is. Big-endian, pure.
+//
+//   header         u8 version | u8 kind | u16 flags | 32 public key | 16 boot id | u32 epoch | u32 seq | u32 life (s)
+//   NODE           header | u8 n + n * 8 env digests | u8 n + n * (u8 n + link address) | u8 n + n * (8 peer id | u8 cost)
+//                  | u16 n + extension | 64 signature
+//   SHARD          header | u16 shard | u16 shards | u16 n + n * service entry | u16 n + extension | 64 signature
+//
+// One content has one form: lists without an order of their own are sorted, and a reader takes nothing else. What a
+// later version adds goes into the extension. The signature is over a fixed text and all that is before it.
+
+import { hash } from 'node:crypto';
+import {
+  MAX_LINK_ADDRESS_BYTES,
+  NODE_ID_BYTES,
+  type NodeId,
+  nodeIdFromBytes,
+  nodeIdFromPublicKey,
+  nodeIdToBytes,
+} from '../address.js';
+import { type StarlaneError, starlaneError } from '../errors.js';
+import { copyOf } from '../util/copy-of.js';
+import {
+  bootIdBytes,
+  bootIdFromBytes,
+  ENV_DIGEST_BYTES,
+  envDigestBytes,
+  exactly,
+  shortText,
+  uint,
+} from './field-parts.js';
+import { FieldReader, readUint32 } from './fields.js';
+import { decodeServiceEntry, encodeServiceEntry, type ServiceEntry } from './service-entry.js';
+import { encodeServiceName, malformed, readText } from './text.js';
+
+export const RECORD_VERSION = 1;
+
+/** The numbers are the wire: append only. */
+export const RecordKind = { NODE: 1, SHARD: 2 } as const;
+
+/** What a node says about itself in `flags`. The numbers are the wire: append only. */
+export const NodeFlag = {
+  /** Circuits of others may pass through. */
+  RELAY: 1,
+  /** No new circuits, please. */
+  DRAIN: 2,
+  /** It cannot keep up. */
+  OVERLOAD: 4,
+  /** The last record of this run. */
+  LEAVING: 8,
+} as const;
+
+export const MAX_NODE_RECORD_BYTES = 4 * 1024;
+export const MAX_SHARD_RECORD_BYTES = 48 * 1024;
+export const MAX_RECORD_ENV_DIGESTS = 16;
+export const MAX_RECORD_ADDRESSES = 8;
+export const MAX_RECORD_LINKS = 128;
+export const MAX_SHARDS = 512;
+export const MAX_SHARD_SERVICES = 512;
+
+/** A day: what nobody refreshes is not to be kept for ever. */
+export const MAX_LIFE_S = 86_400;
+
+/** The cost that means: do not use. */
+export const COST_UNUSABLE = 0xff;
+
+const PUBLIC_KEY_BYTES = 32;
+const BOOT_ID_BYTES = 16;
+const SIGNATURE_BYTES = 64;
+const KEY_AT = 4;
+const BOOT_AT = KEY_AT + PUBLIC_KEY_BYTES;
+const EPOCH_AT = BOOT_AT + BOOT_ID_BYTES;
+const HEADER_BYTES = EPOCH_AT + 12;
+const DOMAIN = Buffer.from('starlane record 1\n');
+
+/** What of a record is compared: its key and its version. */
+export interface RecordVersion {
+  /** The node id, and for a shard `node id/shard/shards`. */
+  readonly key: string;
+  readonly epoch: number;
+  readonly seq: number;
+  /** The first 8 bytes of the SHA-256 of the whole record. */
+  readonly hashHigh: number;
+  readonly hashLow: number;
+}
+
+export interface RecordHeader extends RecordVersion {
+  readonly nodeId: NodeId;
+  /** Raw Ed25519, 32 bytes; the node id is its hash. */
+  readonly publicKey: Uint8Array;
+  /** A UUID of the run of the node that wrote it. */
+  readonly bootId: string;
+  /** How long it is kept when its node cannot be reached, in s. */
+  readonly lifeS: number;
+  readonly flags: number;
+  /** All of it, signature included. Not to be written to. */
+  readonly bytes: Buffer;
+}
+
+export interface RecordLink {
+  readonly peerId: NodeId;
+  /** See {@link costToByte}. */
+  readonly cost: number;
+}
+
+export interface NodeRecord extends RecordHeader {
+  readonly kind: typeof RecordKind.NODE;
+  /** Sorted. */
+  readonly envDigests: readonly string[];
+  /** Link addresses, the best first. */
+  readonly addresses: readonly string[];
+  /** Sorted by peer id. */
+  readonly links: readonly RecordLink[];
+}
+
+export interface ShardRecord extends RecordHeader {
+  readonly kind: typeof RecordKind.SHARD;
+  readonly shard: number;
+  /** How many shards the services of the node are spread over: a power of two. */
+  readonly shards: number;
+  /** Sorted by name and port. */
+  readonly services: readonly ServiceEntry[];
+}
+
+export type MeshRecord = NodeRecord | ShardRecord;
+
+/** Signs for the owner of the key: Ed25519, 64 bytes. */
+export type Signer = (bytes: Uint8Array) => Uint8Array;
+
+interface HeaderFields {
+  readonly publicKey: Uint8Array;
+  readonly bootId: string;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly lifeS: number;
+}
+
+export interface NodeRecordFields extends HeaderFields {
+  readonly flags: number;
+  readonly envDigests: readonly string[];
+  readonly addresses: readonly string[];
+  readonly links: readonly RecordLink[];
+}
+
+export interface ShardRecordFields extends HeaderFields {
+  readonly shard: number;
+  readonly shards: number;
+  /** In any order. All of them have to belong to this shard, see {@link shardOfService}. */
+  readonly services: readonly ServiceEntry[];
+}
+
+/** Lists may come in any order. @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit */
+export function encodeNodeRecord(fields: NodeRecordFields, sign: Signer): NodeRecord {
+  const digests = [...fields.envDigests].sort();
+  const links = fields.links
+    .map((link) => Buffer.concat([nodeIdToBytes(link.peerId), uint(1, link.cost, 'cost')]))
+    .sort(Buffer.compare);
+  const body = [
+    uint(1, digests.length, 'envs'),
+    ...digests.map(envDigestBytes),
+    uint(1, fields.addresses.length, 'addresses'),
+    ...fields.addresses.map((address) => shortText(address, MAX_LINK_ADDRESS_BYTES, 'address')),
+    uint(1, links.length, 'links'),
+    ...links,
+  ];
+  return encodeRecord(RecordKind.NODE, fields, fields.flags, body, sign) as NodeRecord;
+}
+
+/** @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit */
+export function encodeShardRecord(fields: ShardRecordFields, sign: Signer): ShardRecord {
+  const services = [...fields.services].sort(compareServices);
+  const body = [
+    uint(2, fields.shard, 'shard'),
+    uint(2, fields.shards, 'shards'),
+    uint(2, services.length, 'services'),
+    ...services.map(encodeServiceEntry),
+  ];
+  return encodeRecord(RecordKind.SHARD, fields, 0, body, sign) as ShardRecord;
+}
+
+function encodeRecord(
+  kind: number,
+  fields: HeaderFields,
+  flags: number,
+  body: readonly Uint8Array[],
+  sign: Signer,
+): MeshRecord {
+  const signed = Buffer.concat([
+    DOMAIN,
+    uint(1, RECORD_VERSION, 'version'),
+    uint(1, kind, 'kind'),
+    uint(2, flags, 'flags'),
+    exactly(PUBLIC_KEY_BYTES, fields.publicKey, 'public key'),
+    bootIdBytes(fields.bootId),
+    uint(4, fields.epoch, 'epoch'),
+    uint(4, fields.seq, 'seq'),
+    uint(4, fields.lifeS, 'life'),
+    ...body,
+    uint(2, 0, 'extension'),
+  ]);
+  const signature = exactly(SIGNATURE_BYTES, sign(signed), 'signature');
+  try {
+    // What the reader refuses must not be sent, and what it makes is what others will see.
+    return readRecord(Buffer.concat([signed.subarray(DOMAIN.length), signature]));
+  } catch (error) {
+    throw starlaneError('ERR_STARLANE_MESSAGE', 'a record that nobody would take', error);
+  }
+}
+
+/**
+ * Reads a record, which keeps nothing of `bytes`. Whether the signature is right is for the caller to check.
+ * @throws StarlaneError ERR_STARLANE_RECORD when it is malformed
+ */
+export function decodeRecord(bytes: Uint8Array): MeshRecord {
+  if (bytes.length > MAX_SHARD_RECORD_BYTES) throw invalid(`it has ${bytes.length} bytes`);
+  return readRecord(copyOf(asBuffer(bytes)));
+}
+
+function readRecord(bytes: Buffer): MeshRecord {
+  if (bytes.length < HEADER_BYTES + SIGNATURE_BYTES) throw invalid(`it has ${bytes.length} bytes`);
+  if (bytes[0] !== RECORD_VERSION) throw invalid(`version ${bytes[0]}`);
+  const kind = bytes[1];
+  if (kind !== RecordKind.NODE && kind !== RecordKind.SHARD) throw invalid(`kind ${kind}`);
+  if (bytes.length > (kind === RecordKind.NODE ? MAX_NODE_RECORD_BYTES : MAX_SHARD_RECORD_BYTES)) {
+    throw invalid(`it has ${bytes.length} bytes`);
+  }
+  try {
+    return kind === RecordKind.NODE ? readNode(bytes) : readShard(bytes);
+  } catch (error) {
+    throw starlaneError('ERR_STARLANE_RECORD', (error as Error).message, error);
+  }
+}
+
+function readNode(bytes: Buffer): NodeRecord {
+  const header = readHeader(bytes);
+  const body = bytes.subarray(HEADER_BYTES);
+  const fields = new FieldReader(body);
+  const envDigests = fields.list(MAX_RECORD_ENV_DIGESTS, () => fields.take(ENV_DIGEST_BYTES, readHex));
+  if (!isSorted(body, fields.position, envDigests.length, ENV_DIGEST_BYTES, 0)) throw malformed('envs are not sorted');
+  const addresses = fields.list(MAX_RECORD_ADDRESSES, () => fields.take(fields.uint(1), readAddress));
+  if (new Set(addresses).size < addresses.length) throw malformed('an address twice');
+  const links = fields.list(MAX_RECORD_LINKS, () => ({
+    peerId: fields.take(NODE_ID_BYTES, readNodeId),
+    cost: fields.uint(1),
+  }));
+  if (!isSorted(body, fields.position, links.length, NODE_ID_BYTES, 1)) throw malformed('links are not sorted');
+  endOf(fields);
+  return { kind: RecordKind.NODE, key: header.nodeId, ...header, envDigests, addresses, links };
+}
+
+function readShard(bytes: Buffer): ShardRecord {
+  const header = readHeader(bytes);
+  if (header.flags !== 0) throw malformed('flags of a shard');
+  const body = bytes.subarray(HEADER_BYTES);
+  const fields = new FieldReader(body);
+  const shard = fields.uint(2);
+  const shards = fields.uint(2);
+  if (!isLayout(shard, shards)) throw malformed(`shard ${shard} of ${shards}`);
+  let name: Buffer | undefined;
+  let port = 0;
+  const readService = (): ServiceEntry => {
+    const start = fields.position + 1;
+    const entry = decodeServiceEntry(fields);
+    const lastName = name;
+    name = body.subarray(start, start + body[start - 1]);
+    const order = lastName === undefined ? -1 : Buffer.compare(lastName, name);
+    if (order > 0 || (order === 0 && port >= entry.port)) throw malformed('services are not sorted');
+    if (shardOf(name, entry.port, shards) !== shard) throw malformed('a service in the wrong shard');
+    port = entry.port;
+    return entry;
+  };
+  const services = fields.list(MAX_SHARD_SERVICES, readService, 2);
+  endOf(fields);
+  return { kind: RecordKind.SHARD, key: recordKey(header.nodeId, shard, shards), ...header, shard, shards, services };
+}
+
+function readHeader(bytes: Buffer): Omit<RecordHeader, 'key'> {
+  const publicKey = bytes.subarray(KEY_AT, BOOT_AT);
+  const lifeS = readUint32(bytes, EPOCH_AT + 8);
+  if (lifeS === 0 || lifeS > MAX_LIFE_S) throw malformed(`a life of ${lifeS} s`);
+  const digest = hash('sha256', bytes, 'buffer');
+  return {
+    nodeId: nodeIdFromPublicKey(publicKey),
+    publicKey,
+    bootId: bootIdFromBytes(bytes, BOOT_AT),
+    epoch: readUint32(bytes, EPOCH_AT),
+    seq: readUint32(bytes, EPOCH_AT + 4),
+    lifeS,
+    flags: (bytes[2] << 8) | bytes[3],
+    bytes,
+    hashHigh: readUint32(digest, 0),
+    hashLow: readUint32(digest, 4),
+  };
+}
+
+/** The extension is for later versions; behind it there is the signature and nothing else. */
+function endOf(fields: FieldReader): void {
+  const length = fields.uint(2);
+  if (fields.left !== length + SIGNATURE_BYTES) throw malformed('it does not end with a signature');
+}
+
+/** The bytes that the signature of a record is over. */
+export function signedPart(record: MeshRecord): Uint8Array {
+  return Buffer.concat([DOMAIN, record.bytes.subarray(0, -SIGNATURE_BYTES)]);
+}
+
+export function signatureOf(record: MeshRecord): Uint8Array {
+  return record.bytes.subarray(-SIGNATURE_BYTES);
+}
+
+/** The key of a record: of a NODE with `shards` 0, else of a shard. */
+export function recordKey(nodeId: NodeId, shard: number, shards: number): string {
+  return shards === 0 ? nodeId : `${nodeId}/${shard}/${shards}`;
+}
+
+/** Is there such a shard? */
+export function isLayout(shard: number, shards: number): boolean {
+  return shard < shards && shards <= MAX_SHARDS && (shards & (shards - 1)) === 0;
+}
+
+/** The shard that a service belongs to: FNV-1a over the name and the four bytes of the port, finished as MurmurHash3. */
+export function shardOfService(service: string, port: number, shards: number): number {
+  return shardOf(encodeServiceName(service), port, shards);
+}
+
+function shardOf(name: Uint8Array, port: number, shards: number): number {
+  let value = 0x811c_9dc5;
+  for (let index = 0; index < name.length; index++) value = Math.imul(value ^ name[index], 0x0100_0193);
+  for (let shift = 24; shift >= 0; shift -= 8) value = Math.imul(value ^ ((port >>> shift) & 0xff), 0x0100_0193);
+  value = Math.imul(value ^ (value >>> 16), 0x85eb_ca6b);
+  value = Math.imul(value ^ (value >>> 13), 0xc2b2_ae35);
+  return (value ^ (value >>> 16)) & (shards - 1);
+}
+
+/** A round trip as one byte: 0.1 ms * 2^(c / 8), steps of 9 %. */
+export function costToByte(ms: number): number {
+  if (!(ms > 0.1)) return 0;
+  return Math.min(COST_UNUSABLE - 1, Math.round(8 * Math.log2(ms / 0.1)));
+}
+
+/** In ms; Infinity for the cost that means: do not use. */
+export function byteToCostMs(byte: number): number {
+  return byte >= COST_UNUSABLE ? Number.POSITIVE_INFINITY : 0.1 * 2 ** (byte / 8);
+}
+
+function compareServices(a: ServiceEntry, b: ServiceEntry): number {
+  if (a.service === b.service) return a.port - b.port;
+  return Buffer.compare(encodeServiceName(a.service), encodeServiceName(b.service));
+}
+
+/** Do the `count` items of `size` bytes that end at `end`, each with `rest` bytes behind it, ascend without repetition? */
+function isSorted(bytes: Buffer, end: number, count: number, size: number, rest: number): boolean {
+  const stride = size + rest;
+  for (let at = end - stride * (count - 1); at < end; at += stride) {
+    if (bytes.compare(bytes, at, at + size, at - stride, at - stride + size) >= 0) return false;
+  }
+  return true;
+}
+
+function readHex(bytes: Uint8Array, start: number, end: number): string {
+  return asBuffer(bytes).toString('hex', start, end);
+}
+
+function readNodeId(bytes: Uint8Array, start: number): NodeId {
+  return nodeIdFromBytes(bytes, start);
+}
+
+/** Addresses end up in logs and terminals, where control characters of a stranger have no business. */
+function readAddress(bytes: Uint8Array, start: number, end: number): string {
+  const text = readText(bytes, start, end);
+  if (text === '' || /\p{Cc}/u.test(text)) throw malformed('not an address');
+  return text;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function invalid(what: string): StarlaneError {
+  return starlaneError('ERR_STARLANE_RECORD', what);
+}
