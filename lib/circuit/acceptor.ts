@@ -8,7 +8,8 @@ import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { FarEnd } from '../socket/far-end.js';
 import { debug } from '../util/debug.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
-import { encodeReply, type Open, ReplyCode, tryReadOpen } from '../wire/open.js';
+import { type Open, tryReadOpen } from '../wire/open.js';
+import { encodeReply, ReplyCode } from '../wire/open-reply.js';
 import type { Binding, Bindings } from './bindings.js';
 import { QueuedPrefix } from './queued-prefix.js';
 

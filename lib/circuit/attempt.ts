@@ -7,7 +7,7 @@ import type { ServiceInfo, ServiceInstance } from '../mesh/service.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { Socket } from '../socket/socket.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
-import { type ReadReply, ReplyCode, tryReadReply } from '../wire/open.js';
+import { type ReadReply, ReplyCode, tryReadReply } from '../wire/open-reply.js';
 import type { DialTarget } from './dial-target.js';
 import type { Path, Paths } from './path.js';
 import { QueuedPrefix } from './queued-prefix.js';

@@ -11,7 +11,7 @@
 import { MAX_VIRTUAL_PORT, type NodeId } from '../address.js';
 import { netError } from '../errors.js';
 import type { AnyServer } from '../socket/server.js';
-import { encodeReply, ReplyCode } from '../wire/open.js';
+import { encodeReply, ReplyCode } from '../wire/open-reply.js';
 
 /** Where free ports are picked from, as IANA has it for TCP. Below, a port is always someone's choice. */
 export const FIRST_FREE_PORT = 49_152;

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { type Binding, Bindings, FIRST_FREE_PORT } from '../../lib/circuit/bindings.js';
 import type { Server } from '../../lib/socket/server.js';
-import { tryReadReply } from '../../lib/wire/open.js';
+import { tryReadReply } from '../../lib/wire/open-reply.js';
 
 const NODE_ID = 'AAAAAAAAAAA';
 const SERVER = {} as Server;
@@ -104,7 +104,7 @@ describe('the reply that accepts', () => {
     const web = bindings.add('web', undefined, SERVER);
     const reply = web.acceptance(80);
     expect(web.acceptance(80)).toBe(reply);
-    expect(tryReadReply(reply)?.reply).toEqual({ code: 0, port: 80, at: NODE_ID, reason: '' });
+    expect(tryReadReply(reply)?.reply).toMatchObject({ code: 0, port: 80, at: NODE_ID, reason: '' });
     expect(tryReadReply(web.acceptance(81))?.reply.port).toBe(81);
   });
 });

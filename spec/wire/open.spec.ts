@@ -3,18 +3,14 @@ import fc from 'fast-check';
 import { nodeIdToBytes } from '../../lib/address.js';
 import {
   encodeOpen,
-  encodeReply,
   MAX_OPEN_BYTES,
-  MAX_REPLY_BYTES,
-  type OpenReply,
+  type Open,
   type OpenRequest,
   openBytes,
-  ReplyCode,
   tryReadOpen,
-  tryReadReply,
   writeOpen,
 } from '../../lib/wire/open.js';
-import { byte, bytesOf, damaged, nodeId, serviceName, uint32 } from '../support/arbitraries.js';
+import { byte, bytesOf, damaged, nodeId, serviceName, uint16, uint32 } from '../support/arbitraries.js';
 import { thrownCode } from '../support/thrown.js';
 
 const SOME_OPEN: OpenRequest = {
@@ -41,28 +37,41 @@ const SOME_OPEN_HEX = [
   .join('')
   .replaceAll(' ', '');
 
-const request: fc.Arbitrary<Required<OpenRequest> & { dst: string; src: string; visited: string[] }> = fc.record({
-  flags: byte,
-  hopLimit: byte,
-  dst: nodeId,
-  dstPort: uint32,
-  src: nodeId,
-  srcPort: uint32,
-  circuitId: bytesOf(16),
-  visited: fc.array(nodeId, { maxLength: 32, size: 'max' }),
-  service: fc.oneof(fc.constant(''), serviceName),
-});
+/** The same with all that may follow the service. */
+const FULL_OPEN: OpenRequest = { ...SOME_OPEN, env: '00112233aabbccdd', remainingMs: 1_239, relays: 1 };
+const FULL_OPEN_HEX = `0044010308${SOME_OPEN_HEX.slice(10)}00112233aabbccdd007b01`;
 
-const reply: fc.Arbitrary<Required<OpenReply> & { at: string }> = fc.record({
-  code: byte,
-  port: uint32,
-  at: nodeId,
-  reason: fc.string({ maxLength: 60, unit: 'grapheme' }).filter((text) => Buffer.byteLength(text) <= 255),
-});
+type TextRequest = Required<OpenRequest> & { dst: string; src: string; visited: string[] };
 
-/** What readers make of a reason: strangers write no control characters into logs. */
-function plain(reason: string): string {
-  return reason.replace(/\p{Cc}/gu, ' ');
+/** Every field with a value that is read as it was written. */
+const request: fc.Arbitrary<TextRequest> = fc
+  .record({
+    flags: byte.map((flags) => flags & ~3),
+    hopLimit: byte,
+    dst: nodeId,
+    dstPort: uint32,
+    src: nodeId,
+    srcPort: uint32,
+    circuitId: bytesOf(16),
+    visited: fc.array(nodeId, { maxLength: 32, size: 'max' }),
+    service: fc.oneof(fc.constant(''), serviceName),
+    env: bytesOf(8).map((bytes) => Buffer.from(bytes).toString('hex')),
+    remainingMs: uint16.map((units) => units * 10),
+    relays: byte,
+    rest: fc.uint8Array({ maxLength: 20 }),
+  })
+  .map((open) => ({ ...open, relays: open.relays % (open.visited.length + 1) }));
+
+/** What any node may send: fields may be left out. */
+const anyRequest = fc.tuple(request, fc.boolean(), fc.boolean()).map(([open, hasEnv, hasWay]) => ({
+  ...open,
+  env: hasEnv ? open.env : undefined,
+  remainingMs: hasWay ? open.remainingMs : undefined,
+  relays: hasWay ? open.relays : 0,
+}));
+
+function plainOf(open: Open | undefined): object {
+  return { ...open, circuitId: [...(open?.circuitId ?? [])], rest: [...(open?.rest ?? [])] };
 }
 
 describe('OPEN', () => {
@@ -77,20 +86,42 @@ describe('OPEN', () => {
         dst: 'AAECAwQFBgc',
         src: 'CAkKCwwNDg8',
         visited: ['oKGio6Slpqc'],
+        env: undefined,
+        remainingMs: undefined,
+        relays: 0,
+        rest: Buffer.alloc(0),
       },
     });
   });
 
+  it('says behind the service what a relayed dial has to say', () => {
+    expect(encodeOpen(FULL_OPEN).toString('hex')).toBe(FULL_OPEN_HEX);
+    const { open } = tryReadOpen(Buffer.from(FULL_OPEN_HEX, 'hex')) as { open: Open };
+    expect(open).toMatchObject({ flags: 0, service: 'echo', env: '00112233aabbccdd', remainingMs: 1_230, relays: 1 });
+    expect(
+      encodeOpen({ ...SOME_OPEN, remainingMs: 1e9 })
+        .subarray(-3)
+        .toString('hex'),
+    ).toBe('ffff00');
+  });
+
   it('is read as it was written, whatever follows it', () => {
     fc.assert(
-      fc.property(request, fc.uint8Array(), (open, data) => {
+      fc.property(anyRequest, fc.uint8Array(), (open, data) => {
         const bytes = encodeOpen(open);
+        expect(bytes.length).toBe(openBytes(open));
         const read = tryReadOpen(Buffer.concat([bytes, data]));
         expect(read?.bytesRead).toBe(bytes.length);
-        expect({ ...read?.open, circuitId: [...(read?.open.circuitId ?? [])] }).toEqual({
-          ...open,
-          circuitId: [...open.circuitId],
-        });
+        expect(plainOf(read?.open)).toEqual(plainOf(open as Open));
+      }),
+    );
+  });
+
+  it('is passed on with what a later version has added', () => {
+    fc.assert(
+      fc.property(request, (written) => {
+        const { open } = tryReadOpen(encodeOpen(written)) as { open: Open };
+        expect(encodeOpen(open)).toEqual(encodeOpen(written));
       }),
     );
   });
@@ -106,7 +137,7 @@ describe('OPEN', () => {
 
   it('waits for more at every byte before its end', () => {
     fc.assert(
-      fc.property(request, (open) => {
+      fc.property(anyRequest, (open) => {
         const bytes = encodeOpen(open);
         for (let end = 0; end < bytes.length; end++) expect(tryReadOpen(bytes.subarray(0, end))).toBeUndefined();
       }),
@@ -135,6 +166,13 @@ describe('OPEN', () => {
       { visited: new Array(33).fill(id) },
       { service: 'two words' },
       { service: 'x'.repeat(256) },
+      { env: '0011' },
+      { env: 'not hex, not hex' },
+      { remainingMs: -1 },
+      { remainingMs: Number.NaN },
+      { remainingMs: 0, relays: 2 },
+      { remainingMs: 0, relays: -1 },
+      { rest: Buffer.alloc(MAX_OPEN_BYTES) },
     ];
     for (const fields of bad) {
       expect(thrownCode(() => encodeOpen({ ...SOME_OPEN, ...fields }))).toBe('ERR_STARLANE_MESSAGE');
@@ -158,21 +196,33 @@ describe('OPEN', () => {
     ['a longer service than there are bytes', 54, 5],
     ['a service that is not UTF-8', 55, 0xff],
     ['a service that is no name', 56, 0x3a],
+    ['more relays passed than were visited', 69, 2],
   ])('is refused with %s', (_what, at, value) => {
-    const bytes = Buffer.from(SOME_OPEN_HEX, 'hex');
+    const bytes = Buffer.from(FULL_OPEN_HEX, 'hex');
     bytes[at] = value;
     expect(thrownCode(() => tryReadOpen(bytes))).toBe('ERR_STARLANE_MESSAGE');
+  });
+
+  it('is refused when its flags promise more than there is', () => {
+    for (const flags of [1, 2, 3]) {
+      const bytes = Buffer.from(SOME_OPEN_HEX, 'hex');
+      bytes[3] = flags;
+      expect(thrownCode(() => tryReadOpen(bytes))).toBe('ERR_STARLANE_MESSAGE');
+    }
   });
 
   it('may have fields at its end that a later version knows', () => {
     const later = Buffer.concat([Buffer.from(SOME_OPEN_HEX, 'hex'), Buffer.from([1, 2, 3])]);
     later[1] += 3;
-    expect(tryReadOpen(later)).toMatchObject({ bytesRead: 62, open: { service: 'echo' } });
+    expect(tryReadOpen(later)).toMatchObject({
+      bytesRead: 62,
+      open: { service: 'echo', rest: Buffer.from([1, 2, 3]) },
+    });
   });
 
   it('never makes the reader throw anything but a coded error, or read beyond the input', () => {
     fc.assert(
-      fc.property(damaged(request.map(encodeOpen)), (bytes) => {
+      fc.property(damaged(anyRequest.map(encodeOpen)), (bytes) => {
         const code = thrownCode(() => expect(tryReadOpen(bytes)?.bytesRead ?? 0).toBeLessThanOrEqual(bytes.length));
         expect([undefined, 'ERR_STARLANE_MESSAGE']).toContain(code);
       }),
@@ -189,70 +239,5 @@ describe('OPEN', () => {
       expect(read?.open.service).toBe(`service-${index}`);
       expect(read?.open.dst).toBe(id.toString('base64url'));
     }
-  });
-});
-
-describe('the reply to an OPEN', () => {
-  it('is on the wire what the protocol says', () => {
-    const bytes = encodeReply({ code: ReplyCode.LIMIT, port: 80, at: 'AAECAwQFBgc', reason: 'full' });
-    expect(bytes.toString('hex')).toBe('00120500000050000102030405060704'.concat('66756c6c'));
-    expect(tryReadReply(bytes)).toEqual({
-      bytesRead: 20,
-      reply: { code: 5, port: 80, at: 'AAECAwQFBgc', reason: 'full' },
-    });
-  });
-
-  it('is read as it was written, whatever follows it', () => {
-    fc.assert(
-      fc.property(reply, fc.uint8Array(), (written, data) => {
-        const bytes = encodeReply(written);
-        expect(tryReadReply(Buffer.concat([bytes, data]))).toEqual({
-          bytesRead: bytes.length,
-          reply: { ...written, reason: plain(written.reason) },
-        });
-      }),
-    );
-  });
-
-  it('waits for more at every byte before its end', () => {
-    const bytes = encodeReply({ code: ReplyCode.REFUSED, port: 0, at: 'AAECAwQFBgc', reason: 'nothing bound' });
-    for (let end = 0; end < bytes.length; end++) expect(tryReadReply(bytes.subarray(0, end))).toBeUndefined();
-  });
-
-  it('has its reason cut between two characters', () => {
-    const bytes = encodeReply({ code: ReplyCode.DENIED, port: 0, at: 'AAECAwQFBgc', reason: `x${'é'.repeat(200)}` });
-    expect(tryReadReply(bytes)?.reply.reason).toBe(`x${'é'.repeat(127)}`);
-    const emoji = encodeReply({ code: ReplyCode.DENIED, port: 0, at: 'AAECAwQFBgc', reason: '😀'.repeat(64) });
-    expect(tryReadReply(emoji)?.reply.reason).toBe('😀'.repeat(63));
-  });
-
-  it('brings no control characters of a stranger into logs', () => {
-    const bytes = encodeReply({ code: ReplyCode.DENIED, port: 0, at: 'AAECAwQFBgc', reason: 'a\u001b[31m\nb' });
-    expect(tryReadReply(bytes)?.reply.reason).toBe('a [31m b');
-  });
-
-  it('is refused by the writer when a field does not fit', () => {
-    const fields = { code: 0, port: 0, at: 'AAECAwQFBgc' };
-    expect(thrownCode(() => encodeReply({ ...fields, code: 256 }))).toBe('ERR_STARLANE_MESSAGE');
-    expect(thrownCode(() => encodeReply({ ...fields, port: -1 }))).toBe('ERR_STARLANE_MESSAGE');
-    expect(thrownCode(() => encodeReply({ ...fields, at: '' }))).toBe('ERR_STARLANE_ADDRESS');
-  });
-
-  it('is refused at its length, before anything else has arrived', () => {
-    for (const length of ['0000', '000d', '01ff', 'ffff']) {
-      expect(thrownCode(() => tryReadReply(Buffer.from(length, 'hex')))).toBe('ERR_STARLANE_MESSAGE');
-    }
-    expect(tryReadReply(Buffer.from('01fe', 'hex'))).toBeUndefined();
-    expect(MAX_REPLY_BYTES).toBe(0x1fe + 2);
-  });
-
-  it('never makes the reader throw anything but a coded error, or read beyond the input', () => {
-    fc.assert(
-      fc.property(damaged(reply.map(encodeReply)), (bytes) => {
-        const code = thrownCode(() => expect(tryReadReply(bytes)?.bytesRead ?? 0).toBeLessThanOrEqual(bytes.length));
-        expect([undefined, 'ERR_STARLANE_MESSAGE']).toContain(code);
-      }),
-      { numRuns: 2_000 },
-    );
   });
 });

@@ -1,0 +1,116 @@
+// The reply to an OPEN, at the start of the reverse direction of a circuit. Big-endian, pure.
+//
+//   u16 length | u8 code | u32 port | 8 at | u8 n + reason | u8 n + n * 8 visited, which may be left out when empty
+//
+// The length counts what follows it. A reader skips what it does not know at the end, so that later versions can append.
+
+import { isVirtualPort, NODE_ID_BYTES, type NodeId } from '../address.js';
+import { readUint32, writeUint16, writeUint32 } from './fields.js';
+import {
+  type EncodedNodeId,
+  NOWHERE,
+  prefixedEnd,
+  readNodeId,
+  readVisited,
+  visitedBytes,
+  writeNodeId,
+  writeVisited,
+} from './node-ids.js';
+import { encodeReason, malformed, readReason } from './text.js';
+
+/** The longest reply that is read, with its length: 528 bytes can be in use, the rest is room for later versions. */
+export const MAX_REPLY_BYTES = 1024;
+
+const LENGTH_BYTES = 2;
+const FIXED_BYTES = 1 + 4 + NODE_ID_BYTES + 1;
+
+/** What became of an OPEN. The numbers are the wire: append only. */
+export const ReplyCode = {
+  ACCEPTED: 0,
+  /** Nothing is bound there. */
+  REFUSED: 1,
+  /** The node that replies knows no way to the destination. */
+  NO_ROUTE: 2,
+  /** The node that replies does not allow it. */
+  DENIED: 3,
+  /** The next node did not answer in time. */
+  TIMEOUT: 4,
+  /** A backlog or another limit is reached. */
+  LIMIT: 5,
+  /** The hop limit was used up. */
+  HOP_LIMIT: 6,
+  /** It came back to a node that it had visited. */
+  LOOP: 7,
+  /** The OPEN could not be understood. */
+  MALFORMED: 8,
+} as const;
+export type ReplyCode = (typeof ReplyCode)[keyof typeof ReplyCode];
+
+/** A reply to be written. */
+export interface OpenReply {
+  readonly code: number;
+  /** The port that answers when accepted, else 0. */
+  readonly port: number;
+  /** The node that says so. */
+  readonly at: EncodedNodeId;
+  /** Cut to 255 bytes of UTF-8. Default empty. */
+  readonly reason?: string;
+  /**
+   * When accepted, the relays between here and the destination, nearest first; else every node that was tried, at most 32.
+   * Default none.
+   */
+  readonly visited?: readonly EncodedNodeId[];
+}
+
+/** A reply that has been read. */
+export interface ReadReply {
+  /** One of {@link ReplyCode}, or the number of a later version, which means a refusal. */
+  readonly code: number;
+  readonly port: number;
+  readonly at: NodeId;
+  readonly reason: string;
+  readonly visited: readonly NodeId[];
+}
+
+/**
+ * A reply in a buffer of its own.
+ * @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit, ERR_STARLANE_ADDRESS for a bad node id
+ */
+export function encodeReply(reply: OpenReply): Buffer {
+  const { visited = NOWHERE } = reply;
+  if (!(Number.isInteger(reply.code) && reply.code >= 0 && reply.code <= 0xff)) {
+    throw malformed('the code of a reply goes from 0 to 255');
+  }
+  if (!isVirtualPort(reply.port)) throw malformed('a port goes from 0 to 4294967295');
+  const reason = reply.reason === undefined || reply.reason === '' ? undefined : encodeReason(reply.reason);
+  const reasonBytes = reason === undefined ? 0 : reason.length;
+  const ownBytes = LENGTH_BYTES + FIXED_BYTES + reasonBytes;
+  const bytes = Buffer.allocUnsafe(visited.length === 0 ? ownBytes : ownBytes + visitedBytes(visited));
+  writeUint16(bytes, 0, bytes.length - LENGTH_BYTES);
+  bytes[2] = reply.code;
+  let at = writeUint32(bytes, 3, reply.port);
+  at = writeNodeId(bytes, at, reply.at);
+  bytes[at++] = reasonBytes;
+  if (reason !== undefined) bytes.set(reason, at);
+  if (visited.length > 0) writeVisited(bytes, ownBytes, visited);
+  return bytes;
+}
+
+/**
+ * Reads a reply from the start of what the reverse direction has brought so far: undefined when more is needed, never
+ * of more than {@link MAX_REPLY_BYTES} in all.
+ * @throws StarlaneError ERR_STARLANE_MESSAGE when it is malformed
+ */
+export function tryReadReply(bytes: Uint8Array): { reply: ReadReply; bytesRead: number } | undefined {
+  const end = prefixedEnd(bytes, FIXED_BYTES, MAX_REPLY_BYTES, 'reply');
+  if (end === 0) return undefined;
+  const code = bytes[2];
+  const port = readUint32(bytes, 3);
+  const at = readNodeId(bytes, 7);
+  const reasonBytes = bytes[15];
+  const reasonEnd = 16 + reasonBytes;
+  if (reasonEnd > end) throw malformed('reply is too short for its reason');
+  const reason = reasonBytes === 0 ? '' : readReason(bytes, 16, reasonEnd);
+  const visited = reasonEnd === end ? NOWHERE : readVisited(bytes, reasonEnd, end);
+  return { reply: { code, port, at, reason, visited }, bytesRead: end };
+}
