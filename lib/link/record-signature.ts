@@ -1,0 +1,32 @@
+// Checks the signatures of records. The keys of a network come back with every record, so those seen last are kept ready.
+
+import { createPublicKey, type KeyObject, verify } from 'node:crypto';
+import type { NodeId } from '../address.js';
+import { type MeshRecord, signatureOf, signedPart } from '../wire/records.js';
+
+/** Keys that are kept; the oldest goes first. One is about 1 KiB, and making it costs a fifth of a verification. */
+const MAX_KEYS = 4096;
+
+export class RecordSignatures {
+  private readonly keys = new Map<NodeId, KeyObject>();
+
+  /** Whether the record was signed by the key that it names; its node id is the hash of that. */
+  verify(record: MeshRecord): boolean {
+    try {
+      return verify(null, signedPart(record), this.keyOf(record), signatureOf(record));
+    } catch {
+      // 32 bytes that are no point of the curve.
+      return false;
+    }
+  }
+
+  private keyOf({ nodeId, publicKey }: MeshRecord): KeyObject {
+    const known = this.keys.get(nodeId);
+    if (known !== undefined) return known;
+    const x = Buffer.from(publicKey).toString('base64url');
+    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+    if (this.keys.size >= MAX_KEYS) this.keys.delete(this.keys.keys().next().value as NodeId);
+    this.keys.set(nodeId, key);
+    return key;
+  }
+}
