@@ -25,7 +25,19 @@ export class QueuedPrefix implements StreamSink {
     if (bytes > own) this.sink.onSent(stream, bytes - own);
   }
 
-  onReset(stream: MuxStream, error: Error): void {
-    this.sink.onReset(stream, error);
+  onReset(stream: MuxStream, error: Error, reason: number): void {
+    this.sink.onReset(stream, error, reason);
+  }
+
+  onClosed(stream: MuxStream): void {
+    this.sink.onClosed?.(stream);
+  }
+
+  onCredit(stream: MuxStream, bytes: number): void {
+    this.sink.onCredit?.(stream, bytes);
+  }
+
+  growthLimit(stream: MuxStream): number {
+    return this.sink.growthLimit === undefined ? stream.maxWindowBytes : this.sink.growthLimit(stream);
   }
 }

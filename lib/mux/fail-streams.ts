@@ -2,6 +2,7 @@
 // process goes on meanwhile.
 
 import type { MuxStream } from './mux-stream.js';
+import { ResetReason } from './reset-reason.js';
 
 /** Streams that are told in one turn. */
 const STREAMS_PER_TURN = 1000;
@@ -11,7 +12,7 @@ export function failStreams(streams: IterableIterator<MuxStream>, reason: Error)
   for (let told = 0; told < STREAMS_PER_TURN; told++) {
     const next = streams.next();
     if (next.done) return;
-    next.value.fail(reason);
+    next.value.fail(reason, ResetReason.LINK_LOST);
   }
   setImmediate(failStreams, streams, reason);
 }

@@ -1,50 +1,21 @@
 // One stream of a session: a small object without timer, emitter or Duplex of its own, since there may be millions.
 // What arrives goes to a sink of callbacks; sockets and relays are such sinks.
 
+import { starlaneError } from '../errors.js';
 import { ChunkQueue } from '../util/chunk-queue.js';
 import { throwLater } from '../util/throw-later.js';
 import { Flag, FrameType, INITIAL_WINDOW_BYTES, MAX_UINT32 } from '../wire/header.js';
-import { COPY_BYTES, type Output } from './output.js';
-import { NO_TURN, type Schedulable, type Scheduler, SOLE_QUANTUM_BYTES } from './scheduler.js';
+import { COPY_BYTES } from './output.js';
+import { ResetReason } from './reset-reason.js';
+import { NO_TURN, type Schedulable, SOLE_QUANTUM_BYTES } from './scheduler.js';
+import type { HostOf, SinkOf } from './stream-host.js';
 import { afterFinSent, mayReceive, mayWrite, StreamState } from './stream-state.js';
-import { grantDue, grownWindow, type ReceiveBudget } from './window.js';
+import { grantDue, grownWindow, RELAYED_WINDOW_BYTES } from './window.js';
 
-/** Who is told what happens to a stream. One sink may serve many streams. */
-export interface StreamSink {
-  /** The next bytes, in order. They are to be given back by {@link MuxStream.consumed} once the reader has them. */
-  onData(stream: MuxStream, chunk: Buffer): void;
-  /** The peer will send no more; everything it sent was delivered before. */
-  onEnd(stream: MuxStream): void;
-  /** `bytes` of writes that returned false are now with the transport; their memory is free again. */
-  onSent(stream: MuxStream, bytes: number): void;
-  /** The stream is gone (reset by the peer, link lost, deadline); nothing follows. Not called after an own reset. */
-  onReset(stream: MuxStream, error: Error): void;
-}
-
+/** Who is told what happens to a stream. */
+export type StreamSink = SinkOf<MuxStream>;
 /** What a stream needs of its session. */
-export interface StreamHost {
-  readonly output: Output;
-  readonly scheduler: Scheduler<MuxStream>;
-  readonly budget: ReceiveBudget;
-  /** The round trip of the link in microseconds by which windows grow; 0 while they should not. */
-  readonly growthRoundTripUs: number;
-  /** How far a receive window may grow, in bytes. */
-  readonly maxWindowBytes: number;
-  /** Whether the peer takes a FIN on a frame with payload as coming after it. */
-  readonly finWithData: boolean;
-  /** A clock in microseconds that wraps at 2^31. */
-  nowUs(): number;
-  /** A SYN or ACK is owed; it is written at the end of the turn unless a frame has carried it before. */
-  owe(stream: MuxStream): void;
-  /** The stream left the accept backlog. */
-  onAccepted(): void;
-  /** The stream is closed and leaves the table. */
-  forget(stream: MuxStream): void;
-  /** The user has abandoned the stream; it must end within the close deadline. */
-  expectEnd(stream: MuxStream): void;
-  /** More is unread than the session may hold. */
-  onOverBudget(stream: MuxStream): void;
-}
+export type StreamHost = HostOf<MuxStream>;
 
 /** States in which nothing can be sent at once. */
 const NO_DIRECT_WRITE = StreamState.HELD | StreamState.WRITE_ENDED | StreamState.CLOSED;
@@ -87,6 +58,19 @@ export class MuxStream {
   ) {
     this.sink = sink ?? NO_SINK;
     this.state = state;
+  }
+
+  /**
+   * The stream is a hop of a circuit through relays, which begins with less credit in both directions, so that relays need
+   * not keep what the default promises. Both ends say so, each ahead of all but OPEN.
+   */
+  narrow(): void {
+    if (this.state & StreamState.NARROW) return;
+    const less = INITIAL_WINDOW_BYTES - RELAYED_WINDOW_BYTES;
+    this.state |= StreamState.NARROW;
+    this.windowBytes -= less;
+    this.receiveCredit -= less;
+    this.sendCredit -= less;
   }
 
   /** Takes a stream that the peer opened. The ACK leaves with the first frame of this turn. */
@@ -139,14 +123,17 @@ export class MuxStream {
     if (this.queue === null && (this.state & StreamState.HELD) === 0) this.sendFin();
   }
 
-  /** Gives the stream up at once: what is queued is dropped, the peer is told by RST, the sink hears no more. */
-  reset(): void {
+  /**
+   * Gives the stream up at once: what is queued is dropped, the peer is told by RST with one of ResetReason, the sink hears
+   * no more.
+   */
+  reset(reason: number = ResetReason.NONE): void {
     this.sink = NO_SINK;
     if (this.state & StreamState.CLOSED) {
       this.releaseUnread();
       return;
     }
-    this.sendReset();
+    this.sendReset(reason);
     this.close();
     this.releaseUnread();
   }
@@ -183,7 +170,7 @@ export class MuxStream {
     const now = host.nowUs();
     const grown = grownWindow(
       this.windowBytes,
-      host.maxWindowBytes,
+      this.state & StreamState.NARROW ? this.growthLimit(due) : host.maxWindowBytes,
       (now - this.grantedAtUs) & 0x7fff_ffff,
       host.growthRoundTripUs,
     );
@@ -227,6 +214,11 @@ export class MuxStream {
     return this.windowBytes;
   }
 
+  /** How far the receive window of any stream of the session may grow, in bytes. */
+  get maxWindowBytes(): number {
+    return this.host.maxWindowBytes;
+  }
+
   // What follows is called by the session and the output.
 
   /** @internal The next part of a payload; the session has checked it against the window. */
@@ -238,6 +230,11 @@ export class MuxStream {
     }
     // Only as the bytes arrive: credit for the rest of a frame must not count as read.
     this.receiveCredit -= chunk.length;
+    // Only after a frame inside which the stream was narrowed.
+    if (this.receiveCredit < 0) {
+      this.kill(starlaneError('ERR_STARLANE_WINDOW_OVERRUN', `stream ${this.id}`));
+      return;
+    }
     this.unread += chunk.length;
     const inBudget = this.host.budget.deliver(chunk.length);
     try {
@@ -261,6 +258,7 @@ export class MuxStream {
   addSendCredit(bytes: number): boolean {
     this.sendCredit += bytes;
     if (this.queue !== null) this.schedule();
+    if (this.state & StreamState.NARROW) this.sink.onCredit?.(this, bytes);
     return this.sendCredit <= MAX_UINT32;
   }
 
@@ -270,7 +268,7 @@ export class MuxStream {
     if (queue === null) return;
     const { output } = host;
     const length = Math.min(queue.byteLength, this.sendCredit, quantumBytes);
-    if (length === 0) return;
+    if (length <= 0) return;
     this.sendCredit -= length;
     const drained = length === queue.byteLength;
     if (drained) this.queue = null;
@@ -304,20 +302,20 @@ export class MuxStream {
   }
 
   /** Gives the stream up for `error`: the peer is told by RST, the sink by `onReset`. */
-  kill(error: Error): void {
+  kill(error: Error, reason: number = ResetReason.NONE): void {
     if (this.state & StreamState.CLOSED) return;
-    this.sendReset();
-    this.fail(error);
+    this.sendReset(reason);
+    this.fail(error, reason);
   }
 
   /** @internal The stream is over by the peer's or the session's doing. */
-  fail(error: Error): void {
+  fail(error: Error, reason: number): void {
     const { sink } = this;
     this.sink = NO_SINK;
     this.close();
     this.releaseUnread();
     try {
-      sink.onReset(this, error);
+      sink.onReset(this, error, reason);
     } catch (fault) {
       throwLater(fault);
     }
@@ -334,7 +332,14 @@ export class MuxStream {
 
   /** @internal Growth of the window beyond the initial one, to be given back to the budget. */
   get grownBytes(): number {
-    return this.windowBytes - INITIAL_WINDOW_BYTES;
+    return this.windowBytes - (this.state & StreamState.NARROW ? RELAYED_WINDOW_BYTES : INITIAL_WINDOW_BYTES);
+  }
+
+  /** How far the window of a narrow stream may grow, now that `due` bytes of it were read. */
+  private growthLimit(due: number): number {
+    const { sink } = this;
+    sink.onCredit?.(this, due);
+    return sink.growthLimit === undefined ? this.host.maxWindowBytes : sink.growthLimit(this);
   }
 
   private schedule(): void {
@@ -344,19 +349,22 @@ export class MuxStream {
   }
 
   private sendFin(): void {
-    const { output, finWithData } = this.host;
+    const { output, starlanePeer } = this.host;
     const owed = this.takeOwedFlags();
-    if (owed !== 0 || !output.tryAddFlags(this.id, Flag.FIN, finWithData)) {
+    if (owed !== 0 || !output.tryAddFlags(this.id, Flag.FIN, starlanePeer)) {
       output.frame(FrameType.WINDOW_UPDATE, owed | Flag.FIN, this.id, 0);
     }
     this.state = afterFinSent(this.state);
-    if (this.state & StreamState.CLOSED) this.host.forget(this);
+    if ((this.state & StreamState.CLOSED) === 0) return;
+    this.host.forget(this);
+    if (this.state & StreamState.NARROW) this.sink.onClosed?.(this);
   }
 
-  private sendReset(): void {
+  private sendReset(reason: number): void {
     // A peer that has not seen the SYN need not hear of the end.
     if (this.state & StreamState.SYN_OWED) return;
-    this.host.output.frame(FrameType.WINDOW_UPDATE, Flag.RST, this.id, 0);
+    const { output, starlanePeer } = this.host;
+    output.frame(FrameType.WINDOW_UPDATE, Flag.RST, this.id, starlanePeer ? reason : ResetReason.NONE);
   }
 
   private close(): void {

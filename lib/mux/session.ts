@@ -15,6 +15,7 @@ import { Liveness, type LivenessHost } from './liveness.js';
 import type { MuxStream, StreamHost, StreamSink } from './mux-stream.js';
 import { Output, type OutputHost } from './output.js';
 import { Pacer } from './pacer.js';
+import { ResetReason, readResetReason, resetError } from './reset-reason.js';
 import { Scheduler } from './scheduler.js';
 import { resolveSessionOptions, type SessionOptions } from './session-options.js';
 import { afterFlags, INVALID_STATE, mayReceive, StreamState } from './stream-state.js';
@@ -41,7 +42,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   readonly scheduler = new Scheduler<MuxStream>();
   readonly budget: ReceiveBudget;
   readonly maxWindowBytes: number;
-  readonly finWithData: boolean;
+  readonly starlanePeer: boolean;
   /** Bytes that have arrived, headers included. */
   bytesIn = 0;
 
@@ -69,7 +70,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.options = resolveSessionOptions(options);
     const { timers, keepAliveMs, keepAliveTimeoutMs } = this.options;
     this.maxWindowBytes = this.options.maxWindowBytes;
-    this.finWithData = this.options.starlanePeer;
+    this.starlanePeer = this.options.starlanePeer;
     this.budget = new ReceiveBudget(this.options.receiveBudgetBytes);
     this.streams = new StreamTable(this.options, this);
     this.pacer = new Pacer(timers, () => this.output.scheduleFlush());
@@ -225,17 +226,18 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     } else if ((flags & Flag.RST) === 0 && length > 0 && !stream.addSendCredit(length)) {
       return this.protocolError(`stream ${streamId} was granted more than a window can hold`);
     }
-    if (flags !== 0 || stream.state & StreamState.UNACKED) this.onFlags(stream, flags);
+    if (flags !== 0 || stream.state & StreamState.UNACKED) this.onFlags(stream, flags, length);
   }
 
   onMalformed(reason: string): void {
     this.protocolError(reason);
   }
 
-  private onFlags(stream: MuxStream, flags: number): void {
+  private onFlags(stream: MuxStream, flags: number, length: number): void {
     if (flags & Flag.RST) {
+      const reason = this.starlanePeer && this.reading === null ? readResetReason(length) : ResetReason.NONE;
       this.reading = null;
-      stream.fail(starlaneError('ERR_STARLANE_STREAM_RESET', `stream ${stream.id}`));
+      stream.fail(resetError(stream.id, reason), reason);
       return;
     }
     this.streams.acknowledged(stream);

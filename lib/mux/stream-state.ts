@@ -25,6 +25,8 @@ export const StreamState = {
   CLOSED: 0x100,
   /** Opened here, but kept back: too many opens are unanswered already. */
   HELD: 0x200,
+  /** A hop of a circuit through relays: its windows began smaller. */
+  NARROW: 0x400,
 } as const;
 
 /** What {@link afterFlags} answers when the peer broke the protocol. */

@@ -4,6 +4,7 @@
 import { starlaneError } from '../errors.js';
 import { Deadlines } from './deadlines.js';
 import { MuxStream, type StreamHost, type StreamSink } from './mux-stream.js';
+import { ResetReason } from './reset-reason.js';
 import type { SessionOptions } from './session-options.js';
 import { StreamIds } from './stream-ids.js';
 import { INCOMING_STATE, OPENED_STATE, StreamState } from './stream-state.js';
@@ -33,7 +34,7 @@ export class StreamTable {
     this.opens = new Deadlines(timers, openTimeoutMs, (stream) => {
       // hashicorp/yamux never acknowledges a stream that was ended before it was accepted; its answer is still to come.
       if (stream.state & StreamState.FIN_SENT) return;
-      stream.kill(starlaneError('ERR_STARLANE_OPEN_TIMEOUT', `stream ${stream.id}`));
+      stream.kill(starlaneError('ERR_STARLANE_OPEN_TIMEOUT', `stream ${stream.id}`), ResetReason.TIMEOUT);
     });
     this.ends = new Deadlines(timers, closeTimeoutMs, (stream) =>
       stream.kill(starlaneError('ERR_STARLANE_CLOSE_TIMEOUT', `stream ${stream.id}`)),

@@ -5,6 +5,12 @@
 // Credit returns only for bytes that the reader has consumed (rust-yamux #120: on arrival, streams overran buffers).
 
 /**
+ * Credit in each direction that a hop of a circuit through relays begins with, in bytes: a quarter of what yamux promises
+ * any stream, since a relay must keep that much for both directions of every circuit whose reader is slow.
+ */
+export const RELAYED_WINDOW_BYTES = 64 * 1024;
+
+/**
  * Credit to grant now, in bytes; 0 while less than half of the window would be returned. Half keeps window updates rare
  * (two per window) and leaves the other half to cover the round trip, as hashicorp/yamux does.
  */
@@ -52,7 +58,7 @@ export class InputBacklog {
 }
 
 /**
- * What a session may hold for its streams' readers: the growth of windows beyond the initial 256 KiB is taken from
+ * What a session may hold for its streams' readers: the growth of windows beyond what they began with is taken from
  * it, and so are bytes delivered but unread.
  */
 export class ReceiveBudget {

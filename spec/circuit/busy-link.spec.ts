@@ -31,7 +31,7 @@ describe('bytes that a circuit sends ahead of its socket', () => {
     stream.sink = prefix;
     prefix.onData(stream, Buffer.from('abc'));
     prefix.onEnd(stream);
-    prefix.onReset(stream, Object.assign(new Error(), { code: 'X' }));
+    prefix.onReset(stream, Object.assign(new Error(), { code: 'X' }), 0);
     expect(sink.events).toEqual(['data 3', 'end', 'reset X']);
   });
 });

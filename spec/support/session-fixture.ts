@@ -20,6 +20,8 @@ export class NotingSink implements StreamSink {
   paused = false;
   sentBytes = 0;
   error: Error | undefined;
+  /** What relays would pass on of each reset. */
+  readonly reasons: number[] = [];
 
   onData(stream: MuxStream, chunk: Buffer): void {
     this.events.push(`data ${chunk.length}`);
@@ -36,9 +38,10 @@ export class NotingSink implements StreamSink {
     this.sentBytes += bytes;
   }
 
-  onReset(_stream: MuxStream, error: Error): void {
+  onReset(_stream: MuxStream, error: Error, reason = 0): void {
     this.events.push(`reset ${codeOf(error)}`);
     this.error = error;
+    this.reasons.push(reason);
   }
 
   get received(): Buffer {

@@ -87,6 +87,7 @@ export class SessionModel {
   /** Both ends of every stream, by side. */
   readonly streams: Array<[StreamEnd, StreamEnd]> = [];
   private readonly byId = new Map<number, [StreamEnd, StreamEnd]>();
+  private readonly narrow = new Set<number>();
   private readonly timers = new Timers(new FakeClock());
 
   constructor(options: Partial<SessionOptions>) {
@@ -97,7 +98,8 @@ export class SessionModel {
     ];
   }
 
-  open(side: Side, firstBytes: number): void {
+  /** `isNarrow`: as a hop of a circuit through relays. */
+  open(side: Side, firstBytes: number, isNarrow = false): void {
     const seed = this.streams.length * 2;
     const pair: [StreamEnd, StreamEnd] = [new StreamEnd(0, seed), new StreamEnd(1, seed + 1)];
     pair[0].other = pair[1];
@@ -106,6 +108,10 @@ export class SessionModel {
     const end = pair[side];
     end.stream = this.sessions[side].open(end);
     this.byId.set(end.stream.id, pair);
+    if (isNarrow) {
+      this.narrow.add(end.stream.id);
+      end.stream.narrow();
+    }
     if (firstBytes > 0) end.write(firstBytes);
   }
 
@@ -194,6 +200,7 @@ export class SessionModel {
         const end = (this.byId.get(stream.id) as [StreamEnd, StreamEnd])[side];
         end.stream = stream;
         stream.sink = end;
+        if (this.narrow.has(stream.id)) stream.narrow();
         stream.accept();
       },
       onClose: () => {},

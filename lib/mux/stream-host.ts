@@ -1,0 +1,55 @@
+// The two sides of a lean stream: the session that it belongs to, and the sink that is told what happens to it.
+// Generic in the stream, so that these can be said without knowing it.
+
+import type { Output } from './output.js';
+import type { Schedulable, Scheduler } from './scheduler.js';
+import type { ReceiveBudget } from './window.js';
+
+/** Who is told what happens to a stream. One sink may serve many streams. */
+export interface SinkOf<Stream> {
+  /** The next bytes, in order. They are to be given back by `consumed` once the reader has them. */
+  onData(stream: Stream, chunk: Buffer): void;
+  /** The peer will send no more; everything it sent was delivered before. */
+  onEnd(stream: Stream): void;
+  /** `bytes` of writes that returned false are now with the transport; their memory is free again. */
+  onSent(stream: Stream, bytes: number): void;
+  /**
+   * The stream is gone (reset by the peer, link lost, deadline); nothing follows. Not called after an own reset.
+   * `reason`: one of ResetReason and how far away it arose, to be passed on.
+   */
+  onReset(stream: Stream, error: Error, reason: number): void;
+
+  // Only told of hops of relayed circuits:
+
+  /** Both halves have ended, the own one last: what it had queued is with the session. Nothing but onSent follows. */
+  onClosed?(stream: Stream): void;
+  /** Credit for about `bytes` goes to the peer, or has come from it: as much has been read at this end, or at the other. */
+  onCredit?(stream: Stream, bytes: number): void;
+  /** How far the receive window may grow now, in bytes. Without it, as far as that of any stream. */
+  growthLimit?(stream: Stream): number;
+}
+
+/** What a stream needs of its session. */
+export interface HostOf<Stream extends Schedulable> {
+  readonly output: Output;
+  readonly scheduler: Scheduler<Stream>;
+  readonly budget: ReceiveBudget;
+  /** The round trip of the link in microseconds by which windows grow; 0 while they should not. */
+  readonly growthRoundTripUs: number;
+  /** How far a receive window may grow, in bytes. */
+  readonly maxWindowBytes: number;
+  /** The peer is Starlane: it takes a FIN on a frame with payload as coming after it, and a reset with a reason. */
+  readonly starlanePeer: boolean;
+  /** A clock in microseconds that wraps at 2^31. */
+  nowUs(): number;
+  /** A SYN or ACK is owed; it is written at the end of the turn unless a frame has carried it before. */
+  owe(stream: Stream): void;
+  /** The stream left the accept backlog. */
+  onAccepted(): void;
+  /** The stream is closed and leaves the table. */
+  forget(stream: Stream): void;
+  /** The user has abandoned the stream; it must end within the close deadline. */
+  expectEnd(stream: Stream): void;
+  /** More is unread than the session may hold. */
+  onOverBudget(stream: Stream): void;
+}
