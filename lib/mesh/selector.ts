@@ -1,5 +1,7 @@
 // Which instance of a service a dial goes to.
 
+import { chance } from '../util/chance.js';
+import { hashText, mix } from './rendezvous.js';
 import type { ServiceInfo } from './service.js';
 
 /**
@@ -12,7 +14,7 @@ export type Selector = (instances: readonly ServiceInfo[]) => ServiceInfo | unde
 export type SelectorOption = Selector | 'random' | 'nearest';
 
 /** Any instance, in proportion to the weights. The default. */
-export const random: Selector = randomBy(Math.random);
+export const random: Selector = randomBy(chance);
 
 /** @internal With a random source of its own, from 0 up to 1. */
 export function randomBy(source: () => number): Selector {
@@ -45,7 +47,7 @@ export const nearest: Selector = (instances) => {
  * over node id and port. When an instance comes or goes, only its share of the keys moves. Weights count.
  */
 export function hash(key: string | number): Selector {
-  const keyHash = hashText(String(key), OFFSET_BASIS);
+  const keyHash = hashText(String(key));
   return (instances) => {
     let best: ServiceInfo | undefined;
     let bestScore = Number.NEGATIVE_INFINITY;
@@ -81,21 +83,4 @@ function scoreOf(keyHash: number, instance: ServiceInfo): number {
 
 function isBefore(a: ServiceInfo, b: ServiceInfo): boolean {
   return a.nodeId < b.nodeId || (a.nodeId === b.nodeId && a.port < b.port);
-}
-
-const OFFSET_BASIS = 0x811c_9dc5;
-
-/** FNV-1a over UTF-16 units. */
-function hashText(text: string, start: number): number {
-  let value = start;
-  for (let index = 0; index < text.length; index++) value = Math.imul(value ^ text.charCodeAt(index), 0x0100_0193);
-  return value;
-}
-
-/** The finaliser of MurmurHash3: every bit of the input reaches every bit of the output. */
-function mix(value: number): number {
-  let mixed = value;
-  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85eb_ca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2_ae35);
-  return (mixed ^ (mixed >>> 16)) >>> 0;
 }

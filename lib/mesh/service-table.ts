@@ -1,4 +1,5 @@
-// Instances by name and port, found in constant time. Only a table: who puts something in, and why, is not its affair.
+// Instances by name and port, found, added and removed in constant time. Only a table: who puts something in, and why, is
+// not its affair.
 
 import type { ServiceInstance } from './service.js';
 
@@ -37,28 +38,34 @@ export class ServiceTable {
       entry = { all: [], anyPort: [], byPort: new Map() };
       this.entries.set(instance.service, entry);
     }
-    entry.all.push(instance);
+    instance.slot = entry.all.push(instance) - 1;
     this.count++;
     if (instance.port === 0) {
-      entry.anyPort.push(instance);
+      instance.portSlot = entry.anyPort.push(instance) - 1;
       return;
     }
-    const list = entry.byPort.get(instance.port);
-    if (list === undefined) entry.byPort.set(instance.port, [instance]);
-    else list.push(instance);
+    let list = entry.byPort.get(instance.port);
+    if (list === undefined) {
+      list = [];
+      entry.byPort.set(instance.port, list);
+    }
+    instance.portSlot = list.push(instance) - 1;
   }
 
   delete(instance: ServiceInstance): void {
     const { service, port } = instance;
     const entry = this.entries.get(service);
-    if (entry === undefined || !remove(entry.all, instance)) return;
+    if (entry?.all[instance.slot] !== instance) return;
     this.count--;
+    takeOut(entry.all, instance.slot).slot = instance.slot;
     if (entry.all.length === 0) this.entries.delete(service);
-    else if (port === 0) remove(entry.anyPort, instance);
+    else if (port === 0) takeOut(entry.anyPort, instance.portSlot).portSlot = instance.portSlot;
     else {
-      const list = entry.byPort.get(port);
-      if (list !== undefined && remove(list, instance) && list.length === 0) entry.byPort.delete(port);
+      const list = entry.byPort.get(port) as ServiceInstance[];
+      takeOut(list, instance.portSlot).portSlot = instance.portSlot;
+      if (list.length === 0) entry.byPort.delete(port);
     }
+    instance.slot = -1;
   }
 
   /** Every instance. */
@@ -80,11 +87,9 @@ export class ServiceTable {
   }
 }
 
-/** The order does not matter, so the last one takes the place. */
-function remove(list: ServiceInstance[], instance: ServiceInstance): boolean {
-  const index = list.indexOf(instance);
-  if (index < 0) return false;
+/** The order does not matter, so the last one takes the place. Returns who stands there now. */
+function takeOut(list: ServiceInstance[], slot: number): ServiceInstance {
   const last = list.pop() as ServiceInstance;
-  if (index < list.length) list[index] = last;
-  return true;
+  if (slot < list.length) list[slot] = last;
+  return last;
 }

@@ -19,12 +19,19 @@ export interface ServiceInfo {
   readonly meta: unknown;
 }
 
-/** Whom a service is reached through. */
+/** The way to the node of a service. */
 export interface ServiceVia {
   readonly rttMs: number;
+  /** 1 when it does not say. */
+  readonly hops?: number;
 }
 
 export class ServiceInstance implements ServiceInfo {
+  /** @internal Where it stands in the lists of the table that it is in. */
+  slot = -1;
+  /** @internal */
+  portSlot = -1;
+
   constructor(
     readonly service: string,
     readonly nodeId: NodeId,
@@ -40,7 +47,7 @@ export class ServiceInstance implements ServiceInfo {
   }
 
   get hops(): number {
-    return this.via === undefined ? 0 : 1;
+    return this.via === undefined ? 0 : (this.via.hops ?? 1);
   }
 
   get cost(): number {

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
 import { ServiceInstance } from '../../lib/mesh/service.js';
 import { ServiceMap } from '../../lib/mesh/service-map.js';
 import { ServiceTable } from '../../lib/mesh/service-table.js';
@@ -46,6 +47,39 @@ describe('the table of services', () => {
     table.add(instance('__proto__', 0));
     table.add(instance('constructor', 0));
     expect([...table.names()]).toEqual(['__proto__', 'constructor']);
+  });
+});
+
+describe('any order of adding and deleting', () => {
+  it('leaves those that are there, by name and by port', () => {
+    const place = fc.tuple(fc.constantFrom('a', 'b'), fc.nat(2));
+    const step = fc.tuple(place, fc.boolean(), fc.nat());
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
+        table = new ServiceTable();
+        const there: ServiceInstance[] = [];
+        for (const [[service, port], isAdd, pick] of steps) {
+          if (isAdd || there.length === 0) {
+            const one = instance(service, port);
+            there.push(one);
+            table.add(one);
+          } else {
+            const [one] = there.splice(pick % there.length, 1);
+            table.delete(one);
+            table.delete(one);
+          }
+        }
+        const found = (service: string, port?: number) => new Set(table.find(service, port));
+        for (const service of ['a', 'b']) {
+          const named = there.filter((one) => one.service === service);
+          expect(found(service)).toEqual(new Set(named));
+          for (const port of [1, 2, 3]) {
+            expect(found(service, port)).toEqual(new Set(named.filter((one) => one.port === port || one.port === 0)));
+          }
+        }
+        expect([table.size, [...table.values()].length]).toEqual([there.length, there.length]);
+      }),
+    );
   });
 });
 

@@ -1,0 +1,236 @@
+// Shortest paths from one root to every node of a topology: Dijkstra's algorithm, and after a change only over the nodes
+// that it concerns. Where a link has gone or become dearer, the paths over it are given up and found anew from the rest;
+// where one has become cheaper, the gain spreads from there. A million small changes cost what they change.
+//
+// The root is not a node of the graph. Its edges are the seeds: the links of this node, or a single peer from which the
+// world is seen. This node itself is never passed.
+
+import { MinHeap } from './min-heap.js';
+import { DRAINING, SELF, type Topology, TRANSIT } from './topology.js';
+
+/**
+ * What a draining node adds to the path through it: more than all links together, so that a path with fewer such nodes
+ * always wins. Below it there is the cost in µs; the sum is a whole number that a double holds.
+ */
+export const DRAIN_STEP = 2 ** 40;
+
+const NO_PARENT = -1;
+const UNREACHABLE = Number.POSITIVE_INFINITY;
+
+/** Used by one walk at a time, whoever's it is: a walk calls nobody. */
+const heap = new MinHeap();
+
+export class ShortestPaths {
+  /** In µs, and {@link DRAIN_STEP} for each draining node on the way; Infinity when there is no path. */
+  distances = new Float64Array(16).fill(UNREACHABLE);
+  /** The node before, SELF when that is the root, -1 when there is no path. */
+  parents = new Int32Array(16).fill(NO_PARENT);
+  /** Nodes for which there is a path since the last update, or none any more. */
+  readonly crossed: number[] = [];
+  private readonly seeds = new Map<number, number>();
+  private readonly changedSeeds = new Set<number>();
+  /** Nodes whose path has been given up in this update. */
+  private readonly lost: number[] = [];
+  private isLost = new Uint8Array(16);
+  private version: number;
+  private isNew = true;
+
+  constructor(private readonly topology: Topology) {
+    this.version = topology.version;
+  }
+
+  /** Whether {@link update} has anything to do. */
+  get isBehind(): boolean {
+    return this.isNew || this.version !== this.topology.version || this.changedSeeds.size > 0;
+  }
+
+  /** An edge of the root, of this weight from 0; undefined takes it away. Counts from the next update on. */
+  setSeed(node: number, weight: number | undefined): void {
+    if (this.seeds.get(node) === weight) return;
+    if (weight === undefined) this.seeds.delete(node);
+    else this.seeds.set(node, weight);
+    this.changedSeeds.add(node);
+  }
+
+  seedOf(node: number): number | undefined {
+    return this.seeds.get(node);
+  }
+
+  /** Infinity for indexes that are not known yet, too. */
+  distanceOf(node: number): number {
+    return node < this.distances.length ? this.distances[node] : UNREACHABLE;
+  }
+
+  /** Takes in what has changed since. */
+  update(): void {
+    this.crossed.length = 0;
+    if (!this.isBehind) return;
+    this.grow();
+    const { topology } = this;
+    const since = this.version;
+    this.version = topology.version;
+    const isClose = !this.isNew && topology.changesSince(since, (one, other) => this.giveUp(one, other));
+    this.isNew = false;
+    if (!isClose) this.beginAnew();
+    else {
+      for (const node of this.changedSeeds) this.checkSeed(node);
+      for (const node of this.lost) this.findAgain(node);
+      for (const node of this.changedSeeds) this.takeSeed(node);
+      topology.changesSince(since, (one, other) => this.relaxBetween(one, other));
+    }
+    this.changedSeeds.clear();
+    this.walk();
+    for (const node of this.lost) {
+      this.isLost[node] = 0;
+      if (this.distances[node] === UNREACHABLE) this.crossed.push(node);
+    }
+    this.lost.length = 0;
+  }
+
+  // --- paths that do not hold any more ---
+
+  private giveUp(one: number, other: number): void {
+    const { edges } = this.topology;
+    if (one !== other) {
+      const weight = edges.weightOf(one, other);
+      this.check(one, other, weight);
+      this.check(other, one, weight);
+      return;
+    }
+    // What it lets through has changed. Its edges are the same, or noted by themselves.
+    const end = edges.starts[one] + edges.degrees[one];
+    for (let at = edges.starts[one]; at < end; at++) this.check(one, edges.peers[at], edges.weights[at]);
+  }
+
+  private check(from: number, to: number, weight: number): void {
+    if (from === SELF || this.parents[to] !== from) return;
+    if (weight === 0 || this.distanceThrough(from) + weight > this.distances[to]) this.lose(to);
+  }
+
+  private checkSeed(node: number): void {
+    if (this.parents[node] !== SELF) return;
+    const weight = this.seeds.get(node);
+    if (weight === undefined || weight > this.distances[node]) this.lose(node);
+  }
+
+  /** A path is given up, with those that go on from there. */
+  private lose(top: number): void {
+    const { edges } = this.topology;
+    const { lost, parents } = this;
+    let next = lost.length;
+    this.markLost(top);
+    for (; next < lost.length; next++) {
+      const node = lost[next];
+      const end = edges.starts[node] + edges.degrees[node];
+      for (let at = edges.starts[node]; at < end; at++) {
+        if (parents[edges.peers[at]] === node) this.markLost(edges.peers[at]);
+      }
+    }
+  }
+
+  private markLost(node: number): void {
+    this.lost.push(node);
+    this.isLost[node] = 1;
+    this.distances[node] = UNREACHABLE;
+    this.parents[node] = NO_PARENT;
+  }
+
+  // --- paths that are better ---
+
+  /** The best that the neighbours of a node offer. */
+  private findAgain(node: number): void {
+    this.takeSeed(node);
+    const { edges } = this.topology;
+    const end = edges.starts[node] + edges.degrees[node];
+    for (let at = edges.starts[node]; at < end; at++) this.relax(edges.peers[at], node, edges.weights[at]);
+  }
+
+  private takeSeed(node: number): void {
+    const weight = this.seeds.get(node);
+    if (weight !== undefined && weight < this.distances[node]) this.improve(node, weight, SELF);
+  }
+
+  private relaxBetween(one: number, other: number): void {
+    const { edges } = this.topology;
+    if (one !== other) {
+      const weight = edges.weightOf(one, other);
+      if (weight === 0) return;
+      this.relax(one, other, weight);
+      this.relax(other, one, weight);
+      return;
+    }
+    const end = edges.starts[one] + edges.degrees[one];
+    for (let at = edges.starts[one]; at < end; at++) this.relax(one, edges.peers[at], edges.weights[at]);
+  }
+
+  private relax(from: number, to: number, weight: number): void {
+    if (to === SELF || from === SELF) return;
+    const distance = this.distanceThrough(from) + weight;
+    if (distance < this.distances[to]) this.improve(to, distance, from);
+  }
+
+  private improve(node: number, distance: number, parent: number): void {
+    if (this.distances[node] === UNREACHABLE && this.isLost[node] === 0) this.crossed.push(node);
+    this.distances[node] = distance;
+    this.parents[node] = parent;
+    heap.push(distance, node);
+  }
+
+  /** What a path costs that goes on behind a node. */
+  private distanceThrough(node: number): number {
+    const flags = this.topology.flags[node];
+    if ((flags & TRANSIT) === 0) return UNREACHABLE;
+    return (flags & DRAINING) === 0 ? this.distances[node] : this.distances[node] + DRAIN_STEP;
+  }
+
+  private walk(): void {
+    const { edges, flags } = this.topology;
+    const { peers, weights, starts, degrees } = edges;
+    const { distances, parents, isLost, crossed } = this;
+    while (heap.size > 0) {
+      const reached = heap.smallest;
+      const node = heap.pop();
+      // A shorter way was found after this one had been put in line.
+      if (reached > distances[node] || (flags[node] & TRANSIT) === 0) continue;
+      const through = (flags[node] & DRAINING) === 0 ? reached : reached + DRAIN_STEP;
+      const end = starts[node] + degrees[node];
+      for (let at = starts[node]; at < end; at++) {
+        const peer = peers[at];
+        const distance = through + weights[at];
+        const known = distances[peer];
+        if (distance >= known || peer === SELF) continue;
+        if (known === UNREACHABLE && isLost[peer] === 0) crossed.push(peer);
+        distances[peer] = distance;
+        parents[peer] = node;
+        heap.push(distance, peer);
+      }
+    }
+  }
+
+  private beginAnew(): void {
+    const { distances, lost, isLost } = this;
+    lost.length = 0;
+    isLost.fill(0);
+    for (let node = 0; node < distances.length; node++) {
+      if (distances[node] === UNREACHABLE) continue;
+      lost.push(node);
+      isLost[node] = 1;
+    }
+    distances.fill(UNREACHABLE);
+    this.parents.fill(NO_PARENT);
+    for (const [node, weight] of this.seeds) this.improve(node, weight, SELF);
+  }
+
+  private grow(): void {
+    const from = this.distances.length;
+    const size = this.topology.flags.length;
+    if (size <= from) return;
+    const { distances, parents, isLost } = this;
+    this.distances = new Float64Array(size).fill(UNREACHABLE, from);
+    this.distances.set(distances);
+    this.parents = new Int32Array(size).fill(NO_PARENT, from);
+    this.parents.set(parents);
+    this.isLost = new Uint8Array(size);
+    this.isLost.set(isLost);
+  }
+}
