@@ -1,0 +1,72 @@
+// A control plane as the simulation runs and questions it. The real one is such by real-plane.ts; specs of the simulation
+// itself bring a tiny one.
+
+import type { NodeId } from '../../lib/address.js';
+import type { MeshEnvironment } from '../../lib/mesh/mesh-environment.js';
+import type { MeshLink } from '../../lib/mesh/mesh-link.js';
+import type { MeshNetwork } from '../../lib/mesh/mesh-network.js';
+import type { NodeRole } from '../../lib/options.js';
+import type { Message } from '../../lib/wire/messages.js';
+
+export interface PlaneSetup {
+  readonly environment: MeshEnvironment;
+  readonly network: MeshNetwork;
+  readonly role: NodeRole;
+  readonly relay: boolean;
+  readonly env: readonly string[];
+  readonly seeds: readonly string[];
+  /** One more than the last epoch that was kept, or 1. */
+  readonly firstEpoch: number;
+  onEpoch(epoch: number): void;
+  onWarning(error: Error): void;
+}
+
+export type PlaneMaker = (setup: PlaneSetup) => Plane;
+
+export interface Plane {
+  start(): void;
+  onLink(link: MeshLink): void;
+  onPromoted(link: MeshLink): void;
+  onUnlink(link: MeshLink, reason: Error | undefined): void;
+  onMessage(link: MeshLink, message: Message): void;
+  onDrain(link: MeshLink): void;
+  /** What speaks against a link that a peer makes. */
+  objection(link: MeshLink): string | undefined;
+  bind(service: string, port: number): void;
+  unbind(service: string, port: number): void;
+  /** Says that it leaves. Its links are closed a little later. */
+  leave(): void;
+  stop(): void;
+  readonly view: PlaneView;
+}
+
+/** Everything known, in 12 bytes. */
+export interface DatabaseDigest {
+  readonly rootHigh: number;
+  readonly rootLow: number;
+  readonly count: number;
+}
+
+/** What the oracles ask. */
+export interface PlaneView {
+  isReachable(nodeId: NodeId): boolean;
+  /** Every node that is reached, without the own one. */
+  reachable(): Iterable<NodeId>;
+  /** `service:port@node id` of every instance that is offered, own ones included. */
+  instances(): Iterable<string>;
+  hasInstance(service: string, nodeId: NodeId): boolean;
+  digest(): DatabaseDigest;
+  /** The version of the NODE record that is held; undefined for none. */
+  versionOf(nodeId: NodeId): string | undefined;
+  /** Peers listed in the record of a node. */
+  linksOf(nodeId: NodeId): readonly NodeId[];
+  /** The next hops of a circuit, the best first. */
+  nextHops(nodeId: NodeId, circuitHash: number): readonly NodeId[];
+  /** A circuit by this next hop has failed, or has succeeded. */
+  penalise(nextHop: NodeId, nodeId: NodeId): void;
+  reward(nextHop: NodeId, nodeId: NodeId): void;
+  /** Records that are due to go out over this link. */
+  isSettled(link: MeshLink): boolean;
+  /** Counters by name, for figures and limits. */
+  counters(): ReadonlyMap<string, number>;
+}

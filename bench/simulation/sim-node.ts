@@ -1,0 +1,194 @@
+// A node of the simulation over all its lives: a machine, a key, and at any time at most one process with a control plane.
+
+import { type NodeId, nodeIdFromPublicKey } from '../../lib/address.js';
+import type { LinkPurpose } from '../../lib/link/link-purpose.js';
+import type { NodeRole } from '../../lib/options.js';
+import { envDigests, type Message } from '../../lib/wire/messages.js';
+import type { Plane, PlaneMaker } from './plane.js';
+import type { Random } from './random.js';
+import type { KeyPair } from './signatures.js';
+import type { SimHost } from './sim-host.js';
+import type { SimLink } from './sim-link.js';
+import { SimLinks, type SimLinksOwner } from './sim-links.js';
+import { SimNetwork, type Wide } from './sim-network.js';
+import { SimProcess } from './sim-process.js';
+
+/** How long the links of a node that leaves stay up, so that its last words get out, in ms. */
+const LAST_WORDS_MS = 200;
+
+/** Clocks of processes differ by up to that much. */
+const MAX_SKEW_MS = 1e9;
+
+export interface NodeSetup {
+  readonly wide: Wide & { readonly makePlane: PlaneMaker; verify(record: never): boolean };
+  readonly host: SimHost;
+  readonly keys: KeyPair;
+  readonly random: Random;
+  readonly role: NodeRole;
+  readonly relay: boolean;
+  readonly env: readonly string[];
+  readonly seeds: readonly string[];
+}
+
+/** One process with all that is in it. */
+export interface Run {
+  readonly bootId: string;
+  readonly process: SimProcess;
+  readonly links: SimLinks;
+  readonly plane: Plane;
+  readonly startedAtMs: number;
+}
+
+export interface LinkWatcher {
+  onLink(node: SimNode, link: SimLink): void;
+  onUnlink(node: SimNode, link: SimLink, reason: Error | undefined): void;
+}
+
+export class SimNode implements SimLinksOwner {
+  readonly nodeId: NodeId;
+  readonly warnings: Error[] = [];
+  /** Services that it binds in whatever life. */
+  readonly services = new Map<string, { readonly service: string; readonly port: number }>();
+  /** Told of links in all lives. */
+  watcher: LinkWatcher | undefined;
+  run: Run | undefined;
+  /** It leaves, or its machine is silently dead: for the others it does not count. */
+  isLeaving = false;
+  /** The last epoch that was written to its state file. */
+  private keptEpoch = 0;
+
+  constructor(readonly setup: NodeSetup) {
+    this.nodeId = nodeIdFromPublicKey(setup.keys.publicKey);
+  }
+
+  get host(): SimHost {
+    return this.setup.host;
+  }
+
+  get isLive(): boolean {
+    return this.run !== undefined && !this.isLeaving;
+  }
+
+  /** Starts a process. @param seeds instead of its own */
+  start(): Run {
+    if (this.run !== undefined) throw new Error('it runs already');
+    const { wide, host, keys, random, role, relay, env, seeds } = this.setup;
+    host.isUp = true;
+    this.isLeaving = false;
+    const process = new SimProcess(wide.loop, random.between(0, MAX_SKEW_MS));
+    const bootId = random.uuid();
+    const self = { nodeId: this.nodeId, publicKey: keys.publicKey, bootId, role, envDigests: envDigests(env) };
+    const identity = { ...self, sign: (bytes: Uint8Array) => keys.sign(bytes) };
+    const links = new SimLinks(process, host, identity, wide.paths, this);
+    host.links = links;
+    const chance = random.fork();
+    const plane = wide.makePlane({
+      environment: {
+        identity,
+        timers: links.timers,
+        random: () => chance.next(),
+        verify: (record) => wide.verify(record as never),
+      },
+      network: new SimNetwork(wide, links),
+      role,
+      relay,
+      env,
+      seeds: seeds.filter((seed) => seed !== host.address),
+      firstEpoch: this.keptEpoch + 1,
+      onEpoch: (epoch) => {
+        this.keptEpoch = epoch;
+      },
+      onWarning: (error) => this.warnings.push(error),
+    });
+    this.run = { bootId, process, links, plane, startedAtMs: wide.loop.now };
+    for (const { service, port } of this.services.values()) plane.bind(service, port);
+    plane.start();
+    return this.run;
+  }
+
+  bind(service: string, port = 0): void {
+    this.services.set(`${service}:${port}`, { service, port });
+    this.run?.plane.bind(service, port);
+  }
+
+  unbind(service: string, port = 0): void {
+    if (this.services.delete(`${service}:${port}`)) this.run?.plane.unbind(service, port);
+  }
+
+  /** Ends in order: says so, closes its links, ends. */
+  leave(): void {
+    const { run } = this;
+    if (run === undefined || this.isLeaving) return;
+    this.isLeaving = true;
+    run.plane.leave();
+    this.setup.wide.loop.call(LAST_WORDS_MS, () => {
+      if (this.run !== run) return;
+      run.plane.stop();
+      run.links.close();
+      this.setup.wide.loop.call(LAST_WORDS_MS, () => {
+        if (this.run === run) this.endProcess(false);
+      });
+    });
+  }
+
+  /** The process is killed; the kernel of its machine says so to every peer. */
+  crash(): void {
+    this.endProcess(false);
+  }
+
+  /** The machine is gone from one moment to the next, and nobody says so. */
+  die(): void {
+    this.host.isUp = false;
+    this.endProcess(true);
+  }
+
+  /** A state file that is lost: the next life begins at epoch 1 again. */
+  forget(): void {
+    this.keptEpoch = 0;
+  }
+
+  linkTo(peer: SimNode): SimLink | undefined {
+    return this.run?.links.get(peer.nodeId);
+  }
+
+  // --- its links ---
+
+  objection(link: SimLink): string | undefined {
+    return this.run?.plane.objection(link);
+  }
+
+  onLink(link: SimLink): void {
+    this.run?.plane.onLink(link);
+    this.watcher?.onLink(this, link);
+  }
+
+  onPromoted(link: SimLink): void {
+    this.run?.plane.onPromoted(link);
+  }
+
+  onMessage(link: SimLink, message: Message): void {
+    this.run?.plane.onMessage(link, message);
+  }
+
+  onDrain(link: SimLink): void {
+    this.run?.plane.onDrain(link);
+  }
+
+  onUnlink(link: SimLink, reason: Error | undefined): void {
+    this.run?.plane.onUnlink(link, reason);
+    this.watcher?.onUnlink(this, link, reason);
+  }
+
+  private endProcess(isMachineGone: boolean): void {
+    const { run } = this;
+    if (run === undefined) return;
+    run.process.end();
+    run.links.abandon(isMachineGone);
+    if (this.host.links === run.links) this.host.links = undefined;
+    this.run = undefined;
+    this.isLeaving = false;
+  }
+}
+
+/** A link that is there from the start. */
+export type StandingLink = readonly [one: SimNode, other: SimNode, purpose: LinkPurpose];

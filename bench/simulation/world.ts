@@ -1,0 +1,126 @@
+// All of it: time, chance, network, keys and nodes. What a run does is decided by its seed alone.
+
+import type { NodeId } from '../../lib/address.js';
+import type { LinkPurpose } from '../../lib/link/link-purpose.js';
+import type { NodeRole } from '../../lib/options.js';
+import type { MeshRecord } from '../../lib/wire/records.js';
+import { EventLoop } from './event-loop.js';
+import { type LatencyModel, Paths } from './paths.js';
+import type { PlaneMaker } from './plane.js';
+import { Random } from './random.js';
+import { CheapSignatures, type KeyPair, RealSignatures, type Signatures } from './signatures.js';
+import { SimHost } from './sim-host.js';
+import { SimLink } from './sim-link.js';
+import { connectEnds, type Wide } from './sim-network.js';
+import { SimNode } from './sim-node.js';
+
+export interface WorldOptions {
+  readonly seed: number;
+  readonly makePlane: PlaneMaker;
+  readonly latency?: LatencyModel;
+  readonly realCrypto?: boolean;
+}
+
+export interface NewNode {
+  readonly seeds?: readonly string[];
+  readonly role?: NodeRole;
+  readonly relay?: boolean;
+  readonly env?: readonly string[];
+  /** False: nobody can dial it. */
+  readonly isReachable?: boolean;
+  /** Those of another node: a clone of it. */
+  readonly keys?: KeyPair;
+}
+
+export class World implements Wide {
+  readonly loop = new EventLoop();
+  readonly random: Random;
+  readonly paths: Paths;
+  readonly nodes: SimNode[] = [];
+  readonly makePlane: PlaneMaker;
+  private readonly signatures: Signatures;
+  private readonly hosts = new Map<string, SimHost>();
+  private readonly names = new Map<string, readonly string[]>();
+  private readonly onRejection = (error: unknown): void => this.loop.fail(error);
+
+  constructor(options: WorldOptions) {
+    this.random = new Random(options.seed);
+    this.paths = new Paths(options.latency ?? 'uniform', this.random.fork());
+    this.makePlane = options.makePlane;
+    this.signatures = options.realCrypto ? new RealSignatures() : new CheapSignatures();
+    process.on('unhandledRejection', this.onRejection);
+  }
+
+  get signatureChecks(): number {
+    return this.signatures.checks;
+  }
+
+  get liveNodes(): SimNode[] {
+    return this.nodes.filter((node) => node.isLive);
+  }
+
+  /** A node that has not started. */
+  add(options: NewNode = {}): SimNode {
+    const random = this.random.fork();
+    const host = new SimHost(this.nodes.length, random, options.isReachable);
+    const role = options.role ?? 'peer';
+    const node = new SimNode({
+      wide: this,
+      host,
+      keys: options.keys ?? this.signatures.makeKeys(random),
+      random,
+      role,
+      relay: options.relay ?? role !== 'client',
+      env: options.env ?? [],
+      seeds: options.seeds ?? [],
+    });
+    this.hosts.set(host.address, host);
+    this.nodes.push(node);
+    return node;
+  }
+
+  byId(nodeId: NodeId): SimNode | undefined {
+    return this.nodes.find((node) => node.nodeId === nodeId);
+  }
+
+  /** Gives machines a name for the look-up of seeds. */
+  name(address: string, hosts: readonly SimHost[]): void {
+    this.names.set(
+      address,
+      hosts.map((host) => host.address),
+    );
+  }
+
+  /** A link that is there without a handshake. */
+  link(one: SimNode, other: SimNode, purpose: LinkPurpose = 'mesh'): void {
+    if (one.run === undefined || other.run === undefined) throw new Error('a node that does not run has no links');
+    const ends = [
+      new SimLink({ owner: one.run.links, direction: 'outbound', address: other.host.address, purpose }),
+      new SimLink({ owner: other.run.links, direction: 'inbound', address: one.host.sourceAddress, purpose }),
+    ];
+    connectEnds(this, ends[0], one.run.links, ends[1], other.run.links);
+    SimLink.join(ends[0], ends[1]);
+    one.run.links.adoptStanding(ends[0]);
+    other.run.links.adoptStanding(ends[1]);
+  }
+
+  /** Ends everything at once. */
+  close(): void {
+    process.off('unhandledRejection', this.onRejection);
+    for (const node of this.nodes) node.die();
+  }
+
+  // --- for the networks of the nodes ---
+
+  hostAt(address: string): SimHost | undefined {
+    return this.hosts.get(address);
+  }
+
+  lookup(address: string): readonly string[] {
+    return this.names.get(address) ?? [address];
+  }
+
+  verify(record: MeshRecord): boolean {
+    return this.signatures.verify(record);
+  }
+}

@@ -1,0 +1,58 @@
+// The least that passes for a control plane, for specs of the simulation itself: it greets on each link, and notes what
+// happens to it.
+
+import type { Plane, PlaneSetup, PlaneView } from '../../bench/simulation/plane.js';
+import type { MeshLink } from '../../lib/mesh/mesh-link.js';
+import { type Message, MessageType } from '../../lib/wire/messages.js';
+
+export class TinyPlane implements Plane {
+  readonly log: string[] = [];
+  readonly received: Message[] = [];
+  readonly links = new Set<MeshLink>();
+  objects: string | undefined;
+  drains = 0;
+  readonly view = {} as PlaneView;
+
+  constructor(readonly setup: PlaneSetup) {}
+
+  start(): void {
+    this.log.push('start');
+  }
+
+  onLink(link: MeshLink): void {
+    this.log.push(`up ${link.direction}`);
+    this.links.add(link);
+    link.send({ type: MessageType.SYNCED });
+  }
+
+  onPromoted(link: MeshLink): void {
+    this.log.push(`promoted ${link.purpose}`);
+  }
+
+  onUnlink(link: MeshLink, reason: Error | undefined): void {
+    this.links.delete(link);
+    this.log.push(`down ${(reason as { code?: string } | undefined)?.code ?? 'in order'}`);
+  }
+
+  onMessage(_link: MeshLink, message: Message): void {
+    this.received.push(message);
+  }
+
+  onDrain(): void {
+    this.drains++;
+  }
+
+  objection(): string | undefined {
+    return this.objects;
+  }
+
+  bind(): void {}
+  unbind(): void {}
+  leave(): void {
+    this.log.push('leave');
+  }
+
+  stop(): void {
+    this.log.push('stop');
+  }
+}
