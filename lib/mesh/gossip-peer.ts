@@ -1,0 +1,86 @@
+// What the gossip keeps about one link: what its peer is still to be told, what the peer has told that was not looked at
+// yet, and how far the comparison of the two databases is. Plain state; who changes what stands at each part.
+
+import type { Buckets, Digest } from '../wire/gossip-messages.js';
+import { CopyQueue } from './copy-queue.js';
+import type { BucketSet } from './digest-tree.js';
+import type { MeshLink } from './mesh-link.js';
+import { Outbox } from './outbox.js';
+import { type Rate, TokenBucket } from './token-bucket.js';
+
+/** What a link may bring that was not asked for. The bursts are what a healed split or a cold start floods at once. */
+const RECORD_RATE: Rate = { perS: 200, burst: 4_096 };
+const BYTE_RATE: Rate = { perS: 256 * 1024, burst: 4 * 1024 * 1024 };
+
+/** What a link may bring that is known already. Every neighbour has each record once, so there is much of that. */
+const USELESS_RATE: Rate = { perS: 2_000, burst: 50_000 };
+
+/** The entries of a peer, until the last message of them has come. */
+export interface Gathering {
+  readonly covered: BucketSet;
+  /** Keys of ours that the peer has as well, in whatever version. */
+  readonly mentioned: Set<string>;
+  /** Keys that the peer has and this node lacks. */
+  readonly lacking: string[];
+  /** When the last message of them came. */
+  sinceMs: number;
+}
+
+/** The comparison of two databases, as far as one side sees it. Belongs to anti-entropy.ts. */
+export class SyncState {
+  /** What the peer said last, and what it was told last. */
+  theirs: Digest | undefined;
+  told: Digest | undefined;
+  /** What there was to tell when the link came up is not told yet. */
+  isFirst = true;
+  hasSaidSynced = false;
+  hasHeardSynced = false;
+  /** Both have told all, and all of it is looked at. */
+  isSynced = false;
+  /** It is for this node to begin, and it has not yet. */
+  mustBegin = false;
+  /** A request of the peer that waits for its turn. */
+  request: Buckets | undefined;
+  /** Since when entries are awaited, or what the peer wants of those it was sent; 0: not. */
+  awaitsEntriesMs = 0;
+  awaitsWantMs = 0;
+  gathering: Gathering | undefined;
+  /** Since when the databases differ; 0: they do not, as far as known. */
+  differsMs = 0;
+  /** Exchanges in a row that did not make the databases equal, and when the next one may begin. */
+  vain = 0;
+  notBeforeMs = 0;
+  upMs = 0;
+
+  get isExchanging(): boolean {
+    return this.awaitsEntriesMs !== 0 || this.awaitsWantMs !== 0;
+  }
+}
+
+export class GossipPeer {
+  /** False once the link is gone, or is to be: nothing of it counts any more. */
+  isHere = true;
+  /** It is told, and tells nothing. */
+  readonly isListener: boolean;
+
+  readonly sync = new SyncState();
+
+  /** Belongs to flooding.ts. */
+  readonly outbox = new Outbox();
+  /** Nothing is told before the databases are compared. */
+  isHeld = false;
+
+  /** Belongs to intake.ts. */
+  readonly inbox = new CopyQueue();
+  /** How many records it may still bring because of an exchange. */
+  askedFor = 0;
+  /** Invalid signatures. */
+  strikes = 0;
+  readonly records = new TokenBucket(RECORD_RATE);
+  readonly bytes = new TokenBucket(BYTE_RATE);
+  readonly useless = new TokenBucket(USELESS_RATE);
+
+  constructor(readonly link: MeshLink) {
+    this.isListener = link.role === 'client';
+  }
+}

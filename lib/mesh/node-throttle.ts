@@ -1,0 +1,68 @@
+// When a node may tell of a change of its own: bad news at once, good news together with what follows in the next moment,
+// costs later still; and the more it changes, the longer the pauses. Pure.
+
+import { type Rate, TokenBucket } from './token-bucket.js';
+
+/** `bad`: a link is lost. `good`: a link or an address more. `cost`: a link has become slower or faster. */
+export type Urgency = 'bad' | 'good' | 'cost';
+
+/** Together with what follows in the next moment. */
+export const COALESCE_MS = 50;
+const COST_MS = 5_000;
+const MIN_PAUSE_MS = 1_000;
+const MAX_PAUSE_MS = 30_000;
+/** Changes that had to wait for a pause, one after the other, before the pauses grow: a node that joins makes some. */
+const PATIENCE = 8;
+const CALM_MS = 60_000;
+/** Below what receivers allow, which is a burst of 10 and 1 a second: what is late on its way must not seem too much. */
+const RATE: Rate = { perS: 0.9, burst: 5 };
+
+export class NodeThrottle {
+  /** When the change may be told; Infinity: there is none. */
+  private dueMs = Number.POSITIVE_INFINITY;
+  private isBad = false;
+  private lastMs = Number.NEGATIVE_INFINITY;
+  private pauseMs = MIN_PAUSE_MS;
+  private delayed = 0;
+  private hasWaited = false;
+  private readonly bucket = new TokenBucket(RATE);
+
+  want(urgency: Urgency, now: number): void {
+    if (urgency === 'bad') {
+      this.isBad = true;
+      this.dueMs = now;
+      return;
+    }
+    const soonMs = now + (urgency === 'good' ? COALESCE_MS : COST_MS);
+    const pauseMs = this.lastMs + this.pauseMs;
+    if (pauseMs > soonMs) this.hasWaited = true;
+    this.dueMs = Math.min(this.dueMs, Math.max(soonMs, pauseMs));
+  }
+
+  /** When the change may be told; Infinity when there is none. */
+  dueAt(now: number): number {
+    if (this.dueMs === Number.POSITIVE_INFINITY) return this.dueMs;
+    // The last token is for bad news.
+    return Math.max(this.dueMs, now + this.bucket.waitMs(now, this.isBad ? 1 : 2));
+  }
+
+  /** It has been told. */
+  told(now: number): void {
+    if (now - this.lastMs > CALM_MS) {
+      this.pauseMs = MIN_PAUSE_MS;
+      this.delayed = 0;
+    } else if (this.hasWaited && ++this.delayed > PATIENCE) {
+      this.pauseMs = Math.min(2 * this.pauseMs, MAX_PAUSE_MS);
+    }
+    this.bucket.take(now);
+    this.lastMs = now;
+    this.forget();
+  }
+
+  /** There was nothing to tell after all. */
+  forget(): void {
+    this.dueMs = Number.POSITIVE_INFINITY;
+    this.isBad = false;
+    this.hasWaited = false;
+  }
+}

@@ -1,0 +1,226 @@
+// What this node says about itself: its record and its shards, when they are made anew, and how it stays the newest of
+// its own name. It speaks only when it has heard what others know of it, from an earlier run perhaps.
+
+import type { NodeId } from '../address.js';
+import { starlaneError } from '../errors.js';
+import type { Timed, Timer } from '../util/timers.js';
+import { encodeNodeRecord, encodeShardRecord, type MeshRecord, NodeFlag, type RecordLink } from '../wire/records.js';
+import type { ServiceEntry } from '../wire/service-entry.js';
+import { LEAVING_LIFE_S } from './expiry.js';
+import { IdentityDispute } from './identity-dispute.js';
+import type { MeshEnvironment } from './mesh-environment.js';
+import { NodeThrottle, type Urgency } from './node-throttle.js';
+import { OwnShards } from './own-shards.js';
+
+const LIFE_S = 3_600;
+/** The record is made anew after an hour, a quarter more or less. */
+const REFRESH_MS = 3_600_000;
+const REFRESH_SPREAD = 0.5;
+const MAX_UINT32 = 0xffff_ffff;
+
+export interface OriginOptions {
+  /** False: it says nothing about itself. */
+  readonly announces: boolean;
+  readonly firstEpoch: number;
+  readonly envDigests: readonly string[];
+  readonly maxServicesPerNode: number;
+}
+
+export interface OriginOwner {
+  /** A new version of an own record. */
+  onOwnRecord(record: MeshRecord, isUrgent: boolean): void;
+  onEpoch(epoch: number): void;
+  onWarning(error: Error): void;
+}
+
+/** What is said about the node, apart from its services. */
+export interface NodeDescription {
+  readonly flags: number;
+  readonly addresses: readonly string[];
+  readonly links: readonly RecordLink[];
+}
+
+const NOTHING: NodeDescription = { flags: 0, addresses: [], links: [] };
+
+export class Origin implements Timed {
+  epoch: number;
+  private seq = 0;
+  private wanted = NOTHING;
+  private told: NodeDescription | undefined;
+  private isSpeaking = false;
+  private hasLeft = false;
+  private readonly throttle = new NodeThrottle();
+  private readonly shards: OwnShards;
+  private readonly dispute = new IdentityDispute();
+  /** Until when nothing is said because another one says it is this node; 0: nobody does. */
+  private silentUntilMs = 0;
+  private refreshMs = Number.POSITIVE_INFINITY;
+  private timer: Timer | undefined;
+  private timerMs = Number.POSITIVE_INFINITY;
+
+  constructor(
+    private readonly environment: MeshEnvironment,
+    private readonly options: OriginOptions,
+    private readonly owner: OriginOwner,
+  ) {
+    this.epoch = options.firstEpoch;
+    this.shards = new OwnShards(options.maxServicesPerNode, (error) => owner.onWarning(error));
+  }
+
+  describe(part: Partial<NodeDescription>, urgency: Urgency): void {
+    this.wanted = { ...this.wanted, ...part };
+    if (part.links !== undefined) this.wanted = { ...this.wanted, links: [...part.links].sort(byPeerId) };
+    if (!this.options.announces) return;
+    this.throttle.want(urgency, this.now());
+    this.work();
+  }
+
+  /** @throws StarlaneError ERR_STARLANE_MESSAGE when it fits no record */
+  bind(entry: ServiceEntry): void {
+    if (!this.options.announces) return;
+    this.shards.bind(entry, this.now());
+    this.work();
+  }
+
+  unbind(service: string, port: number): void {
+    if (!this.options.announces) return;
+    this.shards.unbind(service, port, this.now());
+    this.work();
+  }
+
+  /** It has heard what there is to hear, and speaks from now on. */
+  begin(): void {
+    if (this.isSpeaking || this.hasLeft || !this.options.announces) return;
+    this.isSpeaking = true;
+    this.owner.onEpoch(this.epoch);
+    this.throttle.want('bad', this.now());
+    this.work();
+  }
+
+  /** A record of this node that it has not made, or not in this run, and that others take for newer than its own. */
+  onEcho(record: MeshRecord): void {
+    if (this.hasLeft || record.epoch < this.epoch) return;
+    if (record.epoch === MAX_UINT32) {
+      this.warn(record.nodeId, 'it has used up the epochs');
+      return;
+    }
+    this.epoch = record.epoch + 1;
+    this.seq = 0;
+    if (!this.isSpeaking) return;
+    this.owner.onEpoch(this.epoch);
+    const now = this.now();
+    const wasDisputed = this.dispute.isOn;
+    const delayMs = this.dispute.onEcho(now);
+    if (this.dispute.isOn && !wasDisputed) this.warn(record.nodeId, 'it answers every record of this one');
+    this.silentUntilMs = delayMs === 0 ? 0 : now + delayMs;
+    this.told = undefined;
+    this.throttle.want('bad', now);
+    this.shards.renew(now);
+    this.work();
+  }
+
+  /** The last record. Nothing is said after it. */
+  leave(): void {
+    if (this.hasLeft) return;
+    const { flags } = this.wanted;
+    this.wanted = { flags: flags | NodeFlag.LEAVING, addresses: [], links: [] };
+    if (this.isSpeaking) this.tellNode(this.now(), LEAVING_LIFE_S);
+    this.hasLeft = true;
+    this.stop();
+  }
+
+  stop(): void {
+    this.hasLeft = true;
+    if (this.timer !== undefined) this.environment.timers.cancel(this.timer);
+    this.timer = undefined;
+  }
+
+  onDeadline(): void {
+    this.timer = undefined;
+    this.timerMs = Number.POSITIVE_INFINITY;
+    this.work();
+  }
+
+  /** Tells what is due, and comes back when more is. */
+  private work(): void {
+    if (!this.isSpeaking || this.hasLeft) return;
+    const now = this.now();
+    if (now >= this.silentUntilMs) {
+      if (now >= this.refreshMs) this.told = undefined;
+      if (this.throttle.dueAt(now) <= now || now >= this.refreshMs) this.tellNodeIfChanged(now);
+      for (let content = this.shards.next(now); content !== undefined; content = this.shards.next(now)) {
+        const record = encodeShardRecord({ ...this.header(LIFE_S), ...content }, this.environment.identity.sign);
+        this.owner.onOwnRecord(record, false);
+        // Whoever was told may have called back.
+        if (this.hasLeft || now < this.silentUntilMs) return;
+      }
+    }
+    this.workAt(
+      Math.max(this.silentUntilMs, Math.min(this.throttle.dueAt(now), this.shards.dueAt(now), this.refreshMs)),
+    );
+  }
+
+  private tellNodeIfChanged(now: number): void {
+    if (this.told !== undefined && isSameDescription(this.told, this.wanted)) this.throttle.forget();
+    else this.tellNode(now, LIFE_S);
+  }
+
+  private tellNode(now: number, lifeS: number): void {
+    const { identity, random } = this.environment;
+    const isUrgent = this.told === undefined || lifeS !== LIFE_S || losesLink(this.told, this.wanted);
+    this.told = this.wanted;
+    this.throttle.told(now);
+    this.refreshMs = now + REFRESH_MS * (1 - REFRESH_SPREAD / 2 + REFRESH_SPREAD * random());
+    const record = encodeNodeRecord(
+      { ...this.header(lifeS), ...this.wanted, envDigests: this.options.envDigests },
+      identity.sign,
+    );
+    this.owner.onOwnRecord(record, isUrgent);
+  }
+
+  private header(lifeS: number): { publicKey: Uint8Array; bootId: string; epoch: number; seq: number; lifeS: number } {
+    const { publicKey, bootId } = this.environment.identity;
+    if (this.seq === MAX_UINT32) {
+      this.epoch++;
+      this.seq = 0;
+      this.owner.onEpoch(this.epoch);
+    }
+    return { publicKey, bootId, epoch: this.epoch, seq: ++this.seq, lifeS };
+  }
+
+  private workAt(dueMs: number): void {
+    if (dueMs === Number.POSITIVE_INFINITY || (this.timer !== undefined && this.timerMs <= dueMs)) return;
+    const { timers } = this.environment;
+    if (this.timer !== undefined) timers.cancel(this.timer);
+    this.timerMs = dueMs;
+    this.timer = timers.schedule(dueMs - this.now(), this);
+  }
+
+  private warn(nodeId: NodeId, what: string): void {
+    this.owner.onWarning(starlaneError('ERR_STARLANE_DUPLICATE_IDENTITY', `${nodeId}: ${what}`));
+  }
+
+  private now(): number {
+    return this.environment.timers.now();
+  }
+}
+
+/** The order in which links are given means nothing. */
+function byPeerId(a: RecordLink, b: RecordLink): number {
+  return a.peerId < b.peerId ? -1 : Number(a.peerId > b.peerId);
+}
+
+function isSameDescription(a: NodeDescription, b: NodeDescription): boolean {
+  return (
+    a.flags === b.flags &&
+    a.addresses.length === b.addresses.length &&
+    a.addresses.every((address, index) => address === b.addresses[index]) &&
+    a.links.length === b.links.length &&
+    a.links.every(({ peerId, cost }, index) => peerId === b.links[index].peerId && cost === b.links[index].cost)
+  );
+}
+
+function losesLink(before: NodeDescription, after: NodeDescription): boolean {
+  const left = new Set(after.links.map(({ peerId }) => peerId));
+  return before.links.some(({ peerId }) => !left.has(peerId));
+}

@@ -1,0 +1,205 @@
+// The services of this node, spread over shards by a hash of name and port, so that one change re-sends one shard and not
+// all of them. Says what is to be told and when; making and signing records of it is another's.
+
+import type { StarlaneError } from '../errors.js';
+import { starlaneError } from '../errors.js';
+import { MAX_SHARD_SERVICES, MAX_SHARDS, shardOfService } from '../wire/records.js';
+import { encodeServiceEntry, type ServiceEntry } from '../wire/service-entry.js';
+import { COALESCE_MS } from './node-throttle.js';
+import { ServiceFlaps } from './service-flaps.js';
+import { type Rate, TokenBucket } from './token-bucket.js';
+
+/** More than that on average, or a shard that is too large, and there are twice as many shards. */
+const MAX_MEAN_SERVICES = 64;
+const MAX_BODY_BYTES = 32 * 1024;
+/** With as many shards as there may be, a shard may come near to what fits a record. */
+const MAX_LAST_BODY_BYTES = 47 * 1024;
+/** So that two layouts stay below what receivers keep of one node, one before and one after a doubling. */
+const MAX_BYTES = 900 * 1024;
+/** Between two versions of one shard. */
+const PAUSE_MS = 1_000;
+/** Below what receivers allow. */
+const RATE: Rate = { perS: 0.9, burst: 900 };
+
+interface OwnService {
+  readonly key: string;
+  readonly entry: ServiceEntry;
+  readonly bytes: number;
+}
+
+interface Slice {
+  readonly services: Map<string, OwnService>;
+  bytes: number;
+  /** What has been told of it; undefined: nothing. */
+  told: readonly OwnService[] | undefined;
+  toldMs: number;
+}
+
+export interface ShardContent {
+  readonly shard: number;
+  readonly shards: number;
+  readonly services: readonly ServiceEntry[];
+}
+
+export class OwnShards {
+  /** None before the first service. */
+  private slices: Slice[] = [];
+  /** Shards that are to be told, and from when on. */
+  private readonly due = new Map<number, number>();
+  private readonly services = new Map<string, OwnService>();
+  /** Services that come and go too often, and until when they are not told. */
+  private readonly withheld = new Map<string, { readonly service: OwnService; readonly untilMs: number }>();
+  private bytes = 0;
+  private readonly flaps = new ServiceFlaps();
+  private readonly bucket = new TokenBucket(RATE);
+
+  constructor(
+    private readonly maxServices: number,
+    /** A service that others will not learn of. */
+    private readonly onUntold: (error: StarlaneError) => void,
+  ) {}
+
+  /** @throws StarlaneError ERR_STARLANE_MESSAGE when it fits no record */
+  bind(entry: ServiceEntry, now: number): void {
+    const key = keyOf(entry.service, entry.port);
+    const service: OwnService = { key, entry, bytes: encodeServiceEntry(entry).length };
+    this.remove(key, now);
+    if (this.services.size + this.withheld.size >= this.maxServices || this.bytes + service.bytes > MAX_BYTES) {
+      this.onUntold(starlaneError('ERR_STARLANE_SERVICE_LIMIT', `${key} is more than others would take of this node`));
+      return;
+    }
+    const untilMs = this.flaps.onBind(key, now);
+    if (untilMs > now) this.withheld.set(key, { service, untilMs });
+    else this.add(service, now);
+  }
+
+  unbind(service: string, port: number, now: number): void {
+    this.remove(keyOf(service, port), now);
+  }
+
+  /** Everything is to be told anew. */
+  renew(now: number): void {
+    for (const [shard, slice] of this.slices.entries()) {
+      slice.told = undefined;
+      this.due.set(shard, now);
+    }
+  }
+
+  /** When there is something to tell; Infinity: there is nothing. */
+  dueAt(now: number): number {
+    let dueMs = Number.POSITIVE_INFINITY;
+    for (const atMs of this.due.values()) dueMs = Math.min(dueMs, atMs);
+    if (dueMs < Number.POSITIVE_INFINITY) dueMs = Math.max(dueMs, now + this.bucket.waitMs(now));
+    for (const { untilMs } of this.withheld.values()) dueMs = Math.min(dueMs, untilMs);
+    return dueMs;
+  }
+
+  /** The next shard to tell, which counts as told then. */
+  next(now: number): ShardContent | undefined {
+    this.release(now);
+    this.grow(now);
+    for (const [shard, atMs] of this.due) {
+      if (atMs > now) continue;
+      if (!this.bucket.canTake(now)) return undefined;
+      this.due.delete(shard);
+      const slice = this.slices[shard];
+      const services = this.fitting(slice);
+      if (isSame(services, slice.told)) continue;
+      this.bucket.take(now);
+      slice.told = services;
+      slice.toldMs = now;
+      return { shard, shards: this.slices.length, services: services.map(({ entry }) => entry) };
+    }
+    return undefined;
+  }
+
+  private add(service: OwnService, now: number): void {
+    if (this.slices.length === 0) this.slices = [emptySlice()];
+    this.services.set(service.key, service);
+    this.bytes += service.bytes;
+    this.touch(this.place(service), now);
+  }
+
+  private remove(key: string, now: number): void {
+    this.withheld.delete(key);
+    const service = this.services.get(key);
+    if (service === undefined) return;
+    this.services.delete(key);
+    this.bytes -= service.bytes;
+    const shard = this.shardOf(service);
+    this.slices[shard].services.delete(key);
+    this.slices[shard].bytes -= service.bytes;
+    this.touch(shard, now);
+  }
+
+  private touch(shard: number, now: number): void {
+    if (!this.due.has(shard)) this.due.set(shard, Math.max(now + COALESCE_MS, this.slices[shard].toldMs + PAUSE_MS));
+  }
+
+  /** What was withheld for long enough. */
+  private release(now: number): void {
+    for (const [key, { service, untilMs }] of this.withheld) {
+      if (untilMs > now) continue;
+      this.withheld.delete(key);
+      this.add(service, now - COALESCE_MS);
+    }
+  }
+
+  /** Doubles the number of shards as often as it takes. It never halves: that would tell everything anew as well. */
+  private grow(now: number): void {
+    const before = this.slices.length;
+    if (before === 0) return;
+    while (this.slices.length < MAX_SHARDS && this.isCrowded()) {
+      this.slices = Array.from({ length: 2 * this.slices.length }, emptySlice);
+      for (const service of this.services.values()) this.place(service);
+    }
+    if (this.slices.length > before) this.renew(now);
+  }
+
+  private isCrowded(): boolean {
+    if (this.services.size > MAX_MEAN_SERVICES * this.slices.length) return true;
+    return this.slices.some((slice) => slice.bytes > MAX_BODY_BYTES || slice.services.size > MAX_SHARD_SERVICES);
+  }
+
+  private place(service: OwnService): number {
+    const shard = this.shardOf(service);
+    const slice = this.slices[shard];
+    slice.services.set(service.key, service);
+    slice.bytes += service.bytes;
+    return shard;
+  }
+
+  private shardOf({ entry }: OwnService): number {
+    return shardOfService(entry.service, entry.port, this.slices.length);
+  }
+
+  /** What fits a record, which is everything unless somebody has chosen the names with care. */
+  private fitting(slice: Slice): OwnService[] {
+    const fitting: OwnService[] = [];
+    let bytes = 0;
+    for (const service of slice.services.values()) {
+      bytes += service.bytes;
+      if (bytes > MAX_LAST_BODY_BYTES || fitting.length === MAX_SHARD_SERVICES) {
+        this.onUntold(starlaneError('ERR_STARLANE_SERVICE_LIMIT', `${service.key} does not fit its shard`));
+        break;
+      }
+      fitting.push(service);
+    }
+    return fitting;
+  }
+}
+
+function emptySlice(): Slice {
+  return { services: new Map(), bytes: 0, told: undefined, toldMs: Number.NEGATIVE_INFINITY };
+}
+
+function isSame(services: readonly OwnService[], told: readonly OwnService[] | undefined): boolean {
+  if (told === undefined || services.length !== told.length) return false;
+  const known = new Set(told);
+  return services.every((service) => known.has(service));
+}
+
+/** Names hold no colon, so that no two services have the same key. */
+function keyOf(service: string, port: number): string {
+  return `${service}:${port}`;
+}

@@ -1,0 +1,113 @@
+// The last gate of a record whose signature is right: how fast its origin may speak, and how much it may say. What comes
+// too fast is parked, the newest of each key, and let in later.
+
+import type { NodeId } from '../address.js';
+import type { Timed, Timer, Timers } from '../util/timers.js';
+import { type RecordCopy, recordCopyBytes } from '../wire/gossip-messages.js';
+import type { MeshRecord } from '../wire/records.js';
+import type { Floors } from './floors.js';
+import type { GossipCounters } from './gossip-counters.js';
+import type { GossipPeer } from './gossip-peer.js';
+import type { KnownOrigin } from './known-origin.js';
+import { countRecord, exceededLimit, isInTime, type RecordLimits } from './record-limits.js';
+import { compareVersions } from './record-order.js';
+import { type RecordStore, Standing } from './record-store.js';
+
+/** Parked records of all origins: what is over that is lost, and comes again by comparison. */
+const MAX_PARKED_BYTES = 8 * 1024 * 1024;
+const RETRY_MS = 1_000;
+
+export interface RecordAdmissionOwner {
+  onAdmitted(record: MeshRecord, previous: MeshRecord | undefined, from: GossipPeer | undefined): void;
+  onRejected(record: MeshRecord, reason: string): void;
+}
+
+export class RecordAdmission implements Timed {
+  private timer: Timer | undefined;
+  private readonly waiting = new Set<NodeId>();
+  private parkedBytes = 0;
+
+  constructor(
+    private readonly timers: Timers,
+    private readonly store: RecordStore,
+    private readonly floors: Floors,
+    private readonly limits: RecordLimits,
+    private readonly counters: GossipCounters,
+    private readonly owner: RecordAdmissionOwner,
+  ) {}
+
+  /** A record that is newer than what is known, as far as one knew before its check. */
+  admit(copy: RecordCopy, from: GossipPeer | undefined): void {
+    const { record } = copy;
+    if (this.store.standing(record) !== Standing.NEWER) return;
+    const now = this.timers.now();
+    const origin = this.store.origin(record.nodeId);
+    if (!isInTime(record, origin, now)) {
+      this.park(copy, origin!);
+      return;
+    }
+    const exceeded = exceededLimit(record, this.store, this.limits);
+    if (exceeded !== undefined) {
+      this.counters.rejected++;
+      this.owner.onRejected(record, exceeded);
+      return;
+    }
+    const previous = this.store.put(copy, now);
+    countRecord(record, this.store.origin(record.nodeId)!, now);
+    this.floors.delete(record.key);
+    this.counters.accepted++;
+    this.owner.onAdmitted(record, previous, from);
+  }
+
+  stop(): void {
+    if (this.timer !== undefined) this.timers.cancel(this.timer);
+    this.timer = undefined;
+    this.waiting.clear();
+  }
+
+  onDeadline(now: number): void {
+    this.timer = undefined;
+    for (const nodeId of this.waiting) {
+      const origin = this.store.origin(nodeId);
+      for (const [key, copy] of origin?.parked ?? []) {
+        if (!isInTime(copy.record, origin, now)) continue;
+        this.unpark(origin!, key, copy);
+        this.admit(copy, undefined);
+      }
+      if (origin?.parked === undefined) this.waiting.delete(nodeId);
+    }
+    this.retryLater();
+  }
+
+  /** The origin is forgotten, and what it has in waiting. */
+  onForgotten(nodeId: NodeId): void {
+    this.waiting.delete(nodeId);
+    const origin = this.store.origin(nodeId);
+    for (const [key, copy] of origin?.parked ?? []) this.unpark(origin!, key, copy);
+  }
+
+  private park(copy: RecordCopy, origin: KnownOrigin): void {
+    const { record } = copy;
+    const parked = origin.parked?.get(record.key);
+    if (parked !== undefined && compareVersions(parked.record, record) >= 0) return;
+    this.counters.parked++;
+    if (parked !== undefined) this.unpark(origin, record.key, parked);
+    const bytes = recordCopyBytes(record);
+    if (this.parkedBytes + bytes > MAX_PARKED_BYTES) return;
+    origin.parked ??= new Map();
+    origin.parked.set(record.key, copy);
+    this.parkedBytes += bytes;
+    this.waiting.add(record.nodeId);
+    this.retryLater();
+  }
+
+  private unpark(origin: KnownOrigin, key: string, copy: RecordCopy): void {
+    this.parkedBytes -= recordCopyBytes(copy.record);
+    origin.parked?.delete(key);
+    if (origin.parked?.size === 0) origin.parked = undefined;
+  }
+
+  private retryLater(): void {
+    if (this.waiting.size > 0) this.timer ??= this.timers.schedule(RETRY_MS, this);
+  }
+}

@@ -1,0 +1,53 @@
+// How much and how fast one node may fill the databases of all others.
+
+import { type MeshRecord, RecordKind } from '../wire/records.js';
+import type { KnownOrigin } from './known-origin.js';
+import type { RecordStore } from './record-store.js';
+import { afterTaking, canTake, type Rate } from './token-bucket.js';
+
+export interface RecordLimits {
+  readonly maxNodes: number;
+  /** Services of all nodes together. */
+  readonly maxInstances: number;
+  readonly maxServicesPerNode: number;
+}
+
+/** Of all shards of one node, in all layouts. */
+const MAX_SHARD_BYTES = 2 * 1024 * 1024;
+
+/** Above what a node of ours makes, so that batching on the way does not make an honest one look hasty. */
+const NODE_RATE: Rate = { perS: 1, burst: 10 };
+/** A whole set of shards, and another one after a doubling; then as slow as the rest. */
+const SHARD_RATE: Rate = { perS: 1, burst: 1_024 };
+
+/** Says which limit a record goes beyond, if any. */
+export function exceededLimit(record: MeshRecord, store: RecordStore, limits: RecordLimits): string | undefined {
+  const origin = store.origin(record.nodeId);
+  if (origin === undefined && store.originCount >= limits.maxNodes) return `more than ${limits.maxNodes} nodes`;
+  if (record.kind === RecordKind.NODE) return undefined;
+  const layout = origin?.layout(record.shards);
+  const previous = layout?.records[record.shard];
+  const added = record.services.length - (previous === undefined ? 0 : previous.services.length);
+  // Fewer services than before are welcome in any case: refused, they would be dialled for ever.
+  if (added > 0 && (layout?.services ?? 0) + added > limits.maxServicesPerNode) {
+    return `more than ${limits.maxServicesPerNode} services of ${record.nodeId}`;
+  }
+  if (added > 0 && store.instances + added > limits.maxInstances) return `more than ${limits.maxInstances} services`;
+  const bytes = (origin?.shardBytes ?? 0) + record.bytes.length - (previous === undefined ? 0 : previous.bytes.length);
+  if (bytes > MAX_SHARD_BYTES) return `more than ${MAX_SHARD_BYTES} bytes of services of ${record.nodeId}`;
+  return undefined;
+}
+
+/** May its origin say something again already? */
+export function isInTime(record: MeshRecord, origin: KnownOrigin | undefined, now: number): boolean {
+  if (origin === undefined) return true;
+  return record.kind === RecordKind.NODE
+    ? canTake(origin.nodeFullAtMs, now, NODE_RATE)
+    : canTake(origin.shardFullAtMs, now, SHARD_RATE);
+}
+
+/** The origin has said something. */
+export function countRecord(record: MeshRecord, origin: KnownOrigin, now: number): void {
+  if (record.kind === RecordKind.NODE) origin.nodeFullAtMs = afterTaking(origin.nodeFullAtMs, now, NODE_RATE);
+  else origin.shardFullAtMs = afterTaking(origin.shardFullAtMs, now, SHARD_RATE);
+}

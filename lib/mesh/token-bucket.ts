@@ -1,0 +1,41 @@
+// How often something may happen: so many a second, and so many at once. The whole state is one number, the time at which
+// the bucket will be full again, so that thousands of them cost nothing while they are quiet.
+
+export interface Rate {
+  readonly perS: number;
+  readonly burst: number;
+}
+
+/** May `cost` be taken now from a bucket that is full at `fullAtMs`? */
+export function canTake(fullAtMs: number, now: number, rate: Rate, cost = 1): boolean {
+  return waitMs(fullAtMs, now, rate, cost) <= 0;
+}
+
+/** When the bucket is full again after `cost` was taken. A whole number: kept by the thousand. */
+export function afterTaking(fullAtMs: number, now: number, rate: Rate, cost = 1): number {
+  return Math.ceil(Math.max(fullAtMs, now) + (cost * 1000) / rate.perS);
+}
+
+/** How long until `cost` may be taken, in ms; 0 and less: now. What is more than the burst is taken from a full bucket. */
+export function waitMs(fullAtMs: number, now: number, rate: Rate, cost = 1): number {
+  const spareMs = (Math.max(rate.burst - cost, 0) * 1000) / rate.perS;
+  return Math.max(fullAtMs - now, 0) - spareMs;
+}
+
+export class TokenBucket {
+  private fullAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(private readonly rate: Rate) {}
+
+  canTake(now: number, cost = 1): boolean {
+    return canTake(this.fullAtMs, now, this.rate, cost);
+  }
+
+  take(now: number, cost = 1): void {
+    this.fullAtMs = afterTaking(this.fullAtMs, now, this.rate, cost);
+  }
+
+  waitMs(now: number, cost = 1): number {
+    return Math.max(0, waitMs(this.fullAtMs, now, this.rate, cost));
+  }
+}
