@@ -82,16 +82,17 @@ export class Candidates {
     const { neighbours, view, book } = this.setup;
     const { degree } = neighbours;
     const isIsolated = degree === 0;
-    const full = degree < 2 ? TAKES_NEEDY_BELOW : TAKES_ALL_BELOW;
     // A shortcut could become a mesh link, but then it would have been chosen for its traffic.
     const linked = neighbours.ids(degree >= 2);
-    const hasRoom = ({ links }: NodeRecord): boolean => links.length < full;
+    const hasRoom = ({ links }: NodeRecord): boolean => links.length < TAKES_ALL_BELOW;
+    const hasMercy = ({ links }: NodeRecord): boolean => degree < 2 && links.length < TAKES_NEEDY_BELOW;
     const isRelay = ({ flags }: NodeRecord): boolean => (flags & NodeFlag.RELAY) !== 0;
     const isWell = ({ flags }: NodeRecord): boolean => (flags & NodeFlag.OVERLOAD) === 0;
     const reached = ({ nodeId }: NodeRecord): boolean => view.isReachable(nodeId);
     for (const fits of [
       (record: NodeRecord) => reached(record) && isRelay(record) && isWell(record) && hasRoom(record),
       (record: NodeRecord) => reached(record) && hasRoom(record),
+      (record: NodeRecord) => reached(record) && isRelay(record) && hasMercy(record),
       // Its record says nothing any more: all of the last view is worth a try.
       (record: NodeRecord) => isIsolated && isRelay(record),
     ]) {

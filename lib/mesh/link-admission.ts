@@ -38,6 +38,8 @@ export interface LinkAdmissionSetup {
   readonly environment: MeshEnvironment;
   readonly neighbours: Neighbours;
   readonly view: MeshView;
+  /** Links that this node is going to make. */
+  reserved(): number;
 }
 
 export class LinkAdmission implements Timed {
@@ -57,7 +59,8 @@ export class LinkAdmission implements Timed {
     const { degree } = neighbours;
     const others = neighbours.others(peerId);
     if (others === 0) this.newcomerMs = environment.timers.now();
-    if (degree < TAKES_ALL_BELOW) return true;
+    // Room is kept for the links that this node still has to make to nodes of its own choice.
+    if (degree < TAKES_ALL_BELOW - this.setup.reserved()) return true;
     if (others > NEEDY) return false;
     if (others === 0) return degree < TAKES_LONELY_BELOW;
     return degree < (this.isHub ? HUB_TAKES_NEEDY_BELOW : TAKES_NEEDY_BELOW);

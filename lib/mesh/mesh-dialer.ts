@@ -38,11 +38,14 @@ export class MeshDialer {
   private readonly dialling = new Set<NodeId>();
   private readonly aborter = new AbortController();
   private readonly budget: DialBudget;
+  private going = 0;
 
   constructor(
     private readonly environment: MeshEnvironment,
     private readonly network: MeshNetwork,
     private readonly backOff: BackOff,
+    /** A dial has come to an end, one way or the other. */
+    private readonly onSettled: () => void = () => {},
   ) {
     this.budget = new DialBudget(environment.timers);
   }
@@ -61,6 +64,11 @@ export class MeshDialer {
     return this.dialling.has(nodeId);
   }
 
+  /** Dials that are under way or wait for their turn. */
+  get underway(): number {
+    return this.going;
+  }
+
   /** Whether there is any sense in dialling an address now. */
   canDial(address: string): boolean {
     if (this.isOwn(address)) return false;
@@ -72,8 +80,11 @@ export class MeshDialer {
   dial(address: string, expect?: NodeId): Promise<MeshLink> {
     const place = this.place(address);
     if (place.dial === undefined) {
+      this.going++;
       place.dial = this.attempt(address, place, expect).finally(() => {
         place.dial = undefined;
+        this.going--;
+        this.onSettled();
       });
     }
     return place.dial;

@@ -5,6 +5,7 @@ import type { NodeId } from '../address.js';
 import type { NodeRole } from '../options.js';
 import type { BackOff } from './back-off.js';
 import { Candidates } from './candidates.js';
+import { RANDOM_PICKS } from './degree.js';
 import { type Applicant, LinkAdmission } from './link-admission.js';
 import { MeshDialer } from './mesh-dialer.js';
 import type { MeshEnvironment } from './mesh-environment.js';
@@ -14,6 +15,7 @@ import type { MeshView } from './mesh-view.js';
 import { Neighbours } from './neighbours.js';
 import { PartitionWatch } from './partition-watch.js';
 import { PeerBook } from './peer-book.js';
+import { ReachHistory } from './reach-history.js';
 import { Refill } from './refill.js';
 import { Rotation } from './rotation.js';
 import { SeedWatch } from './seed-watch.js';
@@ -51,6 +53,7 @@ export class Neighbourhood {
   private readonly admission: LinkAdmission;
   private readonly seeds: SeedWatch;
   private readonly refill: Refill | undefined;
+  private readonly history: ReachHistory;
   private readonly rotation: Rotation | undefined;
   private readonly partitions: PartitionWatch | undefined;
 
@@ -59,11 +62,19 @@ export class Neighbourhood {
     const { role, seeds, backOff } = options;
     const { book } = this;
     const neighbours = new Neighbours(environment.identity.nodeId, view);
-    const dialer = new MeshDialer(environment, network, backOff);
+    const dialer = new MeshDialer(environment, network, backOff, () => this.refill?.consider());
+    const history = new ReachHistory(environment, view);
     const isClient = role === 'client';
     this.neighbours = neighbours;
     this.dialer = dialer;
-    this.admission = new LinkAdmission({ environment, neighbours, view });
+    this.history = history;
+    const reserved = (): number => Math.max(0, RANDOM_PICKS - neighbours.chosen('random'));
+    this.admission = new LinkAdmission({
+      environment,
+      neighbours,
+      view,
+      reserved: role === 'peer' || role === 'router' ? reserved : () => 0,
+    });
     this.seeds = new SeedWatch({
       environment,
       network,
@@ -84,9 +95,11 @@ export class Neighbourhood {
       environment,
       neighbours,
       candidates,
+      view,
+      history,
       dial: (candidate, choice) => refill.dial(candidate, choice),
     });
-    this.partitions = new PartitionWatch({ environment, view, dialer, neighbours, book, seeds: this.seeds });
+    this.partitions = new PartitionWatch({ environment, view, dialer, neighbours, book, seeds: this.seeds, history });
   }
 
   /** Mesh links to nodes that carry gossip on. */
@@ -96,6 +109,7 @@ export class Neighbourhood {
 
   start(): void {
     this.seeds.start();
+    if (this.partitions !== undefined) this.history.start();
     this.rotation?.start();
     this.partitions?.start();
     this.refill?.consider();
@@ -105,6 +119,7 @@ export class Neighbourhood {
   stop(): void {
     this.seeds.stop();
     this.refill?.stop();
+    this.history.stop();
     this.rotation?.stop();
     this.partitions?.stop();
     this.admission.stop();

@@ -10,6 +10,7 @@ import type { MeshEnvironment } from './mesh-environment.js';
 import type { MeshView } from './mesh-view.js';
 import type { Neighbours } from './neighbours.js';
 import type { BookEntry, PeerBook } from './peer-book.js';
+import type { ReachHistory } from './reach-history.js';
 import type { SeedWatch } from './seed-watch.js';
 
 const INTERVAL_MS = 30_000;
@@ -18,12 +19,6 @@ const JITTER = 0.5;
 /** Nodes of the whole network that try in each interval. */
 const TRIES = 3;
 const ALARM_FACTOR = 10;
-const ALARM_MS = 600_000;
-/** This part of the nodes has to be gone... */
-const ALARM_SHARE = 0.2;
-/** ...within this time, in ms. */
-const ALARM_WINDOW_MS = 60_000;
-const SAMPLE_MS = 5_000;
 /** With fewer links than that, a node may be its own part. */
 const LONELY_BELOW = 2;
 
@@ -34,6 +29,7 @@ export interface PartitionWatchSetup {
   readonly neighbours: Neighbours;
   readonly book: PeerBook;
   readonly seeds: SeedWatch;
+  readonly history: ReachHistory;
 }
 
 /** Somewhere that a part of the network may be. */
@@ -43,29 +39,19 @@ interface Lead {
 }
 
 export class PartitionWatch implements Timed {
-  private probeTimer: Timer | undefined;
-  private sampleTimer: Timer | undefined;
-  /** How many nodes were reached, of late. */
-  private readonly samples: number[] = [];
-  private alarmUntilMs = Number.NEGATIVE_INFINITY;
+  private timer: Timer | undefined;
   private isProbing = false;
 
   constructor(private readonly setup: PartitionWatchSetup) {}
 
   start(): void {
     const { random, timers } = this.setup.environment;
-    this.probeTimer = timers.schedule(INTERVAL_MS * (1 + JITTER * (2 * random() - 1)), this);
-    if (this.sampleTimer === undefined) this.sample();
+    this.timer = timers.schedule(INTERVAL_MS * (1 + JITTER * (2 * random() - 1)), this);
   }
 
   stop(): void {
-    const { timers } = this.setup.environment;
-    for (const timer of [this.probeTimer, this.sampleTimer]) if (timer !== undefined) timers.cancel(timer);
-  }
-
-  /** Many nodes have gone at once, not long ago. */
-  get isAlarmed(): boolean {
-    return this.setup.environment.timers.now() < this.alarmUntilMs;
+    if (this.timer !== undefined) this.setup.environment.timers.cancel(this.timer);
+    this.timer = undefined;
   }
 
   /** @internal */
@@ -78,18 +64,7 @@ export class PartitionWatch implements Timed {
     if (this.setup.neighbours.degree < LONELY_BELOW) return 1;
     let known = 0;
     for (const _ of this.setup.view.nodes()) known++;
-    return ((this.isAlarmed ? ALARM_FACTOR : 1) * TRIES) / Math.max(1, known);
-  }
-
-  private sample(): void {
-    const { environment, view } = this.setup;
-    const { samples } = this;
-    samples.push(view.reachable);
-    if (samples.length > ALARM_WINDOW_MS / SAMPLE_MS + 1) samples.shift();
-    if (view.reachable < Math.max(...samples) * (1 - ALARM_SHARE)) {
-      this.alarmUntilMs = environment.timers.now() + ALARM_MS;
-    }
-    this.sampleTimer = environment.timers.schedule(SAMPLE_MS, { onDeadline: () => this.sample() });
+    return ((this.setup.history.hasFallen ? ALARM_FACTOR : 1) * TRIES) / Math.max(1, known);
   }
 
   private async probe(): Promise<void> {

@@ -40,7 +40,7 @@ export class Refill implements Timed {
   /** To be called when anything has changed that may make links needed. */
   consider(): void {
     if (this.isStopped || this.timer !== undefined) return;
-    if (this.missing() === 0 && this.missingRandom() === 0) {
+    if (this.missing() <= 0 && this.missingRandom() <= 0) {
       this.vain = 0;
       return;
     }
@@ -117,23 +117,24 @@ export class Refill implements Timed {
     });
   }
 
-  /** How many links are to be made for their number. */
+  /** How many links are to be made for their number; none at 0 and below. */
   private missing(): number {
-    const { isClient, neighbours } = this.setup;
+    const { dialer, isClient, neighbours } = this.setup;
     const relays = neighbours.relays;
-    if (isClient) return Math.max(0, CLIENT_TARGET - neighbours.degree - this.dialling());
+    // Never more, so the dials of seeds count as well.
+    if (isClient) return CLIENT_TARGET - neighbours.degree - Math.max(this.dialling(), dialer.underway);
     if (relays < LOW) this.isFilling = true;
     else if (relays >= TARGET) this.isFilling = false;
     if (!this.isFilling) return 0;
     // Where hardly anyone relays, links without number would not help.
-    return Math.max(0, Math.min(TARGET - relays, TAKES_ALL_BELOW - neighbours.degree) - this.dialling());
+    return Math.min(TARGET - relays, TAKES_ALL_BELOW - neighbours.degree) - this.dialling();
   }
 
   /** How many are to be made for their choice. */
   private missingRandom(): number {
     const { isClient, neighbours } = this.setup;
     const missing = RANDOM_PICKS - neighbours.chosen('random') - (this.underway.get('random') ?? 0);
-    return Math.max(0, isClient ? Math.min(missing, this.missing()) : missing);
+    return isClient ? Math.min(missing, this.missing()) : missing;
   }
 
   private missingNear(): number {
@@ -152,7 +153,7 @@ export class Refill implements Timed {
     const { random } = this.setup.environment;
     if (this.vain > 0)
       return Math.min(MAX_RETRY_MS, MIN_RETRY_MS * 2 ** Math.min(this.vain - 1, 10)) * (1 - random() / 2);
-    if (this.missing() === 0) return UNHURRIED_WAIT_MS * (0.1 + 0.9 * random());
+    if (this.missing() <= 0) return UNHURRIED_WAIT_MS * (0.1 + 0.9 * random());
     return MIN_WAIT_MS + (MAX_WAIT_MS - MIN_WAIT_MS) * random();
   }
 }

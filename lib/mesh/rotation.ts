@@ -1,16 +1,23 @@
-// Every five minutes or so, one link that this node has made gives way to a new one. That is how a graph stays random
-// after a heal, when a few links join two halves, and the only thing that is ever improved: once in a while, one at a
-// time, and the old link goes when the new one stands.
+// Now and then, one link that this node has made gives way to a new one. That is how a graph becomes random again after a
+// heal, when a few links join two halves, and the only thing that is ever improved: one at a time, and the old link goes
+// when the new one stands.
+//
+// Each rotation is three or four records to everybody, so it is done by about ten nodes of the whole network in five
+// minutes; by each of them, if many nodes have come at once.
 
 import type { Timed, Timer } from '../util/timers.js';
 import type { Candidate, Candidates } from './candidates.js';
-import { LOW, TAKES_ALL_BELOW } from './degree.js';
+import { LOW, NEAR_PICKS, RANDOM_PICKS, TAKES_ALL_BELOW } from './degree.js';
 import type { MeshEnvironment } from './mesh-environment.js';
+import type { MeshView } from './mesh-view.js';
 import type { Choice, Neighbour, Neighbours } from './neighbours.js';
+import type { ReachHistory } from './reach-history.js';
 
 const INTERVAL_MS = 300_000;
 /** How far an interval is shorter or longer. */
 const JITTER = 0.5;
+/** Nodes of the whole network that rotate in each interval. */
+const ROTATIONS = 10;
 /** A link proves its worth for that long, in ms. */
 const SETTLED_MS = 600_000;
 
@@ -18,6 +25,8 @@ export interface RotationSetup {
   readonly environment: MeshEnvironment;
   readonly neighbours: Neighbours;
   readonly candidates: Candidates;
+  readonly view: MeshView;
+  readonly history: ReachHistory;
   /** Dials; true when the link is up. */
   dial(candidate: Candidate, choice: Choice): Promise<boolean>;
 }
@@ -42,7 +51,9 @@ export class Rotation implements Timed {
   /** @internal */
   onDeadline(): void {
     this.start();
-    void this.rotate();
+    const { environment, history, view } = this.setup;
+    const chance = history.hasGrown ? 1 : ROTATIONS / (view.reachable + 1);
+    if (environment.random() < chance) void this.rotate();
   }
 
   private async rotate(): Promise<void> {
@@ -51,7 +62,7 @@ export class Rotation implements Timed {
     if (degree < LOW || degree >= TAKES_ALL_BELOW) return;
     const old = this.pick();
     if (old === undefined) return;
-    const choice = old.choice ?? 'random';
+    const choice = this.choose(old);
     const fresh = choice === 'near' ? (await candidates.near(1))[0] : candidates.random();
     if (fresh === undefined || this.isStopped || !(await this.setup.dial(fresh, choice))) return;
     // Meanwhile circuits may have come to run over it, or its peer may have lost others.
@@ -63,6 +74,13 @@ export class Rotation implements Timed {
     const now = environment.timers.now();
     const spare = neighbours.mesh().filter((neighbour) => this.isSpare(neighbour, now));
     return spare[Math.floor(environment.random() * spare.length)];
+  }
+
+  /** A near one if there are too few, unless the old one is there because it was picked at random. */
+  private choose({ choice }: Neighbour): Choice {
+    const { neighbours } = this.setup;
+    if (choice === 'random' && neighbours.chosen('random') <= RANDOM_PICKS) return 'random';
+    return choice === 'near' || neighbours.chosen('near') < NEAR_PICKS ? 'near' : 'random';
   }
 
   private isSpare({ link, upSinceMs }: Neighbour, now: number): boolean {

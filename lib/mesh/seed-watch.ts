@@ -159,7 +159,7 @@ export class SeedWatch {
     const { dialer, isClient, neighbours, view } = this.setup;
     if (this.aborter.signal.aborted || dialer.isOwn(address)) return false;
     const { degree } = neighbours;
-    if (isClient && degree >= CLIENT_TARGET) return false;
+    if (isClient && degree + dialer.underway >= CLIENT_TARGET) return false;
     const nodeId = dialer.idAt(address);
     if (nodeId !== undefined && neighbours.ids(false).has(nodeId)) return false;
     if (degree < LOW) return true;

@@ -9,8 +9,10 @@ class Door extends Scene {
     environment: this.environment,
     neighbours: this.neighbours,
     view: this.view,
+    reserved: () => this.reserved,
   });
   readonly shed: string[] = [];
+  reserved = 0;
 
   /** A link that is up to a node with `others` other links. */
   link(peerId: string, part: Partial<ScriptedLink> & { others?: number } = {}): ScriptedLink {
@@ -44,6 +46,15 @@ describe('a link that a peer makes', () => {
     expect(door.takes({ others: 5 })).toBe(true);
     door.fill(1);
     expect(door.takes({ others: 5 })).toBe(false);
+  });
+
+  it('is taken from anyone up to as many as leave room for the links that this node is going to make', () => {
+    const door = new Door();
+    door.reserved = 2;
+    door.fill(5);
+    expect(door.takes({ others: 5 })).toBe(true);
+    door.fill(1);
+    expect([door.takes({ others: 5 }), door.takes({ others: 1 })]).toEqual([false, true]);
   });
 
   it('is taken up to twelve links from a node with one other', () => {
