@@ -3,9 +3,9 @@
 
 import { starlaneError } from '../errors.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
+import { TokenBucket } from './token-bucket.js';
 
-const INTERVAL_MS = 500;
-const BURST = 5;
+const RATE = { perS: 2, burst: 5 };
 const MAX_WAITING = 64;
 
 interface Waiter {
@@ -14,20 +14,17 @@ interface Waiter {
 }
 
 export class DialBudget implements Timed {
-  private tokens = BURST;
-  private countedMs: number;
+  private readonly bucket = new TokenBucket(RATE);
   private readonly waiting: Waiter[] = [];
   private timer: Timer | undefined;
 
-  constructor(private readonly timers: Timers) {
-    this.countedMs = timers.now();
-  }
+  constructor(private readonly timers: Timers) {}
 
   /** Resolved when it is one's turn. @throws ERR_STARLANE_LINK_LIMIT when too many wait, ERR_STARLANE_CLOSED by stop */
   async take(): Promise<void> {
-    this.count();
-    if (this.tokens >= 1 && this.waiting.length === 0) {
-      this.tokens--;
+    const now = this.timers.now();
+    if (this.waiting.length === 0 && this.bucket.canTake(now)) {
+      this.bucket.take(now);
       return;
     }
     if (this.waiting.length >= MAX_WAITING) {
@@ -48,18 +45,15 @@ export class DialBudget implements Timed {
   /** @internal */
   onDeadline(): void {
     this.timer = undefined;
-    this.count();
-    for (; this.tokens >= 1 && this.waiting.length > 0; this.tokens--) this.waiting.shift()?.resolve();
+    const now = this.timers.now();
+    while (this.waiting.length > 0 && this.bucket.canTake(now)) {
+      this.bucket.take(now);
+      this.waiting.shift()?.resolve();
+    }
     if (this.waiting.length > 0) this.arm();
   }
 
   private arm(): void {
-    this.timer ??= this.timers.schedule((1 - this.tokens) * INTERVAL_MS, this);
-  }
-
-  private count(): void {
-    const now = this.timers.now();
-    this.tokens = Math.min(BURST, this.tokens + (now - this.countedMs) / INTERVAL_MS);
-    this.countedMs = now;
+    this.timer ??= this.timers.schedule(this.bucket.waitMs(this.timers.now()), this);
   }
 }
