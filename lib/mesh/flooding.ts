@@ -1,6 +1,7 @@
 // Passing on what is new: each neighbour is told the newest record of each key, in batches. Bad news leaves in the same
 // turn, the rest waits a few milliseconds for company; to a neighbour that takes nothing, nothing is sent.
 
+import type { NodeId } from '../address.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
 import type { RecordCopy } from '../wire/gossip-messages.js';
 import { recordCopyBytes } from '../wire/gossip-messages.js';
@@ -71,6 +72,13 @@ export class Flooding implements Timed {
     if (peer.outbox.size === 0) return;
     if (peer.outbox.isUrgent) this.flush(peer);
     else this.flushNextTurn();
+  }
+
+  /** Sends what waits in a box and is of one node, ahead of all else. */
+  sendNow(peer: GossipPeer, nodeId: NodeId): void {
+    const batch = new Batch();
+    for (const record of peer.outbox.prune((waiting) => waiting.nodeId !== nodeId)) this.add(peer, batch, record);
+    this.send(peer, batch);
   }
 
   /** Sends everything to everyone, whether they take it or not: the last words of a node. */

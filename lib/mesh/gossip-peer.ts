@@ -35,6 +35,8 @@ export class SyncState {
   isFirst = true;
   hasSaidSynced = false;
   hasHeardSynced = false;
+  /** The peer has records of this very node, which are on their way. */
+  awaitsOwn = false;
   /** Both have told all, and all of it is looked at. */
   isSynced = false;
   /** It is for this node to begin, and it has not yet. */

@@ -2,7 +2,7 @@
 //
 //   neighbour -> intake -> admission -> record store -> flooding -> other neighbours
 //                                           |  ^
-//                                    anti-entropy, expiry, origin
+//                     anti-entropy with exchange, expiry, origin
 //
 // A facade: the parts are joined here and know little of each other.
 
@@ -12,8 +12,10 @@ import type { Timed, Timer } from '../util/timers.js';
 import { type Message, MessageType } from '../wire/messages.js';
 import { type MeshRecord, RecordKind } from '../wire/records.js';
 import type { ServiceEntry } from '../wire/service-entry.js';
+import { AnswerBudget } from './answer-budget.js';
 import { AntiEntropy } from './anti-entropy.js';
 import { Bans } from './bans.js';
+import { Exchange } from './exchange.js';
 import { Expiry } from './expiry.js';
 import { Flooding } from './flooding.js';
 import { Floors } from './floors.js';
@@ -81,6 +83,8 @@ export class Gossip {
   private readonly admission: RecordAdmission;
   private readonly intake: Intake;
   private readonly antiEntropy: AntiEntropy;
+  private readonly exchange: Exchange;
+  private readonly budget: AnswerBudget;
   private readonly origin: Origin;
   private readonly expiry: Expiry;
   private digestTimer: Timer | undefined;
@@ -100,16 +104,14 @@ export class Gossip {
     this.flooding = new Flooding(timers, store, peers, counters, this, (record) => this.remainingLifeS(record));
     this.admission = new RecordAdmission(timers, store, floors, limits, counters, this);
     this.intake = new Intake(environment, store, floors, this.flooding, this.admission, counters, this);
-    this.antiEntropy = new AntiEntropy(
-      environment,
-      store,
-      floors,
-      this.flooding,
-      peers,
-      counters,
-      this,
-      options.announces,
+    this.antiEntropy = new AntiEntropy(identity.nodeId, timers, store, this.flooding, peers, this);
+    this.budget = new AnswerBudget(timers, store, counters);
+    const { flooding, budget } = this;
+    this.exchange = new Exchange(
+      { self: identity.nodeId, timers, store, floors, flooding, budget, counters, peers, tells: options.announces },
+      this.antiEntropy,
     );
+    this.antiEntropy.exchange = this.exchange;
     this.origin = new Origin(environment, options, this);
     this.expiry = new Expiry(identity.nodeId, timers, store, floors, this);
   }
@@ -139,6 +141,7 @@ export class Gossip {
     this.byLink.set(link, peer);
     this.peers.add(peer);
     this.digestLater();
+    if (this.hasListened) this.origin.hurry();
     if (!this.hasListened) this.listenTimer ??= this.environment.timers.schedule(LISTEN_MS, this.whenListened);
     this.antiEntropy.onLink(peer);
   }
@@ -150,7 +153,7 @@ export class Gossip {
     this.byLink.delete(link);
     this.peers.delete(peer);
     this.intake.drop(peer);
-    this.antiEntropy.onUnlink(peer);
+    this.exchange.onUnlink(peer);
   }
 
   onMessage(link: MeshLink, message: Message): void {
@@ -164,13 +167,13 @@ export class Gossip {
         this.antiEntropy.onDigest(peer, message);
         break;
       case MessageType.BUCKETS:
-        this.antiEntropy.onBuckets(peer, message);
+        this.exchange.onBuckets(peer, message);
         break;
       case MessageType.ENTRIES:
-        this.antiEntropy.onEntries(peer, message);
+        this.exchange.onEntries(peer, message);
         break;
       case MessageType.WANT:
-        this.antiEntropy.onWant(peer, message);
+        this.exchange.onWant(peer, message);
         break;
       case MessageType.SYNCED:
         this.antiEntropy.onSynced(peer);
@@ -266,7 +269,7 @@ export class Gossip {
 
   /** @internal */
   mayCatchUp(peer: GossipPeer, bytes: number): boolean {
-    return this.options.announces && this.antiEntropy.mayAnswer(peer, bytes);
+    return this.options.announces && this.budget.take(peer, bytes);
   }
 
   /** @internal */
@@ -286,8 +289,12 @@ export class Gossip {
   }
 
   /** @internal */
-  onSynced(peer: GossipPeer): void {
+  onHeard(): void {
     this.endListening();
+  }
+
+  /** @internal */
+  onSynced(peer: GossipPeer): void {
     this.owner.onSynced?.(peer.link);
   }
 
@@ -346,5 +353,7 @@ export class Gossip {
     if (this.listenTimer !== undefined) this.environment.timers.cancel(this.listenTimer);
     this.listenTimer = undefined;
     this.origin.begin();
+    // Only now: who hears SYNCED knows the services of this node.
+    this.antiEntropy.endListening();
   }
 }

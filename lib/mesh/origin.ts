@@ -40,6 +40,8 @@ export interface NodeDescription {
   readonly links: readonly RecordLink[];
 }
 
+const FIRST_SEQS = 0x10_0000;
+
 const NOTHING: NodeDescription = { flags: 0, addresses: [], links: [] };
 
 export class Origin implements Timed {
@@ -64,6 +66,8 @@ export class Origin implements Timed {
     private readonly owner: OriginOwner,
   ) {
     this.epoch = options.firstEpoch;
+    // Without a kept epoch, this run counts like the last one: by chance from another number, or two records had the same.
+    this.seq = Math.floor(environment.random() * FIRST_SEQS);
     this.shards = new OwnShards(options.maxServicesPerNode, (error) => owner.onWarning(error));
   }
 
@@ -94,6 +98,12 @@ export class Origin implements Timed {
     this.isSpeaking = true;
     this.owner.onEpoch(this.epoch);
     this.throttle.want('bad', this.now());
+    this.hurry();
+  }
+
+  /** Tells now what would wait for company: somebody is about to learn what there is. */
+  hurry(): void {
+    this.shards.hurry(this.now());
     this.work();
   }
 

@@ -59,15 +59,18 @@ export class Outbox {
     }
   }
 
-  /** Drops what `isWanted` refuses. */
-  prune(isWanted: (record: MeshRecord) => boolean): void {
+  /** Drops what `isWanted` refuses, and tells what that was. */
+  prune(isWanted: (record: MeshRecord) => boolean): MeshRecord[] {
+    const dropped: MeshRecord[] = [];
     for (const box of [this.urgent, this.others]) {
       for (const [key, record] of box) {
         if (isWanted(record)) continue;
         box.delete(key);
         this.byteCount -= recordCopyBytes(record);
+        dropped.push(record);
       }
     }
+    return dropped;
   }
 
   clear(): void {

@@ -15,9 +15,9 @@ const MAX_BODY_BYTES = 32 * 1024;
 /** With as many shards as there may be, a shard may come near to what fits a record. */
 const MAX_LAST_BODY_BYTES = 47 * 1024;
 /** So that two layouts stay below what receivers keep of one node, one before and one after a doubling. */
-const MAX_BYTES = 900 * 1024;
-/** Between two versions of one shard. */
-const PAUSE_MS = 1_000;
+const MAX_BYTES = 4 * 1024 * 1024;
+/** Versions of one shard: some binds in a row are known at once, who goes on is told once a second. */
+const SHARD_RATE: Rate = { perS: 1, burst: 4 };
 /** Below what receivers allow. */
 const RATE: Rate = { perS: 0.9, burst: 900 };
 
@@ -32,7 +32,7 @@ interface Slice {
   bytes: number;
   /** What has been told of it; undefined: nothing. */
   told: readonly OwnService[] | undefined;
-  toldMs: number;
+  readonly bucket: TokenBucket;
 }
 
 export interface ShardContent {
@@ -85,6 +85,11 @@ export class OwnShards {
     }
   }
 
+  /** Nobody else is waited for: somebody is about to compare what he knows. */
+  hurry(now: number): void {
+    for (const shard of this.due.keys()) this.due.set(shard, now + this.slices[shard].bucket.waitMs(now));
+  }
+
   /** When there is something to tell; Infinity: there is nothing. */
   dueAt(now: number): number {
     let dueMs = Number.POSITIVE_INFINITY;
@@ -107,7 +112,7 @@ export class OwnShards {
       if (isSame(services, slice.told)) continue;
       this.bucket.take(now);
       slice.told = services;
-      slice.toldMs = now;
+      slice.bucket.take(now);
       return { shard, shards: this.slices.length, services: services.map(({ entry }) => entry) };
     }
     return undefined;
@@ -133,7 +138,7 @@ export class OwnShards {
   }
 
   private touch(shard: number, now: number): void {
-    if (!this.due.has(shard)) this.due.set(shard, Math.max(now + COALESCE_MS, this.slices[shard].toldMs + PAUSE_MS));
+    if (!this.due.has(shard)) this.due.set(shard, now + Math.max(COALESCE_MS, this.slices[shard].bucket.waitMs(now)));
   }
 
   /** What was withheld for long enough. */
@@ -190,7 +195,7 @@ export class OwnShards {
 }
 
 function emptySlice(): Slice {
-  return { services: new Map(), bytes: 0, told: undefined, toldMs: Number.NEGATIVE_INFINITY };
+  return { services: new Map(), bytes: 0, told: undefined, bucket: new TokenBucket(SHARD_RATE) };
 }
 
 function isSame(services: readonly OwnService[], told: readonly OwnService[] | undefined): boolean {
