@@ -98,7 +98,10 @@ export class MeshDialer {
     try {
       for (const address of addresses.filter((one) => this.canDial(one)).slice(0, MAX_TRIED)) {
         try {
-          return await this.dial(address, expect ? nodeId : undefined);
+          const link = await this.dial(address, expect ? nodeId : undefined);
+          if (!expect || link.peerId === nodeId) return link;
+          // Somebody else was dialled there, at the same time.
+          failure = starlaneError('ERR_STARLANE_HANDSHAKE', `${nodeId} is not at ${address}`);
         } catch (error) {
           failure = error;
           if (this.aborter.signal.aborted) break;

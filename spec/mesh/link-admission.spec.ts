@@ -128,6 +128,16 @@ describe('a hub with more links than twelve', () => {
     expect([door.shed.length, door.neighbours.degree, door.clock.armed]).toEqual([8, 12, 0]);
   });
 
+  it('sheds none when one has gone by itself meanwhile', async () => {
+    const door = new Door();
+    const links = door.fill(13, { others: 5, streams: 1 });
+    await door.pass(5_500);
+    for (const link of links) link.streams = 0;
+    links[0]?.close();
+    await door.pass(2_000);
+    expect([door.shed, door.neighbours.degree]).toEqual([[], 12]);
+  });
+
   it('sheds nobody who needs it, who is busy, whom a user has linked, or whom it has picked itself', async () => {
     const door = new Door();
     door.fill(5, { others: 3 });
@@ -196,5 +206,7 @@ describe('the links that are announced', () => {
     const after = ids(door);
     expect(after).toContain('needy');
     expect(after.filter((id) => !before.has(id))).toEqual(['needy']);
+    door.view.add('needy', { others: 5 });
+    expect(new Set(ids(door))).toEqual(new Set(after));
   });
 });

@@ -162,6 +162,20 @@ describe('a silent link', () => {
     },
   );
 
+  it('is not judged by a probe of the silence before', async () => {
+    const net = new Watching();
+    found(net, 'refused');
+    net.network.probeMs.set('tcp://a.test:1', 14_000);
+    const link = net.link();
+    await net.pass(10_000 + SLACK_MS);
+    net.hear(link);
+    found(net, 'open');
+    net.network.probeMs.set('tcp://a.test:1', 0);
+    await net.pass(15_000);
+    expect(net.told).toEqual(['a suspect', 'a heard', 'a suspect']);
+    expect(link.end).toBeUndefined();
+  });
+
   it('is cleared by a byte after it was stalled, and begins a new silence', async () => {
     const net = new Watching();
     found(net, 'open');

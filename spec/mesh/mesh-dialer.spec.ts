@@ -112,6 +112,20 @@ describe('a dial of a node', () => {
     expect(net.network.addresses).toEqual(addresses.slice(1, 4));
   });
 
+  it('does not take another node that was dialled at the same address by chance', async () => {
+    const net = new Dialling();
+    net.network.outcomes.set(A, new ScriptedLink('b'));
+    const other = net.dialer.dial(A, 'b');
+    const dial = net.dialer.dialNode('a', ['tcp://10.9.9.9:1', A], true).catch((error) => error);
+    await net.pass(0);
+    expect(await other).toMatchObject({ peerId: 'b' });
+    expect(await dial).toMatchObject({ code: 'ERR_STARLANE_ADDRESS' });
+    net.network.outcomes.set('tcp://x.test:1', () => new ScriptedLink('b'));
+    const second = net.dialer.dialNode('a', ['tcp://x.test:1'], true).catch((error) => error);
+    await net.pass(0);
+    expect(await second).toMatchObject({ code: 'ERR_STARLANE_HANDSHAKE' });
+  });
+
   it('is one at a time', async () => {
     const net = new Dialling();
     const first = net.dialer.dialNode('a', [A], true).catch(() => {});

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { AbstractMesh, type AbstractNode } from './abstract-mesh.js';
-import { MINUTE_MS } from './scripted-network.js';
+import { AbstractMesh, AbstractNode } from './abstract-mesh.js';
+import { MINUTE_MS, ScriptedLink } from './scripted-network.js';
 
 const SEED = 'tcp://seed.test:1';
 
@@ -207,6 +207,24 @@ describe('the roles', () => {
       expect(client.links.size).toBe(3);
     }
     for (const node of mesh.alive) expect(node.view.isReachable('client')).toBe(false);
+  });
+});
+
+describe('a node that has not made the links of its own choice', () => {
+  it.each([
+    ['peer', 6],
+    ['server', 8],
+  ] as const)('keeps room for them, as a %s that takes %i others', (role, taken) => {
+    const mesh = new AbstractMesh(20);
+    const node = new AbstractNode('node', mesh, { role });
+    for (let number = 0; number < 20; number++) {
+      const peerId = `n${number}`;
+      node.view.add(peerId);
+      if (!node.neighbourhood.mayAccept({ peerId, purpose: 'mesh', role: 'peer' })) break;
+      node.neighbourhood.onLink(new ScriptedLink(peerId, { direction: 'inbound' }));
+    }
+    expect(node.degree).toBe(taken);
+    node.neighbourhood.stop();
   });
 });
 

@@ -59,6 +59,18 @@ describe('a node with too few links', () => {
     for (const { link } of net.neighbours.mesh()) expect(['n1', 'n2', 'n3']).not.toContain(link.peerId);
   });
 
+  it('goes on to five once it has begun, even if the fifth link takes several attempts', async () => {
+    const net = new Filling();
+    const ids = net.addNodes(12);
+    let failures = 3;
+    for (const id of ids) {
+      net.network.outcomes.set(addressOf(id), () => (failures-- > 0 ? refused() : new ScriptedLink(id)));
+    }
+    net.inbound(3, {}, 2);
+    await net.pass(MINUTE_MS);
+    expect([net.neighbours.degree, net.network.dials.length]).toEqual([5, 5]);
+  });
+
   it('waits longer and longer while there is nobody, and not when somebody appears', async () => {
     const net = new Filling();
     net.refill.consider();

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { ReachHistory } from '../../lib/mesh/reach-history.js';
 import { NodeFlag } from '../../lib/wire/records.js';
 import { Filling } from './filling-scene.js';
-import { MINUTE_MS, Scene, type ScriptedLink } from './scripted-network.js';
+import { addressOf, MINUTE_MS, refused, Scene, type ScriptedLink } from './scripted-network.js';
 
 /** A node that has its links, in a network of so many. */
 async function settled(nodes = 40, seed = 1): Promise<Filling> {
@@ -74,6 +74,15 @@ describe('rotation', () => {
     expect(Math.max(...lowest)).toBeLessThanOrEqual(6);
   });
 
+  it('ends none when the new one cannot be made', async () => {
+    const net = await grown();
+    for (const id of net.view.records.keys()) net.network.outcomes.set(addressOf(id), refused());
+    await net.pass(60 * MINUTE_MS, 1_000);
+    expect(net.network.dials.length).toBeGreaterThan(10);
+    expect(net.neighbours.mesh().every(({ link }) => link.isUp)).toBe(true);
+    expect(net.neighbours.degree).toBe(5);
+  });
+
   it('ends no link that carries streams, that a user or another node has made, or whose peer needs it', async () => {
     const net = await grown();
     const [busy, joined, inbound, needed] = net.neighbours.mesh().map(({ link }) => link as ScriptedLink);
@@ -125,6 +134,20 @@ describe('the history of what is reached', () => {
     expect([history.hasFallen, history.hasGrown]).toEqual([false, false]);
     history.stop();
     expect(net.clock.armed).toBe(0);
+  });
+
+  it('takes no notice of a smaller change', async () => {
+    const net = new Scene();
+    const history = new ReachHistory(net.environment, net.view);
+    const ids = net.addNodes(100);
+    history.start();
+    await net.pass(12 * MINUTE_MS, 1_000);
+    for (const id of ids.slice(0, 19)) net.view.reached.delete(id);
+    await net.pass(2 * MINUTE_MS, 1_000);
+    for (const id of ids.slice(0, 19)) net.view.reached.add(id);
+    await net.pass(MINUTE_MS, 1_000);
+    expect([history.hasFallen, history.hasGrown]).toEqual([false, false]);
+    history.stop();
   });
 
   it('takes no notice of a slow change', async () => {
