@@ -178,6 +178,29 @@ describe('a hub', () => {
   });
 });
 
+describe('a node with too few others to link to', () => {
+  it('links to a new one within a second or two, however long it has waited', async () => {
+    const mesh = new AbstractMesh(21);
+    mesh.add('seed');
+    const node = mesh.add('node', { seeds: [SEED] });
+    await mesh.pass(5 * MINUTE_MS);
+    mesh.add('server', { role: 'server', seeds: [SEED] });
+    await mesh.pass(2_000);
+    expect([...node.links].map(({ peerId }) => peerId)).toContain('server');
+  });
+
+  it('joins its seed again within a second after the link was lost', async () => {
+    const mesh = new AbstractMesh(22);
+    mesh.add('seed', { role: 'server' });
+    const node = mesh.add('node', { role: 'server', seeds: [SEED] });
+    await mesh.pass(2 * MINUTE_MS);
+    mesh.cut(node);
+    expect(node.degree).toBe(0);
+    await mesh.pass(1_000);
+    expect(node.degree).toBe(1);
+  });
+});
+
 describe('the roles', () => {
   it('are told apart: a server dials nobody but its seeds, and is found by peers', async () => {
     const mesh = await grown(17, 12);
