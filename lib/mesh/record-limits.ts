@@ -13,7 +13,7 @@ export interface RecordLimits {
 }
 
 /** Of all shards of one node, in all layouts. */
-const MAX_SHARD_BYTES = 2 * 1024 * 1024;
+const MAX_SHARD_BYTES = 10 * 1024 * 1024;
 
 /** Above what a node of ours makes, so that batching on the way does not make an honest one look hasty. */
 const NODE_RATE: Rate = { perS: 1, burst: 10 };
