@@ -9,7 +9,7 @@ import type { MeshLink } from '../../lib/mesh/mesh-link.js';
 import type { NodeRole } from '../../lib/options.js';
 import { Timers } from '../../lib/util/timers.js';
 import { MessageReader } from '../../lib/wire/message-reader.js';
-import { encodeMessageOf, type Message } from '../../lib/wire/messages.js';
+import { encodeMessageOf, type Message, MessageType } from '../../lib/wire/messages.js';
 import { type MeshRecord, RecordKind, signatureOf, signedPart } from '../../lib/wire/records.js';
 import { FakeClock } from '../support/fake-clock.js';
 
@@ -92,6 +92,13 @@ export class NetLink implements MeshLink {
     const bytes = encodeMessageOf(message);
     this.net.bytes += bytes.length;
     this.net.clock.setTimeout(() => this.other.receive(bytes), this.latencyMs);
+  }
+
+  sendRecords(records: readonly MeshRecord[], remainingLifeS = 3_600): void {
+    for (let at = 0; at < records.length; at += 40) {
+      const copies = records.slice(at, at + 40).map((record) => ({ record, remainingLifeS }));
+      this.send({ type: MessageType.RECORDS, records: copies });
+    }
   }
 
   drain(): void {
@@ -238,6 +245,7 @@ export class GossipNet {
   readonly nodes: NetNode[] = [];
   /** Of all messages, as they are on the wire. */
   bytes = 0;
+  private feeders = 0;
 
   add(name: string, options?: NetNodeOptions): NetNode {
     const node = new NetNode(this, name, options);
@@ -269,6 +277,16 @@ export class GossipNet {
     own.tap = (message) => heard.push(message);
     node.gossip.onLink(link);
     return { link, own, heard };
+  }
+
+  /** Records of nodes that are not here, which a neighbour brings and is gone again. */
+  feed(node: NetNode, records: readonly MeshRecord[]): void {
+    const { own } = this.impostor(node, `feeder ${this.feeders++}`);
+    own.send({ type: MessageType.DIGEST, rootHigh: 0, rootLow: 1, count: 0 });
+    own.sendRecords(records);
+    this.pass(Math.max(100, records.length));
+    own.destroy(new Error('fed'));
+    this.pass(100);
   }
 
   /** Cuts the link between two nodes; both announce it. */
