@@ -22,8 +22,14 @@ import type { Neighbours } from './neighbours.js';
 const CHECK_MS = 60_000;
 const JITTER = 0.25;
 const RESOLVE_TIMEOUT_MS = 10_000;
-/** Dials of seeds at a time. */
+/** Dials of seeds at a time, each begun so long after the one before, in ms, unless that has failed. */
 const PARALLEL = 3;
+const STAGGER_MS = 250;
+/**
+ * When one has given a link, the next waits so long, in ms: by then the directory has most likely given others, and a
+ * thousand nodes that start at once do not all come to all seeds.
+ */
+const HOLD_MS = 1_500;
 /** Addresses of one name that are looked at. */
 const MAX_ADDRESSES = 64;
 /** A link that has been up this long has proved the seed. */
@@ -52,12 +58,23 @@ interface Seed {
   timer: Timer | undefined;
 }
 
+/** A dial that waits. */
+interface Turn {
+  readonly address: string;
+  readonly isDoubtful: boolean;
+  /** What has failed, if anything has. */
+  done(failure: Error | undefined): void;
+}
+
 export class SeedWatch {
   private readonly seeds: Seed[];
   private readonly aborter = new AbortController();
   /** Dials that wait for their turn. */
-  private readonly queue: Array<() => void> = [];
+  private readonly queue: Turn[] = [];
   private dialling = 0;
+  private staggeredUntilMs = 0;
+  private heldUntilMs = 0;
+  private turnTimer: Timer | undefined;
 
   constructor(private readonly setup: SeedWatchSetup) {
     this.seeds = [...new Set(setup.seeds)].map((name) => ({
@@ -69,6 +86,12 @@ export class SeedWatch {
     }));
   }
 
+  /** Seeds that lead elsewhere than to this node itself, as far as it knows. */
+  get size(): number {
+    const isOwn = (address: string): boolean => this.setup.dialer.isOwn(address);
+    return this.seeds.filter(({ addresses }) => addresses.length === 0 || !addresses.every(isOwn)).length;
+  }
+
   start(): void {
     for (const seed of shuffle([...this.seeds], this.setup.environment.random)) void this.check(seed);
   }
@@ -76,7 +99,9 @@ export class SeedWatch {
   stop(): void {
     this.aborter.abort();
     for (const seed of this.seeds) this.cancel(seed);
-    for (const turn of this.queue.splice(0)) turn();
+    if (this.turnTimer !== undefined) this.setup.environment.timers.cancel(this.turnTimer);
+    this.turnTimer = undefined;
+    for (const turn of this.queue.splice(0)) turn.done(undefined);
   }
 
   /** Addresses of seeds that this node does not reach, as far as it knows. */
@@ -136,22 +161,56 @@ export class SeedWatch {
     } catch (error) {
       return error as Error;
     }
-    const outcomes = await Promise.all(
-      seed.addresses.map((address) => this.inTurn(() => this.joinAt(address, isDoubtful))),
-    );
+    const outcomes = await Promise.all(seed.addresses.map((address) => this.inTurn(address, isDoubtful)));
     const failures = outcomes.filter((outcome) => outcome !== undefined);
     return failures.length === outcomes.length ? failures[0] : undefined;
   }
 
   /** Undefined when all is well there. */
-  private async joinAt(address: string, isDoubtful: boolean): Promise<Error | undefined> {
-    if (!this.isDue(address, isDoubtful)) return undefined;
-    try {
-      await this.setup.dialer.dial(address);
-      return undefined;
-    } catch (error) {
-      return (error as { code?: string }).code === 'ERR_STARLANE_SELF_LINK' ? undefined : (error as Error);
+  private inTurn(address: string, isDoubtful: boolean): Promise<Error | undefined> {
+    return new Promise((done) => {
+      this.queue.push({ address, isDoubtful, done });
+      this.takeTurns();
+    });
+  }
+
+  private takeTurns(): void {
+    const { timers } = this.setup.environment;
+    while (this.dialling < PARALLEL) {
+      const turn = this.queue[0];
+      if (turn === undefined) return;
+      const isDue = this.isDue(turn.address, turn.isDoubtful);
+      const waitMs = Math.max(this.staggeredUntilMs, this.heldUntilMs) - timers.now();
+      if (isDue && waitMs > 0) {
+        this.turnTimer ??= timers.schedule(waitMs, {
+          onDeadline: () => {
+            this.turnTimer = undefined;
+            this.takeTurns();
+          },
+        });
+        return;
+      }
+      this.queue.shift();
+      if (isDue) void this.joinAt(turn);
+      else turn.done(undefined);
     }
+  }
+
+  private async joinAt({ address, done }: Turn): Promise<void> {
+    const { dialer, environment } = this.setup;
+    const { timers } = environment;
+    this.dialling++;
+    this.staggeredUntilMs = timers.now() + STAGGER_MS;
+    try {
+      await dialer.dial(address);
+      this.heldUntilMs = timers.now() + HOLD_MS;
+      done(undefined);
+    } catch (error) {
+      this.staggeredUntilMs = timers.now();
+      done((error as { code?: string }).code === 'ERR_STARLANE_SELF_LINK' ? undefined : (error as Error));
+    }
+    this.dialling--;
+    if (!this.aborter.signal.aborted) this.takeTurns();
   }
 
   /** Whether a dial there would do any good. */
@@ -172,18 +231,6 @@ export class SeedWatch {
   private claimant(address: string): NodeId | undefined {
     for (const { nodeId, addresses } of this.setup.view.nodes()) if (addresses.includes(address)) return nodeId;
     return undefined;
-  }
-
-  /** A few at a time, in order. */
-  private async inTurn<T>(work: () => Promise<T>): Promise<T> {
-    if (this.dialling >= PARALLEL) await new Promise<void>((resolve) => this.queue.push(resolve));
-    this.dialling++;
-    try {
-      return await work();
-    } finally {
-      this.dialling--;
-      this.queue.shift()?.();
-    }
   }
 
   private schedule(seed: Seed, waitMs: number): void {

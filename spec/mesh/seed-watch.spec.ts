@@ -70,9 +70,34 @@ describe('the seeds of a node', () => {
     const net = new Seeding([A, addressOf('b')]);
     net.listen('a', 'b');
     net.seeds.start();
-    await net.pass(100);
+    await net.pass(2_000);
     expect(net.network.addresses.sort()).toEqual([A, addressOf('b')]);
     expect(net.warnings).toEqual([]);
+  });
+
+  it('are dialled a quarter of a second apart, and at once when one has failed', async () => {
+    const net = new Seeding(['a', 'b', 'c', 'd'].map(addressOf));
+    net.seeds.start();
+    await net.pass(1_000, 10);
+    const at = net.network.dials.map(({ atMs }) => atMs);
+    expect(at.slice(1).map((ms, index) => ms - (at[index] as number))).toEqual([250, 250]);
+    const other = new Seeding(['a', 'b', 'c', 'd'].map(addressOf));
+    for (const id of ['a', 'b', 'c', 'd']) other.network.outcomes.set(addressOf(id), refused());
+    other.seeds.start();
+    await other.pass(100, 10);
+    expect(other.network.addresses.length).toBeGreaterThanOrEqual(4);
+  });
+
+  it('are spared when the first one has shown the others, and those who are there', async () => {
+    const net = new Seeding(['a', 'b', 'c'].map(addressOf));
+    net.listen('a', 'b', 'c');
+    for (const id of ['a', 'b', 'c']) net.view.add(id, { addresses: [addressOf(id)] });
+    net.environment.random = () => 0.5;
+    net.seeds.start();
+    await net.pass(200);
+    net.content();
+    await net.pass(10 * MINUTE_MS, 500);
+    expect(net.network.dials.length).toBe(1);
   });
 
   it('are joined in an order that chance decides, three at a time', async () => {
@@ -116,7 +141,7 @@ describe('the seeds of a node', () => {
     net.network.outcomes.set(A, refused());
     net.network.outcomes.set(addressOf('c'), refused());
     net.seeds.start();
-    await net.pass(100);
+    await net.pass(2_000);
     expect(new Set(net.network.addresses)).toEqual(new Set([A, addressOf('b'), addressOf('c')]));
     expect(net.warnings).toEqual([]);
   });
