@@ -15,6 +15,8 @@ import type { RecordStore } from './record-store.js';
 const CHECK_MS = 1_000;
 /** How long databases may differ before they are compared: most differences are on their way. */
 const GRACE_MS = 3_000;
+/** A peer that has not told another root for that long still has the one that it told. */
+const UNCHANGED_MS = 6_000;
 /** When it is for the peer to begin and it does not. */
 const OWN_GRACE_MS = 15_000;
 /** Before the next exchange with the same peer, doubled as long as they are in vain. Roots are told more often. */
@@ -86,7 +88,7 @@ export class AntiEntropy implements Timed {
     else if (sync.differsMs === 0) {
       sync.differsMs = this.timers.now();
       this.checkLater();
-    }
+    } else if (this.timers.now() - sync.differsMs > GRACE_MS) sync.isConfirmed = true;
   }
 
   onSynced(peer: GossipPeer): void {
@@ -129,6 +131,7 @@ export class AntiEntropy implements Timed {
     // Whether they are equal now is to be seen; if not, the next exchange takes its time.
     const now = this.timers.now();
     sync.differsMs = now;
+    sync.isConfirmed = false;
     sync.notBeforeMs = now + Math.min(PAUSE_MS * 2 ** Math.min(sync.vain++, 10), MAX_PAUSE_MS);
     this.checkLater();
   }
@@ -181,8 +184,9 @@ export class AntiEntropy implements Timed {
       // It is for the peer to begin, and it does not.
       if (!sync.mustBegin && now - sync.upMs > ANSWER_MS) this.onAnswered(peer);
     } else if (sync.differsMs !== 0 && now >= sync.notBeforeMs && peer.outbox.size === 0) {
-      const graceMs = this.begins(peer, this.store.size) ? GRACE_MS : OWN_GRACE_MS;
-      if (now - sync.differsMs > graceMs) sync.mustBegin = true;
+      const differedMs = now - sync.differsMs;
+      const isSure = sync.isConfirmed || differedMs > UNCHANGED_MS;
+      if (isSure && (this.begins(peer, this.store.size) || differedMs > OWN_GRACE_MS)) sync.mustBegin = true;
     }
   }
 
@@ -210,6 +214,7 @@ function isRoot(digest: Pick<Digest, 'rootHigh' | 'rootLow'> | undefined, high: 
 
 function noteEqual(sync: SyncState): void {
   sync.differsMs = 0;
+  sync.isConfirmed = false;
   sync.vain = 0;
 }
 

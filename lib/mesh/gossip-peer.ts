@@ -49,6 +49,8 @@ export class SyncState {
   gathering: Gathering | undefined;
   /** Since when the databases differ; 0: they do not, as far as known. */
   differsMs = 0;
+  /** The peer has told another root since, and they still do. */
+  isConfirmed = false;
   /** Exchanges in a row that did not make the databases equal, and when the next one may begin. */
   vain = 0;
   notBeforeMs = 0;

@@ -53,6 +53,8 @@ export interface GossipOwner {
    * linked to before is void; its shards are to be asked for anew with every record of it.
    */
   onRecord(record: MeshRecord, previous: MeshRecord | undefined): void;
+  /** This node has said something about itself. */
+  onOwnRecord?(record: MeshRecord): void;
   /** A record was dropped because its node has not been reached for long. */
   onForgotten(record: MeshRecord): void;
   /** All that the peer had to tell when the link came up has been taken in. Told once a link. */
@@ -240,6 +242,7 @@ export class Gossip {
     this.flooding.spread(record, undefined, isUrgent);
     this.antiEntropy.onChange();
     this.flooding.settle();
+    this.owner.onOwnRecord?.(record);
   }
 
   /** @internal */

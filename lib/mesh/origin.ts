@@ -4,7 +4,15 @@
 import type { NodeId } from '../address.js';
 import { starlaneError } from '../errors.js';
 import type { Timed, Timer } from '../util/timers.js';
-import { encodeNodeRecord, encodeShardRecord, type MeshRecord, NodeFlag, type RecordLink } from '../wire/records.js';
+import {
+  encodeNodeRecord,
+  encodeShardRecord,
+  MAX_RECORD_ADDRESSES,
+  MAX_RECORD_LINKS,
+  type MeshRecord,
+  NodeFlag,
+  type RecordLink,
+} from '../wire/records.js';
 import type { ServiceEntry } from '../wire/service-entry.js';
 import { LEAVING_LIFE_S } from './expiry.js';
 import { IdentityDispute } from './identity-dispute.js';
@@ -73,7 +81,8 @@ export class Origin implements Timed {
 
   describe(part: Partial<NodeDescription>, urgency: Urgency): void {
     this.wanted = { ...this.wanted, ...part };
-    if (part.links !== undefined) this.wanted = { ...this.wanted, links: [...part.links].sort(byPeerId) };
+    if (part.links !== undefined) this.wanted = { ...this.wanted, links: fittingLinks(part.links) };
+    if (part.addresses !== undefined) this.wanted = { ...this.wanted, addresses: fittingAddresses(part.addresses) };
     if (!this.options.announces) return;
     this.throttle.want(urgency, this.now());
     this.work();
@@ -215,7 +224,19 @@ export class Origin implements Timed {
   }
 }
 
-/** The order in which links are given means nothing. */
+/** As many as fit a record, the first ones, each peer once. Their order means nothing, so that it is no change either. */
+function fittingLinks(links: readonly RecordLink[]): readonly RecordLink[] {
+  const byPeer = new Map<NodeId, RecordLink>();
+  for (const link of links) {
+    if (byPeer.size < MAX_RECORD_LINKS && !byPeer.has(link.peerId)) byPeer.set(link.peerId, link);
+  }
+  return [...byPeer.values()].sort(byPeerId);
+}
+
+function fittingAddresses(addresses: readonly string[]): readonly string[] {
+  return [...new Set(addresses)].slice(0, MAX_RECORD_ADDRESSES);
+}
+
 function byPeerId(a: RecordLink, b: RecordLink): number {
   return a.peerId < b.peerId ? -1 : Number(a.peerId > b.peerId);
 }

@@ -291,13 +291,15 @@ export class GossipNet {
 
   /** Cuts the link between two nodes; both announce it. */
   cut(link: NetLink): void {
+    this.drop(link);
+    for (const one of [link, link.other]) (one.end as NetNode).announce('bad');
+  }
+
+  /** Cuts the link between two nodes, and nobody says so. */
+  drop(link: NetLink): void {
     link.destroy(new Error('cut'));
     this.pass(2 * link.latencyMs);
-    for (const one of [link, link.other]) {
-      const node = one.end as NetNode;
-      node.links.delete(one);
-      node.announce('bad');
-    }
+    for (const one of [link, link.other]) (one.end as NetNode).links.delete(one);
   }
 
   /** Lets time pass, and the turns of the event loop in it. */
