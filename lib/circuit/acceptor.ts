@@ -1,4 +1,5 @@
-// The circuits that come in over one link: reads OPEN, finds the server, replies in the same turn.
+// The circuits that come in over one link: reads OPEN, finds the server and replies in the same turn, or hands it to the
+// relay.
 //
 // One object for all streams of the link. Nearly always an OPEN arrives whole with the stream itself, and nothing is
 // kept for it; one that trickles in gets a small object with a deadline.
@@ -10,8 +11,11 @@ import { debug } from '../util/debug.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
 import { type Open, tryReadOpen } from '../wire/open.js';
 import { encodeReply, ReplyCode } from '../wire/open-reply.js';
+import type { RelayNeighbour } from './admission.js';
 import type { Binding, Bindings } from './bindings.js';
+import type { FarEnds } from './far-ends.js';
 import { QueuedPrefix } from './queued-prefix.js';
+import type { Relay } from './relay.js';
 
 const log = debug('route');
 
@@ -23,6 +27,10 @@ export interface AcceptorHost {
   /** Time that a peer has from opening a stream to the last byte of OPEN. */
   readonly openTimeoutMs: number;
   readonly counters: AcceptCounters;
+  readonly relay: Relay;
+  readonly farEnds: FarEnds;
+  /** Whether names of this node and of who knows that env meet. */
+  knowsEnv(digest: string | undefined): boolean;
 }
 
 /** Counts since the start. */
@@ -40,11 +48,13 @@ export class Acceptor implements StreamSink, Timed {
   /**
    * @param far who is at the other end; shared by all sockets of the link
    * @param namesMeet whether the peer shares an env: if not, it may dial ports only
+   * @param neighbour what counts for circuits that the peer passes on to others; null when it is this node itself
    */
   constructor(
     private readonly host: AcceptorHost,
     readonly far: FarEnd,
     private readonly namesMeet: boolean,
+    private readonly neighbour: RelayNeighbour | null,
   ) {}
 
   /** The peer opened a stream. */
@@ -98,16 +108,16 @@ export class Acceptor implements StreamSink, Timed {
     }
     if (read === undefined) return false;
     const { open, bytesRead } = read;
-    stream.consumed(bytesRead);
-    const { service, dstPort, dst, src } = open;
-    if (dst !== this.host.nodeId) this.refuse(stream, ReplyCode.NO_ROUTE, 'this node relays nothing');
-    else if (src !== this.far.peerId) this.refuse(stream, ReplyCode.DENIED, 'the source is not the peer');
-    else {
-      const binding = service === '' || this.namesMeet ? this.host.bindings.find(service, dstPort) : undefined;
-      if (binding === undefined) this.refuse(stream, ReplyCode.REFUSED, '');
-      else this.accept(stream, binding, open, bytes.subarray(bytesRead));
+    const rest = bytes.subarray(bytesRead);
+    if (open.dst !== this.host.nodeId || open.src !== this.far.peerId) {
+      // The other end counts so as well.
+      stream.narrow();
+      stream.consumed(bytesRead);
+      this.takeRelayed(stream, open, rest);
       return true;
     }
+    stream.consumed(bytesRead);
+    this.answer(stream, open, rest, this.far, this.namesMeet);
     return true;
   }
 
@@ -126,10 +136,33 @@ export class Acceptor implements StreamSink, Timed {
     return this.host.timers;
   }
 
-  private accept(stream: MuxStream, binding: Binding, open: Open, rest: Buffer): void {
+  /** A circuit through relays: for this node, which is its end, or for another. */
+  private takeRelayed(stream: MuxStream, open: Open, rest: Buffer): void {
+    const { nodeId, relay, farEnds } = this.host;
+    const { dst, src, visited, relays, env } = open;
+    const sender = visited.length === 0 ? src : visited[visited.length - 1];
+    if (this.neighbour === null || sender !== this.far.peerId) {
+      this.refuse(stream, ReplyCode.DENIED, 'it does not come from the peer');
+    } else if (dst !== nodeId) relay.onOpen(this.neighbour, stream, open, rest);
+    else if (src === nodeId || visited.includes(nodeId))
+      this.refuse(stream, ReplyCode.LOOP, 'the circuit has been here');
+    else {
+      const via = visited.slice(visited.length - relays).reverse();
+      this.answer(stream, open, rest, farEnds.get(src, via), this.host.knowsEnv(env));
+    }
+  }
+
+  private answer(stream: MuxStream, open: Open, rest: Buffer, far: FarEnd, namesMeet: boolean): void {
+    const { service, dstPort } = open;
+    const binding = service === '' || namesMeet ? this.host.bindings.find(service, dstPort) : undefined;
+    if (binding === undefined) this.refuse(stream, ReplyCode.REFUSED, '');
+    else this.accept(stream, binding, open, rest, far);
+  }
+
+  private accept(stream: MuxStream, binding: Binding, open: Open, rest: Buffer, far: FarEnd): void {
     const port = open.dstPort === 0 ? binding.port : open.dstPort;
     stream.accept();
-    const socket = binding.server.admit(stream, this.far, open.service, port, open.srcPort);
+    const socket = binding.server.admit(stream, far, open.service, port, open.srcPort);
     if (socket === null) {
       this.refuse(stream, ReplyCode.LIMIT, '');
       return;
@@ -150,7 +183,8 @@ export class Acceptor implements StreamSink, Timed {
     this.host.counters.refused++;
     stream.accept();
     stream.write(encodeReply({ code, port: 0, at: this.host.nodeId, reason }));
-    stream.abandon();
+    // On a busy link it may have to wait, and is to arrive all the same.
+    stream.abandon(true);
   }
 
   private watch(stream: MuxStream): SlowOpen {

@@ -1,16 +1,31 @@
-// One dial on its way: waiting for the service, or for the reply to an OPEN. Gone when the socket is connected.
+// One dial on its way: waiting for the service, for the reply to an OPEN over a direct link, or for a circuit through relays.
+// Gone when the socket is connected.
+//
+// Over a direct link OPEN and what is written leave together. Through relays nothing is sent before the circuit stands,
+// so that every failure on the way leaves all other ways open.
 
 import type { NodeId } from '../address.js';
 import { type NetErrorCode, netError, starlaneError } from '../errors.js';
 import type { Selector } from '../mesh/selector.js';
 import type { ServiceInfo, ServiceInstance } from '../mesh/service.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
+import { ResetReason } from '../mux/reset-reason.js';
 import type { Socket } from '../socket/socket.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
 import { type ReadReply, ReplyCode, tryReadReply } from '../wire/open-reply.js';
+import type { Crankback, CrankbackOwner } from './crankback.js';
 import type { DialTarget } from './dial-target.js';
-import type { Path, Paths } from './path.js';
+import type { HopFailure } from './hop-search.js';
+import { LinkWait } from './link-wait.js';
+import { causeOf, netCodeOf } from './open-failure.js';
+import type { Hop, Path, Paths } from './path.js';
 import { QueuedPrefix } from './queued-prefix.js';
+import type { Shortcuts } from './shortcuts.js';
+
+/** How often the ways through relays to one node are searched: each time, what has failed before is tried last. */
+const MAX_SEARCHES = 2;
+/** Share of the time for a dial that may go by waiting for a direct link, which is asked for but not needed. */
+const LINK_SHARE = 0.5;
 
 /** The dialler, as far as an attempt needs it. */
 export interface AttemptHost {
@@ -25,17 +40,42 @@ export interface AttemptHost {
    * @throws as Path.open
    */
   openCircuit(attempt: Attempt, path: Path, target: DialTarget, nodeId: NodeId, port: number): number;
+  /** Makes a search for a circuit through relays, which is still to be started. */
+  searchCircuit(attempt: Attempt, target: DialTarget, nodeId: NodeId, port: number, timeoutMs: number): Crankback;
+  /** A circuit through relays stands: connects the socket. `via`: the relays, nearest first. */
+  connectRelayed(attempt: Attempt, socket: Socket, stream: MuxStream, to: RelayedEnd): void;
+  readonly shortcuts: Shortcuts | undefined;
   /** Calls {@link Attempt.onService} when an instance appears. */
   await(attempt: Attempt, service: string): void;
   forgetWait(attempt: Attempt, service: string): void;
   onOver(attempt: Attempt, connected: boolean): void;
 }
 
-export class Attempt implements StreamSink, Timed {
+/** The far end of a circuit through relays. */
+export interface RelayedEnd {
+  readonly nodeId: NodeId;
+  readonly via: readonly NodeId[];
+  readonly service: string;
+  readonly port: number;
+  /** The time from OPEN to its answer. */
+  readonly tookMs: number;
+}
+
+export class Attempt implements StreamSink, Timed, CrankbackOwner {
   /** The stream that an answer is awaited on. Set by the dialler. */
   stream: MuxStream | null = null;
   private timer: Timer | null = null;
+  /** When it has to be connected, by the clock of the timers. */
+  private deadline = 0;
   private path: Path | null = null;
+  /** The search for a circuit through relays that is going on. */
+  private crankback: Crankback | null = null;
+  private isStarting = false;
+  /** Searches for the node that is tried, with those that failed. */
+  private searches = 0;
+  private linkWait: LinkWait | null = null;
+  private nodeId: NodeId = '';
+  private port = 0;
   private instance: ServiceInstance | null = null;
   private tried: ServiceInstance[] | null = null;
   /** Why the last instance was no good. */
@@ -54,6 +94,8 @@ export class Attempt implements StreamSink, Timed {
     private readonly selector: Selector,
     /** The virtual port of the near end. */
     readonly localPort: number,
+    /** Whether to ask for a direct link where there is none. */
+    private readonly wantsLink: boolean,
   ) {}
 
   /** What errors say about where it goes. */
@@ -64,7 +106,9 @@ export class Attempt implements StreamSink, Timed {
   start(timeoutMs: number): void {
     // The user may destroy the socket at any time.
     this.socket.whenOver(() => this.cancel());
-    this.timer = this.dialer.timers.schedule(timeoutMs, this);
+    const { timers } = this.dialer;
+    this.deadline = timers.now() + timeoutMs;
+    this.timer = timers.schedule(timeoutMs, this);
     this.next();
   }
 
@@ -75,6 +119,7 @@ export class Attempt implements StreamSink, Timed {
     const { stream } = this;
     this.stream = null;
     stream?.reset();
+    this.crankback?.cancel(ResetReason.NONE);
     if (error !== undefined) this.socket.failConnect(error);
   }
 
@@ -113,7 +158,7 @@ export class Attempt implements StreamSink, Timed {
     }
     const { reply, bytesRead } = read;
     if (reply.code === ReplyCode.ACCEPTED) this.connect(stream, reply, bytes.subarray(bytesRead), bytesRead);
-    else this.giveUp(this.error(netCode(reply.code), refusal(reply)));
+    else this.giveUp(this.refusal(reply));
   }
 
   onEnd(): void {
@@ -146,6 +191,58 @@ export class Attempt implements StreamSink, Timed {
     }
   }
 
+  // --- the circuit through relays ---
+
+  onCircuit(stream: MuxStream, reply: ReadReply, _hop: Hop): void {
+    const { dialer, socket, target, nodeId } = this;
+    const tookMs = this.crankback === null ? 0 : this.crankback.tookMs;
+    this.crankback = null;
+    this.leave(true);
+    const { visited: via, port } = reply;
+    dialer.connectRelayed(this, socket, stream, { nodeId, via, service: target.service, port, tookMs });
+  }
+
+  onNoCircuit(failure: HopFailure): void {
+    this.crankback = null;
+    this.failure = this.refusal(failure);
+    if (this.isStarting) return;
+    // It was on its way somewhere, and what was in its way is known now.
+    const isTransient = failure.code === ReplyCode.TIMEOUT || failure.error !== undefined;
+    if (isTransient && this.searches < MAX_SEARCHES && !this.hasOthers && this.trySearch()) return;
+    this.giveUp(this.failure);
+  }
+
+  /** Searches for a way through relays; false when there is none, and `failure` says why. */
+  private trySearch(): boolean {
+    const { dialer, target, nodeId, port } = this;
+    this.searches++;
+    this.crankback = dialer.searchCircuit(this, target, nodeId, port, this.deadline - dialer.timers.now());
+    // Instances without a way must not be tried one inside the other.
+    this.isStarting = true;
+    this.crankback.start();
+    this.isStarting = false;
+    return this.crankback !== null;
+  }
+
+  /** Asks for a direct link, and goes on when it stands, or when it takes too long. */
+  private waitForLink(shortcuts: Shortcuts): void {
+    const { timers } = this.dialer;
+    const waitMs = (this.deadline - timers.now()) * LINK_SHARE;
+    this.linkWait = new LinkWait(shortcuts, this.nodeId, timers, waitMs, () => {
+      this.linkWait = null;
+      if (this.tryOpen(false)) return;
+      this.remember();
+      this.next();
+    });
+  }
+
+  /** Whether the service has instances that have not been tried. */
+  private get hasOthers(): boolean {
+    const { dialer, target, instance, tried } = this;
+    if (instance === null) return false;
+    return dialer.candidates(target, tried === null ? [instance] : [...tried, instance]).length > 0;
+  }
+
   // --- instances, one after the other ---
 
   private next(): void {
@@ -166,19 +263,25 @@ export class Attempt implements StreamSink, Timed {
         return;
       }
       this.stopWaiting();
-      if (this.tryOpen(nodeId, port ?? 0)) return;
+      this.nodeId = nodeId;
+      this.port = port ?? 0;
+      this.searches = 0;
+      if (this.tryOpen(this.wantsLink)) return;
       this.remember();
     }
   }
 
-  /** Opens the stream; false when there is no way, and `failure` says why. */
-  private tryOpen(nodeId: string, port: number): boolean {
-    const { dialer, socket } = this;
+  /** Begins to open a circuit to the node; false when there is no way, and `failure` says why. */
+  private tryOpen(wantsLink: boolean): boolean {
+    const { dialer, socket, nodeId, port } = this;
     try {
       const path = dialer.paths.toward(nodeId);
       if (path === undefined) {
-        this.failure = this.error('EHOSTUNREACH');
-        return false;
+        const { shortcuts } = dialer;
+        if (wantsLink && shortcuts !== undefined) this.waitForLink(shortcuts);
+        else if (!this.trySearch()) return false;
+        else socket.onAttempt(nodeId, port);
+        return true;
       }
       this.path = path;
       this.partial = null;
@@ -250,6 +353,10 @@ export class Attempt implements StreamSink, Timed {
     this.cancel(error);
   }
 
+  private refusal(failure: HopFailure): Error {
+    return this.error(netCodeOf(failure, this.nodeId), causeOf(failure, this.nodeId));
+  }
+
   private error(code: NetErrorCode, cause?: unknown): Error {
     return netError(code, 'connect', this.where, cause);
   }
@@ -265,6 +372,8 @@ export class Attempt implements StreamSink, Timed {
     this.stopWaiting();
     if (this.timer !== null) this.dialer.timers.cancel(this.timer);
     this.timer = null;
+    this.linkWait?.cancel();
+    this.linkWait = null;
     // The socket lives on, for days maybe, and must not keep this.
     this.socket.whenOver(NOTHING);
     this.dialer.onOver(this, connected);
@@ -274,22 +383,3 @@ export class Attempt implements StreamSink, Timed {
 const NOTHING = (): void => {};
 
 const NO_LOOPBACK = starlaneError('ERR_STARLANE_OPTION', 'only this node offers it, and its option loopback is false');
-
-function netCode(code: number): NetErrorCode {
-  switch (code) {
-    case ReplyCode.NO_ROUTE:
-    case ReplyCode.HOP_LIMIT:
-    case ReplyCode.LOOP:
-      return 'EHOSTUNREACH';
-    case ReplyCode.DENIED:
-      return 'EACCES';
-    case ReplyCode.TIMEOUT:
-      return 'ETIMEDOUT';
-    default:
-      return 'ECONNREFUSED';
-  }
-}
-
-function refusal(reply: ReadReply): Error | undefined {
-  return reply.reason === '' ? undefined : new Error(`${reply.at} says: ${reply.reason}`);
-}

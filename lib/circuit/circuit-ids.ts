@@ -1,5 +1,7 @@
 // Ids that no two circuits of a network share: 8 random bytes of the dialling node's boot id, and a counter.
 
+import { readUint32 } from '../wire/fields.js';
+
 const PREFIX_BYTES = 8;
 
 export class CircuitIds {
@@ -27,4 +29,13 @@ export class CircuitIds {
     bytes[15] = low;
     return bytes;
   }
+}
+
+/** A number by which circuits are shared among equal ways: the same for a circuit at every node. */
+export function circuitHash(circuitId: Uint8Array): number {
+  let hash = readUint32(circuitId, PREFIX_BYTES - 4) ^ readUint32(circuitId, 2 * PREFIX_BYTES - 4);
+  // The finaliser of MurmurHash3: ids count up, and every bit of that is to reach every bit of the hash.
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85eb_ca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2_ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
 }

@@ -12,6 +12,11 @@ export interface DialOptions extends SocketOptions {
   timeoutMs?: number;
   /** Which instance of the service. Default random. */
   selector?: SelectorOption;
+  /**
+   * Asks for a direct link to the node when there is none, and waits for it up to half of the time; without one, the dial
+   * goes through relays as any other. Default false.
+   */
+  direct?: boolean;
 }
 
 export interface BindOptions extends ServerOptions {
@@ -31,6 +36,9 @@ export function checkDialOptions(options: DialOptions): { selector: Selector; ti
   }
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw starlaneError('ERR_STARLANE_OPTION', 'signal: an AbortSignal is needed');
+  }
+  if (options.direct !== undefined && typeof options.direct !== 'boolean') {
+    throw starlaneError('ERR_STARLANE_OPTION', 'direct: true or false is needed');
   }
   const selector = toSelector(options.selector);
   if (selector === undefined) {

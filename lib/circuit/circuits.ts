@@ -7,7 +7,7 @@ import type { Identity } from '../link/identity.js';
 import type { Link } from '../link/link.js';
 import { random } from '../mesh/selector.js';
 import type { ServiceInstance } from '../mesh/service.js';
-import type { ServiceDirectory } from '../mesh/service-directory.js';
+import type { ServiceTable } from '../mesh/service-table.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { ResolvedNodeOptions } from '../options.js';
 import type { FarEnd, KeepsAlive } from '../socket/far-end.js';
@@ -16,25 +16,42 @@ import { type AnyServer, Server } from '../socket/server.js';
 import { Socket } from '../socket/socket.js';
 import { debug } from '../util/debug.js';
 import type { Timers } from '../util/timers.js';
+import { envDigests } from '../wire/messages.js';
 import { type AcceptCounters, Acceptor, type AcceptorHost } from './acceptor.js';
+import { RelayNeighbour } from './admission.js';
 import { type Binding, Bindings, type BindingsOwner } from './bindings.js';
 import { type BindOptions, checkBindOptions, checkDialOptions, type DialOptions } from './circuit-options.js';
 import { type DialTarget, DialTargets } from './dial-target.js';
 import { type DialCounters, Dialer } from './dialer.js';
+import { FarEnds } from './far-ends.js';
+import type { RelayHop } from './half-circuit.js';
 import { Loopback } from './loopback.js';
-import type { Path, Paths } from './path.js';
+import { NeighbourRoutes, type Path, type Paths, type Routes } from './path.js';
+import { Relay, type RelayCounters } from './relay.js';
+import { DEFAULT_RELAY_LIMITS, type RelayLimits } from './relay-limits.js';
 import { attachHandler, type BindHandler, optionsFor } from './server-handler.js';
+import type { Shortcuts } from './shortcuts.js';
 
 const log = debug('node');
 
 const DEFAULT_WEIGHT = 1;
 
+/** What can be dialled by name, and who is told what is bound here. */
+export interface ServiceHost {
+  readonly table: ServiceTable;
+  /** @throws ERR_STARLANE_MESSAGE when meta is no JSON or too large */
+  bind(service: string, port: number, weight: number, meta: unknown): void;
+  unbind(service: string, port: number): void;
+}
+
 export interface CircuitsSetup {
   readonly identity: Identity;
   readonly options: ResolvedNodeOptions;
   readonly timers: Timers;
-  readonly directory: ServiceDirectory;
+  readonly services: ServiceHost;
   readonly keepsAlive: KeepsAlive;
+  /** Limits of relaying that are not the default. */
+  readonly relayLimits?: Partial<RelayLimits>;
   /** Nobody has asked to hear of the failure of a server to bind. */
   onError(error: Error): void;
 }
@@ -46,16 +63,39 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   readonly openTimeoutMs: number;
   readonly counters: AcceptCounters = { accepted: 0, refused: 0 };
   readonly loopback: Loopback;
+  readonly relay: Relay;
+  readonly farEnds: FarEnds;
+  /** Which neighbours lead to whom. As long as nothing else is set, a neighbour leads to itself. */
+  routes: Routes;
+  /** Makes direct links on demand, if somebody does. */
+  shortcuts: Shortcuts | undefined;
+  /** The digest of an env that this node shares with another. As long as nothing else is set, its own first one. */
+  sharedEnv: (nodeId: NodeId) => string | undefined;
   private readonly dialer: Dialer;
   private readonly targets: DialTargets;
   private readonly paths = new Map<NodeId, LinkPath>();
+  private readonly envDigests: readonly string[];
+  private readonly relayLimits: RelayLimits;
   private isClosed = false;
 
   constructor(private readonly setup: CircuitsSetup) {
-    const { identity, options, timers, directory } = setup;
+    const { identity, options, timers, services } = setup;
     this.nodeId = identity.nodeId;
     this.timers = timers;
     this.openTimeoutMs = options.handshakeTimeoutMs;
+    this.envDigests = envDigests(options.env);
+    this.relayLimits = { ...DEFAULT_RELAY_LIMITS, ...setup.relayLimits };
+    this.routes = new NeighbourRoutes((nodeId) => this.paths.has(nodeId));
+    this.sharedEnv = () => this.envDigests[0];
+    this.farEnds = new FarEnds(identity.nodeId);
+    this.relay = new Relay({
+      nodeId: identity.nodeId,
+      timers,
+      limits: this.relayLimits,
+      isEnabled: options.relay,
+      routes: () => this.routes,
+      hop: (neighbour) => this.paths.get(neighbour),
+    });
     this.bindings = new Bindings(this);
     this.targets = new DialTargets(identity.nodeId);
     this.loopback = new Loopback(identity.nodeId, this, {
@@ -69,8 +109,12 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       nodeId: identity.nodeId,
       nodeIdBytes: nodeIdToBytes(identity.nodeId),
       bootId: identity.bootId,
-      table: directory.table,
+      table: services.table,
       paths: this,
+      hops: this,
+      farEnds: this.farEnds,
+      shortcuts: () => this.shortcuts,
+      sharedEnv: (nodeId) => this.sharedEnv(nodeId),
       timers,
       loopback: options.loopback,
     });
@@ -78,6 +122,10 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
 
   get dialCounters(): DialCounters {
     return this.dialer.counters;
+  }
+
+  get relayCounters(): RelayCounters {
+    return this.relay.counters;
   }
 
   get pendingDials(): number {
@@ -126,7 +174,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     if (onConnect !== undefined) socket.once('connect', onConnect);
     socket.startConnecting();
     if (signal !== undefined) addAbortSignal(signal, socket);
-    this.dialer.dial(socket, target, selector, timeoutMs);
+    this.dialer.dial(socket, target, selector, timeoutMs, { wantsLink: options?.direct });
     return socket;
   }
 
@@ -147,7 +195,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       return;
     }
     const { dialTimeoutMs } = this.setup.options;
-    this.dialer.dial(socket, target, random, dialTimeoutMs, localPort);
+    this.dialer.dial(socket, target, random, dialTimeoutMs, { localPort });
   }
 
   listen(server: AnyServer, { host, port }: Place): Binding {
@@ -164,7 +212,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     const binding = this.bindings.add(service, port, server);
     if (service === '') return binding;
     try {
-      this.setup.directory.bind(service, binding.anyPort ? 0 : binding.port, weight, meta);
+      this.setup.services.bind(service, binding.anyPort ? 0 : binding.port, weight, meta);
     } catch (error) {
       binding.unbind();
       throw error;
@@ -174,8 +222,10 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
 
   onLink(link: Link): void {
     const far = Object.freeze({ localId: this.nodeId, peerId: link.peerId, via: NOBODY });
-    const acceptor = new Acceptor(this, far, this.setup.directory.sharesEnv(link));
-    this.paths.set(link.peerId, new LinkPath(link, acceptor));
+    const neighbour = new RelayNeighbour(this.relayLimits, this.timers.now());
+    const namesMeet = link.envDigests.some((digest) => this.knowsEnv(digest));
+    const acceptor = new Acceptor(this, far, namesMeet, neighbour);
+    this.paths.set(link.peerId, new LinkPath(link, acceptor, neighbour));
     link.acceptor = acceptor;
   }
 
@@ -197,25 +247,53 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     return this.loopback;
   }
 
-  onUnbind(binding: Binding): void {
-    if (binding.service === '') return;
-    this.setup.directory.unbind(binding.service, binding.anyPort ? 0 : binding.port);
+  // --- for circuits through relays ---
+
+  hop(neighbour: NodeId): RelayHop | undefined {
+    return this.paths.get(neighbour);
   }
 
-  /** Servers stop, dials fail, and sockets of the loopback get time to end. */
-  close(): Promise<void> {
+  get hopTimeoutMs(): number {
+    return this.relayLimits.hopTimeoutMs;
+  }
+
+  knowsEnv(digest: string | undefined): boolean {
+    return digest !== undefined && this.envDigests.includes(digest);
+  }
+
+  onUnbind(binding: Binding): void {
+    if (binding.service === '') return;
+    this.setup.services.unbind(binding.service, binding.anyPort ? 0 : binding.port);
+  }
+
+  /** Circuits of others are not taken any more; those that stand go on, and so do the own. */
+  drain(): void {
+    this.relay.drain();
+  }
+
+  /** Servers stop, dials fail, circuits of others are reset, and sockets of the loopback get time to end. */
+  async close(): Promise<void> {
     this.isClosed = true;
     this.dialer.close();
     for (const server of [...this.bindings.servers()]) server.close();
-    return this.loopback.close();
+    await Promise.all([this.relay.close(), this.loopback.close()]);
   }
 }
 
-class LinkPath implements Path {
+class LinkPath implements Path, RelayHop {
   constructor(
     readonly link: Link,
     readonly acceptor: Acceptor,
+    readonly neighbour: RelayNeighbour,
   ) {}
+
+  get rttMs(): number {
+    return this.link.rttMs;
+  }
+
+  get canOpen(): boolean {
+    return this.link.session.canOpen;
+  }
 
   get far(): FarEnd {
     return this.acceptor.far;

@@ -1,19 +1,24 @@
-// Opens circuits for sockets: waits for the service, picks an instance, sends OPEN with the first data, and goes on to
-// the next instance when that one refuses.
+// Opens circuits for sockets: waits for the service, picks an instance, sends OPEN to it or towards it, and goes on to the
+// next instance when that one refuses or cannot be reached.
 
 import type { NodeId } from '../address.js';
 import { netError } from '../errors.js';
 import type { Selector } from '../mesh/selector.js';
 import type { ServiceInstance } from '../mesh/service.js';
 import type { ServiceTable } from '../mesh/service-table.js';
+import type { MuxStream } from '../mux/mux-stream.js';
 import type { Socket } from '../socket/socket.js';
 import type { Timers } from '../util/timers.js';
 import { MAX_OPEN_BYTES, writeOpen } from '../wire/open.js';
-import { Attempt, type AttemptHost } from './attempt.js';
+import { Attempt, type AttemptHost, type RelayedEnd } from './attempt.js';
 import { FIRST_FREE_PORT } from './bindings.js';
-import { CircuitIds } from './circuit-ids.js';
+import { CircuitIds, circuitHash } from './circuit-ids.js';
+import { Crankback, type CrankbackHost } from './crankback.js';
 import type { DialTarget } from './dial-target.js';
+import type { FarEnds } from './far-ends.js';
+import { HopSearch } from './hop-search.js';
 import type { Path, Paths } from './path.js';
+import { RelayedTraffic, type Shortcuts } from './shortcuts.js';
 
 /** How many links a circuit may cross. More than the diameter of a mesh of ten thousand nodes. */
 const HOP_LIMIT = 16;
@@ -24,6 +29,13 @@ export interface DialerOptions {
   readonly bootId: string;
   readonly table: ServiceTable;
   readonly paths: Paths;
+  /** Neighbours as next hops of circuits. */
+  readonly hops: CrankbackHost;
+  readonly farEnds: FarEnds;
+  /** Asked each time: there may be none. */
+  readonly shortcuts: () => Shortcuts | undefined;
+  /** The digest of an env that this node shares with another, if it knows one. */
+  readonly sharedEnv: (nodeId: NodeId) => string | undefined;
   readonly timers: Timers;
   /** Whether instances at this node count. */
   readonly loopback: boolean;
@@ -44,6 +56,7 @@ export class Dialer implements AttemptHost {
   /** Dials that wait for a service to appear. */
   private readonly waiting = new Map<string, Set<Attempt>>();
   private readonly circuitIds: CircuitIds;
+  private readonly traffic: RelayedTraffic;
   private nextPort = FIRST_FREE_PORT;
   /** OPEN is written here and copied into the session's output at once; replaced if that had to keep it. */
   private scratch = Buffer.allocUnsafeSlow(MAX_OPEN_BYTES);
@@ -62,6 +75,7 @@ export class Dialer implements AttemptHost {
     this.paths = options.paths;
     this.timers = options.timers;
     this.circuitIds = new CircuitIds(options.bootId);
+    this.traffic = new RelayedTraffic(options.shortcuts);
     this.open = {
       hopLimit: HOP_LIMIT,
       dst: options.nodeIdBytes,
@@ -78,10 +92,16 @@ export class Dialer implements AttemptHost {
     return this.attempts.size;
   }
 
-  /** Connects a socket in the state `connecting`, or destroys it with the error. */
-  dial(socket: Socket, target: DialTarget, selector: Selector, timeoutMs: number, localPort?: number): void {
+  /** Connects a socket in the state `connecting`, or destroys it with the error. `wantsLink`: a direct link, if it can be. */
+  dial(
+    socket: Socket,
+    target: DialTarget,
+    selector: Selector,
+    timeoutMs: number,
+    { localPort, wantsLink = false }: { localPort?: number | undefined; wantsLink?: boolean } = NO_WISHES,
+  ): void {
     this.counters.dialled++;
-    const attempt = new Attempt(this, socket, target, selector, localPort ?? this.takePort());
+    const attempt = new Attempt(this, socket, target, selector, localPort ?? this.takePort(), wantsLink);
     this.attempts.add(attempt);
     if (socket.destroyed) attempt.cancel();
     else if (this.isClosed) attempt.cancel(netError('ECANCELED', 'connect', attempt.where));
@@ -131,6 +151,47 @@ export class Dialer implements AttemptHost {
     return queued;
   }
 
+  searchCircuit(attempt: Attempt, target: DialTarget, nodeId: NodeId, port: number, timeoutMs: number): Crankback {
+    const { hops, nodeIdBytes, sharedEnv } = this.options;
+    const { service } = target;
+    const circuitId = Uint8Array.prototype.slice.call(this.circuitIds.next());
+    const { nodeId: self, routes } = hops;
+    const search = new HopSearch(
+      { self, src: self, dst: nodeId, circuitHash: circuitHash(circuitId), passed: [], tried: [] },
+      routes,
+    );
+    const open = {
+      hopLimit: HOP_LIMIT,
+      dst: nodeId,
+      dstPort: port,
+      src: nodeIdBytes,
+      srcPort: attempt.localPort,
+      circuitId,
+      service,
+      env: service === '' ? undefined : sharedEnv(nodeId),
+    };
+    return new Crankback(hops, attempt, search, open, timeoutMs);
+  }
+
+  connectRelayed(attempt: Attempt, socket: Socket, stream: MuxStream, to: RelayedEnd): void {
+    const { nodeId, via, service, port, tookMs } = to;
+    socket.attachStream(stream);
+    try {
+      socket.establish(this.options.farEnds.get(nodeId, via), service, attempt.localPort, port);
+    } finally {
+      // Unless it was destroyed at once.
+      if (stream.sink === socket && this.shortcuts !== undefined) {
+        const metered = this.traffic.opened(nodeId, socket, tookMs);
+        stream.sink = metered;
+        socket.whenOver(() => metered.close());
+      }
+    }
+  }
+
+  get shortcuts(): Shortcuts | undefined {
+    return this.options.shortcuts();
+  }
+
   /** A port for the near end of a socket. It need not be free: nothing is ever sent to it alone. */
   takePort(): number {
     const port = this.nextPort;
@@ -159,3 +220,5 @@ export class Dialer implements AttemptHost {
     else this.counters.failed++;
   }
 }
+
+const NO_WISHES = Object.freeze({});

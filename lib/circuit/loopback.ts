@@ -56,7 +56,7 @@ export class Loopback implements Path {
     nearDuplex.once('close', () => farDuplex.destroy());
     farDuplex.once('close', () => nearDuplex.destroy());
     const options = { ...OPTIONS, ...this.limits, timers: this.host.timers };
-    const acceptor = new Acceptor(this.host, this.far, true);
+    const acceptor = new Acceptor(this.host, this.far, true, null);
     const far = new End(acceptor);
     const near = new End(undefined);
     this.ending = [far.ended, near.ended];

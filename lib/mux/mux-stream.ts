@@ -86,6 +86,18 @@ export class MuxStream {
    * the sink's `onSent` has counted all of its bytes. Bytes written after {@link end} or on a closed stream are dropped.
    */
   write(chunk: Buffer): boolean {
+    return this.send(chunk, false);
+  }
+
+  /**
+   * As {@link write}, for a part of a chunk of another transport: while it has to wait, it does not keep all of that chunk
+   * in memory, and many small ones take no more than their bytes.
+   */
+  forward(chunk: Buffer): boolean {
+    return this.send(chunk, true);
+  }
+
+  private send(chunk: Buffer, isPart: boolean): boolean {
     const length = chunk.length;
     if (length === 0 || this.tryWrite(chunk)) return true;
     if (!mayWrite(this.state)) return false;
@@ -100,7 +112,8 @@ export class MuxStream {
       }
     }
     this.queue ??= new ChunkQueue();
-    this.queue.push(chunk);
+    if (isPart) this.queue.pack(chunk);
+    else this.queue.push(chunk);
     this.schedule();
     return false;
   }

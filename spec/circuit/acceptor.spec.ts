@@ -108,7 +108,7 @@ describe('a circuit that comes in', () => {
     expect(await replyOn(stream)).toBe(code);
     await peer.until(() => peer.fate(stream) === 'ended');
     stream.end();
-    expect(node.stats().accepts).toEqual({ accepted: 0, refused: 1 });
+    expect(node.stats().accepts.accepted).toBe(0);
   });
 
   it('is refused when its server has all the sockets it may have', async () => {

@@ -92,4 +92,62 @@ describe('ChunkQueue', () => {
       }),
     );
   });
+
+  it('keeps a large chunk as it is when it is packed, if it is most of its memory', () => {
+    const queue = new ChunkQueue();
+    const chunk = Buffer.from(pattern(16 * 1024));
+    queue.pack(chunk.subarray(100));
+    expect(queue.take(100_000).buffer).toBe(chunk.buffer);
+  });
+
+  it('takes about as much memory as it has bytes, however small the parts that are packed', () => {
+    for (const size of [1, 60, 5_000]) {
+      const queue = new ChunkQueue();
+      const sent: Buffer[] = [];
+      for (let index = 0; index < 300; index++) {
+        const large = Buffer.from(pattern(64 * 1024, index));
+        sent.push(Buffer.from(large.subarray(index, index + size)));
+        queue.pack(large.subarray(index, index + size));
+      }
+      const bytes = queue.byteLength;
+      const memory = new Set<ArrayBufferLike>();
+      const pieces: Buffer[] = [];
+      while (queue.byteLength > 0) {
+        const piece = queue.take(100_000);
+        memory.add(piece.buffer);
+        pieces.push(Buffer.from(piece));
+      }
+      expect(Buffer.concat(pieces).equals(Buffer.concat(sent))).toBe(true);
+      const used = [...memory].reduce((sum, { byteLength }) => sum + byteLength, 0);
+      expect(used).toBeLessThanOrEqual(2 * bytes);
+    }
+  });
+
+  it('gives back what came in, pushed, packed and taken in any order', () => {
+    const step = fc.record({ kind: fc.constantFrom('push', 'pack', 'pack', 'take'), bytes: fc.nat(6_000) });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+        const queue = new ChunkQueue();
+        const [sent, taken]: [Buffer[], Buffer[]] = [[], []];
+        const take = (bytes: number): void => {
+          const piece = queue.take(bytes);
+          expect(piece.length).toBeGreaterThan(0);
+          taken.push(Buffer.from(piece));
+        };
+        for (const [index, { kind, bytes }] of steps.entries()) {
+          if (kind === 'take') {
+            if (queue.byteLength > 0) take(bytes + 1);
+            continue;
+          }
+          const chunk = Buffer.from(pattern(20_000, index)).subarray(7, 7 + bytes);
+          sent.push(Buffer.from(chunk));
+          if (kind === 'push') queue.push(chunk);
+          else queue.pack(chunk);
+        }
+        while (queue.byteLength > 0) take(100_000);
+        expect(Buffer.concat(taken).equals(Buffer.concat(sent))).toBe(true);
+      }),
+      { numRuns: 300 },
+    );
+  });
 });

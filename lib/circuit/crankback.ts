@@ -1,0 +1,235 @@
+// Opens a circuit through other nodes: sends OPEN to one neighbour, waits for the reply, and goes to the next one when
+// that fails. Used by who dials and by every relay on the way. Nothing but OPEN is sent until the reply has come, so
+// that another neighbour can be tried without anything being lost or done twice.
+
+import type { NodeId } from '../address.js';
+import { starlaneError } from '../errors.js';
+import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
+import { passedOn, ResetReason } from '../mux/reset-reason.js';
+import { debug } from '../util/debug.js';
+import type { Timed, Timer, Timers } from '../util/timers.js';
+import { encodeOpen, type OpenRequest } from '../wire/open.js';
+import { type ReadReply, ReplyCode, tryReadReply } from '../wire/open-reply.js';
+import { type HopFailure, type HopSearch, patienceMs } from './hop-search.js';
+import type { Hop, Routes } from './path.js';
+import { QueuedPrefix } from './queued-prefix.js';
+
+const log = debug('relay');
+
+/** What is kept for the way back of an answer beyond the round trip of the link: the next node gives up so much earlier. */
+const MARGIN_MS = 20;
+/** Of a short time, not more than this share. */
+const MARGIN_SHARE = 0.2;
+
+export interface CrankbackHost<HopKind extends Hop = Hop> {
+  readonly nodeId: NodeId;
+  readonly timers: Timers;
+  readonly routes: Routes;
+  readonly hopTimeoutMs: number;
+  /** The link to a neighbour, if there is one. */
+  hop(neighbour: NodeId): HopKind | undefined;
+}
+
+export interface CrankbackOwner<HopKind extends Hop = Hop> {
+  /** The circuit stands, by way of `hop`. Set the sink of the stream; what came behind the reply follows then. */
+  onCircuit(stream: MuxStream, reply: ReadReply, hop: HopKind): void;
+  /** There is no way. `tried`: the nodes that were gone to. */
+  onNoCircuit(failure: HopFailure, tried: readonly NodeId[]): void;
+}
+
+/** The parts of OPEN that are the same for every neighbour. */
+export type OpenTemplate = Omit<OpenRequest, 'dst' | 'visited' | 'remainingMs' | 'relays'> & { readonly dst: NodeId };
+
+export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
+  private stream: MuxStream | null = null;
+  /** The neighbour that is being tried, and the link to it. */
+  private neighbour: NodeId = '';
+  private hop: HopKind | undefined;
+  private timer: Timer | null = null;
+  /** The part of a reply that has arrived. */
+  private partial: Buffer | null = null;
+  /** Bytes of OPEN that wait in the stream's queue. */
+  private queuedOpen = 0;
+  private readonly deadline: number;
+  /** When OPEN was sent to the neighbour. */
+  private sentAt = 0;
+  private isOver = false;
+
+  /** @param timeoutMs for all of it */
+  constructor(
+    private readonly host: CrankbackHost<HopKind>,
+    private readonly owner: CrankbackOwner<HopKind>,
+    private readonly search: HopSearch,
+    private readonly open: OpenTemplate,
+    timeoutMs: number,
+  ) {
+    this.deadline = host.timers.now() + timeoutMs;
+  }
+
+  /** May call the owner before it returns. */
+  start(): void {
+    while (!this.isOver) {
+      const neighbour = this.search.next((id) => this.host.hop(id)?.canOpen === true);
+      if (neighbour === undefined) {
+        this.giveUp();
+        return;
+      }
+      this.neighbour = neighbour;
+      const hop = this.host.hop(neighbour) as HopKind;
+      this.hop = hop;
+      const patience = this.patience();
+      const remainingMs = patience - hop.rttMs - Math.min(MARGIN_MS, patience * MARGIN_SHARE);
+      if (!(remainingMs > 0)) {
+        this.search.expired();
+        this.giveUp();
+        return;
+      }
+      const failure = this.tryOpen(hop, remainingMs);
+      if (failure === undefined) {
+        const { timers } = this.host;
+        this.sentAt = timers.now();
+        this.timer = timers.schedule(patience, this);
+        log('OPEN towards %s goes to %s, %d ms', this.open.dst, neighbour, patience);
+        return;
+      }
+      if (!this.search.failed(failure, [])) this.giveUp();
+    }
+  }
+
+  /** The time since the last OPEN was sent, in ms. */
+  get tookMs(): number {
+    return this.host.timers.now() - this.sentAt;
+  }
+
+  /** Nobody waits for it any more. `reason`: what the nodes on the way are told. */
+  cancel(reason: number): void {
+    if (this.isOver) return;
+    this.finish();
+    const { stream } = this;
+    this.stream = null;
+    stream?.reset(reason);
+  }
+
+  // --- the stream, until the reply ---
+
+  onData(stream: MuxStream, chunk: Buffer): void {
+    const bytes = this.partial === null ? chunk : Buffer.concat([this.partial, chunk]);
+    let read: { reply: ReadReply; bytesRead: number } | undefined;
+    try {
+      read = tryReadReply(bytes);
+    } catch (error) {
+      stream.reset();
+      this.lost(error as Error, 'its reply is malformed');
+      return;
+    }
+    if (read === undefined) {
+      this.partial = Buffer.from(bytes);
+      return;
+    }
+    const { reply, bytesRead } = read;
+    stream.consumed(bytesRead);
+    if (reply.code === ReplyCode.ACCEPTED) this.connect(stream, reply, bytes.subarray(bytesRead));
+    else {
+      // It has ended its half, and is told that this one ends as well.
+      stream.abandon();
+      this.onFailure(reply, reply.visited);
+    }
+  }
+
+  onEnd(stream: MuxStream): void {
+    stream.reset();
+    this.lost(starlaneError('ERR_STARLANE_MESSAGE', 'the stream ended before the reply'), 'it ended without a reply');
+  }
+
+  onSent(_stream: MuxStream, bytes: number): void {
+    this.queuedOpen -= Math.min(bytes, this.queuedOpen);
+  }
+
+  onReset(_stream: MuxStream, error: Error, reason: number): void {
+    const isSilent = reason === ResetReason.NONE && (error as { code?: string }).code === 'ERR_STARLANE_STREAM_RESET';
+    if (!isSilent) this.lost(error, error.message);
+    // Who resets without a word has no room for more streams.
+    else this.onFailure({ code: ReplyCode.LIMIT, at: this.neighbour, reason: 'it takes no more streams', error }, []);
+  }
+
+  onDeadline(): void {
+    this.timer = null;
+    const { stream } = this;
+    // A process that was busy looks first at what has arrived meanwhile: timers come ahead of input in a turn.
+    this.host.timers.clock.setImmediate(() => {
+      if (this.isOver || this.stream !== stream || this.timer !== null) return;
+      this.stream = null;
+      stream?.reset(passedOn(ResetReason.TIMEOUT));
+      const error = starlaneError('ERR_STARLANE_OPEN_TIMEOUT', `${this.neighbour} does not answer`);
+      this.onFailure(
+        { code: ReplyCode.TIMEOUT, at: this.host.nodeId, reason: `${this.neighbour} does not answer`, error },
+        [],
+      );
+    });
+  }
+
+  private patience(): number {
+    const { host, search, open, deadline } = this;
+    const left = deadline - host.timers.now();
+    return patienceMs(left, host.hopTimeoutMs, search.hasOthers, host.routes.route(open.dst));
+  }
+
+  private tryOpen(hop: Hop, remainingMs: number): HopFailure | undefined {
+    const { search, open } = this;
+    const { visited, relays } = search;
+    this.partial = null;
+    try {
+      const stream = hop.open(this, encodeOpen({ ...open, visited, relays, remainingMs }));
+      stream.narrow();
+      this.stream = stream;
+      this.queuedOpen = stream.queuedBytes;
+      return undefined;
+    } catch (error) {
+      const { message } = error as Error;
+      return { code: ReplyCode.NO_ROUTE, at: this.host.nodeId, reason: message, error: error as Error };
+    }
+  }
+
+  private connect(stream: MuxStream, reply: ReadReply, rest: Buffer): void {
+    const { queuedOpen } = this;
+    this.finish();
+    this.stream = null;
+    this.search.accepted();
+    try {
+      this.owner.onCircuit(stream, reply, this.hop as HopKind);
+    } finally {
+      if (queuedOpen > 0 && stream.sink !== this) stream.sink = new QueuedPrefix(stream.sink, queuedOpen);
+      if (rest.length > 0) stream.sink.onData(stream, rest);
+    }
+  }
+
+  /** The neighbour, or the link to it, is gone. */
+  private lost(error: Error, reason: string): void {
+    const { nodeId } = this.host;
+    this.onFailure({ code: ReplyCode.NO_ROUTE, at: nodeId, reason: `${this.neighbour}: ${reason}`, error }, []);
+  }
+
+  private onFailure(failure: HopFailure, visited: readonly NodeId[]): void {
+    if (this.isOver) return;
+    this.stream = null;
+    this.stopTimer();
+    log('no way to %s by %s: %d %s', this.open.dst, this.neighbour, failure.code, failure.reason);
+    if (this.search.failed(failure, visited)) this.start();
+    else this.giveUp();
+  }
+
+  private giveUp(): void {
+    this.finish();
+    this.owner.onNoCircuit(this.search.failure, this.search.tried);
+  }
+
+  private finish(): void {
+    this.isOver = true;
+    this.stopTimer();
+  }
+
+  private stopTimer(): void {
+    if (this.timer !== null) this.host.timers.cancel(this.timer);
+    this.timer = null;
+  }
+}

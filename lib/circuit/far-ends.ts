@@ -1,0 +1,26 @@
+// The other ends of relayed circuits. Sockets that go to the same node by the same way share one object, as those over a
+// link do.
+
+import type { NodeId } from '../address.js';
+import type { FarEnd } from '../socket/far-end.js';
+
+/** Ways kept, at most; peers may invent any number of them. Sockets keep theirs in any case. */
+const MAX_KEPT = 4096;
+
+export class FarEnds {
+  private readonly kept = new Map<string, FarEnd>();
+
+  constructor(private readonly localId: NodeId) {}
+
+  /** @param via the relays, nearest first */
+  get(peerId: NodeId, via: readonly NodeId[]): FarEnd {
+    // Ids have one length, so that there is one way to read the key.
+    const key = peerId + via.join('');
+    const known = this.kept.get(key);
+    if (known !== undefined) return known;
+    if (this.kept.size >= MAX_KEPT) this.kept.clear();
+    const far = Object.freeze({ localId: this.localId, peerId, via: Object.freeze([...via]) });
+    this.kept.set(key, far);
+    return far;
+  }
+}

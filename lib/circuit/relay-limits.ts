@@ -1,0 +1,48 @@
+// What circuits of others may take of a node, and how long they may try.
+
+/** Limits of relaying, each with what happens when it is reached. */
+export interface RelayLimits {
+  /**
+   * Circuits that one neighbour may have through this node, default 65,536; one more is refused with LIMIT. Some 40 MB of
+   * a relay while they are idle.
+   */
+  maxCircuitsPerNeighbour: number;
+  /** Circuits of one source through this node, default 16,384: one node cannot take all that its neighbour may have. */
+  maxCircuitsPerSource: number;
+  /** Opens of one neighbour, per second and at once, default 5,000 and 10,000: refused with LIMIT beyond. */
+  opensPerSecond: number;
+  openBurst: number;
+  /** Bytes in a relay that no onward link has taken yet, over all circuits. Default 256 MiB. */
+  poolBytes: number;
+  /** The same of the circuits of one link, in either direction. Default 64 MiB. */
+  poolBytesPerLink: number;
+  /** The same of the circuits of one source. Default 64 MiB: a quarter of the pool. */
+  poolBytesPerSource: number;
+  /** How far the windows of relayed streams grow here, in bytes. Default 1 MiB: fills 80 Mbit/s over a hop of 100 ms. */
+  maxWindowBytes: number;
+  /** How long the id of a circuit is remembered, so that it is known when it comes back, in ms. Default 30,000. */
+  rememberMs: number;
+  /** Ids remembered, at most. Default 262,144: what 30 s of opens at 8,700 a second come to, in 20 MB. */
+  maxRemembered: number;
+  /** How long the next node may take to answer an OPEN, in ms. Default 1,500: in 2 s another way has been found. */
+  hopTimeoutMs: number;
+  /** Time for an OPEN that does not say how much is left, in ms. Default 5,000. */
+  openTimeoutMs: number;
+}
+
+const MIB = 1024 * 1024;
+
+export const DEFAULT_RELAY_LIMITS: Readonly<RelayLimits> = Object.freeze({
+  maxCircuitsPerNeighbour: 65_536,
+  maxCircuitsPerSource: 16_384,
+  opensPerSecond: 5_000,
+  openBurst: 10_000,
+  poolBytes: 256 * MIB,
+  poolBytesPerLink: 64 * MIB,
+  poolBytesPerSource: 64 * MIB,
+  maxWindowBytes: MIB,
+  rememberMs: 30_000,
+  maxRemembered: 262_144,
+  hopTimeoutMs: 1_500,
+  openTimeoutMs: 5_000,
+});

@@ -1,0 +1,179 @@
+// Passes on circuits of others: admits them, finds the next hop, and joins the streams. What is counted about them, and how
+// all of them end when the node does.
+
+import type { NodeId } from '../address.js';
+import type { MuxStream } from '../mux/mux-stream.js';
+import { passedOn, ResetReason } from '../mux/reset-reason.js';
+import { debug } from '../util/debug.js';
+import type { Timers } from '../util/timers.js';
+import type { Open } from '../wire/open.js';
+import { encodeReply, ReplyCode } from '../wire/open-reply.js';
+import { RelayAdmission, type RelayNeighbour } from './admission.js';
+import { HalfCircuit, type HalfCircuitHost, type RelayHop } from './half-circuit.js';
+import type { HopFailure } from './hop-search.js';
+import type { Routes } from './path.js';
+import type { RelayLimits } from './relay-limits.js';
+import { RelayPool } from './relay-pool.js';
+import { Splice, type SpliceHost } from './splice.js';
+
+const log = debug('relay');
+
+/** Circuits that are reset in one turn of the event loop when the relay closes. */
+const CIRCUITS_PER_TURN = 1000;
+
+export interface RelaySetup {
+  readonly nodeId: NodeId;
+  readonly timers: Timers;
+  readonly limits: RelayLimits;
+  /** False: circuits of others are refused. */
+  readonly isEnabled: boolean;
+  /** Asked each time: it may change. */
+  readonly routes: () => Routes;
+  hop(neighbour: NodeId): RelayHop | undefined;
+}
+
+/** Counts of circuits through this node. */
+export interface RelayCounters {
+  /** Open now, and on their way to be. */
+  circuits: number;
+  pending: number;
+  /** Since the start: stood, were not admitted or led nowhere, ended by the loss of a link or a limit. */
+  opened: number;
+  refused: number;
+  lost: number;
+  /** Since the start, payload in both directions. */
+  bytes: number;
+}
+
+export class Relay implements HalfCircuitHost, SpliceHost {
+  readonly counters: RelayCounters = { circuits: 0, pending: 0, opened: 0, refused: 0, lost: 0, bytes: 0 };
+  readonly nodeId: NodeId;
+  readonly timers: Timers;
+  readonly pool: RelayPool;
+  private readonly limits: RelayLimits;
+  private readonly admission: RelayAdmission;
+  private readonly halves = new Set<HalfCircuit>();
+  /** Every splice, in a list through the splices themselves. */
+  private first: Splice | null = null;
+  private isDraining = false;
+
+  constructor(private readonly setup: RelaySetup) {
+    const { nodeId, timers, limits } = setup;
+    this.nodeId = nodeId;
+    this.timers = timers;
+    this.limits = limits;
+    this.pool = new RelayPool(limits.poolBytes);
+    this.admission = new RelayAdmission(limits, this.pool);
+  }
+
+  /** Bytes that are held for slow readers. */
+  get heldBytes(): number {
+    return this.pool.all.held;
+  }
+
+  /** An OPEN for another node, by a stream of a neighbour. `rest` came behind it. */
+  onOpen(from: RelayNeighbour, stream: MuxStream, open: Open, rest: Buffer): void {
+    // Out of the accept backlog, whatever becomes of it: circuits to a node that does not answer must not fill that.
+    stream.accept();
+    if (!this.setup.isEnabled) return this.refuse(stream, ReplyCode.NO_ROUTE, 'this node relays nothing');
+    if (this.isDraining) return this.refuse(stream, ReplyCode.NO_ROUTE, 'this node is about to leave');
+    if (open.hopLimit === 0) return this.refuse(stream, ReplyCode.HOP_LIMIT, 'the hop limit is used up');
+    if (open.src === this.nodeId || open.visited.includes(this.nodeId)) {
+      return this.refuse(stream, ReplyCode.LOOP, 'the circuit has been here');
+    }
+    const admission = this.admission.admit(from, open.src, open.circuitId, this.timers.now());
+    if ('refused' in admission) {
+      const code = admission.refused === 'loop' ? ReplyCode.LOOP : ReplyCode.LIMIT;
+      return this.refuse(stream, code, admission.reason);
+    }
+    const half = new HalfCircuit(this, stream, open, from, admission.source);
+    this.halves.add(half);
+    this.counters.pending++;
+    if (rest.length > 0) half.onData(stream, rest);
+    half.start();
+  }
+
+  /** No more circuits are taken; those that stand go on. */
+  drain(): void {
+    this.isDraining = true;
+  }
+
+  /** Ends every circuit, the first ones before this returns. Resolved when none is left. */
+  async close(): Promise<void> {
+    this.drain();
+    const reason = passedOn(ResetReason.RELAY_CLOSED);
+    while (this.anyone !== undefined) {
+      for (let ended = 0; ended < CIRCUITS_PER_TURN; ended++) this.anyone?.reset(reason);
+      if (this.anyone !== undefined) await new Promise<void>((resolve) => this.timers.clock.setImmediate(resolve));
+    }
+  }
+
+  // --- for circuits on their way ---
+
+  get routes(): Routes {
+    return this.setup.routes();
+  }
+
+  get hopTimeoutMs(): number {
+    return this.limits.hopTimeoutMs;
+  }
+
+  get openTimeoutMs(): number {
+    return this.limits.openTimeoutMs;
+  }
+
+  /** A link whose circuits hold too much takes no more of them. */
+  hop(neighbour: NodeId): RelayHop | undefined {
+    const hop = this.setup.hop(neighbour);
+    return hop?.neighbour.share.isTight ? undefined : hop;
+  }
+
+  splice(half: HalfCircuit, near: MuxStream, far: MuxStream, to: RelayNeighbour): Splice {
+    const splice = new Splice(this, near, far, half.from, to, half.source);
+    this.halves.delete(half);
+    this.counters.pending--;
+    this.counters.circuits++;
+    this.counters.opened++;
+    splice.next = this.first;
+    if (this.first !== null) this.first.previous = splice;
+    this.first = splice;
+    return splice;
+  }
+
+  onNoCircuit(half: HalfCircuit, failure: HopFailure | undefined): void {
+    this.halves.delete(half);
+    this.counters.pending--;
+    this.admission.release(half.from, half.source);
+    if (failure !== undefined) this.counters.refused++;
+  }
+
+  // --- for splices ---
+
+  get maxWindowBytes(): number {
+    return this.limits.maxWindowBytes;
+  }
+
+  onSpliceOver(splice: Splice, reason: number): void {
+    const { next, previous } = splice;
+    if (previous === null) this.first = next;
+    else previous.next = next;
+    if (next !== null) next.previous = previous;
+    splice.next = null;
+    splice.previous = null;
+    this.counters.circuits--;
+    if (reason !== ResetReason.NONE) this.counters.lost++;
+    this.admission.release(splice.from, splice.source);
+  }
+
+  /** Some circuit that is not over. */
+  private get anyone(): { reset(reason: number): void } | undefined {
+    return this.first ?? this.halves.values().next().value;
+  }
+
+  private refuse(stream: MuxStream, code: number, reason: string): void {
+    log('refused a circuit: %d %s', code, reason);
+    this.counters.refused++;
+    stream.write(encodeReply({ code, port: 0, at: this.nodeId, reason, visited: [this.nodeId] }));
+    stream.abandon(true);
+  }
+}
