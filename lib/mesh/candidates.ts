@@ -1,7 +1,7 @@
 // Whom this node could link to: nodes picked at random from the directory, and near ones, found by connecting to some.
 //
 // Random links keep the graph whole and a liar from choosing our neighbours; near ones keep the ways short. Either kind
-// alone does not do: with near ones only, most of the network is out of reach (reference: nearest-only graphs split).
+// alone does not do: with near ones only, most of the network is out of reach.
 
 import { type NodeId, parseLinkAddress } from '../address.js';
 import { NodeFlag, type NodeRecord } from '../wire/records.js';
@@ -85,14 +85,14 @@ export class Candidates {
     // A shortcut could become a mesh link, but then it would have been chosen for its traffic.
     const linked = neighbours.ids(degree >= 2);
     const hasRoom = ({ links }: NodeRecord): boolean => links.length < TAKES_ALL_BELOW;
-    const hasMercy = ({ links }: NodeRecord): boolean => degree < 2 && links.length < TAKES_NEEDY_BELOW;
+    const takesNeedy = ({ links }: NodeRecord): boolean => degree < 2 && links.length < TAKES_NEEDY_BELOW;
     const isRelay = ({ flags }: NodeRecord): boolean => (flags & NodeFlag.RELAY) !== 0;
     const isWell = ({ flags }: NodeRecord): boolean => (flags & NodeFlag.OVERLOAD) === 0;
     const reached = ({ nodeId }: NodeRecord): boolean => view.isReachable(nodeId);
     for (const fits of [
       (record: NodeRecord) => reached(record) && isRelay(record) && isWell(record) && hasRoom(record),
       (record: NodeRecord) => reached(record) && hasRoom(record),
-      (record: NodeRecord) => reached(record) && isRelay(record) && hasMercy(record),
+      (record: NodeRecord) => reached(record) && isRelay(record) && takesNeedy(record),
       // Its record says nothing any more: all of the last view is worth a try.
       (record: NodeRecord) => isIsolated && isRelay(record),
     ]) {
