@@ -1,5 +1,5 @@
 // How many mesh links a node should have. Five keep 95 % of the live nodes together after half of all have died, three
-// only a fifth (reference, 1.4); each link more is another copy of every record.
+// only a fifth; each link more is another copy of every record.
 //
 // Between the number at which a node stops to make links and that from which it refuses them there is a wide gap, and no
 // link is closed for being one too many but at a hub: tight bounds and culling make networks thrash.
