@@ -143,7 +143,8 @@ export class RecordStore {
     this.count++;
     this.bytes += record.bytes.length;
     this.digest.toggle(record);
-    if (previous?.bootId !== record.bootId) this.dropOldRuns(origin, record);
+    // Shards of a run in between may have come although its record did not: the epoch tells.
+    if (previous?.bootId !== record.bootId || previous.epoch !== record.epoch) this.dropOldRuns(origin, record);
     return previous;
   }
 

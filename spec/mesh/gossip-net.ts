@@ -8,6 +8,7 @@ import type { MeshEnvironment, MeshIdentity } from '../../lib/mesh/mesh-environm
 import type { MeshLink } from '../../lib/mesh/mesh-link.js';
 import type { NodeRole } from '../../lib/options.js';
 import { Timers } from '../../lib/util/timers.js';
+import type { RecordCopy } from '../../lib/wire/gossip-messages.js';
 import { MessageReader } from '../../lib/wire/message-reader.js';
 import { encodeMessageOf, type Message, MessageType } from '../../lib/wire/messages.js';
 import { type MeshRecord, RecordKind, signatureOf, signedPart } from '../../lib/wire/records.js';
@@ -95,9 +96,17 @@ export class NetLink implements MeshLink {
   }
 
   sendRecords(records: readonly MeshRecord[], remainingLifeS = 3_600): void {
-    for (let at = 0; at < records.length; at += 40) {
-      const copies = records.slice(at, at + 40).map((record) => ({ record, remainingLifeS }));
-      this.send({ type: MessageType.RECORDS, records: copies });
+    let copies: RecordCopy[] = [];
+    let bytes = 0;
+    for (const record of [...records, undefined]) {
+      if (copies.length > 0 && (record === undefined || bytes + record.bytes.length > 48 * 1024)) {
+        this.send({ type: MessageType.RECORDS, records: copies });
+        copies = [];
+        bytes = 0;
+      }
+      if (record === undefined) return;
+      copies.push({ record, remainingLifeS });
+      bytes += record.bytes.length + 6;
     }
   }
 

@@ -160,6 +160,14 @@ describe('the record store', () => {
     expect(store.shardsOf(nodeId)).toEqual([anew]);
   });
 
+  it('drops shards of a run whose record never came', () => {
+    const store = new RecordStore();
+    put(store, nodeOf('a', { epoch: 1 }));
+    put(store, shardOf('a', { epoch: 5, run: 9 }));
+    put(store, nodeOf('a', { epoch: 6 }));
+    expect(store.size).toBe(1);
+  });
+
   it('keeps shards of a run whose record has not come yet', () => {
     const store = new RecordStore();
     put(store, nodeOf('a', { epoch: 1 }));
