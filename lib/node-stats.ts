@@ -2,8 +2,10 @@
 
 import type { NodeId } from './address.js';
 import type { Circuits } from './circuit/circuits.js';
+import type { RelayCounters } from './circuit/relay.js';
 import type { LinkSet } from './link/link-set.js';
-import type { ServiceDirectory } from './mesh/service-directory.js';
+import type { ControlPlane } from './mesh/control-plane.js';
+import type { GossipCounters } from './mesh/gossip-counters.js';
 
 export interface NodeStats {
   id: NodeId;
@@ -33,6 +35,10 @@ export interface NodeStats {
   servers: { bound: number; openSockets: number };
   /** Names and instances that are known, those of this node included. */
   services: { names: number; instances: number };
+  /** Circuits of others through this node, and bytes that wait in it for slow readers. */
+  relay: RelayCounters & { heldBytes: number };
+  /** Other nodes that are reached, records kept, links to nodes that gossip, shortcuts, and what the gossip counts. */
+  mesh: { nodes: number; records: number; degree: number; shortcuts: number } & Readonly<GossipCounters>;
   /** Since the start. */
   warnings: number;
   /** Sockets, servers, listeners and waits that keep the process alive. */
@@ -45,14 +51,14 @@ export interface StatsSources {
   readonly nowMs: number;
   readonly links: LinkSet;
   readonly circuits: Circuits;
-  readonly directory: ServiceDirectory;
+  readonly mesh: ControlPlane;
   readonly joins: number;
   readonly warnings: number;
   readonly holds: number;
 }
 
 export function collectStats(from: StatsSources): NodeStats {
-  const { links, circuits, directory } = from;
+  const { links, circuits, mesh } = from;
   let bytesIn = 0;
   let bytesOut = 0;
   let streams = 0;
@@ -70,7 +76,7 @@ export function collectStats(from: StatsSources): NodeStats {
     links: {
       up: links.size,
       unsettled: links.unsettled,
-      listeners: links.listenAddresses.length,
+      listeners: links.listenerCount,
       joins: from.joins,
       ...links.counters,
       bytesIn,
@@ -80,7 +86,15 @@ export function collectStats(from: StatsSources): NodeStats {
     dials: { started: dialled, connected, failed, pending: circuits.pendingDials },
     accepts: { ...circuits.counters },
     servers: { bound: circuits.bindings.size, openSockets },
-    services: { names: directory.table.nameCount, instances: directory.table.size },
+    services: { names: mesh.table.nameCount, instances: mesh.table.size },
+    relay: { ...circuits.relayCounters, heldBytes: circuits.relay.heldBytes },
+    mesh: {
+      nodes: mesh.routing.size,
+      records: mesh.gossip.store.size,
+      degree: mesh.neighbourhood.degree,
+      shortcuts: mesh.shortcuts.size,
+      ...mesh.gossip.counters,
+    },
     warnings: from.warnings,
     holds: from.holds,
   };

@@ -13,15 +13,20 @@ import type { Link } from './link/link.js';
 import type { LinkListener } from './link/link-listener.js';
 import type { LinkInfo } from './link/link-owner.js';
 import { LinkSet } from './link/link-set.js';
+import type { ControlPlane } from './mesh/control-plane.js';
+import type { RouteInfo } from './mesh/route.js';
+import type { RouteMap } from './mesh/route-map.js';
 import type { ServiceInfo, ServiceInstance } from './mesh/service.js';
-import { ServiceDirectory } from './mesh/service-directory.js';
-import { ServiceMap } from './mesh/service-map.js';
-import { ServiceWaits, type WaitOptions } from './mesh/service-waits.js';
+import type { ServiceMap } from './mesh/service-map.js';
+import type { WaitOptions } from './mesh/service-waits.js';
 import { type NodeEnvironment, readEnvironment, withEnvironment } from './node-environment.js';
+import type { NodeEvents } from './node-events.js';
 import { NodeHold } from './node-hold.js';
 import { NodeJoins } from './node-joins.js';
+import { createControlPlane, seedsOf } from './node-mesh.js';
 import { collectStats, type NodeStats } from './node-stats.js';
-import { type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from './options.js';
+import { NodeViews } from './node-views.js';
+import { type NodeOptions, resolveNodeOptions } from './options.js';
 import { createNetModule, type NetModule } from './socket/net-module.js';
 import type { Server } from './socket/server.js';
 import type { Socket } from './socket/socket.js';
@@ -32,39 +37,21 @@ import { envDigests } from './wire/messages.js';
 
 const log = debug('node');
 
-export interface NodeEvents {
-  /** A link is up. */
-  link: [link: Link];
-  /** A link is lost, or closed: then without a reason if this node closed it. */
-  unlink: [link: Link, reason: Error | undefined];
-  /** Someone, this node included, offers a service. */
-  service: [service: ServiceInfo];
-  /** It is not offered any more. */
-  unservice: [service: ServiceInfo];
-  /** A link or a peer is at fault; the node goes on, and tries again where it makes sense. */
-  warning: [error: Error];
-  /** What was asked for cannot be had. Not thrown when nobody listens. */
-  error: [error: Error];
-  close: [];
-}
-
 /** A participant of the network. Made by {@link createNode}. */
 export class Node extends EventEmitter<NodeEvents> {
   /** 64 bits as 11 characters of base64url; new for every node. */
   readonly id: NodeId;
 
   private readonly options: NodeOptions;
-  private readonly resolved: ResolvedNodeOptions;
   private readonly environment: NodeEnvironment;
   private readonly identity: Identity;
   private readonly startedAtMs = sharedTimers.now();
   private readonly keepsAlive = new NodeHold();
   private readonly linkSet: LinkSet;
   private readonly joins: NodeJoins;
-  private readonly directory: ServiceDirectory;
+  private readonly mesh: ControlPlane;
   private readonly circuits: Circuits;
-  private readonly waits: ServiceWaits;
-  private view: ServiceMap | undefined;
+  private readonly views: NodeViews;
   private netModule: NetModule | undefined;
   private warnings = 0;
   private isStarted = false;
@@ -76,45 +63,51 @@ export class Node extends EventEmitter<NodeEvents> {
     super();
     const resolved = resolveNodeOptions(withEnvironment(options, environment));
     this.options = options;
-    this.resolved = resolved;
     this.environment = environment;
     this.identity = createIdentity(resolved.identity);
     this.id = this.identity.nodeId;
     const digests = envDigests(resolved.env);
-    this.directory = new ServiceDirectory(
-      {
-        nodeId: this.id,
-        announces: resolved.role !== 'client',
-        envDigests: digests,
-        maxServicesPerPeer: resolved.maxServicesPerPeer,
-      },
-      {
-        onService: (instance) => this.onService(instance),
-        onUnservice: (instance) => this.onUnservice(instance),
-        onWarning: (error) => this.onWarning(error),
-      },
-    );
-    this.waits = new ServiceWaits(this.directory.table, sharedTimers, resolved.dialTimeoutMs, resolved.loopback);
     this.linkSet = new LinkSet({ ...this.identity, role: resolved.role, envDigests: digests }, resolved, sharedTimers, {
-      objection: () => undefined,
+      objection: (link) => (this.mesh.mayAccept(link) ? undefined : 'it has enough links'),
       onLink: (link) => this.onLink(link),
-      onPromoted: () => {},
-      onMessage: (link, message) => this.directory.onMessage(link, message),
-      onDrain: (link) => this.directory.onDrain(link),
+      onPromoted: (link) => this.mesh.onPromoted(link),
+      onMessage: (link, message) => this.mesh.onMessage(link, message),
+      onDrain: (link) => this.mesh.onDrain(link),
       onUnlink: (link, reason) => this.onUnlink(link, reason),
       onWarning: (error) => this.onWarning(error),
       onError: (error) => this.onError(error),
-      onUnlisten: () => this.keepsAlive.release(),
+      onUnlisten: () => {
+        this.keepsAlive.release();
+        this.mesh.onListening();
+      },
     });
+    this.mesh = createControlPlane({
+      identity: this.identity,
+      options: resolved,
+      envDigests: digests,
+      seeds: seedsOf(resolved, environment, (error) => this.onError(error)),
+      links: this.linkSet,
+      owner: {
+        onService: (instance) => this.onService(instance),
+        onUnservice: (instance) => this.onUnservice(instance),
+        onRoute: (route) => this.views.onRoute(route),
+        onUnroute: (route) => this.views.onUnroute(route),
+        onWarning: (error) => this.onWarning(error),
+      },
+    });
+    this.views = new NodeViews(this.mesh, resolved);
     this.joins = new NodeJoins(this.linkSet, { onWarning: (error) => this.onWarning(error) }, Math.random);
     this.circuits = new Circuits({
       identity: this.identity,
       options: resolved,
       timers: sharedTimers,
-      directory: this.directory,
+      services: this.mesh,
       keepsAlive: this.keepsAlive,
       onError: (error) => this.onError(error),
     });
+    this.circuits.routes = this.mesh.routing;
+    this.circuits.shortcuts = this.mesh.shortcuts;
+    this.circuits.sharedEnv = (nodeId) => this.mesh.sharedEnv(nodeId);
     // Later, so that there has been time to listen for events.
     process.nextTick(() => {
       if (!this.isDerivedFrom) this.start();
@@ -131,6 +124,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.start();
     const listener = await this.keepsAlive.during(this.linkSet.listen(address));
     this.keepsAlive.hold(); // Until the listener is closed.
+    this.mesh.onListening();
     return listener;
   }
 
@@ -210,13 +204,22 @@ export class Node extends EventEmitter<NodeEvents> {
 
   /** What can be dialled by name, as it is now. */
   services(): ServiceInfo[] {
-    return [...this.directory.table.values()].map((instance) => instance.snapshot());
+    return this.views.services();
   }
 
   /** What can be dialled by name, live: get, iterate, 'add' and 'remove' events. One object a node. */
   serviceMap(): ServiceMap {
-    this.view ??= new ServiceMap(this.directory.table);
-    return this.view;
+    return this.views.serviceMap();
+  }
+
+  /** The other nodes that can be reached, and how, as it is now. */
+  routes(): RouteInfo[] {
+    return this.views.routes();
+  }
+
+  /** The other nodes that can be reached, live: get, iterate, 'add' and 'remove' events. One object a node. */
+  routesMap(): RouteMap {
+    return this.views.routesMap();
   }
 
   /** The links that are up, as they are now. */
@@ -230,7 +233,7 @@ export class Node extends EventEmitter<NodeEvents> {
    */
   waitFor(service: string, options?: WaitOptions): Promise<ServiceInfo> {
     this.start();
-    return this.keepsAlive.during(this.waits.waitFor(service, options));
+    return this.keepsAlive.during(this.views.waitFor(service, options));
   }
 
   /** Everything that is counted. */
@@ -241,8 +244,8 @@ export class Node extends EventEmitter<NodeEvents> {
       nowMs: sharedTimers.now(),
       links: this.linkSet,
       circuits: this.circuits,
-      directory: this.directory,
-      joins: this.joins.size,
+      mesh: this.mesh,
+      joins: this.joins.size + this.mesh.seedCount,
       warnings: this.warnings,
       holds: this.keepsAlive.count,
     });
@@ -307,27 +310,20 @@ export class Node extends EventEmitter<NodeEvents> {
   private start(): void {
     if (this.isStarted || this.closing !== undefined) return;
     this.isStarted = true;
-    for (const address of [...this.resolved.seeds, ...this.environment.join]) {
-      this.attempt(() => this.joins.seed(address));
-    }
+    this.mesh.start();
     for (const address of this.environment.listen) {
       this.listenAndServe(address).catch((error) => this.onError(error));
-    }
-  }
-
-  private attempt(action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      process.nextTick(() => this.onError(error as Error));
     }
   }
 
   private async end(): Promise<void> {
     log('%s closes', this.id);
     this.joins.close();
-    this.waits.close();
+    this.views.close();
+    // First of all, so that nobody dials or relays through this node while its sockets end.
+    this.mesh.leave();
     await Promise.all([this.circuits.close(), this.linkSet.close()]);
+    this.mesh.stop();
     this.tell('close');
   }
 
@@ -341,13 +337,13 @@ export class Node extends EventEmitter<NodeEvents> {
 
   private onLink(link: Link): void {
     this.circuits.onLink(link);
-    this.directory.onLink(link);
+    this.mesh.onLink(link);
     this.tell('link', link);
   }
 
   private onUnlink(link: Link, reason: Error | undefined): void {
     this.circuits.onUnlink(link);
-    this.directory.onUnlink(link);
+    this.mesh.onUnlink(link, isLoss(reason));
     this.joins.onUnlink(link, link.isClosedHere);
     this.tell('unlink', link, reason);
   }
@@ -355,15 +351,15 @@ export class Node extends EventEmitter<NodeEvents> {
   private onService(instance: ServiceInstance): void {
     const info = instance.snapshot();
     this.circuits.onService(instance);
-    this.waits.onService(instance);
+    this.views.onServiceWaits(instance);
     this.tell('service', info);
-    this.view?.tell('add', info);
+    this.views.onService(info);
   }
 
   private onUnservice(instance: ServiceInstance): void {
     const info = instance.snapshot();
     this.tell('unservice', info);
-    this.view?.tell('remove', info);
+    this.views.onUnservice(info);
   }
 
   private onWarning(error: Error): void {
@@ -385,6 +381,12 @@ export class Node extends EventEmitter<NodeEvents> {
       throwLater(error);
     }
   }
+}
+
+/** Neither of the two nodes wanted it. */
+function isLoss(reason: Error | undefined): boolean {
+  const code = (reason as { code?: string } | undefined)?.code;
+  return reason !== undefined && code !== 'ERR_STARLANE_CLOSED' && code !== 'ERR_STARLANE_LINK_SHED';
 }
 
 /** Makes a node. It does nothing, and does not hold the process open, until it is used or has seeds. */

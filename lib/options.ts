@@ -55,8 +55,15 @@ export interface NodeLimits {
    * are strangers still, and each may cost a TLS handshake.
    */
   maxPendingHandshakes: number;
-  /** 1 to 1000000. Default 10000 services that one peer may announce; further ones are ignored with a 'warning'. */
+  /** 1 to 1000000. Default 10000 services that one node may announce; further ones are ignored with a 'warning'. */
   maxServicesPerPeer: number;
+  /**
+   * 1 to 1000000. Default 16384 nodes whose records are kept, about 1 KiB each; those that come when it is full are not
+   * seen by this node. Above what one flat mesh is made for.
+   */
+  maxNodes: number;
+  /** 1 to 16777216. Default 500000 instances of services of other nodes, about 200 B each; further ones are not seen. */
+  maxInstances: number;
   /**
    * 1 to 16777216. Default 4096 accepted sockets that a server's listeners have not seen yet; further dials get
    * ECONNREFUSED. The listen backlog of Linux has the same default.
@@ -142,6 +149,8 @@ const LIMITS: ReadonlyMap<keyof NodeLimits, readonly [normal: number, min: numbe
   ['maxLinks', [1024, 1, 65_535]],
   ['maxPendingHandshakes', [128, 1, 65_535]],
   ['maxServicesPerPeer', [10_000, 1, 1_000_000]],
+  ['maxNodes', [16_384, 1, 1_000_000]],
+  ['maxInstances', [500_000, 1, MAX_MAP_ENTRIES]],
   ['acceptBacklog', [4096, 1, MAX_MAP_ENTRIES]],
   ['receiveBudgetBytes', [256 * 1024 * 1024, MIN_WINDOW_BYTES, Number.MAX_SAFE_INTEGER]],
   ['maxWindowBytes', [16 * 1024 * 1024, MIN_WINDOW_BYTES, 0x4000_0000]],

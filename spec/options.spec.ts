@@ -36,6 +36,8 @@ describe('resolveNodeOptions', () => {
       maxLinks: 1024,
       maxPendingHandshakes: 128,
       maxServicesPerPeer: 10_000,
+      maxNodes: 16_384,
+      maxInstances: 500_000,
       acceptBacklog: 4096,
       receiveBudgetBytes: 268_435_456,
       maxWindowBytes: 16_777_216,

@@ -16,6 +16,7 @@ import { Link } from './link.js';
 import { LinkListener } from './link-listener.js';
 import type { LinkDirection, LinkOwner } from './link-owner.js';
 import type { LinkPurpose } from './link-purpose.js';
+import { reachableAddresses } from './reach.js';
 import { negotiateRole } from './role.js';
 import { connect } from './transport.js';
 
@@ -118,8 +119,13 @@ export class LinkSet implements LinkOwner<Link> {
     return this.all.size - this.byPeer.size;
   }
 
+  /** Link addresses at which others reach this node. */
   get listenAddresses(): readonly string[] {
-    return [...this.listeners].map((listener) => listener.address);
+    return reachableAddresses([...this.listeners].map((listener) => listener.address));
+  }
+
+  get listenerCount(): number {
+    return this.listeners.size;
   }
 
   parse(address: string): LinkAddress {
@@ -262,11 +268,16 @@ export class LinkSet implements LinkOwner<Link> {
 
   onMessage(link: Link, message: Message): void {
     this.owner.onMessage(link, message);
-    if (link.isSynced) this.settle(link)?.resolve(link);
   }
 
   onDrain(link: Link): void {
     this.owner.onDrain(link);
+  }
+
+  /** What the peer told at the start has been taken in: whoever waits for the link has it. */
+  onSynced(link: Link): void {
+    link.onSynced();
+    this.settle(link)?.resolve(link);
   }
 
   onDown(link: Link, reason: Error | undefined): void {
@@ -353,8 +364,8 @@ export class LinkSet implements LinkOwner<Link> {
         maxStreams: options.maxStreams,
         maxWindowBytes: options.maxWindowBytes,
         receiveBudgetBytes: options.receiveBudgetBytes,
-        keepAliveMs: options.keepAliveMs,
-        keepAliveTimeoutMs: options.keepAliveTimeoutMs,
+        // The mesh watches over links, and tells a peer that is dead from one that stands still.
+        keepAliveMs: 0,
         closeTimeoutMs: options.closeTimeoutMs,
       },
     });

@@ -14,7 +14,14 @@ import { MuxSession } from '../mux/session.js';
 import type { NodeRole } from '../options.js';
 import { debug } from '../util/debug.js';
 import type { Timer } from '../util/timers.js';
-import { encodeGoodbye, GoodbyeCode, type Hello, type Message, MessageType } from '../wire/messages.js';
+import {
+  encodeGoodbye,
+  encodeMessageOf,
+  GoodbyeCode,
+  type Hello,
+  type Message,
+  MessageType,
+} from '../wire/messages.js';
 import { Control } from './control.js';
 import { checkHello, decides, goodbyeError, makeHello, type Refusal, refusal } from './handshake.js';
 import type { LinkDirection, LinkInfo, LinkSetup, StreamAcceptor } from './link-owner.js';
@@ -168,8 +175,8 @@ export class Link implements LinkInfo {
   }
 
   /** @internal */
-  send(message: Buffer): void {
-    this.control.send(message);
+  send(message: Message): void {
+    this.control.send(encodeMessageOf(message));
   }
 
   /** @internal Another link to the peer was made and turned away: this one does what that was to do. */
@@ -191,8 +198,8 @@ export class Link implements LinkInfo {
   }
 
   /** @internal The handshake is over: the peer has told all that it had to tell at the start. */
-  get isSynced(): boolean {
-    return this.handshakeTimer === undefined;
+  onSynced(): void {
+    this.stopTimer();
   }
 
   /** @internal */
@@ -301,7 +308,6 @@ export class Link implements LinkInfo {
     if (this.phase === Phase.DECIDING && !decides(this.setup.self.nodeId, this.peerId)) this.goUp();
     if (this.phase === Phase.UP) {
       this.hasProgressed = true;
-      if (message.type === MessageType.SYNCED) this.stopTimer();
       this.setup.owner.onMessage(this, message);
     } else if (this.phase < Phase.LEAVING) {
       this.refuse(refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', 'a message ahead of its time'));

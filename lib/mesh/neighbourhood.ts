@@ -107,6 +107,11 @@ export class Neighbourhood {
     return this.neighbours.degree;
   }
 
+  /** Seeds that are kept joined. */
+  get seedCount(): number {
+    return this.seeds.size;
+  }
+
   start(): void {
     this.seeds.start();
     if (this.partitions !== undefined) this.history.start();

@@ -14,6 +14,8 @@ const MAX_PAUSE_MS = 30_000;
 /** Changes that had to wait for a pause, one after the other, before the pauses grow: a node that joins makes some. */
 const PATIENCE = 8;
 const CALM_MS = 60_000;
+/** Changes that need no pause: somebody has just joined, and wants to be found. */
+const QUICK_RATE: Rate = { perS: 0.1, burst: 3 };
 /** Below what receivers allow, which is a burst of 10 and 1 a second: what is late on its way must not seem too much. */
 const RATE: Rate = { perS: 0.9, burst: 5 };
 
@@ -26,6 +28,7 @@ export class NodeThrottle {
   private delayed = 0;
   private hasWaited = false;
   private readonly bucket = new TokenBucket(RATE);
+  private readonly quick = new TokenBucket(QUICK_RATE);
 
   want(urgency: Urgency, now: number): void {
     if (urgency === 'bad') {
@@ -34,7 +37,8 @@ export class NodeThrottle {
       return;
     }
     const soonMs = now + (urgency === 'good' ? COALESCE_MS : COST_MS);
-    const pauseMs = this.lastMs + this.pauseMs;
+    const needsPause = this.pauseMs > MIN_PAUSE_MS || !this.quick.canTake(now);
+    const pauseMs = needsPause ? this.lastMs + this.pauseMs : Number.NEGATIVE_INFINITY;
     if (pauseMs > soonMs) this.hasWaited = true;
     this.dueMs = Math.min(this.dueMs, Math.max(soonMs, pauseMs));
   }
@@ -54,6 +58,7 @@ export class NodeThrottle {
     } else if (this.hasWaited && ++this.delayed > PATIENCE) {
       this.pauseMs = Math.min(2 * this.pauseMs, MAX_PAUSE_MS);
     }
+    if (now < this.lastMs + MIN_PAUSE_MS) this.quick.take(now);
     this.bucket.take(now);
     this.lastMs = now;
     this.forget();

@@ -3,7 +3,6 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { CircuitIds } from '../../lib/circuit/circuit-ids.js';
 import { createNode, hash, type Node, type NodeOptions, type Socket } from '../../lib/index.js';
 import type { MuxStream } from '../../lib/mux/mux-stream.js';
-import { encodeServiceAdd } from '../../lib/wire/messages.js';
 import { type Open, tryReadOpen } from '../../lib/wire/open.js';
 import { encodeReply, ReplyCode } from '../../lib/wire/open-reply.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
@@ -20,7 +19,7 @@ async function addPeer(...services: string[]): Promise<RawPeer> {
   const link = node.attach(peer.duplex, { initiator: false });
   await peer.handshake();
   await link;
-  for (const service of services) peer.say(encodeServiceAdd({ service, port: 0, weight: 1 }));
+  for (const service of services) peer.announce(service);
   for (const service of services) await node.waitFor(service);
   return peer;
 }
@@ -105,10 +104,10 @@ describe('a dial', () => {
     const peer = await meet();
     const sockets = [node.dial('late'), node.dial('late:5')];
     expect(node.stats().dials.pending).toBe(2);
-    peer.say(encodeServiceAdd({ service: 'late', port: 6, weight: 1 }));
+    peer.announce('late', 6, 1);
     const first = await openOn(peer, 0);
     expect(first.open).toMatchObject({ service: 'late', dstPort: 6 });
-    peer.say(encodeServiceAdd({ service: 'late', port: 5, weight: 1 }));
+    peer.announce('late', 5, 1);
     const second = await openOn(peer, 1);
     expect(second.open).toMatchObject({ service: 'late', dstPort: 5 });
     for (const socket of sockets) socket.destroy();
@@ -323,7 +322,7 @@ describe('of several instances', () => {
     const link = node.attach(wanted.duplex, { initiator: false });
     await wanted.handshake();
     await link;
-    wanted.say(encodeServiceAdd({ service: 'echo', port: 0, weight: 9 }));
+    wanted.announce('echo', 0, 9);
     (await openOn(wanted)).stream.write(reply(wanted));
     await once(socket, 'connect');
     socket.destroy();

@@ -5,15 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
 import { checkHello, goodbyeError } from '../../lib/link/handshake.js';
 import { createIdentity } from '../../lib/link/identity.js';
-import {
-  encodeGoodbye,
-  encodeServiceAdd,
-  encodeServiceRemove,
-  encodeSynced,
-  GoodbyeCode,
-  type Hello,
-  MessageType,
-} from '../../lib/wire/messages.js';
+import { encodeGoodbye, encodeSynced, GoodbyeCode, type Hello, MessageType } from '../../lib/wire/messages.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { identityBeside, RawPeer } from '../support/raw-peer.js';
 import { socketPath } from '../support/testnet.js';
@@ -129,10 +121,8 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     await peer.until(() => peer.heard(MessageType.SYNCED));
     const end = performance.now() + 3 * HANDSHAKE_TIMEOUT_MS;
     for (let count = 0; performance.now() < end; count++) {
-      const told = Promise.all([once(node, 'service'), once(node, 'unservice')]);
-      const service = `service-${count}`;
-      // Taken back at once: there is a limit to how many a peer may have.
-      peer.say(encodeServiceAdd({ service, port: 0, weight: 1 }), encodeServiceRemove({ service, port: 0 }));
+      const told = once(node, 'service');
+      peer.announce(`service-${count}`);
       await told;
     }
     expect(settled).not.toHaveBeenCalled();

@@ -9,7 +9,7 @@ import { isStronger, type LinkPurpose, purposeFlags, purposeOf } from '../../lib
 import { LinkSet } from '../../lib/link/link-set.js';
 import { resolveNodeOptions } from '../../lib/options.js';
 import { sharedTimers } from '../../lib/util/timers.js';
-import { encodeSynced } from '../../lib/wire/messages.js';
+import { MessageType } from '../../lib/wire/messages.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { socketPath } from '../support/testnet.js';
 import { turnsUntil } from '../support/turns.js';
@@ -26,9 +26,9 @@ class Party {
   constructor(readonly self: SelfDescription = { ...createIdentity(), role: 'peer', envDigests: [] }) {
     this.links = new LinkSet(self, resolveNodeOptions({ closeTimeoutMs: 200 }), sharedTimers, {
       objection: () => this.objection,
-      onLink: (link) => link.send(encodeSynced()),
+      onLink: (link) => link.send({ type: MessageType.SYNCED }),
       onPromoted: (link) => this.promoted.push(link.purpose),
-      onMessage: () => {},
+      onMessage: (link) => this.links.onSynced(link),
       onDrain: () => {},
       onUnlink: (_link, reason) => this.unlinked.push(reason),
       onWarning: (error) => this.warnings.push(error),

@@ -8,12 +8,15 @@ import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
 import { MessageReader } from '../../lib/wire/message-reader.js';
 import {
   encodeHello,
+  encodeMessageOf,
   encodeSynced,
   envDigests,
   type Hello,
   type Message,
   MessageType,
 } from '../../lib/wire/messages.js';
+import { encodeNodeRecord, encodeShardRecord, type MeshRecord, NodeFlag } from '../../lib/wire/records.js';
+import type { ServiceEntry } from '../../lib/wire/service-entry.js';
 
 export class RawPeer implements SessionOwner, StreamSink {
   /** What the node is to be attached to. */
@@ -29,7 +32,11 @@ export class RawPeer implements SessionOwner, StreamSink {
   ended: { error: Error | undefined } | undefined;
   private readonly reader = new MessageReader((message) => {
     this.messages.push(message);
+    // Whatever the node knows, this peer knows: there is nothing to compare.
+    if (message.type === MessageType.DIGEST) this.say(encodeMessageOf(message));
   });
+  private readonly services: ServiceEntry[] = [];
+  private seq = 0;
   private watchers: Array<() => void> = [];
   private readonly bytes = new Map<MuxStream, Buffer>();
   private readonly endedStreams = new Set<MuxStream>();
@@ -81,6 +88,21 @@ export class RawPeer implements SessionOwner, StreamSink {
     this.say(encodeSynced());
     await this.until(() => this.heard(MessageType.SYNCED));
     return this;
+  }
+
+  /** Tells of a service of this peer, besides those told before; by the first time, of the peer as well. */
+  announce(service: string, port = 0, weight = 1): this {
+    const { publicKey, bootId, sign } = this.identity;
+    const header = () => ({ publicKey, bootId, epoch: 1, seq: ++this.seq, lifeS: 3600 });
+    const records: MeshRecord[] = [];
+    if (this.seq === 0) {
+      const said = { flags: NodeFlag.RELAY, envDigests: envDigests([]), addresses: [], links: [] };
+      records.push(encodeNodeRecord({ ...header(), ...said }, sign));
+    }
+    this.services.push({ service, port, weight, meta: undefined });
+    records.push(encodeShardRecord({ ...header(), shard: 0, shards: 1, services: this.services }, sign));
+    const copies = records.map((record) => ({ record, remainingLifeS: 3600 }));
+    return this.say(encodeMessageOf({ type: MessageType.RECORDS, records: copies }));
   }
 
   heard(type: number): boolean {

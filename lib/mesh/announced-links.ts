@@ -1,0 +1,64 @@
+// The links in the record of this node: those that may stand there, each with the cost that is told of it.
+
+import type { NodeId } from '../address.js';
+import type { Timers } from '../util/timers.js';
+import { COST_UNUSABLE, type RecordLink } from '../wire/records.js';
+import { type CostUrgency, LinkCosts } from './link-cost.js';
+import type { MeshLink } from './mesh-link.js';
+
+/** Eight times the cost, in steps of the scale: others go round a peer that stands still. */
+const STALLED_STEPS = 24;
+
+export interface AnnouncedLinksOwner {
+  /** The links that may be announced. */
+  eligible(): readonly MeshLink[];
+  isStalled(link: MeshLink): boolean;
+  onChange(links: readonly RecordLink[], urgency: CostUrgency): void;
+}
+
+export class AnnouncedLinks {
+  private readonly costs: LinkCosts;
+
+  constructor(
+    timers: Timers,
+    private readonly owner: AnnouncedLinksOwner,
+  ) {
+    this.costs = new LinkCosts(timers, { onCosts: (urgency) => this.update(urgency) });
+  }
+
+  /** A link is up, and measured. */
+  onUp(link: MeshLink): void {
+    this.costs.onUp(link.peerId);
+    this.onSample(link, false);
+  }
+
+  onDown(link: MeshLink, isLoss: boolean): void {
+    this.costs.onDown(link.peerId, isLoss);
+  }
+
+  /** Looks at the round trip of a link. `isLagging`: what was measured is this process. */
+  onSample(link: MeshLink, isLagging: boolean): void {
+    if (link.rttMs > 0) this.costs.onSample(link.peerId, link.rttMs, isLagging);
+  }
+
+  /** What routes of this node itself reckon with, in ms. */
+  costMs(link: MeshLink): number {
+    return link.purpose === 'direct' && link.rttMs > 0 ? link.rttMs : this.costs.costMs(link.peerId);
+  }
+
+  update(urgency: CostUrgency): void {
+    const measured = new Map<NodeId, number>(this.costs.announced().map(({ peerId, cost }) => [peerId, cost]));
+    const links: RecordLink[] = [];
+    for (const link of this.owner.eligible()) {
+      const cost = measured.get(link.peerId);
+      if (cost === undefined) continue;
+      const told = this.owner.isStalled(link) ? Math.min(cost + STALLED_STEPS, COST_UNUSABLE - 1) : cost;
+      links.push({ peerId: link.peerId, cost: told });
+    }
+    this.owner.onChange(links, urgency);
+  }
+
+  stop(): void {
+    this.costs.stop();
+  }
+}

@@ -1,0 +1,124 @@
+// The control plane of a node over its real links: what it is given of the world, and where its epoch is kept.
+
+import { formatLinkAddress, parseLinkAddress } from './address.js';
+import type { Identity } from './link/identity.js';
+import { readEpoch, writeEpoch } from './link/identity-file.js';
+import type { Link } from './link/link.js';
+import type { LinkSet } from './link/link-set.js';
+import { probe, resolveAddresses } from './link/reach.js';
+import { RecordSignatures } from './link/record-signature.js';
+import { ControlPlane, type ControlPlaneOwner } from './mesh/control-plane.js';
+import type { LinkRequest, MeshNetwork, ProbeResult } from './mesh/mesh-network.js';
+import type { NodeEnvironment } from './node-environment.js';
+import type { ResolvedNodeOptions } from './options.js';
+import { sharedTimers } from './util/timers.js';
+
+export interface NodeMeshSetup {
+  readonly identity: Identity;
+  readonly options: ResolvedNodeOptions;
+  readonly envDigests: readonly string[];
+  /** Link addresses joined at start, with their schemes. */
+  readonly seeds: readonly string[];
+  readonly links: LinkSet;
+  readonly owner: Omit<ControlPlaneOwner, 'onEpoch' | 'onSynced'>;
+}
+
+export function createControlPlane({
+  identity,
+  options,
+  envDigests,
+  seeds,
+  links,
+  owner,
+}: NodeMeshSetup): ControlPlane {
+  const { role, relay, keepAliveMs, keepAliveTimeoutMs, rejoinMinMs, rejoinMaxMs } = options;
+  const signatures = new RecordSignatures();
+  const file = typeof options.identity === 'string' ? options.identity : undefined;
+  return new ControlPlane({
+    environment: {
+      identity,
+      timers: sharedTimers,
+      random: Math.random,
+      verify: (record) => signatures.verify(record),
+    },
+    network: new LinkNetwork(links, options.handshakeTimeoutMs),
+    options: {
+      role,
+      relay,
+      envDigests,
+      seeds,
+      backOff: { minMs: rejoinMinMs, maxMs: rejoinMaxMs },
+      keepAliveMs,
+      keepAliveTimeoutMs,
+      firstEpoch: file === undefined ? 1 : readEpoch(file) + 1,
+      maxServicesPerNode: options.maxServicesPerPeer,
+      maxNodes: options.maxNodes,
+      maxInstances: options.maxInstances,
+    },
+    owner: {
+      onService: (instance) => owner.onService(instance),
+      onUnservice: (instance) => owner.onUnservice(instance),
+      onRoute: (route) => owner.onRoute(route),
+      onUnroute: (route) => owner.onUnroute(route),
+      onWarning: (error) => owner.onWarning(error),
+      onSynced: (link) => links.onSynced(link as Link),
+      onEpoch: (epoch) => {
+        if (file === undefined) return;
+        try {
+          writeEpoch(file, epoch);
+        } catch (error) {
+          // The next run asks the network for it.
+          owner.onWarning(error as Error);
+        }
+      },
+    },
+  });
+}
+
+/**
+ * The seeds of a node, with their schemes. One that makes no sense in the environment is told by `onError`, in the next tick:
+ * it is no reason to throw, as that of an option would be.
+ */
+export function seedsOf(
+  { seeds, tls }: ResolvedNodeOptions,
+  { join }: NodeEnvironment,
+  onError: (error: Error) => void,
+): string[] {
+  const scheme = tls === undefined ? 'tcp' : 'tls';
+  const known = new Set(seeds.map((seed) => formatLinkAddress(parseLinkAddress(seed, scheme))));
+  for (const address of join) {
+    try {
+      known.add(formatLinkAddress(parseLinkAddress(address, scheme)));
+    } catch (error) {
+      process.nextTick(() => onError(error as Error));
+    }
+  }
+  return [...known];
+}
+
+class LinkNetwork implements MeshNetwork {
+  constructor(
+    private readonly set: LinkSet,
+    private readonly timeoutMs: number,
+  ) {}
+
+  dial(address: string, request: LinkRequest): Promise<Link> {
+    return this.set.dial(this.set.parse(address), request);
+  }
+
+  resolve(address: string): Promise<readonly string[]> {
+    return resolveAddresses(address, this.timeoutMs);
+  }
+
+  probe(address: string, timeoutMs: number): Promise<ProbeResult> {
+    return probe(address, timeoutMs);
+  }
+
+  get listenAddresses(): readonly string[] {
+    return this.set.listenAddresses;
+  }
+
+  links(): Iterable<Link> {
+    return this.set.values();
+  }
+}
