@@ -74,8 +74,7 @@ export class Origin implements Timed {
     private readonly owner: OriginOwner,
   ) {
     this.epoch = options.firstEpoch;
-    // Without a kept epoch, this run counts like the last one: by chance from another number, or two records had the same.
-    this.seq = Math.floor(environment.random() * FIRST_SEQS);
+    this.seq = this.firstSeq();
     this.shards = new OwnShards(options.maxServicesPerNode, (error) => owner.onWarning(error));
   }
 
@@ -124,7 +123,7 @@ export class Origin implements Timed {
       return;
     }
     this.epoch = record.epoch + 1;
-    this.seq = 0;
+    this.seq = this.firstSeq();
     if (!this.isSpeaking) return;
     this.owner.onEpoch(this.epoch);
     const now = this.now();
@@ -205,6 +204,14 @@ export class Origin implements Timed {
       this.owner.onEpoch(this.epoch);
     }
     return { publicKey, bootId, epoch: this.epoch, seq: ++this.seq, lifeS };
+  }
+
+  /**
+   * Runs that know nothing of each other may come to the same epoch; by chance they count from different numbers, or there
+   * would be two records under one.
+   */
+  private firstSeq(): number {
+    return Math.floor(this.environment.random() * FIRST_SEQS);
   }
 
   private workAt(dueMs: number): void {
