@@ -56,6 +56,7 @@ export class KnownOrigin {
   /** States of its rate limits, see token-bucket.ts. */
   nodeFullAtMs = 0;
   shardFullAtMs = 0;
+  shardBytesFullAtMs = 0;
   /** Records that came too fast, the newest of each key. */
   parked: Map<string, RecordCopy> | undefined;
 

@@ -16,10 +16,11 @@ const MAX_BODY_BYTES = 32 * 1024;
 const MAX_LAST_BODY_BYTES = 47 * 1024;
 /** So that two layouts stay below what receivers keep of one node, one before and one after a doubling. */
 const MAX_BYTES = 4 * 1024 * 1024;
-/** Versions of one shard: some binds in a row are known at once, who goes on is told once a second. */
-const SHARD_RATE: Rate = { perS: 1, burst: 4 };
-/** Below what receivers allow. */
-const RATE: Rate = { perS: 0.9, burst: 900 };
+/** What a shard takes besides its services, about. */
+const RECORD_BYTES = 160;
+/** Below what receivers allow, in records and in bytes. */
+const RATE: Rate = { perS: 9, burst: 900 };
+const BYTE_RATE: Rate = { perS: 3_600, burst: 2 * MAX_BYTES };
 
 interface OwnService {
   readonly key: string;
@@ -32,7 +33,7 @@ interface Slice {
   bytes: number;
   /** What has been told of it; undefined: nothing. */
   told: readonly OwnService[] | undefined;
-  readonly bucket: TokenBucket;
+  toldMs: number;
 }
 
 export interface ShardContent {
@@ -52,6 +53,7 @@ export class OwnShards {
   private bytes = 0;
   private readonly flaps = new ServiceFlaps();
   private readonly bucket = new TokenBucket(RATE);
+  private readonly byteBucket = new TokenBucket(BYTE_RATE);
 
   constructor(
     private readonly maxServices: number,
@@ -87,14 +89,16 @@ export class OwnShards {
 
   /** Nobody else is waited for: somebody is about to compare what he knows. */
   hurry(now: number): void {
-    for (const shard of this.due.keys()) this.due.set(shard, now + this.slices[shard].bucket.waitMs(now));
+    for (const shard of this.due.keys()) this.due.set(shard, now);
   }
 
   /** When there is something to tell; Infinity: there is nothing. */
   dueAt(now: number): number {
     let dueMs = Number.POSITIVE_INFINITY;
     for (const atMs of this.due.values()) dueMs = Math.min(dueMs, atMs);
-    if (dueMs < Number.POSITIVE_INFINITY) dueMs = Math.max(dueMs, now + this.bucket.waitMs(now));
+    if (dueMs < Number.POSITIVE_INFINITY) {
+      dueMs = Math.max(dueMs, now + this.bucket.waitMs(now), now + this.byteBucket.waitMs(now));
+    }
     for (const { untilMs } of this.withheld.values()) dueMs = Math.min(dueMs, untilMs);
     return dueMs;
   }
@@ -105,14 +109,15 @@ export class OwnShards {
     this.grow(now);
     for (const [shard, atMs] of this.due) {
       if (atMs > now) continue;
-      if (!this.bucket.canTake(now)) return undefined;
+      if (!this.bucket.canTake(now) || !this.byteBucket.canTake(now)) return undefined;
       this.due.delete(shard);
       const slice = this.slices[shard];
       const services = this.fitting(slice);
       if (isSame(services, slice.told)) continue;
       this.bucket.take(now);
       slice.told = services;
-      slice.bucket.take(now);
+      slice.toldMs = now;
+      this.byteBucket.take(now, slice.bytes + RECORD_BYTES);
       return { shard, shards: this.slices.length, services: services.map(({ entry }) => entry) };
     }
     return undefined;
@@ -138,7 +143,8 @@ export class OwnShards {
   }
 
   private touch(shard: number, now: number): void {
-    if (!this.due.has(shard)) this.due.set(shard, now + Math.max(COALESCE_MS, this.slices[shard].bucket.waitMs(now)));
+    // The first of several changes leaves with what else is done in this turn, the others together.
+    if (!this.due.has(shard)) this.due.set(shard, Math.max(now + 1, this.slices[shard].toldMs + COALESCE_MS));
   }
 
   /** What was withheld for long enough. */
@@ -195,7 +201,7 @@ export class OwnShards {
 }
 
 function emptySlice(): Slice {
-  return { services: new Map(), bytes: 0, told: undefined, bucket: new TokenBucket(SHARD_RATE) };
+  return { services: new Map(), bytes: 0, told: undefined, toldMs: Number.NEGATIVE_INFINITY };
 }
 
 function isSame(services: readonly OwnService[], told: readonly OwnService[] | undefined): boolean {

@@ -17,8 +17,9 @@ const MAX_SHARD_BYTES = 10 * 1024 * 1024;
 
 /** Above what a node of ours makes, so that batching on the way does not make an honest one look hasty. */
 const NODE_RATE: Rate = { perS: 1, burst: 10 };
-/** A whole set of shards, and another one after a doubling; then as slow as the rest. */
-const SHARD_RATE: Rate = { perS: 1, burst: 1_024 };
+/** A whole set of shards, and another one after a doubling; then by what it costs: a node with few services may often change. */
+const SHARD_RATE: Rate = { perS: 10, burst: 1_024 };
+const SHARD_BYTE_RATE: Rate = { perS: 4_096, burst: 2 * MAX_SHARD_BYTES };
 
 /** Says which limit a record goes beyond, if any. */
 export function exceededLimit(record: MeshRecord, store: RecordStore, limits: RecordLimits): string | undefined {
@@ -43,11 +44,14 @@ export function isInTime(record: MeshRecord, origin: KnownOrigin | undefined, no
   if (origin === undefined) return true;
   return record.kind === RecordKind.NODE
     ? canTake(origin.nodeFullAtMs, now, NODE_RATE)
-    : canTake(origin.shardFullAtMs, now, SHARD_RATE);
+    : canTake(origin.shardFullAtMs, now, SHARD_RATE) && canTake(origin.shardBytesFullAtMs, now, SHARD_BYTE_RATE);
 }
 
 /** The origin has said something. */
 export function countRecord(record: MeshRecord, origin: KnownOrigin, now: number): void {
   if (record.kind === RecordKind.NODE) origin.nodeFullAtMs = afterTaking(origin.nodeFullAtMs, now, NODE_RATE);
-  else origin.shardFullAtMs = afterTaking(origin.shardFullAtMs, now, SHARD_RATE);
+  else {
+    origin.shardFullAtMs = afterTaking(origin.shardFullAtMs, now, SHARD_RATE);
+    origin.shardBytesFullAtMs = afterTaking(origin.shardBytesFullAtMs, now, SHARD_BYTE_RATE, record.bytes.length);
+  }
 }
