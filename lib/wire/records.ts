@@ -9,14 +9,7 @@
 // later version adds goes into the extension. The signature is over a fixed text and all that is before it.
 
 import { hash } from 'node:crypto';
-import {
-  MAX_LINK_ADDRESS_BYTES,
-  NODE_ID_BYTES,
-  type NodeId,
-  nodeIdFromBytes,
-  nodeIdFromPublicKey,
-  nodeIdToBytes,
-} from '../address.js';
+import { MAX_LINK_ADDRESS_BYTES, NODE_ID_BYTES, type NodeId, nodeIdFromBytes, nodeIdToBytes } from '../address.js';
 import { type StarlaneError, starlaneError } from '../errors.js';
 import { copyOf } from '../util/copy-of.js';
 import {
@@ -279,7 +272,7 @@ function readHeader(bytes: Buffer): Omit<RecordHeader, 'key'> {
   if (lifeS === 0 || lifeS > MAX_LIFE_S) throw malformed(`a life of ${lifeS} s`);
   const digest = hash('sha256', bytes, 'buffer');
   return {
-    nodeId: nodeIdFromPublicKey(publicKey),
+    nodeId: nodeIdFromBytes(hash('sha256', publicKey, 'buffer')),
     publicKey,
     bootId: bootIdFromBytes(bytes, BOOT_AT),
     epoch: readUint32(bytes, EPOCH_AT),
