@@ -62,6 +62,21 @@ export interface NodeLimits {
    * seen by this node. Above what one flat mesh is made for.
    */
   maxNodes: number;
+  /**
+   * 1 to 16777216. Default 65536 circuits that one neighbour may have through this node; further ones are refused, and
+   * go another way if there is one. About 40 MB of a relay while they are idle.
+   */
+  maxCircuitsPerNeighbour: number;
+  /** 1 to 16777216. Default 16384 circuits of one source through this node: one dialler cannot take all of a neighbour's. */
+  maxCircuitsPerSource: number;
+  /** 1 to 1000000. Default 5000 circuits a second that one neighbour may open through this node, twice that at once. */
+  relayOpensPerSecond: number;
+  /**
+   * Bytes, 1048576 to 9007199254740991. Default 268435456 (256 MiB): what circuits through this node may together hold
+   * that slow readers have not taken, a quarter of it for one link and for one source. From three quarters on, new
+   * circuits are refused; at 95 %, those that hold most are reset.
+   */
+  relayPoolBytes: number;
   /** 1 to 16777216. Default 500000 instances of services of other nodes, about 200 B each; further ones are not seen. */
   maxInstances: number;
   /**
@@ -150,6 +165,10 @@ const LIMITS: ReadonlyMap<keyof NodeLimits, readonly [normal: number, min: numbe
   ['maxPendingHandshakes', [128, 1, 65_535]],
   ['maxServicesPerPeer', [10_000, 1, 1_000_000]],
   ['maxNodes', [16_384, 1, 1_000_000]],
+  ['maxCircuitsPerNeighbour', [65_536, 1, MAX_MAP_ENTRIES]],
+  ['maxCircuitsPerSource', [16_384, 1, MAX_MAP_ENTRIES]],
+  ['relayOpensPerSecond', [5_000, 1, 1_000_000]],
+  ['relayPoolBytes', [256 * 1024 * 1024, 1024 * 1024, Number.MAX_SAFE_INTEGER]],
   ['maxInstances', [500_000, 1, MAX_MAP_ENTRIES]],
   ['acceptBacklog', [4096, 1, MAX_MAP_ENTRIES]],
   ['receiveBudgetBytes', [256 * 1024 * 1024, MIN_WINDOW_BYTES, Number.MAX_SAFE_INTEGER]],

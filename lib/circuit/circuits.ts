@@ -28,7 +28,7 @@ import type { RelayHop } from './half-circuit.js';
 import { Loopback } from './loopback.js';
 import { NeighbourRoutes, type Path, type Paths, type Routes } from './path.js';
 import { Relay, type RelayCounters } from './relay.js';
-import { DEFAULT_RELAY_LIMITS, type RelayLimits } from './relay-limits.js';
+import { type RelayLimits, relayLimits } from './relay-limits.js';
 import { attachHandler, type BindHandler, optionsFor } from './server-handler.js';
 import type { Shortcuts } from './shortcuts.js';
 
@@ -50,8 +50,6 @@ export interface CircuitsSetup {
   readonly timers: Timers;
   readonly services: ServiceHost;
   readonly keepsAlive: KeepsAlive;
-  /** Limits of relaying that are not the default. */
-  readonly relayLimits?: Partial<RelayLimits>;
   /** Nobody has asked to hear of the failure of a server to bind. */
   onError(error: Error): void;
 }
@@ -84,7 +82,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.timers = timers;
     this.openTimeoutMs = options.handshakeTimeoutMs;
     this.envDigests = envDigests(options.env);
-    this.relayLimits = { ...DEFAULT_RELAY_LIMITS, ...setup.relayLimits };
+    this.relayLimits = relayLimits(options);
     this.routes = new NeighbourRoutes((nodeId) => this.paths.has(nodeId));
     this.sharedEnv = () => this.envDigests[0];
     this.farEnds = new FarEnds(identity.nodeId);

@@ -30,6 +30,28 @@ export interface RelayLimits {
   openTimeoutMs: number;
 }
 
+/** What of them a node is told by its options. */
+export interface RelayOptions {
+  readonly maxCircuitsPerNeighbour: number;
+  readonly maxCircuitsPerSource: number;
+  readonly relayOpensPerSecond: number;
+  readonly relayPoolBytes: number;
+}
+
+export function relayLimits(options: RelayOptions): RelayLimits {
+  const { maxCircuitsPerNeighbour, maxCircuitsPerSource, relayOpensPerSecond, relayPoolBytes } = options;
+  return {
+    ...DEFAULT_RELAY_LIMITS,
+    maxCircuitsPerNeighbour,
+    maxCircuitsPerSource,
+    opensPerSecond: relayOpensPerSecond,
+    openBurst: 2 * relayOpensPerSecond,
+    poolBytes: relayPoolBytes,
+    poolBytesPerLink: relayPoolBytes / 4,
+    poolBytesPerSource: relayPoolBytes / 4,
+  };
+}
+
 const MIB = 1024 * 1024;
 
 export const DEFAULT_RELAY_LIMITS: Readonly<RelayLimits> = Object.freeze({

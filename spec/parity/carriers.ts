@@ -1,10 +1,11 @@
 // What the table of cases runs over: node:net itself, and `node.net` over every way there is between two nodes. A further
 // way is a further entry of CARRIER_KINDS.
 
+import { once } from 'node:events';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createNode } from '../../lib/index.js';
-import { testnet } from '../support/testnet.js';
+import { listenAddress, testnet } from '../support/testnet.js';
 
 export type Net = typeof import('node:net');
 
@@ -154,7 +155,44 @@ const link: CarrierKind = {
   },
 };
 
-export const CARRIER_KINDS: readonly CarrierKind[] = [nodeNet, loopback, link];
+const relay: CarrierKind = {
+  name: 'relay',
+  preamble: `
+    const { duplexPair } = await import('node:stream');
+    const [dialler, between, listener] = [0, 1, 2].map(() => starlane.createNode({ role: 'server' }));
+    for (const node of [dialler, listener]) {
+      const [nearEnd, farEnd] = duplexPair();
+      await Promise.all([node.attach(nearEnd), between.attach(farEnd)]);
+    }
+    const [clientNet, serverNet] = [dialler.net, listener.net];
+    const place = { port: 0, host: 'parity' };`,
+  open: async () => {
+    // Nodes in this role make no links by themselves, so that the way stays one through the relay.
+    const [dialler, between, listener] = [0, 1, 2].map(() => createNode({ ...NODE_OPTIONS, role: 'server' }));
+    const { address } = await between.listenAndServe(listenAddress('tcp'));
+    await Promise.all([dialler.join(address), listener.join(address)]);
+    while (!dialler.routesMap().has(listener.id)) await once(dialler.routesMap(), 'add');
+    return {
+      isOverlay: true,
+      serverNet: listener.net,
+      clientNet: dialler.net,
+      family: 'Starlane',
+      serverAddress: `@${listener.id}`,
+      clientAddress: `@${dialler.id}`,
+      listenAt: () => ({ port: 0, host: freshName() }),
+      portHost: `@${listener.id}`,
+      nameFor: (host) => host,
+      path: freshName,
+      localHosts: LOCAL_HOSTS,
+      portEnd: 0x1_0000_0000,
+      close: async () => {
+        await Promise.all([dialler.close(), between.close(), listener.close()]);
+      },
+    };
+  },
+};
+
+export const CARRIER_KINDS: readonly CarrierKind[] = [nodeNet, loopback, link, relay];
 
 /** A port of 127.0.0.1 of `net` at which nobody listens. */
 export function vacantPort(net: Net): Promise<number> {
