@@ -24,6 +24,8 @@ export interface PathWaiter {
 export const MIN_LATENCY_MS = 5;
 export const MAX_LATENCY_MS = 60;
 
+const INDEXES = 0x1_0000;
+
 export class Paths {
   /** Those with something that could not be sent. */
   readonly waiting = new Set<PathWaiter>();
@@ -68,6 +70,20 @@ export class Paths {
     this.healed();
   }
 
+  /** The path that was cut first, both ways. */
+  mendOne(): void {
+    const [first] = this.cuts;
+    if (first === undefined) return;
+    this.cuts.delete(first);
+    this.cuts.delete((first % INDEXES) * INDEXES + Math.floor(first / INDEXES));
+    this.healed();
+  }
+
+  mendAll(): void {
+    this.cuts.clear();
+    this.healed();
+  }
+
   /** After the side of some hosts has changed. */
   healed(): void {
     for (const waiter of [...this.waiting]) waiter.onHeal();
@@ -75,7 +91,7 @@ export class Paths {
 }
 
 function pair(from: Place, to: Place): number {
-  return from.index * 0x1_0000 + to.index;
+  return from.index * INDEXES + to.index;
 }
 
 /** On the unit square, from 0 to 1. */

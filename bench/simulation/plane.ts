@@ -2,6 +2,7 @@
 // itself bring a tiny one.
 
 import type { NodeId } from '../../lib/address.js';
+import type { Routes } from '../../lib/circuit/path.js';
 import type { MeshEnvironment } from '../../lib/mesh/mesh-environment.js';
 import type { MeshLink } from '../../lib/mesh/mesh-link.js';
 import type { MeshNetwork } from '../../lib/mesh/mesh-network.js';
@@ -18,6 +19,8 @@ export interface PlaneSetup {
   /** One more than the last epoch that was kept, or 1. */
   readonly firstEpoch: number;
   onEpoch(epoch: number): void;
+  /** All that the peer had to tell when the link came up has been taken in. */
+  onSynced(link: MeshLink): void;
   onWarning(error: Error): void;
 }
 
@@ -50,7 +53,8 @@ export interface DatabaseDigest {
 /** What the oracles ask. */
 export interface PlaneView {
   isReachable(nodeId: NodeId): boolean;
-  /** Every node that is reached, without the own one. */
+  /** How many other nodes are reached, and which. */
+  reachCount(): number;
   reachable(): Iterable<NodeId>;
   /** `service:port@node id` of every instance that is offered, own ones included. */
   instances(): Iterable<string>;
@@ -60,11 +64,8 @@ export interface PlaneView {
   versionOf(nodeId: NodeId): string | undefined;
   /** Peers listed in the record of a node. */
   linksOf(nodeId: NodeId): readonly NodeId[];
-  /** The next hops of a circuit, the best first. */
-  nextHops(nodeId: NodeId, circuitHash: number): readonly NodeId[];
-  /** A circuit by this next hop has failed, or has succeeded. */
-  penalise(nextHop: NodeId, nodeId: NodeId): void;
-  reward(nextHop: NodeId, nodeId: NodeId): void;
+  /** For circuits. */
+  readonly routes: Routes;
   /** Records that are due to go out over this link. */
   isSettled(link: MeshLink): boolean;
   /** Counters by name, for figures and limits. */

@@ -17,6 +17,7 @@ import type { Actor } from './event-loop.js';
 import { FRAME_BYTES, messageBytes } from './message-bytes.js';
 import type { Pipe } from './pipe.js';
 import type { SimLinks } from './sim-links.js';
+import type { SimNode } from './sim-node.js';
 
 const Phase = { HELLO: 0, DECIDING: 1, UP: 2, LEAVING: 3, CLOSED: 4 } as const;
 
@@ -40,7 +41,13 @@ interface Ping {
 /** Something of the data plane that travels in a link, in order with the rest. */
 export interface StreamMail {
   readonly bytes: number;
+  /** `link`: the end at which it arrives. */
   onArrival(link: SimLink): void;
+}
+
+/** Has a stream open over a link. */
+export interface StreamHolder {
+  onLinkLost(link: SimLink): void;
 }
 
 export interface SimLinkSetup {
@@ -53,7 +60,8 @@ export interface SimLinkSetup {
 
 export class SimLink implements MeshLink, Actor {
   purpose: LinkPurpose;
-  streams = 0;
+  /** Who has streams open here. */
+  readonly holders = new Set<StreamHolder>();
   lastHeardMs: number;
   /** When it came up, by the clock of its process; undefined before. */
   upAtMs: number | undefined;
@@ -81,6 +89,11 @@ export class SimLink implements MeshLink, Actor {
 
   get address(): string {
     return this.setup.address;
+  }
+
+  /** Whose link it is. */
+  get node(): SimNode {
+    return this.setup.owner.node;
   }
 
   get peerId(): NodeId {
@@ -120,13 +133,16 @@ export class SimLink implements MeshLink, Actor {
     return this.pipe.isBlocked;
   }
 
+  get streams(): number {
+    return this.holders.size;
+  }
+
   get rttMs(): number {
     return this.roundTrip.us / 1000;
   }
 
-  /** The handshake is over: the peer has told all that it had to tell at the start. */
   get isSynced(): boolean {
-    return this.timer === undefined;
+    return this.phase === Phase.UP && this.timer === undefined;
   }
 
   /** The dialling end begins. */
@@ -173,6 +189,11 @@ export class SimLink implements MeshLink, Actor {
     if (this.phase !== Phase.UP || !isStronger(purpose, this.purpose)) return;
     this.purpose = purpose;
     this.setup.owner.onPromoted(this);
+  }
+
+  /** The handshake is over: what the peer had to tell has been taken in. */
+  synced(): void {
+    if (this.phase === Phase.UP) this.stopTimer();
   }
 
   accept(): void {
@@ -306,7 +327,6 @@ export class SimLink implements MeshLink, Actor {
     if (this.phase === Phase.DECIDING && !decides(this.setup.owner.self.nodeId, this.peerId)) this.goUp();
     if (this.phase === Phase.UP) {
       this.hasProgressed = true;
-      if (message.type === MessageType.SYNCED) this.stopTimer();
       this.setup.owner.onMessage(this, message);
     } else if (this.phase < Phase.LEAVING) {
       this.refuse(refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', 'a message ahead of its time'));
@@ -356,7 +376,14 @@ export class SimLink implements MeshLink, Actor {
     const failure = reason ?? starlaneError('ERR_STARLANE_CLOSED');
     for (const ping of this.pings) ping.reject(failure);
     this.pings.clear();
+    this.loseStreams();
     this.setup.owner.onDown(this, reason);
+  }
+
+  private loseStreams(): void {
+    const holders = [...this.holders];
+    this.holders.clear();
+    for (const holder of holders) holder.onLinkLost(this);
   }
 
   private stopTimer(): void {

@@ -18,8 +18,9 @@ import {
 import type { Paths } from './paths.js';
 import type { SimHost } from './sim-host.js';
 import type { SimLink } from './sim-link.js';
+import type { SimNode } from './sim-node.js';
 import type { SimProcess } from './sim-process.js';
-import { Traffic } from './traffic.js';
+import type { Traffic } from './traffic.js';
 
 /** How long a link that stands may take to prove it when the peer makes another one, in ms. */
 const PROOF_MS = 2_000;
@@ -28,6 +29,7 @@ const MAX_PENDING_HANDSHAKES = 128;
 const NONCE = randomBytes(16);
 
 export interface SimLinksOwner {
+  readonly node: SimNode;
   objection(link: SimLink): string | undefined;
   onLink(link: SimLink): void;
   onPromoted(link: SimLink): void;
@@ -43,7 +45,6 @@ interface Waiter {
 
 export class SimLinks {
   readonly handshakeTimeoutMs = 5_000;
-  readonly traffic = new Traffic();
   /** Of Node's timers this has the granularity and the order. */
   readonly timers: Timers;
   /** Counts since the start: links that came up, that were lost other than in order, and attempts that failed. */
@@ -63,6 +64,15 @@ export class SimLinks {
     private readonly owner: SimLinksOwner,
   ) {
     this.timers = new Timers(process);
+  }
+
+  get node(): SimNode {
+    return this.owner.node;
+  }
+
+  /** Counted over all lives of the node. */
+  get traffic(): Traffic {
+    return this.owner.node.traffic;
   }
 
   get size(): number {
@@ -197,6 +207,11 @@ export class SimLinks {
 
   onMessage(link: SimLink, message: Message): void {
     this.owner.onMessage(link, message);
+  }
+
+  /** The control plane has taken in what the peer had to tell. */
+  onSynced(link: SimLink): void {
+    link.synced();
     if (link.isSynced) this.settle(link)?.resolve(link);
   }
 

@@ -4,6 +4,7 @@ import { type NodeId, nodeIdFromPublicKey } from '../../lib/address.js';
 import type { LinkPurpose } from '../../lib/link/link-purpose.js';
 import type { NodeRole } from '../../lib/options.js';
 import { envDigests, type Message } from '../../lib/wire/messages.js';
+import type { MeshRecord } from '../../lib/wire/records.js';
 import type { Plane, PlaneMaker } from './plane.js';
 import type { Random } from './random.js';
 import type { KeyPair } from './signatures.js';
@@ -12,6 +13,7 @@ import type { SimLink } from './sim-link.js';
 import { SimLinks, type SimLinksOwner } from './sim-links.js';
 import { SimNetwork, type Wide } from './sim-network.js';
 import { SimProcess } from './sim-process.js';
+import { Traffic } from './traffic.js';
 
 /** How long the links of a node that leaves stay up, so that its last words get out, in ms. */
 const LAST_WORDS_MS = 200;
@@ -19,15 +21,26 @@ const LAST_WORDS_MS = 200;
 /** Clocks of processes differ by up to that much. */
 const MAX_SKEW_MS = 1e9;
 
+const MAX_WARNINGS = 100;
+
+/** What a node needs of its world. */
+export interface NodeWorld extends Wide {
+  readonly makePlane: PlaneMaker;
+  /** Told of all links that come up and go. */
+  readonly watcher: LinkWatcher | undefined;
+  verify(record: MeshRecord): boolean;
+}
+
 export interface NodeSetup {
-  readonly wide: Wide & { readonly makePlane: PlaneMaker; verify(record: never): boolean };
+  readonly wide: NodeWorld;
   readonly host: SimHost;
   readonly keys: KeyPair;
   readonly random: Random;
   readonly role: NodeRole;
   readonly relay: boolean;
   readonly env: readonly string[];
-  readonly seeds: readonly string[];
+  /** Used from the next start on. */
+  seeds: readonly string[];
 }
 
 /** One process with all that is in it. */
@@ -46,11 +59,11 @@ export interface LinkWatcher {
 
 export class SimNode implements SimLinksOwner {
   readonly nodeId: NodeId;
+  readonly traffic = new Traffic();
+  /** The last ones. */
   readonly warnings: Error[] = [];
   /** Services that it binds in whatever life. */
   readonly services = new Map<string, { readonly service: string; readonly port: number }>();
-  /** Told of links in all lives. */
-  watcher: LinkWatcher | undefined;
   run: Run | undefined;
   /** It leaves, or its machine is silently dead: for the others it does not count. */
   isLeaving = false;
@@ -59,6 +72,10 @@ export class SimNode implements SimLinksOwner {
 
   constructor(readonly setup: NodeSetup) {
     this.nodeId = nodeIdFromPublicKey(setup.keys.publicKey);
+  }
+
+  get node(): SimNode {
+    return this;
   }
 
   get host(): SimHost {
@@ -87,7 +104,7 @@ export class SimNode implements SimLinksOwner {
         identity,
         timers: links.timers,
         random: () => chance.next(),
-        verify: (record) => wide.verify(record as never),
+        verify: (record) => wide.verify(record),
       },
       network: new SimNetwork(wide, links),
       role,
@@ -98,7 +115,11 @@ export class SimNode implements SimLinksOwner {
       onEpoch: (epoch) => {
         this.keptEpoch = epoch;
       },
-      onWarning: (error) => this.warnings.push(error),
+      onSynced: (link) => links.onSynced(link as SimLink),
+      onWarning: (error) => {
+        this.warnings.push(error);
+        if (this.warnings.length > MAX_WARNINGS) this.warnings.shift();
+      },
     });
     this.run = { bootId, process, links, plane, startedAtMs: wide.loop.now };
     for (const { service, port } of this.services.values()) plane.bind(service, port);
@@ -159,7 +180,7 @@ export class SimNode implements SimLinksOwner {
 
   onLink(link: SimLink): void {
     this.run?.plane.onLink(link);
-    this.watcher?.onLink(this, link);
+    this.setup.wide.watcher?.onLink(this, link);
   }
 
   onPromoted(link: SimLink): void {
@@ -176,7 +197,7 @@ export class SimNode implements SimLinksOwner {
 
   onUnlink(link: SimLink, reason: Error | undefined): void {
     this.run?.plane.onUnlink(link, reason);
-    this.watcher?.onUnlink(this, link, reason);
+    this.setup.wide.watcher?.onUnlink(this, link, reason);
   }
 
   private endProcess(isMachineGone: boolean): void {

@@ -11,8 +11,8 @@ import { Random } from './random.js';
 import { CheapSignatures, type KeyPair, RealSignatures, type Signatures } from './signatures.js';
 import { SimHost } from './sim-host.js';
 import { SimLink } from './sim-link.js';
-import { connectEnds, type Wide } from './sim-network.js';
-import { SimNode } from './sim-node.js';
+import { connectEnds } from './sim-network.js';
+import { type LinkWatcher, type NodeWorld, SimNode } from './sim-node.js';
 
 export interface WorldOptions {
   readonly seed: number;
@@ -32,12 +32,13 @@ export interface NewNode {
   readonly keys?: KeyPair;
 }
 
-export class World implements Wide {
+export class World implements NodeWorld {
   readonly loop = new EventLoop();
   readonly random: Random;
   readonly paths: Paths;
   readonly nodes: SimNode[] = [];
   readonly makePlane: PlaneMaker;
+  watcher: LinkWatcher | undefined;
   private readonly signatures: Signatures;
   private readonly hosts = new Map<string, SimHost>();
   private readonly names = new Map<string, readonly string[]>();

@@ -65,11 +65,11 @@ describe('links of the simulation', () => {
 
   it('carry messages in order, and count their bytes', async () => {
     const [link] = await linked();
-    const before = other.run?.links.traffic.bytesIn ?? 0;
+    const before = other.traffic.bytesIn;
     for (let count = 0; count < 10; count++) link.send(digest(count));
     await world.loop.run(200);
     expect(plane(other).received.slice(1)).toEqual(Array.from({ length: 10 }, (_, count) => digest(count)));
-    expect((other.run?.links.traffic.bytesIn ?? 0) - before).toBe(10 * (5 + 12 + 12));
+    expect(other.traffic.bytesIn - before).toBe(10 * (5 + 12 + 12));
   });
 
   it('answer a ping after a round trip', async () => {

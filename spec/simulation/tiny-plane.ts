@@ -34,8 +34,9 @@ export class TinyPlane implements Plane {
     this.log.push(`down ${(reason as { code?: string } | undefined)?.code ?? 'in order'}`);
   }
 
-  onMessage(_link: MeshLink, message: Message): void {
+  onMessage(link: MeshLink, message: Message): void {
     this.received.push(message);
+    if (message.type === MessageType.SYNCED) this.setup.onSynced(link);
   }
 
   onDrain(): void {

@@ -1,0 +1,250 @@
+// Circuits of the simulation: OPEN goes from node to node as in lib/circuit, with the same search at each and the same
+// patience, and comes back when it leads nowhere. No data follows: what counts is whether it gets there, and how.
+
+import type { NodeId } from '../../lib/address.js';
+import { type HopFailure, HopSearch, patienceMs } from '../../lib/circuit/hop-search.js';
+import type { Timed, Timer } from '../../lib/util/timers.js';
+import { ReplyCode } from '../../lib/wire/open-reply.js';
+import type { SimLink, StreamHolder, StreamMail } from './sim-link.js';
+import type { Run, SimNode } from './sim-node.js';
+
+const HOP_TIMEOUT_MS = 1_500;
+const DEADLINE_MS = 5_000;
+const HOP_LIMIT = 16;
+/** As in lib/circuit/crankback.ts. */
+const MARGIN_MS = 20;
+const MARGIN_SHARE = 0.2;
+const OPEN_BYTES = 75;
+const REPLY_BYTES = 20;
+const NODE_ID_BYTES = 8;
+
+/** What became of a circuit. */
+export interface Outcome {
+  readonly isOpen: boolean;
+  readonly failure: HopFailure | undefined;
+  /** Nodes between source and destination, in order. */
+  readonly relays: readonly NodeId[];
+  readonly tookMs: number;
+  /** How many OPENs were sent for it, by all nodes together. */
+  readonly opens: number;
+  /** How many of them came to a node that had seen the circuit. */
+  readonly revisits: number;
+}
+
+/** What the nodes on the way of one circuit share: a relay remembers its id. */
+class Circuit {
+  opens = 0;
+  revisits = 0;
+  readonly seenAt = new Set<string>();
+  /** Streams that are part of it, in the order in which they came. */
+  private readonly held = new Map<SimLink, Set<StreamHolder>>();
+
+  constructor(
+    readonly hash: number,
+    readonly src: NodeId,
+    readonly dst: NodeId,
+  ) {}
+
+  hold(link: SimLink, holder: StreamHolder): void {
+    link.holders.add(holder);
+    const holders = this.held.get(link) ?? new Set();
+    this.held.set(link, holders.add(holder));
+  }
+
+  /** It ends: so do its streams. */
+  end(): void {
+    for (const [link, holders] of this.held) for (const holder of holders) link.holders.delete(holder);
+    this.held.clear();
+  }
+}
+
+/** Opens a circuit. `onDone` is told once, by the time that its deadline has passed. */
+export function openCircuit(from: SimNode, dst: NodeId, hash: number, onDone: (outcome: Outcome) => void): void {
+  const run = from.run;
+  if (run === undefined) throw new Error('a node that does not run opens nothing');
+  const circuit = new Circuit(hash, from.nodeId, dst);
+  const { loop } = from.setup.wide;
+  const startMs = loop.now;
+  const outcome = (failure: HopFailure | undefined, relays: readonly NodeId[]): Outcome => ({
+    isOpen: failure === undefined,
+    failure,
+    relays,
+    tookMs: loop.now - startMs,
+    opens: circuit.opens,
+    revisits: circuit.revisits,
+  });
+  const start = { self: from.nodeId, src: from.nodeId, dst, circuitHash: hash, passed: [], tried: [] };
+  const attempt = new Attempt(circuit, run, start, HOP_LIMIT, DEADLINE_MS, {
+    onCircuit: (relays) => {
+      onDone(outcome(undefined, relays));
+      circuit.end();
+    },
+    onNoCircuit: (failure) => {
+      onDone(outcome(failure, []));
+      circuit.end();
+    },
+  });
+  attempt.next();
+}
+
+interface AttemptOwner {
+  onCircuit(relays: readonly NodeId[]): void;
+  onNoCircuit(failure: HopFailure, tried: readonly NodeId[]): void;
+}
+
+/** The search for a way at one node. */
+class Attempt implements Timed, StreamHolder {
+  private readonly search: HopSearch;
+  private readonly deadlineMs: number;
+  private link: SimLink | undefined;
+  private timer: Timer | undefined;
+  private isOver = false;
+
+  constructor(
+    private readonly circuit: Circuit,
+    private readonly run: Run,
+    private readonly start: ConstructorParameters<typeof HopSearch>[0],
+    private readonly hopLimit: number,
+    timeoutMs: number,
+    private readonly owner: AttemptOwner,
+  ) {
+    this.search = new HopSearch(start, run.plane.view.routes);
+    this.deadlineMs = run.links.timers.now() + timeoutMs;
+  }
+
+  next(): void {
+    const { links, plane } = this.run;
+    const neighbour = this.search.next((nodeId) => links.get(nodeId)?.isUp === true);
+    const link = neighbour === undefined ? undefined : links.get(neighbour);
+    if (link === undefined) {
+      this.giveUp();
+      return;
+    }
+    const leftMs = this.deadlineMs - links.timers.now();
+    const route = plane.view.routes.route(this.circuit.dst);
+    const patience = patienceMs(leftMs, HOP_TIMEOUT_MS, this.search.hasOthers, route);
+    const remainingMs = patience - link.rttMs - Math.min(MARGIN_MS, patience * MARGIN_SHARE);
+    if (remainingMs <= 0) {
+      this.search.expired();
+      this.giveUp();
+      return;
+    }
+    this.link = link;
+    this.timer = links.timers.schedule(patience, this);
+    this.circuit.opens++;
+    this.circuit.hold(link, this);
+    const { visited, relays } = this.search;
+    link.mail(new OpenMail(this.circuit, visited, relays, this.hopLimit - 1, remainingMs, this));
+  }
+
+  onReply(link: SimLink, reply: Reply): void {
+    if (this.isOver || this.link !== link) return;
+    this.drop();
+    if (reply.failure === undefined) {
+      this.isOver = true;
+      this.search.accepted();
+      this.owner.onCircuit(reply.relays);
+    } else this.failed(reply.failure, reply.tried);
+  }
+
+  onLinkLost(link: SimLink): void {
+    if (this.isOver || this.link !== link || this.run.process.isEnded) return;
+    this.drop();
+    this.failed({ code: ReplyCode.NO_ROUTE, at: this.start.self, reason: 'the link was lost' }, []);
+  }
+
+  onDeadline(): void {
+    this.timer = undefined;
+    const { link } = this;
+    this.run.links.timers.clock.setImmediate(() => {
+      if (this.isOver || this.link !== link || this.timer !== undefined) return;
+      this.drop();
+      this.failed({ code: ReplyCode.TIMEOUT, at: this.start.self, reason: `${link?.peerId} does not answer` }, []);
+    });
+  }
+
+  private failed(failure: HopFailure, tried: readonly NodeId[]): void {
+    if (this.search.failed(failure, tried)) this.next();
+    else this.giveUp();
+  }
+
+  private giveUp(): void {
+    this.isOver = true;
+    this.owner.onNoCircuit(this.search.failure, this.search.tried);
+  }
+
+  private drop(): void {
+    this.link?.holders.delete(this);
+    this.link = undefined;
+    if (this.timer !== undefined) this.run.links.timers.cancel(this.timer);
+    this.timer = undefined;
+  }
+}
+
+interface Reply {
+  /** Undefined: the circuit stands. */
+  readonly failure: HopFailure | undefined;
+  readonly relays: readonly NodeId[];
+  readonly tried: readonly NodeId[];
+}
+
+class OpenMail implements StreamMail, StreamHolder {
+  readonly bytes: number;
+
+  constructor(
+    private readonly circuit: Circuit,
+    private readonly visited: readonly NodeId[],
+    /** The last ones of `visited` are those that the circuit passes through. */
+    private readonly relays: number,
+    private readonly hopLimit: number,
+    private readonly remainingMs: number,
+    private readonly sender: Attempt,
+  ) {
+    this.bytes = OPEN_BYTES + NODE_ID_BYTES * visited.length;
+  }
+
+  onArrival(link: SimLink): void {
+    const { circuit, visited, relays } = this;
+    const { node } = link;
+    const run = node.run;
+    if (run === undefined) return;
+    circuit.hold(link, this);
+    const passed = visited.slice(visited.length - relays);
+    const fail = (code: number, reason: string, tried: readonly NodeId[] = []): void =>
+      this.reply(link, { failure: { code, at: node.nodeId, reason }, relays: [], tried });
+    if (node.nodeId === circuit.dst) {
+      this.reply(link, { failure: undefined, relays: passed, tried: [] });
+      return;
+    }
+    if (circuit.seenAt.has(run.bootId) || visited.includes(node.nodeId)) {
+      circuit.revisits++;
+      fail(ReplyCode.LOOP, 'it was here before');
+      return;
+    }
+    circuit.seenAt.add(run.bootId);
+    if (this.hopLimit <= 0) fail(ReplyCode.HOP_LIMIT, 'too many hops');
+    else if (!node.setup.relay) fail(ReplyCode.NO_ROUTE, 'not a relay');
+    else this.search(link, run, passed);
+  }
+
+  /** The node before is gone: nobody waits for the answer. */
+  onLinkLost(): void {}
+
+  private search(link: SimLink, run: Run, passed: readonly NodeId[]): void {
+    const { circuit, visited } = this;
+    const { nodeId } = link.node;
+    const tried = visited.slice(0, visited.length - passed.length);
+    const start = { self: nodeId, src: circuit.src, dst: circuit.dst, circuitHash: circuit.hash, passed, tried };
+    const attempt = new Attempt(circuit, run, start, this.hopLimit, this.remainingMs, {
+      onCircuit: (relays) => this.reply(link, { failure: undefined, relays, tried: [] }),
+      onNoCircuit: (failure, all) => this.reply(link, { failure, relays: [], tried: all }),
+    });
+    attempt.next();
+  }
+
+  private reply(link: SimLink, reply: Reply): void {
+    if (reply.failure !== undefined) link.holders.delete(this);
+    const bytes = REPLY_BYTES + NODE_ID_BYTES * Math.max(reply.relays.length, reply.tried.length);
+    link.mail({ bytes, onArrival: (end) => this.sender.onReply(end, reply) });
+  }
+}

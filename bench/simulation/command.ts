@@ -1,0 +1,88 @@
+// The command line of the simulation.
+
+import { parseArgs } from 'node:util';
+import { GATES } from './gates/index.js';
+import type { LatencyModel } from './paths.js';
+
+export interface SimulateOptions {
+  readonly help: boolean;
+  readonly nodes: number;
+  readonly churn: number;
+  readonly seed: number;
+  readonly minutes: number;
+  readonly scenarios: readonly string[];
+  readonly json: boolean;
+  readonly latency: LatencyModel;
+  readonly realCrypto: boolean;
+  readonly warm: boolean;
+  readonly trials: number;
+  readonly steps: number;
+}
+
+export function usage(): string {
+  return `usage: npm run simulate -- [options]
+
+Runs the control plane of lib/mesh by the thousand in virtual time, and measures it against its gates. Exits with 1 when
+one is missed.
+
+  --nodes N            default 1000
+  --churn P            nodes that go and come back after a minute, in percent a minute; default 1, ten times that for opens
+  --seed N             what happens is decided by it alone; default 1
+  --minutes N          length of the longer measurements in virtual time; default 5
+  --scenario a,b       of ${GATES.map(({ name }) => name).join(',')}; default all
+  --latency MODEL      'uniform' (default) or 'plane': 5 to 60 ms between two nodes, by chance or by distance
+  --warm               begin with links and a database that are complete, instead of one node after the other
+  --real-crypto        Ed25519, checked by every node for itself
+  --json               everything measured, as JSON
+  --trials N           instead of the gates: N random schedules of faults, the first with --seed, against the oracles; one
+                       that fails is shortened and printed
+  --steps N            of a schedule; default 40
+
+${GATES.map(({ name, target, about }) => `  ${name.padEnd(20)} ${target.padEnd(4)} ${about}`).join('\n')}`;
+}
+
+export function readOptions(args: string[]): SimulateOptions {
+  const { values } = parseArgs({
+    args,
+    options: {
+      help: { type: 'boolean', short: 'h' },
+      nodes: { type: 'string' },
+      churn: { type: 'string' },
+      seed: { type: 'string' },
+      minutes: { type: 'string' },
+      scenario: { type: 'string' },
+      latency: { type: 'string' },
+      warm: { type: 'boolean' },
+      'real-crypto': { type: 'boolean' },
+      json: { type: 'boolean' },
+      trials: { type: 'string' },
+      steps: { type: 'string' },
+    },
+  });
+  const scenarios = values.scenario?.split(',') ?? GATES.map(({ name }) => name);
+  for (const name of scenarios) {
+    if (!GATES.some((gate) => gate.name === name)) throw new Error(`there is no scenario '${name}'`);
+  }
+  const { latency = 'uniform' } = values;
+  if (latency !== 'uniform' && latency !== 'plane') throw new Error(`there is no latency '${latency}'`);
+  return {
+    help: values.help ?? false,
+    nodes: readNumber('nodes', values.nodes ?? '1000', 4),
+    churn: readNumber('churn', values.churn ?? '1', 0),
+    seed: readNumber('seed', values.seed ?? '1', 0),
+    minutes: readNumber('minutes', values.minutes ?? '5', 0.1),
+    scenarios,
+    json: values.json ?? false,
+    latency,
+    realCrypto: values['real-crypto'] ?? false,
+    warm: values.warm ?? false,
+    trials: readNumber('trials', values.trials ?? '0', 0),
+    steps: readNumber('steps', values.steps ?? '40', 1),
+  };
+}
+
+function readNumber(name: string, text: string, min: number): number {
+  const value = Number(text.replaceAll(/[_,]/g, ''));
+  if (!(value >= min)) throw new Error(`--${name} needs a number from ${min}`);
+  return value;
+}

@@ -1,0 +1,11 @@
+// The gates, in the order in which they are measured on one network: from what leaves it as it was to what does not.
+
+import { opens, traffic } from './churn.js';
+import { crash, deaths, silence } from './death.js';
+import type { Gate } from './gate.js';
+import { lag } from './lag.js';
+import { split } from './split.js';
+import { spread } from './spread.js';
+import { start } from './start.js';
+
+export const GATES: readonly Gate[] = [start, spread, crash, silence, traffic, lag, opens, split, deaths];

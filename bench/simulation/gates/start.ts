@@ -1,0 +1,18 @@
+// T5: a thousand nodes start within ten seconds.
+
+import type { Figure, Gate } from './gate.js';
+
+export const start: Gate = {
+  name: 'start',
+  target: 'T5',
+  about: 'cold start in 10 s through 3 seeds that do not know each other',
+  async run(network): Promise<Figure[]> {
+    const { coldStart } = network;
+    if (coldStart === undefined) return [];
+    return [
+      { title: 'all views equal after the last start', value: coldStart.equalMs, unit: 'ms', atMost: 6_000 },
+      { title: 'received by each node until then', value: coldStart.bytesPerNode / 1e6, unit: 'MB' },
+      { title: 'links of a node at rest', value: network.degree, unit: '' },
+    ];
+  },
+};

@@ -1,0 +1,97 @@
+// One random schedule on one network, from its seed to the complaints of the oracles, and the search for a shorter one
+// that fails as well.
+
+import { allComplaints, rest } from './oracles.js';
+import type { PlaneMaker } from './plane.js';
+import { Random } from './random.js';
+import { randomSchedule, Stage, type Step } from './steps.js';
+import { World } from './world.js';
+
+const SEEDS = 3;
+/** All nodes are started within that time, in ms. */
+const START_MS = 2_000;
+const SETTLE_MS = 20_000;
+/**
+ * How long a network may take to come to rest after the last step: a silent death on top of the worst local health, a
+ * link that is held back for flapping, a back-off at its end.
+ */
+const QUIET_MS = 420_000;
+const REST_MS = 5_000;
+
+export interface TrialOptions {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly steps: number;
+  readonly scheduleMs: number;
+  readonly makePlane: PlaneMaker;
+  readonly realCrypto?: boolean;
+  /** Circuits that are tried in the end. */
+  readonly pairs?: number;
+}
+
+export interface TrialResult {
+  readonly schedule: readonly Step[];
+  readonly complaints: readonly string[];
+  /** From the last step until all views were equal and right, in ms; undefined when they never were. */
+  readonly restMs: number | undefined;
+  readonly events: number;
+  readonly signatureChecks: number;
+}
+
+export function scheduleOf({ seed, steps, scheduleMs }: TrialOptions): Step[] {
+  return randomSchedule(new Random(seed ^ 0x5eed), steps, scheduleMs);
+}
+
+export async function runTrial(options: TrialOptions, schedule = scheduleOf(options)): Promise<TrialResult> {
+  const world = new World(options);
+  try {
+    const stage = startNetwork(world, options.nodes);
+    await world.loop.run(START_MS + SETTLE_MS);
+    stage.play(schedule);
+    await world.loop.run(options.scheduleMs);
+    stage.calm();
+    const calmAt = world.loop.now;
+    const isAtRest = await rest(world, REST_MS, QUIET_MS);
+    const restMs = isAtRest ? world.loop.now - REST_MS - calmAt : undefined;
+    const complaints = isAtRest ? [] : [`not at rest after ${QUIET_MS / 1000} s`];
+    complaints.push(...(await allComplaints(world, options.pairs ?? 500)));
+    return { schedule, complaints, restMs, events: world.loop.count, signatureChecks: world.signatureChecks };
+  } catch (error) {
+    const complaints = [`a fault: ${(error as Error).stack ?? error}`];
+    return { schedule, complaints, restMs: undefined, events: world.loop.count, signatureChecks: 0 };
+  } finally {
+    world.close();
+  }
+}
+
+function startNetwork(world: World, count: number): Stage {
+  const nodes = Array.from({ length: count }, () => world.add());
+  const seeds = nodes.slice(0, SEEDS).map((node) => node.host.address);
+  for (const node of nodes) {
+    node.setup.seeds = seeds;
+    node.bind(`service-${node.host.index}`);
+    world.loop.call(world.random.between(0, START_MS), () => node.start());
+  }
+  return new Stage(world, seeds);
+}
+
+/** The shortest schedule found that still fails, by leaving out ever smaller parts. `limit`: how many runs that may take. */
+export async function shrink(options: TrialOptions, failing: readonly Step[], limit: number): Promise<readonly Step[]> {
+  let best = failing;
+  let runs = 0;
+  for (let part = Math.ceil(best.length / 2); part >= 1 && runs < limit; ) {
+    let hasShrunk = false;
+    for (let at = 0; at < best.length && runs < limit; ) {
+      const shorter = [...best.slice(0, at), ...best.slice(at + part)];
+      runs++;
+      const { complaints } = await runTrial(options, shorter);
+      if (complaints.length > 0) {
+        best = shorter;
+        hasShrunk = true;
+      } else at += part;
+    }
+    if (part === 1 && !hasShrunk) break;
+    part = part === 1 ? 1 : Math.ceil(part / 2);
+  }
+  return best;
+}
