@@ -10,6 +10,7 @@ import type { BindHandler } from './circuit/server-handler.js';
 import { starlaneError } from './errors.js';
 import { createIdentity, type Identity } from './link/identity.js';
 import type { Link } from './link/link.js';
+import { isLoss } from './link/link-fault.js';
 import type { LinkListener } from './link/link-listener.js';
 import type { LinkInfo } from './link/link-owner.js';
 import { LinkSet } from './link/link-set.js';
@@ -381,12 +382,6 @@ export class Node extends EventEmitter<NodeEvents> {
       throwLater(error);
     }
   }
-}
-
-/** Neither of the two nodes wanted it. */
-function isLoss(reason: Error | undefined): boolean {
-  const code = (reason as { code?: string } | undefined)?.code;
-  return reason !== undefined && code !== 'ERR_STARLANE_CLOSED' && code !== 'ERR_STARLANE_LINK_SHED';
 }
 
 /** Makes a node. It does nothing, and does not hold the process open, until it is used or has seeds. */

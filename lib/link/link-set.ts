@@ -6,13 +6,14 @@
 
 import type { Duplex } from 'node:stream';
 import { formatLinkAddress, type LinkAddress, type NodeId, parseLinkAddress } from '../address.js';
-import { StarlaneError, starlaneError } from '../errors.js';
+import { starlaneError } from '../errors.js';
 import type { ResolvedNodeOptions } from '../options.js';
 import { debug } from '../util/debug.js';
 import type { Timers } from '../util/timers.js';
 import { GoodbyeCode, type Message } from '../wire/messages.js';
 import { type Refusal, refusal, type SelfDescription } from './handshake.js';
 import { Link } from './link.js';
+import { isDuplicate, isLoss, isNoFault, withAddress } from './link-fault.js';
 import { LinkListener } from './link-listener.js';
 import type { LinkDirection, LinkOwner } from './link-owner.js';
 import type { LinkPurpose } from './link-purpose.js';
@@ -222,7 +223,8 @@ export class LinkSet implements LinkOwner<Link> {
     if (this.byPeer.size >= this.options.maxLinks && !this.byPeer.has(link.peerId)) {
       return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', `${this.options.maxLinks} links`);
     }
-    const objection = this.owner.objection(link);
+    // What this node dials itself, it wants.
+    const objection = link.direction === 'inbound' ? this.owner.objection(link) : undefined;
     return objection === undefined ? undefined : refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', objection);
   }
 
@@ -284,17 +286,18 @@ export class LinkSet implements LinkOwner<Link> {
     const wasUp = link.since > 0;
     if (this.byPeer.get(link.peerId) === link) this.byPeer.delete(link.peerId);
     if (wasUp) {
-      if (reason !== undefined && (reason as StarlaneError).code !== 'ERR_STARLANE_CLOSED') this.counters.lost++;
+      if (isLoss(reason)) this.counters.lost++;
       this.owner.onUnlink(link, reason);
-    } else if (reason !== undefined) this.counters.failed++;
-
+    }
     const failure = reason ?? starlaneError('ERR_STARLANE_CLOSED');
+    const isFault = !wasUp && !isNoFault(link, failure);
+    if (isFault && reason !== undefined) this.counters.failed++;
     // Both ends know by this what the other link was for: the one that stands does that as well from now on.
     if (!wasUp && isDuplicate(failure)) this.byPeer.get(link.peerId)?.promote(link.purpose);
     const waiter = this.settle(link);
     // With nobody to tell, it goes to the log of the user: someone tried to link and failed.
     if (waiter === undefined) {
-      if (!wasUp && !this.isClosed && !isDuplicate(failure)) this.owner.onWarning(withAddress(failure, link.address));
+      if (isFault && !this.isClosed) this.owner.onWarning(withAddress(failure, link.address));
     } else if (isDuplicate(failure)) this.adopt(link, waiter);
     else waiter.reject(withAddress(failure, link.address));
   }
@@ -384,14 +387,4 @@ export class LinkSet implements LinkOwner<Link> {
   private checkOpen(): void {
     if (this.isClosed) throw starlaneError('ERR_STARLANE_CLOSED');
   }
-}
-
-function isDuplicate(error: Error): boolean {
-  return (error as StarlaneError).code === 'ERR_STARLANE_DUPLICATE_LINK';
-}
-
-/** The same fault, with the address of the link in front. */
-function withAddress(error: Error, address: string): Error {
-  const code = error instanceof StarlaneError ? error.code : 'ERR_STARLANE_TRANSPORT';
-  return new StarlaneError(code, `${address}: ${error.message}`, { cause: error });
 }

@@ -7,6 +7,7 @@ import { createIdentity } from '../../lib/link/identity.js';
 import type { Link } from '../../lib/link/link.js';
 import { isStronger, type LinkPurpose, purposeFlags, purposeOf } from '../../lib/link/link-purpose.js';
 import { LinkSet } from '../../lib/link/link-set.js';
+import { probe } from '../../lib/link/reach.js';
 import { resolveNodeOptions } from '../../lib/options.js';
 import { sharedTimers } from '../../lib/util/timers.js';
 import { MessageType } from '../../lib/wire/messages.js';
@@ -119,6 +120,22 @@ describe('a link that the peer does not want', () => {
     expect([a.links.size, b.links.size]).toEqual([0, 0]);
   });
 
+  it('is no fault of anybody when the neighbourhood tries to make it', async () => {
+    b.objection = 'it has enough';
+    await expect(a.links.dial(b.address, { purpose: 'mesh' })).rejects.toThrow();
+    await settled();
+    expect([b.warnings, b.links.counters.failed]).toEqual([[], 0]);
+    await expect(a.links.dial(b.address, { purpose: 'join' })).rejects.toThrow();
+    await settled();
+    expect([b.warnings.length, b.links.counters.failed]).toEqual([1, 1]);
+  });
+
+  it('is not one that this node makes itself', async () => {
+    a.objection = 'it has enough';
+    await a.links.dial(b.address, { purpose: 'mesh' });
+    expect(a.links.size).toBe(1);
+  });
+
   it('is shed, and both ends know that it was no fault', async () => {
     const link = await a.links.dial(b.address, { purpose: 'mesh' });
     b.to(a).shed();
@@ -126,6 +143,15 @@ describe('a link that the peer does not want', () => {
     expect(a.unlinked).toMatchObject([{ code: 'ERR_STARLANE_LINK_SHED' }]);
     expect(b.unlinked).toEqual([undefined]);
     expect(link.isUp).toBe(false);
+  });
+});
+
+describe('one who connects and says nothing', () => {
+  it('is no fault, as it may be a probe or the health check of a load balancer', async () => {
+    expect(await probe(`unix:${b.address.path}`, 5_000)).toBe('open');
+    await turnsUntil('it was there', () => b.links.unsettled > 0);
+    await settled();
+    expect([b.warnings, b.links.counters.failed]).toEqual([[], 0]);
   });
 });
 

@@ -1,0 +1,34 @@
+// What the end of a link means: who has to hear of it, and as what.
+
+import { StarlaneError } from '../errors.js';
+import type { Link } from './link.js';
+
+/** A link that was up was lost: neither of the two nodes wanted that. */
+export function isLoss(reason: Error | undefined): boolean {
+  const code = codeOf(reason);
+  return reason !== undefined && code !== 'ERR_STARLANE_CLOSED' && code !== 'ERR_STARLANE_LINK_SHED';
+}
+
+export function isDuplicate(error: Error): boolean {
+  return codeOf(error) === 'ERR_STARLANE_DUPLICATE_LINK';
+}
+
+/**
+ * Somebody tried to link and did not succeed, which is no fault: a probe, a port scan or the health check of a load balancer
+ * that says nothing; a neighbour who finds that this node has links enough; a second link to a peer.
+ */
+export function isNoFault(link: Link, error: Error): boolean {
+  if (isDuplicate(error)) return true;
+  if (link.direction === 'inbound' && link.bytesIn === 0) return codeOf(error) !== 'ERR_STARLANE_HANDSHAKE_TIMEOUT';
+  return link.purpose !== 'join' && codeOf(error) === 'ERR_STARLANE_LINK_LIMIT';
+}
+
+/** The same fault, with the address of the link in front. */
+export function withAddress(error: Error, address: string): Error {
+  const code = error instanceof StarlaneError ? error.code : 'ERR_STARLANE_TRANSPORT';
+  return new StarlaneError(code, `${address}: ${error.message}`, { cause: error });
+}
+
+function codeOf(error: Error | undefined): string | undefined {
+  return (error as { code?: string } | undefined)?.code;
+}
