@@ -1,0 +1,245 @@
+// A relay in the hands of a spec: its neighbours are sessions that say and do what the spec wants, and its clock stands
+// still unless it is moved.
+
+import { type Duplex, duplexPair } from 'node:stream';
+import type { NodeId } from '../../lib/address.js';
+import { Acceptor, type AcceptorHost } from '../../lib/circuit/acceptor.js';
+import { RelayNeighbour } from '../../lib/circuit/admission.js';
+import { Bindings } from '../../lib/circuit/bindings.js';
+import { FarEnds } from '../../lib/circuit/far-ends.js';
+import type { RelayHop } from '../../lib/circuit/half-circuit.js';
+import type { Routes } from '../../lib/circuit/path.js';
+import { Relay } from '../../lib/circuit/relay.js';
+import { DEFAULT_RELAY_LIMITS, type RelayLimits } from '../../lib/circuit/relay-limits.js';
+import type { MuxStream } from '../../lib/mux/mux-stream.js';
+import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
+import { Timers } from '../../lib/util/timers.js';
+import { encodeOpen, type Open, type OpenRequest, tryReadOpen } from '../../lib/wire/open.js';
+import { encodeReply, type OpenReply, type ReadReply, tryReadReply } from '../../lib/wire/open-reply.js';
+import { FakeClock } from './fake-clock.js';
+import { NotingSink } from './session-fixture.js';
+import { turn, turnsUntil } from './turns.js';
+
+const OPTIONS = { starlanePeer: true, maxUnackedOpens: Number.POSITIVE_INFINITY, openTimeoutMs: 0, keepAliveMs: 0 };
+
+/** An id of a node, told from others by its first letter. */
+export function nodeIdOf(letter: string): NodeId {
+  return `${letter}AAAAAAAAAA`;
+}
+
+/** One end of a stream in the hands of the spec. */
+export class HandStream extends NotingSink {
+  stream!: MuxStream;
+
+  /** The OPEN that it began with. */
+  get open(): Open {
+    return (tryReadOpen(this.received) as { open: Open }).open;
+  }
+
+  /** The reply that it began with, if it is there. */
+  get reply(): ReadReply | undefined {
+    return tryReadReply(this.received)?.reply;
+  }
+
+  /** What followed OPEN, or the reply. */
+  get data(): Buffer {
+    const { received } = this;
+    const bytesRead = this.isIncoming ? tryReadOpen(received)?.bytesRead : tryReadReply(received)?.bytesRead;
+    return received.subarray(bytesRead ?? 0);
+  }
+
+  constructor(readonly isIncoming: boolean) {
+    super();
+  }
+
+  answer(reply: Partial<OpenReply> & { at: NodeId }): void {
+    this.stream.write(encodeReply({ code: 0, port: 1, ...reply }));
+    if (reply.code !== undefined && reply.code !== 0) this.stream.abandon(true);
+  }
+}
+
+/** A neighbour of the relay. */
+export class HandNeighbour implements SessionOwner {
+  readonly session: MuxSession;
+  /** The relay's end of the link. */
+  readonly relayEnd: MuxSession;
+  /** Streams that the relay has opened. */
+  readonly incoming: HandStream[] = [];
+  /** What becomes of a stream of the relay, besides being accepted. */
+  onIncoming: (stream: HandStream) => void = () => {};
+  readonly neighbour: RelayNeighbour;
+  isLinked = true;
+  /** This end of the link: pause() and resume() stop and go on reading it. */
+  readonly duplex: Duplex;
+
+  constructor(
+    readonly id: NodeId,
+    private readonly relayId: NodeId,
+    host: AcceptorHost,
+    limits: RelayLimits,
+  ) {
+    const [near, far] = duplexPair();
+    near.once('close', () => far.destroy());
+    far.once('close', () => near.destroy());
+    this.duplex = far;
+    this.neighbour = new RelayNeighbour(limits, host.timers.now());
+    const end = Object.freeze({ localId: relayId, peerId: id, via: [] });
+    const acceptor = new Acceptor(host, end, true, this.neighbour);
+    const options = { ...OPTIONS, timers: host.timers, closeTimeoutMs: 1000, acceptBacklog: 16 };
+    this.relayEnd = new MuxSession(
+      near,
+      { ...options, client: false },
+      {
+        onStream: (stream) => acceptor.onStream(stream),
+        onClose: () => {
+          this.isLinked = false;
+          acceptor.stop();
+        },
+      },
+    );
+    this.session = new MuxSession(far, { ...options, client: true, acceptBacklog: 1_000_000 }, this);
+  }
+
+  onStream(stream: MuxStream): void {
+    const hand = new HandStream(true);
+    hand.stream = stream;
+    stream.sink = hand;
+    stream.narrow();
+    stream.accept();
+    this.incoming.push(hand);
+    this.onIncoming(hand);
+  }
+
+  onClose(): void {}
+
+  /** Opens a circuit of this neighbour through the relay. */
+  open(dst: NodeId, changes: Partial<OpenRequest> = {}, data = ''): HandStream {
+    const hand = new HandStream(false);
+    const open = encodeOpen({
+      hopLimit: 16,
+      dst,
+      dstPort: 7,
+      src: this.id,
+      srcPort: 50_000,
+      circuitId: nextCircuitId(),
+      service: '',
+      remainingMs: 1000,
+      ...changes,
+    });
+    hand.stream = this.session.open(hand, Buffer.concat([open, Buffer.from(data)]));
+    hand.stream.narrow();
+    return hand;
+  }
+
+  /** The answer to {@link open}. */
+  async answerTo(hand: HandStream): Promise<ReadReply> {
+    await turnsUntil(`${this.relayId} answers`, () => hand.reply !== undefined, 1000);
+    return hand.reply as ReadReply;
+  }
+
+  /** The stream number `index` that the relay has opened, with OPEN on it. */
+  async arrived(index = 0): Promise<HandStream> {
+    await turnsUntil('an OPEN arrives', () => this.incoming.length > index && this.incoming[index].received.length > 2);
+    return this.incoming[index];
+  }
+}
+
+let circuits = 0;
+
+function nextCircuitId(): Buffer {
+  const id = Buffer.alloc(16);
+  id.writeUInt32BE(++circuits, 12);
+  return id;
+}
+
+export class RelayFixture {
+  readonly clock = new FakeClock();
+  readonly timers = new Timers(this.clock, 1);
+  readonly id = nodeIdOf('R');
+  readonly limits: RelayLimits;
+  readonly relay: Relay;
+  readonly neighbours = new Map<NodeId, HandNeighbour>();
+  private readonly host: AcceptorHost;
+
+  /** `routes`: neighbours, as letters, to try for a destination. */
+  constructor(
+    routes: Partial<Routes> & { nextHops: Routes['nextHops'] },
+    limits: Partial<RelayLimits> = {},
+    isEnabled = true,
+  ) {
+    this.limits = { ...DEFAULT_RELAY_LIMITS, ...limits };
+    const allRoutes: Routes = { route: () => undefined, penalise: () => {}, reward: () => {}, ...routes };
+    this.relay = new Relay({
+      nodeId: this.id,
+      timers: this.timers,
+      limits: this.limits,
+      isEnabled,
+      routes: () => allRoutes,
+      hop: (neighbour) => this.hop(neighbour),
+    });
+    this.host = {
+      nodeId: this.id,
+      bindings: new Bindings({ nodeId: this.id, onUnbind: () => {} }),
+      timers: this.timers,
+      openTimeoutMs: 1000,
+      counters: { accepted: 0, refused: 0 },
+      relay: this.relay,
+      farEnds: new FarEnds(this.id),
+      knowsEnv: () => true,
+    };
+  }
+
+  link(letter: string): HandNeighbour {
+    const id = nodeIdOf(letter);
+    const neighbour = new HandNeighbour(id, this.id, this.host, this.limits);
+    this.neighbours.set(id, neighbour);
+    return neighbour;
+  }
+
+  /** A circuit from S to D that stands. */
+  async circuit(from: HandNeighbour, to: HandNeighbour): Promise<{ near: HandStream; far: HandStream }> {
+    const count = to.incoming.length;
+    const near = from.open(to.id);
+    const far = await to.arrived(count);
+    far.answer({ at: to.id });
+    await from.answerTo(near);
+    return { near, far };
+  }
+
+  /** Time passes, and the event loop turns. */
+  async pass(ms: number): Promise<void> {
+    this.clock.advance(ms);
+    this.clock.runImmediates();
+    await turn();
+  }
+
+  /** Nothing of any circuit is left. */
+  get isIdle(): boolean {
+    const { counters, pool, heldBytes } = this.relay;
+    const sources = Reflect.get(this.relay, 'admission').size;
+    const claimed = [...this.neighbours.values()].some(
+      ({ neighbour }) => neighbour.circuits + neighbour.share.held > 0,
+    );
+    return counters.circuits + counters.pending + pool.size + heldBytes + sources === 0 && !claimed;
+  }
+
+  async close(): Promise<void> {
+    for (const { session, relayEnd } of this.neighbours.values()) {
+      session.destroy();
+      relayEnd.destroy();
+    }
+    await turnsUntil('nothing is left', () => this.isIdle, 1000);
+    await this.pass(5000);
+  }
+
+  private hop(id: NodeId): RelayHop | undefined {
+    const found = this.neighbours.get(id);
+    if (found === undefined || !found.isLinked) return undefined;
+    return {
+      rttMs: 0,
+      canOpen: found.relayEnd.canOpen,
+      neighbour: found.neighbour,
+      open: (sink, first) => found.relayEnd.open(sink, first),
+    };
+  }
+}
