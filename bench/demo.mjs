@@ -1,78 +1,31 @@
 // The main job, shown and checked: an unchanged HTTP server and stream services bound by name in one process, dialled by
-// name from this one, all over one TCP link. Ends with a table and exit code 0, or with what went wrong and 1.
+// name from this one, and a relay between them, as neither of the two listens. Then a second relay appears, the first one
+// is killed, and this process goes on dialling. Ends with a table and exit code 0, or with what went wrong and 1.
 //
 //   node bench/demo.mjs [--requests N] [--streams N] [--open N] [--mib N]
 
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createNode } from '../dist/index.js';
-import { deferred, within } from './deadline.mjs';
+import { within } from './deadline.mjs';
+import { dialThroughout, HeldStreams } from './demo/failover.mjs';
+import { DemoProcess, failure, orFailure } from './demo/process.mjs';
 import * as steps from './demo/steps.mjs';
 
 const MIB = 1024 * 1024;
-const STEP_DEADLINE_MS = 60_000;
+const STEP_DEADLINE_MS = 30_000;
 const START_DEADLINE_MS = 15_000;
 const POST_MIB = 64;
+const HELD = 50;
 
-/** The serving process: it answers one question at a time, and its failure fails what is being waited for. */
-class ServerProcess {
-  constructor() {
-    this.child = fork(fileURLToPath(new URL('./demo/server.mjs', import.meta.url)));
-    this.failed = deferred();
-    this.failed.promise.catch(() => {});
-    this.answer = deferred();
-    this.child.on('message', (/** @type {any} */ message) => {
-      if (message.type === 'failed') this.failed.reject(new Error(`serving process: ${message.reason}`));
-      else this.answer.resolve(message);
-    });
-    this.child.on('exit', (code, signal) => {
-      this.failed.reject(new Error(`serving process: ended early with ${signal ?? code}`));
-    });
-  }
-
-  /** @returns {Promise<any>} */
-  listening() {
-    return this.orFailure(this.answer.promise, START_DEADLINE_MS, 'start of the serving process');
-  }
-
-  /** @returns {Promise<any>} */
-  report() {
-    this.answer = deferred();
-    this.child.send('report');
-    return this.orFailure(this.answer.promise, START_DEADLINE_MS, 'report of the serving process');
-  }
-
-  /**
-   * @template T
-   * @param {Promise<T>} promise
-   * @param {number} ms
-   * @param {string} what
-   * @returns {Promise<T>}
-   */
-  orFailure(promise, ms, what) {
-    return within(/** @type {Promise<T>} */ (Promise.race([promise, this.failed.promise])), ms, what);
-  }
-
-  async stop() {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
-    const exited = once(this.child, 'exit');
-    if (this.child.connected) this.child.send('close');
-    await within(exited, START_DEADLINE_MS, 'end of the serving process').catch((error) => {
-      this.child.kill('SIGKILL');
-      throw error;
-    });
-  }
-}
+/** @typedef {import('../dist/index.js').Node} Node */
 
 function readSizes() {
   const { values } = parseArgs({
     options: {
-      requests: { type: 'string', default: '10000' },
-      streams: { type: 'string', default: '100000' },
-      open: { type: 'string', default: '10000' },
-      mib: { type: 'string', default: '1024' },
+      requests: { type: 'string', default: '5000' },
+      streams: { type: 'string', default: '20000' },
+      open: { type: 'string', default: '2000' },
+      mib: { type: 'string', default: '512' },
     },
   });
   const size = Object.fromEntries(Object.entries(values).map(([name, text]) => [name, Number(text)]));
@@ -85,21 +38,19 @@ function readSizes() {
 /** @param {number} value */
 const format = (value) => value.toLocaleString('en-US', { maximumFractionDigits: value < 10 ? 2 : 0 });
 
+/** @param {string} line */
+const progress = (line) => process.stderr.write(`${line}\n`);
+
 /**
- * @param {import('../dist/index.js').Node} node
- * @param {ServerProcess} server
+ * @param {Node} node
  * @param {Record<string, number>} size
  * @returns {Promise<string[][]>} rows of the table
  */
-async function runSteps(node, server, size) {
+async function runSteps(node, size) {
+  const singles = Math.ceil(size.requests / 10);
   /** @type {[title: string, amount: number, unit: string, run: () => Promise<void>][]} */
   const plan = [
-    [
-      'HTTP GET, a stream each',
-      Math.ceil(size.requests / 10),
-      'requests',
-      () => steps.getEachOverOwnStream(node, Math.ceil(size.requests / 10)),
-    ],
+    ['HTTP GET, a stream each', singles, 'requests', () => steps.getEachOverOwnStream(node, singles)],
     ['HTTP GET, keep-alive agent', size.requests, 'requests', () => steps.getOverKeptStreams(node, size.requests)],
     ['HTTP POST, SHA-256 of the body', POST_MIB, 'MiB', () => steps.postChecked(node, POST_MIB * MIB)],
     ["dial('echo'), 64 B, close", size.streams, 'streams', () => steps.echoOverManyStreams(node, size.streams)],
@@ -109,15 +60,44 @@ async function runSteps(node, server, size) {
   ];
   const rows = [];
   for (const [title, amount, unit, run] of plan) {
-    const from = performance.now();
-    await server.orFailure(run(), STEP_DEADLINE_MS, 'the step').catch((error) => {
-      throw new Error(`${title}: ${error.message}`, { cause: error });
-    });
-    const seconds = (performance.now() - from) / 1000;
+    const seconds = await timed(title, run);
     rows.push([title, `${format(amount)} ${unit}`, `${seconds.toFixed(2)} s`, `${format(amount / seconds)} ${unit}/s`]);
-    process.stderr.write(`${title}: ${seconds.toFixed(2)} s\n`);
   }
   return rows;
+}
+
+/**
+ * @param {string} title
+ * @param {() => Promise<unknown>} run
+ * @returns {Promise<number>} seconds
+ */
+async function timed(title, run) {
+  const from = performance.now();
+  await orFailure(run(), STEP_DEADLINE_MS, 'the step').catch((error) => {
+    throw new Error(`${title}: ${error.message}`, { cause: error });
+  });
+  const seconds = (performance.now() - from) / 1000;
+  progress(`${title}: ${seconds.toFixed(2)} s`);
+  return seconds;
+}
+
+/**
+ * The way to the service as the node knows it, and as a stream has taken it.
+ *
+ * @param {Node} node
+ * @param {string} serviceId
+ * @param {Map<string, string>} names
+ */
+async function describeRoute(node, serviceId, names) {
+  const route = node.routes().find(({ nodeId }) => nodeId === serviceId);
+  const socket = await node.dialTimeout('echo', START_DEADLINE_MS);
+  const via = socket.peer?.via ?? [];
+  socket.end();
+  socket.resume();
+  if (route?.hops !== 2 || via.length !== 1) {
+    throw new Error(`the service is ${route?.hops} hops away, a stream went through ${via.length} relays`);
+  }
+  return `this process - ${via.map((id) => `${names.get(id)} (${id})`).join(' - ')} - service (${serviceId})`;
 }
 
 /** @param {string[][]} rows */
@@ -129,47 +109,96 @@ function printTable(rows) {
   }
 }
 
+/**
+ * @param {Node} node
+ * @param {string} peerId
+ */
+async function linked(node, peerId) {
+  while (!node.links().some((link) => link.peerId === peerId)) {
+    await new Promise((resolve) => node.once('link', resolve));
+  }
+}
+
 async function main() {
   const size = readSizes();
   const from = performance.now();
-  const server = new ServerProcess();
   const node = createNode();
-  let links = 0;
-  node.on('link', () => {
-    links += 1;
+  const warnings = new Set();
+  node.on('warning', ({ message }) => {
+    if (!warnings.has(message)) progress(`warning: ${message}`);
+    warnings.add(message);
   });
-  node.on('unlink', (link) => server.failed.reject(new Error(`the link to ${link?.peerId ?? 'the server'} was lost`)));
-  node.on('warning', (warning) => process.stderr.write(`warning: ${warning.message}\n`));
-  const { address } = await server.listening();
-  await within(node.join(address), START_DEADLINE_MS, `join ${address}`);
-  for (const service of ['web', 'echo', 'upload', 'download']) {
-    await node.waitFor(service, { timeoutMs: START_DEADLINE_MS });
-  }
-  const rows = await runSteps(node, server, size);
-  const there = await server.report();
 
-  const streams = size.streams + size.open;
-  if (node.links().length !== 1 || there.links !== 1 || links > 1) {
-    throw new Error(`${node.links().length} links here (${links} ever), ${there.links} there, instead of 1`);
+  const first = new DemoProcess('relay 1', './relay.mjs', []);
+  const { address, nodeId: firstId } = await first.ready();
+  const service = new DemoProcess('service', './service.mjs', [address]);
+  const { nodeId: serviceId } = await service.ready();
+  await orFailure(node.join(address), START_DEADLINE_MS, `join ${address}`);
+  for (const name of ['web', 'echo', 'upload', 'download']) {
+    await node.waitFor(name, { timeoutMs: START_DEADLINE_MS });
+  }
+  const names = new Map([[firstId, 'relay 1']]);
+  const firstRoute = await describeRoute(node, serviceId, names);
+  progress(`route: ${firstRoute}`);
+
+  const rows = await runSteps(node, size);
+  const [there, between] = [await service.ask({ type: 'report' }), await first.ask({ type: 'report' })];
+  const streams = size.streams + size.open + 1;
+  if (node.links().length !== 1 || there.links.length !== 1) {
+    throw new Error(`${node.links().length} links here, ${there.links.length} at the service, instead of 1`);
   }
   if (there.echoes !== streams) throw new Error(`${there.echoes} echo streams arrived instead of ${streams}`);
-  const [link] = node.links();
+  const [{ bytesIn, bytesOut }] = node.links();
+
+  const held = new HeldStreams(node);
+  await orFailure(held.open(HELD), STEP_DEADLINE_MS, 'streams through relay 1');
+  const second = new DemoProcess('relay 2', './relay.mjs', [address]);
+  const { nodeId: secondId } = await second.ready();
+  names.set(secondId, 'relay 2');
+  // Nobody tells the two of it: they learn of a node with few links to others, and make one.
+  const found = Promise.all([linked(node, secondId), service.ask({ type: 'linked', peerId: secondId })]);
+  await timed('relay 2 found', () => found);
+  await orFailure(held.open(HELD), STEP_DEADLINE_MS, 'streams through either relay');
+  const dials = await orFailure(
+    dialThroughout(node, () => first.kill()),
+    STEP_DEADLINE_MS,
+    'dialling while relay 1 is killed',
+  );
+  const fate = await orFailure(held.check(firstId), STEP_DEADLINE_MS, 'streams that were open');
+  if (fate.reset < HELD) throw new Error(`${fate.reset} of at least ${HELD} streams through relay 1 were reset`);
+  const secondRoute = await describeRoute(node, serviceId, names);
+  progress(`route: ${secondRoute}`);
+  const after = await timed('upload through relay 2', () => steps.uploadOverOne(node, POST_MIB));
+
+  const mib = (/** @type {number} */ bytes) => format(bytes / MIB);
+  const rss = [process.memoryUsage.rss(), between.rssBytes, there.rssBytes].map(mib).join(' / ');
   printTable([
-    ['what was done and checked', 'how much', 'time', 'rate'],
+    ['what was done and checked, through relay 1', 'how much', 'time', 'rate'],
     ...rows,
-    ['TCP links', '1', '', ''],
     ['HTTP connections seen by the server', format(there.httpConnections), '', ''],
-    ['bytes over the link', `${format((link.bytesIn + link.bytesOut) / MIB)} MiB`, '', ''],
-    ['RSS here / there', `${format(process.memoryUsage.rss() / MIB)} / ${format(there.rssBytes / MIB)} MiB`, '', ''],
+    ['bytes over the link', `${mib(bytesIn + bytesOut)} MiB`, '', ''],
+    ['CPU time of relay 1', '', `${between.cpuSeconds.toFixed(2)} s`, ''],
+    ['RSS here / relay / service', `${rss} MiB`, '', ''],
+    ['relay 1 killed, relay 2 there', '', '', ''],
+    ['dials before / after, connected', `${format(dials.before)} / ${format(dials.after)}`, '', ''],
+    ['slowest dial from the kill on', '', `${format(dials.slowestMs)} ms`, ''],
+    ['open streams reset / gone on', `${format(fate.reset + dials.lost)} / ${format(fate.alive)}`, '', ''],
+    [
+      'upload through relay 2, SHA-256',
+      `${POST_MIB} MiB`,
+      `${after.toFixed(2)} s`,
+      `${format(POST_MIB / after)} MiB/s`,
+    ],
     ['altogether', '', `${((performance.now() - from) / 1000).toFixed(2)} s`, ''],
   ]);
-  node.removeAllListeners('unlink');
+  process.stdout.write(`\nroute at first: ${firstRoute}\nroute at last:  ${secondRoute}\n`);
   await within(node.close(), START_DEADLINE_MS, 'close of the node');
-  await server.stop();
+  await Promise.all([service.stop(), second.stop()]);
 }
 
-main().catch((error) => {
+// A process that fails fails what is being waited for; this is for when nothing is.
+Promise.race([main(), failure.promise]).catch((error) => {
   process.stderr.write(`demo failed: ${error.message}\n`);
-  // What is still under way must not keep this process; the serving one ends with it.
+  // What is still under way must not keep this process; the others end with it.
   process.exit(1);
 });

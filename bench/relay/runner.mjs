@@ -72,14 +72,18 @@ async function runProcesses(benchCase, choice, settings, profile) {
     }
     await ask(server, { type: 'reach', address, relayPid });
     await ask(client, { type: 'link', ...common, address });
-    const memory = async () => (relay === undefined ? undefined : ask(relay, { type: 'memory' }));
-    const before = benchCase.memory === undefined ? undefined : await memory();
+    const isWeighed = relay !== undefined && benchCase.memory !== undefined;
+    const memory = async () => (isWeighed ? ask(relay, { type: 'memory' }) : undefined);
+    const cold = await memory();
+    await ask(client, { type: 'warm', ...common, relayPid });
+    const warm = await memory();
     const measured = await ask(client, { type: 'run', ...common, relayPid });
-    const after = benchCase.memory === undefined ? undefined : await memory();
+    const full = await memory();
     const finished = await ask(server, { type: 'finish', values: measured.values });
     await ask(client, { type: 'check' });
     /** @type {import('../cases/case.mjs').Values} */
-    const values = { ...measured.values, ...finished.values, ...benchCase.memory?.(before, after, measured.values) };
+    const values = { ...measured.values, ...finished.values };
+    if (isWeighed) Object.assign(values, benchCase.memory?.(cold, warm, full, measured.values));
     for (const { key, title, isOfRelay } of benchCase.figures) {
       const isExpected = relayPid !== undefined || !isOfRelay;
       if (isExpected && !Number.isFinite(values[key])) throw new Error(`no measurement of '${title}'`);

@@ -23,12 +23,27 @@ let carrier;
 /** @type {((service: string) => import('node:stream').Duplex) | undefined} */
 let connect;
 
+/**
+ * @param {{ caseName: string }} request
+ * @returns {import('./cases/case.mjs').RelayCase}
+ */
+const findRelayCase = ({ caseName }) => /** @type {any} */ (findCase(caseName, CASES));
+
+/**
+ * @param {{ settings: import('../cases/case.mjs').Settings, relayPid: number | undefined }} request
+ * @returns {any}
+ */
+function clientRun({ settings, relayPid }) {
+  const { name, connectEvent } = carrier;
+  return { settings, carrier: name, connect, connectEvent, relayPid, fail };
+}
+
 /** What the runner may ask for; each answers with one message. @type {Record<string, (request: any) => Promise<object>>} */
 const requests = {
-  async serve({ caseName, carrierUrl, settings }) {
-    carrier = await loadCarrier(carrierUrl);
-    server = /** @type {any} */ (findCase(caseName, CASES).server({ settings, fail }));
-    return { type: 'serving', address: await carrier.serve(/** @type {any} */ (server).services) };
+  async serve(request) {
+    carrier = await loadCarrier(request.carrierUrl);
+    server = findRelayCase(request).server({ settings: request.settings, fail });
+    return { type: 'serving', address: await carrier.serve(server.services) };
   },
   async relay({ carrierUrl, address }) {
     carrier = await loadCarrier(carrierUrl);
@@ -44,11 +59,13 @@ const requests = {
     connect = await carrier.link(address);
     return { type: 'linked' };
   },
-  async run({ caseName, settings, relayPid }) {
-    const { name, connectEvent } = carrier;
-    const run = { settings, carrier: name, connect, connectEvent, relayPid, fail };
-    client = await /** @type {any} */ (findCase(caseName, CASES)).client(run);
-    return { type: 'measured', values: client?.values };
+  async warm(request) {
+    await findRelayCase(request).warm?.(clientRun(request));
+    return { type: 'warm' };
+  },
+  async run(request) {
+    client = await findRelayCase(request).client(clientRun(request));
+    return { type: 'measured', values: client.values };
   },
   async finish({ values }) {
     return { type: 'finished', values: await server?.finish(values) };

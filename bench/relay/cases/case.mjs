@@ -23,8 +23,9 @@
  * @property {RelayFigure[]} figures
  * @property {(run: import('../../cases/case.mjs').ServerRun) => RelayServerSide} server
  * @property {(run: RelayClientRun) => Promise<import('../../cases/case.mjs').ClientSide>} client
- * @property {(before: Memory, after: Memory, client: Values) => Values} [memory] from what a relay in Node held before
- *   the client opened anything, and when all was open
+ * @property {(run: RelayClientRun) => Promise<void>} [warm] what the client does ahead of the measurement
+ * @property {(cold: Memory, warm: Memory, full: Memory, client: Values) => Values} [memory] from what a relay in Node
+ *   held before anything was opened, after `warm`, and when all was open
  * @typedef {Omit<import('../../cases/case.mjs').BenchCase, 'figures' | 'server' | 'client'> & RelayedCase} RelayCase
  */
 

@@ -1,8 +1,10 @@
-// The serving process of the demo: an ordinary HTTP server and three stream services, bound by name to one node.
+// The serving process of the demo: an ordinary HTTP server and three stream services, bound by name to one node that
+// listens nowhere: `service.mjs <address of a relay>`.
 
 import { createHash } from 'node:crypto';
 import http from 'node:http';
 import { createNode } from '../../dist/index.js';
+import { answerAbout, report } from './answers.mjs';
 import { sendPattern } from './transfer.mjs';
 
 const count = { requests: 0, httpConnections: 0, echoes: 0 };
@@ -26,7 +28,8 @@ const node = createNode();
 node.bind('web', web);
 node.bind('echo', (socket) => {
   count.echoes += 1;
-  socket.on('error', report);
+  // Those that a relay takes with it are reset, as the client checks.
+  socket.on('error', () => {});
   socket.pipe(socket);
 });
 
@@ -51,22 +54,6 @@ node.bind('download', { allowHalfOpen: true }, (socket) => {
   });
 });
 
-/** @param {Error} error */
-function report(error) {
-  process.send?.({ type: 'failed', reason: error.message });
-}
-
-process.on('uncaughtException', report);
-process.on('unhandledRejection', report);
-process.on('disconnect', () => process.exit(1));
-process.on('message', async (request) => {
-  if (request === 'report') {
-    process.send?.({ type: 'report', ...count, links: node.links().length, rssBytes: process.memoryUsage.rss() });
-  } else {
-    await node.close();
-    process.exit(0);
-  }
-});
-
-const listener = await node.listenAndServe('tcp://127.0.0.1:0');
-process.send?.({ type: 'listening', address: listener.address });
+answerAbout(node, () => ({ ...count }));
+for (const address of process.argv.slice(2)) await node.join(address);
+process.send?.({ type: 'serving', nodeId: node.id });
