@@ -44,6 +44,17 @@ describe('a node that is gone', () => {
     expect(node.gossip.store.node(GONE)).toBe(undefined);
   });
 
+  it('loses no life by short absences', () => {
+    const net = new GossipNet();
+    const node = widow(net, 300);
+    for (let sweep = 0; sweep < 100; sweep++) {
+      if (sweep % 2 === 0) node.unreachable.add(GONE);
+      else node.unreachable.clear();
+      net.pass(30_000, 10_000);
+    }
+    expect(node.gossip.store.origin(GONE)?.leftS).toBe(300);
+  });
+
   it('is forgotten ten minutes after it has said that it leaves, whoever still sees it', () => {
     const net = new GossipNet();
     const node = net.add('node');

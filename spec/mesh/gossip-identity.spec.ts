@@ -58,6 +58,31 @@ describe('the identity of a node', () => {
     expect(b.gossip.counters.twins + c.gossip.counters.twins).toBe(0);
   });
 
+  it.each(['a', 'b', 'c', 'd', 'e', 'f'])(
+    'is heard of before it is spoken of by a node that knows much, %s',
+    (name) => {
+      const net = new GossipNet();
+      const [old, b] = net.addAll(name, 'other');
+      net.feed(
+        b,
+        Array.from({ length: 100 }, (_, n) => nodeOf(`n${n}`)),
+      );
+      net.link(old, b);
+      net.pass(3_000);
+      crash(net, old);
+      const reborn = net.add(name, { run: 2 });
+      net.feed(
+        reborn,
+        Array.from({ length: 80 }, (_, n) => nodeOf(`n${n}`)),
+      );
+      expect(reborn.epochs).toEqual([]);
+      net.link(reborn, b);
+      net.pass(1_000);
+      expect(reborn.epochs).toEqual([2]);
+      expectEqual([reborn, b]);
+    },
+  );
+
   it('goes on from a kept epoch without a word about the past', () => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
@@ -145,12 +170,12 @@ describe('the identity of a node', () => {
     expectEqual([left, middle, right, one]);
   });
 
-  it('is told once by others when there are two records under one number', () => {
+  it.each(['y', 'z'])('is told once by others when there are two records under one number, %s first', (first) => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
     net.link(a, b);
     net.pass(2_000);
-    const twins = [nodeOf('x', { peers: ['y'] }), nodeOf('x', { peers: ['z'] })];
+    const twins = [nodeOf('x', { peers: [first] }), nodeOf('x', { peers: [first === 'y' ? 'z' : 'y'] })];
     const { own } = net.impostor(a, 'feeder');
     for (let turn = 0; turn < 5; turn++) own.sendRecords(twins);
     net.pass(1_000);

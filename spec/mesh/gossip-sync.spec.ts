@@ -109,6 +109,23 @@ describe('databases that are compared', () => {
     expect(a.gossip.counters.syncs + b.gossip.counters.syncs).toBe(syncs + 1);
   });
 
+  it('do not differ from one that is as the own one was a moment ago', () => {
+    const net = new GossipNet();
+    const [a] = net.addAll('a');
+    const { own, heard } = net.impostor(a, 'x');
+    own.send({ type: MessageType.DIGEST, rootHigh: 0, rootLow: 0, count: 0 });
+    net.pass(5_000);
+    const { rootHigh, rootLow } = a.gossip.store.digest;
+    a.gossip.describe({ flags: 1 }, 'bad');
+    own.send({ type: MessageType.DIGEST, rootHigh, rootLow, count: 1 });
+    net.pass(60_000, 50);
+    expect(heard.map(({ type }) => type)).not.toContain(MessageType.ENTRIES);
+    // Long ago is another matter.
+    own.send({ type: MessageType.DIGEST, rootHigh, rootLow, count: 1 });
+    net.pass(60_000, 50);
+    expect(heard.map(({ type }) => type)).toContain(MessageType.ENTRIES);
+  });
+
   it('are compared more and more rarely with a peer that takes nothing', () => {
     const net = new GossipNet();
     const [a] = net.addAll('a');

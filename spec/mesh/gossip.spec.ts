@@ -176,6 +176,7 @@ describe('gossip', () => {
     // It is no bridge: what it hears from one it does not tell the other.
     expect(a.gossip.store.size).toBe(2);
     expect(b.gossip.store.size).toBe(1);
+    for (const link of client.links) expect(link.sentRecords).toEqual([]);
   });
 
   it('takes no records from a client', () => {
