@@ -140,7 +140,7 @@ export class Acceptor implements StreamSink, Timed {
   private takeRelayed(stream: MuxStream, open: Open, rest: Buffer): void {
     const { nodeId, relay, farEnds } = this.host;
     const { dst, src, visited, relays, env } = open;
-    const sender = visited.length === 0 ? src : visited[visited.length - 1];
+    const sender = relays === 0 ? src : visited[visited.length - 1];
     if (this.neighbour === null || sender !== this.far.peerId) {
       this.refuse(stream, ReplyCode.DENIED, 'it does not come from the peer');
     } else if (dst !== nodeId) relay.onOpen(this.neighbour, stream, open, rest);

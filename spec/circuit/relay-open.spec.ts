@@ -232,9 +232,14 @@ describe('A relay refuses', () => {
   it.each([
     ['what may cross no more links', { hopLimit: 0 }, ReplyCode.HOP_LIMIT, 'the hop limit is used up'],
     ['what has visited it', { visited: [R, P], relays: 2 }, ReplyCode.LOOP, 'the circuit has been here'],
-    ['what it should have sent itself', { src: R, visited: [P] }, ReplyCode.LOOP, 'the circuit has been here'],
+    [
+      'what it should have sent itself',
+      { src: R, visited: [P], relays: 1 },
+      ReplyCode.LOOP,
+      'the circuit has been here',
+    ],
     ['what does not come from its source', { src: S }, ReplyCode.DENIED, 'it does not come from the peer'],
-    ['what another node was the last to pass', { src: S, visited: [P, A] }, ReplyCode.DENIED, 'it does not come'],
+    ['what another was the last to pass', { src: S, visited: [P, A], relays: 2 }, ReplyCode.DENIED, 'it does not come'],
     ['what has no way', { dst: B }, ReplyCode.NO_ROUTE, 'no way to'],
   ])('%s', async (_what, changes, code, reason) => {
     start([D].filter(() => !('dst' in changes)));
@@ -250,13 +255,14 @@ describe('A relay refuses', () => {
   it('a circuit that comes again, by whatever neighbour and list', async () => {
     start([D]);
     const [from, other, to] = ['P', 'A', 'D'].map((letter) => relay.link(letter));
+    const onward = { src: S, visited: [A], relays: 1 };
     const circuitId = Buffer.from('0123456789abcdef');
     from.open(D, { circuitId });
     await to.arrived();
-    const again = other.open(D, { circuitId, src: S, visited: [A] });
+    const again = other.open(D, { circuitId, ...onward });
     expect(await other.answerTo(again)).toMatchObject({ code: ReplyCode.LOOP, at: R });
     await relay.pass(60_001);
-    const later = other.open(D, { circuitId, src: S, visited: [A] });
+    const later = other.open(D, { circuitId, ...onward });
     (await to.arrived(1)).answer({ at: D });
     expect(await other.answerTo(later)).toMatchObject({ code: 0 });
   });
