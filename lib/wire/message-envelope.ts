@@ -10,11 +10,9 @@ export const MAX_MESSAGE_BYTES = 64 * 1024;
 
 export const LENGTH_BYTES = 4;
 
-/** The numbers are the wire: append only. */
+/** The numbers are the wire: append only. 2 and 3 announced services of neighbours once, and are not used again. */
 export const MessageType = {
   HELLO: 1,
-  SERVICE_ADD: 2,
-  SERVICE_REMOVE: 3,
   SYNCED: 4,
   GOODBYE: 5,
   RECORDS: 6,

@@ -2,8 +2,6 @@
 //
 //   HELLO          u16 version | u16 least version | 8 node id | 32 public key | 16 boot id | u8 role | u8 flags
 //                  | u32 capabilities | u8 n + n * 8 env digests | u8 n + n * (u8 n + listen address) | 16 nonce
-//   SERVICE_ADD    u8 n + name | u32 port | u8 weight | u16 n + meta
-//   SERVICE_REMOVE u8 n + name | u32 port
 //   SYNCED         empty: all that there was to tell when the link came up has been told
 //   GOODBYE        u8 code | u8 n + reason
 //
@@ -34,17 +32,9 @@ import {
   type GossipMessage,
 } from './gossip-messages.js';
 import { encodeMessage, MAX_MESSAGE_BYTES, MessageType } from './message-envelope.js';
-import {
-  decodeServiceEntry,
-  decodeServiceName,
-  encodeServiceEntry,
-  MAX_META_BYTES,
-  type ServiceEntry,
-  serviceNameAndPort,
-} from './service-entry.js';
 import { encodeReason, malformed, readReason, readText } from './text.js';
 
-export { encodeMessage, MAX_MESSAGE_BYTES, MAX_META_BYTES, MessageType };
+export { encodeMessage, MAX_MESSAGE_BYTES, MessageType };
 
 /** The protocol of the control stream that this version speaks, and the oldest that it understands. */
 export const PROTOCOL_VERSION = 1;
@@ -100,13 +90,6 @@ export interface Hello {
   readonly nonce: Uint8Array;
 }
 
-export type ServiceAdd = ServiceEntry;
-
-export interface ServiceRemove {
-  readonly service: string;
-  readonly port: number;
-}
-
 export interface Goodbye {
   /** One of {@link GoodbyeCode}, or the number of a later version. */
   readonly code: number;
@@ -116,8 +99,6 @@ export interface Goodbye {
 
 export type Message =
   | ({ readonly type: typeof MessageType.HELLO } & Hello)
-  | ({ readonly type: typeof MessageType.SERVICE_ADD } & ServiceAdd)
-  | ({ readonly type: typeof MessageType.SERVICE_REMOVE } & ServiceRemove)
   | { readonly type: typeof MessageType.SYNCED }
   | ({ readonly type: typeof MessageType.GOODBYE } & Goodbye)
   | GossipMessage;
@@ -163,14 +144,6 @@ export function encodeHello(hello: Hello): Buffer {
   ]);
 }
 
-export function encodeServiceAdd(add: ServiceAdd): Buffer {
-  return encodeMessage(MessageType.SERVICE_ADD, [encodeServiceEntry(add)]);
-}
-
-export function encodeServiceRemove(remove: ServiceRemove): Buffer {
-  return encodeMessage(MessageType.SERVICE_REMOVE, [serviceNameAndPort(remove.service, remove.port)]);
-}
-
 export function encodeSynced(): Buffer {
   return encodeMessage(MessageType.SYNCED, []);
 }
@@ -185,10 +158,6 @@ export function encodeMessageOf(message: Message): Buffer {
   switch (message.type) {
     case MessageType.HELLO:
       return encodeHello(message);
-    case MessageType.SERVICE_ADD:
-      return encodeServiceAdd(message);
-    case MessageType.SERVICE_REMOVE:
-      return encodeServiceRemove(message);
     case MessageType.SYNCED:
       return encodeSynced();
     case MessageType.GOODBYE:
@@ -208,10 +177,6 @@ export function decodeMessage(typeAndBody: Uint8Array): Message | undefined {
   switch (type) {
     case MessageType.HELLO:
       return decodeHello(fields);
-    case MessageType.SERVICE_ADD:
-      return { type, ...decodeServiceEntry(fields) };
-    case MessageType.SERVICE_REMOVE:
-      return { type, service: decodeServiceName(fields), port: fields.uint(4) };
     case MessageType.SYNCED:
       return { type };
     case MessageType.GOODBYE:

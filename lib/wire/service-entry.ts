@@ -24,18 +24,16 @@ export interface ServiceEntry {
 
 /** @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit */
 export function encodeServiceEntry(entry: ServiceEntry): Buffer {
+  const name = encodeServiceName(entry.service);
   const meta = encodeMeta(entry.meta);
   return Buffer.concat([
-    serviceNameAndPort(entry.service, entry.port),
+    uint(1, name.length, 'name'),
+    name,
+    uint(4, entry.port, 'port'),
     uint(1, entry.weight, 'weight'),
     uint(2, meta.length, 'meta'),
     meta,
   ]);
-}
-
-export function serviceNameAndPort(service: string, port: number): Buffer {
-  const name = encodeServiceName(service);
-  return Buffer.concat([uint(1, name.length, 'name'), name, uint(4, port, 'port')]);
 }
 
 /** @throws StarlaneError ERR_STARLANE_MESSAGE when it is malformed */
@@ -44,7 +42,7 @@ export function decodeServiceEntry(fields: FieldReader): ServiceEntry {
   return { service, port: fields.uint(4), weight: fields.uint(1), meta: decodeMeta(fields) };
 }
 
-export function decodeServiceName(fields: FieldReader): string {
+function decodeServiceName(fields: FieldReader): string {
   const length = fields.uint(1);
   if (length === 0) throw malformed('a service without a name');
   return fields.take(length, readServiceName);

@@ -13,8 +13,6 @@ import {
   encodeGoodbye,
   encodeMessage,
   encodeMessageOf,
-  encodeServiceAdd,
-  encodeServiceRemove,
   encodeSynced,
   MAX_MESSAGE_BYTES,
   type Message,
@@ -110,14 +108,9 @@ describe('messages of the gossip', () => {
   });
 
   it('are encoded by type, as are all others', () => {
-    const add = { service: 'a', port: 1, weight: 1, meta: undefined };
     expect(encodeMessageOf({ type: MessageType.SYNCED })).toEqual(encodeSynced());
     expect(encodeMessageOf({ type: MessageType.GOODBYE, code: 3, reason: 'x' })).toEqual(
       encodeGoodbye({ code: 3, reason: 'x' }),
-    );
-    expect(encodeMessageOf({ type: MessageType.SERVICE_ADD, ...add })).toEqual(encodeServiceAdd(add));
-    expect(encodeMessageOf({ type: MessageType.SERVICE_REMOVE, service: 'a', port: 1 })).toEqual(
-      encodeServiceRemove({ service: 'a', port: 1 }),
     );
   });
 

@@ -6,8 +6,6 @@ import {
   encodeGoodbye,
   encodeHello,
   encodeMessage,
-  encodeServiceAdd,
-  encodeServiceRemove,
   encodeSynced,
   envDigests,
   type Goodbye,
@@ -16,10 +14,8 @@ import {
   MAX_MESSAGE_BYTES,
   type Message,
   MessageType,
-  type ServiceAdd,
-  type ServiceRemove,
 } from '../../lib/wire/messages.js';
-import { byte, bytesOf, damaged, nodeId, serviceName, uint16, uint32 } from '../support/arbitraries.js';
+import { byte, bytesOf, damaged, nodeId, uint16, uint32 } from '../support/arbitraries.js';
 import { thrownCode } from '../support/thrown.js';
 
 const SOME_HELLO: Hello = {
@@ -56,18 +52,6 @@ const hello: fc.Arbitrary<Hello> = fc.record({
   nonce: bytesOf(16).map((bytes) => Buffer.from(bytes)),
 });
 
-const serviceAdd: fc.Arbitrary<ServiceAdd> = fc.record({
-  service: serviceName,
-  port: uint32,
-  weight: byte,
-  meta: fc.option(
-    fc.jsonValue().map((value) => JSON.parse(JSON.stringify(value))),
-    { nil: undefined },
-  ),
-});
-
-const serviceRemove: fc.Arbitrary<ServiceRemove> = fc.record({ service: serviceName, port: uint32 });
-
 const goodbye: fc.Arbitrary<Goodbye> = fc.record({
   code: byte,
   reason: fc.string({ maxLength: 60, unit: 'grapheme-ascii' }),
@@ -76,14 +60,6 @@ const goodbye: fc.Arbitrary<Goodbye> = fc.record({
 /** A message and its bytes. */
 const written: fc.Arbitrary<{ message: Message; bytes: Buffer }> = fc.oneof(
   hello.map((fields) => ({ message: { type: MessageType.HELLO, ...fields }, bytes: encodeHello(fields) })),
-  serviceAdd.map((fields) => ({
-    message: { type: MessageType.SERVICE_ADD, ...fields },
-    bytes: encodeServiceAdd(fields),
-  })),
-  serviceRemove.map((fields) => ({
-    message: { type: MessageType.SERVICE_REMOVE, ...fields },
-    bytes: encodeServiceRemove(fields),
-  })),
   goodbye.map((fields) => ({ message: { type: MessageType.GOODBYE, ...fields }, bytes: encodeGoodbye(fields) })),
   fc.constant({ message: { type: MessageType.SYNCED }, bytes: encodeSynced() }),
 );
@@ -113,10 +89,6 @@ describe('messages', () => {
       '22'.repeat(16),
     ];
     expect(encodeHello(SOME_HELLO).toString('hex')).toBe(helloHex.join('').replaceAll(' ', ''));
-    expect(encodeServiceAdd({ service: 'a', port: 80, weight: 1, meta: {} }).toString('hex')).toBe(
-      '0000000c0201610000005001' + '0002' + '7b7d',
-    );
-    expect(encodeServiceRemove({ service: 'a', port: 0 }).toString('hex')).toBe('00000007030161' + '00000000');
     expect(encodeSynced().toString('hex')).toBe('0000000104');
     expect(encodeGoodbye({ code: GoodbyeCode.SELF_LINK, reason: 'me' }).toString('hex')).toBe(
       '00000005' + '0502026d65',
@@ -145,13 +117,12 @@ describe('messages', () => {
   it('are read the same when split at any byte, and byte by byte', () => {
     const bytes = Buffer.concat([
       encodeHello(SOME_HELLO),
-      encodeServiceAdd({ service: 'größe', port: 0, weight: 255, meta: { zone: 'é' } }),
-      encodeServiceRemove({ service: 'größe', port: 0 }),
+      encodeGoodbye({ code: 200, reason: 'größe' }),
       encodeSynced(),
       encodeGoodbye({ code: GoodbyeCode.NORMAL, reason: 'closing' }),
     ]);
     const whole = readAll([bytes]);
-    expect(whole).toHaveLength(5);
+    expect(whole).toHaveLength(4);
     for (let at = 0; at <= bytes.length; at++) {
       expect(readAll([bytes.subarray(0, at), bytes.subarray(at)])).toEqual(whole);
     }
@@ -169,14 +140,14 @@ describe('messages', () => {
     const unknown = encodeMessage(200, [Buffer.alloc(1_000, 7)]);
     expect(readAll([Buffer.concat([unknown, encodeSynced(), unknown, encodeSynced()])])).toHaveLength(2);
     expect(readAll([encodeMessage(0, []), encodeSynced()])).toHaveLength(1);
+    // These two were in use once.
+    expect(readAll([encodeMessage(2, []), encodeMessage(3, []), encodeSynced()])).toHaveLength(1);
   });
 
   it('may have fields at their end that a later version knows', () => {
-    const later = encodeMessage(MessageType.SERVICE_REMOVE, [
-      bodyOf(encodeServiceRemove({ service: 'a', port: 5 })),
-      Buffer.from('later'),
-    ]);
-    expect(readAll([later])).toEqual([{ type: MessageType.SERVICE_REMOVE, service: 'a', port: 5 }]);
+    const goodbyeBody = bodyOf(encodeGoodbye({ code: 2, reason: 'x' }));
+    const later = encodeMessage(MessageType.GOODBYE, [goodbyeBody, Buffer.from('later')]);
+    expect(readAll([later])).toEqual([{ type: MessageType.GOODBYE, code: 2, reason: 'x' }]);
   });
 
   it('say roles of a later version as peer', () => {
@@ -185,19 +156,7 @@ describe('messages', () => {
     expect(readAll([bytes])).toMatchObject([{ role: 'peer' }]);
   });
 
-  it('keep names such as __proto__ as plain data', () => {
-    const [message] = readAll([
-      encodeServiceAdd({ service: '__proto__', port: 1, weight: 1, meta: JSON.parse('{"__proto__":{"bad":1}}') }),
-    ]);
-    expect(message).toMatchObject({ service: '__proto__' });
-    expect(({} as { bad?: number }).bad).toBeUndefined();
-    expect(Object.keys((message as ServiceAdd).meta as object)).toEqual(['__proto__']);
-  });
-
   it('are refused by their encoders when a field does not fit', () => {
-    const circular: { self?: unknown } = {};
-    circular.self = circular;
-    const service = { service: 'a', port: 1, weight: 1 };
     const bad: Array<() => Buffer> = [
       () => encodeHello({ ...SOME_HELLO, version: 65_536 }),
       () => encodeHello({ ...SOME_HELLO, capabilities: -1 }),
@@ -209,21 +168,11 @@ describe('messages', () => {
       () => encodeHello({ ...SOME_HELLO, envDigests: new Array(17).fill('e3b0c44298fc1c14') }),
       () => encodeHello({ ...SOME_HELLO, listenAddresses: new Array(9).fill(':1') }),
       () => encodeHello({ ...SOME_HELLO, listenAddresses: ['x'.repeat(256)] }),
-      () => encodeServiceAdd({ ...service, service: '' }),
-      () => encodeServiceAdd({ ...service, service: 'a:80' }),
-      () => encodeServiceAdd({ ...service, port: 2 ** 32 }),
-      () => encodeServiceAdd({ ...service, weight: 256 }),
-      () => encodeServiceAdd({ ...service, meta: 'x'.repeat(4_095) }),
-      () => encodeServiceAdd({ ...service, meta: circular }),
-      () => encodeServiceAdd({ ...service, meta: 5n }),
-      () => encodeServiceAdd({ ...service, meta: () => {} }),
-      () => encodeServiceRemove({ service: 'a', port: 0.5 }),
       () => encodeGoodbye({ code: 256, reason: '' }),
       () => encodeMessage(9, [Buffer.alloc(MAX_MESSAGE_BYTES)]),
     ];
     for (const encode of bad) expect(thrownCode(encode)).toBe('ERR_STARLANE_MESSAGE');
     expect(thrownCode(() => encodeHello({ ...SOME_HELLO, nodeId: 'x' }))).toBe('ERR_STARLANE_ADDRESS');
-    expect(encodeServiceAdd({ ...service, meta: 'x'.repeat(4_094) })).toHaveLength(5 + 2 + 4 + 1 + 2 + 4_096);
     expect(encodeMessage(9, [Buffer.alloc(MAX_MESSAGE_BYTES - 1)])).toHaveLength(MAX_MESSAGE_BYTES + 4);
   });
 });
@@ -237,31 +186,11 @@ describe('envDigests', () => {
 });
 
 describe('MessageReader', () => {
-  const name = Buffer.from('0161', 'hex');
   it.each<[string, number, string | Buffer]>([
     ['a HELLO that ends early', MessageType.HELLO, bodyOf(encodeHello(SOME_HELLO)).subarray(0, -1)],
     ['an empty HELLO', MessageType.HELLO, ''],
-    ['a service without a name', MessageType.SERVICE_ADD, '00000000500100007b7d'],
-    ['a name that is longer than the message', MessageType.SERVICE_REMOVE, 'ff616161'],
-    ['a name that is not UTF-8', MessageType.SERVICE_REMOVE, '01ff00000000'],
-    ['a name with an overlong encoding', MessageType.SERVICE_REMOVE, '02c18100000000'],
-    ['a name with a control character', MessageType.SERVICE_REMOVE, '010a00000000'],
-    ['a service without a port', MessageType.SERVICE_ADD, name],
-    [
-      'a meta that ends early',
-      MessageType.SERVICE_ADD,
-      Buffer.concat([name, Buffer.from('00000050010003' + '7b7d', 'hex')]),
-    ],
-    [
-      'a meta that is not JSON',
-      MessageType.SERVICE_ADD,
-      Buffer.concat([name, Buffer.from('00000050010001' + '7b', 'hex')]),
-    ],
-    [
-      'a meta that is too long',
-      MessageType.SERVICE_ADD,
-      Buffer.concat([name, Buffer.from('00000050011001', 'hex'), Buffer.alloc(4_097, 0x31)]),
-    ],
+    ['a GOODBYE with a reason that is longer than the message', MessageType.GOODBYE, '00ff616161'],
+    ['a GOODBYE with an overlong encoding', MessageType.GOODBYE, '0002c181'],
     ['a GOODBYE with half a character', MessageType.GOODBYE, '0001c3'],
     ['an empty GOODBYE', MessageType.GOODBYE, ''],
   ])('refuses %s, whole and byte by byte', (_what, type, body) => {
