@@ -70,7 +70,8 @@ export class AntiEntropy implements Timed {
   tick(): void {
     const { rootHigh, rootLow } = this.store.digest;
     for (const peer of this.peers) {
-      if (!peer.sync.isFirst && !isRoot(peer.sync.told, rootHigh, rootLow)) this.sendDigest(peer);
+      if (!peer.sync.isFirst && !peer.link.isBlocked && !isRoot(peer.sync.told, rootHigh, rootLow))
+        this.sendDigest(peer);
     }
   }
 
@@ -170,9 +171,9 @@ export class AntiEntropy implements Timed {
   private onFirstDigest(peer: GossipPeer, isEqual: boolean): void {
     const { sync } = peer;
     if (isEqual) this.onAnswered(peer);
-    else if (this.begins(peer, sync.told?.count ?? 0)) {
+    else if (this.begins(peer, sync.told?.count ?? this.store.size)) {
       sync.mustBegin = true;
-      peer.isHeld = true;
+      peer.isHeld = sync.isFirst;
       this.exchange.beginWaiting();
     }
   }
@@ -181,13 +182,20 @@ export class AntiEntropy implements Timed {
     const { sync } = peer;
     if (sync.isExchanging) return;
     if (sync.isFirst) {
-      // It is for the peer to begin, and it does not.
-      if (!sync.mustBegin && now - sync.upMs > ANSWER_MS) this.onAnswered(peer);
+      if (!sync.mustBegin && now - sync.upMs > ANSWER_MS) this.endWaiting(peer);
     } else if (sync.differsMs !== 0 && now >= sync.notBeforeMs && peer.outbox.size === 0) {
       const differedMs = now - sync.differsMs;
       const isSure = sync.isConfirmed || differedMs > UNCHANGED_MS;
       if (isSure && (this.begins(peer, this.store.size) || differedMs > OWN_GRACE_MS)) sync.mustBegin = true;
     }
+  }
+
+  /** It is for the peer to begin, and it does not; perhaps it was not listening yet when it was told the root. */
+  private endWaiting(peer: GossipPeer): void {
+    const { sync } = peer;
+    if (sync.theirs !== undefined) sync.differsMs = this.timers.now();
+    sync.told = undefined;
+    this.onAnswered(peer);
   }
 
   /** Who begins, when both go by the same numbers: the one that knows little, else the lower id. */

@@ -71,7 +71,8 @@ export class Exchange {
     for (const peer of this.parts.peers) {
       if (exchanges >= MAX_EXCHANGES) return;
       const { sync } = peer;
-      if (!peer.isHere || this.isBulkElsewhere(peer)) continue;
+      // A peer that takes nothing gets no answers either: they would pile up.
+      if (!peer.isHere || peer.link.isBlocked || this.isBulkElsewhere(peer)) continue;
       const wasExchanging = sync.isExchanging;
       // Two that ask each other at the same time both get an answer, or both would wait for one.
       if (sync.request !== undefined && sync.awaitsWantMs === 0) this.answer(peer, sync.request);
@@ -109,6 +110,12 @@ export class Exchange {
     this.owner.onCompared(peer, false);
     this.owner.onAnswered(peer);
     this.beginWaiting();
+  }
+
+  /** The peer takes messages again. */
+  onDrain(peer: GossipPeer): void {
+    if (peer.sync.wants !== undefined) this.sendWants(peer);
+    if (peer.sync.request !== undefined || peer.sync.mustBegin) this.beginWaiting();
   }
 
   /** All that the peer had to tell has been looked at. */
@@ -210,10 +217,18 @@ export class Exchange {
     this.parts.flooding.sendNow(peer, link.peerId);
     sync.awaitsOwn = lacking.some((key) => key.startsWith(this.parts.self));
     peer.askedFor = Math.max(peer.askedFor, lacking.length);
-    for (const want of wantMessages(lacking)) link.send(want);
+    sync.wants = lacking;
+    if (!link.isBlocked) this.sendWants(peer);
     this.owner.onCompared(peer, isAnswer && covered.isEmpty);
     this.owner.onAnswered(peer);
     this.beginWaiting();
+  }
+
+  private sendWants({ sync, link }: GossipPeer): void {
+    const { wants } = sync;
+    sync.wants = undefined;
+    if (wants === undefined) return;
+    for (const message of wantMessages(wants)) link.send(message);
   }
 
   private tell(peer: GossipPeer, record: MeshRecord): void {

@@ -21,6 +21,7 @@ export interface ExpiryOwner {
 
 export class Expiry implements Timed {
   private timer: Timer | undefined;
+  private isStopped = false;
 
   constructor(
     private readonly self: NodeId,
@@ -32,10 +33,11 @@ export class Expiry implements Timed {
 
   /** Something is known, so something may have to be forgotten. */
   start(): void {
-    this.timer ??= this.timers.schedule(SWEEP_MS, this);
+    if (!this.isStopped) this.timer ??= this.timers.schedule(SWEEP_MS, this);
   }
 
   stop(): void {
+    this.isStopped = true;
     if (this.timer !== undefined) this.timers.cancel(this.timer);
     this.timer = undefined;
   }

@@ -49,6 +49,7 @@ export class Flooding implements Timed {
 
   /** To one neighbour. */
   offer(peer: GossipPeer, record: MeshRecord, isUrgent = false): void {
+    if (!peer.isHere) return;
     const { outbox } = peer;
     outbox.put(record, isUrgent);
     if (outbox.size > this.store.size + MAX_LEFTOVERS) outbox.prune((waiting) => this.store.holds(waiting));

@@ -6,14 +6,6 @@ import { CopyQueue } from './copy-queue.js';
 import type { BucketSet } from './digest-tree.js';
 import type { MeshLink } from './mesh-link.js';
 import { Outbox } from './outbox.js';
-import { type Rate, TokenBucket } from './token-bucket.js';
-
-/** What a link may bring that was not asked for. The bursts are what a healed split or a cold start floods at once. */
-const RECORD_RATE: Rate = { perS: 200, burst: 4_096 };
-const BYTE_RATE: Rate = { perS: 256 * 1024, burst: 4 * 1024 * 1024 };
-
-/** What a link may bring that is known already. Every neighbour has each record once, so there is much of that. */
-const USELESS_RATE: Rate = { perS: 2_000, burst: 50_000 };
 
 /** The entries of a peer, until the last message of them has come. */
 export interface Gathering {
@@ -37,6 +29,8 @@ export class SyncState {
   hasHeardSynced = false;
   /** The peer has records of this very node, which are on their way. */
   awaitsOwn = false;
+  /** What this node wants of the peer, and cannot say before the peer takes messages again. */
+  wants: readonly string[] | undefined;
   /** Both have told all, and all of it is looked at. */
   isSynced = false;
   /** It is for this node to begin, and it has not yet. */
@@ -80,9 +74,10 @@ export class GossipPeer {
   askedFor = 0;
   /** Invalid signatures. */
   strikes = 0;
-  readonly records = new TokenBucket(RECORD_RATE);
-  readonly bytes = new TokenBucket(BYTE_RATE);
-  readonly useless = new TokenBucket(USELESS_RATE);
+  /** States of its rate limits, see link-limits.ts. */
+  recordsFullAtMs = 0;
+  bytesFullAtMs = 0;
+  uselessFullAtMs = 0;
 
   constructor(readonly link: MeshLink) {
     this.isListener = link.role === 'client';

@@ -189,7 +189,9 @@ export class Gossip {
   /** The peer takes messages again. */
   onDrain(link: MeshLink): void {
     const peer = this.byLink.get(link);
-    if (peer !== undefined) this.flooding.resume(peer);
+    if (peer === undefined) return;
+    this.flooding.resume(peer);
+    this.exchange.onDrain(peer);
   }
 
   /** Is there nothing left to tell the peer? */

@@ -13,6 +13,7 @@ import type { Flooding } from './flooding.js';
 import type { Floors } from './floors.js';
 import type { GossipCounters } from './gossip-counters.js';
 import type { GossipPeer } from './gossip-peer.js';
+import { LinkLimits } from './link-limits.js';
 import type { MeshEnvironment } from './mesh-environment.js';
 import type { RecordAdmission } from './record-admission.js';
 import { compareVersions, isLeaving } from './record-order.js';
@@ -23,11 +24,6 @@ const VERIFICATIONS_PER_TURN = 20;
 /** What turns out to be known when its turn comes costs little, but not nothing. */
 const STEPS_PER_TURN = 1_000;
 const MAX_STRIKES = 3;
-
-/** What one neighbour may have in its queue that nobody asked for, and all in all. */
-const MAX_UNASKED = 20_000;
-const MAX_UNASKED_BYTES = 8 * 1024 * 1024;
-const MAX_INBOX_BYTES = 64 * 1024 * 1024;
 
 /** Who brings an old version has most likely sent it before ours arrived. Only after that long it is told. */
 const CROSSING_MS = 2_000;
@@ -50,6 +46,7 @@ export class Intake implements Timed {
   private isTurnDue = false;
   private timer: Timer | undefined;
   private isStopped = false;
+  private readonly limits: LinkLimits;
 
   constructor(
     private readonly environment: MeshEnvironment,
@@ -59,7 +56,9 @@ export class Intake implements Timed {
     private readonly admission: RecordAdmission,
     private readonly counters: GossipCounters,
     private readonly owner: IntakeOwner,
-  ) {}
+  ) {
+    this.limits = new LinkLimits(store);
+  }
 
   take(peer: GossipPeer, copies: readonly RecordCopy[]): void {
     const { counters } = this;
@@ -144,9 +143,8 @@ export class Intake implements Timed {
   }
 
   private countUseless(peer: GossipPeer, count: number): void {
-    const now = this.environment.timers.now();
-    if (peer.useless.canTake(now, count)) peer.useless.take(now, count);
-    else this.punishFlood(peer, 'known records');
+    const isBearable = this.limits.countUseless(peer, count, this.environment.timers.now());
+    if (!isBearable) this.punishFlood(peer, 'known records');
   }
 
   private enqueue(peer: GossipPeer, copy: RecordCopy): void {
@@ -160,7 +158,7 @@ export class Intake implements Timed {
     }
     inbox.push(queued);
     this.waiting.add(peer);
-    if (inbox.unasked > MAX_UNASKED || inbox.unaskedBytes > MAX_UNASKED_BYTES || inbox.bytes > MAX_INBOX_BYTES) {
+    if (this.limits.isFull(peer, this.waiting)) {
       this.punishFlood(peer, `${inbox.size} records are waiting`);
       return;
     }
@@ -168,10 +166,8 @@ export class Intake implements Timed {
   }
 
   /** How long the neighbour has to wait for its next record. What was asked for may come as fast as it can. */
-  private waitMs({ records, bytes }: GossipPeer, { record, isAsked }: QueuedCopy): number {
-    if (isAsked) return 0;
-    const now = this.environment.timers.now();
-    return Math.max(records.waitMs(now), bytes.waitMs(now, recordCopyBytes(record)));
+  private waitMs(peer: GossipPeer, { record, isAsked }: QueuedCopy): number {
+    return isAsked ? 0 : this.limits.waitMs(peer, record, this.environment.timers.now());
   }
 
   /** Another neighbour may have been faster. */
@@ -186,11 +182,7 @@ export class Intake implements Timed {
   /** Is it signed? Then in with it. */
   private look(peer: GossipPeer, copy: QueuedCopy): void {
     const { record } = copy;
-    if (!copy.isAsked) {
-      const now = this.environment.timers.now();
-      peer.records.take(now);
-      peer.bytes.take(now, recordCopyBytes(record));
-    }
+    if (!copy.isAsked) this.limits.count(peer, record, this.environment.timers.now());
     if (++this.verifications >= VERIFICATIONS_PER_TURN) this.nextTurn();
     this.counters.verified++;
     if (!this.environment.verify(record)) this.strike(peer, record.nodeId);

@@ -67,6 +67,7 @@ export class Origin implements Timed {
   private refreshMs = Number.POSITIVE_INFINITY;
   private timer: Timer | undefined;
   private timerMs = Number.POSITIVE_INFINITY;
+  private readonly sign = (bytes: Uint8Array): Uint8Array => this.environment.identity.sign(bytes);
 
   constructor(
     private readonly environment: MeshEnvironment,
@@ -166,10 +167,11 @@ export class Origin implements Timed {
     if (now >= this.silentUntilMs) {
       if (now >= this.refreshMs) this.told = undefined;
       if (this.throttle.dueAt(now) <= now || now >= this.refreshMs) this.tellNodeIfChanged(now);
+      // Whoever is told may call back.
+      if (this.hasLeft) return;
       for (let content = this.shards.next(now); content !== undefined; content = this.shards.next(now)) {
-        const record = encodeShardRecord({ ...this.header(LIFE_S), ...content }, this.environment.identity.sign);
+        const record = encodeShardRecord({ ...this.header(LIFE_S), ...content }, this.sign);
         this.owner.onOwnRecord(record, false);
-        // Whoever was told may have called back.
         if (this.hasLeft || now < this.silentUntilMs) return;
       }
     }
@@ -184,14 +186,14 @@ export class Origin implements Timed {
   }
 
   private tellNode(now: number, lifeS: number): void {
-    const { identity, random } = this.environment;
+    const { environment } = this;
     const isUrgent = this.told === undefined || lifeS !== LIFE_S || losesLink(this.told, this.wanted);
     this.told = this.wanted;
     this.throttle.told(now);
-    this.refreshMs = now + REFRESH_MS * (1 - REFRESH_SPREAD / 2 + REFRESH_SPREAD * random());
+    this.refreshMs = now + REFRESH_MS * (1 - REFRESH_SPREAD / 2 + REFRESH_SPREAD * environment.random());
     const record = encodeNodeRecord(
       { ...this.header(lifeS), ...this.wanted, envDigests: this.options.envDigests },
-      identity.sign,
+      this.sign,
     );
     this.owner.onOwnRecord(record, isUrgent);
   }

@@ -26,6 +26,7 @@ export class RecordAdmission implements Timed {
   private timer: Timer | undefined;
   private readonly waiting = new Set<NodeId>();
   private parkedBytes = 0;
+  private isStopped = false;
 
   constructor(
     private readonly timers: Timers,
@@ -39,7 +40,7 @@ export class RecordAdmission implements Timed {
   /** A record that is newer than what is known, as far as one knew before its check. */
   admit(copy: RecordCopy, from: GossipPeer | undefined): void {
     const { record } = copy;
-    if (this.store.standing(record) !== Standing.NEWER) return;
+    if (this.isStopped || this.store.standing(record) !== Standing.NEWER) return;
     const now = this.timers.now();
     const origin = this.store.origin(record.nodeId);
     if (!isInTime(record, origin, now)) {
@@ -60,6 +61,7 @@ export class RecordAdmission implements Timed {
   }
 
   stop(): void {
+    this.isStopped = true;
     if (this.timer !== undefined) this.timers.cancel(this.timer);
     this.timer = undefined;
     this.waiting.clear();

@@ -89,12 +89,38 @@ describe('a hostile neighbour', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
     const { link, own } = net.impostor(node, 'x');
-    own.sendRecords(strangers(5_000));
+    own.sendRecords(strangers(10_000));
     net.pass(1_000);
-    expect(node.verifications).toBeGreaterThanOrEqual(4_096);
-    expect(node.verifications).toBeLessThan(4_096 + 300);
+    // The burst, and half as much again for each record that was taken.
+    expect(node.verifications).toBeGreaterThanOrEqual(8_192);
+    expect(node.verifications).toBeLessThan(8_192 + 500);
     net.pass(5_000);
-    expect([node.gossip.store.originCount, link.isUp]).toEqual([5_001, true]);
+    expect([node.gossip.store.originCount, link.isUp]).toEqual([10_001, true]);
+  });
+
+  it('gets no answers while it takes none, and all of them then', () => {
+    const net = new GossipNet();
+    const node = nodeWith(net);
+    net.feed(node, strangers(100));
+    const { link, own, heard } = net.impostor(node, 'x');
+    own.send({ type: MessageType.DIGEST, rootHigh: 1, rootLow: 1, count: 101 });
+    net.pass(12_000);
+    heard.length = 0;
+    link.isBlocked = true;
+    const [lost] = strangers(1, 'lost');
+    for (let turn = 0; turn < 50; turn++) {
+      own.send({ type: MessageType.BUCKETS, high: new Uint32Array(256), low: new Uint32Array(256) });
+      own.send({ type: MessageType.ENTRIES, isLast: true, bitmap: new Uint8Array(32).fill(0xff), entries: [lost] });
+      net.pass(1_000, 50);
+      node.gossip.describe({ flags: turn }, 'good');
+    }
+    expect(heard).toEqual([]);
+    link.drain();
+    net.pass(200);
+    const types = heard.map(({ type }) => type);
+    expect(types.filter((type) => type === MessageType.WANT)).toHaveLength(1);
+    expect(types.filter((type) => type === MessageType.ENTRIES)).toHaveLength(1);
+    expect(types).toContain(MessageType.RECORDS);
   });
 
   it('brings no old news back', () => {

@@ -158,6 +158,22 @@ describe('databases that are compared', () => {
     for (const { heard } of [silent, mute]) expect(heard.map(({ type }) => type)).toContain(MessageType.SYNCED);
   });
 
+  it('are compared in the end with a peer that was to begin and has not, or was not there for the first digest', () => {
+    const net = new GossipNet();
+    const [a] = net.addAll('a');
+    net.feed(a, strangers(100));
+    const { own, heard } = net.impostor(a, 'x');
+    const types = (): number[] => heard.map(({ type }) => type);
+    own.send({ type: MessageType.DIGEST, rootHigh: 1, rootLow: 1, count: 10 });
+    net.pass(9_000);
+    expect(types().filter((type) => type !== MessageType.RECORDS)).toEqual([MessageType.DIGEST]);
+    net.pass(9_000);
+    expect(types().filter((type) => type === MessageType.DIGEST)).toHaveLength(2);
+    expect(types()).toContain(MessageType.SYNCED);
+    net.pass(20_000);
+    expect(types()).toContain(MessageType.ENTRIES);
+  });
+
   it('are compared with four peers at once at most, the oldest first', () => {
     const net = new GossipNet();
     const [a] = net.addAll('a');
