@@ -72,13 +72,15 @@ export function runPreloaded(kind: 'module' | 'commonjs', body: string, env: Rec
   });
 }
 
-/** Runs the body of a module in a process of its own. It has `starlane`, and `say(object)`, which sends the spec a line. */
-export function runProgram(body: string): Child {
+/**
+ * Runs the body of a module in a process of its own. It has `starlane`, and `say(object)`, which sends the spec a line.
+ * `enter` is a command that runs the command that follows it.
+ */
+export function runProgram(body: string, enter: readonly string[] = []): Child {
   const program = `
     import * as starlane from ${JSON.stringify(pathToFileURL(join(build(), 'index.js')).href)};
     const say = (line) => console.log(JSON.stringify(line));
     ${body}`;
-  return new Child(process.execPath, ['--input-type=module', '--eval', program], {
-    env: { PATH: process.env['PATH'] },
-  });
+  const [command, ...args] = [...enter, process.execPath, '--input-type=module', '--eval', program];
+  return new Child(command, args, { env: { PATH: process.env['PATH'] } });
 }
