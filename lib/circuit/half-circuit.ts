@@ -3,7 +3,7 @@
 
 import type { NodeId } from '../address.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
-import { passedOn, ResetReason } from '../mux/reset-reason.js';
+import { passedOn } from '../mux/reset-reason.js';
 import { ChunkQueue } from '../util/chunk-queue.js';
 import { MAX_VISITED } from '../wire/node-ids.js';
 import type { Open } from '../wire/open.js';
@@ -33,7 +33,10 @@ export interface HalfCircuitHost extends CrankbackHost<RelayHop> {
 }
 
 export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder {
+  /** For the pool alone, as the next two. */
   held = 0;
+  next: Holder | null = null;
+  previous: Holder | null = null;
   readonly to = null;
   private readonly crankback: Crankback<RelayHop>;
   private early: ChunkQueue | null = null;
@@ -80,11 +83,6 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
     this.stream.reset(reason);
   }
 
-  /** The pool needs what it holds. */
-  evict(): void {
-    this.reset(passedOn(ResetReason.RELAY_LIMIT));
-  }
-
   // --- the stream that it came by ---
 
   onData(_stream: MuxStream, chunk: Buffer): void {
@@ -110,7 +108,6 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
   onCircuit(far: MuxStream, reply: ReadReply, { neighbour }: RelayHop): void {
     const { host, stream: near, early } = this;
     this.isOver = true;
-    host.pool.release(this, this.held);
     const splice = host.splice(this, near, far, neighbour);
     const visited = [host.nodeId, ...reply.visited].slice(0, MAX_VISITED);
     const bytes = encodeReply({ ...reply, visited });
@@ -131,7 +128,6 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
   private finish(failure: HopFailure | undefined): void {
     this.isOver = true;
     this.early = null;
-    this.host.pool.release(this, this.held);
     this.host.onNoCircuit(this, failure);
   }
 }

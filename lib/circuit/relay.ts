@@ -52,9 +52,6 @@ export class Relay implements HalfCircuitHost, SpliceHost {
   readonly pool: RelayPool;
   private readonly limits: RelayLimits;
   private readonly admission: RelayAdmission;
-  private readonly halves = new Set<HalfCircuit>();
-  /** Every splice, in a list through the splices themselves. */
-  private first: Splice | null = null;
   private isDraining = false;
 
   constructor(private readonly setup: RelaySetup) {
@@ -62,7 +59,7 @@ export class Relay implements HalfCircuitHost, SpliceHost {
     this.nodeId = nodeId;
     this.timers = timers;
     this.limits = limits;
-    this.pool = new RelayPool(limits.poolBytes);
+    this.pool = new RelayPool(limits.poolBytes, passedOn(ResetReason.RELAY_LIMIT));
     this.admission = new RelayAdmission(limits, this.pool);
   }
 
@@ -87,7 +84,7 @@ export class Relay implements HalfCircuitHost, SpliceHost {
       return this.refuse(stream, code, admission.reason);
     }
     const half = new HalfCircuit(this, stream, open, from, admission.source);
-    this.halves.add(half);
+    this.pool.add(half);
     this.counters.pending++;
     if (rest.length > 0) half.onData(stream, rest);
     half.start();
@@ -102,9 +99,10 @@ export class Relay implements HalfCircuitHost, SpliceHost {
   async close(): Promise<void> {
     this.drain();
     const reason = passedOn(ResetReason.RELAY_CLOSED);
-    while (this.anyone !== undefined) {
-      for (let ended = 0; ended < CIRCUITS_PER_TURN; ended++) this.anyone?.reset(reason);
-      if (this.anyone !== undefined) await new Promise<void>((resolve) => this.timers.clock.setImmediate(resolve));
+    const { pool } = this;
+    while (pool.any !== null) {
+      for (let ended = 0; ended < CIRCUITS_PER_TURN; ended++) pool.any?.reset(reason);
+      if (pool.any !== null) await new Promise<void>((resolve) => this.timers.clock.setImmediate(resolve));
     }
   }
 
@@ -130,18 +128,16 @@ export class Relay implements HalfCircuitHost, SpliceHost {
 
   splice(half: HalfCircuit, near: MuxStream, far: MuxStream, to: RelayNeighbour): Splice {
     const splice = new Splice(this, near, far, half.from, to, half.source);
-    this.halves.delete(half);
+    this.pool.remove(half);
+    this.pool.add(splice);
     this.counters.pending--;
     this.counters.circuits++;
     this.counters.opened++;
-    splice.next = this.first;
-    if (this.first !== null) this.first.previous = splice;
-    this.first = splice;
     return splice;
   }
 
   onNoCircuit(half: HalfCircuit, failure: HopFailure | undefined): void {
-    this.halves.delete(half);
+    this.pool.remove(half);
     this.counters.pending--;
     this.admission.release(half.from, half.source);
     if (failure !== undefined) this.counters.refused++;
@@ -154,20 +150,10 @@ export class Relay implements HalfCircuitHost, SpliceHost {
   }
 
   onSpliceOver(splice: Splice, reason: number): void {
-    const { next, previous } = splice;
-    if (previous === null) this.first = next;
-    else previous.next = next;
-    if (next !== null) next.previous = previous;
-    splice.next = null;
-    splice.previous = null;
+    this.pool.remove(splice);
     this.counters.circuits--;
     if (reason !== ResetReason.NONE) this.counters.lost++;
     this.admission.release(splice.from, splice.source);
-  }
-
-  /** Some circuit that is not over. */
-  private get anyone(): { reset(reason: number): void } | undefined {
-    return this.first ?? this.halves.values().next().value;
   }
 
   private refuse(stream: MuxStream, code: number, reason: string): void {

@@ -20,10 +20,10 @@ export interface SpliceHost {
 }
 
 export class Splice implements StreamSink, Holder {
+  /** For the pool alone, as the next two. */
   held = 0;
-  /** For the list of the relay alone. */
-  next: Splice | null = null;
-  previous: Splice | null = null;
+  next: Holder | null = null;
+  previous: Holder | null = null;
   private isOver = false;
 
   constructor(
@@ -42,11 +42,6 @@ export class Splice implements StreamSink, Holder {
     this.finish(reason);
     this.near.reset(reason);
     this.far.reset(reason);
-  }
-
-  /** The pool needs what it holds. */
-  evict(): void {
-    this.reset(passedOn(ResetReason.RELAY_LIMIT));
   }
 
   // --- the streams ---
@@ -99,7 +94,6 @@ export class Splice implements StreamSink, Holder {
 
   private finish(reason: number): void {
     this.isOver = true;
-    this.host.pool.release(this, this.held);
     this.host.onSpliceOver(this, reason);
   }
 }

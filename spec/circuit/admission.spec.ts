@@ -19,7 +19,7 @@ function setup(changes: Partial<RelayLimits> = {}): {
   neighbour: () => RelayNeighbour;
 } {
   const limits = { ...DEFAULT_RELAY_LIMITS, ...changes };
-  const pool = new RelayPool(limits.poolBytes);
+  const pool = new RelayPool(limits.poolBytes, 0);
   return {
     limits,
     pool,
@@ -94,7 +94,9 @@ describe('Admission', () => {
     const [busy, idle] = [neighbour(), neighbour()];
     const admitted = admission.admit(busy, 'S', circuitId(), 0);
     if (!('source' in admitted)) throw new Error('not admitted');
-    const holder = { held: 0, from: busy, to: null, source: admitted.source, evict: () => {} };
+    const { source } = admitted;
+    const holder = { held: 0, next: null, previous: null, from: busy, to: null, source, reset: () => {} };
+    pool.add(holder);
     pool.hold(holder, 151);
     expect(refusal(admission.admit(idle, 'S', circuitId(), 0))).toBe('limit: the circuits of the source hold too much');
     expect(refusal(admission.admit(busy, 'T', circuitId(), 0))).toBeUndefined();
