@@ -2,6 +2,7 @@
 
 import { isConverged, rest } from './oracles.js';
 import type { SimNode } from './sim-node.js';
+import { startWarm } from './warm-start.js';
 import type { World } from './world.js';
 
 const SEEDS = 3;
@@ -52,7 +53,7 @@ export class Network {
 
   /** All nodes at once, linked and knowing each other from the start. */
   async startWarm(): Promise<void> {
-    throw new Error('not yet');
+    await startWarm(this.world, this.seeds);
   }
 
   /** Waits until all views are the same and have been so for `forMs`. */

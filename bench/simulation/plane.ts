@@ -8,6 +8,7 @@ import type { MeshLink } from '../../lib/mesh/mesh-link.js';
 import type { MeshNetwork } from '../../lib/mesh/mesh-network.js';
 import type { NodeRole } from '../../lib/options.js';
 import type { Message } from '../../lib/wire/messages.js';
+import type { MeshRecord } from '../../lib/wire/records.js';
 
 export interface PlaneSetup {
   readonly environment: MeshEnvironment;
@@ -40,7 +41,20 @@ export interface Plane {
   /** Says that it leaves. Its links are closed a little later. */
   leave(): void;
   stop(): void;
+  /** For a network that has not come about by and by. */
+  readonly shortcut: PlaneShortcut;
   readonly view: PlaneView;
+}
+
+/** What a control plane is told without any message. */
+export interface PlaneShortcut {
+  /** It has picked the node of this link itself, at random. */
+  choose(link: MeshLink): void;
+  ownRecords(): Iterable<MeshRecord>;
+  /** Takes records as if they had come by gossip, and passes none on. */
+  learn(records: Iterable<MeshRecord>): void;
+  /** Compares databases over all links as if they had just come up. */
+  greetAgain(): void;
 }
 
 /** Everything known, in 12 bytes. */

@@ -2,20 +2,23 @@
 
 import type { NodeId } from '../../lib/address.js';
 import type { Routes } from '../../lib/circuit/path.js';
+import { isLoss } from '../../lib/link/link-fault.js';
 import { ControlPlane } from '../../lib/mesh/control-plane.js';
+import type { MeshEnvironment } from '../../lib/mesh/mesh-environment.js';
 import type { MeshLink } from '../../lib/mesh/mesh-link.js';
+import type { MeshNetwork } from '../../lib/mesh/mesh-network.js';
+import { Standing } from '../../lib/mesh/record-store.js';
 import { DEFAULT_LIMITS } from '../../lib/options.js';
 import { envDigests, type Message } from '../../lib/wire/messages.js';
-import type { DatabaseDigest, Plane, PlaneSetup, PlaneView } from './plane.js';
-
-/** Losses that one of the two nodes wanted. */
-const WANTED = new Set<unknown>([undefined, 'ERR_STARLANE_CLOSED', 'ERR_STARLANE_LINK_SHED']);
+import type { MeshRecord } from '../../lib/wire/records.js';
+import type { DatabaseDigest, Plane, PlaneSetup, PlaneShortcut, PlaneView } from './plane.js';
 
 export function makeRealPlane(setup: PlaneSetup): Plane {
   return new RealPlane(setup);
 }
 
 class RealPlane implements Plane {
+  readonly shortcut: PlaneShortcut;
   readonly view: PlaneView;
   private readonly plane: ControlPlane;
 
@@ -48,6 +51,7 @@ class RealPlane implements Plane {
         onEpoch: (epoch) => setup.onEpoch(epoch),
       },
     });
+    this.shortcut = new RealShortcut(this.plane, environment, network);
     this.view = new RealView(this.plane, environment.identity.nodeId);
   }
 
@@ -65,7 +69,7 @@ class RealPlane implements Plane {
   }
 
   onUnlink(link: MeshLink, reason: Error | undefined): void {
-    this.plane.onUnlink(link, !WANTED.has((reason as { code?: unknown } | undefined)?.code));
+    this.plane.onUnlink(link, isLoss(reason));
   }
 
   onMessage(link: MeshLink, message: Message): void {
@@ -94,6 +98,43 @@ class RealPlane implements Plane {
 
   stop(): void {
     this.plane.stop();
+  }
+}
+
+class RealShortcut implements PlaneShortcut {
+  constructor(
+    private readonly plane: ControlPlane,
+    private readonly environment: MeshEnvironment,
+    private readonly network: MeshNetwork,
+  ) {}
+
+  choose(link: MeshLink): void {
+    this.plane.neighbourhood.neighbours.choose(link, 'random');
+  }
+
+  *ownRecords(): Iterable<MeshRecord> {
+    const { store } = this.plane.gossip;
+    const { nodeId } = this.environment.identity;
+    const node = store.node(nodeId);
+    if (node !== undefined) yield node;
+    yield* store.shardsOf(nodeId);
+  }
+
+  learn(records: Iterable<MeshRecord>): void {
+    const { store } = this.plane.gossip;
+    const now = this.environment.timers.now();
+    for (const record of records) {
+      if (store.standing(record) !== Standing.NEWER) continue;
+      const previous = store.put({ record, remainingLifeS: record.lifeS }, now);
+      this.plane.onRecord(record, previous);
+    }
+  }
+
+  greetAgain(): void {
+    for (const link of this.network.links()) {
+      this.plane.gossip.onUnlink(link);
+      this.plane.gossip.onLink(link);
+    }
   }
 }
 

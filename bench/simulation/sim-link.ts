@@ -151,7 +151,7 @@ export class SimLink implements MeshLink, Actor {
   }
 
   send(message: Message): void {
-    if (this.phase <= Phase.UP) this.post(message);
+    if (this.phase <= Phase.UP && !this.node.setup.wide.isMuted) this.post(message);
   }
 
   /** Puts something of the data plane on its way to the other end. */

@@ -3,8 +3,9 @@
 
 import { randomBytes } from 'node:crypto';
 import type { NodeId } from '../../lib/address.js';
-import { StarlaneError, starlaneError } from '../../lib/errors.js';
+import { starlaneError } from '../../lib/errors.js';
 import { type Refusal, refusal, type SelfDescription } from '../../lib/link/handshake.js';
+import { isDuplicate, isLoss, withAddress } from '../../lib/link/link-fault.js';
 import { type LinkPurpose, purposeFlags } from '../../lib/link/link-purpose.js';
 import { Timers } from '../../lib/util/timers.js';
 import {
@@ -163,7 +164,7 @@ export class SimLinks {
     if (this.byPeer.size >= MAX_LINKS && !this.byPeer.has(link.peerId)) {
       return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', `${MAX_LINKS} links`);
     }
-    const objection = this.owner.objection(link);
+    const objection = link.direction === 'inbound' ? this.owner.objection(link) : undefined;
     return objection === undefined ? undefined : refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', objection);
   }
 
@@ -223,16 +224,15 @@ export class SimLinks {
     const wasUp = link.upAtMs !== undefined;
     if (this.byPeer.get(link.peerId) === link) this.byPeer.delete(link.peerId);
     if (wasUp) {
-      if (reason !== undefined && codeOf(reason) !== 'ERR_STARLANE_CLOSED') this.counters.lost++;
+      if (isLoss(reason)) this.counters.lost++;
       this.owner.onUnlink(link, reason);
     } else if (reason !== undefined) this.counters.failed++;
 
     const failure = reason ?? starlaneError('ERR_STARLANE_CLOSED');
-    const isDuplicate = codeOf(failure) === 'ERR_STARLANE_DUPLICATE_LINK';
-    if (!wasUp && isDuplicate) this.byPeer.get(link.peerId)?.promote(link.purpose);
+    if (!wasUp && isDuplicate(failure)) this.byPeer.get(link.peerId)?.promote(link.purpose);
     const waiter = this.settle(link);
     if (waiter === undefined) return;
-    if (isDuplicate) this.adopt(link, waiter);
+    if (isDuplicate(failure)) this.adopt(link, waiter);
     else waiter.reject(withAddress(failure, link.address));
   }
 
@@ -272,13 +272,4 @@ export class SimLinks {
     if (waiter !== undefined) this.settling.delete(link);
     return waiter;
   }
-}
-
-function codeOf(error: Error): string {
-  return (error as StarlaneError).code;
-}
-
-function withAddress(error: Error, address: string): Error {
-  const code = error instanceof StarlaneError ? error.code : 'ERR_STARLANE_TRANSPORT';
-  return new StarlaneError(code, `${address}: ${error.message}`, { cause: error });
 }

@@ -28,6 +28,8 @@ export interface NodeWorld extends Wide {
   readonly makePlane: PlaneMaker;
   /** Told of all links that come up and go. */
   readonly watcher: LinkWatcher | undefined;
+  /** Messages of control planes are thrown away. */
+  readonly isMuted: boolean;
   verify(record: MeshRecord): boolean;
 }
 

@@ -39,6 +39,7 @@ export class World implements NodeWorld {
   readonly nodes: SimNode[] = [];
   readonly makePlane: PlaneMaker;
   watcher: LinkWatcher | undefined;
+  isMuted = false;
   private readonly signatures: Signatures;
   private readonly hosts = new Map<string, SimHost>();
   private readonly names = new Map<string, readonly string[]>();

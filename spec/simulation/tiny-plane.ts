@@ -1,7 +1,7 @@
 // The least that passes for a control plane, for specs of the simulation itself: it greets on each link, and notes what
 // happens to it.
 
-import type { Plane, PlaneSetup, PlaneView } from '../../bench/simulation/plane.js';
+import type { Plane, PlaneSetup, PlaneShortcut, PlaneView } from '../../bench/simulation/plane.js';
 import type { MeshLink } from '../../lib/mesh/mesh-link.js';
 import { type Message, MessageType } from '../../lib/wire/messages.js';
 
@@ -11,6 +11,7 @@ export class TinyPlane implements Plane {
   readonly links = new Set<MeshLink>();
   objects: string | undefined;
   drains = 0;
+  readonly shortcut = {} as PlaneShortcut;
   readonly view = {} as PlaneView;
 
   constructor(readonly setup: PlaneSetup) {}

@@ -1,5 +1,6 @@
 // T8: processes that are busy for seconds at a time lose no link for it.
 
+import { isLoss } from '../../../lib/link/link-fault.js';
 import type { SimLink } from '../sim-link.js';
 import type { SimNode } from '../sim-node.js';
 import type { Figure, Gate } from './gate.js';
@@ -33,9 +34,9 @@ export const lag: Gate = {
     world.watcher = {
       onLink: () => {},
       onUnlink: (node, link, reason) => {
-        const code = (reason as { code?: string } | undefined)?.code;
-        if (!isLoss(code)) return;
-        reasons.set(`${code}`, (reasons.get(`${code}`) ?? 0) + 1);
+        if (!isLoss(reason)) return;
+        const { message } = reason as Error;
+        reasons.set(message, (reasons.get(message) ?? 0) + 1);
         if (isOfSlow(slow, node, link)) ownLag++;
         else others++;
       },
@@ -45,7 +46,7 @@ export const lag: Gate = {
     world.watcher = undefined;
     await loop.run(10_000);
     await network.settle(5_000);
-    for (const [code, count] of reasons) process.stderr.write(`  ${count} links lost: ${code}\n`);
+    for (const [reason, count] of reasons) process.stderr.write(`  ${count} links lost: ${reason}\n`);
     const hours = (network.size * minutes) / 60;
     return [
       { title: 'links of a blocked process lost', value: ownLag, unit: '', atMost: 0 },
@@ -54,11 +55,6 @@ export const lag: Gate = {
     ];
   },
 };
-
-/** Neither closed nor shed by one of the two nodes. */
-function isLoss(code: string | undefined): boolean {
-  return code !== undefined && code !== 'ERR_STARLANE_CLOSED' && code !== 'ERR_STARLANE_LINK_SHED';
-}
 
 function isOfSlow(slow: ReadonlySet<SimNode>, node: SimNode, link: SimLink): boolean {
   return slow.has(node) || slow.has(link.other.node);

@@ -1,0 +1,82 @@
+// A network that is there at once: links such as nodes would have come to, and a database that all of them share. Starting
+// one node after the other floods every record as often as the node learns of another neighbour; ten thousand of them
+// would take an hour.
+//
+//   links, all words thrown away  ->  each learns of its neighbours and writes its record  ->  all learn all records
+//   ->  words are heard again, databases are compared and found equal
+
+import type { MeshRecord } from '../../lib/wire/records.js';
+import type { SimNode } from './sim-node.js';
+import type { World } from './world.js';
+
+/** Links that a node makes itself, as lib/mesh/degree.ts has it. */
+const TARGET = 5;
+const RANDOM_PICKS = 2;
+const TAKES_ALL_BELOW = 8;
+/** Nodes that are looked at to find a near one. */
+const LOOKED_AT = 8;
+/** Until a node that hears nothing begins to speak, and its links are measured. */
+const LISTEN_MS = 4_000;
+/** Until its links stand in its record. */
+const WRITE_MS = 4_000;
+const GREET_MS = 2_000;
+
+export async function startWarm(world: World, seeds: readonly string[]): Promise<void> {
+  const { loop, nodes } = world;
+  for (const node of nodes) node.start();
+  await loop.run(100);
+  world.isMuted = true;
+  makeLinks(world);
+  await loop.run(LISTEN_MS);
+  for (const node of nodes) {
+    for (const link of node.run?.links.values() ?? []) shortcutOf(node).learn(shortcutOf(link.other.node).ownRecords());
+  }
+  await loop.run(WRITE_MS);
+  const records: MeshRecord[] = [];
+  for (const node of nodes) records.push(...shortcutOf(node).ownRecords());
+  for (const record of records) world.verify(record);
+  for (const node of nodes) {
+    shortcutOf(node).learn(records);
+    await loop.run(0);
+  }
+  world.isMuted = false;
+  for (const node of nodes) shortcutOf(node).greetAgain();
+  for (const node of nodes) node.setup.seeds = seeds;
+  await loop.run(GREET_MS);
+}
+
+function shortcutOf(node: SimNode): NonNullable<SimNode['run']>['plane']['shortcut'] {
+  if (node.run === undefined) throw new Error('a node does not run');
+  return node.run.plane.shortcut;
+}
+
+function makeLinks(world: World): void {
+  const { random, nodes } = world;
+  const degrees = new Map<SimNode, number>(nodes.map((node) => [node, 0]));
+  const degreeOf = (node: SimNode): number => degrees.get(node) as number;
+  for (const node of random.sample(nodes, nodes.length)) {
+    for (let made = 0; made < RANDOM_PICKS || degreeOf(node) < TARGET; made++) {
+      const free = candidates(world, node, degreeOf, made < RANDOM_PICKS ? 1 : LOOKED_AT);
+      const [peer] = free.sort(
+        (a, b) => world.paths.latencyMs(node.host, a.host) - world.paths.latencyMs(node.host, b.host),
+      );
+      if (peer === undefined) break;
+      world.link(node, peer);
+      const link = node.linkTo(peer);
+      if (made < RANDOM_PICKS && link !== undefined) shortcutOf(node).choose(link);
+      degrees.set(node, degreeOf(node) + 1);
+      degrees.set(peer, degreeOf(peer) + 1);
+    }
+  }
+}
+
+/** Some nodes that take a link of this one. */
+function candidates(world: World, node: SimNode, degreeOf: (node: SimNode) => number, count: number): SimNode[] {
+  const { random, nodes } = world;
+  const found = new Set<SimNode>();
+  for (let tries = 0; tries < 20 * count && found.size < count; tries++) {
+    const peer = random.pick(nodes);
+    if (peer !== node && degreeOf(peer) < TAKES_ALL_BELOW && node.linkTo(peer) === undefined) found.add(peer);
+  }
+  return [...found];
+}
