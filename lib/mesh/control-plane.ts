@@ -340,7 +340,12 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   onDeadline(): void {
     this.timer = undefined;
     if (this.links.size === 0) return;
-    for (const link of this.links) this.announced.onSample(link, this.watch.isLagging);
+    for (const link of this.links) {
+      this.announced.onSample(link, this.watch.isLagging);
+      // Nobody else measures a link that carries gossip and nothing else: it is never idle. What it was a minute ago, or in
+      // the one ping that a hiccup has delayed, would stand for it, and circuits would not be given the time to go there.
+      link.ping().catch(() => {});
+    }
     this.timer = this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this);
   }
 
