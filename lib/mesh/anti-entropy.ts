@@ -51,6 +51,7 @@ export class AntiEntropy implements Timed {
 
   onLink(peer: GossipPeer): void {
     peer.sync.upMs = this.timers.now();
+    peer.sync.servedMs = peer.sync.upMs;
     this.sendDigest(peer);
     this.checkLater();
   }
@@ -182,7 +183,8 @@ export class AntiEntropy implements Timed {
     const { sync } = peer;
     if (sync.isExchanging) return;
     if (sync.isFirst) {
-      if (!sync.mustBegin && now - sync.upMs > ANSWER_MS) this.endWaiting(peer);
+      // Others may be before it for long, or it takes nothing: what is new is told nevertheless.
+      if (now - sync.upMs > ANSWER_MS) this.endWaiting(peer);
     } else if (sync.differsMs !== 0 && now >= sync.notBeforeMs && peer.outbox.size === 0) {
       const differedMs = now - sync.differsMs;
       const isSure = sync.isConfirmed || differedMs > UNCHANGED_MS;
@@ -190,7 +192,7 @@ export class AntiEntropy implements Timed {
     }
   }
 
-  /** It is for the peer to begin, and it does not; perhaps it was not listening yet when it was told the root. */
+  /** Nobody has begun; perhaps the peer was not listening yet when it was told the root. */
   private endWaiting(peer: GossipPeer): void {
     const { sync } = peer;
     if (sync.theirs !== undefined) sync.differsMs = this.timers.now();

@@ -31,6 +31,8 @@ export const ANSWER_MS = 10_000;
 /** While one neighbour tells a newcomer everything, the others wait for so long at most: they would tell the same. */
 const BULK_MS = 3_000;
 const MAX_LACKING = 65_536;
+/** What it costs to compare all buckets. */
+const COMPARISON_BYTES = 2_048;
 
 export interface ExchangeOwner {
   /** It is over. `isEqual`: there was nothing to exchange. */
@@ -64,16 +66,25 @@ export class Exchange {
     private readonly owner: ExchangeOwner,
   ) {}
 
-  /** Answers and begins what waits, the oldest link first, as long as there are not too many exchanges at once. */
+  /**
+   * Answers and begins what waits, as long as there are not too many exchanges at once. The peer whose last one is longest
+   * ago comes first: in the order of their links, the first few could keep the others waiting for ever.
+   */
   beginWaiting(): void {
     let exchanges = 0;
-    for (const { sync } of this.parts.peers) exchanges += sync.isExchanging ? 1 : 0;
+    const waiting: GossipPeer[] = [];
     for (const peer of this.parts.peers) {
-      if (exchanges >= MAX_EXCHANGES) return;
+      const { sync } = peer;
+      exchanges += sync.isExchanging ? 1 : 0;
+      if (sync.request !== undefined || sync.mustBegin) waiting.push(peer);
+    }
+    waiting.sort((a, b) => a.sync.servedMs - b.sync.servedMs);
+    for (const peer of waiting) {
       const { sync } = peer;
       // A peer that takes nothing gets no answers either: they would pile up.
       if (!peer.isHere || peer.link.isBlocked || this.isBulkElsewhere(peer)) continue;
       const wasExchanging = sync.isExchanging;
+      if (!wasExchanging && exchanges >= MAX_EXCHANGES) continue;
       // Two that ask each other at the same time both get an answer, or both would wait for one.
       if (sync.request !== undefined && sync.awaitsWantMs === 0) this.answer(peer, sync.request);
       else if (sync.mustBegin && !wasExchanging) this.begin(peer);
@@ -82,6 +93,11 @@ export class Exchange {
   }
 
   onBuckets(peer: GossipPeer, buckets: Buckets): void {
+    const isEqual = differingBuckets(buckets, this.parts.store.digest).isEmpty;
+    if (isEqual && !peer.link.isBlocked && peer.sync.awaitsWantMs === 0) {
+      this.answer(peer, buckets);
+      return;
+    }
     peer.sync.request = buckets;
     this.beginWaiting();
     if (peer.sync.request !== undefined) this.owner.onBegun();
@@ -107,8 +123,7 @@ export class Exchange {
     }
     if (!want.isLast || peer.sync.awaitsWantMs === 0) return;
     peer.sync.awaitsWantMs = 0;
-    this.owner.onCompared(peer, false);
-    this.owner.onAnswered(peer);
+    this.end(peer, false);
     this.beginWaiting();
   }
 
@@ -134,12 +149,12 @@ export class Exchange {
   check(peer: GossipPeer, now: number): void {
     const { sync } = peer;
     if (sync.gathering !== undefined && now - sync.gathering.sinceMs > ANSWER_MS) sync.gathering = undefined;
-    const sinceMs = Math.max(sync.awaitsEntriesMs, sync.awaitsWantMs);
-    if (sinceMs === 0 || now - sinceMs <= ANSWER_MS) return;
-    sync.awaitsEntriesMs = 0;
-    sync.awaitsWantMs = 0;
-    this.owner.onCompared(peer, false);
-    this.owner.onAnswered(peer);
+    // Each by itself: one that is answered again and again must not hold the place of the other.
+    const isUnanswered = isLate(sync.awaitsEntriesMs, now);
+    const isUnwanted = isLate(sync.awaitsWantMs, now);
+    if (isUnanswered) sync.awaitsEntriesMs = 0;
+    if (isUnwanted) sync.awaitsWantMs = 0;
+    if (isUnanswered || isUnwanted) this.end(peer, false);
   }
 
   /** Another neighbour is telling this node nearly everything: then there will be less to ask of this one. */
@@ -152,6 +167,7 @@ export class Exchange {
     const { sync } = peer;
     const theirCount = sync.theirs?.count ?? 0;
     sync.mustBegin = false;
+    sync.servedMs = this.parts.timers.now();
     this.parts.counters.syncs++;
     if (sync.isFirst) {
       startOver(peer);
@@ -176,10 +192,24 @@ export class Exchange {
     // Both have begun: the question of the peer is as good as the own one.
     sync.mustBegin = false;
     const differing = differingBuckets(request, this.parts.store.digest);
-    if (!differing.isEmpty && !this.parts.budget.take(peer, ENTRY_COST_BYTES * this.parts.store.size)) return;
+    const entriesBytes = differing.isEmpty ? 0 : ENTRY_COST_BYTES * this.parts.store.size;
+    if (!this.parts.budget.take(peer, COMPARISON_BYTES + entriesBytes)) return;
+    sync.servedMs = this.parts.timers.now();
     if (sync.isFirst) startOver(peer);
+    if (differing.isEmpty) {
+      // Nothing follows, so there is nothing to wait for.
+      for (const message of entriesMessages(differing, [])) peer.link.send(message);
+      this.end(peer, true);
+      return;
+    }
     this.sendEntries(peer, differing);
     this.owner.onBegun();
+  }
+
+  private end(peer: GossipPeer, isEqual: boolean): void {
+    peer.sync.servedMs = this.parts.timers.now();
+    this.owner.onCompared(peer, isEqual);
+    this.owner.onAnswered(peer);
   }
 
   private sendEntries(peer: GossipPeer, buckets: BucketSet): void {
@@ -219,8 +249,7 @@ export class Exchange {
     peer.askedFor = Math.max(peer.askedFor, lacking.length);
     sync.wants = lacking;
     if (!link.isBlocked) this.sendWants(peer);
-    this.owner.onCompared(peer, isAnswer && covered.isEmpty);
-    this.owner.onAnswered(peer);
+    this.end(peer, isAnswer && covered.isEmpty);
     this.beginWaiting();
   }
 
@@ -234,6 +263,10 @@ export class Exchange {
   private tell(peer: GossipPeer, record: MeshRecord): void {
     if (this.parts.tells && this.parts.budget.take(peer, record.bytes.length)) this.parts.flooding.offer(peer, record);
   }
+}
+
+function isLate(sinceMs: number, now: number): boolean {
+  return sinceMs !== 0 && now - sinceMs > ANSWER_MS;
 }
 
 /** The exchange that begins covers all that there is, so nothing of it needs to be told besides. */

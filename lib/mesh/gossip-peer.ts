@@ -49,6 +49,8 @@ export class SyncState {
   vain = 0;
   notBeforeMs = 0;
   upMs = 0;
+  /** When an exchange with the peer began or ended last, or else when its link came up. */
+  servedMs = 0;
 
   get isExchanging(): boolean {
     return this.awaitsEntriesMs !== 0 || this.awaitsWantMs !== 0;

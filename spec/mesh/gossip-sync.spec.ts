@@ -174,7 +174,7 @@ describe('databases that are compared', () => {
     expect(types()).toContain(MessageType.ENTRIES);
   });
 
-  it('are compared with four peers at once at most, the oldest first', () => {
+  it('are compared with four peers at once at most, the one that has waited longest first', () => {
     const net = new GossipNet();
     const [a] = net.addAll('a');
     net.feed(a, strangers(100));
