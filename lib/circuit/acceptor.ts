@@ -197,6 +197,7 @@ export class Acceptor implements StreamSink, Timed {
 /** An OPEN that has not arrived as a whole. */
 class SlowOpen implements StreamSink, Timed {
   private bytes: Buffer | null = null;
+  private isStopped = false;
   private readonly timer: Timer;
 
   constructor(
@@ -211,8 +212,13 @@ class SlowOpen implements StreamSink, Timed {
   onData(stream: MuxStream, chunk: Buffer): void {
     // Copied: a few bytes must not keep a whole chunk of the transport. A malformed length is told before it is waited for.
     this.bytes = this.bytes === null ? Buffer.from(chunk) : Buffer.concat([this.bytes, chunk]);
-    if (!this.acceptor.tryOpen(stream, this.bytes)) return;
-    this.stop();
+    let isOpen = true;
+    try {
+      isOpen = this.acceptor.tryOpen(stream, this.bytes);
+    } finally {
+      // Also when a listener of the server has thrown: the circuit stands.
+      if (isOpen) this.stop();
+    }
   }
 
   onEnd(stream: MuxStream): void {
@@ -227,11 +233,16 @@ class SlowOpen implements StreamSink, Timed {
   }
 
   onDeadline(): void {
-    this.stop();
-    this.acceptor.drop(this.stream);
+    // A process that was busy looks first at what has arrived meanwhile.
+    this.acceptor.timers.clock.setImmediate(() => {
+      if (this.isStopped) return;
+      this.stop();
+      this.acceptor.drop(this.stream);
+    });
   }
 
   stop(): void {
+    this.isStopped = true;
     this.acceptor.timers.cancel(this.timer);
     this.acceptor.forget(this);
     this.bytes = null;

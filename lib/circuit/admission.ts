@@ -9,6 +9,8 @@ import { SeenCircuits } from './seen-circuits.js';
 export class RelayNeighbour {
   /** Circuits that it has opened and that are not over. */
   circuits = 0;
+  /** By source, as it says: what it says of others must not count against what they do by another way. */
+  readonly sources = new Map<NodeId, RelaySource>();
   readonly share: PoolShare;
   private tokens: number;
   private filledAt: number;
@@ -34,7 +36,7 @@ export class RelayNeighbour {
   }
 }
 
-/** A node that has circuits through this one. */
+/** A node that has circuits through this one, by way of one neighbour. */
 export interface RelaySource {
   readonly nodeId: NodeId;
   circuits: number;
@@ -48,7 +50,6 @@ export type Admission =
 
 export class RelayAdmission {
   private readonly seen: SeenCircuits;
-  private readonly sources = new Map<NodeId, RelaySource>();
 
   constructor(
     private readonly limits: RelayLimits,
@@ -57,38 +58,33 @@ export class RelayAdmission {
     this.seen = new SeenCircuits(limits.rememberMs, limits.maxRemembered);
   }
 
-  /** Sources that have circuits. */
-  get size(): number {
-    return this.sources.size;
-  }
-
   /** Asks for a circuit of `src` that a neighbour has passed on. If it may pass, it counts until {@link release}. */
   admit(from: RelayNeighbour, src: NodeId, circuitId: Uint8Array, now: number): Admission {
     const { limits, pool } = this;
     if (!from.takeOpen(now)) return limit(`more than ${limits.opensPerSecond} opens a second`);
-    if (!this.seen.isNew(circuitId, now)) return { refused: 'loop', reason: 'the circuit has been here' };
     if (from.circuits >= limits.maxCircuitsPerNeighbour) return limit(`${from.circuits} circuits of one neighbour`);
-    const source = this.sources.get(src);
+    const source = from.sources.get(src);
     if (source !== undefined && source.circuits >= limits.maxCircuitsPerSource) {
       return limit(`${source.circuits} circuits of one source`);
     }
     if (pool.all.isTight) return limit('the relay is short of memory');
     if (from.share.isTight) return limit('the circuits of the link hold too much');
     if (source?.share.isTight) return limit('the circuits of the source hold too much');
+    if (!this.seen.isNew(circuitId, now)) return { refused: 'loop', reason: 'the circuit has been here' };
     from.circuits++;
-    return { source: this.count(src, source) };
+    return { source: this.count(from, src, source) };
   }
 
   /** A circuit that was admitted is over. */
   release(from: RelayNeighbour, source: RelaySource): void {
     from.circuits--;
     source.circuits--;
-    if (source.circuits === 0) this.sources.delete(source.nodeId);
+    if (source.circuits === 0) from.sources.delete(source.nodeId);
   }
 
-  private count(nodeId: NodeId, known: RelaySource | undefined): RelaySource {
+  private count(from: RelayNeighbour, nodeId: NodeId, known: RelaySource | undefined): RelaySource {
     const source = known ?? { nodeId, circuits: 0, share: new PoolShare(this.limits.poolBytesPerSource) };
-    if (known === undefined) this.sources.set(nodeId, source);
+    if (known === undefined) from.sources.set(nodeId, source);
     source.circuits++;
     return source;
   }

@@ -171,8 +171,13 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
     if (bytes > own) this.socket.onSent(stream, bytes - own);
   }
 
-  onReset(_stream: MuxStream, error: Error): void {
+  onReset(stream: MuxStream, error: Error): void {
     this.stream = null;
+    // The open has crossed the end of the link, and nobody has seen what was written.
+    if (!stream.isAcknowledged && this.path?.canOpen === false) {
+      this.giveUp(this.error('EHOSTUNREACH', error), true);
+      return;
+    }
     // A peer that resets without a word has no room for more streams.
     const refused = (error as { code?: string }).code === 'ERR_STARLANE_STREAM_RESET';
     this.lose(this.error(refused ? 'ECONNREFUSED' : 'ECONNRESET', error));
@@ -337,14 +342,15 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
     }
   }
 
-  /** This instance is no good: on to the next. */
-  private giveUp(failure: Error): void {
+  /** This instance is no good, or the link to it is not and a relay may lead there: on to the next. */
+  private giveUp(failure: Error, mayGoRound = false): void {
     this.failure = failure;
     this.socket.onAttemptFailed(failure);
     const { stream } = this;
     this.stream = null;
     this.socket.detachStream();
     stream?.reset();
+    if (mayGoRound && this.trySearch()) return;
     this.remember();
     this.next();
   }

@@ -106,7 +106,6 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.dialer = new Dialer({
       nodeId: identity.nodeId,
       nodeIdBytes: nodeIdToBytes(identity.nodeId),
-      bootId: identity.bootId,
       table: services.table,
       paths: this,
       hops: this,
@@ -240,7 +239,11 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   }
 
   toward(nodeId: NodeId): Path | undefined {
-    if (nodeId !== this.nodeId) return this.paths.get(nodeId);
+    if (nodeId !== this.nodeId) {
+      const path = this.paths.get(nodeId);
+      // A link that takes no more streams is about to end; until then others may lead there.
+      return path?.canOpen ? path : undefined;
+    }
     if (!this.setup.options.loopback) throw starlaneError('ERR_STARLANE_OPTION', 'the option loopback is false');
     return this.loopback;
   }

@@ -40,6 +40,10 @@ export interface CrankbackOwner<HopKind extends Hop = Hop> {
 /** The parts of OPEN that are the same for every neighbour. */
 export type OpenTemplate = Omit<OpenRequest, 'dst' | 'visited' | 'remainingMs' | 'relays'> & { readonly dst: NodeId };
 
+/** Who does not answer in that time, or in so many round trips, is to blame for it. */
+const FAIR_MS = 200;
+const FAIR_ROUND_TRIPS = 3;
+
 export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
   private stream: MuxStream | null = null;
   /** The neighbour that is being tried, and the link to it. */
@@ -53,6 +57,7 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
   private readonly deadline: number;
   /** When OPEN was sent to the neighbour. */
   private sentAt = 0;
+  private patienceMs = 0;
   private isOver = false;
 
   /** @param timeoutMs for all of it */
@@ -78,6 +83,7 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
       const hop = this.host.hop(neighbour) as HopKind;
       this.hop = hop;
       const patience = this.patience();
+      this.patienceMs = patience;
       const remainingMs = patience - hop.rttMs - Math.min(MARGIN_MS, patience * MARGIN_SHARE);
       if (!(remainingMs > 0)) {
         this.search.expired();
@@ -92,7 +98,10 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
         log('OPEN towards %s goes to %s, %d ms', this.open.dst, neighbour, patience);
         return;
       }
-      if (!this.search.failed(failure, [])) this.giveUp();
+      if (!this.search.failed(failure, [])) {
+        this.giveUp();
+        return;
+      }
     }
   }
 
@@ -147,7 +156,8 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
 
   onReset(_stream: MuxStream, error: Error, reason: number): void {
     const isSilent = reason === ResetReason.NONE && (error as { code?: string }).code === 'ERR_STARLANE_STREAM_RESET';
-    if (!isSilent) this.lost(error, error.message);
+    // A link that takes no more streams resets them as well, and says nothing about its node.
+    if (!isSilent || this.hop?.canOpen !== true) this.lost(error, error.message);
     // Who resets without a word has no room for more streams.
     else this.onFailure({ code: ReplyCode.LIMIT, at: this.neighbour, reason: 'it takes no more streams', error }, []);
   }
@@ -168,6 +178,13 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     });
   }
 
+  /** Time enough for any neighbour that is well. */
+  private get fairMs(): number {
+    const { hopTimeoutMs, routes } = this.host;
+    const cost = routes.route(this.open.dst)?.cost ?? 0;
+    return Math.min(hopTimeoutMs, Math.max(FAIR_MS, FAIR_ROUND_TRIPS * cost));
+  }
+
   private patience(): number {
     const { host, search, open, deadline } = this;
     const left = deadline - host.timers.now();
@@ -178,9 +195,18 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     const { search, open } = this;
     const { visited, relays } = search;
     this.partial = null;
+    let bytes: Buffer;
     try {
-      const stream = hop.open(this, encodeOpen({ ...open, visited, relays, remainingMs }));
-      stream.narrow();
+      bytes = encodeOpen({ ...open, visited, relays, remainingMs });
+    } catch (error) {
+      // What another node has put into it: no neighbour is to blame.
+      const { message } = error as Error;
+      return { code: ReplyCode.MALFORMED, at: this.host.nodeId, reason: message, error: error as Error };
+    }
+    try {
+      const stream = hop.open(this, bytes);
+      // As the other end counts it: a hop to the destination from the source itself is a direct one.
+      if (search.relays > 0 || this.neighbour !== open.dst) stream.narrow();
       this.stream = stream;
       this.queuedOpen = stream.queuedBytes;
       return undefined;
@@ -214,7 +240,9 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     this.stream = null;
     this.stopTimer();
     log('no way to %s by %s: %d %s', this.open.dst, this.neighbour, failure.code, failure.reason);
-    if (this.search.failed(failure, visited)) this.start();
+    // Who has had little time is not to blame for having used it up.
+    const isFair = failure.code !== ReplyCode.TIMEOUT || this.patienceMs >= this.fairMs;
+    if (this.search.failed(failure, visited, isFair)) this.start();
     else this.giveUp();
   }
 

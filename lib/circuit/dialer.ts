@@ -26,7 +26,6 @@ const HOP_LIMIT = 16;
 export interface DialerOptions {
   readonly nodeId: NodeId;
   readonly nodeIdBytes: Uint8Array;
-  readonly bootId: string;
   readonly table: ServiceTable;
   readonly paths: Paths;
   /** Neighbours as next hops of circuits. */
@@ -74,7 +73,7 @@ export class Dialer implements AttemptHost {
   constructor(private readonly options: DialerOptions) {
     this.paths = options.paths;
     this.timers = options.timers;
-    this.circuitIds = new CircuitIds(options.bootId);
+    this.circuitIds = new CircuitIds();
     this.traffic = new RelayedTraffic(options.shortcuts);
     this.open = {
       hopLimit: HOP_LIMIT,

@@ -2,9 +2,9 @@
 // that comes early is kept unread, so that no credit is given for it, and given on once the circuit stands.
 
 import type { NodeId } from '../address.js';
+import { Backlog } from '../mux/backlog.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { passedOn } from '../mux/reset-reason.js';
-import { ChunkQueue } from '../util/chunk-queue.js';
 import { MAX_VISITED } from '../wire/node-ids.js';
 import type { Open } from '../wire/open.js';
 import { encodeReply, type ReadReply } from '../wire/open-reply.js';
@@ -39,7 +39,7 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
   previous: Holder | null = null;
   readonly to = null;
   private readonly crankback: Crankback<RelayHop>;
-  private early: ChunkQueue | null = null;
+  private early: Backlog | null = null;
   private isOver = false;
 
   /** @param stream accepted, with `open` on it */
@@ -86,9 +86,13 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
   // --- the stream that it came by ---
 
   onData(_stream: MuxStream, chunk: Buffer): void {
-    this.early ??= new ChunkQueue();
+    this.early ??= new Backlog();
     this.early.pack(chunk);
     this.host.pool.hold(this, chunk.length);
+  }
+
+  get keepsNothing(): boolean {
+    return true;
   }
 
   onEnd(): void {
@@ -111,9 +115,10 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
     const splice = host.splice(this, near, far, neighbour);
     const visited = [host.nodeId, ...reply.visited].slice(0, MAX_VISITED);
     const bytes = encodeReply({ ...reply, visited });
+    for (const stream of [near, far]) stream.expectForwarding();
     far.sink = splice;
     near.sink = near.write(bytes) ? splice : new QueuedPrefix(splice, bytes.length);
-    if (early !== null) while (early.byteLength > 0) splice.onData(near, early.take(early.byteLength));
+    early?.drain((part) => splice.onData(near, part));
     if (near.readEnded) splice.onEnd(near);
   }
 

@@ -72,8 +72,11 @@ export class HopSearch {
     return this.current;
   }
 
-  /** The neighbour that is being tried led nowhere. False when that is the last word and no other is to be tried. */
-  failed(failure: HopFailure, visited: readonly NodeId[]): boolean {
+  /**
+   * The neighbour that is being tried led nowhere. False when that is the last word and no other is to be tried. `isFair`: it
+   * has had its chance, and others are to be tried before it for a while.
+   */
+  failed(failure: HopFailure, visited: readonly NodeId[], isFair = true): boolean {
     const { dst } = this.start;
     const { current } = this;
     if (current === undefined) return false;
@@ -85,7 +88,8 @@ export class HopSearch {
       return false;
     }
     if (this.worst === undefined || weightOf(failure.code) >= weightOf(this.worst.code)) this.worst = failure;
-    if (failure.code !== ReplyCode.LOOP && failure.code !== ReplyCode.HOP_LIMIT) this.routes.penalise(current, dst);
+    const isItsFault = isFair && failure.code !== ReplyCode.LOOP && failure.code !== ReplyCode.HOP_LIMIT;
+    if (isItsFault) this.routes.penalise(current, dst);
     const known = new Set(this.avoided()).add(dst).add(current);
     this.deadEnds.push(current);
     for (const nodeId of visited) {

@@ -36,6 +36,9 @@ export class Loopback implements Path {
     return this.near === undefined ? 0 : this.near.streamCount;
   }
 
+  /** It is made anew when it is needed. */
+  readonly canOpen = true;
+
   open(sink: StreamSink, first: Buffer): MuxStream {
     if (this.near === undefined || !this.near.canOpen) this.near = this.connect();
     return this.near.open(sink, first);

@@ -9,6 +9,8 @@ import type { FarEnd } from '../socket/far-end.js';
 export interface Path {
   /** Who is at the other end; shared by all sockets between the two nodes. */
   readonly far: FarEnd;
+  /** Whether it takes streams. */
+  readonly canOpen: boolean;
   /** @throws when no stream can be opened */
   open(sink: StreamSink, first: Buffer): MuxStream;
 }

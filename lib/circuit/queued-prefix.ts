@@ -9,6 +9,10 @@ export class QueuedPrefix implements StreamSink {
     private bytes: number,
   ) {}
 
+  get keepsNothing(): boolean {
+    return this.sink.keepsNothing === true;
+  }
+
   onData(stream: MuxStream, chunk: Buffer): void {
     this.sink.onData(stream, chunk);
   }

@@ -75,6 +75,11 @@ export class Splice implements StreamSink, Holder {
     this.other(stream).reset(onward);
   }
 
+  /** What is not sent at once is copied. */
+  get keepsNothing(): boolean {
+    return true;
+  }
+
   growthLimit(): number {
     return this.host.pool.mayGrow(this) ? this.host.maxWindowBytes : 0;
   }

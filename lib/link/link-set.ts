@@ -321,6 +321,7 @@ export class LinkSet implements LinkOwner<Link> {
     const timer = this.timers.schedule(this.options.handshakeTimeoutMs, {
       onDeadline: () => {
         waiters.delete(entry);
+        if (waiters.size === 0 && this.awaited.get(peerId) === waiters) this.awaited.delete(peerId);
         waiter.reject(starlaneError('ERR_STARLANE_DUPLICATE_LINK', peerId));
       },
     });

@@ -236,6 +236,11 @@ export class Link implements LinkInfo {
     }
   }
 
+  /** @internal The word of a peer that closes may overtake its GOODBYE. */
+  onGoAway(): void {
+    if (this.phase === Phase.UP) this.leave(undefined, undefined, starlaneError('ERR_STARLANE_CLOSED'));
+  }
+
   /** @internal */
   onClose(error: Error | undefined): void {
     this.stopTimer();

@@ -5,6 +5,7 @@ import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import { envDigests } from '../../lib/wire/messages.js';
 import { encodeOpen, type OpenRequest } from '../../lib/wire/open.js';
 import { ReplyCode, tryReadReply } from '../../lib/wire/open-reply.js';
+import { catchErrorsOfTicks } from '../support/caught-errors.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { RawPeer } from '../support/raw-peer.js';
 import { turn, turnsUntil } from '../support/turns.js';
@@ -47,6 +48,26 @@ afterEach(async () => {
 });
 
 describe('a circuit that comes in', () => {
+  const caught = catchErrorsOfTicks();
+
+  it('stays when a listener of its server throws, wherever OPEN was cut', async () => {
+    await meet({ handshakeTimeoutMs: 50 });
+    node.bind('echo', () => {
+      throw new Error('of a listener');
+    });
+    const bytes = open();
+    const stream = peer.session.open(peer, bytes.subarray(0, 10));
+    await turn();
+    stream.write(bytes.subarray(10));
+    expect(await replyOn(stream)).toBe(ReplyCode.ACCEPTED);
+    const later = peer.session.open(peer, bytes.subarray(0, 10));
+    // Its deadline is behind that of the first one.
+    await turnsUntil('the one that never comes is given up', () => peer.fate(later) === 'reset');
+    expect(peer.fate(stream)).toBe('open');
+    expect(caught).toHaveLength(1);
+    stream.reset();
+  });
+
   it('reaches its server with the data that came along, and is answered in the same turn', async () => {
     await meet();
     const far: Socket[] = [];

@@ -46,21 +46,22 @@ describe('Admission', () => {
     expect(refusal(admission.admit(one, 'V', circuitId(), 0))).toBeUndefined();
   });
 
-  it('lets a source have so many, through whichever neighbour they come', () => {
+  it('lets a source have so many by way of one neighbour, who cannot use up what it has by another', () => {
     const { admission, neighbour } = setup({ maxCircuitsPerSource: 2 });
-    const neighbours = [neighbour(), neighbour(), neighbour()];
-    const told = neighbours.map((from) => refusal(admission.admit(from, 'S', circuitId(), 0)));
+    const [liar, honest] = [neighbour(), neighbour()];
+    const told = [1, 2, 3].map(() => refusal(admission.admit(liar, 'S', circuitId(), 0)));
     expect(told).toEqual([undefined, undefined, 'limit: 2 circuits of one source']);
-    expect(refusal(admission.admit(neighbours[2], 'T', circuitId(), 0))).toBeUndefined();
+    expect(refusal(admission.admit(liar, 'T', circuitId(), 0))).toBeUndefined();
+    expect(refusal(admission.admit(honest, 'S', circuitId(), 0))).toBeUndefined();
   });
 
   it('forgets sources whose circuits are over', () => {
     const { admission, neighbour } = setup();
     const from = neighbour();
     const admitted = Array.from({ length: 100 }, (_, index) => admission.admit(from, `S${index}`, circuitId(), 0));
-    expect(admission.size).toBe(100);
+    expect(from.sources.size).toBe(100);
     for (const one of admitted) if ('source' in one) admission.release(from, one.source);
-    expect(admission.size).toBe(0);
+    expect(from.sources.size).toBe(0);
     expect(from.circuits).toBe(0);
   });
 
@@ -98,7 +99,8 @@ describe('Admission', () => {
     const holder = { held: 0, next: null, previous: null, from: busy, to: null, source, reset: () => {} };
     pool.add(holder);
     pool.hold(holder, 151);
-    expect(refusal(admission.admit(idle, 'S', circuitId(), 0))).toBe('limit: the circuits of the source hold too much');
+    expect(refusal(admission.admit(busy, 'S', circuitId(), 0))).toBe('limit: the circuits of the source hold too much');
+    expect(refusal(admission.admit(idle, 'S', circuitId(), 0))).toBeUndefined();
     expect(refusal(admission.admit(busy, 'T', circuitId(), 0))).toBeUndefined();
     busy.share.held = 301;
     expect(refusal(admission.admit(busy, 'T', circuitId(), 0))).toBe('limit: the circuits of the link hold too much');

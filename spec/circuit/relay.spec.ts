@@ -8,15 +8,20 @@ import { pattern } from '../support/frames.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { RelayNet, type RelayNetOptions } from '../support/relay-net.js';
 import { readToEnd } from '../support/testnet.js';
+import { TRANSPORTS } from '../support/transports.js';
 import { turn, turnsUntil } from '../support/turns.js';
 
 const PORT = 7;
 
 let net: RelayNet;
 
-async function line(relays: number, options?: RelayNetOptions): Promise<RelayNet> {
-  net = await RelayNet.line(relays, options);
-  return net;
+async function line(relays: number, transport: string): Promise<void> {
+  const pair: RelayNetOptions['pair'] = async () => {
+    const ends = await TRANSPORTS.find(({ name }) => name === transport)?.connect();
+    if (ends === undefined) throw new Error(`no transport ${transport}`);
+    return [ends.near, ends.far];
+  };
+  net = await RelayNet.line(relays, transport === 'memory' ? {} : { pair });
 }
 
 /** A socket from the first to the last node, and its other end. */
@@ -46,9 +51,16 @@ afterEach(async () => {
   await nothingLeft();
 });
 
-describe.each([1, 3, 9])('a circuit through %i relays', (relays) => {
+describe.each([
+  [1, 'memory'],
+  [3, 'memory'],
+  [9, 'memory'],
+  [1, 'TCP'],
+  [3, 'TCP'],
+  [1, 'TLS'],
+])('a circuit through %i relays, over %s', (relays, transport) => {
   it('carries an echo, and both ends know each other and the way', async () => {
-    await line(relays);
+    await line(relays, transport);
     const { near, far } = await connected();
     far.pipe(far);
     near.write('hello');
@@ -65,7 +77,7 @@ describe.each([1, 3, 9])('a circuit through %i relays', (relays) => {
   });
 
   it('carries what was written before it stood, once and in order, and much in both directions', async () => {
-    await line(relays);
+    await line(relays, transport);
     const bytes = 3_000_000;
     net.last.bind(`:${PORT}`, { allowHalfOpen: true }, (socket) => {
       socket.pipe(socket);
@@ -78,7 +90,7 @@ describe.each([1, 3, 9])('a circuit through %i relays', (relays) => {
   });
 
   it('ends one half at a time, from either end', async () => {
-    await line(relays);
+    await line(relays, transport);
     for (const first of ['near', 'far'] as const) {
       const ends = await connected({ allowHalfOpen: true });
       const [one, other] = first === 'near' ? [ends.near, ends.far] : [ends.far, ends.near];
@@ -94,7 +106,7 @@ describe.each([1, 3, 9])('a circuit through %i relays', (relays) => {
   });
 
   it('is reset from either end, which the other one sees', async () => {
-    await line(relays);
+    await line(relays, transport);
     const { near, far } = await connected();
     const failed = once(far, 'error');
     near.resetAndDestroy();

@@ -118,6 +118,17 @@ describe('a peer that makes a second link', () => {
     expect(node.links()).toHaveLength(1);
   });
 
+  it('gets it when the first one takes no more streams', async () => {
+    const { node, first } = await linked('higher');
+    const unlinked = once(node, 'unlink');
+    first.session.goAway();
+    expect(await unlinked).toMatchObject([{}, { code: 'ERR_STARLANE_CLOSED' }]);
+    const second = new RawPeer(true, first.identity);
+    const link = node.attach(second.duplex, { initiator: false });
+    await second.handshake();
+    expect((await link).isUp).toBe(true);
+  });
+
   it('gets it when it has restarted since', async () => {
     const { node, first } = await linked('higher');
     const unlinked = once(node, 'unlink');

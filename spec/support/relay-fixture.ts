@@ -216,11 +216,10 @@ export class RelayFixture {
   /** Nothing of any circuit is left. */
   get isIdle(): boolean {
     const { counters, pool, heldBytes } = this.relay;
-    const sources = Reflect.get(this.relay, 'admission').size;
     const claimed = [...this.neighbours.values()].some(
-      ({ neighbour }) => neighbour.circuits + neighbour.share.held > 0,
+      ({ neighbour }) => neighbour.circuits + neighbour.share.held + neighbour.sources.size > 0,
     );
-    return counters.circuits + counters.pending + pool.size + heldBytes + sources === 0 && !claimed;
+    return counters.circuits + counters.pending + pool.size + heldBytes === 0 && !claimed;
   }
 
   async close(): Promise<void> {

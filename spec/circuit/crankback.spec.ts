@@ -1,0 +1,78 @@
+// Which hops begin with less credit, and what a reset without a word says: both ends have to agree.
+
+import { describe, expect, it } from '@jest/globals';
+import { Crankback } from '../../lib/circuit/crankback.js';
+import { HopSearch } from '../../lib/circuit/hop-search.js';
+import type { Routes } from '../../lib/circuit/path.js';
+import { starlaneError } from '../../lib/errors.js';
+import type { MuxStream } from '../../lib/mux/mux-stream.js';
+import { Timers } from '../../lib/util/timers.js';
+import { ReplyCode } from '../../lib/wire/open-reply.js';
+import { FakeClock } from '../support/fake-clock.js';
+
+const [SELF, SOURCE, RELAY, DST] = ['AAAAAAAAAAA', 'BAAAAAAAAAA', 'CAAAAAAAAAA', 'DAAAAAAAAAA'];
+
+/** One search at SELF, whose neighbours are links that a spec holds in its hands. */
+function search(setup: { neighbours: readonly string[]; src?: string }) {
+  const { neighbours, src = SELF } = setup;
+  const events: string[] = [];
+  const links = new Map(
+    neighbours.map((id) => [id, { rttMs: 1, canOpen: true, open: () => streamOf(events, id) }] as const),
+  );
+  const routes: Routes = {
+    nextHops: (_dst, _hash, visited) => neighbours.filter((id) => !visited.includes(id)),
+    route: () => undefined,
+    penalise: (id) => events.push(`penalise ${id}`),
+    reward: () => {},
+  };
+  const host = {
+    nodeId: SELF,
+    timers: new Timers(new FakeClock()),
+    routes,
+    hopTimeoutMs: 1_500,
+    hop: (id: string) => links.get(id),
+  };
+  const open = { hopLimit: 9, dst: DST, dstPort: 1, src, srcPort: 2, circuitId: new Uint8Array(16), service: '' };
+  const start = { self: SELF, src, dst: DST, passed: [], tried: [], circuitHash: 1 };
+  const owner = {
+    onCircuit: () => {},
+    onNoCircuit: ({ code }: { code: number }) => events.push(`no circuit: ${code}`),
+  };
+  const crankback = new Crankback(host, owner, new HopSearch(start, routes), open, 5_000);
+  crankback.start();
+  return { crankback, events, links };
+}
+
+function streamOf(events: string[], id: string): MuxStream {
+  events.push(`open ${id}`);
+  return { queuedBytes: 0, narrow: () => events.push(`narrow ${id}`), reset: () => {} } as unknown as MuxStream;
+}
+
+describe('the credit of a hop', () => {
+  it('is less on the way through a relay, at the source and at a relay', () => {
+    expect(search({ neighbours: [RELAY] }).events).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
+    expect(search({ neighbours: [DST], src: SOURCE }).events).toEqual([`open ${DST}`, `narrow ${DST}`]);
+  });
+
+  it('is the usual one when a link to the destination has come up meanwhile, as the other end takes it', () => {
+    expect(search({ neighbours: [DST] }).events).toEqual([`open ${DST}`]);
+  });
+});
+
+describe('a reset without a word', () => {
+  const error = starlaneError('ERR_STARLANE_STREAM_RESET');
+
+  it('is the answer of a destination that has no room', () => {
+    const { crankback, events } = search({ neighbours: [DST, RELAY], src: SOURCE });
+    crankback.onReset({} as MuxStream, error, 0);
+    expect(events.at(-1)).toBe(`no circuit: ${ReplyCode.LIMIT}`);
+  });
+
+  it('is none when the link takes no more streams: another way is tried', () => {
+    const { crankback, events, links } = search({ neighbours: [DST, RELAY], src: SOURCE });
+    Object.assign(links.get(DST) as object, { canOpen: false });
+    crankback.onReset({} as MuxStream, error, 0);
+    expect(events.slice(-2)).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
+    crankback.cancel(0);
+  });
+});
