@@ -50,7 +50,7 @@ export function createControlPlane({
       backOff: { minMs: rejoinMinMs, maxMs: rejoinMaxMs },
       keepAliveMs,
       keepAliveTimeoutMs,
-      firstEpoch: file === undefined ? 1 : readEpoch(file) + 1,
+      firstEpoch: firstEpochOf(options.identity, Date.now()),
       maxServicesPerNode: options.maxServicesPerPeer,
       maxNodes: options.maxNodes,
       maxInstances: options.maxInstances,
@@ -73,6 +73,23 @@ export function createControlPlane({
       },
     },
   });
+}
+
+const EPOCHS_SINCE_MS = Date.UTC(2020);
+const MAX_CLOCK_EPOCH = 0xff00_0000;
+
+/**
+ * The epoch of the first records of a run, which must be above that of the last one: one more than was kept, or the seconds
+ * since 2020 when that is more. Where nothing was kept, others may remember the version of records that they have forgotten,
+ * and could not tell a node that comes back with a lower one. Epochs only ever need to grow, so a clock is a hint and no more:
+ * of one that ran backwards the network tells, see origin.ts.
+ */
+export function firstEpochOf(identity: ResolvedNodeOptions['identity'], nowMs: number): number {
+  // Nobody has ever heard of it.
+  if (identity === undefined) return 1;
+  const kept = typeof identity === 'string' ? readEpoch(identity) : 0;
+  const seconds = Math.floor((nowMs - EPOCHS_SINCE_MS) / 1_000);
+  return Math.max(kept + 1, Math.min(seconds, MAX_CLOCK_EPOCH));
 }
 
 /**
