@@ -2,6 +2,7 @@
 
 import type { Duplex } from 'node:stream';
 import type { Timers } from '../util/timers.js';
+import { lendReads } from './read-loan.js';
 
 export interface CarrierHandlers {
   onBytes(chunk: Buffer): void;
@@ -18,7 +19,7 @@ export class Carrier {
   constructor(
     private readonly duplex: Duplex,
     private readonly timers: Timers,
-    handlers: CarrierHandlers,
+    private readonly handlers: CarrierHandlers,
   ) {
     duplex.on('data', (chunk: Buffer) => handlers.onBytes(chunk));
     duplex.once('end', () => handlers.onInputEnd());
@@ -30,6 +31,11 @@ export class Carrier {
 
   get isGone(): boolean {
     return this.duplex.destroyed;
+  }
+
+  /** Whether chunks are only lent from now on: their memory is used again when `onBytes` has returned. */
+  lend(): boolean {
+    return lendReads(this.duplex, (chunk) => this.handlers.onBytes(chunk));
   }
 
   /**

@@ -2,15 +2,15 @@
 // What arrives goes to a sink of callbacks; sockets and relays are such sinks.
 
 import { starlaneError } from '../errors.js';
-import { ChunkQueue } from '../util/chunk-queue.js';
 import { throwLater } from '../util/throw-later.js';
 import { Flag, FrameType, INITIAL_WINDOW_BYTES, MAX_UINT32 } from '../wire/header.js';
+import { Backlog } from './backlog.js';
 import { COPY_BYTES } from './output.js';
 import { ResetReason } from './reset-reason.js';
 import { NO_TURN, type Schedulable, SOLE_QUANTUM_BYTES } from './scheduler.js';
 import type { HostOf, SinkOf } from './stream-host.js';
 import { afterFinSent, mayReceive, mayWrite, StreamState } from './stream-state.js';
-import { grantDue, grownWindow, RELAYED_WINDOW_BYTES } from './window.js';
+import { grantDue, grownRelayedWindow, grownWindow, RELAYED_WINDOW_BYTES } from './window.js';
 
 /** Who is told what happens to a stream. */
 export type StreamSink = SinkOf<MuxStream>;
@@ -21,6 +21,7 @@ export type StreamHost = HostOf<MuxStream>;
 const NO_DIRECT_WRITE = StreamState.HELD | StreamState.WRITE_ENDED | StreamState.CLOSED;
 
 const NO_SINK: StreamSink = {
+  keepsNothing: true,
   onData(stream, chunk) {
     stream.consumed(chunk.length);
   },
@@ -47,7 +48,7 @@ export class MuxStream {
   /** When credit was last granted, by the clock of the host. */
   private grantedAtUs = 0;
   private sendCredit = INITIAL_WINDOW_BYTES;
-  private queue: ChunkQueue | null = null;
+  private queue: Backlog | null = null;
 
   /** @internal */
   constructor(
@@ -73,6 +74,11 @@ export class MuxStream {
     this.sendCredit -= less;
   }
 
+  /** What arrives will be forwarded, by a sink that keeps nothing. */
+  expectForwarding(): void {
+    this.host.onForwarding();
+  }
+
   /** Takes a stream that the peer opened. The ACK leaves with the first frame of this turn. */
   accept(): void {
     if ((this.state & (StreamState.UNACCEPTED | StreamState.CLOSED)) !== StreamState.UNACCEPTED) return;
@@ -86,18 +92,6 @@ export class MuxStream {
    * the sink's `onSent` has counted all of its bytes. Bytes written after {@link end} or on a closed stream are dropped.
    */
   write(chunk: Buffer): boolean {
-    return this.send(chunk, false);
-  }
-
-  /**
-   * As {@link write}, for a part of a chunk of another transport: while it has to wait, it does not keep all of that chunk
-   * in memory, and many small ones take no more than their bytes.
-   */
-  forward(chunk: Buffer): boolean {
-    return this.send(chunk, true);
-  }
-
-  private send(chunk: Buffer, isPart: boolean): boolean {
     const length = chunk.length;
     if (length === 0 || this.tryWrite(chunk)) return true;
     if (!mayWrite(this.state)) return false;
@@ -111,9 +105,21 @@ export class MuxStream {
         return false;
       }
     }
-    this.queue ??= new ChunkQueue();
-    if (isPart) this.queue.pack(chunk);
-    else this.queue.push(chunk);
+    this.queue ??= new Backlog();
+    this.queue.push(chunk);
+    this.schedule();
+    return false;
+  }
+
+  /**
+   * As {@link write}, but the chunk is copied in any case. True: its bytes are with the session. False: they wait here, until
+   * the sink's `onSent` has counted them.
+   */
+  forward(chunk: Buffer): boolean {
+    if (chunk.length === 0 || this.tryWrite(chunk)) return true;
+    if (!mayWrite(this.state)) return false;
+    this.queue ??= new Backlog();
+    this.queue.pack(chunk);
     this.schedule();
     return false;
   }
@@ -181,12 +187,11 @@ export class MuxStream {
     let due = grantDue(this.windowBytes, this.receiveCredit, this.unread);
     if (due === 0) return;
     const now = host.nowUs();
-    const grown = grownWindow(
-      this.windowBytes,
-      this.state & StreamState.NARROW ? this.growthLimit(due) : host.maxWindowBytes,
-      (now - this.grantedAtUs) & 0x7fff_ffff,
-      host.growthRoundTripUs,
-    );
+    const elapsedUs = (now - this.grantedAtUs) & 0x7fff_ffff;
+    const grown =
+      this.state & StreamState.NARROW
+        ? grownRelayedWindow(this.windowBytes, this.growthLimit(due), elapsedUs, host.growthRoundTripUs)
+        : grownWindow(this.windowBytes, host.maxWindowBytes, elapsedUs, host.growthRoundTripUs);
     this.grantedAtUs = now;
     const growth = grown - this.windowBytes;
     if (growth > 0 && host.budget.tryGrow(growth)) {
@@ -250,8 +255,9 @@ export class MuxStream {
     }
     this.unread += chunk.length;
     const inBudget = this.host.budget.deliver(chunk.length);
+    const { sink } = this;
     try {
-      this.sink.onData(this, chunk);
+      sink.onData(this, this.host.lendsReads && sink.keepsNothing !== true ? Buffer.from(chunk) : chunk);
     } catch (error) {
       throwLater(error);
     }
@@ -286,11 +292,7 @@ export class MuxStream {
     const drained = length === queue.byteLength;
     if (drained) this.queue = null;
     output.dataHeader(this.takeOwedFlags(), this.id, length);
-    for (let left = length; left > 0; ) {
-      const piece = queue.take(left);
-      left -= piece.length;
-      output.payload(piece);
-    }
+    queue.writeTo(output, length);
     output.report(this, length);
     host.scheduler.spend(this, length);
     if (!drained) {

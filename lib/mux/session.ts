@@ -14,6 +14,7 @@ import { failStreams } from './fail-streams.js';
 import { Liveness, type LivenessHost } from './liveness.js';
 import type { MuxStream, StreamHost, StreamSink } from './mux-stream.js';
 import { Output, type OutputHost } from './output.js';
+import { OwedFlags } from './owed-flags.js';
 import { Pacer } from './pacer.js';
 import { ResetReason, readResetReason, resetError } from './reset-reason.js';
 import { Scheduler } from './scheduler.js';
@@ -43,6 +44,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   readonly budget: ReceiveBudget;
   readonly maxWindowBytes: number;
   readonly starlanePeer: boolean;
+  lendsReads = false;
   /** Bytes that have arrived, headers included. */
   bytesIn = 0;
 
@@ -52,7 +54,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   private readonly backlog = new InputBacklog();
   private readonly pacer: Pacer;
   readonly liveness: Liveness;
-  private owing: MuxStream[] = [];
+  private readonly owed = new OwedFlags();
   /** The stream whose payload is being read; null while it is discarded. */
   private reading: MuxStream | null = null;
   private finAfterPayload = false;
@@ -293,12 +295,16 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   }
 
   owe(stream: MuxStream): void {
-    this.owing.push(stream);
+    this.owed.add(stream);
     this.output.scheduleFlush();
   }
 
   onAccepted(): void {
     this.streams.accepted();
+  }
+
+  onForwarding(): void {
+    if (!this.lendsReads) this.lendsReads = this.carrier.lend();
   }
 
   forget(stream: MuxStream): void {
@@ -334,15 +340,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   }
 
   beforeFlush(): void {
-    if (this.owing.length === 0) return;
-    const owing = this.owing;
-    this.owing = [];
-    for (const stream of owing) {
-      // Queued data will carry it. Alone, the SYNs of a burst would fill the peer's backlog ahead of what they open for.
-      if (stream.isClosed || stream.queuedBytes > 0) continue;
-      const flags = stream.takeOwedFlags();
-      if (flags !== 0) this.output.frame(FrameType.WINDOW_UPDATE, flags, stream.id, 0);
-    }
+    this.owed.writeTo(this.output);
   }
 
   onControlFlood(): void {
@@ -390,7 +388,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.output.stop();
     this.liveness.stop(reason);
     this.streams.stop();
-    this.owing = [];
+    this.owed.clear();
     this.reading = null;
     this.pacer.stop();
     if (this.closeTimer !== null) this.options.timers.cancel(this.closeTimer);

@@ -7,6 +7,8 @@ import type { ReceiveBudget } from './window.js';
 
 /** Who is told what happens to a stream. One sink may serve many streams. */
 export interface SinkOf<Stream> {
+  /** Nothing of a chunk is used any more when `onData` has returned. Others are given memory of their own. */
+  readonly keepsNothing?: boolean;
   /** The next bytes, in order. They are to be given back by `consumed` once the reader has them. */
   onData(stream: Stream, chunk: Buffer): void;
   /** The peer will send no more; everything it sent was delivered before. */
@@ -40,6 +42,10 @@ export interface HostOf<Stream extends Schedulable> {
   readonly maxWindowBytes: number;
   /** The peer is Starlane: it takes a FIN on a frame with payload as coming after it, and a reset with a reason. */
   readonly starlanePeer: boolean;
+  /** The memory of what arrives is used again when it has been delivered. */
+  readonly lendsReads: boolean;
+  /** Streams of the session are forwarded: what arrives need not be kept. */
+  onForwarding(): void;
   /** A clock in microseconds that wraps at 2^31. */
   nowUs(): number;
   /** A SYN or ACK is owed; it is written at the end of the turn unless a frame has carried it before. */

@@ -13,7 +13,7 @@ export interface RelayNetOptions {
   /** Limits of relaying, of every node. */
   readonly limits?: Partial<RelayLimits>;
   /** The two ends of a link. */
-  readonly pair?: (edge: Edge) => [Duplex, Duplex];
+  readonly pair?: (edge: Edge) => [Duplex, Duplex] | Promise<[Duplex, Duplex]>;
 }
 
 export class RelayNet {
@@ -79,9 +79,9 @@ export class RelayNet {
     await Promise.all(this.nodes.map((node) => node.close()));
   }
 
-  private async link(edge: Edge, pair: (edge: Edge) => [Duplex, Duplex] = memoryPair): Promise<void> {
+  private async link(edge: Edge, pair: NonNullable<RelayNetOptions['pair']> = memoryPair): Promise<void> {
     const [one, other] = [...edge].sort((a, b) => a - b);
-    const [near, far] = pair(edge);
+    const [near, far] = await pair(edge);
     const [link] = await Promise.all([
       this.nodes[one].attach(near, { initiator: true }),
       this.nodes[other].attach(far, { initiator: false }),
