@@ -26,6 +26,9 @@ const log = debug('link');
 /** How long a link that stands may take to prove it when the peer makes another one, in ms. */
 const PROOF_MS = 2_000;
 
+/** Whoever says so of links that never come up is not to fill the memory. */
+const MAX_PROMOTIONS = 256;
+
 /** What a link is dialled for. */
 export interface DialRequest {
   readonly purpose: LinkPurpose;
@@ -89,6 +92,8 @@ export class LinkSet implements LinkOwner<Link> {
   private readonly settling = new Map<Link, Waiter>();
   /** Who waits for any link to a peer. */
   private readonly awaited = new Map<NodeId, Set<Waiter>>();
+  /** What links that are about to stand are to be for besides. */
+  private readonly promotions = new Map<NodeId, LinkPurpose>();
   /** Inbound links that are not up: strangers. */
   private strangers = 0;
   private isClosed = false;
@@ -259,6 +264,8 @@ export class LinkSet implements LinkOwner<Link> {
       standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', how));
     }
     this.owner.onLink(link);
+    link.promote(this.promotions.get(link.peerId) ?? link.purpose);
+    this.promotions.delete(link.peerId);
     const waiters = this.awaited.get(link.peerId);
     this.awaited.delete(link.peerId);
     for (const waiter of waiters ?? []) waiter.resolve(link);
@@ -293,7 +300,7 @@ export class LinkSet implements LinkOwner<Link> {
     const isFault = !wasUp && !isNoFault(link, failure);
     if (isFault && reason !== undefined) this.counters.failed++;
     // Both ends know by this what the other link was for: the one that stands does that as well from now on.
-    if (!wasUp && isDuplicate(failure)) this.byPeer.get(link.peerId)?.promote(link.purpose);
+    if (!wasUp && isDuplicate(failure)) this.promote(link);
     const waiter = this.settle(link);
     // With nobody to tell, it goes to the log of the user: someone tried to link and failed.
     if (waiter === undefined) {
@@ -308,8 +315,14 @@ export class LinkSet implements LinkOwner<Link> {
     if (this.all.size === 0) this.onEmpty?.();
   }
 
+  /** The standing link does what this one was for; it may be one that is known at the other end only, so far. */
+  private promote({ peerId, purpose }: Link): void {
+    if (this.byPeer.has(peerId)) this.byPeer.get(peerId)?.promote(purpose);
+    else if (this.promotions.size < MAX_PROMOTIONS) this.promotions.set(peerId, purpose);
+  }
+
   /** Resolved with the standing link to the peer, or with the one that is about to stand. */
-  private adopt({ peerId, purpose }: Link, waiter: Waiter): void {
+  private adopt({ peerId }: Link, waiter: Waiter): void {
     const standing = this.byPeer.get(peerId);
     if (standing !== undefined) {
       waiter.resolve(standing);
@@ -325,14 +338,11 @@ export class LinkSet implements LinkOwner<Link> {
         waiter.reject(starlaneError('ERR_STARLANE_DUPLICATE_LINK', peerId));
       },
     });
-    const entry: Waiter = {
-      resolve: (link) => {
-        this.timers.cancel(timer);
-        link.promote(purpose);
-        waiter.resolve(link);
-      },
-      reject: waiter.reject,
+    const resolve = (link: Link): void => {
+      this.timers.cancel(timer);
+      waiter.resolve(link);
     };
+    const entry: Waiter = { resolve, reject: waiter.reject };
     waiters.add(entry);
   }
 
