@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { grantDue, grownWindow, InputBacklog, ReceiveBudget } from '../../lib/mux/window.js';
+import { grantDue, grownRelayedWindow, grownWindow, InputBacklog, ReceiveBudget } from '../../lib/mux/window.js';
 
 const KIB = 1024;
 const INITIAL = 256 * KIB;
@@ -87,6 +87,29 @@ describe('grownWindow', () => {
     }
     expect(windowBytes).toBeGreaterThanOrEqual(bytesPerUs * rttUs);
     expect(windowBytes).toBeLessThanOrEqual(16 * bytesPerUs * rttUs);
+  });
+});
+
+describe('grownRelayedWindow', () => {
+  const SMALL = 64 * KIB;
+  const MAX = 16 * 1024 * KIB;
+
+  it('grows to a mebibyte while half of it is read within eight milliseconds, whatever the round trip', () => {
+    for (const rttUs of [0, 50, 1_000]) {
+      expect(grownRelayedWindow(SMALL, MAX, 7_999, rttUs)).toBe(2 * SMALL);
+      expect(grownRelayedWindow(SMALL, MAX, 8_000, rttUs)).toBe(SMALL);
+      expect(grownRelayedWindow(1024 * KIB, MAX, 7_999, rttUs)).toBe(1024 * KIB);
+    }
+  });
+
+  it('grows by the round trip where that is longer, and beyond a mebibyte', () => {
+    expect(grownRelayedWindow(SMALL, MAX, 39_999, 10_000)).toBe(2 * SMALL);
+    expect(grownRelayedWindow(1024 * KIB, MAX, 39_999, 10_000)).toBe(2048 * KIB);
+  });
+
+  it('grows no further than it may', () => {
+    expect(grownRelayedWindow(SMALL, 0, 1, 50)).toBe(SMALL);
+    expect(grownRelayedWindow(SMALL, 100 * KIB, 1, 50)).toBe(100 * KIB);
   });
 });
 
