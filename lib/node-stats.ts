@@ -76,7 +76,7 @@ export function collectStats(from: StatsSources): NodeStats {
     links: {
       up: links.size,
       unsettled: links.unsettled,
-      listeners: links.listenerCount,
+      listeners: links.listeners.size,
       joins: from.joins,
       ...links.counters,
       bytesIn,

@@ -85,7 +85,7 @@ export class LinkSet implements LinkOwner<Link> {
   private readonly byPeer = new Map<NodeId, Link>();
   /** Every link with anything left of it, in handshake or leaving included. */
   private readonly all = new Set<Link>();
-  private readonly listeners = new Set<LinkListener>();
+  readonly listeners = new Set<LinkListener>();
   /** Attached by the user, and not links yet. */
   private readonly attaching = new Set<Duplex>();
   /** Who waits for a link of their own to be synced. */
@@ -128,10 +128,6 @@ export class LinkSet implements LinkOwner<Link> {
   /** Link addresses at which others reach this node. */
   get listenAddresses(): readonly string[] {
     return reachableAddresses([...this.listeners].map((listener) => listener.address));
-  }
-
-  get listenerCount(): number {
-    return this.listeners.size;
   }
 
   parse(address: string): LinkAddress {
