@@ -3,7 +3,7 @@
 
 import type { NodeId } from '../address.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
-import type { MeshRecord } from '../wire/records.js';
+import { type MeshRecord, RecordKind } from '../wire/records.js';
 import type { Floors } from './floors.js';
 import type { KnownOrigin } from './known-origin.js';
 import { isLeaving } from './record-order.js';
@@ -12,6 +12,12 @@ import type { RecordStore } from './record-store.js';
 const SWEEP_MS = 30_000;
 /** Whoever said that it leaves is not waited for. */
 export const LEAVING_LIFE_S = 600;
+
+/** How long a record is kept that nothing is known to be wrong with, in s. */
+export function wholeLifeS(record: MeshRecord): number {
+  const isEnding = record.kind === RecordKind.NODE && isLeaving(record);
+  return isEnding ? Math.min(record.lifeS, LEAVING_LIFE_S) : record.lifeS;
+}
 
 export interface ExpiryOwner {
   isReachable(nodeId: NodeId): boolean;
@@ -59,6 +65,7 @@ export class Expiry implements Timed {
     const { node, countedMs } = origin;
     const isGone = node === undefined || isLeaving(node) || !this.owner.isReachable(nodeId);
     origin.countedMs = isGone ? now : 0;
+    if (!isGone) origin.leftS = wholeLifeS(node);
     if (isGone && countedMs !== 0) origin.leftS -= Math.round((now - countedMs) / 1_000);
     return isGone && countedMs !== 0 && origin.leftS <= 0;
   }

@@ -16,7 +16,7 @@ import { AnswerBudget } from './answer-budget.js';
 import { AntiEntropy } from './anti-entropy.js';
 import { Bans } from './bans.js';
 import { Exchange } from './exchange.js';
-import { Expiry } from './expiry.js';
+import { Expiry, wholeLifeS } from './expiry.js';
 import { Flooding } from './flooding.js';
 import { Floors } from './floors.js';
 import { GossipCounters } from './gossip-counters.js';
@@ -27,7 +27,7 @@ import type { MeshLink } from './mesh-link.js';
 import type { Urgency } from './node-throttle.js';
 import { type NodeDescription, Origin } from './origin.js';
 import { RecordAdmission } from './record-admission.js';
-import { isBadNews } from './record-order.js';
+import { isBadNews, isLeaving } from './record-order.js';
 import { RecordStore } from './record-store.js';
 import { WarnOnce } from './warn-once.js';
 
@@ -332,7 +332,9 @@ export class Gossip {
 
   private remainingLifeS(record: MeshRecord): number {
     if (record.nodeId === this.environment.identity.nodeId) return record.lifeS;
-    return Math.max(0, (this.store.origin(record.nodeId)?.leftS ?? 1) - 1);
+    const { node, leftS = 1 } = this.store.origin(record.nodeId) ?? {};
+    if (node !== undefined && !isLeaving(node) && this.isReachable(record.nodeId)) return wholeLifeS(record);
+    return Math.max(0, leftS - 1);
   }
 
   private digestLater(): void {

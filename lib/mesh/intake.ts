@@ -8,7 +8,7 @@ import type { Timed, Timer } from '../util/timers.js';
 import { type RecordCopy, recordCopyBytes } from '../wire/gossip-messages.js';
 import { type MeshRecord, RecordKind } from '../wire/records.js';
 import type { QueuedCopy } from './copy-queue.js';
-import { LEAVING_LIFE_S } from './expiry.js';
+import { wholeLifeS } from './expiry.js';
 import type { Flooding } from './flooding.js';
 import type { Floors } from './floors.js';
 import type { GossipCounters } from './gossip-counters.js';
@@ -16,7 +16,7 @@ import type { GossipPeer } from './gossip-peer.js';
 import { LinkLimits } from './link-limits.js';
 import type { MeshEnvironment } from './mesh-environment.js';
 import type { RecordAdmission } from './record-admission.js';
-import { compareVersions, isLeaving } from './record-order.js';
+import { compareVersions } from './record-order.js';
 import { type RecordStore, Standing } from './record-store.js';
 
 /** Two milliseconds of Ed25519. */
@@ -38,6 +38,7 @@ export interface IntakeOwner {
   /** May a neighbour that is behind be told, as often as it asks for it in that way? */
   mayCatchUp(peer: GossipPeer, bytes: number): boolean;
   onPunish(peer: GossipPeer, error: StarlaneError, isBan: boolean): void;
+  isReachable(nodeId: NodeId): boolean;
 }
 
 export class Intake implements Timed {
@@ -127,11 +128,11 @@ export class Intake implements Timed {
   private onSame(peer: GossipPeer, { record, remainingLifeS }: RecordCopy): void {
     this.counters.duplicates++;
     peer.outbox.cancel(record);
-    // Nobody signs what is left of a life, so it may be shortened and never made longer.
+    // Nobody signs what is left of a life, so it may be shortened and never made longer; and not that of a node that is
+    // there, or one relay could make everybody forget whatever it passes on.
     const origin = this.store.origin(record.nodeId);
-    if (record.kind === RecordKind.NODE && origin !== undefined && remainingLifeS < origin.leftS) {
-      origin.leftS = remainingLifeS;
-    }
+    if (record.kind !== RecordKind.NODE || origin === undefined || remainingLifeS >= origin.leftS) return;
+    if (!this.owner.isReachable(record.nodeId)) origin.leftS = remainingLifeS;
   }
 
   private onOlder(peer: GossipPeer, record: MeshRecord): void {
@@ -263,6 +264,5 @@ export class Intake implements Timed {
 
 /** Whoever passes a record on may say anything about the rest of its life, but not that it is longer than the whole. */
 function boundedLifeS({ record, remainingLifeS }: RecordCopy): number {
-  const isEnding = record.kind === RecordKind.NODE && isLeaving(record);
-  return Math.min(remainingLifeS, record.lifeS, isEnding ? LEAVING_LIFE_S : record.lifeS);
+  return Math.min(remainingLifeS, wholeLifeS(record));
 }

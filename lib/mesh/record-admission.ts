@@ -5,6 +5,7 @@ import type { NodeId } from '../address.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
 import { type RecordCopy, recordCopyBytes } from '../wire/gossip-messages.js';
 import type { MeshRecord } from '../wire/records.js';
+import { wholeLifeS } from './expiry.js';
 import type { Floors } from './floors.js';
 import type { GossipCounters } from './gossip-counters.js';
 import type { GossipPeer } from './gossip-peer.js';
@@ -20,6 +21,7 @@ const RETRY_MS = 1_000;
 export interface RecordAdmissionOwner {
   onAdmitted(record: MeshRecord, previous: MeshRecord | undefined, from: GossipPeer | undefined): void;
   onRejected(record: MeshRecord, reason: string): void;
+  isReachable(nodeId: NodeId): boolean;
 }
 
 export class RecordAdmission implements Timed {
@@ -53,7 +55,9 @@ export class RecordAdmission implements Timed {
       this.owner.onRejected(record, exceeded);
       return;
     }
-    const previous = this.store.put(copy, now);
+    // What a neighbour says of its life counts for a node that is not there.
+    const remainingLifeS = this.owner.isReachable(record.nodeId) ? wholeLifeS(record) : copy.remainingLifeS;
+    const previous = this.store.put({ record, remainingLifeS }, now);
     countRecord(record, this.store.origin(record.nodeId)!, now);
     this.floors.delete(record.key);
     this.counters.accepted++;

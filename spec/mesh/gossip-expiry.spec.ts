@@ -38,7 +38,7 @@ describe('a node that is gone', () => {
     net.pass(2 * HOUR, 10_000);
     expect(node.gossip.store.node(GONE)).toBeDefined();
     node.unreachable.add(GONE);
-    net.pass(HOUR / 4, 10_000);
+    net.pass((3 * HOUR) / 4, 10_000);
     expect(node.gossip.store.node(GONE)).toBeDefined();
     net.pass(HOUR / 2, 10_000);
     expect(node.gossip.store.node(GONE)).toBe(undefined);
@@ -112,8 +112,59 @@ describe('a node that is gone', () => {
     const nodes = net.addAll('a', 'b', 'c', 'd');
     for (let index = 1; index < nodes.length; index++) net.link(nodes[index - 1], nodes[index]);
     net.pass(5_000);
+    for (const node of nodes) node.unreachable.add(GONE);
     net.feed(nodes[0], [nodeOf('gone')]);
     expect(nodes.map((node) => node.gossip.store.origin(GONE)?.leftS)).toEqual([3_600, 3_599, 3_598, 3_597]);
+  });
+
+  it('is not forgotten because of a relay that says so while it is there', () => {
+    const net = new GossipNet();
+    const [node, other] = net.addAll('node', 'other');
+    const records = [nodeOf('gone'), nodeOf('told before')];
+    net.feed(node, records.slice(1));
+    const { own } = net.impostor(node, 'liar');
+    own.sendRecords(records, 0);
+    net.pass(5_000);
+    const [link] = net.link(node, other);
+    net.pass(5_000);
+    const told = link.sent.flatMap((message) => ('records' in message ? message.records : []));
+    for (const { nodeId } of records) {
+      expect(node.gossip.store.origin(nodeId)?.leftS).toBe(3_600);
+      expect(told.find(({ record }) => record.nodeId === nodeId)?.remainingLifeS).toBe(3_600);
+      node.unreachable.add(nodeId);
+    }
+    net.pass(HOUR / 2, 10_000);
+    for (const { nodeId } of records) expect(node.gossip.store.node(nodeId)).toBeDefined();
+  });
+
+  it('has its whole life again when a relay had shortened it before it was reached', () => {
+    const net = new GossipNet();
+    const node = net.add('node');
+    node.unreachable.add(GONE);
+    net.feed(node, [nodeOf('gone')]);
+    net.impostor(node, 'liar').own.sendRecords([nodeOf('gone')], 0);
+    net.pass(100);
+    expect(node.gossip.store.origin(GONE)?.leftS).toBe(0);
+    node.unreachable.clear();
+    net.pass(35_000, 1_000);
+    node.unreachable.add(GONE);
+    net.pass(HOUR / 2, 10_000);
+    expect(node.gossip.store.node(GONE)).toBeDefined();
+  });
+
+  it('is not made to leave twice: the time since it said so goes on, whatever others say', () => {
+    const net = new GossipNet();
+    const node = net.add('node');
+    const record = nodeOf('gone', { flags: NodeFlag.LEAVING });
+    net.feed(node, [record]);
+    expect(node.gossip.store.origin(GONE)?.leftS).toBe(600);
+    const { own } = net.impostor(node, 'x');
+    own.sendRecords([record], 0);
+    net.pass(5 * 60_000, 10_000);
+    expect(node.gossip.store.node(GONE)).toBeDefined();
+    own.sendRecords([record], 600);
+    net.pass(6 * 60_000 + 30_000, 10_000);
+    expect(node.gossip.store.node(GONE)).toBe(undefined);
   });
 
   it('is forgotten by all, and nobody tells it to another again', () => {

@@ -139,11 +139,12 @@ describe('a hostile neighbour', () => {
     expect(told.map(({ record }) => record.seq)).toEqual([5]);
   });
 
-  it('cannot prolong the life of a record of another, only shorten it', () => {
+  it('cannot prolong the life of a record of a node that is gone, only shorten it', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
     const { own } = net.impostor(node, 'x');
     const record = nodeOf('a');
+    for (const name of ['a', 'b']) node.unreachable.add(nodeOf(name).nodeId);
     const left = (): number | undefined => node.gossip.store.origin(record.nodeId)?.leftS;
     own.sendRecords([record], 1_000);
     net.pass(100);
