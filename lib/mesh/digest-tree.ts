@@ -41,6 +41,12 @@ export class BucketSet {
     for (let index = 0; index < this.bitmap.length; index++) this.bitmap[index] |= bitmap[index];
   }
 
+  get size(): number {
+    let size = 0;
+    for (let bucket = 0; bucket < BUCKETS; bucket++) if (this.has(bucket)) size++;
+    return size;
+  }
+
   get isEmpty(): boolean {
     return this.bitmap.every((byte) => byte === 0);
   }

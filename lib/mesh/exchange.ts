@@ -10,7 +10,7 @@
 
 import type { NodeId } from '../address.js';
 import type { Timers } from '../util/timers.js';
-import type { Buckets, Entries, Want } from '../wire/gossip-messages.js';
+import { BUCKETS, type Buckets, type Entries, type Want } from '../wire/gossip-messages.js';
 import { MessageType } from '../wire/message-envelope.js';
 import type { MeshRecord, RecordVersion } from '../wire/records.js';
 import type { AnswerBudget } from './answer-budget.js';
@@ -31,6 +31,8 @@ export const ANSWER_MS = 10_000;
 /** While one neighbour tells a newcomer everything, the others wait for so long at most: they would tell the same. */
 const BULK_MS = 3_000;
 const MAX_LACKING = 65_536;
+/** A bucket may hold so many times as much as another: a node may have many records. */
+const UNEVEN = 4;
 /** What it costs to compare all buckets. */
 const COMPARISON_BYTES = 2_048;
 
@@ -154,7 +156,9 @@ export class Exchange {
     const isUnwanted = isLate(sync.awaitsWantMs, now);
     if (isUnanswered) sync.awaitsEntriesMs = 0;
     if (isUnwanted) sync.awaitsWantMs = 0;
-    if (isUnanswered || isUnwanted) this.end(peer, false);
+    if (!isUnanswered && !isUnwanted) return;
+    peer.forgetAsked();
+    this.end(peer, false);
   }
 
   /** Another neighbour is telling this node nearly everything: then there will be less to ask of this one. */
@@ -215,9 +219,12 @@ export class Exchange {
   private sendEntries(peer: GossipPeer, buckets: BucketSet): void {
     const { sync, link } = peer;
     sync.awaitsWantMs = this.parts.timers.now();
-    // What is newer there comes without being asked for by name.
-    peer.askedFor = Math.max(peer.askedFor, Math.min(sync.theirs?.count ?? 0, MAX_LACKING));
-    for (const message of entriesMessages(buckets, recordsIn(this.parts.store, buckets))) link.send(message);
+    const records = recordsIn(this.parts.store, buckets);
+    // What is newer there comes without being asked for by name, and what is not known here.
+    const theirCount = Math.min(sync.theirs?.count ?? 0, MAX_LACKING);
+    const theirShare = buckets.isFull ? theirCount : (UNEVEN * theirCount * buckets.size) / BUCKETS;
+    peer.ask(Math.min(theirCount, Math.ceil(theirShare) + records.length), sync.awaitsWantMs);
+    for (const message of entriesMessages(buckets, records)) link.send(message);
   }
 
   private onEntry(peer: GossipPeer, { mentioned, lacking }: Gathering, entry: RecordVersion): void {
@@ -246,7 +253,7 @@ export class Exchange {
     // What is known of the peer itself goes ahead: it may wait for that before it says anything about itself.
     this.parts.flooding.sendNow(peer, link.peerId);
     sync.awaitsOwn = lacking.some((key) => key.startsWith(this.parts.self));
-    peer.askedFor = Math.max(peer.askedFor, lacking.length);
+    if (lacking.length > 0) peer.ask(lacking.length, this.parts.timers.now());
     sync.wants = lacking;
     if (!link.isBlocked) this.sendWants(peer);
     this.end(peer, isAnswer && covered.isEmpty);

@@ -7,6 +7,9 @@ import type { BucketSet } from './digest-tree.js';
 import type { MeshLink } from './mesh-link.js';
 import { Outbox } from './outbox.js';
 
+/** Nothing says which record is the last one of an exchange: it is over when none has come for that long. */
+const ASKED_MS = 10_000;
+
 /** The entries of a peer, until the last message of them has come. */
 export interface Gathering {
   readonly covered: BucketSet;
@@ -72,8 +75,9 @@ export class GossipPeer {
 
   /** Belongs to intake.ts. */
   readonly inbox = new CopyQueue();
-  /** How many records it may still bring because of an exchange. */
-  askedFor = 0;
+  /** How many records it may still bring because of an exchange, and until when it has to go on with that. */
+  private askedFor = 0;
+  private askedUntilMs = 0;
   /** Invalid signatures. */
   strikes = 0;
   /** States of its rate limits, see link-limits.ts. */
@@ -83,5 +87,28 @@ export class GossipPeer {
 
   constructor(readonly link: MeshLink) {
     this.isListener = link.role === 'client';
+  }
+
+  /** An exchange may bring so many records. What an earlier one might have brought adds nothing to that. */
+  ask(count: number, now: number): void {
+    this.askedFor = Math.max(this.wasAsked(now) ? this.askedFor : 0, count);
+    this.askedUntilMs = now + ASKED_MS;
+  }
+
+  /** Counts a record that has come. Says whether it was asked for. */
+  takeAsked(now: number): boolean {
+    if (!this.wasAsked(now)) return false;
+    this.askedFor--;
+    this.askedUntilMs = now + ASKED_MS;
+    return true;
+  }
+
+  /** The exchange is given up. */
+  forgetAsked(): void {
+    this.askedFor = 0;
+  }
+
+  private wasAsked(now: number): boolean {
+    return this.askedFor > 0 && now <= this.askedUntilMs;
   }
 }

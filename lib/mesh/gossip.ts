@@ -104,7 +104,7 @@ export class Gossip {
     const limits = { maxNodes: MAX_NODES, maxInstances: MAX_INSTANCES, ...options };
     this.warnings = new WarnOnce(timers, (error) => owner.onWarning(error));
     this.flooding = new Flooding(timers, store, peers, counters, this, (record) => this.remainingLifeS(record));
-    this.admission = new RecordAdmission(timers, store, floors, limits, counters, this);
+    this.admission = new RecordAdmission(identity.nodeId, timers, store, floors, limits, counters, this);
     this.intake = new Intake(environment, store, floors, this.flooding, this.admission, counters, this);
     this.antiEntropy = new AntiEntropy(identity.nodeId, timers, store, this.flooding, peers, this);
     this.budget = new AnswerBudget(timers, store, counters);

@@ -149,8 +149,7 @@ export class Intake implements Timed {
   }
 
   private enqueue(peer: GossipPeer, copy: RecordCopy): void {
-    const isAsked = peer.askedFor > 0;
-    if (isAsked) peer.askedFor--;
+    const isAsked = peer.takeAsked(this.environment.timers.now());
     const queued: QueuedCopy = { record: copy.record, remainingLifeS: boundedLifeS(copy), isAsked };
     const { inbox } = peer;
     if (inbox.size === 0 && this.waitMs(peer, queued) <= 0 && this.verifications < VERIFICATIONS_PER_TURN) {
@@ -184,6 +183,8 @@ export class Intake implements Timed {
   private look(peer: GossipPeer, copy: QueuedCopy): void {
     const { record } = copy;
     if (!copy.isAsked) this.limits.count(peer, record, this.environment.timers.now());
+    // What has no place here anyway is not worth a check.
+    if (!this.admission.hasRoom(record)) return;
     if (++this.verifications >= VERIFICATIONS_PER_TURN) this.nextTurn();
     this.counters.verified++;
     if (!this.environment.verify(record)) this.strike(peer, record.nodeId);

@@ -10,7 +10,7 @@ import type { Floors } from './floors.js';
 import type { GossipCounters } from './gossip-counters.js';
 import type { GossipPeer } from './gossip-peer.js';
 import type { KnownOrigin } from './known-origin.js';
-import { countRecord, exceededLimit, isInTime, type RecordLimits } from './record-limits.js';
+import { countRecord, exceededLimit, exceededTotal, isInTime, type RecordLimits } from './record-limits.js';
 import { compareVersions } from './record-order.js';
 import { type RecordStore, Standing } from './record-store.js';
 
@@ -31,6 +31,7 @@ export class RecordAdmission implements Timed {
   private isStopped = false;
 
   constructor(
+    private readonly self: NodeId,
     private readonly timers: Timers,
     private readonly store: RecordStore,
     private readonly floors: Floors,
@@ -51,8 +52,7 @@ export class RecordAdmission implements Timed {
     }
     const exceeded = exceededLimit(record, this.store, this.limits);
     if (exceeded !== undefined) {
-      this.counters.rejected++;
-      this.owner.onRejected(record, exceeded);
+      this.reject(record, exceeded);
       return;
     }
     // What a neighbour says of its life counts for a node that is not there.
@@ -62,6 +62,13 @@ export class RecordAdmission implements Timed {
     this.floors.delete(record.key);
     this.counters.accepted++;
     this.owner.onAdmitted(record, previous, from);
+  }
+
+  /** To be asked before a record is checked, which takes longer. */
+  hasRoom(record: MeshRecord): boolean {
+    const exceeded = record.nodeId === this.self ? undefined : exceededTotal(record, this.store, this.limits);
+    if (exceeded !== undefined) this.reject(record, exceeded);
+    return exceeded === undefined;
   }
 
   stop(): void {
@@ -90,6 +97,11 @@ export class RecordAdmission implements Timed {
     this.waiting.delete(nodeId);
     const origin = this.store.origin(nodeId);
     for (const [key, copy] of origin?.parked ?? []) this.unpark(origin!, key, copy);
+  }
+
+  private reject(record: MeshRecord, reason: string): void {
+    this.counters.rejected++;
+    this.owner.onRejected(record, reason);
   }
 
   private park(copy: RecordCopy, origin: KnownOrigin): void {

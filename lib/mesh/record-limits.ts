@@ -21,22 +21,35 @@ const NODE_RATE: Rate = { perS: 1, burst: 10 };
 const SHARD_RATE: Rate = { perS: 10, burst: 1_024 };
 const SHARD_BYTE_RATE: Rate = { perS: 4_096, burst: 2 * MAX_SHARD_BYTES };
 
-/** Says which limit a record goes beyond, if any. */
-export function exceededLimit(record: MeshRecord, store: RecordStore, limits: RecordLimits): string | undefined {
+/** Says whether a record goes beyond what all nodes together may have. Blames nobody, so its signature may be wrong. */
+export function exceededTotal(record: MeshRecord, store: RecordStore, limits: RecordLimits): string | undefined {
   const origin = store.origin(record.nodeId);
   if (origin === undefined && store.originCount >= limits.maxNodes) return `more than ${limits.maxNodes} nodes`;
-  if (record.kind === RecordKind.NODE) return undefined;
+  const added = addedServices(record, origin);
+  if (added > 0 && store.instances + added > limits.maxInstances) return `more than ${limits.maxInstances} services`;
+  return undefined;
+}
+
+/** Says which limit a record goes beyond, if any. */
+export function exceededLimit(record: MeshRecord, store: RecordStore, limits: RecordLimits): string | undefined {
+  const exceeded = exceededTotal(record, store, limits);
+  if (exceeded !== undefined || record.kind === RecordKind.NODE) return exceeded;
+  const origin = store.origin(record.nodeId);
   const layout = origin?.layout(record.shards);
   const previous = layout?.records[record.shard];
-  const added = record.services.length - (previous === undefined ? 0 : previous.services.length);
+  const added = addedServices(record, origin);
   // Fewer services than before are welcome in any case: refused, they would be dialled for ever.
   if (added > 0 && (layout?.services ?? 0) + added > limits.maxServicesPerNode) {
     return `more than ${limits.maxServicesPerNode} services of ${record.nodeId}`;
   }
-  if (added > 0 && store.instances + added > limits.maxInstances) return `more than ${limits.maxInstances} services`;
   const bytes = (origin?.shardBytes ?? 0) + record.bytes.length - (previous === undefined ? 0 : previous.bytes.length);
   if (bytes > MAX_SHARD_BYTES) return `more than ${MAX_SHARD_BYTES} bytes of services of ${record.nodeId}`;
   return undefined;
+}
+
+function addedServices(record: MeshRecord, origin: KnownOrigin | undefined): number {
+  if (record.kind === RecordKind.NODE) return 0;
+  return record.services.length - (origin?.shard(record.shard, record.shards)?.services.length ?? 0);
 }
 
 /** May its origin say something again already? */

@@ -98,6 +98,49 @@ describe('a hostile neighbour', () => {
     expect([node.gossip.store.originCount, link.isUp]).toEqual([10_001, true]);
   });
 
+  it('may not bring more for having asked for a comparison, or for one that is long over', () => {
+    const net = new GossipNet();
+    const node = nodeWith(net);
+    net.feed(node, strangers(100));
+    const { own } = net.impostor(node, 'x');
+    own.tap = () => {};
+    const { rootHigh, rootLow, high, low } = node.gossip.store.digest;
+    own.send({ type: MessageType.DIGEST, rootHigh, rootLow, count: 60_000 });
+    own.send({ type: MessageType.BUCKETS, high: high.slice(), low: low.slice() });
+    net.pass(100);
+    own.sendRecords(strangers(6_000, 'equal'));
+    net.pass(500);
+    // The burst, and half as much again for each record that was taken.
+    expect(node.verifications).toBeLessThan(100 + 2 * 4_096 + 500);
+    expect(node.gossip.counters.verified).toBeGreaterThan(4_000);
+
+    const other = net.impostor(node, 'y');
+    other.own.tap = () => {};
+    other.own.send({ type: MessageType.DIGEST, rootHigh: 1, rootLow: 1, count: 60_000 });
+    other.own.send({ type: MessageType.BUCKETS, high: new Uint32Array(256), low: new Uint32Array(256) });
+    net.pass(25_000, 50);
+    const before = node.verifications;
+    other.own.sendRecords(strangers(15_000, 'late'));
+    net.pass(500);
+    expect(node.verifications - before).toBeLessThan(13_000);
+  });
+
+  it('costs no checks when there is no room for what it brings', () => {
+    const net = new GossipNet();
+    const node = nodeWith(net, { maxNodes: 20, maxInstances: 50 });
+    net.feed(node, [nodeOf('a'), ...strangers(18)]);
+    net.pass(5_000);
+    const before = node.verifications;
+    net.feed(node, [...strangers(50, 'm'), shardOf('a', { services: services(51) })].map(forged));
+    expect(node.verifications).toBe(before);
+    expect(node.gossip.counters).toMatchObject({ rejected: 51, invalid: 0 });
+    // What is of this node itself is heard in any case, even before it has spoken.
+    const full = net.add('full', { maxNodes: 1 });
+    net.feed(full, [nodeOf('other'), nodeOf('full', { epoch: 4 })]);
+    net.pass(5_000);
+    expect(full.gossip.epoch).toBe(5);
+  });
+
   it('gets no answers while it takes none, and all of them then', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
