@@ -14,7 +14,7 @@ export interface SimulateOptions {
   readonly json: boolean;
   readonly latency: LatencyModel;
   readonly realCrypto: boolean;
-  readonly warm: boolean;
+  readonly cold: boolean;
   readonly trials: number;
   readonly steps: number;
 }
@@ -31,7 +31,7 @@ one is missed.
   --minutes N          length of the longer measurements in virtual time; default 5
   --scenario a,b       of ${GATES.map(({ name }) => name).join(',')}; default all
   --latency MODEL      'uniform' (default) or 'plane': 5 to 60 ms between two nodes, by chance or by distance
-  --warm               begin with links and a database that are complete, instead of one node after the other
+  --cold               measure all on a network that has started one node after the other, not the first gate alone
   --real-crypto        Ed25519, checked by every node for itself
   --json               everything measured, as JSON
   --trials N           instead of the gates: N random schedules of faults, the first with --seed, against the oracles; one
@@ -52,7 +52,7 @@ export function readOptions(args: string[]): SimulateOptions {
       minutes: { type: 'string' },
       scenario: { type: 'string' },
       latency: { type: 'string' },
-      warm: { type: 'boolean' },
+      cold: { type: 'boolean' },
       'real-crypto': { type: 'boolean' },
       json: { type: 'boolean' },
       trials: { type: 'string' },
@@ -75,7 +75,7 @@ export function readOptions(args: string[]): SimulateOptions {
     json: values.json ?? false,
     latency,
     realCrypto: values['real-crypto'] ?? false,
-    warm: values.warm ?? false,
+    cold: values.cold ?? false,
     trials: readNumber('trials', values.trials ?? '0', 0),
     steps: readNumber('steps', values.steps ?? '40', 1),
   };

@@ -2,8 +2,9 @@
 
 import type { SimulateOptions } from './command.js';
 import { makeRealPlane } from './real-plane.js';
-import { describeStep } from './steps.js';
-import { runTrial, shrink, type TrialOptions } from './trial.js';
+import { shrink } from './shrink.js';
+import { describeStep, type Step } from './steps.js';
+import { runTrial, type TrialOptions } from './trial.js';
 
 const SCHEDULE_MS = 90_000;
 const SHRINK_RUNS = 60;
@@ -30,7 +31,9 @@ export async function runTrials({ trials, seed, nodes, steps, realCrypto }: Simu
     if (complaints.length === 0) continue;
     failed++;
     console.log(complaints.map((complaint) => `  ${complaint}`).join('\n'));
-    const short = await shrink(options, schedule, SHRINK_RUNS);
+    const fails = async (part: readonly Step[]): Promise<boolean> =>
+      (await runTrial(options, part)).complaints.length > 0;
+    const short = await shrink(schedule, fails, SHRINK_RUNS);
     console.log(`  with these ${short.length} steps of ${schedule.length}:`);
     console.log(short.map((step) => `    ${describeStep(step)}`).join('\n'));
   }

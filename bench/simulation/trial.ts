@@ -74,24 +74,3 @@ function startNetwork(world: World, count: number): Stage {
   }
   return new Stage(world, seeds);
 }
-
-/** The shortest schedule found that still fails, by leaving out ever smaller parts. `limit`: how many runs that may take. */
-export async function shrink(options: TrialOptions, failing: readonly Step[], limit: number): Promise<readonly Step[]> {
-  let best = failing;
-  let runs = 0;
-  for (let part = Math.ceil(best.length / 2); part >= 1 && runs < limit; ) {
-    let hasShrunk = false;
-    for (let at = 0; at < best.length && runs < limit; ) {
-      const shorter = [...best.slice(0, at), ...best.slice(at + part)];
-      runs++;
-      const { complaints } = await runTrial(options, shorter);
-      if (complaints.length > 0) {
-        best = shorter;
-        hasShrunk = true;
-      } else at += part;
-    }
-    if (part === 1 && !hasShrunk) break;
-    part = part === 1 ? 1 : Math.ceil(part / 2);
-  }
-  return best;
-}

@@ -24,7 +24,9 @@ export interface Gate {
   /** Of mesh.md, 4.1. */
   readonly target: string;
   readonly about: string;
-  /** Measures on a network that is at rest; leaves it in one part. */
+  /** It is about a network that has just started; the others are about one that is at rest. */
+  readonly needsStart?: boolean;
+  /** Measures, and leaves the network in one part. */
   run(network: Network, options: GateOptions): Promise<Figure[]>;
 }
 
