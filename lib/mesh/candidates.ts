@@ -127,8 +127,9 @@ export class Candidates {
   }
 
   private canDial({ nodeId, addresses }: Candidate): boolean {
-    const { dialer, environment } = this.setup;
+    const { dialer, environment, view } = this.setup;
     if (nodeId === environment.identity.nodeId || dialer.isDialling(nodeId) || this.probing.has(nodeId)) return false;
+    if (view.isBanned(nodeId)) return false;
     return addresses.some((address) => dialer.canDial(address));
   }
 

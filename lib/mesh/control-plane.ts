@@ -197,7 +197,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
 
   /** Whether a link that a peer makes is taken. */
   mayAccept(applicant: Applicant): boolean {
-    if (this.gossip.isBanned(applicant.peerId)) return false;
+    if (this.isBanned(applicant.peerId)) return false;
     if (applicant.purpose === 'direct') return this.shortcuts.mayAccept(applicant.peerId);
     return this.neighbourhood.mayAccept(applicant);
   }
@@ -321,6 +321,10 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
 
   isReachable(nodeId: NodeId): boolean {
     return this.routing.isReachable(nodeId);
+  }
+
+  isBanned(nodeId: NodeId): boolean {
+    return this.gossip.isBanned(nodeId);
   }
 
   node(nodeId: NodeId): NodeRecord | undefined {

@@ -8,6 +8,8 @@ export interface MeshView {
   /** How many other nodes are reached. */
   readonly reachable: number;
   isReachable(nodeId: NodeId): boolean;
+  /** It has sent what it should not, and is not linked to for a while. */
+  isBanned(nodeId: NodeId): boolean;
   node(nodeId: NodeId): NodeRecord | undefined;
   /** Every record that is kept, reachable or not. The own one may be among them. */
   nodes(): Iterable<NodeRecord>;

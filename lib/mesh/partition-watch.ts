@@ -114,6 +114,7 @@ export class PartitionWatch implements Timed {
   private isOutOfReach({ nodeId, addresses }: Pick<BookEntry, 'nodeId' | 'addresses'>): boolean {
     const { dialer, environment, view } = this.setup;
     if (nodeId === environment.identity.nodeId || view.isReachable(nodeId) || dialer.isDialling(nodeId)) return false;
+    if (view.isBanned(nodeId)) return false;
     if (((view.node(nodeId)?.flags ?? 0) & NodeFlag.LEAVING) !== 0) return false;
     return addresses.some((address) => dialer.canDial(address));
   }

@@ -83,13 +83,14 @@ export class Shortcuts implements Timed {
     if (!isBusy && (traffic.relayRttMs ?? 0) <= DETOUR_MS) return;
     if (this.running >= PARALLEL || this.upgrades.has(dst) || this.linkTo(dst) !== undefined) return;
     if (environment.timers.now() < this.destination(dst).untilMs || this.addresses(dst).length === 0) return;
+    if (this.setup.view.isBanned(dst)) return;
     if (isBusy) this.upgrade(dst).catch(() => {});
     else void this.compare(dst, traffic.relayRttMs as number);
   }
 
   /**
    * The link to a node, of whatever kind, or a shortcut that is made for it.
-   * @throws ERR_STARLANE_LINK_LIMIT, ERR_STARLANE_ADDRESS when it announces none, or what the last dial has failed with
+   * @throws ERR_STARLANE_LINK_LIMIT, ERR_STARLANE_ADDRESS when it announces none, ERR_STARLANE_RECORD when it is banned, or what the last dial has failed with
    */
   async request(dst: NodeId, signal?: AbortSignal): Promise<MeshLink> {
     const standing = this.linkTo(dst);
@@ -156,7 +157,7 @@ export class Shortcuts implements Timed {
   }
 
   private async make(dst: NodeId): Promise<MeshLink> {
-    const { environment, network } = this.setup;
+    const { environment, network, view } = this.setup;
     const { timers } = environment;
     await this.turn();
     try {
@@ -165,6 +166,7 @@ export class Shortcuts implements Timed {
       const standing = this.linkTo(dst);
       if (standing !== undefined) return standing;
       const addresses = this.addresses(dst);
+      if (view.isBanned(dst)) throw starlaneError('ERR_STARLANE_RECORD', `${dst} has told forged records`);
       if (addresses.length === 0) throw starlaneError('ERR_STARLANE_ADDRESS', `${dst} announces none`);
       if (!this.makeRoom(this.running - 1))
         throw starlaneError('ERR_STARLANE_LINK_LIMIT', `${MAX_LINKS} direct links are in use`);

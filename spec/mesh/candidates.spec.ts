@@ -47,6 +47,19 @@ class Choosing extends Scene {
 }
 
 describe('a node picked at random', () => {
+  it('is none that is banned, not even by a node that knows no other', async () => {
+    const net = new Choosing();
+    net.addNodes(3);
+    net.book.onHeard('met', [addressOf('met')]);
+    for (const nodeId of ['n1', 'n2', 'met']) net.view.banned.add(nodeId);
+    expect([...net.drawn().keys()]).toEqual(['n3']);
+    expect(await net.near(2)).toEqual(['n3']);
+    net.view.banned.add('n3');
+    expect([...net.drawn().keys()]).toEqual([undefined]);
+    net.view.banned.clear();
+    expect(net.drawn().size).toBe(3);
+  });
+
   it('is any one of the directory, each as likely as the other', () => {
     const net = new Choosing();
     net.addNodes(50);

@@ -60,6 +60,15 @@ describe('the search for lost parts', () => {
     expect(new Set(net.network.addresses)).toEqual(new Set(['n1', 'n2', 'n3'].map(addressOf)));
   });
 
+  it('dials no node that is banned', async () => {
+    const net = new Watching();
+    for (const id of net.know(2)) net.view.reached.delete(id);
+    net.view.banned.add('n1');
+    net.start();
+    await net.pass(30 * MINUTE_MS, 1_000);
+    expect(new Set(net.network.addresses)).toEqual(new Set([addressOf('n2')]));
+  });
+
   it('is done by about three nodes of a whole network in half a minute', async () => {
     const net = new Watching();
     for (const id of net.know(300).slice(150)) net.view.reached.delete(id);

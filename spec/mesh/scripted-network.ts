@@ -145,6 +145,7 @@ export class ScriptedNetwork implements MeshNetwork {
 export class ScriptedView implements MeshView {
   readonly records = new Map<NodeId, NodeRecord>();
   readonly reached = new Set<NodeId>();
+  readonly banned = new Set<NodeId>();
   readonly distances = new Map<NodeId, number>();
 
   get reachable(): number {
@@ -153,6 +154,10 @@ export class ScriptedView implements MeshView {
 
   isReachable(nodeId: NodeId): boolean {
     return this.reached.has(nodeId);
+  }
+
+  isBanned(nodeId: NodeId): boolean {
+    return this.banned.has(nodeId);
   }
 
   node(nodeId: NodeId): NodeRecord | undefined {

@@ -46,6 +46,16 @@ class Busy extends Scene {
 }
 
 describe('a direct link', () => {
+  it('is not made to a node that is banned, nor when it is asked for', async () => {
+    const net = new Busy();
+    net.view.banned.add('a');
+    net.shortcuts.note('a', { opens: 11 });
+    const error = await net.request('a');
+    await net.pass(1_000);
+    expect(error).toMatchObject({ code: 'ERR_STARLANE_RECORD' });
+    expect([net.network.dials, net.network.probes]).toEqual([[], []]);
+  });
+
   it.each([
     ['more than 1 MiB', { bytes: MIB + 1 }, { bytes: MIB }],
     ['more than ten opens', { opens: 11 }, { opens: 10 }],
