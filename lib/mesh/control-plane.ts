@@ -286,7 +286,9 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   onReachability(changed: readonly NodeId[]): void {
     this.registry.onNodesChanged(changed);
     for (const nodeId of changed) {
-      if (this.routing.isReachable(nodeId)) this.neighbourhood.onReachable(nodeId);
+      if (!this.routing.isReachable(nodeId)) continue;
+      this.gossip.onReached(nodeId);
+      this.neighbourhood.onReachable(nodeId);
     }
   }
 

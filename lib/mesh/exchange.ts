@@ -22,6 +22,7 @@ import type { GossipCounters } from './gossip-counters.js';
 import type { Gathering, GossipPeer } from './gossip-peer.js';
 import { compareVersions } from './record-order.js';
 import type { RecordStore } from './record-store.js';
+import type { Refusals } from './refusals.js';
 
 /** A database of so few records is compared as a whole. */
 export const FEW = 64;
@@ -50,6 +51,7 @@ export interface ExchangeParts {
   readonly timers: Timers;
   readonly store: RecordStore;
   readonly floors: Floors;
+  readonly refusals: Refusals;
   readonly flooding: Flooding;
   readonly budget: AnswerBudget;
   readonly counters: GossipCounters;
@@ -236,7 +238,8 @@ export class Exchange {
       else if (order < 0) this.tell(peer, mine);
     }
     if (order <= 0 || peer.isListener || lacking.length >= MAX_LACKING) return;
-    if (this.parts.store.lacks(entry) && this.parts.floors.mayAdmit(entry)) lacking.push(entry.key);
+    const { floors, refusals, store, timers } = this.parts;
+    if (store.lacks(entry) && floors.mayAdmit(entry) && !refusals.has(entry, timers.now())) lacking.push(entry.key);
   }
 
   private onLastEntry(peer: GossipPeer, { covered, mentioned, lacking }: Gathering): void {

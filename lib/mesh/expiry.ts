@@ -13,6 +13,15 @@ const SWEEP_MS = 30_000;
 /** Whoever said that it leaves is not waited for. */
 export const LEAVING_LIFE_S = 600;
 
+/** Nor who was never there: anybody can make up nodes. */
+const STRANGER_LIFE_S = 600;
+
+/** The node can be reached: it is as if it had come just now. */
+export function noteReached(origin: KnownOrigin): void {
+  origin.wasReached = true;
+  if (origin.node !== undefined && !isLeaving(origin.node)) origin.leftS = wholeLifeS(origin.node);
+}
+
 /** How long a record is kept that nothing is known to be wrong with, in s. */
 export function wholeLifeS(record: MeshRecord): number {
   const isEnding = record.kind === RecordKind.NODE && isLeaving(record);
@@ -65,7 +74,8 @@ export class Expiry implements Timed {
     const { node, countedMs } = origin;
     const isGone = node === undefined || isLeaving(node) || !this.owner.isReachable(nodeId);
     origin.countedMs = isGone ? now : 0;
-    if (!isGone) origin.leftS = wholeLifeS(node);
+    if (!isGone) noteReached(origin);
+    else if (!origin.wasReached) origin.leftS = Math.min(origin.leftS, STRANGER_LIFE_S);
     if (isGone && countedMs !== 0) origin.leftS -= Math.round((now - countedMs) / 1_000);
     return isGone && countedMs !== 0 && origin.leftS <= 0;
   }

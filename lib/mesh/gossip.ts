@@ -16,7 +16,7 @@ import { AnswerBudget } from './answer-budget.js';
 import { AntiEntropy } from './anti-entropy.js';
 import { Bans } from './bans.js';
 import { Exchange } from './exchange.js';
-import { Expiry, wholeLifeS } from './expiry.js';
+import { Expiry, noteReached, wholeLifeS } from './expiry.js';
 import { Flooding } from './flooding.js';
 import { Floors } from './floors.js';
 import { GossipCounters } from './gossip-counters.js';
@@ -29,6 +29,7 @@ import { type NodeDescription, Origin } from './origin.js';
 import { RecordAdmission } from './record-admission.js';
 import { isBadNews, isLeaving } from './record-order.js';
 import { RecordStore } from './record-store.js';
+import { Refusals } from './refusals.js';
 import { WarnOnce } from './warn-once.js';
 
 export interface GossipOptions {
@@ -79,6 +80,7 @@ export class Gossip {
   private readonly peers = new Set<GossipPeer>();
   private readonly byLink = new Map<MeshLink, GossipPeer>();
   private readonly floors = new Floors();
+  private readonly refusals = new Refusals();
   private readonly bans = new Bans();
   private readonly warnings: WarnOnce;
   private readonly flooding: Flooding;
@@ -100,17 +102,28 @@ export class Gossip {
     private readonly owner: GossipOwner,
   ) {
     const { timers, identity } = environment;
-    const { store, floors, peers, counters } = this;
+    const { store, floors, refusals, peers, counters } = this;
     const limits = { maxNodes: MAX_NODES, maxInstances: MAX_INSTANCES, ...options };
     this.warnings = new WarnOnce(timers, (error) => owner.onWarning(error));
     this.flooding = new Flooding(timers, store, peers, counters, this, (record) => this.remainingLifeS(record));
-    this.admission = new RecordAdmission(identity.nodeId, timers, store, floors, limits, counters, this);
+    this.admission = new RecordAdmission(identity.nodeId, timers, store, floors, refusals, limits, counters, this);
     this.intake = new Intake(environment, store, floors, this.flooding, this.admission, counters, this);
     this.antiEntropy = new AntiEntropy(identity.nodeId, timers, store, this.flooding, peers, this);
     this.budget = new AnswerBudget(timers, store, counters);
     const { flooding, budget } = this;
     this.exchange = new Exchange(
-      { self: identity.nodeId, timers, store, floors, flooding, budget, counters, peers, tells: options.announces },
+      {
+        self: identity.nodeId,
+        timers,
+        store,
+        floors,
+        refusals,
+        flooding,
+        budget,
+        counters,
+        peers,
+        tells: options.announces,
+      },
       this.antiEntropy,
     );
     this.antiEntropy.exchange = this.exchange;
@@ -205,6 +218,12 @@ export class Gossip {
     return this.bans.has(peerId, this.environment.timers.now());
   }
 
+  /** A node can be reached that could not be before. */
+  onReached(nodeId: NodeId): void {
+    const origin = this.store.origin(nodeId);
+    if (origin !== undefined) noteReached(origin);
+  }
+
   /** Tells everybody that this node leaves; nothing is told after that. */
   leave(): void {
     if (this.isStopped) return;
@@ -235,6 +254,7 @@ export class Gossip {
     this.antiEntropy.onChange();
     this.expiry.start();
     this.owner.onRecord(record, previous);
+    if (this.isReachable(record.nodeId)) this.onReached(record.nodeId);
   }
 
   /** @internal */
@@ -311,6 +331,14 @@ export class Gossip {
   /** @internal */
   onExpiring(nodeId: NodeId): void {
     this.admission.onForgotten(nodeId);
+  }
+
+  /** @internal */
+  onReplaced(nodeId: NodeId): void {
+    this.admission.onForgotten(nodeId);
+    const records = this.store.remove(nodeId);
+    for (const record of records) this.refusals.add(record, this.environment.timers.now());
+    this.onExpired(records);
   }
 
   /** @internal */

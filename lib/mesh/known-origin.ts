@@ -51,6 +51,10 @@ export class KnownOrigin {
   leftS = 0;
   /** Until when that was counted last, by the clock of the timers; 0: it was reachable. */
   countedMs = 0;
+  /** It could be reached at some time since it is known. */
+  wasReached = false;
+  /** When its first record was taken. */
+  sinceMs = 0;
   /** When a record of it was taken last. */
   changedMs = 0;
   /** States of its rate limits, see token-bucket.ts. */

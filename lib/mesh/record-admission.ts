@@ -7,12 +7,21 @@ import { type RecordCopy, recordCopyBytes } from '../wire/gossip-messages.js';
 import type { MeshRecord } from '../wire/records.js';
 import { wholeLifeS } from './expiry.js';
 import type { Floors } from './floors.js';
+import { GivingWay } from './giving-way.js';
 import type { GossipCounters } from './gossip-counters.js';
 import type { GossipPeer } from './gossip-peer.js';
 import type { KnownOrigin } from './known-origin.js';
-import { countRecord, exceededLimit, exceededTotal, isInTime, type RecordLimits } from './record-limits.js';
+import {
+  countRecord,
+  exceededLimit,
+  exceededTotal,
+  isInTime,
+  isNodeTooMany,
+  type RecordLimits,
+} from './record-limits.js';
 import { compareVersions } from './record-order.js';
 import { type RecordStore, Standing } from './record-store.js';
+import type { Refusals } from './refusals.js';
 
 /** Parked records of all origins: what is over that is lost, and comes again by comparison. */
 const MAX_PARKED_BYTES = 8 * 1024 * 1024;
@@ -21,6 +30,8 @@ const RETRY_MS = 1_000;
 export interface RecordAdmissionOwner {
   onAdmitted(record: MeshRecord, previous: MeshRecord | undefined, from: GossipPeer | undefined): void;
   onRejected(record: MeshRecord, reason: string): void;
+  /** A node that cannot be reached has to give way to another one. */
+  onReplaced(nodeId: NodeId): void;
   isReachable(nodeId: NodeId): boolean;
 }
 
@@ -28,6 +39,7 @@ export class RecordAdmission implements Timed {
   private timer: Timer | undefined;
   private readonly waiting = new Set<NodeId>();
   private parkedBytes = 0;
+  private readonly givingWay: GivingWay;
   private isStopped = false;
 
   constructor(
@@ -35,10 +47,13 @@ export class RecordAdmission implements Timed {
     private readonly timers: Timers,
     private readonly store: RecordStore,
     private readonly floors: Floors,
+    private readonly refusals: Refusals,
     private readonly limits: RecordLimits,
     private readonly counters: GossipCounters,
     private readonly owner: RecordAdmissionOwner,
-  ) {}
+  ) {
+    this.givingWay = new GivingWay(self, timers, store, (nodeId) => owner.isReachable(nodeId));
+  }
 
   /** A record that is newer than what is known, as far as one knew before its check. */
   admit(copy: RecordCopy, from: GossipPeer | undefined): void {
@@ -50,11 +65,14 @@ export class RecordAdmission implements Timed {
       this.park(copy, origin!);
       return;
     }
-    const exceeded = exceededLimit(record, this.store, this.limits);
+    const isTooMany = isNodeTooMany(record, this.store, this.limits);
+    const replaced = isTooMany ? this.givingWay.next() : undefined;
+    const exceeded = exceededLimit(record, this.store, this.limits, replaced !== undefined);
     if (exceeded !== undefined) {
       this.reject(record, exceeded);
       return;
     }
+    if (replaced !== undefined) this.owner.onReplaced(replaced);
     // What a neighbour says of its life counts for a node that is not there.
     const remainingLifeS = this.owner.isReachable(record.nodeId) ? wholeLifeS(record) : copy.remainingLifeS;
     const previous = this.store.put({ record, remainingLifeS }, now);
@@ -66,7 +84,9 @@ export class RecordAdmission implements Timed {
 
   /** To be asked before a record is checked, which takes longer. */
   hasRoom(record: MeshRecord): boolean {
-    const exceeded = record.nodeId === this.self ? undefined : exceededTotal(record, this.store, this.limits);
+    if (record.nodeId === this.self) return true;
+    const mayReplace = isNodeTooMany(record, this.store, this.limits) && this.givingWay.next() !== undefined;
+    const exceeded = exceededTotal(record, this.store, this.limits, mayReplace);
     if (exceeded !== undefined) this.reject(record, exceeded);
     return exceeded === undefined;
   }
@@ -101,6 +121,7 @@ export class RecordAdmission implements Timed {
 
   private reject(record: MeshRecord, reason: string): void {
     this.counters.rejected++;
+    this.refusals.add(record, this.timers.now());
     this.owner.onRejected(record, reason);
   }
 

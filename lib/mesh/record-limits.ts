@@ -21,18 +21,36 @@ const NODE_RATE: Rate = { perS: 1, burst: 10 };
 const SHARD_RATE: Rate = { perS: 10, burst: 1_024 };
 const SHARD_BYTE_RATE: Rate = { perS: 4_096, burst: 2 * MAX_SHARD_BYTES };
 
-/** Says whether a record goes beyond what all nodes together may have. Blames nobody, so its signature may be wrong. */
-export function exceededTotal(record: MeshRecord, store: RecordStore, limits: RecordLimits): string | undefined {
+/** Is it of a node more than there may be? */
+export function isNodeTooMany({ nodeId }: MeshRecord, store: RecordStore, { maxNodes }: RecordLimits): boolean {
+  return store.originCount >= maxNodes && store.origin(nodeId) === undefined;
+}
+
+/**
+ * Says whether a record goes beyond what all nodes together may have. Blames nobody, so its signature may be wrong.
+ * `mayReplace`: another node would give way.
+ */
+export function exceededTotal(
+  record: MeshRecord,
+  store: RecordStore,
+  limits: RecordLimits,
+  mayReplace: boolean,
+): string | undefined {
+  if (!mayReplace && isNodeTooMany(record, store, limits)) return `more than ${limits.maxNodes} nodes`;
   const origin = store.origin(record.nodeId);
-  if (origin === undefined && store.originCount >= limits.maxNodes) return `more than ${limits.maxNodes} nodes`;
   const added = addedServices(record, origin);
   if (added > 0 && store.instances + added > limits.maxInstances) return `more than ${limits.maxInstances} services`;
   return undefined;
 }
 
 /** Says which limit a record goes beyond, if any. */
-export function exceededLimit(record: MeshRecord, store: RecordStore, limits: RecordLimits): string | undefined {
-  const exceeded = exceededTotal(record, store, limits);
+export function exceededLimit(
+  record: MeshRecord,
+  store: RecordStore,
+  limits: RecordLimits,
+  mayReplace: boolean,
+): string | undefined {
+  const exceeded = exceededTotal(record, store, limits, mayReplace);
   if (exceeded !== undefined || record.kind === RecordKind.NODE) return exceeded;
   const origin = store.origin(record.nodeId);
   const layout = origin?.layout(record.shards);

@@ -129,6 +129,7 @@ export class RecordStore {
     let origin = this.known.get(record.nodeId);
     if (origin === undefined) {
       origin = new KnownOrigin();
+      origin.sinceMs = now;
       this.known.set(record.nodeId, origin);
     }
     origin.changedMs = now;
