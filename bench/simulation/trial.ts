@@ -42,7 +42,10 @@ export function scheduleOf({ seed, steps, scheduleMs }: TrialOptions): Step[] {
   return randomSchedule(new Random(seed ^ 0x5eed), steps, scheduleMs);
 }
 
-export async function runTrial(options: TrialOptions, schedule = scheduleOf(options)): Promise<TrialResult> {
+export async function runTrial(
+  options: TrialOptions,
+  schedule: readonly Step[] = scheduleOf(options),
+): Promise<TrialResult> {
   const world = new World(options);
   try {
     const stage = startNetwork(world, options.nodes);
