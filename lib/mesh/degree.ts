@@ -4,6 +4,8 @@
 // Between the number at which a node stops to make links and that from which it refuses them there is a wide gap, and no
 // link is closed for being one too many but at a hub: tight bounds and culling make networks thrash.
 
+import { MAX_RECORD_LINKS } from '../wire/records.js';
+
 /** A node that makes links by itself stops at this many... */
 export const TARGET = 5;
 /** ...and begins anew below this. */
@@ -16,9 +18,10 @@ export const TAKES_NEEDY_BELOW = 12;
 export const HUB_TAKES_NEEDY_BELOW = 64;
 /**
  * A node with no other link at all is taken below this: it would be outside of the network otherwise, and with one seed
- * for a thousand nodes that start at once the others have no links to offer yet.
+ * for a thousand nodes that start at once the others have no links to offer yet. No more than can be announced: of the rest
+ * nobody else would learn that it is there.
  */
-export const TAKES_LONELY_BELOW = 256;
+export const TAKES_LONELY_BELOW = MAX_RECORD_LINKS;
 /** Above that, links are shed to peers that have at least LOW others. */
 export const SHED_ABOVE = TAKES_NEEDY_BELOW;
 

@@ -1,6 +1,7 @@
 // Which links of others this node takes, which of too many it gives up again, and which it announces.
 
 import type { NodeId } from '../address.js';
+import { starlaneError } from '../errors.js';
 import type { LinkPurpose } from '../link/link-purpose.js';
 import type { NodeRole } from '../options.js';
 import type { Timed, Timer } from '../util/timers.js';
@@ -24,6 +25,7 @@ const SHED_INTERVAL_MS = 1_000;
 const MIN_AGE_MS = 5_000;
 /** A node that a newcomer has come to is a hub for that long. */
 const HUB_MS = 600_000;
+const WARN_INTERVAL_MS = 3_600_000;
 /** A node that has one other link or none needs this one. */
 const NEEDY = 1;
 
@@ -40,11 +42,13 @@ export interface LinkAdmissionSetup {
   readonly view: MeshView;
   /** Links that this node is going to make. */
   reserved(): number;
+  onWarning(error: Error): void;
 }
 
 export class LinkAdmission implements Timed {
   private timer: Timer | undefined;
   private newcomerMs = Number.NEGATIVE_INFINITY;
+  private warnedMs = Number.NEGATIVE_INFINITY;
   private isStopped = false;
   private announcedLast = new Set<NodeId>();
 
@@ -62,7 +66,11 @@ export class LinkAdmission implements Timed {
     // Room is kept for the links that this node still has to make to nodes of its own choice.
     if (degree < TAKES_ALL_BELOW - this.setup.reserved()) return true;
     if (others > NEEDY) return false;
-    if (others === 0) return degree < TAKES_LONELY_BELOW;
+    if (others === 0) {
+      const isTaken = degree < TAKES_LONELY_BELOW;
+      if (!isTaken) this.warn(`${peerId} has no other link and is refused: there are ${degree}`);
+      return isTaken;
+    }
     return degree < (this.isHub ? HUB_TAKES_NEEDY_BELOW : TAKES_NEEDY_BELOW);
   }
 
@@ -82,6 +90,8 @@ export class LinkAdmission implements Timed {
   announced(): MeshLink[] {
     const { neighbours, view } = this.setup;
     const known = neighbours.mesh().filter(({ link }) => view.node(link.peerId) !== undefined);
+    const unannounced = known.length - MAX_RECORD_LINKS;
+    if (unannounced > 0) this.warn(`${unannounced} of ${known.length} linked peers cannot be announced`);
     const links = known.length <= MAX_RECORD_LINKS ? known : this.mostNeeded(known);
     this.announcedLast = new Set(links.map(({ link }) => link.peerId));
     return links.map(({ link }) => link);
@@ -101,6 +111,14 @@ export class LinkAdmission implements Timed {
       (neighbour as Neighbour).link.shed();
     }
     this.onLink();
+  }
+
+  /** Peers can cause it, and it may last: told once in a while. */
+  private warn(what: string): void {
+    const now = this.setup.environment.timers.now();
+    if (now - this.warnedMs < WARN_INTERVAL_MS) return;
+    this.warnedMs = now;
+    this.setup.onWarning(starlaneError('ERR_STARLANE_LINK_LIMIT', what));
   }
 
   private get isHub(): boolean {

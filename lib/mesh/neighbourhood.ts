@@ -34,7 +34,7 @@ export interface NeighbourhoodOptions {
 }
 
 export interface NeighbourhoodOwner {
-  /** A seed could not be joined; it will be tried again. */
+  /** A seed could not be joined and will be tried again, or this node has more links than it can tell of. */
   onWarning(error: Error): void;
 }
 
@@ -74,6 +74,7 @@ export class Neighbourhood {
       neighbours,
       view,
       reserved: role === 'peer' || role === 'router' ? reserved : () => 0,
+      onWarning: (error) => owner.onWarning(error),
     });
     this.seeds = new SeedWatch({
       environment,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import type { StarlaneError } from '../../lib/errors.js';
 import { type Applicant, LinkAdmission } from '../../lib/mesh/link-admission.js';
 import { Neighbours } from '../../lib/mesh/neighbours.js';
 import { MINUTE_MS, Scene, ScriptedLink, SELF } from './scripted-network.js';
@@ -10,8 +11,10 @@ class Door extends Scene {
     neighbours: this.neighbours,
     view: this.view,
     reserved: () => this.reserved,
+    onWarning: (error) => this.warnings.push(error as StarlaneError),
   });
   readonly shed: string[] = [];
+  readonly warnings: StarlaneError[] = [];
   reserved = 0;
 
   /** A link that is up to a node with `others` other links. */
@@ -73,8 +76,12 @@ describe('a link that a peer makes', () => {
     expect(door.takes()).toBe(false);
     door.view.reached.delete('x');
     expect(door.takes()).toBe(true);
-    door.fill(256);
+    door.fill(107);
+    expect(door.takes()).toBe(true);
+    // One more could not be announced, and nobody else would know that it is there.
+    door.fill(1);
     expect(door.takes()).toBe(false);
+    expect(door.warnings.map(({ code }) => code)).toEqual(['ERR_STARLANE_LINK_LIMIT']);
   });
 
   it('is taken by a hub up to 64 links from a node with one other', async () => {
@@ -194,6 +201,26 @@ describe('the links that are announced', () => {
     const announced = ids(door);
     expect(announced.length).toBe(128);
     expect(announced).toEqual(expect.arrayContaining(needy));
+  });
+
+  it('are a reason for a warning when they are more, once an hour', async () => {
+    const door = new Door();
+    door.fill(128);
+    ids(door);
+    expect(door.warnings).toEqual([]);
+    for (let number = 0; number < 3; number++) door.link(`joined ${number}`, { purpose: 'join' });
+    for (let minute = 0; minute < 59; minute++) {
+      ids(door);
+      await door.pass(MINUTE_MS, MINUTE_MS);
+    }
+    expect(door.warnings).toHaveLength(1);
+    expect(door.warnings[0]).toMatchObject({ code: 'ERR_STARLANE_LINK_LIMIT' });
+    expect(door.warnings[0].message).toContain('3 of 131');
+    await door.pass(MINUTE_MS, MINUTE_MS);
+    door.link('joined later', { purpose: 'join' });
+    ids(door);
+    expect(door.warnings).toHaveLength(2);
+    expect(door.warnings[1].message).toContain('4 of 132');
   });
 
   it('stay the same when another comes that needs it no more than they', () => {
