@@ -130,9 +130,11 @@ export class RecordAdmission implements Timed {
     const parked = origin.parked?.get(record.key);
     if (parked !== undefined && compareVersions(parked.record, record) >= 0) return;
     this.counters.parked++;
-    if (parked !== undefined) this.unpark(origin, record.key, parked);
     const bytes = recordCopyBytes(record);
-    if (this.parkedBytes + bytes > MAX_PARKED_BYTES) return;
+    const freed = parked === undefined ? 0 : recordCopyBytes(parked.record);
+    // With no room for it the older one stays: better than none.
+    if (this.parkedBytes - freed + bytes > MAX_PARKED_BYTES) return;
+    if (parked !== undefined) this.unpark(origin, record.key, parked);
     origin.parked ??= new Map();
     origin.parked.set(record.key, copy);
     this.parkedBytes += bytes;
