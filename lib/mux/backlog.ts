@@ -6,12 +6,13 @@
 import type { Output } from './output.js';
 import type { Sender } from './reports.js';
 
-/** A block that is used again; frames of half a dozen of them are common. */
+/** Blocks that are used again: as large as the largest frame for bulk, which is sent in as few pieces as can be. */
+const LARGE_BLOCK_BYTES = 64 * 1024;
 const BLOCK_BYTES = 16 * 1024;
-/** Below this a queue gets memory of the size that it needs: a stream that holds a byte must not take a block. */
-const SMALL_BYTES = 4 * 1024;
-/** Blocks kept for the next one who needs some: 4 MiB of a process, however many streams there are. */
-const MAX_FREE_BLOCKS = 256;
+/** A block is taken for a quarter of it at least; below, a queue gets memory of the size that it needs. */
+const BLOCK_SHARE = 4;
+/** Blocks kept for the next one who needs some: 5 MiB of a process, however many streams there are. */
+const MAX_FREE_BLOCKS = 64;
 
 /** Sent pieces are dropped from the array when there are this many, so that shifting stays cheap. */
 const COMPACT_AT = 64;
@@ -28,8 +29,8 @@ class Piece implements Sender {
     readonly bytes: Buffer,
     /** Behind the last byte that is in use. */
     public end: number,
-    /** It is to hear what is handed over, and is used again. */
-    readonly isBlock: boolean,
+    /** Where it goes to be used again, once all of it is handed over; null if it does not. */
+    readonly blocks: Blocks | null,
   ) {}
 
   get room(): number {
@@ -57,19 +58,38 @@ class Piece implements Sender {
   }
 
   private free(): void {
-    if (!this.isBlock || freeBlocks.length >= MAX_FREE_BLOCKS) return;
+    if (this.blocks === null) return;
     this.at = 0;
     this.end = 0;
     this.handedOver = 0;
     this.isClosed = false;
-    freeBlocks.push(this);
+    this.blocks.giveBack(this);
   }
 }
 
-const freeBlocks: Piece[] = [];
+/** Blocks of one size. */
+class Blocks {
+  private readonly free: Piece[] = [];
 
-function takeBlock(): Piece {
-  return freeBlocks.pop() ?? new Piece(Buffer.allocUnsafeSlow(BLOCK_BYTES), 0, true);
+  constructor(private readonly bytes: number) {}
+
+  take(): Piece {
+    return this.free.pop() ?? new Piece(Buffer.allocUnsafeSlow(this.bytes), 0, this);
+  }
+
+  giveBack(block: Piece): void {
+    if (this.free.length < MAX_FREE_BLOCKS) this.free.push(block);
+  }
+}
+
+const blocks = new Blocks(BLOCK_BYTES);
+const largeBlocks = new Blocks(LARGE_BLOCK_BYTES);
+
+/** Memory for at least a part of `bytes`. */
+function pieceFor(bytes: number): Piece {
+  if (bytes >= LARGE_BLOCK_BYTES / BLOCK_SHARE) return largeBlocks.take();
+  if (bytes >= BLOCK_BYTES / BLOCK_SHARE) return blocks.take();
+  return new Piece(Buffer.allocUnsafeSlow(bytes), 0, null);
 }
 
 export class Backlog {
@@ -85,7 +105,7 @@ export class Backlog {
   push(chunk: Buffer): void {
     if (chunk.length === 0) return;
     this.tail?.close();
-    const piece = new Piece(chunk, chunk.length, false);
+    const piece = new Piece(chunk, chunk.length, null);
     piece.isClosed = true;
     this.pieces.push(piece);
     this.bytes += chunk.length;
@@ -108,7 +128,7 @@ export class Backlog {
       const { bytes, at } = piece;
       const count = Math.min(left, piece.end - at);
       output.payload(at === 0 && count === bytes.length ? bytes : bytes.subarray(at, at + count));
-      if (piece.isBlock) output.report(piece, count);
+      if (piece.blocks !== null) output.report(piece, count);
       piece.at = at + count;
       left -= count;
       if (piece.at === piece.end) this.drop(piece);
@@ -136,8 +156,7 @@ export class Backlog {
     if (tail !== undefined && tail.room > 0) return tail;
     tail?.close();
     // As large as what waits already, so that memory and bytes grow together.
-    const wanted = Math.max(length, this.bytes);
-    const piece = wanted < SMALL_BYTES ? new Piece(Buffer.allocUnsafeSlow(wanted), 0, false) : takeBlock();
+    const piece = pieceFor(Math.max(length, this.bytes));
     this.pieces.push(piece);
     return piece;
   }

@@ -2,7 +2,7 @@
 
 import type { Duplex } from 'node:stream';
 import type { Timers } from '../util/timers.js';
-import { lendReads } from './read-loan.js';
+import { LOAN_BYTES, lendReads } from './read-loan.js';
 
 export interface CarrierHandlers {
   onBytes(chunk: Buffer): void;
@@ -15,7 +15,13 @@ export interface CarrierHandlers {
 /** Time for a GoAway with its reason to leave, and for the peer to end its side after that, in ms. */
 const LINGER_MS = 1000;
 
+/** What libuv reads at once. */
+const READ_BYTES = 64 * 1024;
+
 export class Carrier {
+  /** The longest chunk that comes. */
+  mostBytes = READ_BYTES;
+
   constructor(
     private readonly duplex: Duplex,
     private readonly timers: Timers,
@@ -35,7 +41,9 @@ export class Carrier {
 
   /** Whether chunks are only lent from now on: their memory is used again when `onBytes` has returned. */
   lend(): boolean {
-    return lendReads(this.duplex, (chunk) => this.handlers.onBytes(chunk));
+    const isLent = lendReads(this.duplex, (chunk) => this.handlers.onBytes(chunk));
+    if (isLent) this.mostBytes = LOAN_BYTES;
+    return isLent;
   }
 
   /**

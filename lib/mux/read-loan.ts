@@ -1,5 +1,6 @@
-// Reading a socket into the same memory over and over. Else every read gets 64 KiB of its own, which a relay is done with
-// at once: the collector has to run for every few tens of MiB, and each read misses the caches.
+// Reading sockets into the same memory over and over. Else every read gets 64 KiB of its own, which a relay is done with at
+// once: the collector has to run for every few tens of MiB, and each read misses the caches. One piece of memory does for all
+// sockets, since nothing of a chunk is used when the next one is read.
 //
 // Node offers it as the option `onread` of net.Socket, which a socket that was accepted by a server cannot be given. So it
 // is set here as that constructor sets it. Where a version of Node does not have it like that, nothing changes.
@@ -7,8 +8,10 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
-/** What libuv reads at once. */
-const LOAN_BYTES = 64 * 1024;
+/** Read at once, at most. It stays in the caches, and takes several frames: their answers leave together. */
+export const LOAN_BYTES = 256 * 1024;
+
+let memory: Buffer | undefined;
 
 interface Handle {
   useUserBuffer?(buffer: Buffer): void;
@@ -28,10 +31,10 @@ export function lendReads(duplex: Duplex, onBytes: (chunk: Buffer) => void): boo
   );
   if (bufferKey === undefined || callbackKey === undefined || typeof handle?.useUserBuffer !== 'function') return false;
   if (Reflect.get(duplex, bufferKey) !== null) return false;
-  const memory = Buffer.allocUnsafeSlow(LOAN_BYTES);
+  memory ??= Buffer.allocUnsafeSlow(LOAN_BYTES);
   Reflect.set(duplex, bufferKey, memory);
-  Reflect.set(duplex, callbackKey, (length: number) => {
-    onBytes(length === LOAN_BYTES ? memory : memory.subarray(0, length));
+  Reflect.set(duplex, callbackKey, (length: number, bytes: Buffer) => {
+    onBytes(bytes.subarray(0, length));
     return true;
   });
   handle.useUserBuffer(memory);

@@ -159,7 +159,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
 
   onBytes(chunk: Buffer): void {
     this.bytesIn += chunk.length;
-    this.backlog.onRead(chunk.length);
+    this.backlog.onRead(chunk.length, this.carrier.mostBytes);
     // Answers leave as soon as the chunk has been read, ahead of all bookkeeping: that is what a round trip waits for.
     this.output.gather();
     this.decoder.push(chunk);

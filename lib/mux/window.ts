@@ -49,8 +49,6 @@ export function grownRelayedWindow(windowBytes: number, maxBytes: number, elapse
   return Math.max(quick, grownWindow(windowBytes, maxBytes, elapsedUs, rttUs));
 }
 
-/** A read of this size filled the buffer that libuv reads into: there was probably more. In bytes. */
-const FULL_READ_BYTES = 64 * 1024;
 /** Full reads in a row that prove that input waits for this process, and not this process for input. */
 const BACKLOG_READS = 16;
 
@@ -61,9 +59,9 @@ const BACKLOG_READS = 16;
 export class InputBacklog {
   private fullReads = 0;
 
-  /** `bytes` were read from the transport at once. */
-  onRead(bytes: number): void {
-    if (bytes < FULL_READ_BYTES) this.fullReads = 0;
+  /** `bytes` were read from the transport at once. As much as can be, `mostBytes`: there was probably more. */
+  onRead(bytes: number, mostBytes: number): void {
+    if (bytes < mostBytes) this.fullReads = 0;
     else this.fullReads++;
   }
 

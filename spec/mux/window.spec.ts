@@ -116,11 +116,11 @@ describe('grownRelayedWindow', () => {
 describe('InputBacklog', () => {
   it('stands after many reads in a row that filled the buffer, and ends with one that did not', () => {
     const backlog = new InputBacklog();
-    for (let read = 0; read < 15; read++) backlog.onRead(64 * KIB);
+    for (let read = 0; read < 15; read++) backlog.onRead(64 * KIB, 64 * KIB);
     expect(backlog.isStanding).toBe(false);
-    backlog.onRead(64 * KIB);
+    backlog.onRead(64 * KIB, 64 * KIB);
     expect(backlog.isStanding).toBe(true);
-    backlog.onRead(64 * KIB - 1);
+    backlog.onRead(64 * KIB - 1, 64 * KIB);
     expect(backlog.isStanding).toBe(false);
   });
 });
