@@ -197,3 +197,97 @@ describe('a circuit that comes in', () => {
     await once(node, 'unlink');
   });
 });
+
+describe('a circuit that comes in through relays', () => {
+  const SRC = 'AAAAAAAAAAA';
+  const RELAY = 'BBBBBBBBBBA';
+
+  /** As the peer passes it on: it is the last relay on the way. */
+  function passOn(changes: Partial<OpenRequest> = {}, data = ''): MuxStream {
+    const { nodeId } = peer.identity;
+    const relayed = { src: SRC, visited: [RELAY, nodeId], relays: 2, remainingMs: 1000, env: envDigests([])[0] };
+    const stream = peer.session.open(peer, Buffer.concat([open({ ...relayed, ...changes }), Buffer.from(data)]));
+    stream.narrow();
+    return stream;
+  }
+
+  it('reaches its server, which learns from where and by which way it has come', async () => {
+    await meet();
+    const connection = once(node.bind('echo'), 'connection') as Promise<[Socket]>;
+    const stream = passOn({}, 'hello');
+    expect(await replyOn(stream)).toBe(ReplyCode.ACCEPTED);
+    expect(tryReadReply(peer.received(stream))?.reply).toMatchObject({ at: node.id, visited: [] });
+    const [socket] = await connection;
+    expect(socket.peer).toEqual({ id: SRC, service: 'echo', via: [peer.identity.nodeId, RELAY] });
+    expect(socket).toMatchObject({ remoteAddress: `@${SRC}`, remotePort: 4711 });
+    expect(String(await once(socket, 'data'))).toBe('hello');
+    socket.destroy();
+    stream.end();
+  });
+
+  it('says nothing of nodes that were only tried on the way', async () => {
+    await meet();
+    const connection = once(node.bind('echo'), 'connection') as Promise<[Socket]>;
+    const stream = passOn({ visited: [RELAY, peer.identity.nodeId], relays: 1 });
+    const [socket] = await connection;
+    expect(socket.peer?.via).toEqual([peer.identity.nodeId]);
+    socket.destroy();
+    stream.end();
+  });
+
+  it.each([
+    ['by name, from who shares no env', { env: envDigests(['elsewhere'])[0] }, ReplyCode.REFUSED],
+    ['by name, from who says nothing of envs', { env: undefined }, ReplyCode.REFUSED],
+    ['by name, when nothing is bound', { service: 'nobody' }, ReplyCode.REFUSED],
+    ['that comes from another than the peer', { visited: [RELAY], relays: 1 }, ReplyCode.DENIED],
+    ['that has passed nobody', { visited: [], relays: 0 }, ReplyCode.DENIED],
+  ])('is refused %s', async (_what, changes, code) => {
+    await meet();
+    node.bind('echo');
+    const stream = passOn(changes);
+    expect(await replyOn(stream)).toBe(code);
+    stream.end();
+    expect(node.stats().accepts).toEqual({ accepted: 0, refused: 1 });
+  });
+
+  it('is refused when it has been here before', async () => {
+    await meet();
+    node.bind('echo');
+    for (const changes of [{ visited: [node.id, peer.identity.nodeId] }, { src: node.id }]) {
+      const stream = passOn(changes);
+      expect(await replyOn(stream)).toBe(ReplyCode.LOOP);
+      stream.end();
+    }
+  });
+
+  it('is accepted by port from whatever env', async () => {
+    await meet({}, ['elsewhere']);
+    const server = node.bind('echo', (socket) => socket.end());
+    const stream = passOn({ service: '', dstPort: server.address()?.port, env: undefined });
+    expect(await replyOn(stream)).toBe(ReplyCode.ACCEPTED);
+    stream.end();
+  });
+
+  it('is accepted by name from who shares an env, though the last relay does not', async () => {
+    await meet({}, ['elsewhere']);
+    node.bind('echo', (socket) => socket.end());
+    const stream = passOn();
+    expect(await replyOn(stream)).toBe(ReplyCode.ACCEPTED);
+    stream.end();
+  });
+
+  it('begins with 64 KiB of credit in each direction', async () => {
+    await meet();
+    const connection = once(node.bind('echo'), 'connection') as Promise<[Socket]>;
+    const stream = passOn();
+    const [socket] = await connection;
+    socket.pause();
+    socket.write(Buffer.alloc(200_000));
+    stream.write(Buffer.alloc(200_000));
+    await peer.until(() => peer.received(stream).length > 60_000);
+    await turnsUntil('no more can be sent', () => stream.queuedBytes <= 200_000 - 65_000);
+    expect(stream.queuedBytes).toBeGreaterThan(200_000 - 65_536);
+    socket.destroy();
+    stream.reset();
+  });
+});
