@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Shortcuts } from '../../lib/circuit/shortcuts.js';
-import type { Socket } from '../../lib/index.js';
+import type { ServiceInfo, Socket } from '../../lib/index.js';
 import { within } from '../support/deadline.js';
 import { pattern } from '../support/frames.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
@@ -210,6 +210,81 @@ describe('A dial through relays', () => {
     aborter.abort();
     expect(await aborted).toMatchObject({ name: 'AbortError' });
     await turnsUntil('nothing is open', () => net.first.stats().streams.links === 0);
+  });
+});
+
+describe('A dial by name, of instances behind a relay', () => {
+  const FORK: Array<[number, number]> = [
+    [0, 1],
+    [1, 2],
+    [1, 3],
+  ];
+
+  /** Prefers the instance at a node. */
+  function first(index: number): { selector: (instances: readonly ServiceInfo[]) => ServiceInfo } {
+    const { id } = net.nodes[index];
+    return { selector: (instances) => instances.find(({ nodeId }) => nodeId === id) ?? instances[0] };
+  }
+
+  async function known(count: number): Promise<void> {
+    while (net.first.services().filter(({ service }) => service === 'echo').length < count) {
+      await once(net.first, 'service');
+    }
+  }
+
+  it('reaches one, and says which service it is', async () => {
+    await shape(LINE);
+    const far = once(net.last.bind('echo'), 'connection') as Promise<[Socket]>;
+    await known(1);
+    const socket = net.first.dial('echo');
+    await once(socket, 'connect');
+    expect(socket.peer).toEqual({ id: net.last.id, service: 'echo', via: ids(1) });
+    const [accepted] = await far;
+    expect(accepted.peer?.service).toBe('echo');
+    socket.destroy();
+    accepted.destroy();
+  });
+
+  it.each([
+    ['refuses', () => net.nodes[2].bind('echo', { maxConnections: 0 })],
+    [
+      'is not answered for',
+      () => {
+        net.nodes[2].bind('echo');
+        net.circuits(2).bindings.find = () => undefined;
+      },
+    ],
+  ])('goes on to the next when one %s, with all that was written', async (_what, bind) => {
+    await shape(FORK);
+    bind();
+    net.nodes[3].bind('echo', { allowHalfOpen: true }, (socket) => {
+      socket.pipe(socket);
+    });
+    await known(2);
+    const socket = net.first.dial('echo', { ...first(2), allowHalfOpen: true });
+    socket.write('written ');
+    socket.end('early');
+    expect((await readToEnd(socket)).toString()).toBe('written early');
+  });
+
+  it('goes on to the next when there is no way to one, though it took a while to know', async () => {
+    await shape(FORK, { limits: { hopTimeoutMs: 40 } });
+    net.nodes[2].bind('echo');
+    net.nodes[3].bind('echo', (socket) => socket.end());
+    await known(2);
+    // It takes what comes, and does not answer.
+    for (const path of Reflect.get(net.circuits(2), 'paths').values()) path.acceptor.tryOpen = () => true;
+    const socket = net.first.dial('echo', first(2));
+    await once(socket, 'connect');
+    expect(socket.peer?.id).toBe(net.nodes[3].id);
+    socket.destroy();
+  });
+
+  it('fails with the last reason when all refuse', async () => {
+    await shape(FORK);
+    for (const index of [2, 3]) net.nodes[index].bind('echo', { maxConnections: 0 });
+    await known(2);
+    expect(await failure(net.first.dial('echo'))).toMatchObject({ code: 'ECONNREFUSED', address: 'echo' });
   });
 });
 
