@@ -19,7 +19,7 @@ export class LinkWait implements Timed {
   ) {
     this.timer = timers.schedule(waitMs, this);
     const end = (): void => this.end();
-    shortcuts.request(nodeId, this.aborter.signal).then(end, end);
+    new Promise((resolve) => resolve(shortcuts.request(nodeId, this.aborter.signal))).then(end, end);
   }
 
   /** Nobody waits any more. */

@@ -9,8 +9,8 @@ import type { Sender } from './reports.js';
 /** Blocks that are used again: as large as the largest frame for bulk, which is sent in as few pieces as can be. */
 const LARGE_BLOCK_BYTES = 64 * 1024;
 const BLOCK_BYTES = 16 * 1024;
-/** A block is taken for a quarter of it at least; below, a queue gets memory of the size that it needs. */
-const BLOCK_SHARE = 4;
+/** A block is taken for a half of it at least; below, a queue gets memory of the size that it needs. */
+const BLOCK_SHARE = 2;
 /** Blocks kept for the next one who needs some: 5 MiB of a process, however many streams there are. */
 const MAX_FREE_BLOCKS = 64;
 
