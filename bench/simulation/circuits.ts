@@ -2,7 +2,7 @@
 // patience, and comes back when it leads nowhere. No data follows: what counts is whether it gets there, and how.
 
 import type { NodeId } from '../../lib/address.js';
-import { type HopFailure, HopSearch, patienceMs } from '../../lib/circuit/hop-search.js';
+import { type HopFailure, HopSearch, patienceMs, silenceMs } from '../../lib/circuit/hop-search.js';
 import type { Timed, Timer } from '../../lib/util/timers.js';
 import { ReplyCode } from '../../lib/wire/open-reply.js';
 import type { SimLink, StreamHolder, StreamMail } from './sim-link.js';
@@ -16,6 +16,7 @@ const MARGIN_MS = 20;
 const MARGIN_SHARE = 0.2;
 const OPEN_BYTES = 75;
 const REPLY_BYTES = 20;
+const ACK_BYTES = 12;
 const NODE_ID_BYTES = 8;
 
 /** What became of a circuit. */
@@ -98,6 +99,10 @@ class Attempt implements Timed, StreamHolder {
   private readonly deadlineMs: number;
   private link: SimLink | undefined;
   private timer: Timer | undefined;
+  private sentAtMs = 0;
+  private patienceMs = 0;
+  private waitMs = 0;
+  private isAcknowledged = false;
   private isOver = false;
 
   constructor(
@@ -130,11 +135,19 @@ class Attempt implements Timed, StreamHolder {
       return;
     }
     this.link = link;
-    this.timer = links.timers.schedule(patience, this);
+    this.isAcknowledged = false;
+    this.sentAtMs = links.timers.now();
+    this.patienceMs = patience;
+    this.waitMs = Math.min(patience, silenceMs(HOP_TIMEOUT_MS, this.search.hasOthers, link.rttMs));
+    this.timer = links.timers.schedule(this.waitMs, this);
     this.circuit.opens++;
     this.circuit.hold(link, this);
     const { visited, relays } = this.search;
     link.mail(new OpenMail(this.circuit, visited, relays, this.hopLimit - 1, remainingMs, this));
+  }
+
+  onAcknowledged(link: SimLink): void {
+    if (this.link === link) this.isAcknowledged = true;
   }
 
   onReply(link: SimLink, reply: Reply): void {
@@ -158,6 +171,12 @@ class Attempt implements Timed, StreamHolder {
     const { link } = this;
     this.run.links.timers.clock.setImmediate(() => {
       if (this.isOver || this.link !== link || this.timer !== undefined) return;
+      if (this.waitMs < this.patienceMs && this.isAcknowledged) {
+        const { timers } = this.run.links;
+        this.waitMs = this.patienceMs;
+        this.timer = timers.schedule(Math.max(0, this.sentAtMs + this.waitMs - timers.now()), this);
+        return;
+      }
       this.drop();
       this.failed({ code: ReplyCode.TIMEOUT, at: this.start.self, reason: `${link?.peerId} does not answer` }, []);
     });
@@ -209,6 +228,7 @@ class OpenMail implements StreamMail, StreamHolder {
     const run = node.run;
     if (run === undefined) return;
     circuit.hold(link, this);
+    link.mail({ bytes: ACK_BYTES, onArrival: (end) => this.sender.onAcknowledged(end) });
     const passed = visited.slice(visited.length - relays);
     const fail = (code: number, reason: string, tried: readonly NodeId[] = []): void =>
       this.reply(link, { failure: { code, at: node.nodeId, reason }, relays: [], tried });

@@ -218,7 +218,13 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   }
 
   onLink(link: Link): void {
-    const far = Object.freeze({ localId: this.nodeId, peerId: link.peerId, via: NOBODY });
+    const far = Object.freeze({
+      localId: this.nodeId,
+      peerId: link.peerId,
+      via: NOBODY,
+      isVerified: true,
+      name: undefined,
+    });
     const neighbour = new RelayNeighbour(this.relayLimits, this.timers.now());
     const namesMeet = link.envDigests.some((digest) => this.knowsEnv(digest));
     const acceptor = new Acceptor(this, far, namesMeet, neighbour);

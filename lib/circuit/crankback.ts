@@ -10,7 +10,7 @@ import { debug } from '../util/debug.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
 import { encodeOpen, type OpenRequest } from '../wire/open.js';
 import { type ReadReply, ReplyCode, tryReadReply } from '../wire/open-reply.js';
-import { type HopFailure, type HopSearch, patienceMs } from './hop-search.js';
+import { type HopFailure, type HopSearch, patienceMs, silenceMs } from './hop-search.js';
 import type { Hop, Routes } from './path.js';
 import { QueuedPrefix } from './queued-prefix.js';
 
@@ -57,7 +57,10 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
   private readonly deadline: number;
   /** When OPEN was sent to the neighbour. */
   private sentAt = 0;
+  /** How long the neighbour may take to answer. */
   private patienceMs = 0;
+  /** How long it has been waited for when the timer ends: less than that as long as it has not acknowledged the stream. */
+  private waitMs = 0;
   private isOver = false;
 
   /** @param timeoutMs for all of it */
@@ -92,9 +95,10 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
       }
       const failure = this.tryOpen(hop, remainingMs);
       if (failure === undefined) {
-        const { timers } = this.host;
+        const { timers, hopTimeoutMs } = this.host;
         this.sentAt = timers.now();
-        this.timer = timers.schedule(patience, this);
+        this.waitMs = Math.min(patience, silenceMs(hopTimeoutMs, this.search.hasOthers, hop.rttMs));
+        this.timer = timers.schedule(this.waitMs, this);
         log('OPEN towards %s goes to %s, %d ms', this.open.dst, neighbour, patience);
         return;
       }
@@ -168,6 +172,11 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     // A process that was busy looks first at what has arrived meanwhile: timers come ahead of input in a turn.
     this.host.timers.clock.setImmediate(() => {
       if (this.isOver || this.stream !== stream || this.timer !== null) return;
+      if (this.waitMs < this.patienceMs && stream?.isAcknowledged) {
+        this.waitMs = this.patienceMs;
+        this.timer = this.host.timers.schedule(Math.max(0, this.waitMs - this.tookMs), this);
+        return;
+      }
       this.stream = null;
       stream?.reset(passedOn(ResetReason.TIMEOUT));
       const error = starlaneError('ERR_STARLANE_OPEN_TIMEOUT', `${this.neighbour} does not answer`);
@@ -178,10 +187,11 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     });
   }
 
-  /** Time enough for any neighbour that is well. */
+  /** Time enough for any neighbour that is well: to take the stream, or to have the answer of the destination. */
   private get fairMs(): number {
     const { hopTimeoutMs, routes } = this.host;
-    const cost = routes.route(this.open.dst)?.cost ?? 0;
+    const isSilent = this.waitMs < this.patienceMs;
+    const cost = isSilent ? (this.hop?.rttMs ?? 0) : (routes.route(this.open.dst)?.cost ?? 0);
     return Math.min(hopTimeoutMs, Math.max(FAIR_MS, FAIR_ROUND_TRIPS * cost));
   }
 
@@ -241,7 +251,7 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     this.stopTimer();
     log('no way to %s by %s: %d %s', this.open.dst, this.neighbour, failure.code, failure.reason);
     // Who has had little time is not to blame for having used it up.
-    const isFair = failure.code !== ReplyCode.TIMEOUT || this.patienceMs >= this.fairMs;
+    const isFair = failure.code !== ReplyCode.TIMEOUT || this.waitMs >= this.fairMs;
     if (this.search.failed(failure, visited, isFair)) this.start();
     else this.giveUp();
   }

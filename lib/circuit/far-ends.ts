@@ -19,7 +19,13 @@ export class FarEnds {
     const known = this.kept.get(key);
     if (known !== undefined) return known;
     if (this.kept.size >= MAX_KEPT) this.kept.clear();
-    const far = Object.freeze({ localId: this.localId, peerId, via: Object.freeze([...via]) });
+    const far = Object.freeze({
+      localId: this.localId,
+      peerId,
+      via: Object.freeze([...via]),
+      isVerified: false,
+      name: undefined,
+    });
     this.kept.set(key, far);
     return far;
   }

@@ -60,7 +60,7 @@ export class HopSearch {
     this.hasOthers = false;
     if (this.tries >= this.maxTries || !this.hasRoom) return undefined;
     const avoided = this.avoided();
-    for (const neighbour of this.routes.nextHops(dst, circuitHash, avoided)) {
+    for (const neighbour of this.routes.nextHops(dst, circuitHash, avoided, this.deadEnds.length > 0)) {
       if (avoided.includes(neighbour) || !isUp(neighbour)) continue;
       if (this.current === undefined) this.current = neighbour;
       else {
@@ -181,9 +181,22 @@ function weightOf(code: number): number {
   }
 }
 
+/** With others to try, a neighbour has this long to take a stream, or so many round trips of its link. */
+const SILENCE_MS = 500;
+const SILENCE_ROUND_TRIPS = 4;
+
 /**
- * How long to wait for the answer of one next hop, in ms. With others to try, time is kept for them: what can be spared
- * beyond the expected round trip is shared evenly by this node and those on the way, which do the same.
+ * How long a neighbour may leave a stream without acknowledgement, in ms. Relays and destinations acknowledge at once,
+ * whatever becomes of the OPEN: who does not is not there, and the time is better spent on others.
+ */
+export function silenceMs(limitMs: number, hasOthers: boolean, rttMs: number): number {
+  return hasOthers ? Math.min(limitMs, Math.max(SILENCE_MS, SILENCE_ROUND_TRIPS * rttMs)) : limitMs;
+}
+
+/**
+ * How long to wait for the answer of one next hop that has taken the stream, in ms: `limitMs` for each link beyond it.
+ * With others to try, time is kept for them: what can be spared beyond the expected round trip is shared evenly by this
+ * node and those on the way, which do the same.
  */
 export function patienceMs(
   leftMs: number,
@@ -193,7 +206,7 @@ export function patienceMs(
 ): number {
   const { hops, cost } = route ?? UNKNOWN_ROUTE;
   const kept = hasOthers ? Math.max(0, leftMs - cost) / (hops + 1) : 0;
-  return Math.min(Math.max(limitMs, EXPECTED_ROUND_TRIPS * cost), leftMs - kept);
+  return Math.min(Math.max(limitMs * Math.max(1, hops - 1), EXPECTED_ROUND_TRIPS * cost), leftMs - kept);
 }
 
 const UNKNOWN_ROUTE = { hops: 2, cost: 0 };

@@ -28,7 +28,13 @@ export class Loopback implements Path {
     private readonly host: AcceptorHost,
     private readonly limits: Partial<SessionOptions>,
   ) {
-    this.far = Object.freeze({ localId: nodeId, peerId: nodeId, via: Object.freeze([]) });
+    this.far = Object.freeze({
+      localId: nodeId,
+      peerId: nodeId,
+      via: Object.freeze([]),
+      isVerified: true,
+      name: undefined,
+    });
   }
 
   /** Streams of both directions, counted once. */

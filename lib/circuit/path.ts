@@ -41,9 +41,10 @@ export interface RouteLength {
 export interface Routes {
   /**
    * The neighbours to try for a circuit, the best first; the node itself when there is a link to it. `circuitHash` shares
-   * the circuits among equals. None of `visited`, which a circuit never comes back to.
+   * the circuits among equals. None of `visited`, which a circuit never comes back to. `isDetour`: some of these led
+   * nowhere, and are not to be on the way either.
    */
-  nextHops(dst: NodeId, circuitHash: number, visited: readonly NodeId[]): readonly NodeId[];
+  nextHops(dst: NodeId, circuitHash: number, visited: readonly NodeId[], isDetour: boolean): readonly NodeId[];
   route(dst: NodeId): RouteLength | undefined;
   /** A circuit to `dst` failed by way of the neighbour. */
   penalise(neighbour: NodeId, dst: NodeId): void;

@@ -24,7 +24,10 @@ export interface RelayLimits {
   rememberMs: number;
   /** Ids remembered, at most. Default 262,144: what 30 s of opens at 8,700 a second come to, in 20 MB. */
   maxRemembered: number;
-  /** How long the next node may take to answer an OPEN, in ms. Default 1,500: in 2 s another way has been found. */
+  /**
+   * How long the next node may take to acknowledge the stream, and each one beyond to answer its OPEN, in ms. Default
+   * 1,500. Where there is another way, half a second has to do for the acknowledgement.
+   */
   hopTimeoutMs: number;
   /** Time for an OPEN that does not say how much is left, in ms. Default 5,000. */
   openTimeoutMs: number;

@@ -3,6 +3,7 @@
 // back. Uphill peers know a way as well, one that does not lead through this node; they come last.
 
 import type { NodeId } from '../address.js';
+import type { Detour } from './detour.js';
 import type { HopScores } from './hop-scores.js';
 import type { OwnLink } from './own-links.js';
 import { mix } from './rendezvous.js';
@@ -37,6 +38,7 @@ export class NextHops {
   constructor(
     private readonly topology: Topology,
     private readonly scores: HopScores,
+    private readonly detour: Detour,
   ) {}
 
   /**
@@ -63,6 +65,34 @@ export class NextHops {
       hops.push(link.peerId);
     }
     return hops;
+  }
+
+  /**
+   * The same when some of `visited` have led nowhere: only peers that know a way past all of them. Undefined when there
+   * has been too much of that lately.
+   */
+  around(
+    dst: NodeId,
+    direct: OwnLink | undefined,
+    relays: readonly OwnLink[],
+    visited: readonly NodeId[],
+  ): NodeId[] | undefined {
+    const { topology, detour } = this;
+    const candidates: Candidate[] = [];
+    if (direct !== undefined && !visited.includes(dst)) candidates.push(this.candidate(dst, direct, 0, 0));
+    const index = topology.indexOf(dst);
+    if (index !== undefined) {
+      const links = new Map<number, OwnLink>();
+      for (const link of relays) {
+        if (link !== direct && !visited.includes(link.peerId)) links.set(topology.indexOf(link.peerId) as number, link);
+      }
+      const avoided = new Set<number>();
+      for (const nodeId of visited) avoided.add(nodeId === dst ? SELF : (topology.indexOf(nodeId) ?? SELF));
+      const found = detour.find(index, new Set(links.keys()), avoided);
+      if (found === undefined) return undefined;
+      for (const [peer, through] of found) candidates.push(this.candidate(dst, links.get(peer) as OwnLink, through, 0));
+    }
+    return candidates.sort(byRank).map(({ link }) => link.peerId);
   }
 
   /** The distances from a peer on, past this node. The peer itself counts as a relay. */

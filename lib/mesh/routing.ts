@@ -4,6 +4,7 @@
 import type { NodeId } from '../address.js';
 import type { Timers } from '../util/timers.js';
 import type { NodeRecord } from '../wire/records.js';
+import { Detour } from './detour.js';
 import { HopScores } from './hop-scores.js';
 import { NextHops } from './next-hops.js';
 import { type LocalLink, type OwnLink, readLinks } from './own-links.js';
@@ -55,7 +56,7 @@ export class Routing {
     this.topology = new Topology(self);
     this.paths = new ShortestPaths(this.topology);
     this.scores = new HopScores(timers);
-    this.hops = new NextHops(this.topology, this.scores);
+    this.hops = new NextHops(this.topology, this.scores, new Detour(this.topology, timers));
     this.delay = new RunDelay(timers, delays, () => this.run());
   }
 
@@ -173,10 +174,15 @@ export class Routing {
   /**
    * The peers to try for a circuit, the best first: the link to the node itself, then peers that are closer to it, of
    * which those about as good share the circuits by their hash, then others that know a way which does not lead back
-   * here. With `visited`, none of these, and at most one of the last kind.
+   * here. With `visited`, none of these, and at most one of the last kind. `isDetour`: some of them led nowhere, and only
+   * peers with a way past them count.
    */
-  nextHops(dst: NodeId, circuitHash: number, visited?: readonly NodeId[]): NodeId[] {
+  nextHops(dst: NodeId, circuitHash: number, visited?: readonly NodeId[], isDetour = false): NodeId[] {
     if (dst === this.self) return [];
+    if (isDetour && visited !== undefined) {
+      const around = this.hops.around(dst, this.links.get(dst), this.relays, visited);
+      if (around !== undefined) return around;
+    }
     const index = this.topology.indexOf(dst);
     const first =
       index === undefined || this.paths.distanceOf(index) === Number.POSITIVE_INFINITY

@@ -9,6 +9,10 @@ export interface FarEnd {
   readonly peerId: string;
   /** Ids of the nodes in between, nearest first; empty on a direct link. */
   readonly via: readonly string[];
+  /** The node at the other end has proved that the id is its own. */
+  readonly isVerified: boolean;
+  /** The name in its certificate, where there is one that was signed for it. */
+  readonly name: string | undefined;
 }
 
 /** Holds the process open while something is in use, as an open net.Socket does. */
@@ -25,4 +29,13 @@ export interface PeerInfo {
   service: string;
   /** The nodes in between, nearest first. */
   via: string[];
+  /** The common name of its certificate; not there unless the link to it is one of an own PKI. */
+  name?: string;
+}
+
+export function peerInfo(far: FarEnd, service: string): PeerInfo {
+  const { peerId, via, name } = far;
+  const peer: PeerInfo = { id: peerId, service, via: [...via] };
+  if (name !== undefined) peer.name = name;
+  return peer;
 }

@@ -7,27 +7,19 @@ import type { MuxStream } from '../mux/mux-stream.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
 import { closedBeforeConnection, invalidArgType, outOfRange, socketClosed } from '../util/node-errors.js';
 import { closeLater } from './close-queue.js';
-import type { FarEnd, KeepsAlive, PeerInfo } from './far-end.js';
+import { type FarEnd, type KeepsAlive, type PeerInfo, peerInfo } from './far-end.js';
 import { IdleTimeout } from './idle-timeout.js';
+import { duplexOptions, type SocketOptions } from './socket-options.js';
+
+export type { SocketOptions };
 
 type WriteCallback = (error?: Error | null) => void;
-
-export interface SocketOptions {
-  /** Whether the writing half stays open when the peer has ended its own. Default false, as net.Socket. */
-  allowHalfOpen?: boolean | undefined;
-  /** Bytes buffered in either direction before `write` answers false and reading pauses. Default as Node's streams. */
-  highWaterMark?: number | undefined;
-}
 
 /** The kind of addresses of sockets and servers, where net has IPv4 and IPv6. */
 export const FAMILY = 'Starlane';
 
 /** The longest a timer of Node can be, in ms. */
 const MAX_TIMEOUT_MS = 0x7fff_ffff;
-
-/** Shared by all sockets with defaults: one object less for each of a million. */
-const DEFAULTS: DuplexOptions = Object.freeze({ allowHalfOpen: false, autoDestroy: true, emitClose: false });
-const HALF_OPEN: DuplexOptions = Object.freeze({ ...DEFAULTS, allowHalfOpen: true });
 
 const Bit = {
   /** Dialled, not answered yet. */
@@ -133,8 +125,12 @@ export class Socket extends StreamDuplex {
 
   /** Who is at the other end and through whom; undefined before the connection stands. */
   get peer(): PeerInfo | undefined {
-    if (this.far === null) return undefined;
-    return { id: this.far.peerId, service: this.service, via: [...this.far.via] };
+    return this.far === null ? undefined : peerInfo(this.far, this.service);
+  }
+
+  /** Whether the node at the other end has proved to be {@link peer}; false while not connected. */
+  get verified(): boolean {
+    return this.far?.isVerified === true;
   }
 
   /** This end's address as net.Socket gives it; empty while not connected. */
@@ -390,11 +386,4 @@ export class Socket extends StreamDuplex {
     this.bits &= ~Bit.HOLDING;
     this.keepsAlive?.release();
   }
-}
-
-function duplexOptions(options: SocketOptions | undefined, streamOptions: DuplexOptions | undefined): DuplexOptions {
-  if (options === undefined) return DEFAULTS;
-  const base = options.allowHalfOpen ? HALF_OPEN : DEFAULTS;
-  if (streamOptions !== undefined) return { ...streamOptions, ...base };
-  return options.highWaterMark === undefined ? base : { ...base, highWaterMark: options.highWaterMark };
 }

@@ -13,11 +13,13 @@ import { FakeClock } from '../support/fake-clock.js';
 const [SELF, SOURCE, RELAY, DST] = ['AAAAAAAAAAA', 'BAAAAAAAAAA', 'CAAAAAAAAAA', 'DAAAAAAAAAA'];
 
 /** One search at SELF, whose neighbours are links that a spec holds in its hands. */
-function search(setup: { neighbours: readonly string[]; src?: string }) {
-  const { neighbours, src = SELF } = setup;
+function search(setup: { neighbours: readonly string[]; src?: string; timeoutMs?: number }) {
+  const { neighbours, src = SELF, timeoutMs = 5_000 } = setup;
   const events: string[] = [];
+  const clock = new FakeClock();
+  const streams: Array<{ isAcknowledged: boolean }> = [];
   const links = new Map(
-    neighbours.map((id) => [id, { rttMs: 1, canOpen: true, open: () => streamOf(events, id) }] as const),
+    neighbours.map((id) => [id, { rttMs: 1, canOpen: true, open: () => streamOf(events, id, streams) }] as const),
   );
   const routes: Routes = {
     nextHops: (_dst, _hash, visited) => neighbours.filter((id) => !visited.includes(id)),
@@ -27,7 +29,7 @@ function search(setup: { neighbours: readonly string[]; src?: string }) {
   };
   const host = {
     nodeId: SELF,
-    timers: new Timers(new FakeClock()),
+    timers: new Timers(clock),
     routes,
     hopTimeoutMs: 1_500,
     hop: (id: string) => links.get(id),
@@ -38,14 +40,25 @@ function search(setup: { neighbours: readonly string[]; src?: string }) {
     onCircuit: () => {},
     onNoCircuit: ({ code }: { code: number }) => events.push(`no circuit: ${code}`),
   };
-  const crankback = new Crankback(host, owner, new HopSearch(start, routes), open, 5_000);
+  const crankback = new Crankback(host, owner, new HopSearch(start, routes), open, timeoutMs);
   crankback.start();
-  return { crankback, events, links };
+  const pass = (ms: number): void => {
+    clock.advance(ms);
+    clock.runImmediates();
+  };
+  return { crankback, events, links, pass, streams };
 }
 
-function streamOf(events: string[], id: string): MuxStream {
+function streamOf(events: string[], id: string, streams: Array<{ isAcknowledged: boolean }>): MuxStream {
   events.push(`open ${id}`);
-  return { queuedBytes: 0, narrow: () => events.push(`narrow ${id}`), reset: () => {} } as unknown as MuxStream;
+  const stream = {
+    queuedBytes: 0,
+    isAcknowledged: false,
+    narrow: () => events.push(`narrow ${id}`),
+    reset: () => {},
+  };
+  streams.push(stream);
+  return stream as unknown as MuxStream;
 }
 
 describe('the credit of a hop', () => {
@@ -74,5 +87,42 @@ describe('a reset without a word', () => {
     crankback.onReset({} as MuxStream, error, 0);
     expect(events.slice(-2)).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
     crankback.cancel(0);
+  });
+});
+
+describe('a neighbour that does not answer', () => {
+  const THIRD = 'EAAAAAAAAAA';
+
+  it('is given half a second to take the stream when there are others', () => {
+    const { crankback, events, pass } = search({ neighbours: [RELAY, THIRD] });
+    pass(498);
+    expect(events).not.toContain(`open ${THIRD}`);
+    pass(4);
+    expect(events.slice(-3)).toEqual([`penalise ${RELAY}`, `open ${THIRD}`, `narrow ${THIRD}`]);
+    crankback.cancel(0);
+  });
+
+  it('is given longer once it has taken the stream: it may be looking for a way itself', () => {
+    const { crankback, events, pass, streams } = search({ neighbours: [RELAY, THIRD] });
+    streams[0].isAcknowledged = true;
+    pass(1_490);
+    expect(events).not.toContain(`open ${THIRD}`);
+    pass(20);
+    expect(events.slice(-3)).toEqual([`penalise ${RELAY}`, `open ${THIRD}`, `narrow ${THIRD}`]);
+    crankback.cancel(0);
+  });
+
+  it('is waited for longer when there is no other, and is nobody to blame when there was hardly any time', () => {
+    const { crankback, events, pass } = search({ neighbours: [RELAY] });
+    pass(1_490);
+    expect(events).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
+    pass(20);
+    expect(events.slice(-2)).toEqual([`penalise ${RELAY}`, `no circuit: ${ReplyCode.TIMEOUT}`]);
+    crankback.cancel(0);
+
+    const hasty = search({ neighbours: [RELAY], timeoutMs: 100 });
+    hasty.pass(110);
+    expect(hasty.events.at(-1)).toBe(`no circuit: ${ReplyCode.TIMEOUT}`);
+    expect(hasty.events).not.toContain(`penalise ${RELAY}`);
   });
 });
