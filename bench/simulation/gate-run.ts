@@ -63,7 +63,7 @@ class GateRun {
       const begin = performance.now();
       const figures = await gate.run(network, this.options);
       this.measured.push({ gate, figures, wallS: (performance.now() - begin) / 1000 });
-      this.say(gate.name, world);
+      this.say(`${gate.name}: ${figures.map(inWords).join('; ')}`, world);
     }
     this.virtualMs += world.loop.now;
     this.events += world.loop.count;
@@ -92,6 +92,10 @@ class GateRun {
     const wallS = ((performance.now() - this.begin) / 1000).toFixed(0);
     process.stderr.write(`[${wallS} s] ${what}, at ${(loop.now / 1000).toFixed(0)} s of virtual time\n`);
   }
+}
+
+function inWords(figure: Figure): string {
+  return `${figure.title} ${number(figure.value)} ${figure.unit}${holds(figure) === false ? ' MISSED' : ''}`;
 }
 
 function toPlain({ gate, figures, wallS }: Measured): object {

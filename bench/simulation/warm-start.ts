@@ -5,14 +5,11 @@
 //   links, all words thrown away  ->  each learns of its neighbours and writes its record  ->  all learn all records
 //   ->  words are heard again, databases are compared and found equal
 
+import { RANDOM_PICKS, TAKES_ALL_BELOW, TARGET } from '../../lib/mesh/degree.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
 import type { SimNode } from './sim-node.js';
 import type { World } from './world.js';
 
-/** Links that a node makes itself, as lib/mesh/degree.ts has it. */
-const TARGET = 5;
-const RANDOM_PICKS = 2;
-const TAKES_ALL_BELOW = 8;
 /** Nodes that are looked at to find a near one. */
 const LOOKED_AT = 8;
 /** Until a node that hears nothing begins to speak, and its links are measured. */

@@ -3,8 +3,9 @@
 import type { NodeId } from '../address.js';
 import type { Timers } from '../util/timers.js';
 import { COST_UNUSABLE, type RecordLink } from '../wire/records.js';
-import { type CostUrgency, LinkCosts } from './link-cost.js';
+import { LinkCosts } from './link-cost.js';
 import type { MeshLink } from './mesh-link.js';
+import type { Urgency } from './node-throttle.js';
 
 /** Eight times the cost, in steps of the scale: others go round a peer that stands still. */
 const STALLED_STEPS = 24;
@@ -13,7 +14,7 @@ export interface AnnouncedLinksOwner {
   /** The links that may be announced. */
   eligible(): readonly MeshLink[];
   isStalled(link: MeshLink): boolean;
-  onChange(links: readonly RecordLink[], urgency: CostUrgency): void;
+  onChange(links: readonly RecordLink[], urgency: Urgency): void;
 }
 
 export class AnnouncedLinks {
@@ -26,14 +27,15 @@ export class AnnouncedLinks {
     this.costs = new LinkCosts(timers, { onCosts: (urgency) => this.update(urgency) });
   }
 
-  /** A link is up, and measured. */
-  onUp(link: MeshLink): void {
-    this.costs.onUp(link.peerId);
+  /** A link is up, and measured. `isNeeded`: others have no other way to one of its ends. */
+  onUp(link: MeshLink, isNeeded: boolean): void {
+    this.costs.onUp(link.peerId, isNeeded);
     this.onSample(link, false);
   }
 
-  onDown(link: MeshLink, isLoss: boolean): void {
-    this.costs.onDown(link.peerId, isLoss);
+  /** `isLoss`: nobody wanted that. `isKnown`: the peer has said itself that it leaves. */
+  onDown(link: MeshLink, isLoss: boolean, isKnown: boolean): void {
+    this.costs.onDown(link.peerId, isLoss, isKnown);
   }
 
   /** Looks at the round trip of a link. `isLagging`: what was measured is this process. */
@@ -46,7 +48,7 @@ export class AnnouncedLinks {
     return link.purpose === 'direct' && link.rttMs > 0 ? link.rttMs : this.costs.costMs(link.peerId);
   }
 
-  update(urgency: CostUrgency): void {
+  update(urgency: Urgency): void {
     const measured = new Map<NodeId, number>(this.costs.announced().map(({ peerId, cost }) => [peerId, cost]));
     const links: RecordLink[] = [];
     for (const link of this.owner.eligible()) {

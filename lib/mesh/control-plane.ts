@@ -203,6 +203,8 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   }
 
   onLink(link: MeshLink): void {
+    // Whoever this node has not reached until now, the nodes around it have not either: a newcomer, or another part.
+    const isNew = !this.routing.isReachable(link.peerId);
     this.links.add(link);
     this.watch.onLink(link);
     if (link.purpose !== 'direct') this.gossip.onLink(link);
@@ -210,7 +212,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.updateRoutes();
     this.neighbourhood.onLink(link);
     this.shortcuts.onLink(link);
-    this.measure(link);
+    this.measure(link, isNew);
     this.timer ??= this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this);
   }
 
@@ -220,7 +222,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.gossip.onLink(link);
     this.neighbourhood.onPromoted();
     this.shortcuts.onPromoted(link);
-    this.announced.onUp(link);
+    this.announce(link, false);
     this.updateRoutes();
   }
 
@@ -230,7 +232,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.watch.onUnlink(link);
     if (link.purpose !== 'direct') this.gossip.onUnlink(link);
     this.updateRoutes();
-    this.announced.onDown(link, isLoss);
+    this.announced.onDown(link, isLoss, this.neighbourhood.neighbours.hasLeft(link.peerId));
     this.neighbourhood.onUnlink(link);
     this.shortcuts.onUnlink(link);
   }
@@ -356,17 +358,22 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   }
 
   /** A link is announced once it is known how long it is: that takes one round trip, and spares the mesh a second flood. */
-  private measure(link: MeshLink): void {
+  private measure(link: MeshLink, isNew: boolean): void {
     link.ping().then(
       () => {
         if (this.isStopped || !this.links.has(link)) return;
-        if (link.purpose !== 'direct') this.announced.onUp(link);
+        if (link.purpose !== 'direct') this.announce(link, isNew);
         this.updateRoutes();
       },
       () => {
         // The link has ended, which is told elsewhere.
       },
     );
+  }
+
+  /** `isNew`: before the link came up, its peer could not be reached. */
+  private announce(link: MeshLink, isNew: boolean): void {
+    this.announced.onUp(link, isNew || this.neighbourhood.neighbours.isOnlyWay(link.peerId));
   }
 
   private updateRoutes(): void {

@@ -1,5 +1,8 @@
 // How many mesh links a node should have. Five keep 95 % of the live nodes together after half of all have died, three
-// only a fifth; each link more is another copy of every record.
+// only a fifth; each link more is another copy of every record, and one record more when the node comes or goes.
+//
+// A link counts at both of its ends: where each node makes links until it has four, and takes those of others beyond
+// that, they have five or six.
 //
 // Between the number at which a node stops to make links and that from which it refuses them there is a wide gap, and no
 // link is closed for being one too many but at a hub: tight bounds and culling make networks thrash.
@@ -7,9 +10,9 @@
 import { MAX_RECORD_LINKS } from '../wire/records.js';
 
 /** A node that makes links by itself stops at this many... */
-export const TARGET = 5;
+export const TARGET = 4;
 /** ...and begins anew below this. */
-export const LOW = 4;
+export const LOW = 3;
 /** Links of others are taken by any node below this, */
 export const TAKES_ALL_BELOW = 8;
 /** below this from a node that has one other link or none, */
@@ -25,8 +28,14 @@ export const TAKES_LONELY_BELOW = MAX_RECORD_LINKS;
 /** Above that, links are shed to peers that have at least LOW others. */
 export const SHED_ABOVE = TAKES_NEEDY_BELOW;
 
-/** So many links go to nodes that this node itself has picked at random: nobody can surround it. */
+/** So many of those that it makes go to nodes that it has picked at random itself: nobody can surround it. */
 export const RANDOM_PICKS = 2;
+/**
+ * So many of these it has whatever else there is, and replaces them as soon as they are lost. That is up to four records
+ * to everybody, two for the link that goes and two for the one that comes, so the others wait until a link is needed for
+ * the number, or is rotated.
+ */
+export const RANDOM_KEPT = 1;
 /** So many of those it makes go to near nodes, for short ways. */
 export const NEAR_PICKS = 2;
 

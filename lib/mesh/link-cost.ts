@@ -5,6 +5,7 @@ import type { NodeId } from '../address.js';
 import type { Timers } from '../util/timers.js';
 import { costToByte, type RecordLink } from '../wire/records.js';
 import { FlapDamping } from './flap-damping.js';
+import type { Urgency } from './node-throttle.js';
 
 /** Of a link that has not been measured yet. */
 const UNKNOWN_MS = 5;
@@ -17,15 +18,14 @@ const MIN_MOVE_MS = 2;
 const STEADY_MS = 30_000;
 const PAUSE_MS = 60_000;
 
-/** `bad`: a link is not there any more. `good`: one has come, or its first measure. `cost`: one has another cost. */
-export type CostUrgency = 'bad' | 'good' | 'cost';
-
 export interface LinkCostOwner {
   /** {@link LinkCosts.announced} gives something else than before. */
-  onCosts(urgency: CostUrgency): void;
+  onCosts(urgency: Urgency): void;
 }
 
 interface Measured {
+  /** Of its coming, and of its first measure. */
+  readonly urgency: 'good' | 'more';
   /** The smoothed round trip; undefined until there is one. */
   rttMs: number | undefined;
   announcedMs: number;
@@ -47,20 +47,26 @@ export class LinkCosts {
     });
   }
 
-  /** A link to the peer is up that is to be announced. */
-  onUp(peerId: NodeId): void {
+  /** A link to the peer is up that is to be announced. `isNeeded`: others have no other way to one of its ends. */
+  onUp(peerId: NodeId, isNeeded = true): void {
     if (this.links.has(peerId)) return;
-    const announcedAtMs = Number.NEGATIVE_INFINITY;
-    this.links.set(peerId, { rttMs: undefined, announcedMs: UNKNOWN_MS, announcedAtMs, movedAtMs: undefined });
-    if (!this.damping.isSuppressed(peerId)) this.owner.onCosts('good');
+    const urgency = isNeeded ? 'good' : 'more';
+    this.links.set(peerId, {
+      urgency,
+      rttMs: undefined,
+      announcedMs: UNKNOWN_MS,
+      announcedAtMs: Number.NEGATIVE_INFINITY,
+      movedAtMs: undefined,
+    });
+    if (!this.damping.isSuppressed(peerId)) this.owner.onCosts(urgency);
   }
 
-  /** It is not up any more; `isLoss` when nobody wanted that. */
-  onDown(peerId: NodeId, isLoss: boolean): void {
+  /** It is not up any more; `isLoss` when nobody wanted that, `isKnown` when the peer itself has told others. */
+  onDown(peerId: NodeId, isLoss: boolean, isKnown = false): void {
     if (!this.links.delete(peerId)) return;
     const wasAnnounced = !this.damping.isSuppressed(peerId);
     if (isLoss) this.damping.onLoss(peerId);
-    if (wasAnnounced) this.owner.onCosts('bad');
+    if (wasAnnounced) this.owner.onCosts(isKnown ? 'known' : 'bad');
   }
 
   /** A round trip that was measured. One measured while this process was late says nothing about the link. */
@@ -80,7 +86,7 @@ export class LinkCosts {
     link.announcedMs = link.rttMs;
     link.announcedAtMs = now;
     link.movedAtMs = undefined;
-    if (!this.damping.isSuppressed(peerId)) this.owner.onCosts(isFirst ? 'good' : 'cost');
+    if (!this.damping.isSuppressed(peerId)) this.owner.onCosts(isFirst ? link.urgency : 'cost');
   }
 
   /** The round trip of a link as it is now, smoothed; a guess until it has been measured. */

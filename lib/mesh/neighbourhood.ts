@@ -5,7 +5,7 @@ import type { NodeId } from '../address.js';
 import type { NodeRole } from '../options.js';
 import type { BackOff } from './back-off.js';
 import { Candidates } from './candidates.js';
-import { RANDOM_PICKS } from './degree.js';
+import { RANDOM_KEPT } from './degree.js';
 import { type Applicant, LinkAdmission } from './link-admission.js';
 import { MeshDialer } from './mesh-dialer.js';
 import type { MeshEnvironment } from './mesh-environment.js';
@@ -68,7 +68,7 @@ export class Neighbourhood {
     this.neighbours = neighbours;
     this.dialer = dialer;
     this.history = history;
-    const reserved = (): number => Math.max(0, RANDOM_PICKS - neighbours.chosen('random'));
+    const reserved = (): number => Math.max(0, RANDOM_KEPT - neighbours.chosen('random'));
     this.admission = new LinkAdmission({
       environment,
       neighbours,

@@ -78,13 +78,28 @@ export class Neighbours {
     return undefined;
   }
 
-  /** How many links a node has to others than this one, by its own account; none when nobody else reaches it. */
+  /** How many links a node has to others that stay, by its own account, this one apart; none when nobody else reaches it. */
   others(nodeId: NodeId): number {
     const record = this.view.node(nodeId);
     if (record === undefined || !(this.view.isReachable(nodeId) || this.get(nodeId) !== undefined)) return 0;
     let count = 0;
-    for (const { peerId } of record.links) if (peerId !== this.self) count++;
+    for (const { peerId } of record.links) {
+      // A link to a node that has left stands in the record until there is another change to tell.
+      if (peerId !== this.self && !this.hasLeft(peerId)) count++;
+    }
     return count;
+  }
+
+  /** Whether others know of no other link that stands, of this node or of that one. */
+  isOnlyWay(nodeId: NodeId): boolean {
+    const told = this.view.node(this.self)?.links ?? [];
+    const stands = (peerId: NodeId): boolean => this.get(peerId) !== undefined && !this.hasLeft(peerId);
+    return !told.some(({ peerId }) => peerId !== nodeId && stands(peerId)) || this.others(nodeId) === 0;
+  }
+
+  /** Whether it has said itself that it leaves. */
+  hasLeft(nodeId: NodeId): boolean {
+    return ((this.view.node(nodeId)?.flags ?? 0) & NodeFlag.LEAVING) !== 0;
   }
 
   private relaysOn(link: MeshLink): boolean {

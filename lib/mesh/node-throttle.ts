@@ -1,14 +1,21 @@
 // When a node may tell of a change of its own: bad news at once, good news together with what follows in the next moment,
-// costs later still; and the more it changes, the longer the pauses. Pure.
+// what is not needed yet a little later, costs later still; and the more it changes, the longer the pauses. Pure.
 
 import { type Rate, TokenBucket } from './token-bucket.js';
 
-/** `bad`: a link is lost. `good`: a link or an address more. `cost`: a link has become slower or faster. */
-export type Urgency = 'bad' | 'good' | 'cost';
+/**
+ * `bad`: a link is lost. `good`: somebody can be reached who could not, or at another address. `more`: there is another
+ * way to those who can. `cost`: a link has become slower or faster. `known`: a link is lost to a peer that has said itself
+ * that it leaves; no record is made for that, the next one tells it.
+ */
+export type Urgency = 'bad' | 'good' | 'more' | 'cost' | 'known';
 
 /** Together with what follows in the next moment. */
 export const COALESCE_MS = 50;
+/** Together with the other links of a node that joins: it makes them within a second. */
+const MORE_MS = 1_000;
 const COST_MS = 5_000;
+const WAIT_MS = { good: COALESCE_MS, more: MORE_MS, cost: COST_MS } as const;
 const MIN_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 30_000;
 /** Changes that had to wait for a pause, one after the other, before the pauses grow: a node that joins makes some. */
@@ -36,7 +43,8 @@ export class NodeThrottle {
       this.dueMs = now;
       return;
     }
-    const soonMs = now + (urgency === 'good' ? COALESCE_MS : COST_MS);
+    if (urgency === 'known') return;
+    const soonMs = now + WAIT_MS[urgency];
     const needsPause = this.pauseMs > MIN_PAUSE_MS || !this.quick.canTake(now);
     const pauseMs = needsPause ? this.lastMs + this.pauseMs : Number.NEGATIVE_INFINITY;
     if (pauseMs > soonMs) this.hasWaited = true;

@@ -1,10 +1,10 @@
 // Makes links while this node has too few: after a short wait at random, so that nodes that lost a common neighbour do
-// not all turn to the same one, random and near nodes in turn. And whatever else it has, two links go to nodes that it
+// not all turn to the same one, random and near nodes in turn. And whatever else it has, one link goes to a node that it
 // has picked at random itself.
 
 import type { Timed, Timer } from '../util/timers.js';
 import type { Candidate, Candidates } from './candidates.js';
-import { CLIENT_TARGET, LOW, NEAR_PICKS, RANDOM_PICKS, TAKES_ALL_BELOW, TARGET } from './degree.js';
+import { CLIENT_TARGET, LOW, NEAR_PICKS, RANDOM_KEPT, TAKES_ALL_BELOW, TARGET } from './degree.js';
 import type { MeshDialer } from './mesh-dialer.js';
 import type { MeshEnvironment } from './mesh-environment.js';
 import type { Choice, Neighbours } from './neighbours.js';
@@ -133,7 +133,7 @@ export class Refill implements Timed {
   /** How many are to be made for their choice. */
   private missingRandom(): number {
     const { isClient, neighbours } = this.setup;
-    const missing = RANDOM_PICKS - neighbours.chosen('random') - (this.underway.get('random') ?? 0);
+    const missing = RANDOM_KEPT - neighbours.chosen('random') - (this.underway.get('random') ?? 0);
     return isClient ? Math.min(missing, this.missing()) : missing;
   }
 

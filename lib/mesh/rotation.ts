@@ -76,10 +76,10 @@ export class Rotation implements Timed {
     return spare[Math.floor(environment.random() * spare.length)];
   }
 
-  /** A near one if there are too few, unless the old one is there because it was picked at random. */
+  /** What there are too few of, counting the old one as gone: first those picked at random. */
   private choose({ choice }: Neighbour): Choice {
     const { neighbours } = this.setup;
-    if (choice === 'random' && neighbours.chosen('random') <= RANDOM_PICKS) return 'random';
+    if (neighbours.chosen('random') - Number(choice === 'random') < RANDOM_PICKS) return 'random';
     return choice === 'near' || neighbours.chosen('near') < NEAR_PICKS ? 'near' : 'random';
   }
 

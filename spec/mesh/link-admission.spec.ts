@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { StarlaneError } from '../../lib/errors.js';
+import { LOW } from '../../lib/mesh/degree.js';
 import { type Applicant, LinkAdmission } from '../../lib/mesh/link-admission.js';
 import { Neighbours } from '../../lib/mesh/neighbours.js';
 import { MINUTE_MS, Scene, ScriptedLink, SELF } from './scripted-network.js';
@@ -121,9 +122,9 @@ describe('a link that a peer makes', () => {
 });
 
 describe('a hub with more links than twelve', () => {
-  it('sheds one a second, to peers with four others, until twelve are left', async () => {
+  it('sheds one a second, to peers with links enough without it, until twelve are left', async () => {
     const door = new Door();
-    door.fill(20, { others: 4 });
+    door.fill(20, { others: LOW });
     await door.pass(4_900);
     expect(door.shed).toEqual([]);
     await door.pass(1_300);
@@ -147,7 +148,7 @@ describe('a hub with more links than twelve', () => {
 
   it('sheds nobody who needs it, who is busy, whom a user has linked, or whom it has picked itself', async () => {
     const door = new Door();
-    door.fill(5, { others: 3 });
+    door.fill(5, { others: LOW - 1 });
     door.fill(5, { others: 5, streams: 1 });
     door.fill(5, { others: 5, purpose: 'join' });
     for (const link of door.fill(5, { others: 5 })) door.neighbours.choose(link, 'near');

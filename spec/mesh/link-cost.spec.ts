@@ -109,6 +109,26 @@ describe('the cost that is announced', () => {
   });
 });
 
+describe('the urgency of a link', () => {
+  it('is less when others have another way to both of its ends, for its first measure too', () => {
+    costs.onUp('a', false);
+    costs.onSample('a', 40);
+    expect(told).toEqual(['more', 'more']);
+  });
+
+  it('is bad news when it has gone, unless the peer has told that itself', () => {
+    costs.onUp('a');
+    costs.onUp('b');
+    costs.onUp('c');
+    told.length = 0;
+    costs.onDown('a', true);
+    costs.onDown('b', false);
+    costs.onDown('c', false, true);
+    expect(told).toEqual(['bad', 'bad', 'known']);
+    expect(costs.announced()).toEqual([]);
+  });
+});
+
 describe('a link that is lost again and again', () => {
   it('is not announced after four losses, until it has been calm', () => {
     flap(3);

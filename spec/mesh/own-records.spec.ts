@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { IdentityDispute } from '../../lib/mesh/identity-dispute.js';
-import { NodeThrottle } from '../../lib/mesh/node-throttle.js';
+import { NodeThrottle, type Urgency } from '../../lib/mesh/node-throttle.js';
 import { OwnShards, type ShardContent } from '../../lib/mesh/own-shards.js';
 import { ServiceFlaps } from '../../lib/mesh/service-flaps.js';
 import { canTake, TokenBucket } from '../../lib/mesh/token-bucket.js';
@@ -35,10 +35,7 @@ describe('a token bucket', () => {
 
 describe('the throttle of the own record', () => {
   /** When changes of one kind, wanted at these times, are told. */
-  function toldAt(
-    wants: ReadonlyArray<readonly [ms: number, urgency: 'bad' | 'good' | 'cost']>,
-    untilMs: number,
-  ): number[] {
+  function toldAt(wants: ReadonlyArray<readonly [ms: number, urgency: Urgency]>, untilMs: number): number[] {
     const throttle = new NodeThrottle();
     const times: number[] = [];
     const left = [...wants];
@@ -65,6 +62,28 @@ describe('the throttle of the own record', () => {
         10_000,
       ),
     ).toEqual([220]);
+  });
+
+  it('tells another way to those who can be reached after a second, all that come up until then at once', () => {
+    const three = [100, 400, 1_000].map((ms) => [ms, 'more'] as const);
+    expect(toldAt(three, 10_000)).toEqual([1_100]);
+    expect(toldAt([...three, [1_050, 'bad']], 10_000)).toEqual([1_050]);
+    expect(toldAt([three[0], [200, 'good'], three[2]], 10_000)).toEqual([250, 2_000]);
+  });
+
+  it('tells nothing of what others know already, and does not hold up what else there is', () => {
+    expect(toldAt([[100, 'known']], 4_000_000)).toEqual([]);
+    expect(
+      toldAt(
+        [
+          [100, 'more'],
+          [200, 'known'],
+          [3_000, 'known'],
+          [3_100, 'bad'],
+        ],
+        10_000,
+      ),
+    ).toEqual([1_100, 3_100]);
   });
 
   it('lets a burst of bad news through, and then less than receivers allow', () => {

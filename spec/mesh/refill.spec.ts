@@ -1,9 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
+import { LOW, NEAR_PICKS, RANDOM_KEPT, RANDOM_PICKS, TARGET } from '../../lib/mesh/degree.js';
 import { Filling } from './filling-scene.js';
 import { addressOf, MINUTE_MS, refused, ScriptedLink } from './scripted-network.js';
 
 describe('a node with too few links', () => {
-  it('makes links until it has five, after 100 to 1,000 ms', async () => {
+  it('makes links until it has four, after 100 to 1,000 ms', async () => {
     const net = new Filling();
     net.addNodes(30);
     net.refill.consider();
@@ -12,26 +13,28 @@ describe('a node with too few links', () => {
     await net.pass(1_000);
     expect(net.network.dials.length).toBeGreaterThan(0);
     await net.pass(MINUTE_MS);
-    expect([net.neighbours.degree, net.network.dials.length]).toEqual([5, 5]);
+    expect(TARGET).toBe(4);
+    expect([net.neighbours.degree, net.network.dials.length]).toEqual([TARGET, TARGET]);
   });
 
-  it('makes two of them to near nodes and the others to nodes picked at random', async () => {
+  it('makes half of them to near nodes and the others to nodes picked at random', async () => {
     const net = new Filling();
     net.addNodes(40);
     net.refill.consider();
     await net.pass(MINUTE_MS);
-    expect([net.neighbours.chosen('random'), net.neighbours.chosen('near')]).toEqual([3, 2]);
+    expect([net.neighbours.chosen('random'), net.neighbours.chosen('near')]).toEqual([RANDOM_PICKS, NEAR_PICKS]);
+    expect(RANDOM_PICKS + NEAR_PICKS).toBe(TARGET);
   });
 
-  it('is one with less than four: with four it makes none for their number', async () => {
+  it('is one with less than three: with three it makes none for their number', async () => {
     const net = new Filling();
     net.addNodes(30);
-    net.inbound(4, {}, 2);
+    const [first] = net.inbound(LOW, {}, 2);
     await net.pass(MINUTE_MS);
-    expect([net.neighbours.degree, net.network.dials.length]).toEqual([4, 0]);
-    net.lose(net.neighbours.mesh()[0]?.link as ScriptedLink);
+    expect([net.neighbours.degree, net.network.dials.length]).toEqual([LOW, 0]);
+    net.lose(first as ScriptedLink);
     await net.pass(MINUTE_MS);
-    expect([net.neighbours.degree, net.network.dials.length]).toEqual([5, 2]);
+    expect([net.neighbours.degree, net.network.dials.length]).toEqual([TARGET, TARGET - LOW + 1]);
   });
 
   it('looks for new ones when it has lost all at once, among those that are out of reach now, too', async () => {
@@ -55,20 +58,20 @@ describe('a node with too few links', () => {
     }
     net.refill.consider();
     await net.pass(MINUTE_MS);
-    expect(net.neighbours.degree).toBe(5);
+    expect(net.neighbours.degree).toBe(TARGET);
     for (const { link } of net.neighbours.mesh()) expect(['n1', 'n2', 'n3']).not.toContain(link.peerId);
   });
 
-  it('goes on to five once it has begun, even if the fifth link takes several attempts', async () => {
+  it('goes on to its target once it has begun, even if the last link takes several attempts', async () => {
     const net = new Filling();
     const ids = net.addNodes(12);
     let failures = 3;
     for (const id of ids) {
       net.network.outcomes.set(addressOf(id), () => (failures-- > 0 ? refused() : new ScriptedLink(id)));
     }
-    net.inbound(3, {}, 2);
+    net.inbound(LOW - 1, {}, 2);
     await net.pass(MINUTE_MS);
-    expect([net.neighbours.degree, net.network.dials.length]).toEqual([5, 5]);
+    expect([net.neighbours.degree, net.network.dials.length]).toEqual([TARGET, 3 + TARGET - LOW + 1]);
   });
 
   it('waits longer and longer while there is nobody, and not when somebody appears', async () => {
@@ -100,9 +103,9 @@ describe('a node with too few links', () => {
     for (const { peerId } of net.inbound(7)) net.view.add(peerId, { flags: 0 });
     net.refill.consider();
     await net.pass(MINUTE_MS);
-    // One for the number, and one more for the choice of two at random.
-    expect(net.neighbours.degree).toBe(9);
-    expect(net.neighbours.relays).toBe(2);
+    // One, for the number and the choice at random alike.
+    expect(net.neighbours.degree).toBe(8);
+    expect(net.neighbours.relays).toBe(1);
   });
 
   it('does not count clients and shortcuts', async () => {
@@ -111,7 +114,7 @@ describe('a node with too few links', () => {
     net.inbound(5, { role: 'client' });
     for (const id of ['d1', 'd2', 'd3']) net.up(new ScriptedLink(id, { purpose: 'direct' }));
     await net.pass(MINUTE_MS);
-    expect(net.neighbours.degree).toBe(5);
+    expect(net.neighbours.degree).toBe(TARGET);
   });
 
   it('makes none when it is stopped', async () => {
@@ -126,14 +129,40 @@ describe('a node with too few links', () => {
 });
 
 describe('a node that others have surrounded with links', () => {
-  it('makes two links all the same, to nodes that it picks at random itself, without hurry', async () => {
+  it('makes one link all the same, to a node that it picks at random itself, without hurry', async () => {
     const net = new Filling();
     net.addNodes(20);
     net.inbound(12);
     await net.pass(900, 50);
     expect(net.network.dials.length).toBe(0);
     await net.pass(MINUTE_MS);
-    expect([net.neighbours.chosen('random'), net.neighbours.degree]).toEqual([2, 14]);
+    expect([net.neighbours.chosen('random'), net.neighbours.degree]).toEqual([RANDOM_KEPT, 12 + RANDOM_KEPT]);
+  });
+});
+
+describe('a node with two links to nodes picked at random and enough others', () => {
+  it('does not replace the first of the two that it loses, and replaces the second', async () => {
+    const net = new Filling();
+    net.addNodes(20);
+    const [first, second] = net.inbound(8, {}, RANDOM_PICKS);
+    net.lose(first as ScriptedLink);
+    await net.pass(5 * MINUTE_MS, 500);
+    expect([net.neighbours.chosen('random'), net.network.dials.length]).toEqual([RANDOM_KEPT, 0]);
+    net.lose(second as ScriptedLink);
+    await net.pass(MINUTE_MS);
+    expect([net.neighbours.chosen('random'), net.network.dials.length]).toEqual([RANDOM_KEPT, 1]);
+  });
+
+  it('makes the second again when a link is needed for the number', async () => {
+    const net = new Filling();
+    net.addNodes(20);
+    const links = net.inbound(LOW + 1, {}, RANDOM_PICKS);
+    net.lose(links[0] as ScriptedLink);
+    await net.pass(MINUTE_MS);
+    expect(net.neighbours.chosen('random')).toBe(RANDOM_KEPT);
+    net.lose(links[LOW] as ScriptedLink);
+    await net.pass(MINUTE_MS);
+    expect([net.neighbours.degree, net.neighbours.chosen('random')]).toEqual([TARGET, RANDOM_PICKS]);
   });
 });
 

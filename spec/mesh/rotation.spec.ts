@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
+import { LOW, NEAR_PICKS, RANDOM_KEPT, RANDOM_PICKS, TAKES_ALL_BELOW, TARGET } from '../../lib/mesh/degree.js';
 import { ReachHistory } from '../../lib/mesh/reach-history.js';
-import { NodeFlag } from '../../lib/wire/records.js';
 import { Filling } from './filling-scene.js';
-import { addressOf, MINUTE_MS, refused, Scene, type ScriptedLink } from './scripted-network.js';
+import { addressOf, MINUTE_MS, refused, Scene, ScriptedLink } from './scripted-network.js';
 
 /** A node that has its links, in a network of so many. */
 async function settled(nodes = 40, seed = 1): Promise<Filling> {
@@ -25,7 +25,7 @@ describe('rotation', () => {
   it('replaces no link that has been up for less than ten minutes', async () => {
     const net = await grown();
     await net.pass(9 * MINUTE_MS - 1_000, 500);
-    expect(net.network.dials.length).toBe(5);
+    expect(net.network.dials.length).toBe(TARGET);
   });
 
   it('replaces one every five minutes or so after that, and the degree stays as it is', async () => {
@@ -36,7 +36,8 @@ describe('rotation', () => {
     const made = net.network.dials.length - before;
     expect(made).toBeGreaterThanOrEqual(4);
     expect(made).toBeLessThanOrEqual(16);
-    expect([net.neighbours.degree, net.neighbours.chosen('near'), net.neighbours.chosen('random')]).toEqual([5, 2, 3]);
+    expect(net.neighbours.degree).toBe(TARGET);
+    expect([net.neighbours.chosen('near'), net.neighbours.chosen('random')]).toEqual([NEAR_PICKS, RANDOM_PICKS]);
   });
 
   it('is done by about ten nodes of the whole network in five minutes, and by all of a small one', async () => {
@@ -59,8 +60,18 @@ describe('rotation', () => {
     const net = await grown();
     for (const neighbour of net.neighbours.mesh()) neighbour.choice = 'random';
     await net.pass(60 * MINUTE_MS, 1_000);
-    expect(net.neighbours.chosen('near')).toBe(2);
-    expect(net.neighbours.chosen('random')).toBe(3);
+    expect([net.neighbours.chosen('near'), net.neighbours.chosen('random')]).toEqual([NEAR_PICKS, RANDOM_PICKS]);
+  });
+
+  it('puts nodes picked at random in the place of others while there are not two', async () => {
+    const net = await grown();
+    const picked = net.neighbours.mesh().find(({ choice }) => choice === 'random');
+    net.lose(picked?.link as ScriptedLink);
+    for (const neighbour of net.neighbours.mesh()) if (neighbour.choice === 'near') neighbour.choice = undefined;
+    await net.pass(MINUTE_MS);
+    expect([net.neighbours.degree, net.neighbours.chosen('random')]).toEqual([LOW, RANDOM_KEPT]);
+    await net.pass(60 * MINUTE_MS, 1_000);
+    expect([net.neighbours.degree, net.neighbours.chosen('random')]).toEqual([LOW, RANDOM_PICKS]);
   });
 
   it('ends the old link only when the new one is up', async () => {
@@ -70,8 +81,8 @@ describe('rotation', () => {
       await net.pass(5_000, 500);
       lowest.push(net.neighbours.degree);
     }
-    expect(Math.min(...lowest)).toBe(5);
-    expect(Math.max(...lowest)).toBeLessThanOrEqual(6);
+    expect(Math.min(...lowest)).toBe(TARGET);
+    expect(Math.max(...lowest)).toBeLessThanOrEqual(TARGET + 1);
   });
 
   it('ends none when the new one cannot be made', async () => {
@@ -80,7 +91,7 @@ describe('rotation', () => {
     await net.pass(60 * MINUTE_MS, 1_000);
     expect(net.network.dials.length).toBeGreaterThan(10);
     expect(net.neighbours.mesh().every(({ link }) => link.isUp)).toBe(true);
-    expect(net.neighbours.degree).toBe(5);
+    expect(net.neighbours.degree).toBe(TARGET);
   });
 
   it('ends no link that carries streams, that a user or another node has made, or whose peer needs it', async () => {
@@ -89,7 +100,10 @@ describe('rotation', () => {
     (busy as ScriptedLink).streams = 1;
     (joined as ScriptedLink).purpose = 'join';
     (inbound as ScriptedLink).direction = 'inbound';
-    net.view.add((needed as ScriptedLink).peerId, { others: 3 });
+    net.view.add((needed as ScriptedLink).peerId, { others: LOW - 1 });
+    // One that may go.
+    net.up(new ScriptedLink('spare'));
+    net.view.add('spare');
     await net.pass(100 * MINUTE_MS, 1_000);
     expect([busy, joined, inbound, needed].map((link) => (link as ScriptedLink).end)).toEqual([
       undefined,
@@ -100,11 +114,19 @@ describe('rotation', () => {
     expect(net.network.dials.length).toBeGreaterThan(5);
   });
 
-  it('replaces nothing while there are fewer links than four or as many as eight', async () => {
+  it('replaces nothing while there are as many links as it takes from anyone', async () => {
     const net = await grown();
-    for (const { peerId } of net.inbound(3)) net.view.add(peerId, { flags: NodeFlag.RELAY });
+    net.inbound(TAKES_ALL_BELOW - TARGET);
     await net.pass(60 * MINUTE_MS, 1_000);
-    expect(net.network.dials.length).toBe(5);
+    expect(net.network.dials.length).toBe(TARGET);
+  });
+
+  it('replaces nothing while there are too few links', async () => {
+    const net = await grown();
+    net.refill.stop();
+    for (const { link } of net.neighbours.mesh().slice(LOW - 1)) net.lose(link as ScriptedLink);
+    await net.pass(60 * MINUTE_MS, 1_000);
+    expect([net.neighbours.degree, net.network.dials.length]).toEqual([LOW - 1, TARGET]);
   });
 
   it('stops with the node', async () => {

@@ -15,7 +15,7 @@ import { turn } from '../support/turns.js';
 export const MINUTE_MS = 60_000;
 
 export class ScriptedLink implements MeshLink {
-  readonly bootId = '00000000-0000-4000-8000-000000000000';
+  readonly bootId: string = '00000000-0000-4000-8000-000000000000';
   direction: 'inbound' | 'outbound' = 'outbound';
   address = '';
   role: NodeRole = 'peer';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { starlaneError } from '../../lib/errors.js';
+import { LOW } from '../../lib/mesh/degree.js';
 import { MeshDialer } from '../../lib/mesh/mesh-dialer.js';
 import { Neighbours } from '../../lib/mesh/neighbours.js';
 import { SeedWatch } from '../../lib/mesh/seed-watch.js';
@@ -53,7 +54,7 @@ class Seeding extends Scene {
   }
 
   /** Links to other nodes, so that there are enough. */
-  content(count = 4): void {
+  content(count = LOW): void {
     for (let number = 0; number < count; number++) {
       const link = new ScriptedLink(`other-${number}`);
       this.neighbours.add(link, this.clock.now());
@@ -123,7 +124,7 @@ describe('the seeds of a node', () => {
     net.seeds.start();
     await net.pass(10_000);
     expect(net.network.dials.length).toBeLessThanOrEqual(6);
-    expect(net.neighbours.degree).toBeGreaterThanOrEqual(4);
+    expect(net.neighbours.degree).toBeGreaterThanOrEqual(LOW);
   });
 
   it('may hold the own address, which is recognised and left without a word', async () => {
@@ -249,7 +250,7 @@ describe('a seed that is linked', () => {
 
   it('is dialled again although it is in view, when there are not links enough', async () => {
     const net = await joined();
-    net.content(3);
+    net.content(LOW - 1);
     net.lose(net.linkTo('a'), true);
     await net.pass(2_000);
     expect(net.network.dials.length).toBe(2);
