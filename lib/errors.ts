@@ -100,6 +100,11 @@ export function starlaneError(code: StarlaneErrorCode, detail?: string, cause?: 
   );
 }
 
+/** ERR_STARLANE_OPTION for the option of that name. */
+export function optionError(name: string, reason: string, cause?: unknown): StarlaneError {
+  return starlaneError('ERR_STARLANE_OPTION', `${name}: ${reason}`, cause);
+}
+
 /**
  * Makes an error as Node makes it: `connect ECONNREFUSED echo:80`, `read ECONNRESET`,
  * `listen EADDRINUSE: address already in use echo:80`.

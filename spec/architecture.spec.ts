@@ -19,7 +19,7 @@ interface Layer {
 
 /** A file imports from lower ranks and from its own folder only. */
 const LAYERS: ReadonlyArray<[RegExp, Layer]> = [
-  [/^(util\/|errors\.ts$|address\.ts$|options\.ts$)/, { rank: 0, name: 'foundation' }],
+  [/^(util\/|errors\.ts$|address\.ts$|options(-[\w-]+)?\.ts$)/, { rank: 0, name: 'foundation' }],
   [/^wire\//, { rank: 1, name: 'wire' }],
   [/^mux\//, { rank: 2, name: 'mux' }],
   [/^link\//, { rank: 3, name: 'link' }],
