@@ -1,10 +1,14 @@
 // The reply to an OPEN, at the start of the reverse direction of a circuit. Big-endian, pure.
 //
-//   u16 length | u8 code | u32 port | 8 at | u8 n + reason | u8 n + n * 8 visited, which may be left out when empty
+//   u16 length | u8 code | u32 port | 8 at | u8 n + reason | u8 n + n * 8 visited | u8 n + proof
+//
+// The proof of the destination (circuit-proof.ts), of a secure circuit that is accepted, has 128 bytes. Empty fields at the
+// end may be left out.
 //
 // The length counts what follows it. A reader skips what it does not know at the end, so that later versions can append.
 
 import { isVirtualPort, NODE_ID_BYTES, type NodeId } from '../address.js';
+import { PROOF_BYTES, writeProof } from './circuit-proof.js';
 import { readUint32, writeUint16, writeUint32 } from './fields.js';
 import {
   type EncodedNodeId,
@@ -18,7 +22,7 @@ import {
 } from './node-ids.js';
 import { encodeReason, malformed, readReason } from './text.js';
 
-/** The longest reply that is read, with its length: 528 bytes can be in use, the rest is room for later versions. */
+/** The longest reply that is read, with its length: 657 bytes can be in use, the rest is room for later versions. */
 export const MAX_REPLY_BYTES = 1024;
 
 const LENGTH_BYTES = 2;
@@ -43,6 +47,8 @@ export const ReplyCode = {
   LOOP: 7,
   /** The OPEN could not be understood. */
   MALFORMED: 8,
+  /** The proof of a secure circuit does not hold. */
+  INSECURE: 9,
 } as const;
 export type ReplyCode = (typeof ReplyCode)[keyof typeof ReplyCode];
 
@@ -60,6 +66,8 @@ export interface OpenReply {
    * Default none.
    */
   readonly visited?: readonly EncodedNodeId[];
+  /** The 128 bytes by which the destination of a secure circuit proves who it is. Default none. */
+  readonly proof?: Uint8Array | undefined;
 }
 
 /** A reply that has been read. */
@@ -70,6 +78,8 @@ export interface ReadReply {
   readonly at: NodeId;
   readonly reason: string;
   readonly visited: readonly NodeId[];
+  /** A part of the bytes read: copy it to keep it. */
+  readonly proof: Uint8Array | undefined;
 }
 
 /**
@@ -77,7 +87,7 @@ export interface ReadReply {
  * @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit, ERR_STARLANE_ADDRESS for a bad node id
  */
 export function encodeReply(reply: OpenReply): Buffer {
-  const { visited = NOWHERE } = reply;
+  const { visited = NOWHERE, proof } = reply;
   if (!(Number.isInteger(reply.code) && reply.code >= 0 && reply.code <= 0xff)) {
     throw malformed('the code of a reply goes from 0 to 255');
   }
@@ -85,14 +95,21 @@ export function encodeReply(reply: OpenReply): Buffer {
   const reason = reply.reason === undefined || reply.reason === '' ? undefined : encodeReason(reply.reason);
   const reasonBytes = reason === undefined ? 0 : reason.length;
   const ownBytes = LENGTH_BYTES + FIXED_BYTES + reasonBytes;
-  const bytes = Buffer.allocUnsafe(visited.length === 0 ? ownBytes : ownBytes + visitedBytes(visited));
+  const hasVisited = visited.length > 0 || proof !== undefined;
+  const bytes = Buffer.allocUnsafe(
+    ownBytes + (hasVisited ? visitedBytes(visited) : 0) + (proof === undefined ? 0 : 1 + PROOF_BYTES),
+  );
   writeUint16(bytes, 0, bytes.length - LENGTH_BYTES);
   bytes[2] = reply.code;
   let at = writeUint32(bytes, 3, reply.port);
   at = writeNodeId(bytes, at, reply.at);
   bytes[at++] = reasonBytes;
   if (reason !== undefined) bytes.set(reason, at);
-  if (visited.length > 0) writeVisited(bytes, ownBytes, visited);
+  if (hasVisited) at = writeVisited(bytes, ownBytes, visited);
+  if (proof !== undefined) {
+    bytes[at] = PROOF_BYTES;
+    writeProof(bytes, at + 1, proof);
+  }
   return bytes;
 }
 
@@ -112,5 +129,13 @@ export function tryReadReply(bytes: Uint8Array): { reply: ReadReply; bytesRead: 
   if (reasonEnd > end) throw malformed('reply is too short for its reason');
   const reason = reasonBytes === 0 ? '' : readReason(bytes, 16, reasonEnd);
   const visited = reasonEnd === end ? NOWHERE : readVisited(bytes, reasonEnd, end);
-  return { reply: { code, port, at, reason, visited }, bytesRead: end };
+  const proof = reasonEnd === end ? undefined : tryReadProof(bytes, reasonEnd + visitedBytes(visited), end);
+  return { reply: { code, port, at, reason, visited, proof }, bytesRead: end };
+}
+
+/** One of another length is of a later version, and no proof to this one. */
+function tryReadProof(bytes: Uint8Array, at: number, end: number): Uint8Array | undefined {
+  if (at === end || bytes[at] !== PROOF_BYTES) return undefined;
+  if (at + 1 + PROOF_BYTES > end) throw malformed('reply is too short for its proof');
+  return bytes.subarray(at + 1, at + 1 + PROOF_BYTES);
 }

@@ -3,11 +3,13 @@
 //   u16 length | u8 version | u8 flags | u8 hop limit | 8 destination | u32 destination port
 //   | 8 source | u32 source port | 16 circuit id | u8 n + n * 8 visited | u8 n + service
 //   | with flag 1: 8 env digest | with flag 2: u16 remaining time, u8 relays passed
+//   | with flag 4: 128 proof of the source (circuit-proof.ts)
 //
 // The length counts what follows it. A reader skips what it does not know at the end, so that later versions can append;
 // a relay passes it on.
 
 import { isVirtualPort, NODE_ID_BYTES, type NodeId } from '../address.js';
+import { PROOF_BYTES, writeProof } from './circuit-proof.js';
 import { readUint16, readUint32, writeUint16, writeUint32 } from './fields.js';
 import {
   type EncodedNodeId,
@@ -25,12 +27,12 @@ export const OPEN_VERSION = 1;
 
 export const CIRCUIT_ID_BYTES = 16;
 
-/** The longest OPEN that is read, with its length: 569 bytes can be in use, the rest is room for later versions. */
+/** The longest OPEN that is read, with its length: 697 bytes can be in use, the rest is room for later versions. */
 export const MAX_OPEN_BYTES = 1024;
 
 /** Bits of the flags: what follows the service. The numbers are the wire: append only. */
-const OpenFlag = { ENV: 0x1, WAY: 0x2 } as const;
-const KNOWN_FLAGS = OpenFlag.ENV | OpenFlag.WAY;
+const OpenFlag = { ENV: 0x1, WAY: 0x2, SECURE: 0x4 } as const;
+const KNOWN_FLAGS = OpenFlag.ENV | OpenFlag.WAY | OpenFlag.SECURE;
 
 const LENGTH_BYTES = 2;
 const ENV_BYTES = 8;
@@ -65,6 +67,8 @@ export interface OpenRequest {
   readonly remainingMs?: number;
   /** How many of the visited nodes, the last ones, it passes through. Only told with `remainingMs`. Default 0. */
   readonly relays?: number;
+  /** The 128 bytes by which the source proves who it is, of a circuit that is encrypted from end to end. Default none. */
+  readonly proof?: Uint8Array;
   /** What {@link Open.rest} was. Default nothing. */
   readonly rest?: Uint8Array;
 }
@@ -85,19 +89,22 @@ export interface Open {
   readonly remainingMs: number | undefined;
   /** At most as many as are visited. */
   readonly relays: number;
+  /** A part of the bytes read: copy it to keep it. */
+  readonly proof: Uint8Array | undefined;
   /** Fields of a later version, a part of the bytes read: copy it to keep it. */
   readonly rest: Uint8Array;
 }
 
 /** How many bytes {@link writeOpen} needs. */
 export function openBytes(open: OpenRequest): number {
-  const { service, visited = NOWHERE, env, remainingMs, rest } = open;
+  const { service, visited = NOWHERE, env, remainingMs, proof, rest } = open;
   const serviceBytes = service === '' ? 0 : encodeServiceName(service).length;
   const known = LENGTH_BYTES + FIXED_BYTES - 1 + visitedBytes(visited) + 1 + serviceBytes;
   return (
     known +
     (env === undefined ? 0 : ENV_BYTES) +
     (remainingMs === undefined ? 0 : WAY_BYTES) +
+    (proof === undefined ? 0 : PROOF_BYTES) +
     (rest === undefined ? 0 : rest.length)
   );
 }
@@ -107,7 +114,7 @@ export function openBytes(open: OpenRequest): number {
  * @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit, ERR_STARLANE_ADDRESS for a bad node id
  */
 export function writeOpen(target: Buffer, offset: number, open: OpenRequest): number {
-  const { service, circuitId, visited = NOWHERE, env, remainingMs, rest, flags = 0 } = open;
+  const { service, circuitId, visited = NOWHERE, env, remainingMs, proof, rest, flags = 0 } = open;
   if (circuitId.length !== CIRCUIT_ID_BYTES) throw malformed('a circuit id has 16 bytes');
   if (!isByte(open.hopLimit) || !isByte(flags)) throw malformed('hop limit and flags go from 0 to 255');
   if (!isVirtualPort(open.dstPort) || !isVirtualPort(open.srcPort)) throw malformed('a port goes from 0 to 4294967295');
@@ -115,7 +122,10 @@ export function writeOpen(target: Buffer, offset: number, open: OpenRequest): nu
   let at = offset + LENGTH_BYTES;
   target[at++] = OPEN_VERSION;
   target[at++] =
-    (flags & ~KNOWN_FLAGS) | (env === undefined ? 0 : OpenFlag.ENV) | (remainingMs === undefined ? 0 : OpenFlag.WAY);
+    (flags & ~KNOWN_FLAGS) |
+    (env === undefined ? 0 : OpenFlag.ENV) |
+    (remainingMs === undefined ? 0 : OpenFlag.WAY) |
+    (proof === undefined ? 0 : OpenFlag.SECURE);
   target[at++] = open.hopLimit;
   at = writeNodeId(target, at, open.dst);
   at = writeUint32(target, at, open.dstPort);
@@ -129,6 +139,7 @@ export function writeOpen(target: Buffer, offset: number, open: OpenRequest): nu
   for (let index = 0; index < name.length; index++) target[at++] = name[index];
   if (env !== undefined) at = writeEnv(target, at, env);
   if (remainingMs !== undefined) at = writeWay(target, at, remainingMs, open.relays ?? 0, visited.length);
+  if (proof !== undefined) at = writeProof(target, at, proof);
   if (rest !== undefined) at = writeRest(target, at, rest);
   if (at > target.length || at - offset > MAX_OPEN_BYTES) throw malformed('no room for an OPEN');
   writeUint16(target, offset, at - offset - LENGTH_BYTES);
@@ -177,8 +188,13 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
   let env: string | undefined;
   let remainingMs: number | undefined;
   let relays = 0;
+  let proof: Uint8Array | undefined;
   if (flags & KNOWN_FLAGS) {
-    const known = at + (flags & OpenFlag.ENV ? ENV_BYTES : 0) + (flags & OpenFlag.WAY ? WAY_BYTES : 0);
+    const known =
+      at +
+      (flags & OpenFlag.ENV ? ENV_BYTES : 0) +
+      (flags & OpenFlag.WAY ? WAY_BYTES : 0) +
+      (flags & OpenFlag.SECURE ? PROOF_BYTES : 0);
     if (known > end) throw malformed('OPEN is too short for what its flags promise');
     if (flags & OpenFlag.ENV) {
       env = readEnv(bytes, at);
@@ -189,6 +205,10 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
       relays = bytes[at + 2];
       if (relays > visited.length) throw malformed('OPEN has passed more relays than it has visited');
       at += WAY_BYTES;
+    }
+    if (flags & OpenFlag.SECURE) {
+      proof = bytes.subarray(at, at + PROOF_BYTES);
+      at += PROOF_BYTES;
     }
   }
   const rest = at === end ? NO_BYTES : bytes.subarray(at, end);
@@ -206,6 +226,7 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
       env,
       remainingMs,
       relays,
+      proof,
       rest,
     },
     bytesRead: end,

@@ -1,16 +1,21 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { encodeReply, MAX_REPLY_BYTES, type OpenReply, ReplyCode, tryReadReply } from '../../lib/wire/open-reply.js';
-import { byte, damaged, nodeId, uint32 } from '../support/arbitraries.js';
+import { encodeReply, MAX_REPLY_BYTES, type ReadReply, ReplyCode, tryReadReply } from '../../lib/wire/open-reply.js';
+import { byte, bytesOf, damaged, nodeId, uint32 } from '../support/arbitraries.js';
 import { thrownCode } from '../support/thrown.js';
 
-const reply: fc.Arbitrary<Required<OpenReply> & { at: string }> = fc.record({
+const reply: fc.Arbitrary<ReadReply> = fc.record({
   code: byte,
   port: uint32,
   at: nodeId,
   reason: fc.string({ maxLength: 60, unit: 'grapheme' }).filter((text) => Buffer.byteLength(text) <= 255),
   visited: fc.array(nodeId, { maxLength: 32, size: 'max' }),
+  proof: fc.option(bytesOf(128), { nil: undefined }),
 });
+
+function plainOf(read: ReadReply | undefined): object {
+  return { ...read, proof: [...(read?.proof ?? [])] };
+}
 
 /** What readers make of a reason: strangers write no control characters into logs. */
 function plain(reason: string): string {
@@ -39,6 +44,25 @@ describe('the reply to an OPEN', () => {
     expect(tryReadReply(none)).toMatchObject({ bytesRead: 17, reply: { visited: [] } });
   });
 
+  it('has the proof of the destination behind them', () => {
+    const proof = Buffer.alloc(128, 0x5a);
+    const bytes = encodeReply({ code: ReplyCode.ACCEPTED, port: 80, at: 'AAECAwQFBgc', proof });
+    expect(bytes.toString('hex')).toBe(`0090000000005000010203040506070000${'80'}${'5a'.repeat(128)}`);
+    expect(tryReadReply(bytes)?.reply).toMatchObject({ visited: [], proof });
+    const short = Buffer.from(bytes.subarray(0, -1));
+    short[1]--;
+    expect(thrownCode(() => tryReadReply(short))).toBe('ERR_STARLANE_MESSAGE');
+    expect(thrownCode(() => encodeReply({ code: 0, port: 80, at: 'AAECAwQFBgc', proof: proof.subarray(1) }))).toBe(
+      'ERR_STARLANE_MESSAGE',
+    );
+  });
+
+  it('has no proof for a reader of this version when that is of another length', () => {
+    const bytes = encodeReply({ code: ReplyCode.ACCEPTED, port: 80, at: 'AAECAwQFBgc', proof: Buffer.alloc(128) });
+    bytes[17] = 127;
+    expect(tryReadReply(bytes)?.reply.proof).toBeUndefined();
+  });
+
   it.each([
     ['more of them than there may be', 33],
     ['more of them than there are bytes', 3],
@@ -60,10 +84,9 @@ describe('the reply to an OPEN', () => {
     fc.assert(
       fc.property(reply, fc.uint8Array(), (written, data) => {
         const bytes = encodeReply(written);
-        expect(tryReadReply(Buffer.concat([bytes, data]))).toEqual({
-          bytesRead: bytes.length,
-          reply: { ...written, reason: plain(written.reason) },
-        });
+        const read = tryReadReply(Buffer.concat([bytes, data]));
+        expect(read?.bytesRead).toBe(bytes.length);
+        expect(plainOf(read?.reply)).toEqual(plainOf({ ...written, reason: plain(written.reason) }));
       }),
     );
   });

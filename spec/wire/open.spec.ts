@@ -38,15 +38,21 @@ const SOME_OPEN_HEX = [
   .replaceAll(' ', '');
 
 /** The same with all that may follow the service. */
-const FULL_OPEN: OpenRequest = { ...SOME_OPEN, env: '00112233aabbccdd', remainingMs: 1_239, relays: 1 };
-const FULL_OPEN_HEX = `0044010308${SOME_OPEN_HEX.slice(10)}00112233aabbccdd007b01`;
+const FULL_OPEN: OpenRequest = {
+  ...SOME_OPEN,
+  env: '00112233aabbccdd',
+  remainingMs: 1_239,
+  relays: 1,
+  proof: Buffer.alloc(128, 0x5a),
+};
+const FULL_OPEN_HEX = `00c4010708${SOME_OPEN_HEX.slice(10)}00112233aabbccdd007b01${'5a'.repeat(128)}`;
 
 type TextRequest = Required<OpenRequest> & { dst: string; src: string; visited: string[] };
 
 /** Every field with a value that is read as it was written. */
 const request: fc.Arbitrary<TextRequest> = fc
   .record({
-    flags: byte.map((flags) => flags & ~3),
+    flags: byte.map((flags) => flags & ~7),
     hopLimit: byte,
     dst: nodeId,
     dstPort: uint32,
@@ -58,20 +64,25 @@ const request: fc.Arbitrary<TextRequest> = fc
     env: bytesOf(8).map((bytes) => Buffer.from(bytes).toString('hex')),
     remainingMs: uint16.map((units) => units * 10),
     relays: byte,
+    proof: bytesOf(128),
     rest: fc.uint8Array({ maxLength: 20 }),
   })
   .map((open) => ({ ...open, relays: open.relays % (open.visited.length + 1) }));
 
 /** What any node may send: fields may be left out. */
-const anyRequest = fc.tuple(request, fc.boolean(), fc.boolean()).map(([open, hasEnv, hasWay]) => ({
-  ...open,
-  env: hasEnv ? open.env : undefined,
-  remainingMs: hasWay ? open.remainingMs : undefined,
-  relays: hasWay ? open.relays : 0,
-}));
+const anyRequest = fc
+  .tuple(request, fc.boolean(), fc.boolean(), fc.boolean())
+  .map(([open, hasEnv, hasWay, isSecure]) => ({
+    ...open,
+    proof: isSecure ? open.proof : undefined,
+    env: hasEnv ? open.env : undefined,
+    remainingMs: hasWay ? open.remainingMs : undefined,
+    relays: hasWay ? open.relays : 0,
+  }));
 
 function plainOf(open: Open | undefined): object {
-  return { ...open, circuitId: [...(open?.circuitId ?? [])], rest: [...(open?.rest ?? [])] };
+  const [circuitId, rest, proof] = [open?.circuitId, open?.rest, open?.proof].map((bytes) => [...(bytes ?? [])]);
+  return { ...open, circuitId, rest, proof };
 }
 
 describe('OPEN', () => {
@@ -98,6 +109,7 @@ describe('OPEN', () => {
     expect(encodeOpen(FULL_OPEN).toString('hex')).toBe(FULL_OPEN_HEX);
     const { open } = tryReadOpen(Buffer.from(FULL_OPEN_HEX, 'hex')) as { open: Open };
     expect(open).toMatchObject({ flags: 0, service: 'echo', env: '00112233aabbccdd', remainingMs: 1_230, relays: 1 });
+    expect(open.proof).toEqual(FULL_OPEN.proof);
     expect(
       encodeOpen({ ...SOME_OPEN, remainingMs: 1e9 })
         .subarray(-3)
@@ -172,6 +184,7 @@ describe('OPEN', () => {
       { remainingMs: Number.NaN },
       { remainingMs: 0, relays: 2 },
       { remainingMs: 0, relays: -1 },
+      { proof: Buffer.alloc(127) },
       { rest: Buffer.alloc(MAX_OPEN_BYTES) },
     ];
     for (const fields of bad) {
@@ -204,7 +217,7 @@ describe('OPEN', () => {
   });
 
   it('is refused when its flags promise more than there is', () => {
-    for (const flags of [1, 2, 3]) {
+    for (const flags of [1, 2, 3, 4, 7]) {
       const bytes = Buffer.from(SOME_OPEN_HEX, 'hex');
       bytes[3] = flags;
       expect(thrownCode(() => tryReadOpen(bytes))).toBe('ERR_STARLANE_MESSAGE');
