@@ -2,7 +2,7 @@
 // patience, and comes back when it leads nowhere. No data follows: what counts is whether it gets there, and how.
 
 import type { NodeId } from '../../lib/address.js';
-import { type HopFailure, HopSearch, patienceMs, silenceMs } from '../../lib/circuit/hop-search.js';
+import { type HopFailure, HopSearch, isEnough, patienceMs, silenceMs } from '../../lib/circuit/hop-search.js';
 import type { Timed, Timer } from '../../lib/util/timers.js';
 import { ReplyCode } from '../../lib/wire/open-reply.js';
 import type { SimLink, StreamHolder, StreamMail } from './sim-link.js';
@@ -59,33 +59,33 @@ class Circuit {
   }
 }
 
-/** Opens a circuit. `onDone` is told once, by the time that its deadline has passed. */
+/**
+ * Opens a circuit. `onDone` is told once, by the time that its deadline has passed. As a dialler does, it searches a second
+ * time when the first one met nodes that did not answer, under another id.
+ */
 export function openCircuit(from: SimNode, dst: NodeId, hash: number, onDone: (outcome: Outcome) => void): void {
   const run = from.run;
   if (run === undefined) throw new Error('a node that does not run opens nothing');
-  const circuit = new Circuit(hash, from.nodeId, dst);
   const { loop } = from.setup.wide;
   const startMs = loop.now;
-  const outcome = (failure: HopFailure | undefined, relays: readonly NodeId[]): Outcome => ({
-    isOpen: failure === undefined,
-    failure,
-    relays,
-    tookMs: loop.now - startMs,
-    opens: circuit.opens,
-    revisits: circuit.revisits,
-  });
-  const start = { self: from.nodeId, src: from.nodeId, dst, circuitHash: hash, passed: [], tried: [] };
-  const attempt = new Attempt(circuit, run, start, HOP_LIMIT, DEADLINE_MS, {
-    onCircuit: (relays) => {
-      onDone(outcome(undefined, relays));
+  const counts = { opens: 0, revisits: 0 };
+  const search = (circuitHash: number, mayRepeat: boolean): void => {
+    const circuit = new Circuit(circuitHash, from.nodeId, dst);
+    const finish = (failure: HopFailure | undefined, relays: readonly NodeId[]): void => {
+      counts.opens += circuit.opens;
+      counts.revisits += circuit.revisits;
+      if (failure?.code === ReplyCode.TIMEOUT && mayRepeat) search(circuitHash + 1, false);
+      else onDone({ isOpen: failure === undefined, failure, relays, tookMs: loop.now - startMs, ...counts });
       circuit.end();
-    },
-    onNoCircuit: (failure) => {
-      onDone(outcome(failure, []));
-      circuit.end();
-    },
-  });
-  attempt.next();
+    };
+    const start = { self: from.nodeId, src: from.nodeId, dst, circuitHash, passed: [], tried: [] };
+    const attempt = new Attempt(circuit, run, start, HOP_LIMIT, startMs + DEADLINE_MS - loop.now, {
+      onCircuit: (relays) => finish(undefined, relays),
+      onNoCircuit: (failure) => finish(failure, []),
+    });
+    attempt.next();
+  };
+  search(hash, true);
 }
 
 interface AttemptOwner {
@@ -129,7 +129,7 @@ class Attempt implements Timed, StreamHolder {
     const route = plane.view.routes.route(this.circuit.dst);
     const patience = patienceMs(leftMs, HOP_TIMEOUT_MS, this.search.hasOthers, route);
     const remainingMs = patience - link.rttMs - Math.min(MARGIN_MS, patience * MARGIN_SHARE);
-    if (remainingMs <= 0) {
+    if (remainingMs <= 0 || !isEnough(patience, route)) {
       this.search.expired();
       this.giveUp();
       return;

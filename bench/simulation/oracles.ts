@@ -94,6 +94,8 @@ export function linkComplaints(part: readonly SimNode[]): string[] {
   for (const node of part) {
     for (const peerId of viewOf(observer).linksOf(node.nodeId)) {
       const peer = byId.get(peerId);
+      // A link to who has left is struck with the next change.
+      if (peer === undefined && viewOf(observer).hasLeft(peerId)) continue;
       if (peer === undefined) complaints.push(`the record of ${label(node)} lists ${peerId}, which is not there`);
       else if (!viewOf(observer).linksOf(peerId).includes(node.nodeId)) {
         complaints.push(`only the record of ${label(node)} lists its link to ${label(peer)}`);

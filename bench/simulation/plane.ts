@@ -76,6 +76,8 @@ export interface PlaneView {
   digest(): DatabaseDigest;
   /** The version of the NODE record that is held; undefined for none. */
   versionOf(nodeId: NodeId): string | undefined;
+  /** Whether it has said itself that it leaves. */
+  hasLeft(nodeId: NodeId): boolean;
   /** Peers listed in the record of a node. */
   linksOf(nodeId: NodeId): readonly NodeId[];
   /** For circuits. */

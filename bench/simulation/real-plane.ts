@@ -178,6 +178,10 @@ class RealView implements PlaneView {
     return record === undefined ? undefined : `${record.bootId} ${record.epoch}.${record.seq}`;
   }
 
+  hasLeft(nodeId: NodeId): boolean {
+    return this.plane.neighbourhood.neighbours.hasLeft(nodeId);
+  }
+
   linksOf(nodeId: NodeId): readonly NodeId[] {
     return (this.plane.gossip.store.node(nodeId)?.links ?? []).map(({ peerId }) => peerId);
   }

@@ -10,8 +10,8 @@ import { debug } from '../util/debug.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
 import { encodeOpen, type OpenRequest } from '../wire/open.js';
 import { type ReadReply, ReplyCode, tryReadReply } from '../wire/open-reply.js';
-import { type HopFailure, type HopSearch, patienceMs, silenceMs } from './hop-search.js';
-import type { Hop, Routes } from './path.js';
+import { type HopFailure, type HopSearch, isEnough, patienceMs, silenceMs } from './hop-search.js';
+import type { Hop, RouteLength, Routes } from './path.js';
 import { QueuedPrefix } from './queued-prefix.js';
 
 const log = debug('relay');
@@ -85,10 +85,11 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
       this.neighbour = neighbour;
       const hop = this.host.hop(neighbour) as HopKind;
       this.hop = hop;
-      const patience = this.patience();
+      const route = this.host.routes.route(this.open.dst);
+      const patience = this.patience(route);
       this.patienceMs = patience;
       const remainingMs = patience - hop.rttMs - Math.min(MARGIN_MS, patience * MARGIN_SHARE);
-      if (!(remainingMs > 0)) {
+      if (!(remainingMs > 0) || !isEnough(patience, route)) {
         this.search.expired();
         this.giveUp();
         return;
@@ -195,10 +196,9 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     return Math.min(hopTimeoutMs, Math.max(FAIR_MS, FAIR_ROUND_TRIPS * cost));
   }
 
-  private patience(): number {
-    const { host, search, open, deadline } = this;
-    const left = deadline - host.timers.now();
-    return patienceMs(left, host.hopTimeoutMs, search.hasOthers, host.routes.route(open.dst));
+  private patience(route: RouteLength | undefined): number {
+    const { host, search, deadline } = this;
+    return patienceMs(deadline - host.timers.now(), host.hopTimeoutMs, search.hasOthers, route);
   }
 
   private tryOpen(hop: Hop, remainingMs: number): HopFailure | undefined {

@@ -209,6 +209,16 @@ export function patienceMs(
   return Math.min(Math.max(limitMs * Math.max(1, hops - 1), EXPECTED_ROUND_TRIPS * cost), leftMs - kept);
 }
 
+/**
+ * Whether there is a chance of an answer in that time: a search that has too little left goes back to a node that has
+ * kept some, rather than to ever more nodes that have none.
+ */
+export function isEnough(patienceMs: number, route: { readonly cost: number } | undefined): boolean {
+  return patienceMs >= (route ?? UNKNOWN_ROUTE).cost * LEAST_ROUND_TRIPS;
+}
+
 const UNKNOWN_ROUTE = { hops: 2, cost: 0 };
+/** A way may be somewhat faster than it was when it was measured. */
+const LEAST_ROUND_TRIPS = 0.75;
 /** A way is given this many times its round trip, even if that is more than the limit: it may be around the world. */
 const EXPECTED_ROUND_TRIPS = 3;

@@ -1,12 +1,13 @@
 // When a node may tell of a change of its own: bad news at once, good news together with what follows in the next moment,
 // what is not needed yet a little later, costs later still; and the more it changes, the longer the pauses. Pure.
 
+import { LEAVING_LIFE_S } from './expiry.js';
 import { type Rate, TokenBucket } from './token-bucket.js';
 
 /**
  * `bad`: a link is lost. `good`: somebody can be reached who could not, or at another address. `more`: there is another
  * way to those who can. `cost`: a link has become slower or faster. `known`: a link is lost to a peer that has said itself
- * that it leaves; no record is made for that, the next one tells it.
+ * that it leaves: told with the next change, and by itself only when that takes longer than the peer's word lasts.
  */
 export type Urgency = 'bad' | 'good' | 'more' | 'cost' | 'known';
 
@@ -15,7 +16,8 @@ export const COALESCE_MS = 50;
 /** Together with the other links of a node that joins: it makes them within a second. */
 const MORE_MS = 1_000;
 const COST_MS = 5_000;
-const WAIT_MS = { good: COALESCE_MS, more: MORE_MS, cost: COST_MS } as const;
+const KNOWN_MS = 0.8 * LEAVING_LIFE_S * 1_000;
+const WAIT_MS = { good: COALESCE_MS, more: MORE_MS, cost: COST_MS, known: KNOWN_MS } as const;
 const MIN_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 30_000;
 /** Changes that had to wait for a pause, one after the other, before the pauses grow: a node that joins makes some. */
@@ -43,7 +45,6 @@ export class NodeThrottle {
       this.dueMs = now;
       return;
     }
-    if (urgency === 'known') return;
     const soonMs = now + WAIT_MS[urgency];
     const needsPause = this.pauseMs > MIN_PAUSE_MS || !this.quick.canTake(now);
     const pauseMs = needsPause ? this.lastMs + this.pauseMs : Number.NEGATIVE_INFINITY;

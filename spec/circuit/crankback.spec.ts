@@ -13,8 +13,8 @@ import { FakeClock } from '../support/fake-clock.js';
 const [SELF, SOURCE, RELAY, DST] = ['AAAAAAAAAAA', 'BAAAAAAAAAA', 'CAAAAAAAAAA', 'DAAAAAAAAAA'];
 
 /** One search at SELF, whose neighbours are links that a spec holds in its hands. */
-function search(setup: { neighbours: readonly string[]; src?: string; timeoutMs?: number }) {
-  const { neighbours, src = SELF, timeoutMs = 5_000 } = setup;
+function search(setup: { neighbours: readonly string[]; src?: string; timeoutMs?: number; cost?: number }) {
+  const { neighbours, src = SELF, timeoutMs = 5_000, cost } = setup;
   const events: string[] = [];
   const clock = new FakeClock();
   const streams: Array<{ isAcknowledged: boolean }> = [];
@@ -23,7 +23,7 @@ function search(setup: { neighbours: readonly string[]; src?: string; timeoutMs?
   );
   const routes: Routes = {
     nextHops: (_dst, _hash, visited) => neighbours.filter((id) => !visited.includes(id)),
-    route: () => undefined,
+    route: () => (cost === undefined ? undefined : { hops: 2, cost }),
     penalise: (id) => events.push(`penalise ${id}`),
     reward: () => {},
   };
@@ -124,5 +124,12 @@ describe('a neighbour that does not answer', () => {
     hasty.pass(110);
     expect(hasty.events.at(-1)).toBe(`no circuit: ${ReplyCode.TIMEOUT}`);
     expect(hasty.events).not.toContain(`penalise ${RELAY}`);
+  });
+});
+
+describe('a search with little time', () => {
+  it('goes back at once when no answer can come in it: others have kept some', () => {
+    const { events } = search({ neighbours: [RELAY], timeoutMs: 70, cost: 100 });
+    expect(events).toEqual([`no circuit: ${ReplyCode.TIMEOUT}`]);
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { type HopFailure, HopSearch, isFinal, patienceMs, silenceMs } from '../../lib/circuit/hop-search.js';
+import { type HopFailure, HopSearch, isEnough, isFinal, patienceMs, silenceMs } from '../../lib/circuit/hop-search.js';
 import type { Routes } from '../../lib/circuit/path.js';
 import { MAX_VISITED } from '../../lib/wire/node-ids.js';
 import { ReplyCode } from '../../lib/wire/open-reply.js';
@@ -334,5 +334,13 @@ describe('The patience of a node with a neighbour that has not taken the stream'
     expect(silenceMs(1_500, true, 200)).toBe(800);
     expect(silenceMs(1_500, true, 900)).toBe(1_500);
     expect(silenceMs(40, true, 1)).toBe(40);
+  });
+});
+
+describe('The time that a node has left', () => {
+  it('is enough when an answer may come within it, of a way that may have become a little faster', () => {
+    expect(isEnough(75, { cost: 100 })).toBe(true);
+    expect(isEnough(74, { cost: 100 })).toBe(false);
+    expect(isEnough(1, undefined)).toBe(true);
   });
 });

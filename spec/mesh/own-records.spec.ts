@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { LEAVING_LIFE_S } from '../../lib/mesh/expiry.js';
 import { IdentityDispute } from '../../lib/mesh/identity-dispute.js';
 import { NodeThrottle, type Urgency } from '../../lib/mesh/node-throttle.js';
 import { OwnShards, type ShardContent } from '../../lib/mesh/own-shards.js';
@@ -71,8 +72,9 @@ describe('the throttle of the own record', () => {
     expect(toldAt([three[0], [200, 'good'], three[2]], 10_000)).toEqual([250, 2_000]);
   });
 
-  it('tells nothing of what others know already, and does not hold up what else there is', () => {
-    expect(toldAt([[100, 'known']], 4_000_000)).toEqual([]);
+  it('tells what others know already while they do, and does not hold up what else there is', () => {
+    expect(toldAt([[100, 'known']], 4_000_000)).toEqual([480_100]);
+    expect(LEAVING_LIFE_S).toBeGreaterThan(480);
     expect(
       toldAt(
         [
