@@ -24,6 +24,7 @@ export const ERRORS = {
   ERR_STARLANE_OPTION: { message: 'unknown or invalid option' },
   ERR_STARLANE_ARGUMENT: { message: 'invalid argument' },
   ERR_STARLANE_ADDRESS: { message: 'invalid address' },
+  ERR_STARLANE_ALLOW: { message: 'the function of the option allow failed' },
   ERR_STARLANE_INSECURE: { message: 'refused to listen beyond loopback without a secret, tls or insecure: true' },
   ERR_STARLANE_CLOSED: { message: 'the node, link or session is closed' },
 
