@@ -100,6 +100,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.joins = new NodeJoins(this.linkSet, { onWarning: (error) => this.onWarning(error) }, Math.random);
     this.circuits = new Circuits({
       identity: this.identity,
+      networkKey: undefined,
       options: resolved,
       timers: sharedTimers,
       services: this.mesh,

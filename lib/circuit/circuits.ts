@@ -46,6 +46,8 @@ export interface ServiceHost {
 
 export interface CircuitsSetup {
   readonly identity: Identity;
+  /** Of the network that this node is a member of: 32 bytes; undefined when it has no secret. */
+  readonly networkKey: Buffer | undefined;
   readonly options: ResolvedNodeOptions;
   readonly timers: Timers;
   readonly services: ServiceHost;
@@ -223,7 +225,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       peerId: link.peerId,
       via: NOBODY,
       isVerified: true,
-      name: undefined,
+      name: link.peerName,
     });
     const neighbour = new RelayNeighbour(this.relayLimits, this.timers.now());
     const namesMeet = link.envDigests.some((digest) => this.knowsEnv(digest));

@@ -3,10 +3,14 @@
 
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { MessageReader } from '../wire/message-reader.js';
-import type { Message } from '../wire/messages.js';
+import { MAX_MESSAGE_BYTES, type Message } from '../wire/messages.js';
+
+/** The longest message of a stranger: a HELLO has 2.3 KiB at most, and later versions may add to it. */
+const MAX_STRANGER_BYTES = 8 * 1024;
 
 export interface ControlOwner {
-  onMessage(message: Message): void;
+  /** `bytes`: type and body as they came, valid until it returns. */
+  onMessage(message: Message, bytes: Uint8Array): void;
   /** Everything that {@link Control.send} has queued is on its way: more may be sent. */
   onControlDrain(): void;
   /** The peer ended or broke the control stream, which nothing follows. */
@@ -20,13 +24,18 @@ export class Control implements StreamSink {
   private readonly reader: MessageReader;
 
   constructor(private readonly owner: ControlOwner) {
-    this.reader = new MessageReader((message) => this.owner.onMessage(message));
+    this.reader = new MessageReader((message, bytes) => this.owner.onMessage(message, bytes), MAX_STRANGER_BYTES);
   }
 
   /** The stream there is from now on; its sink is this. */
   attach(stream: MuxStream): void {
     this.stream = stream;
     stream.sink = this;
+  }
+
+  /** The peer has proved who it is: from now on messages may be as long as they get. */
+  trust(): void {
+    this.reader.limitBytes = MAX_MESSAGE_BYTES;
   }
 
   get isAttached(): boolean {

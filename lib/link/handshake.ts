@@ -3,6 +3,7 @@
 //   client                                server
 //     HELLO  ------------------------------>         on the client's first stream, which stays the control stream
 //            <------------------------------ HELLO
+//     AUTH   <-----------------------------> AUTH    in the order of introduction.ts
 //   Then the node with the lower id (as text) decides whether this link is taken: it alone sees to it that two nodes
 //   never keep two links, and never drop both. It begins with its digest, or says GOODBYE; the other end counts the
 //   link as up with the first message that is not GOODBYE.
@@ -82,10 +83,15 @@ export function decides(self: NodeId, peer: NodeId): boolean {
   return self < peer;
 }
 
-/** The error for a link that the peer has ended by GOODBYE. */
-export function goodbyeError(goodbye: Goodbye): StarlaneError {
-  const code = GOODBYE_ERRORS.get(goodbye.code) ?? 'ERR_STARLANE_HANDSHAKE';
-  return starlaneError(code, goodbye.reason === '' ? 'the peer said goodbye' : `the peer said: ${goodbye.reason}`);
+/** The error for a link that the peer has ended by GOODBYE; `isProved`: it has shown before that it is who it says. */
+export function goodbyeError(goodbye: Goodbye, isProved = true): StarlaneError {
+  // A stranger cannot say what other links there are to somebody else.
+  const isHollow = !isProved && goodbye.code === GoodbyeCode.DUPLICATE;
+  const code = isHollow ? undefined : GOODBYE_ERRORS.get(goodbye.code);
+  return starlaneError(
+    code ?? 'ERR_STARLANE_HANDSHAKE',
+    goodbye.reason === '' ? 'the peer said goodbye' : `the peer said: ${goodbye.reason}`,
+  );
 }
 
 const GOODBYE_ERRORS: ReadonlyMap<number, StarlaneErrorCode> = new Map<number, StarlaneErrorCode>([
@@ -97,6 +103,9 @@ const GOODBYE_ERRORS: ReadonlyMap<number, StarlaneErrorCode> = new Map<number, S
   [GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE'],
   [GoodbyeCode.MALFORMED, 'ERR_STARLANE_MESSAGE'],
   [GoodbyeCode.SHED, 'ERR_STARLANE_LINK_SHED'],
+  [GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET'],
+  [GoodbyeCode.IDENTITY, 'ERR_STARLANE_IDENTITY'],
+  [GoodbyeCode.TLS, 'ERR_STARLANE_TLS'],
 ]);
 
 /** Will another attempt at the same address fail the same way, as far as anyone can tell? */
@@ -115,7 +124,11 @@ export function isPermanent(error: unknown): boolean {
 const PERMANENT: ReadonlySet<string> = new Set<StarlaneErrorCode>([
   'ERR_STARLANE_ADDRESS',
   'ERR_STARLANE_ARGUMENT',
+  'ERR_STARLANE_IDENTITY',
+  'ERR_STARLANE_INSECURE',
   'ERR_STARLANE_OPTION',
+  'ERR_STARLANE_SECRET',
   'ERR_STARLANE_SELF_LINK',
+  'ERR_STARLANE_TLS',
   'ERR_STARLANE_VERSION',
 ]);

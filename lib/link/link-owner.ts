@@ -35,7 +35,7 @@ export interface StreamAcceptor {
 export interface LinkOwner<Link> {
   /** Link addresses under which this node can be joined. */
   readonly listenAddresses: readonly string[];
-  /** The peer is known: says at once what speaks against the link for this node alone. */
+  /** The peer has proved who it is: says at once what speaks against the link for this node alone. */
   onHello(link: Link): Refusal | undefined;
   /** It is for this node to decide: accept() or refuse(), now or within the handshake timeout. */
   onDecide(link: Link): void;
@@ -52,6 +52,18 @@ export interface LinkOwner<Link> {
   onClosed(link: Link): void;
 }
 
+/** What the tls session under a link has shown. */
+export interface TlsFacts {
+  /** 32 bytes that only its two ends know. */
+  readonly binding: Uint8Array;
+  /** The raw Ed25519 key of the peer's certificate, where that has to be the key of its node id. */
+  readonly certificateKey: Uint8Array | undefined;
+  /** The common name in the peer's certificate, where an authority has signed it. */
+  readonly peerName: string | undefined;
+  /** Why the peer is told that it is refused, and nothing else. */
+  readonly fault: Refusal | undefined;
+}
+
 export interface LinkSetup<Link> {
   readonly self: SelfDescription;
   readonly owner: LinkOwner<Link>;
@@ -63,6 +75,10 @@ export interface LinkSetup<Link> {
   readonly purpose: LinkPurpose;
   /** Who has to be there. */
   readonly expect?: NodeId;
+  /** Of the network that this node is a member of, if it has a secret. */
+  readonly networkKey?: Uint8Array;
+  /** Of a link over tls. */
+  readonly tls?: TlsFacts;
   readonly timers: Timers;
   readonly handshakeTimeoutMs: number;
   readonly session: Partial<SessionOptions>;

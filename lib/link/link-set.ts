@@ -382,6 +382,7 @@ export class LinkSet implements LinkOwner<Link> {
     log('%s %s: handshake', origin.direction, origin.address);
     this.all.add(link);
     if (origin.direction === 'inbound') this.strangers++;
+    link.start();
     return link;
   }
 

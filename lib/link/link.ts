@@ -3,7 +3,7 @@
 //   HELLO ──> DECIDING ──> UP ──> LEAVING ──> CLOSED
 //     └──────────┴──────────┴────────┴──────────^
 //
-// HELLO waits for the peer's HELLO, DECIDING for the word of the node with the lower id, LEAVING for open streams.
+// HELLO waits for the peer's HELLO and the proof of it, DECIDING for the word of the node with the lower id, LEAVING for open streams.
 // Whatever the peer does ends this link at worst: nothing here throws into the session.
 
 import type { Duplex } from 'node:stream';
@@ -14,16 +14,10 @@ import { MuxSession } from '../mux/session.js';
 import type { NodeRole } from '../options.js';
 import { debug } from '../util/debug.js';
 import type { Timer } from '../util/timers.js';
-import {
-  encodeGoodbye,
-  encodeMessageOf,
-  GoodbyeCode,
-  type Hello,
-  type Message,
-  MessageType,
-} from '../wire/messages.js';
+import { encodeGoodbye, encodeMessageOf, GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
 import { Control } from './control.js';
-import { checkHello, decides, goodbyeError, makeHello, type Refusal, refusal } from './handshake.js';
+import { decides, goodbyeError, makeHello, type Refusal, refusal } from './handshake.js';
+import { Introduction, type Step } from './introduction.js';
 import type { LinkDirection, LinkInfo, LinkSetup, StreamAcceptor } from './link-owner.js';
 import { isStronger, type LinkPurpose, purposeOf } from './link-purpose.js';
 
@@ -49,7 +43,7 @@ export class Link implements LinkInfo {
   /** @internal */ readonly session: MuxSession;
 
   private phase: number = Phase.HELLO;
-  private hello: Hello | undefined;
+  private readonly introduction: Introduction;
   private readonly control: Control = new Control(this);
   private readonly setup: LinkSetup<Link>;
   private handshakeTimer: Timer | undefined;
@@ -68,35 +62,52 @@ export class Link implements LinkInfo {
       { ...SESSION_DEFAULTS, ...setup.session, client: setup.client, timers: setup.timers },
       this,
     );
+    this.introduction = new Introduction({
+      self: setup.self,
+      networkKey: setup.networkKey,
+      client: setup.client,
+      tls: setup.tls,
+      expect: setup.expect,
+      makeHello: () => makeHello(setup.self, setup.owner.listenAddresses, this.purpose),
+    });
     this.handshakeTimer = setup.timers.schedule(setup.handshakeTimeoutMs, this);
-    if (setup.client) {
-      this.control.attach(this.session.open(this.control));
-      this.sendHello();
-    }
   }
 
-  /** Empty before the handshake. */
+  /** @internal The client begins. */
+  start(): void {
+    if (!this.setup.client) return;
+    this.control.attach(this.session.open(this.control));
+    if (this.setup.tls?.fault !== undefined) this.refuse(this.setup.tls.fault);
+    else this.say(this.introduction.begin());
+  }
+
+  /** Empty before the peer has proved that it is its own. */
   get peerId(): NodeId {
-    return this.hello === undefined ? '' : this.hello.nodeId;
+    return this.introduction.peer?.nodeId ?? '';
   }
 
   /** A UUID that changes when the peer restarts; empty before the handshake. */
   get bootId(): string {
-    return this.hello === undefined ? '' : this.hello.bootId;
+    return this.introduction.peer?.bootId ?? '';
+  }
+
+  /** The name in the certificate of the peer, where an authority of this node's has signed it. */
+  get peerName(): string | undefined {
+    return this.setup.tls?.peerName;
   }
 
   get role(): NodeRole {
-    return this.hello === undefined ? 'peer' : this.hello.role;
+    return this.introduction.peer?.role ?? 'peer';
   }
 
   /** @internal */
   get envDigests(): readonly string[] {
-    return this.hello === undefined ? [] : this.hello.envDigests;
+    return this.introduction.peer?.envDigests ?? [];
   }
 
   /** @internal Link addresses at which the peer listens, as it says itself. */
   get peerAddresses(): readonly string[] {
-    return this.hello === undefined ? [] : this.hello.listenAddresses;
+    return this.introduction.peer?.listenAddresses ?? [];
   }
 
   /** @internal When the last byte of the peer arrived, by the clock of the timers, in ms. */
@@ -225,6 +236,7 @@ export class Link implements LinkInfo {
     if (this.phase === Phase.HELLO && !this.setup.client && !this.control.isAttached) {
       this.control.attach(stream);
       stream.accept();
+      if (this.setup.tls?.fault !== undefined) this.refuse(this.setup.tls.fault);
       return;
     }
     stream.reset();
@@ -255,13 +267,18 @@ export class Link implements LinkInfo {
   // --- the control stream ---
 
   /** @internal */
-  onMessage(message: Message): void {
+  onMessage(message: Message, bytes: Uint8Array): void {
     switch (message.type) {
       case MessageType.HELLO:
-        this.onHello(message);
+        if (this.phase >= Phase.LEAVING) return;
+        this.follow(this.introduction.onHello(message, bytes));
+        return;
+      case MessageType.AUTH:
+        if (this.phase >= Phase.LEAVING) return;
+        if (this.follow(this.introduction.onAuth(message))) this.onProved();
         return;
       case MessageType.GOODBYE:
-        if (this.phase < Phase.LEAVING) this.leave(undefined, undefined, goodbyeError(message));
+        if (this.phase < Phase.LEAVING) this.leave(undefined, undefined, goodbyeError(message, this.peerId !== ''));
         return;
       default:
         this.onOther(message);
@@ -285,28 +302,28 @@ export class Link implements LinkInfo {
     } else this.leave(GoodbyeCode.MALFORMED, error.message, error);
   }
 
-  private onHello(hello: Hello): void {
-    const { self, owner, client, expect } = this.setup;
-    if (this.phase >= Phase.LEAVING) return;
-    if (this.phase !== Phase.HELLO) {
-      this.refuse(refusal(GoodbyeCode.MALFORMED, 'ERR_STARLANE_HANDSHAKE', 'a second HELLO'));
-      return;
+  /** Does what the introduction says; false when that is to end the link. */
+  private follow(step: Step): boolean {
+    if ('error' in step) {
+      this.refuse(step);
+      return false;
     }
-    const fault = checkHello(hello, self, expect);
-    if (fault !== undefined) {
-      this.refuse(fault);
-      return;
-    }
-    this.hello = hello;
-    if (!client) this.purpose = purposeOf(hello.flags);
+    this.say(step.say);
+    return true;
+  }
+
+  /** The peer is who it says, and a member. */
+  private onProved(): void {
+    const { self, owner, client } = this.setup;
+    this.control.trust();
+    if (!client) this.purpose = purposeOf(this.introduction.flags);
     const objection = owner.onHello(this);
     if (objection !== undefined) {
       this.refuse(objection);
       return;
     }
     this.phase = Phase.DECIDING;
-    if (!client) this.sendHello();
-    if (decides(self.nodeId, hello.nodeId)) owner.onDecide(this);
+    if (decides(self.nodeId, this.peerId)) owner.onDecide(this);
   }
 
   private onOther(message: Message): void {
@@ -319,8 +336,8 @@ export class Link implements LinkInfo {
     }
   }
 
-  private sendHello(): void {
-    this.control.send(makeHello(this.setup.self, this.setup.owner.listenAddresses, this.purpose));
+  private say(messages: readonly Buffer[]): void {
+    for (const message of messages) this.control.send(message);
   }
 
   private goUp(): void {

@@ -1,8 +1,9 @@
 // Checks the signatures of records. The keys of a network come back with every record, so those seen last are kept ready.
 
-import { createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { type KeyObject, verify } from 'node:crypto';
 import type { NodeId } from '../address.js';
 import { type MeshRecord, signatureOf, signedPart } from '../wire/records.js';
+import { publicKeyFrom } from './identity.js';
 
 /** Keys that are kept; the oldest goes first. One is about 1 KiB, and making it costs a fifth of a verification. */
 const MAX_KEYS = 4096;
@@ -23,8 +24,7 @@ export class RecordSignatures {
   private keyOf({ nodeId, publicKey }: MeshRecord): KeyObject {
     const known = this.keys.get(nodeId);
     if (known !== undefined) return known;
-    const x = Buffer.from(publicKey).toString('base64url');
-    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+    const key = publicKeyFrom(publicKey);
     if (this.keys.size >= MAX_KEYS) this.keys.delete(this.keys.keys().next().value as NodeId);
     this.keys.set(nodeId, key);
     return key;

@@ -20,6 +20,7 @@ export const MessageType = {
   BUCKETS: 8,
   ENTRIES: 9,
   WANT: 10,
+  AUTH: 11,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 

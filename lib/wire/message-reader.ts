@@ -18,12 +18,13 @@ export class MessageReader {
   private stopped = false;
 
   /**
-   * @param handler called for every message before push returns; it may call {@link stop}, but must not throw
+   * @param handler called for every message before push returns, with its type and body, which are its own only until it
+   * returns; it may call {@link stop} and change {@link limitBytes}, but must not throw
    * @param limitBytes the longest message to take, at most and by default {@link MAX_MESSAGE_BYTES}
    */
   constructor(
-    private readonly handler: (message: Message) => void,
-    private readonly limitBytes: number = MAX_MESSAGE_BYTES,
+    private readonly handler: (message: Message, typeAndBody: Uint8Array) => void,
+    public limitBytes: number = MAX_MESSAGE_BYTES,
   ) {}
 
   /**
@@ -102,6 +103,6 @@ export class MessageReader {
       this.stop();
       throw error;
     }
-    if (message !== undefined) this.handler(message);
+    if (message !== undefined) this.handler(message, typeAndBody);
   }
 }

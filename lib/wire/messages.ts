@@ -2,6 +2,7 @@
 //
 //   HELLO          u16 version | u16 least version | 8 node id | 32 public key | 16 boot id | u8 role | u8 flags
 //                  | u32 capabilities | u8 n + n * 8 env digests | u8 n + n * (u8 n + listen address) | 16 nonce
+//   AUTH           64 signature | u8 n + n membership proof; what is signed and proved stands in lib/link/auth.ts
 //   SYNCED         empty: all that there was to tell when the link came up has been told
 //   GOODBYE        u8 code | u8 n + reason
 //
@@ -44,8 +45,12 @@ export const MAX_ENV_DIGESTS = 16;
 export const MAX_LISTEN_ADDRESSES = 8;
 export const NONCE_BYTES = 16;
 
+/** HMAC-SHA256 of a member; no bytes of a node that has no secret. */
+export const PROOF_BYTES = 32;
+
 const PUBLIC_KEY_BYTES = 32;
 const BOOT_ID_BYTES = 16;
+const SIGNATURE_BYTES = 64;
 
 /** Why a link is refused or closed. The numbers are the wire: append only. */
 export const GoodbyeCode = {
@@ -63,6 +68,12 @@ export const GoodbyeCode = {
   MALFORMED: 6,
   /** Too many links, and the peer has others. */
   SHED: 7,
+  /** The membership is not proved, or nobody can check it. */
+  NOT_MEMBER: 8,
+  /** The identity is not proved. */
+  IDENTITY: 9,
+  /** The certificate is not one that this end takes. */
+  TLS: 10,
 } as const;
 export type GoodbyeCode = (typeof GoodbyeCode)[keyof typeof GoodbyeCode];
 
@@ -90,6 +101,14 @@ export interface Hello {
   readonly nonce: Uint8Array;
 }
 
+/** The second message of either side: proof of what HELLO says. */
+export interface Auth {
+  /** Ed25519, 64 bytes. */
+  readonly signature: Uint8Array;
+  /** {@link PROOF_BYTES}, or none of a node that has no secret. */
+  readonly proof: Uint8Array;
+}
+
 export interface Goodbye {
   /** One of {@link GoodbyeCode}, or the number of a later version. */
   readonly code: number;
@@ -99,6 +118,7 @@ export interface Goodbye {
 
 export type Message =
   | ({ readonly type: typeof MessageType.HELLO } & Hello)
+  | ({ readonly type: typeof MessageType.AUTH } & Auth)
   | { readonly type: typeof MessageType.SYNCED }
   | ({ readonly type: typeof MessageType.GOODBYE } & Goodbye)
   | GossipMessage;
@@ -144,6 +164,14 @@ export function encodeHello(hello: Hello): Buffer {
   ]);
 }
 
+export function encodeAuth({ signature, proof }: Auth): Buffer {
+  return encodeMessage(MessageType.AUTH, [
+    exactly(SIGNATURE_BYTES, signature, 'signature'),
+    uint(1, proof.length, 'proof'),
+    proofBytes(proof),
+  ]);
+}
+
 export function encodeSynced(): Buffer {
   return encodeMessage(MessageType.SYNCED, []);
 }
@@ -158,6 +186,8 @@ export function encodeMessageOf(message: Message): Buffer {
   switch (message.type) {
     case MessageType.HELLO:
       return encodeHello(message);
+    case MessageType.AUTH:
+      return encodeAuth(message);
     case MessageType.SYNCED:
       return encodeSynced();
     case MessageType.GOODBYE:
@@ -177,6 +207,8 @@ export function decodeMessage(typeAndBody: Uint8Array): Message | undefined {
   switch (type) {
     case MessageType.HELLO:
       return decodeHello(fields);
+    case MessageType.AUTH:
+      return { type, signature: fields.copy(SIGNATURE_BYTES), proof: proofBytes(fields.copy(fields.uint(1))) };
     case MessageType.SYNCED:
       return { type };
     case MessageType.GOODBYE:
@@ -211,4 +243,10 @@ function decodeHello(fields: FieldReader): Message {
     listenAddresses: fields.list(MAX_LISTEN_ADDRESSES, () => fields.take(fields.uint(1), readText)),
     nonce: fields.copy(NONCE_BYTES),
   };
+}
+
+/** A proof of another length is of no kind that there is. */
+function proofBytes<Bytes extends Uint8Array>(proof: Bytes): Bytes {
+  if (proof.length !== 0 && proof.length !== PROOF_BYTES) throw malformed(`a proof of ${proof.length} bytes`);
+  return proof;
 }

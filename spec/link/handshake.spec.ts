@@ -5,7 +5,15 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
 import { checkHello, goodbyeError } from '../../lib/link/handshake.js';
 import { createIdentity } from '../../lib/link/identity.js';
-import { encodeGoodbye, encodeSynced, GoodbyeCode, type Hello, MessageType } from '../../lib/wire/messages.js';
+import {
+  type Auth,
+  encodeAuth,
+  encodeGoodbye,
+  encodeSynced,
+  GoodbyeCode,
+  type Hello,
+  MessageType,
+} from '../../lib/wire/messages.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { identityBeside, RawPeer } from '../support/raw-peer.js';
 import { socketPath } from '../support/testnet.js';
@@ -146,6 +154,95 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     await outcome;
     await peer.over();
     expect(peer.goodbye).toBe(GoodbyeCode.HANDSHAKE_REFUSED);
+  });
+
+  /** The handshake up to where the peer's AUTH is due. */
+  async function upToAuth(peer: RawPeer): Promise<void> {
+    peer.provesItself = false;
+    await say(peer, peer.hello());
+    await peer.until(() => peer.heard(role === 'client' ? MessageType.HELLO : MessageType.AUTH));
+  }
+
+  it.each<[string, (peer: RawPeer) => Auth]>([
+    ['has the public key of another, and not the private one', (peer) => peer.auth({}, createIdentity().sign)],
+    ['sends back what would prove the node', (peer) => peer.auth({ role: role === 'client' ? 1 : 0 })],
+    [
+      'has proved itself in another handshake',
+      (peer) => peer.auth({ [role === 'client' ? 'serverHello' : 'clientHello']: Buffer.alloc(100) }),
+    ],
+  ])('is refused when it %s', async (_what, made) => {
+    const { node, peer, link } = meet();
+    const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_IDENTITY' });
+    await upToAuth(peer);
+    peer.say(encodeAuth(made(peer)));
+    await outcome;
+    await peer.over();
+    expect(peer.goodbye).toBe(GoodbyeCode.IDENTITY);
+    expect(peer.heard(MessageType.AUTH)).toBe(role === 'server');
+    expect(node.links()).toEqual([]);
+  });
+
+  it('is known by nothing but its proof: a GOODBYE ahead of that says nothing about other links', async () => {
+    const { node, peer, link } = meet();
+    const other = new RawPeer(true, peer.identity);
+    await Promise.all([node.attach(other.duplex, { initiator: false }), other.handshake()]);
+    const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_HANDSHAKE' });
+    await upToAuth(peer);
+    peer.say(encodeGoodbye({ code: GoodbyeCode.DUPLICATE, reason: 'there is another' }));
+    await outcome;
+  });
+
+  it('does not end the link of the one whose key it names, whatever its boot id', async () => {
+    const { node, peer, link } = meet('higher');
+    const victim = new RawPeer(true, peer.identity);
+    await Promise.all([node.attach(victim.duplex, { initiator: false }), victim.handshake()]);
+    const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_IDENTITY' });
+    await upToAuth(peer);
+    peer.say(encodeAuth(peer.auth({}, createIdentity().sign)));
+    await outcome;
+    expect(victim.ended).toBeUndefined();
+    expect(node.links()).toMatchObject([{ peerId: victim.identity.nodeId }]);
+  });
+
+  it('is dropped when it stops before AUTH', async () => {
+    const { peer, link } = meet();
+    const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_HANDSHAKE_TIMEOUT' });
+    peer.provesItself = false;
+    await say(peer, peer.hello());
+    await outcome;
+    await peer.over();
+  });
+
+  it.each([
+    ['says AUTH twice', (peer: RawPeer) => [encodeAuth(peer.auth()), encodeAuth(peer.auth())]],
+    ['goes on without AUTH', () => [encodeSynced()]],
+  ])('is refused when it %s', async (_what, made) => {
+    const { peer, link } = meet();
+    const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_HANDSHAKE' });
+    await upToAuth(peer);
+    peer.say(...made(peer));
+    await outcome;
+    await peer.over();
+    expect(peer.goodbye).toBe(GoodbyeCode.HANDSHAKE_REFUSED);
+  });
+
+  it('is refused when it says AUTH ahead of HELLO', async () => {
+    const { peer, link } = meet();
+    peer.provesItself = false;
+    const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_HANDSHAKE' });
+    await say(peer, encodeAuth(peer.auth()));
+    await outcome;
+    await peer.over();
+    expect(peer.goodbye).toBe(GoodbyeCode.HANDSHAKE_REFUSED);
+  });
+
+  it('is refused when its HELLO has more bytes than a stranger is read', async () => {
+    const { peer, link } = meet();
+    const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_MESSAGE' });
+    await say(peer, Buffer.from([0, 0, 0x20, 1]));
+    await outcome;
+    await peer.over();
+    expect(peer.goodbye).toBe(GoodbyeCode.MALFORMED);
   });
 
   it('fails the link by its own goodbye, with the reason', async () => {

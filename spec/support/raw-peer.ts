@@ -1,12 +1,15 @@
 // A peer made by hand: speaks yamux, and on the control stream exactly what a spec wants it to say.
 
 import { type Duplex, duplexPair } from 'node:stream';
+import { AuthRole, makeAuth, type Transcript } from '../../lib/link/auth.js';
 import type { Identity } from '../../lib/link/identity.js';
 import { createIdentity } from '../../lib/link/identity.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
 import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
 import { MessageReader } from '../../lib/wire/message-reader.js';
 import {
+  type Auth,
+  encodeAuth,
   encodeHello,
   encodeMessageOf,
   encodeSynced,
@@ -18,6 +21,9 @@ import {
 import { encodeNodeRecord, encodeShardRecord, type MeshRecord, NodeFlag } from '../../lib/wire/records.js';
 import type { ServiceEntry } from '../../lib/wire/service-entry.js';
 
+/** Behind the length of a message. */
+const TYPE_AT = 4;
+
 export class RawPeer implements SessionOwner, StreamSink {
   /** What the node is to be attached to. */
   readonly duplex: Duplex;
@@ -28,10 +34,21 @@ export class RawPeer implements SessionOwner, StreamSink {
   /** Streams that the node opened, but for the control stream. */
   readonly streams: MuxStream[] = [];
   control: MuxStream | undefined;
+  /** Whether it answers HELLO or AUTH of the node with its own AUTH, as it is due. */
+  provesItself = true;
+  /** Of the network that it says to be a member of. */
+  networkKey: Buffer | undefined;
+  /** The HELLO of the node, type and body, once it is there. */
+  nodeHello: Buffer = Buffer.alloc(0);
   /** How the session ended, once it has. */
   ended: { error: Error | undefined } | undefined;
-  private readonly reader = new MessageReader((message) => {
+  private ownHello: Buffer = Buffer.alloc(0);
+  private readonly reader = new MessageReader((message, bytes) => {
     this.messages.push(message);
+    if (message.type === MessageType.HELLO) this.nodeHello = Buffer.from(bytes);
+    // The client proves itself once it knows the nonce of the server, the server once the client has.
+    const due = this.client ? MessageType.HELLO : MessageType.AUTH;
+    if (message.type === due && this.provesItself) this.say(encodeAuth(this.auth()));
     // Whatever the node knows, this peer knows: there is nothing to compare.
     if (message.type === MessageType.DIGEST) this.say(encodeMessageOf(message));
   });
@@ -72,8 +89,24 @@ export class RawPeer implements SessionOwner, StreamSink {
     });
   }
 
+  /** The proofs of this peer for this link, or what they would be with another transcript or key. */
+  auth(changes: Partial<Transcript> = {}, sign: Identity['sign'] = this.identity.sign): Auth {
+    const hellos = this.client ? [this.ownHello, this.nodeHello] : [this.nodeHello, this.ownHello];
+    const transcript: Transcript = {
+      role: this.client ? AuthRole.CLIENT : AuthRole.SERVER,
+      binding: Buffer.alloc(0),
+      clientHello: hellos[0],
+      serverHello: hellos[1],
+      ...changes,
+    };
+    return makeAuth(transcript, sign, this.networkKey);
+  }
+
   say(...messages: Buffer[]): this {
-    for (const message of messages) this.control?.write(message);
+    for (const message of messages) {
+      if (message[TYPE_AT] === MessageType.HELLO) this.ownHello = message.subarray(TYPE_AT);
+      this.control?.write(message);
+    }
     return this;
   }
 
@@ -81,7 +114,7 @@ export class RawPeer implements SessionOwner, StreamSink {
   async handshake(changes: Partial<Hello> = {}): Promise<this> {
     if (!this.client) await this.until(() => this.heard(MessageType.HELLO));
     this.say(this.hello(changes));
-    await this.until(() => this.heard(MessageType.HELLO));
+    await this.until(() => this.heard(MessageType.AUTH));
     const hello = this.messages.find((message) => message.type === MessageType.HELLO);
     const decides = this.identity.nodeId < (hello as Hello).nodeId;
     if (!decides) await this.until(() => this.heard(MessageType.SYNCED));

@@ -3,6 +3,8 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { MessageReader } from '../../lib/wire/message-reader.js';
 import {
+  type Auth,
+  encodeAuth,
   encodeGoodbye,
   encodeHello,
   encodeMessage,
@@ -52,6 +54,11 @@ const hello: fc.Arbitrary<Hello> = fc.record({
   nonce: bytesOf(16).map((bytes) => Buffer.from(bytes)),
 });
 
+const auth: fc.Arbitrary<Auth> = fc.record({
+  signature: bytesOf(64).map((bytes) => Buffer.from(bytes)),
+  proof: fc.oneof(bytesOf(0), bytesOf(32)).map((bytes) => Buffer.from(bytes)),
+});
+
 const goodbye: fc.Arbitrary<Goodbye> = fc.record({
   code: byte,
   reason: fc.string({ maxLength: 60, unit: 'grapheme-ascii' }),
@@ -60,6 +67,7 @@ const goodbye: fc.Arbitrary<Goodbye> = fc.record({
 /** A message and its bytes. */
 const written: fc.Arbitrary<{ message: Message; bytes: Buffer }> = fc.oneof(
   hello.map((fields) => ({ message: { type: MessageType.HELLO, ...fields }, bytes: encodeHello(fields) })),
+  auth.map((fields) => ({ message: { type: MessageType.AUTH, ...fields }, bytes: encodeAuth(fields) })),
   goodbye.map((fields) => ({ message: { type: MessageType.GOODBYE, ...fields }, bytes: encodeGoodbye(fields) })),
   fc.constant({ message: { type: MessageType.SYNCED }, bytes: encodeSynced() }),
 );
@@ -89,6 +97,9 @@ describe('messages', () => {
       '22'.repeat(16),
     ];
     expect(encodeHello(SOME_HELLO).toString('hex')).toBe(helloHex.join('').replaceAll(' ', ''));
+    const [signature, proof] = [Buffer.alloc(64, 0x33), Buffer.alloc(32, 0x44)];
+    expect(encodeAuth({ signature, proof }).toString('hex')).toBe(`000000620b${'33'.repeat(64)}20${'44'.repeat(32)}`);
+    expect(encodeAuth({ signature, proof: Buffer.alloc(0) }).toString('hex')).toBe(`000000420b${'33'.repeat(64)}00`);
     expect(encodeSynced().toString('hex')).toBe('0000000104');
     expect(encodeGoodbye({ code: GoodbyeCode.SELF_LINK, reason: 'me' }).toString('hex')).toBe(
       '00000005' + '0502026d65',
@@ -148,6 +159,10 @@ describe('messages', () => {
     const goodbyeBody = bodyOf(encodeGoodbye({ code: 2, reason: 'x' }));
     const later = encodeMessage(MessageType.GOODBYE, [goodbyeBody, Buffer.from('later')]);
     expect(readAll([later])).toEqual([{ type: MessageType.GOODBYE, code: 2, reason: 'x' }]);
+    // Such as the certificate of a member.
+    const fields = { signature: Buffer.alloc(64, 3), proof: Buffer.alloc(32, 4) };
+    const certified = encodeMessage(MessageType.AUTH, [bodyOf(encodeAuth(fields)), Buffer.from('later')]);
+    expect(readAll([certified])).toEqual([{ type: MessageType.AUTH, ...fields }]);
   });
 
   it('say roles of a later version as peer', () => {
@@ -168,6 +183,8 @@ describe('messages', () => {
       () => encodeHello({ ...SOME_HELLO, envDigests: new Array(17).fill('e3b0c44298fc1c14') }),
       () => encodeHello({ ...SOME_HELLO, listenAddresses: new Array(9).fill(':1') }),
       () => encodeHello({ ...SOME_HELLO, listenAddresses: ['x'.repeat(256)] }),
+      () => encodeAuth({ signature: Buffer.alloc(63), proof: Buffer.alloc(0) }),
+      () => encodeAuth({ signature: Buffer.alloc(64), proof: Buffer.alloc(31) }),
       () => encodeGoodbye({ code: 256, reason: '' }),
       () => encodeMessage(9, [Buffer.alloc(MAX_MESSAGE_BYTES)]),
     ];
@@ -189,6 +206,9 @@ describe('MessageReader', () => {
   it.each<[string, number, string | Buffer]>([
     ['a HELLO that ends early', MessageType.HELLO, bodyOf(encodeHello(SOME_HELLO)).subarray(0, -1)],
     ['an empty HELLO', MessageType.HELLO, ''],
+    ['an AUTH that ends early', MessageType.AUTH, '33'.repeat(63)],
+    ['an AUTH with a proof of a kind that there is not', MessageType.AUTH, `${'33'.repeat(64)}10${'44'.repeat(16)}`],
+    ['an AUTH with half a proof', MessageType.AUTH, `${'33'.repeat(64)}20${'44'.repeat(16)}`],
     ['a GOODBYE with a reason that is longer than the message', MessageType.GOODBYE, '00ff616161'],
     ['a GOODBYE with an overlong encoding', MessageType.GOODBYE, '0002c181'],
     ['a GOODBYE with half a character', MessageType.GOODBYE, '0001c3'],

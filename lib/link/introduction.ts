@@ -1,0 +1,109 @@
+// HELLO and AUTH of both ends of a link, in their order. Pure: bytes in, bytes out.
+//
+//   with tls      client                          server      without       client                          server
+//                   HELLO, AUTH ---------------->                             HELLO ----------------------->
+//                   <---------------- HELLO, AUTH                             <----------------------- HELLO
+//                                                                             AUTH ------------------------>
+//                                                                             <------------------------ AUTH
+//
+// A server proves itself only to one who has done so, and where there is tls it says nothing at all before that: a stranger
+// learns its certificate. Without tls its HELLO has to come first, as the nonce in it is what the client's proof is for.
+
+import { timingSafeEqual } from 'node:crypto';
+import type { NodeId } from '../address.js';
+import { type Auth, encodeAuth, GoodbyeCode, type Hello } from '../wire/messages.js';
+import { AuthRole, checkAuth, makeAuth, type Transcript } from './auth.js';
+import { checkHello, type Refusal, refusal, type SelfDescription } from './handshake.js';
+import type { TlsFacts } from './link-owner.js';
+
+export interface IntroductionSetup {
+  readonly self: SelfDescription;
+  readonly networkKey: Uint8Array | undefined;
+  readonly client: boolean;
+  readonly tls: TlsFacts | undefined;
+  /** Who has to be there. */
+  readonly expect: NodeId | undefined;
+  /** The HELLO of this end, asked for once, when it is due. */
+  makeHello(): Buffer;
+}
+
+/** What is to be said now, or why the link is refused. */
+export type Step = { readonly say: readonly Buffer[] } | Refusal;
+
+const NOTHING = Buffer.alloc(0);
+/** What is in front of type and body of a message. */
+const LENGTH_BYTES = 4;
+const MAX_HELLO_BYTES = 0xffff;
+
+export class Introduction {
+  /** What the peer has said about itself; undefined until it is proved. */
+  peer: Hello | undefined;
+  private claimed: Hello | undefined;
+  private ownHello: Buffer = NOTHING;
+  private peerHello: Buffer = NOTHING;
+
+  constructor(private readonly setup: IntroductionSetup) {}
+
+  /** What the client begins with. */
+  begin(): readonly Buffer[] {
+    const hello = this.takeOwnHello();
+    return this.setup.tls === undefined ? [hello] : [hello, this.auth()];
+  }
+
+  /** The flags in the HELLO of the peer. */
+  get flags(): number {
+    return this.peer?.flags ?? 0;
+  }
+
+  /** `bytes`: type and body as they came. */
+  onHello(hello: Hello, bytes: Uint8Array): Step {
+    const { self, client, tls, expect } = this.setup;
+    if (this.claimed !== undefined) {
+      return refusal(GoodbyeCode.MALFORMED, 'ERR_STARLANE_HANDSHAKE', 'a second HELLO');
+    }
+    const fault = checkHello(hello, self, expect);
+    if (fault !== undefined) return fault;
+    if (bytes.length > MAX_HELLO_BYTES) return refusal(GoodbyeCode.MALFORMED, 'ERR_STARLANE_HANDSHAKE', 'a long HELLO');
+    if (tls?.certificateKey !== undefined && !timingSafeEqual(tls.certificateKey, hello.publicKey)) {
+      return refusal(GoodbyeCode.IDENTITY, 'ERR_STARLANE_IDENTITY', 'its certificate is that of another key');
+    }
+    this.claimed = hello;
+    this.peerHello = Buffer.from(bytes);
+    if (tls !== undefined) return { say: [] };
+    return { say: [client ? this.auth() : this.takeOwnHello()] };
+  }
+
+  onAuth(auth: Auth): Step {
+    const { networkKey, client, tls } = this.setup;
+    const { claimed } = this;
+    if (claimed === undefined || this.peer !== undefined) {
+      const what = claimed === undefined ? 'AUTH ahead of HELLO' : 'a second AUTH';
+      return refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', what);
+    }
+    const transcript = this.transcript(client ? AuthRole.SERVER : AuthRole.CLIENT);
+    const fault = checkAuth(auth, transcript, claimed.publicKey, networkKey);
+    if (fault !== undefined) return refusal(fault.code, fault.errorCode, fault.detail);
+    this.peer = claimed;
+    if (client) return { say: [] };
+    return { say: tls === undefined ? [this.auth()] : [this.takeOwnHello(), this.auth()] };
+  }
+
+  private takeOwnHello(): Buffer {
+    const hello = this.setup.makeHello();
+    this.ownHello = hello.subarray(LENGTH_BYTES);
+    return hello;
+  }
+
+  private auth(): Buffer {
+    const { self, networkKey, client } = this.setup;
+    const role = client ? AuthRole.CLIENT : AuthRole.SERVER;
+    return encodeAuth(makeAuth(this.transcript(role), self.sign, networkKey));
+  }
+
+  private transcript(role: AuthRole): Transcript {
+    const { client, tls } = this.setup;
+    const [clientHello, serverHello] = client ? [this.ownHello, this.peerHello] : [this.peerHello, this.ownHello];
+    const isKnown = tls === undefined || role === AuthRole.SERVER;
+    return { role, binding: tls?.binding ?? NOTHING, clientHello, serverHello: isKnown ? serverHello : NOTHING };
+  }
+}
