@@ -106,6 +106,7 @@ export class Node extends EventEmitter<NodeEvents> {
       services: this.mesh,
       keepsAlive: this.keepsAlive,
       onError: (error) => this.onError(error),
+      onWarning: (error) => this.onWarning(error),
     });
     this.circuits.routes = this.mesh.routing;
     this.circuits.shortcuts = this.mesh.shortcuts;

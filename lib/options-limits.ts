@@ -64,6 +64,16 @@ export interface NodeLimits {
    * circuits are refused; at 95 %, those that hold most are reset.
    */
   relayPoolBytes: number;
+  /**
+   * 1 to 10000000. Default 100000 circuits a second that one link may open to services of this node, up to twice that at
+   * once; further ones get ECONNREFUSED. About what one core can accept.
+   */
+  opensPerSecond: number;
+  /**
+   * 1 to 1000000. Default 1024 circuits of one link that wait for a promise of `allow`; further ones get ECONNREFUSED, those
+   * that rules would decide as well. Of the services that one node offers, so many are asked about at a time; others wait.
+   */
+  maxPendingDecisions: number;
   /** 1 to 16777216. Default 500000 instances of services of other nodes, about 200 B each; further ones are not seen. */
   maxInstances: number;
   /**
@@ -110,6 +120,8 @@ export const LIMITS: ReadonlyMap<keyof NodeLimits, readonly [normal: number, min
   ['maxCircuitsPerNeighbour', [65_536, 1, MAX_MAP_ENTRIES]],
   ['maxCircuitsPerSource', [16_384, 1, MAX_MAP_ENTRIES]],
   ['relayOpensPerSecond', [5_000, 1, 1_000_000]],
+  ['opensPerSecond', [100_000, 1, 10_000_000]],
+  ['maxPendingDecisions', [1024, 1, 1_000_000]],
   ['relayPoolBytes', [256 * 1024 * 1024, 1024 * 1024, Number.MAX_SAFE_INTEGER]],
   ['maxInstances', [500_000, 1, MAX_MAP_ENTRIES]],
   ['acceptBacklog', [4096, 1, MAX_MAP_ENTRIES]],

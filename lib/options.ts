@@ -3,6 +3,7 @@
 import { KeyObject } from 'node:crypto';
 import { isServiceName, parseLinkAddress } from './address.js';
 import { optionError, starlaneError } from './errors.js';
+import { type Allow, resolveAllow } from './options-allow.js';
 import { LIMITS, type NodeLimits, resolveLimits } from './options-limits.js';
 
 export { DEFAULT_LIMITS, type NodeLimits } from './options-limits.js';
@@ -42,6 +43,15 @@ export interface NodeOptions extends Partial<NodeLimits> {
   tls?: TlsFiles;
   /** Must be true to listen beyond loopback without tls: whoever reaches the port is then a peer. Default false. */
   insecure?: boolean;
+  /**
+   * Who may dial services of this node, and whose services this node sees: a function, or a list of rules, where what no rule
+   * fits is denied. Default: everybody. Asked of each circuit that comes in (direction 'dial'; denied: EACCES at the dialler),
+   * and of each service that another node begins to offer (direction 'bind'; denied: it is not in `services()` and not dialled
+   * by name). Rules count for both directions, so that `{ direction: 'bind' }` is needed for a node to see any services at
+   * all. What this node dials and binds itself is not asked. A promise has `handshakeTimeoutMs`; late, rejected, or thrown
+   * instead of, is denied. A server may have an `allow` of its own besides, and then both must allow.
+   */
+  allow?: Allow;
   /** Link addresses joined at start and tried again for ever. Default none. */
   seeds?: readonly string[];
 }
@@ -56,6 +66,7 @@ export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
   readonly identity: string | KeyObject | undefined;
   readonly tls: Readonly<TlsFiles> | undefined;
   readonly insecure: boolean;
+  readonly allow: Allow | undefined;
   readonly seeds: readonly string[];
 }
 
@@ -71,6 +82,7 @@ const OTHER_OPTIONS: ReadonlySet<string> = new Set([
   'identity',
   'tls',
   'insecure',
+  'allow',
   'seeds',
 ]);
 
@@ -99,6 +111,7 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
     loopback: resolveFlag('loopback', options.loopback, true),
     tls: resolveTls(options.tls),
     insecure: resolveFlag('insecure', options.insecure, false),
+    allow: resolveAllow(options.allow),
     seeds: resolveSeeds(options.seeds),
   });
 }

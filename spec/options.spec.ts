@@ -24,6 +24,7 @@ describe('resolveNodeOptions', () => {
       identity: undefined,
       tls: undefined,
       insecure: false,
+      allow: undefined,
       seeds: [],
     });
     expect(DEFAULT_LIMITS).toEqual({
@@ -41,6 +42,8 @@ describe('resolveNodeOptions', () => {
       maxCircuitsPerNeighbour: 65_536,
       maxCircuitsPerSource: 16_384,
       relayOpensPerSecond: 5_000,
+      opensPerSecond: 100_000,
+      maxPendingDecisions: 1024,
       relayPoolBytes: 268_435_456,
       acceptBacklog: 4096,
       receiveBudgetBytes: 268_435_456,

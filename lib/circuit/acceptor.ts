@@ -5,6 +5,7 @@
 // kept for it; one that trickles in gets a small object with a deadline.
 
 import type { NodeId } from '../address.js';
+import type { Decision, Guard, Verdict } from '../mesh/access.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { FarEnd } from '../socket/far-end.js';
 import { debug } from '../util/debug.js';
@@ -13,7 +14,9 @@ import { type Open, tryReadOpen } from '../wire/open.js';
 import { encodeReply, ReplyCode } from '../wire/open-reply.js';
 import type { RelayNeighbour } from './admission.js';
 import type { Binding, Bindings } from './bindings.js';
+import { type CircuitAccess, Undecided } from './circuit-access.js';
 import type { FarEnds } from './far-ends.js';
+import { OpenRate } from './open-rate.js';
 import { QueuedPrefix } from './queued-prefix.js';
 import type { Relay } from './relay.js';
 
@@ -29,6 +32,11 @@ export interface AcceptorHost {
   readonly counters: AcceptCounters;
   readonly relay: Relay;
   readonly farEnds: FarEnds;
+  readonly access: CircuitAccess;
+  /** How many circuits a second one link may open to services of this node. */
+  readonly opensPerSecond: number;
+  /** The digest of an env that this node shares with another, if it knows one. */
+  sharedEnv(nodeId: NodeId): string | undefined;
   /** Whether names of this node and of who knows that env meet. */
   knowsEnv(digest: string | undefined): boolean;
 }
@@ -36,7 +44,10 @@ export interface AcceptorHost {
 /** Counts since the start. */
 export interface AcceptCounters {
   accepted: number;
+  /** Those that were denied included. */
   refused: number;
+  /** Not allowed, by the node or by the server. */
+  denied: number;
 }
 
 export class Acceptor implements StreamSink, Timed {
@@ -44,18 +55,26 @@ export class Acceptor implements StreamSink, Timed {
   private fresh: MuxStream | null = null;
   private timer: Timer | null = null;
   private readonly slow = new Set<SlowOpen>();
+  private readonly rate: OpenRate;
+  /** Circuits for which the answer of an `allow` is awaited. */
+  private undecided = 0;
 
   /**
    * @param far who is at the other end; shared by all sockets of the link
    * @param namesMeet whether the peer shares an env: if not, it may dial ports only
-   * @param neighbour what counts for circuits that the peer passes on to others; null when it is this node itself
+   * @param neighbour what counts for circuits that the peer passes on to others; null when it is this node itself, whose
+   * circuits are asked nothing
+   * @param envDigests of the envs that the peer is in
    */
   constructor(
     private readonly host: AcceptorHost,
     readonly far: FarEnd,
     private readonly namesMeet: boolean,
     private readonly neighbour: RelayNeighbour | null,
-  ) {}
+    private readonly envDigests: readonly string[] = [],
+  ) {
+    this.rate = new OpenRate(host.opensPerSecond, host.timers.now());
+  }
 
   /** The peer opened a stream. */
   onStream(stream: MuxStream): void {
@@ -153,10 +172,82 @@ export class Acceptor implements StreamSink, Timed {
   }
 
   private answer(stream: MuxStream, open: Open, rest: Buffer, far: FarEnd, namesMeet: boolean): void {
+    const { neighbour, rate, host } = this;
+    if (neighbour !== null && !rate.take(host.timers)) {
+      this.refuse(stream, ReplyCode.LIMIT, `more than ${rate.perSecond} opens a second`);
+      return;
+    }
     const { service, dstPort } = open;
-    const binding = service === '' || namesMeet ? this.host.bindings.find(service, dstPort) : undefined;
+    const binding = service === '' || namesMeet ? host.bindings.find(service, dstPort) : undefined;
     if (binding === undefined) this.refuse(stream, ReplyCode.REFUSED, '');
-    else this.accept(stream, binding, open, rest, far);
+    else if (binding.guards === undefined || neighbour === null) this.accept(stream, binding, open, rest, far);
+    else this.ask(binding.guards, stream, binding, open, rest, far);
+  }
+
+  /** Asks whether the circuit is allowed. Nothing is told to the server before. */
+  private ask(
+    guards: readonly Guard[],
+    stream: MuxStream,
+    binding: Binding,
+    open: Open,
+    rest: Buffer,
+    far: FarEnd,
+  ): void {
+    const { access } = this.host;
+    if (this.undecided >= access.maxPending) {
+      this.refuse(stream, ReplyCode.LIMIT, `${this.undecided} circuits wait to be allowed`);
+      return;
+    }
+    // What is bound, whatever was dialled: a port leads to names as well.
+    const to = { service: binding.service, port: open.dstPort === 0 ? binding.port : open.dstPort };
+    let undecided: Undecided | undefined;
+    const decision: Decision = access.decide(
+      guards,
+      access.request(far, this.envsOf(far, open.env), to),
+      open.remainingMs,
+      (verdict) => {
+        if (undecided === undefined) this.onVerdict(verdict, stream, binding, open, rest, far);
+        else {
+          this.undecided--;
+          const { held, isEnded } = undecided;
+          this.onVerdict(verdict, stream, binding, open, held, far);
+          if (isEnded) stream.sink.onEnd(stream);
+        }
+      },
+    );
+    if (decision.start()) return;
+    this.undecided++;
+    undecided = new Undecided(rest, () => {
+      this.undecided--;
+      decision.cancel();
+    });
+    // The peer is to know that it is not the link that takes its time.
+    stream.accept();
+    stream.sink = undecided;
+  }
+
+  private onVerdict(
+    verdict: Verdict,
+    stream: MuxStream,
+    binding: Binding,
+    open: Open,
+    rest: Buffer,
+    far: FarEnd,
+  ): void {
+    if (verdict !== true) {
+      this.host.counters.denied++;
+      this.refuse(stream, ReplyCode.DENIED, verdict);
+    } else if (this.host.bindings.find(open.service, open.dstPort) !== binding) {
+      // It was closed meanwhile.
+      this.refuse(stream, ReplyCode.REFUSED, '');
+    } else this.accept(stream, binding, open, rest, far);
+  }
+
+  /** Digests of the envs that the other end says it is in. */
+  private envsOf(far: FarEnd, said: string | undefined): readonly string[] {
+    if (far.via.length === 0) return this.envDigests;
+    const known = said ?? this.host.sharedEnv(far.peerId);
+    return known === undefined ? [] : [known];
   }
 
   private accept(stream: MuxStream, binding: Binding, open: Open, rest: Buffer, far: FarEnd): void {

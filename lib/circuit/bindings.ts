@@ -10,6 +10,7 @@
 
 import { MAX_VIRTUAL_PORT, type NodeId } from '../address.js';
 import { netError } from '../errors.js';
+import type { Guard } from '../mesh/access.js';
 import type { AnyServer } from '../socket/server.js';
 import { encodeReply, ReplyCode } from '../wire/open-reply.js';
 
@@ -36,6 +37,8 @@ export class Binding {
     /** Bound by name alone. */
     readonly anyPort: boolean,
     readonly server: AnyServer,
+    /** Whom to ask whether a circuit is allowed; undefined: all are. */
+    readonly guards: readonly Guard[] | undefined,
   ) {}
 
   unbind(): void {
@@ -74,9 +77,10 @@ export class Bindings {
    * Binds a server. `service` empty: by port alone; `port` undefined: by name alone; 0: a free port.
    * @throws EADDRINUSE
    */
-  add(service: string, port: number | undefined, server: AnyServer): Binding {
+  add(service: string, port: number | undefined, server: AnyServer, guards?: readonly Guard[]): Binding {
     if (this.isTaken(service, port)) throw netError('EADDRINUSE', 'listen', { address: service, port });
-    const binding = new Binding(this, this.owner.nodeId, service, port || this.freePort(), port === undefined, server);
+    const where = port || this.freePort();
+    const binding = new Binding(this, this.owner.nodeId, service, where, port === undefined, server, guards);
     if (service !== '') {
       let named = this.names.get(service);
       if (named === undefined) {

@@ -2,6 +2,7 @@
 
 import { starlaneError } from '../errors.js';
 import { type Selector, type SelectorOption, toSelector } from '../mesh/selector.js';
+import { type Allow, resolveAllow } from '../options-allow.js';
 import type { ServerOptions } from '../socket/server.js';
 import type { SocketOptions } from '../socket/socket.js';
 
@@ -24,6 +25,17 @@ export interface BindOptions extends ServerOptions {
   weight?: number;
   /** Anything that JSON can hold in 4096 bytes; peers see it in ServiceInfo. */
   meta?: unknown;
+  /**
+   * Who may dial this server: a function, or a list of rules, where what no rule fits is denied with EACCES at the dialler.
+   * The `allow` of the node is asked before, and both must allow. Default: whoever the node allows.
+   */
+  allow?: Allow;
+}
+
+export interface CheckedBindOptions {
+  readonly weight: number | undefined;
+  readonly meta: unknown;
+  readonly allow: Allow | undefined;
 }
 
 const MAX_TIMEOUT_MS = 0x7fff_ffff;
@@ -48,10 +60,10 @@ export function checkDialOptions(options: DialOptions): { selector: Selector; ti
 }
 
 /** @throws ERR_STARLANE_OPTION */
-export function checkBindOptions(options: BindOptions | undefined): { weight: number | undefined; meta: unknown } {
+export function checkBindOptions(options: BindOptions | undefined): CheckedBindOptions {
   const weight = options?.weight;
   if (weight !== undefined && !(Number.isInteger(weight) && weight >= 0 && weight <= 255)) {
     throw starlaneError('ERR_STARLANE_OPTION', 'weight: an integer from 0 to 255 is needed');
   }
-  return { weight, meta: options?.meta };
+  return { weight, meta: options?.meta, allow: resolveAllow(options?.allow, ['dial']) };
 }

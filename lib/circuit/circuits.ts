@@ -10,6 +10,7 @@ import type { ServiceInstance } from '../mesh/service.js';
 import type { ServiceTable } from '../mesh/service-table.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { ResolvedNodeOptions } from '../options.js';
+import type { Allow } from '../options-allow.js';
 import type { FarEnd, KeepsAlive } from '../socket/far-end.js';
 import type { NetHost, Place } from '../socket/net-host.js';
 import { type AnyServer, Server } from '../socket/server.js';
@@ -20,6 +21,7 @@ import { envDigests } from '../wire/messages.js';
 import { type AcceptCounters, Acceptor, type AcceptorHost } from './acceptor.js';
 import { RelayNeighbour } from './admission.js';
 import { type Binding, Bindings, type BindingsOwner } from './bindings.js';
+import { CircuitAccess } from './circuit-access.js';
 import { type BindOptions, checkBindOptions, checkDialOptions, type DialOptions } from './circuit-options.js';
 import { type DialTarget, DialTargets } from './dial-target.js';
 import { type DialCounters, Dialer } from './dialer.js';
@@ -54,6 +56,8 @@ export interface CircuitsSetup {
   readonly keepsAlive: KeepsAlive;
   /** Nobody has asked to hear of the failure of a server to bind. */
   onError(error: Error): void;
+  /** A function of the user failed to say whether a circuit is allowed. */
+  onWarning(error: Error): void;
 }
 
 export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
@@ -61,7 +65,9 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   readonly bindings: Bindings;
   readonly timers: Timers;
   readonly openTimeoutMs: number;
-  readonly counters: AcceptCounters = { accepted: 0, refused: 0 };
+  readonly counters: AcceptCounters = { accepted: 0, refused: 0, denied: 0 };
+  readonly access: CircuitAccess;
+  readonly opensPerSecond: number;
   readonly loopback: Loopback;
   readonly relay: Relay;
   readonly farEnds: FarEnds;
@@ -83,6 +89,15 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.nodeId = identity.nodeId;
     this.timers = timers;
     this.openTimeoutMs = options.handshakeTimeoutMs;
+    this.opensPerSecond = options.opensPerSecond;
+    this.access = new CircuitAccess({
+      allow: options.allow,
+      env: options.env,
+      timers,
+      timeoutMs: options.handshakeTimeoutMs,
+      maxPending: options.maxPendingDecisions,
+      onWarning: (error) => setup.onWarning(error),
+    });
     this.envDigests = envDigests(options.env);
     this.relayLimits = relayLimits(options);
     this.routes = new NeighbourRoutes((nodeId) => this.paths.has(nodeId));
@@ -135,14 +150,14 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   bind(address: string, options: BindOptions | undefined, handler: BindHandler | undefined): Server {
     const where = parseServiceAddress(address);
     if (where.kind === 'node') throw starlaneError('ERR_STARLANE_ADDRESS', `${address}: a node binds at itself only`);
-    const { weight = DEFAULT_WEIGHT, meta } = checkBindOptions(options);
+    const { weight = DEFAULT_WEIGHT, meta, allow } = checkBindOptions(options);
     const server = new Server(optionsFor(options, handler), this.keepsAlive);
     if (handler !== undefined) attachHandler(server, handler);
 
     const service = where.kind === 'service' ? where.service : '';
     let binding: Binding;
     try {
-      binding = this.place(server, service, where.port, weight, meta);
+      binding = this.place(server, service, where.port, { weight, meta, allow });
     } catch (error) {
       if ((error as { syscall?: string }).syscall === undefined) throw error;
       // As a net.Server: in an event, when there has been time to listen for it.
@@ -202,13 +217,14 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     if (where.kind === 'node' && where.nodeId !== this.nodeId) {
       throw netError('EADDRNOTAVAIL', 'listen', { address: host, port });
     }
-    return this.place(server, where.kind === 'service' ? where.service : '', where.port, DEFAULT_WEIGHT, undefined);
+    return this.place(server, where.kind === 'service' ? where.service : '', where.port, NO_TERMS);
   }
 
   /** @throws EADDRINUSE, ECANCELED, ERR_STARLANE_OPTION */
-  private place(server: AnyServer, service: string, port: number | undefined, weight: number, meta: unknown): Binding {
+  private place(server: AnyServer, service: string, port: number | undefined, terms: Terms): Binding {
+    const { weight, meta, allow } = terms;
     if (this.isClosed) throw netError('ECANCELED', 'listen', { address: service, port });
-    const binding = this.bindings.add(service, port, server);
+    const binding = this.bindings.add(service, port, server, this.access.guardsOf(allow));
     if (service === '') return binding;
     try {
       this.setup.services.bind(service, binding.anyPort ? 0 : binding.port, weight, meta);
@@ -229,7 +245,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     });
     const neighbour = new RelayNeighbour(this.relayLimits, this.timers.now());
     const namesMeet = link.envDigests.some((digest) => this.knowsEnv(digest));
-    const acceptor = new Acceptor(this, far, namesMeet, neighbour);
+    const acceptor = new Acceptor(this, far, namesMeet, neighbour, link.envDigests);
     this.paths.set(link.peerId, new LinkPath(link, acceptor, neighbour));
     link.acceptor = acceptor;
   }
@@ -312,5 +328,14 @@ class LinkPath implements Path, RelayHop {
     return this.link.session.open(sink, first);
   }
 }
+
+/** What is said of a server beyond its place. */
+interface Terms {
+  readonly weight: number;
+  readonly meta: unknown;
+  readonly allow: Allow | undefined;
+}
+
+const NO_TERMS: Terms = { weight: DEFAULT_WEIGHT, meta: undefined, allow: undefined };
 
 const NOBODY: readonly NodeId[] = Object.freeze([]);

@@ -6,6 +6,7 @@ import type { NodeId } from '../../lib/address.js';
 import { Acceptor, type AcceptorHost } from '../../lib/circuit/acceptor.js';
 import { RelayNeighbour } from '../../lib/circuit/admission.js';
 import { Bindings } from '../../lib/circuit/bindings.js';
+import { CircuitAccess } from '../../lib/circuit/circuit-access.js';
 import { FarEnds } from '../../lib/circuit/far-ends.js';
 import type { RelayHop } from '../../lib/circuit/half-circuit.js';
 import type { Routes } from '../../lib/circuit/path.js';
@@ -182,7 +183,17 @@ export class RelayFixture {
       bindings: new Bindings({ nodeId: this.id, onUnbind: () => {} }),
       timers: this.timers,
       openTimeoutMs: 1000,
-      counters: { accepted: 0, refused: 0 },
+      counters: { accepted: 0, refused: 0, denied: 0 },
+      access: new CircuitAccess({
+        allow: undefined,
+        env: [],
+        timers: this.timers,
+        timeoutMs: 1000,
+        maxPending: 16,
+        onWarning: () => {},
+      }),
+      opensPerSecond: 100_000,
+      sharedEnv: () => undefined,
       relay: this.relay,
       farEnds: new FarEnds(this.id),
       knowsEnv: () => true,

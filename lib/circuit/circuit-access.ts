@@ -1,0 +1,123 @@
+// Who may dial what: puts circuits that come in to the `allow` of the node and of their server. A circuit whose decision is
+// still awaited is a small sink that keeps what comes, within the window of its stream.
+
+import { Decision, Guard, type Verdict, type Warn } from '../mesh/access.js';
+import { EnvNames } from '../mesh/env-names.js';
+import { WarnOnce } from '../mesh/warn-once.js';
+import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
+import { type Allow, type AllowRequest, envsOf } from '../options-allow.js';
+import type { FarEnd } from '../socket/far-end.js';
+import type { Timers } from '../util/timers.js';
+
+export interface CircuitAccessSetup {
+  readonly allow: Allow | undefined;
+  readonly env: readonly string[];
+  readonly timers: Timers;
+  /** For a decision. */
+  readonly timeoutMs: number;
+  /** Circuits of one link that wait for a decision, at most. */
+  readonly maxPending: number;
+  onWarning(error: Error): void;
+}
+
+export class CircuitAccess {
+  readonly maxPending: number;
+  private readonly node: Guard | undefined;
+  private readonly envNames: EnvNames;
+  private readonly warn: Warn;
+
+  constructor(private readonly setup: CircuitAccessSetup) {
+    const { allow, env, timers, maxPending } = setup;
+    const warnings = new WarnOnce(timers, (error) => setup.onWarning(error));
+    this.warn = (subject, error) => warnings.warn(subject, error);
+    this.maxPending = maxPending;
+    this.node = allow === undefined ? undefined : new Guard(allow, 'node', this.warn);
+    this.envNames = new EnvNames(env);
+    this.envNames.learn(envsOf(allow));
+  }
+
+  /** Who is to be asked about circuits to a server; undefined when everybody may dial it. */
+  guardsOf(allow: Allow | undefined): readonly Guard[] | undefined {
+    const { node } = this;
+    if (allow === undefined) return node === undefined ? undefined : [node];
+    this.envNames.learn(envsOf(allow));
+    const server = new Guard(allow, 'server', this.warn);
+    return node === undefined ? [server] : [node, server];
+  }
+
+  /** @param envDigests of the envs that the peer says it is in */
+  request({ peerId, name, isVerified, via }: FarEnd, envDigests: readonly string[], to: Place): AllowRequest {
+    const { service, port } = to;
+    const env = this.envNames.of(envDigests);
+    return { peer: { id: peerId, name, verified: isVerified, via: [...via], env }, service, port, direction: 'dial' };
+  }
+
+  /** @param remainingMs what is left of the dialler's time, as far as that is known */
+  decide(
+    guards: readonly Guard[],
+    request: AllowRequest,
+    remainingMs: number | undefined,
+    tell: (verdict: Verdict) => void,
+  ): Decision {
+    const { timers, timeoutMs } = this.setup;
+    return new Decision(guards, request, { timers, timeoutMs: Math.min(timeoutMs, remainingMs ?? timeoutMs), tell });
+  }
+}
+
+interface Place {
+  readonly service: string;
+  readonly port: number;
+}
+
+/** The sink of a stream until it is decided who gets it. */
+export class Undecided implements StreamSink {
+  /** What comes is copied at once. */
+  readonly keepsNothing = true;
+  /** The peer has ended its half. */
+  isEnded = false;
+  private bytes: Buffer = NOTHING;
+  private length = 0;
+
+  /** @param onGone the stream is no more */
+  constructor(
+    first: Buffer,
+    private readonly onGone: () => void,
+  ) {
+    this.keep(first);
+  }
+
+  /** All that has come. */
+  get held(): Buffer {
+    return this.bytes.subarray(0, this.length);
+  }
+
+  onData(_stream: MuxStream, chunk: Buffer): void {
+    this.keep(chunk);
+  }
+
+  onEnd(): void {
+    this.isEnded = true;
+  }
+
+  onSent(): void {}
+
+  onReset(): void {
+    this.bytes = NOTHING;
+    this.length = 0;
+    this.onGone();
+  }
+
+  /** In one piece, of at most twice its size: a peer may send it byte by byte. */
+  private keep(chunk: Buffer): void {
+    const length = this.length + chunk.length;
+    if (length > this.bytes.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(length, 2 * this.length));
+      this.bytes.copy(grown, 0, 0, this.length);
+      this.bytes = grown;
+    }
+    chunk.copy(this.bytes, this.length);
+    this.length = length;
+  }
+}
+
+const NOTHING = Buffer.alloc(0);
