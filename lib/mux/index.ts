@@ -32,16 +32,15 @@ const STREAM_OPTIONS = Object.freeze({ allowHalfOpen: true, autoDestroy: true })
 export class Stream extends StreamDuplex {
   /** The id of the stream in its session: odd when the client opened it. */
   readonly id: number;
+  declare protected stream: MuxStream | null;
 
   /** @internal */
   constructor(session: MuxSession, incoming?: MuxStream) {
     super(STREAM_OPTIONS);
-    if (incoming === undefined) this.stream = session.open(this);
-    else {
-      this.stream = incoming;
-      incoming.sink = this;
-    }
-    this.id = this.stream.id;
+    const stream = incoming ?? session.open(this);
+    stream.sink = this;
+    this.stream = stream;
+    this.id = stream.id;
     this.startReading();
   }
 

@@ -6,7 +6,7 @@
 import { Duplex, type DuplexOptions } from 'node:stream';
 import { copyOf } from '../util/copy-of.js';
 import { endedByOther, streamDestroyed } from '../util/node-errors.js';
-import type { MuxStream } from './mux-stream.js';
+import type { ByteStream } from './byte-stream.js';
 import { COPY_BYTES } from './output.js';
 
 /** A write callback of Node's Writable. */
@@ -20,7 +20,7 @@ const JOIN_BYTES = 4 * COPY_BYTES;
 
 // Also a StreamSink, but those members are not for users.
 export abstract class StreamDuplex extends Duplex {
-  protected stream: MuxStream | null = null;
+  protected stream: ByteStream | null = null;
   /** Bytes pushed into the readable buffer whose credit has not gone back. */
   private uncredited = 0;
   /** Bytes taken over from Node's write buffer since the start. */
@@ -37,7 +37,7 @@ export abstract class StreamDuplex extends Duplex {
   // --- reading ---
 
   /** @internal */
-  onData(stream: MuxStream, chunk: Buffer): void {
+  onData(stream: ByteStream, chunk: Buffer): void {
     if (this.destroyed) return;
     const { length } = chunk;
     this.uncredited += length;
@@ -68,7 +68,7 @@ export abstract class StreamDuplex extends Duplex {
   }
 
   /** @internal */
-  onEnd(_stream: MuxStream): void {
+  onEnd(_stream: ByteStream): void {
     this.push(null);
     // Without a reader 'end' would never be noticed; with data still buffered this does nothing.
     if (this.readableLength === 0) this.read(0);
@@ -180,7 +180,7 @@ export abstract class StreamDuplex extends Duplex {
   }
 
   /** @internal */
-  onSent(_stream: MuxStream, bytes: number): void {
+  onSent(_stream: ByteStream, bytes: number): void {
     this.countSent(bytes);
     if (this.unsent === 0) this.finishWrite(null);
   }
@@ -222,7 +222,7 @@ export abstract class StreamDuplex extends Duplex {
   // --- the end ---
 
   /** @internal */
-  onReset(_stream: MuxStream, error: Error): void {
+  onReset(_stream: ByteStream, error: Error): void {
     // What a peer or the network does crashes no process, also where nobody listens; 'close' follows in any case.
     this.emit = emitUnlessUnheard;
     this.destroy(error);

@@ -6,7 +6,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { isIP, type OnReadOpts, type SocketConnectOpts } from 'node:net';
 import { addAbortSignal, type DuplexOptions } from 'node:stream';
 import { lookupError, type NetErrorCode, netError } from '../errors.js';
-import type { MuxStream } from '../mux/mux-stream.js';
+import type { ByteStream } from '../mux/byte-stream.js';
 import { invalidArgValue } from '../util/node-errors.js';
 import type { FarEnd } from './far-end.js';
 import { type ConnectTarget, checkNumbers, connectArguments, connectTarget, noDescriptors } from './net-arguments.js';
@@ -163,12 +163,12 @@ export class NetSocket extends Socket {
   }
 
   /** @internal */
-  override onData(stream: MuxStream, chunk: Buffer): void {
+  override onData(stream: ByteStream, chunk: Buffer): void {
     this.scope.runInAsyncScope(this.takeData, this, stream, chunk);
   }
 
   /** @internal */
-  override onEnd(stream: MuxStream): void {
+  override onEnd(stream: ByteStream): void {
     this.scope.runInAsyncScope(() => {
       if (this.reader?.holdEnd(() => super.onEnd(stream))) return;
       super.onEnd(stream);
@@ -176,12 +176,12 @@ export class NetSocket extends Socket {
   }
 
   /** @internal */
-  override onSent(stream: MuxStream, bytes: number): void {
+  override onSent(stream: ByteStream, bytes: number): void {
     this.scope.runInAsyncScope(super.onSent, this, stream, bytes);
   }
 
   /** @internal */
-  override onReset(stream: MuxStream, cause: Error): void {
+  override onReset(stream: ByteStream, cause: Error): void {
     this.scope.runInAsyncScope(super.onReset, this, stream, cause);
   }
 
@@ -199,7 +199,7 @@ export class NetSocket extends Socket {
     super._destroy(error, callback);
   }
 
-  private takeData(stream: MuxStream, chunk: Buffer): void {
+  private takeData(stream: ByteStream, chunk: Buffer): void {
     if (this.reader === null) super.onData(stream, chunk);
     else {
       this.countRead(chunk.length);

@@ -2,14 +2,14 @@
 // much of it. While the callback has said stop, what arrives is kept, and its credit as well.
 
 import type { OnReadOpts } from 'node:net';
-import type { MuxStream } from '../mux/mux-stream.js';
+import type { ByteStream } from '../mux/byte-stream.js';
 
 export class OnRead {
   private buffer: Uint8Array;
   private isPaused = false;
   private isFeeding = false;
   private waiting: Buffer[] = [];
-  private stream: MuxStream | null = null;
+  private stream: ByteStream | null = null;
   /** What `this` is in the callback. */
   private owner: unknown = undefined;
   private end: (() => void) | null = null;
@@ -27,7 +27,7 @@ export class OnRead {
   }
 
   /** `owner`: the socket. */
-  push(owner: unknown, stream: MuxStream, chunk: Buffer): void {
+  push(owner: unknown, stream: ByteStream, chunk: Buffer): void {
     this.owner = owner;
     this.stream = stream;
     this.waiting.push(chunk);

@@ -1,7 +1,7 @@
 // What bind returns: a server with the life of net.Server, over virtual ports instead of addresses.
 
 import { EventEmitter } from 'node:events';
-import type { MuxStream } from '../mux/mux-stream.js';
+import type { ByteStream } from '../mux/byte-stream.js';
 import { notRunning } from '../util/node-errors.js';
 import type { FarEnd, KeepsAlive } from './far-end.js';
 import { FAMILY, Socket, type SocketOptions } from './socket.js';
@@ -87,7 +87,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   }
 
   /** @internal A circuit for this server. Null when it is refused; else the socket, not yet told to the user. */
-  admit(stream: MuxStream, far: FarEnd, service: string, localPort: number, remotePort: number): Socket | null {
+  admit(stream: ByteStream, far: FarEnd, service: string, localPort: number, remotePort: number): Socket | null {
     if (this.binding === null) return null;
     const most = this.maxConnections ?? this.limits?.maxConnections;
     if (most !== undefined && this.openCount >= most) {

@@ -3,7 +3,7 @@
 
 import type { DuplexOptions } from 'node:stream';
 import { netError } from '../errors.js';
-import type { MuxStream } from '../mux/mux-stream.js';
+import type { ByteStream } from '../mux/byte-stream.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
 import { closedBeforeConnection, invalidArgType, outOfRange, socketClosed } from '../util/node-errors.js';
 import { closeLater } from './close-queue.js';
@@ -213,7 +213,7 @@ export class Socket extends StreamDuplex {
   }
 
   /** @internal A stream has been opened for this socket; its answer still belongs to the dialler. */
-  attachStream(stream: MuxStream): void {
+  attachStream(stream: ByteStream): void {
     this.stream = stream;
     this.sendEarly();
   }
@@ -234,7 +234,7 @@ export class Socket extends StreamDuplex {
   }
 
   /** @internal Around a stream that a peer opened. */
-  accept(stream: MuxStream, far: FarEnd, service: string, localPort: number, remotePort: number): void {
+  accept(stream: ByteStream, far: FarEnd, service: string, localPort: number, remotePort: number): void {
     this.stream = stream;
     this.start(far, service, localPort, remotePort);
   }
@@ -269,19 +269,19 @@ export class Socket extends StreamDuplex {
 
   // --- the Duplex ---
 
-  override onData(stream: MuxStream, chunk: Buffer): void {
+  override onData(stream: ByteStream, chunk: Buffer): void {
     this.countRead(chunk.length);
     super.onData(stream, chunk);
   }
 
-  override onSent(stream: MuxStream, bytes: number): void {
+  override onSent(stream: ByteStream, bytes: number): void {
     if (this.idle !== null) this.idle.touch();
     // While connecting, the callback waits for the connection, as net.Socket's does.
     if (this.bits & Bit.CONNECTING) this.countSent(bytes);
     else super.onSent(stream, bytes);
   }
 
-  override onReset(stream: MuxStream, cause: Error): void {
+  override onReset(stream: ByteStream, cause: Error): void {
     super.onReset(stream, netError('ECONNRESET', 'read', undefined, cause));
   }
 
