@@ -1,0 +1,11 @@
+// All that is fuzzed.
+
+import type { Target } from '../target.js';
+import { addresses } from './addresses.js';
+import { frames } from './frames.js';
+import { messages } from './messages.js';
+import { open, reply } from './open.js';
+import { records } from './records.js';
+import { sessionTargets } from './session.js';
+
+export const TARGETS: readonly Target[] = [frames, ...sessionTargets, messages, records, open, reply, addresses];
