@@ -30,8 +30,8 @@ export interface NodeStats {
   streams: { links: number; loopback: number };
   /** Counts since the start, and dials that are going on. */
   dials: { started: number; connected: number; failed: number; pending: number };
-  /** Counts since the start: circuits that came in. */
-  accepts: { accepted: number; refused: number };
+  /** Counts since the start: circuits that came in. Refused ones include those that `allow` denied. */
+  accepts: { accepted: number; refused: number; denied: number };
   servers: { bound: number; openSockets: number };
   /** Names and instances that are known, those of this node included. */
   services: { names: number; instances: number };
