@@ -185,7 +185,7 @@ export class AntiEntropy implements Timed {
     if (sync.isFirst) {
       // Others may be before it for long, or it takes nothing: what is new is told nevertheless.
       if (now - sync.upMs > ANSWER_MS) this.endWaiting(peer);
-    } else if (sync.differsMs !== 0 && now >= sync.notBeforeMs && peer.outbox.size === 0) {
+    } else if (sync.differsMs !== 0 && now >= sync.notBeforeMs && !peer.hasNews) {
       const differedMs = now - sync.differsMs;
       const isSure = sync.isConfirmed || differedMs > UNCHANGED_MS;
       if (isSure && (this.begins(peer, this.store.size) || differedMs > OWN_GRACE_MS)) sync.mustBegin = true;

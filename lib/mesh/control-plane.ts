@@ -8,6 +8,7 @@ import { type Message, MessageType } from '../wire/messages.js';
 import { type MeshRecord, NodeFlag, type NodeRecord, RecordKind } from '../wire/records.js';
 import { AnnouncedLinks } from './announced-links.js';
 import type { BackOff } from './back-off.js';
+import type { BindAccess } from './bind-access.js';
 import { Gossip, type GossipOwner } from './gossip.js';
 import type { Applicant } from './link-admission.js';
 import { LinkWatch, type LinkWatchOwner } from './link-watch.js';
@@ -43,6 +44,8 @@ export interface ControlPlaneOptions {
   readonly maxServicesPerNode: number;
   readonly maxNodes: number;
   readonly maxInstances: number;
+  /** Whose services are seen; undefined: all. */
+  readonly access?: BindAccess | undefined;
 }
 
 /** Must not throw. */
@@ -90,18 +93,11 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.routing = new Routing(nodeId, timers, this);
     this.gossip = new Gossip(
       environment,
-      {
-        announces: role !== 'client',
-        firstEpoch: options.firstEpoch,
-        envDigests,
-        maxServicesPerNode: options.maxServicesPerNode,
-        maxNodes: options.maxNodes,
-        maxInstances: options.maxInstances,
-        isReachable: (id) => this.routing.isReachable(id),
-      },
+      { ...options, announces: role !== 'client', isReachable: (id) => this.routing.isReachable(id) },
       this,
     );
-    this.registry = new Registry({ nodeId, envDigests }, this.gossip.store, this.routing, owner);
+    const { access } = options;
+    this.registry = new Registry({ nodeId, envDigests, access }, this.gossip.store, this.routing, owner);
     this.neighbourhood = new Neighbourhood({
       environment,
       network,
@@ -149,6 +145,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.watch.stop();
     this.announced.stop();
     this.routing.stop();
+    this.registry.stop();
     this.gossip.stop();
   }
 
@@ -176,6 +173,11 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   bind(service: string, port: number, weight: number, meta: unknown): void {
     this.gossip.bind({ service, port, weight, meta });
     this.registry.bind(service, port, weight, meta);
+  }
+
+  /** The key that the record of a node names, if there is one. */
+  publicKeyOf(nodeId: NodeId): Uint8Array | undefined {
+    return this.gossip.store.node(nodeId)?.publicKey;
   }
 
   /** The digest of an env that this node shares with another. */

@@ -1,8 +1,8 @@
 // How many mesh links a node should have. Five keep 95 % of the live nodes together after half of all have died, three
 // only a fifth; each link more is another copy of every record, and one record more when the node comes or goes.
 //
-// A link counts at both of its ends: where each node makes links until it has four, and takes those of others beyond
-// that, they have five or six.
+// A link counts at both of its ends: where each node makes links until it has five, and takes those of others beyond
+// that, they have seven or eight.
 //
 // Between the number at which a node stops to make links and that from which it refuses them there is a wide gap, and no
 // link is closed for being one too many but at a hub: tight bounds and culling make networks thrash.
@@ -10,9 +10,9 @@
 import { MAX_RECORD_LINKS } from '../wire/records.js';
 
 /** A node that makes links by itself stops at this many... */
-export const TARGET = 4;
+export const TARGET = 5;
 /** ...and begins anew below this. */
-export const LOW = 3;
+export const LOW = 4;
 /** Links of others are taken by any node below this, */
 export const TAKES_ALL_BELOW = 8;
 /** below this from a node that has one other link or none, */

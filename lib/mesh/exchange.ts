@@ -234,7 +234,7 @@ export class Exchange {
     const order = mine === undefined ? 1 : compareVersions(entry, mine);
     if (mine !== undefined) {
       mentioned.add(entry.key);
-      if (order === 0) peer.outbox.cancel(mine);
+      if (order === 0) peer.knows(mine);
       else if (order < 0) this.tell(peer, mine);
     }
     if (order <= 0 || peer.isListener || lacking.length >= MAX_LACKING) return;

@@ -10,6 +10,7 @@ import type { MeshRecord } from '../wire/records.js';
 import type { GossipCounters } from './gossip-counters.js';
 import type { GossipPeer } from './gossip-peer.js';
 import type { RecordStore } from './record-store.js';
+import { Yielding } from './yielding.js';
 
 /** How long news waits for company; the timers add up to 10 ms. */
 const BATCH_DELAY_MS = 5;
@@ -29,8 +30,10 @@ export class Flooding implements Timed {
   private timer: Timer | undefined;
   private isTurnDue = false;
   private isUrgent = false;
+  private readonly yielding: Yielding;
 
   constructor(
+    self: NodeId,
     private readonly timers: Timers,
     private readonly store: RecordStore,
     private readonly peers: ReadonlySet<GossipPeer>,
@@ -38,12 +41,21 @@ export class Flooding implements Timed {
     private readonly owner: FloodingOwner,
     /** Says how long others are to keep a record, in s. */
     private readonly remainingLifeS: (record: MeshRecord) => number,
-  ) {}
+  ) {
+    this.yielding = new Yielding(
+      self,
+      timers,
+      peers,
+      (peer, record, isUrgent) => this.offer(peer, record, isUrgent),
+      () => this.settle(),
+    );
+  }
 
-  /** To every neighbour but the one that it came from. */
+  /** To every neighbour but the one that it came from; nobody: it is this node's own. */
   spread(record: MeshRecord, from: GossipPeer | undefined, isUrgent: boolean): void {
     for (const peer of this.peers) {
-      if (peer !== from) this.offer(peer, record, isUrgent);
+      if (peer === from || (from !== undefined && this.yielding.yield(peer, record, isUrgent))) continue;
+      this.offer(peer, record, isUrgent);
     }
   }
 
@@ -95,6 +107,7 @@ export class Flooding implements Timed {
   }
 
   stop(): void {
+    this.yielding.stop();
     if (this.timer !== undefined) this.timers.cancel(this.timer);
     this.timer = undefined;
   }

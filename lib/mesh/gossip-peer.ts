@@ -2,10 +2,13 @@
 // yet, and how far the comparison of the two databases is. Plain state; who changes what stands at each part.
 
 import type { Buckets, Digest } from '../wire/gossip-messages.js';
+import type { MeshRecord } from '../wire/records.js';
 import { CopyQueue } from './copy-queue.js';
 import type { BucketSet } from './digest-tree.js';
 import type { MeshLink } from './mesh-link.js';
 import { Outbox } from './outbox.js';
+import { hashText } from './rendezvous.js';
+import { Yielded } from './yielded.js';
 
 /** Nothing says which record is the last one of an exchange: it is over when none has come for that long. */
 const ASKED_MS = 10_000;
@@ -70,6 +73,9 @@ export class GossipPeer {
 
   /** Belongs to flooding.ts. */
   readonly outbox = new Outbox();
+  /** Belongs to yielding.ts. */
+  readonly yielded = new Yielded();
+  readonly idHash: number;
   /** Nothing is told before the databases are compared. */
   isHeld = false;
 
@@ -87,6 +93,7 @@ export class GossipPeer {
 
   constructor(readonly link: MeshLink) {
     this.isListener = link.role === 'client';
+    this.idHash = hashText(link.peerId);
   }
 
   /** An exchange may bring so many records. What an earlier one might have brought adds nothing to that. */
@@ -106,6 +113,17 @@ export class GossipPeer {
   /** The exchange is given up. */
   forgetAsked(): void {
     this.askedFor = 0;
+  }
+
+  /** Something is to be told to the peer. */
+  get hasNews(): boolean {
+    return this.outbox.size > 0 || this.yielded.size > 0;
+  }
+
+  /** The peer has this version of a record, or a newer one. */
+  knows(record: MeshRecord): void {
+    this.outbox.cancel(record);
+    this.yielded.cancel(record);
   }
 
   private wasAsked(now: number): boolean {

@@ -105,7 +105,9 @@ export class Gossip {
     const { store, floors, refusals, peers, counters } = this;
     const limits = { maxNodes: MAX_NODES, maxInstances: MAX_INSTANCES, ...options };
     this.warnings = new WarnOnce(timers, (error) => owner.onWarning(error));
-    this.flooding = new Flooding(timers, store, peers, counters, this, (record) => this.remainingLifeS(record));
+    this.flooding = new Flooding(identity.nodeId, timers, store, peers, counters, this, (record) =>
+      this.remainingLifeS(record),
+    );
     this.admission = new RecordAdmission(identity.nodeId, timers, store, floors, refusals, limits, counters, this);
     this.intake = new Intake(environment, store, floors, this.flooding, this.admission, counters, this);
     this.antiEntropy = new AntiEntropy(identity.nodeId, timers, store, this.flooding, peers, this);
@@ -210,7 +212,7 @@ export class Gossip {
   /** Is there nothing left to tell the peer? */
   isSettled(link: MeshLink): boolean {
     const peer = this.byLink.get(link);
-    return peer === undefined || (peer.outbox.size === 0 && !peer.sync.isExchanging && peer.sync.hasSaidSynced);
+    return peer === undefined || (!peer.hasNews && !peer.sync.isExchanging && peer.sync.hasSaidSynced);
   }
 
   /** A peer that sent forged records is not to be linked to for a while. */
@@ -303,6 +305,7 @@ export class Gossip {
     this.counters.punished++;
     peer.isHere = false;
     peer.outbox.clear();
+    peer.yielded.clear();
     this.intake.drop(peer);
     if (isBan) this.bans.add(peer.link.peerId, this.environment.timers.now());
     peer.link.destroy(error);

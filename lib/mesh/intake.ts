@@ -127,7 +127,7 @@ export class Intake implements Timed {
 
   private onSame(peer: GossipPeer, { record, remainingLifeS }: RecordCopy): void {
     this.counters.duplicates++;
-    peer.outbox.cancel(record);
+    peer.knows(record);
     // Nobody signs what is left of a life, so it may be shortened and never made longer; and not that of a node that is
     // there, or one relay could make everybody forget whatever it passes on.
     const origin = this.store.origin(record.nodeId);

@@ -4,6 +4,7 @@
 import type { NodeId } from '../address.js';
 import { NodeFlag, type NodeRecord, type ShardRecord } from '../wire/records.js';
 import type { ServiceEntry } from '../wire/service-entry.js';
+import type { BindAccess } from './bind-access.js';
 import { ServiceInstance, type ServiceVia } from './service.js';
 import { ServiceTable } from './service-table.js';
 
@@ -30,6 +31,8 @@ export interface Reach {
 export interface RegistryOptions {
   readonly nodeId: NodeId;
   readonly envDigests: readonly string[];
+  /** Whether what others offer may be seen; undefined: all of it. */
+  readonly access?: BindAccess | undefined;
 }
 
 /** What a node offers, as far as it is in the table. */
@@ -65,7 +68,23 @@ export class Registry {
     private readonly records: RecordSource,
     private readonly reach: Reach,
     private readonly owner: RegistryOwner,
-  ) {}
+  ) {
+    const { access } = options;
+    if (access === undefined) return;
+    access.onAllowed = (instance) => {
+      this.add(instance);
+      this.tell();
+    };
+  }
+
+  /** Instances that others offer, and that this node does not see: they are not allowed, or that is not decided. */
+  get hiddenCount(): number {
+    return this.options.access?.size ?? 0;
+  }
+
+  stop(): void {
+    this.options.access?.stop();
+  }
 
   /** Do names of this node and of one with these envs meet? */
   sharesEnv(envDigests: readonly string[]): boolean {
@@ -91,13 +110,13 @@ export class Registry {
 
   /** A record of the node, or whether it can be reached, has changed. */
   onNodeChanged(nodeId: NodeId): void {
-    this.apply(nodeId);
-    this.tell();
+    this.onNodesChanged([nodeId]);
   }
 
   /** The same of several nodes: the table has taken in all of it before anyone hears of any. */
   onNodesChanged(nodeIds: Iterable<NodeId>): void {
     for (const nodeId of nodeIds) this.apply(nodeId);
+    this.askAbout();
     this.tell();
   }
 
@@ -174,12 +193,36 @@ export class Registry {
       if (same !== undefined) {
         known.delete(key);
         if (isSame(same, entry)) return same;
-        this.remove(same);
       }
       const instance = new ServiceInstance(service, nodeId, port, weight, meta, way);
-      this.add(instance);
+      this.offer(instance, same);
       return instance;
     });
+  }
+
+  /** @param before what it takes the place of */
+  private offer(instance: ServiceInstance, before: ServiceInstance | undefined): void {
+    const { access } = this.options;
+    if (before === undefined) {
+      if (access === undefined) this.add(instance);
+      else access.hide(instance, this.records.node(instance.nodeId)?.envDigests ?? []);
+    } else if (access?.replace(before, instance) !== true) {
+      this.remove(before);
+      this.add(instance);
+    }
+  }
+
+  /** In one go, so that nobody hears of a part of what is allowed at once. */
+  private askAbout(): void {
+    const { access } = this.options;
+    if (access === undefined) return;
+    const wasTelling = this.isTelling;
+    this.isTelling = true;
+    try {
+      access.ask();
+    } finally {
+      this.isTelling = wasTelling;
+    }
   }
 
   private add(instance: ServiceInstance): void {
@@ -194,7 +237,8 @@ export class Registry {
   }
 
   private removeAll(instances: Iterable<ServiceInstance>): void {
-    for (const instance of instances) this.remove(instance);
+    const { access } = this.options;
+    for (const instance of instances) if (access?.forget(instance) !== true) this.remove(instance);
   }
 
   /** In the order in which it happened, also when a listener causes more of it. */

@@ -50,7 +50,8 @@ export class NetLink implements MeshLink {
   readonly envDigests: readonly string[] = [];
   readonly peerAddresses: readonly string[] = [];
   readonly purpose = 'mesh';
-  readonly rttMs = 0;
+  /** 0: nobody has measured it. */
+  rttMs = 0;
   readonly streams = 0;
   readonly lastHeardMs = 0;
   readonly sent: Message[] = [];
