@@ -104,6 +104,7 @@ export class Node extends EventEmitter<NodeEvents> {
       options: resolved,
       timers: sharedTimers,
       services: this.mesh,
+      publicKeyOf: (nodeId) => this.mesh.gossip.store.node(nodeId)?.publicKey,
       keepsAlive: this.keepsAlive,
       onError: (error) => this.onError(error),
       onWarning: (error) => this.onWarning(error),

@@ -19,15 +19,18 @@ import type { FarEnds } from './far-ends.js';
 import { OpenRate } from './open-rate.js';
 import { QueuedPrefix } from './queued-prefix.js';
 import type { Relay } from './relay.js';
+import type { DialClaim } from './secure/dial-claim.js';
+import { Unconfirmed, type UnconfirmedHost } from './secure/unconfirmed.js';
+import { SlowOpen, type SlowOpens } from './slow-open.js';
 
 const log = debug('route');
 
 /** What acceptors need of their node. */
-export interface AcceptorHost {
+export interface AcceptorHost extends UnconfirmedHost {
   readonly nodeId: NodeId;
   readonly bindings: Bindings;
   readonly timers: Timers;
-  /** Time that a peer has from opening a stream to the last byte of OPEN. */
+  /** Time that a peer has from opening a stream to the last byte of OPEN, and from a secure reply to its first record. */
   readonly openTimeoutMs: number;
   readonly counters: AcceptCounters;
   readonly relay: Relay;
@@ -50,12 +53,13 @@ export interface AcceptCounters {
   denied: number;
 }
 
-export class Acceptor implements StreamSink, Timed {
+export class Acceptor implements StreamSink, Timed, SlowOpens {
   /** The newest stream, as long as nothing has come on it. */
   private fresh: MuxStream | null = null;
   private timer: Timer | null = null;
   private readonly slow = new Set<SlowOpen>();
   private readonly rate: OpenRate;
+  private readonly unconfirmed: Unconfirmed;
   /** Circuits for which the answer of an `allow` is awaited. */
   private undecided = 0;
 
@@ -74,6 +78,7 @@ export class Acceptor implements StreamSink, Timed {
     private readonly envDigests: readonly string[] = [],
   ) {
     this.rate = new OpenRate(host.opensPerSecond, host.timers.now());
+    this.unconfirmed = new Unconfirmed(host);
   }
 
   /** The peer opened a stream. */
@@ -180,8 +185,35 @@ export class Acceptor implements StreamSink, Timed {
     const { service, dstPort } = open;
     const binding = service === '' || namesMeet ? host.bindings.find(service, dstPort) : undefined;
     if (binding === undefined) this.refuse(stream, ReplyCode.REFUSED, '');
-    else if (binding.guards === undefined || neighbour === null) this.accept(stream, binding, open, rest, far);
-    else this.ask(binding.guards, stream, binding, open, rest, far);
+    else if (open.proof !== undefined) this.answerSecure(stream, binding, open, rest, far);
+    else this.judge(stream, binding, open, rest, far, undefined);
+  }
+
+  /** What the OPEN claims has to hold before anybody is asked about it. */
+  private answerSecure(stream: MuxStream, binding: Binding, open: Open, rest: Buffer, far: FarEnd): void {
+    const { security, farEnds } = this.host;
+    let claim: DialClaim;
+    try {
+      claim = security.claimOf(open);
+    } catch (error) {
+      security.refused(open.src, far.via, error as Error);
+      this.refuse(stream, ReplyCode.INSECURE, (error as Error).message);
+      return;
+    }
+    this.judge(stream, binding, open, rest, farEnds.secure(far), claim);
+  }
+
+  private judge(
+    stream: MuxStream,
+    binding: Binding,
+    open: Open,
+    rest: Buffer,
+    far: FarEnd,
+    claim: DialClaim | undefined,
+  ): void {
+    const { guards } = binding;
+    if (guards === undefined || this.neighbour === null) this.accept(stream, binding, open, rest, far, claim);
+    else this.ask(guards, stream, binding, open, rest, far, claim);
   }
 
   /** Asks whether the circuit is allowed. Nothing is told to the server before. */
@@ -192,6 +224,7 @@ export class Acceptor implements StreamSink, Timed {
     open: Open,
     rest: Buffer,
     far: FarEnd,
+    claim: DialClaim | undefined,
   ): void {
     const { access } = this.host;
     if (this.undecided >= access.maxPending) {
@@ -206,11 +239,11 @@ export class Acceptor implements StreamSink, Timed {
       access.request(far, this.envsOf(far, open.env), to),
       open.remainingMs,
       (verdict) => {
-        if (undecided === undefined) this.onVerdict(verdict, stream, binding, open, rest, far);
+        if (undecided === undefined) this.onVerdict(verdict, stream, binding, open, rest, far, claim);
         else {
           this.undecided--;
           const { held, isEnded } = undecided;
-          this.onVerdict(verdict, stream, binding, open, held, far);
+          this.onVerdict(verdict, stream, binding, open, held, far, claim);
           if (isEnded) stream.sink.onEnd(stream);
         }
       },
@@ -233,6 +266,7 @@ export class Acceptor implements StreamSink, Timed {
     open: Open,
     rest: Buffer,
     far: FarEnd,
+    claim: DialClaim | undefined,
   ): void {
     if (verdict !== true) {
       this.host.counters.denied++;
@@ -240,7 +274,7 @@ export class Acceptor implements StreamSink, Timed {
     } else if (this.host.bindings.find(open.service, open.dstPort) !== binding) {
       // It was closed meanwhile.
       this.refuse(stream, ReplyCode.REFUSED, '');
-    } else this.accept(stream, binding, open, rest, far);
+    } else this.accept(stream, binding, open, rest, far, claim);
   }
 
   /** Digests of the envs that the other end says it is in. */
@@ -250,8 +284,19 @@ export class Acceptor implements StreamSink, Timed {
     return known === undefined ? [] : [known];
   }
 
-  private accept(stream: MuxStream, binding: Binding, open: Open, rest: Buffer, far: FarEnd): void {
+  private accept(
+    stream: MuxStream,
+    binding: Binding,
+    open: Open,
+    rest: Buffer,
+    far: FarEnd,
+    claim: DialClaim | undefined,
+  ): void {
     const port = open.dstPort === 0 ? binding.port : open.dstPort;
+    if (claim !== undefined) {
+      this.acceptSecure(stream, binding, open, rest, far, claim, port);
+      return;
+    }
     stream.accept();
     const socket = binding.server.admit(stream, far, open.service, port, open.srcPort);
     if (socket === null) {
@@ -269,6 +314,21 @@ export class Acceptor implements StreamSink, Timed {
     }
   }
 
+  private acceptSecure(
+    stream: MuxStream,
+    binding: Binding,
+    open: Open,
+    rest: Buffer,
+    far: FarEnd,
+    claim: DialClaim,
+    port: number,
+  ): void {
+    const { service, srcPort } = open;
+    const refusal = this.unconfirmed.accept(stream, binding.server, claim, far, { service, port, srcPort });
+    if (refusal !== undefined) this.refuse(stream, refusal.code, refusal.reason);
+    else if (rest.length > 0) stream.sink.onData(stream, rest);
+  }
+
   private refuse(stream: MuxStream, code: number, reason: string): void {
     log('refused a circuit of %s: %d %s', this.far.peerId, code, reason);
     this.host.counters.refused++;
@@ -282,60 +342,5 @@ export class Acceptor implements StreamSink, Timed {
     const slow = new SlowOpen(this, stream, this.host.openTimeoutMs);
     this.slow.add(slow);
     return slow;
-  }
-}
-
-/** An OPEN that has not arrived as a whole. */
-class SlowOpen implements StreamSink, Timed {
-  private bytes: Buffer | null = null;
-  private isStopped = false;
-  private readonly timer: Timer;
-
-  constructor(
-    private readonly acceptor: Acceptor,
-    private readonly stream: MuxStream,
-    timeoutMs: number,
-  ) {
-    stream.sink = this;
-    this.timer = acceptor.timers.schedule(timeoutMs, this);
-  }
-
-  onData(stream: MuxStream, chunk: Buffer): void {
-    // Copied: a few bytes must not keep a whole chunk of the transport. A malformed length is told before it is waited for.
-    this.bytes = this.bytes === null ? Buffer.from(chunk) : Buffer.concat([this.bytes, chunk]);
-    let isOpen = true;
-    try {
-      isOpen = this.acceptor.tryOpen(stream, this.bytes);
-    } finally {
-      // Also when a listener of the server has thrown: the circuit stands.
-      if (isOpen) this.stop();
-    }
-  }
-
-  onEnd(stream: MuxStream): void {
-    this.stop();
-    this.acceptor.drop(stream);
-  }
-
-  onSent(): void {}
-
-  onReset(): void {
-    this.stop();
-  }
-
-  onDeadline(): void {
-    // A process that was busy looks first at what has arrived meanwhile.
-    this.acceptor.timers.clock.setImmediate(() => {
-      if (this.isStopped) return;
-      this.stop();
-      this.acceptor.drop(this.stream);
-    });
-  }
-
-  stop(): void {
-    this.isStopped = true;
-    this.acceptor.timers.cancel(this.timer);
-    this.acceptor.forget(this);
-    this.bytes = null;
   }
 }

@@ -7,19 +7,24 @@
 import type { NodeId } from '../address.js';
 import { type NetErrorCode, netError, starlaneError } from '../errors.js';
 import type { Selector } from '../mesh/selector.js';
-import type { ServiceInfo, ServiceInstance } from '../mesh/service.js';
+import type { ServiceInstance } from '../mesh/service.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { ResetReason } from '../mux/reset-reason.js';
+import type { FarEnd } from '../socket/far-end.js';
 import type { Socket } from '../socket/socket.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
 import { type ReadReply, ReplyCode, tryReadReply } from '../wire/open-reply.js';
 import type { Crankback, CrankbackOwner } from './crankback.js';
 import type { DialTarget } from './dial-target.js';
+import type { DialWishes } from './dial-wishes.js';
+import type { RelayedEnd } from './far-ends.js';
 import type { HopFailure } from './hop-search.js';
 import { LinkWait } from './link-wait.js';
 import { causeOf, netCodeOf } from './open-failure.js';
 import type { Hop, Path, Paths } from './path.js';
+import { pickInstance } from './pick-instance.js';
 import { QueuedPrefix } from './queued-prefix.js';
+import type { SecureDial } from './secure/secure-dial.js';
 import type { Shortcuts } from './shortcuts.js';
 
 /** How often the ways through relays to one node are searched: each time, what has failed before is tried last. */
@@ -44,6 +49,8 @@ export interface AttemptHost {
   searchCircuit(attempt: Attempt, target: DialTarget, nodeId: NodeId, port: number, timeoutMs: number): Crankback;
   /** A circuit through relays stands: connects the socket. `via`: the relays, nearest first. */
   connectRelayed(attempt: Attempt, socket: Socket, stream: MuxStream, to: RelayedEnd): void;
+  /** The far end of circuits that are encrypted from end to end. */
+  secureEnd(far: FarEnd): FarEnd;
   readonly shortcuts: Shortcuts | undefined;
   /** Calls {@link Attempt.onService} when an instance appears. */
   await(attempt: Attempt, service: string): void;
@@ -51,19 +58,11 @@ export interface AttemptHost {
   onOver(attempt: Attempt, connected: boolean): void;
 }
 
-/** The far end of a circuit through relays. */
-export interface RelayedEnd {
-  readonly nodeId: NodeId;
-  readonly via: readonly NodeId[];
-  readonly service: string;
-  readonly port: number;
-  /** The time from OPEN to its answer. */
-  readonly tookMs: number;
-}
-
 export class Attempt implements StreamSink, Timed, CrankbackOwner {
   /** The stream that an answer is awaited on. Set by the dialler. */
   stream: MuxStream | null = null;
+  /** This end of the circuit that is being opened, if that is encrypted. Set by the dialler. */
+  secure: SecureDial | null = null;
   private timer: Timer | null = null;
   /** When it has to be connected, by the clock of the timers. */
   private deadline = 0;
@@ -94,8 +93,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
     private readonly selector: Selector,
     /** The virtual port of the near end. */
     readonly localPort: number,
-    /** Whether to ask for a direct link where there is none. */
-    private readonly wantsLink: boolean,
+    readonly wishes: DialWishes,
   ) {}
 
   /** What errors say about where it goes. */
@@ -157,7 +155,11 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
       return;
     }
     const { reply, bytesRead } = read;
-    if (reply.code === ReplyCode.ACCEPTED) this.connect(stream, reply, bytes.subarray(bytesRead), bytesRead);
+    const objection = reply.code === ReplyCode.ACCEPTED ? this.objection(reply) : undefined;
+    if (objection !== undefined) {
+      stream.reset(ResetReason.SECURE);
+      this.giveUp(this.error('EHOSTUNREACH', objection));
+    } else if (reply.code === ReplyCode.ACCEPTED) this.connect(stream, reply, bytes.subarray(bytesRead), bytesRead);
     else this.giveUp(this.refusal(reply));
   }
 
@@ -184,16 +186,29 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
   }
 
   private connect(stream: MuxStream, reply: ReadReply, rest: Buffer, replyBytes: number): void {
-    const { socket, path, queuedOpen } = this;
+    const { dialer, socket, path, queuedOpen, secure } = this;
     this.leave(true);
     this.stream = null;
     stream.consumed(replyBytes);
+    let { far } = path as Path;
+    let sink: StreamSink = socket;
+    if (secure !== null) {
+      const carried = secure.carry(stream);
+      sink = carried;
+      far = dialer.secureEnd(far);
+      socket.attachStream(carried);
+    }
     try {
-      socket.establish((path as Path).far, this.target.service, this.localPort, reply.port);
+      socket.establish(far, this.target.service, this.localPort, reply.port);
     } finally {
-      if (queuedOpen > 0 && stream.sink === socket) stream.sink = new QueuedPrefix(socket, queuedOpen);
+      if (queuedOpen > 0 && stream.sink === sink) stream.sink = new QueuedPrefix(sink, queuedOpen);
       if (rest.length > 0) stream.sink.onData(stream, rest);
     }
+  }
+
+  /** Why an acceptance does not count: it is to be secure, and is not. */
+  objection(reply: ReadReply): Error | undefined {
+    return this.secure?.objection(reply);
   }
 
   // --- the circuit through relays ---
@@ -271,7 +286,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
       this.nodeId = nodeId;
       this.port = port ?? 0;
       this.searches = 0;
-      if (this.tryOpen(this.wantsLink)) return;
+      if (this.tryOpen(this.wishes.wantsLink === true)) return;
       this.remember();
     }
   }
@@ -295,26 +310,19 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
       this.failure = this.error('EHOSTUNREACH', error);
       return false;
     }
-    socket.attachStream(this.stream as MuxStream);
+    // What is written can only be encrypted with what the reply brings.
+    if (this.secure === null) socket.attachStream(this.stream as MuxStream);
     socket.onAttempt(nodeId, port);
     return true;
   }
 
   private pick(): ServiceInstance | undefined {
-    const candidates = this.dialer.candidates(this.target, this.tried);
-    if (candidates.length === 0) return undefined;
-    let picked: ServiceInfo | undefined;
     try {
-      picked = this.selector(candidates);
+      return pickInstance(this.dialer.candidates(this.target, this.tried), this.selector);
     } catch (error) {
       this.fail(error as Error);
       return undefined;
     }
-    if (picked === undefined || (candidates as readonly ServiceInfo[]).includes(picked)) {
-      return picked as ServiceInstance | undefined;
-    }
-    this.fail(starlaneError('ERR_STARLANE_ARGUMENT', 'the selector returned what it was not given'));
-    return undefined;
   }
 
   private onNoInstance(): void {
@@ -335,7 +343,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
 
   /** No reply, for all we know from a server that has read what was written: that must not be sent to another. */
   private lose(failure: Error): void {
-    if (this.socket.bytesWritten === 0) this.giveUp(failure);
+    if (this.socket.bytesWritten === 0 || this.secure !== null) this.giveUp(failure);
     else {
       this.socket.onAttemptFailed(failure);
       this.fail(failure);

@@ -18,6 +18,12 @@ export interface DialOptions extends SocketOptions {
    * goes through relays as any other. Default false.
    */
   direct?: boolean;
+  /**
+   * Encrypts from here to the server, with keys that both prove to be of their node ids, so that relays on the way can neither
+   * read nor alter what goes by them: a dial that cannot be had like that fails. Default: where the node has a secret, true for
+   * circuits through relays; else false. Links to neighbours are encrypted themselves, or are not to be.
+   */
+  secure?: boolean;
 }
 
 export interface BindOptions extends ServerOptions {
@@ -51,6 +57,9 @@ export function checkDialOptions(options: DialOptions): { selector: Selector; ti
   }
   if (options.direct !== undefined && typeof options.direct !== 'boolean') {
     throw starlaneError('ERR_STARLANE_OPTION', 'direct: true or false is needed');
+  }
+  if (options.secure !== undefined && typeof options.secure !== 'boolean') {
+    throw starlaneError('ERR_STARLANE_OPTION', 'secure: true or false is needed');
   }
   const selector = toSelector(options.selector);
   if (selector === undefined) {

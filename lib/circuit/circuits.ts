@@ -8,6 +8,7 @@ import type { Link } from '../link/link.js';
 import { random } from '../mesh/selector.js';
 import type { ServiceInstance } from '../mesh/service.js';
 import type { ServiceTable } from '../mesh/service-table.js';
+import { WarnOnce } from '../mesh/warn-once.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { ResolvedNodeOptions } from '../options.js';
 import type { Allow } from '../options-allow.js';
@@ -31,6 +32,7 @@ import { Loopback } from './loopback.js';
 import { NeighbourRoutes, type Path, type Paths, type Routes } from './path.js';
 import { Relay, type RelayCounters } from './relay.js';
 import { type RelayLimits, relayLimits } from './relay-limits.js';
+import { CircuitSecurity } from './secure/circuit-security.js';
 import { attachHandler, type BindHandler, optionsFor } from './server-handler.js';
 import type { Shortcuts } from './shortcuts.js';
 
@@ -56,7 +58,9 @@ export interface CircuitsSetup {
   readonly keepsAlive: KeepsAlive;
   /** Nobody has asked to hear of the failure of a server to bind. */
   onError(error: Error): void;
-  /** A function of the user failed to say whether a circuit is allowed. */
+  /** The key that the record of a node names, if there is one. */
+  publicKeyOf(nodeId: NodeId): Uint8Array | undefined;
+  /** A function of the user failed to say whether a circuit is allowed, or a secure circuit was not. */
   onWarning(error: Error): void;
 }
 
@@ -68,6 +72,8 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   readonly counters: AcceptCounters = { accepted: 0, refused: 0, denied: 0 };
   readonly access: CircuitAccess;
   readonly opensPerSecond: number;
+  readonly security: CircuitSecurity;
+  readonly maxUnconfirmed: number;
   readonly loopback: Loopback;
   readonly relay: Relay;
   readonly farEnds: FarEnds;
@@ -98,6 +104,14 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       maxPending: options.maxPendingDecisions,
       onWarning: (error) => setup.onWarning(error),
     });
+    const warnings = new WarnOnce(timers, (error) => setup.onWarning(error));
+    this.security = new CircuitSecurity({
+      identity,
+      networkKey: setup.networkKey,
+      publicKeyOf: (nodeId) => setup.publicKeyOf(nodeId),
+      warn: (subject, error) => warnings.warn(subject, error),
+    });
+    this.maxUnconfirmed = options.acceptBacklog;
     this.envDigests = envDigests(options.env);
     this.relayLimits = relayLimits(options);
     this.routes = new NeighbourRoutes((nodeId) => this.paths.has(nodeId));
@@ -127,6 +141,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       paths: this,
       hops: this,
       farEnds: this.farEnds,
+      security: this.security,
       shortcuts: () => this.shortcuts,
       sharedEnv: (nodeId) => this.sharedEnv(nodeId),
       timers,
@@ -188,7 +203,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     if (onConnect !== undefined) socket.once('connect', onConnect);
     socket.startConnecting();
     if (signal !== undefined) addAbortSignal(signal, socket);
-    this.dialer.dial(socket, target, selector, timeoutMs, { wantsLink: options?.direct });
+    this.dialer.dial(socket, target, selector, timeoutMs, { wantsLink: options?.direct, secure: options?.secure });
     return socket;
   }
 

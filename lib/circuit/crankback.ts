@@ -35,6 +35,8 @@ export interface CrankbackOwner<HopKind extends Hop = Hop> {
   onCircuit(stream: MuxStream, reply: ReadReply, hop: HopKind): void;
   /** There is no way. `tried`: the nodes that were gone to. */
   onNoCircuit(failure: HopFailure, tried: readonly NodeId[]): void;
+  /** Why an acceptance does not count, if it does not. Without it, every one counts. */
+  objection?(reply: ReadReply): Error | undefined;
 }
 
 /** The parts of OPEN that are the same for every neighbour. */
@@ -142,8 +144,11 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     }
     const { reply, bytesRead } = read;
     stream.consumed(bytesRead);
-    if (reply.code === ReplyCode.ACCEPTED) this.connect(stream, reply, bytes.subarray(bytesRead));
-    else {
+    if (reply.code === ReplyCode.ACCEPTED) {
+      const objection = this.owner.objection?.(reply);
+      if (objection === undefined) this.connect(stream, reply, bytes.subarray(bytesRead));
+      else this.refuse(stream, objection);
+    } else {
       // It has ended its half, and is told that this one ends as well.
       stream.abandon();
       this.onFailure(reply, reply.visited);
@@ -237,6 +242,12 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
       if (queuedOpen > 0 && stream.sink !== this) stream.sink = new QueuedPrefix(stream.sink, queuedOpen);
       if (rest.length > 0) stream.sink.onData(stream, rest);
     }
+  }
+
+  /** Somebody on the way has altered what the destination said, or the OPEN. */
+  private refuse(stream: MuxStream, error: Error): void {
+    stream.reset(ResetReason.SECURE);
+    this.onFailure({ code: ReplyCode.INSECURE, at: this.host.nodeId, reason: error.message, error }, []);
   }
 
   /** The neighbour, or the link to it, is gone. */

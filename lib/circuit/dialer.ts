@@ -7,17 +7,21 @@ import type { Selector } from '../mesh/selector.js';
 import type { ServiceInstance } from '../mesh/service.js';
 import type { ServiceTable } from '../mesh/service-table.js';
 import type { MuxStream } from '../mux/mux-stream.js';
+import type { FarEnd } from '../socket/far-end.js';
 import type { Socket } from '../socket/socket.js';
 import type { Timers } from '../util/timers.js';
 import { MAX_OPEN_BYTES, writeOpen } from '../wire/open.js';
-import { Attempt, type AttemptHost, type RelayedEnd } from './attempt.js';
+import { Attempt, type AttemptHost } from './attempt.js';
 import { FIRST_FREE_PORT } from './bindings.js';
 import { CircuitIds, circuitHash } from './circuit-ids.js';
 import { Crankback, type CrankbackHost } from './crankback.js';
 import type { DialTarget } from './dial-target.js';
-import type { FarEnds } from './far-ends.js';
+import type { DialWishes } from './dial-wishes.js';
+import type { FarEnds, RelayedEnd } from './far-ends.js';
 import { HopSearch } from './hop-search.js';
 import type { Path, Paths } from './path.js';
+import type { CircuitSecurity } from './secure/circuit-security.js';
+import type { SecureDial } from './secure/secure-dial.js';
 import { RelayedTraffic, type Shortcuts } from './shortcuts.js';
 
 /** How many links a circuit may cross. More than the diameter of a mesh of ten thousand nodes. */
@@ -31,6 +35,7 @@ export interface DialerOptions {
   /** Neighbours as next hops of circuits. */
   readonly hops: CrankbackHost;
   readonly farEnds: FarEnds;
+  readonly security: CircuitSecurity;
   /** Asked each time: there may be none. */
   readonly shortcuts: () => Shortcuts | undefined;
   /** The digest of an env that this node shares with another, if it knows one. */
@@ -67,6 +72,7 @@ export class Dialer implements AttemptHost {
     srcPort: number;
     circuitId: Uint8Array;
     service: string;
+    proof: Uint8Array | undefined;
   };
   private isClosed = false;
 
@@ -83,6 +89,7 @@ export class Dialer implements AttemptHost {
       srcPort: 0,
       circuitId: this.circuitIds.bytes,
       service: '',
+      proof: undefined,
     };
   }
 
@@ -91,16 +98,16 @@ export class Dialer implements AttemptHost {
     return this.attempts.size;
   }
 
-  /** Connects a socket in the state `connecting`, or destroys it with the error. `wantsLink`: a direct link, if it can be. */
+  /** Connects a socket in the state `connecting`, or destroys it with the error. */
   dial(
     socket: Socket,
     target: DialTarget,
     selector: Selector,
     timeoutMs: number,
-    { localPort, wantsLink = false }: { localPort?: number | undefined; wantsLink?: boolean } = NO_WISHES,
+    wishes: DialWishes = NO_WISHES,
   ): void {
     this.counters.dialled++;
-    const attempt = new Attempt(this, socket, target, selector, localPort ?? this.takePort(), wantsLink);
+    const attempt = new Attempt(this, socket, target, selector, wishes.localPort ?? this.takePort(), wishes);
     this.attempts.add(attempt);
     if (socket.destroyed) attempt.cancel();
     else if (this.isClosed) attempt.cancel(netError('ECANCELED', 'connect', attempt.where));
@@ -141,7 +148,10 @@ export class Dialer implements AttemptHost {
     open.dstPort = port;
     open.srcPort = attempt.localPort;
     open.service = target.service;
-    this.circuitIds.next();
+    const circuitId = this.circuitIds.next();
+    const isSecure = attempt.wishes.secure === true;
+    attempt.secure = isSecure ? this.secureDial(attempt, target, nodeId, port, circuitId) : null;
+    open.proof = attempt.secure?.proof;
     const end = writeOpen(this.scratch, 0, open);
     const stream = path.open(attempt, this.scratch.subarray(0, end));
     attempt.stream = stream;
@@ -151,7 +161,7 @@ export class Dialer implements AttemptHost {
   }
 
   searchCircuit(attempt: Attempt, target: DialTarget, nodeId: NodeId, port: number, timeoutMs: number): Crankback {
-    const { hops, nodeIdBytes, sharedEnv } = this.options;
+    const { hops, nodeIdBytes, security, sharedEnv } = this.options;
     const { service } = target;
     const circuitId = Uint8Array.prototype.slice.call(this.circuitIds.next());
     const { nodeId: self, routes } = hops;
@@ -168,23 +178,36 @@ export class Dialer implements AttemptHost {
       circuitId,
       service,
       env: service === '' ? undefined : sharedEnv(nodeId),
+      proof: undefined as Uint8Array | undefined,
     };
+    const isSecure = attempt.wishes.secure ?? security.isDefault;
+    attempt.secure = isSecure ? this.secureDial(attempt, target, nodeId, port, circuitId, open.env) : null;
+    open.proof = attempt.secure?.proof;
     return new Crankback(hops, attempt, search, open, timeoutMs);
   }
 
   connectRelayed(attempt: Attempt, socket: Socket, stream: MuxStream, to: RelayedEnd): void {
     const { nodeId, via, service, port, tookMs } = to;
-    socket.attachStream(stream);
+    const { farEnds } = this.options;
+    const { secure } = attempt;
+    const carried = secure === null ? undefined : secure.carry(stream);
+    const sink = carried ?? socket;
+    socket.attachStream(carried ?? stream);
+    const far = farEnds.get(nodeId, via);
     try {
-      socket.establish(this.options.farEnds.get(nodeId, via), service, attempt.localPort, port);
+      socket.establish(secure === null ? far : farEnds.secure(far), service, attempt.localPort, port);
     } finally {
       // Unless it was destroyed at once.
-      if (stream.sink === socket && this.shortcuts !== undefined) {
-        const metered = this.traffic.opened(nodeId, socket, tookMs);
+      if (stream.sink === sink && this.shortcuts !== undefined) {
+        const metered = this.traffic.opened(nodeId, sink, tookMs);
         stream.sink = metered;
         socket.whenOver(() => metered.close());
       }
     }
+  }
+
+  secureEnd(far: FarEnd): FarEnd {
+    return this.options.farEnds.secure(far);
   }
 
   get shortcuts(): Shortcuts | undefined {
@@ -217,6 +240,18 @@ export class Dialer implements AttemptHost {
     this.attempts.delete(attempt);
     if (connected) this.counters.connected++;
     else this.counters.failed++;
+  }
+
+  private secureDial(
+    attempt: Attempt,
+    { service }: DialTarget,
+    nodeId: NodeId,
+    dstPort: number,
+    circuitId: Uint8Array,
+    env?: string,
+  ): SecureDial {
+    const { nodeId: src, security } = this.options;
+    return security.dial({ src, srcPort: attempt.localPort, dst: nodeId, dstPort, circuitId, env, service });
   }
 }
 

@@ -4,11 +4,22 @@
 import type { NodeId } from '../address.js';
 import type { FarEnd } from '../socket/far-end.js';
 
+/** The far end of a circuit through relays. */
+export interface RelayedEnd {
+  readonly nodeId: NodeId;
+  readonly via: readonly NodeId[];
+  readonly service: string;
+  readonly port: number;
+  /** The time from OPEN to its answer. */
+  readonly tookMs: number;
+}
+
 /** Ways kept, at most; peers may invent any number of them. Sockets keep theirs in any case. */
 const MAX_KEPT = 4096;
 
 export class FarEnds {
   private readonly kept = new Map<string, FarEnd>();
+  private readonly secured = new WeakMap<FarEnd, FarEnd>();
 
   constructor(private readonly localId: NodeId) {}
 
@@ -28,5 +39,15 @@ export class FarEnds {
     });
     this.kept.set(key, far);
     return far;
+  }
+
+  /** The same, of circuits that are encrypted from end to end, with keys that it has proved to be its own. */
+  secure(far: FarEnd): FarEnd {
+    let secured = this.secured.get(far);
+    if (secured === undefined) {
+      secured = Object.freeze({ ...far, isVerified: true, isSecure: true });
+      this.secured.set(far, secured);
+    }
+    return secured;
   }
 }

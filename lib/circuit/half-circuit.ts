@@ -51,7 +51,7 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
     readonly source: RelaySource,
   ) {
     const { nodeId, routes, openTimeoutMs } = host;
-    const { src, dst, visited, relays } = open;
+    const { src, dst, visited, relays, proof } = open;
     const circuitId = Buffer.from(open.circuitId);
     const search = new HopSearch(
       {
@@ -64,7 +64,13 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
       },
       routes,
     );
-    const template = { ...open, circuitId, hopLimit: open.hopLimit - 1, rest: Buffer.from(open.rest) };
+    const template = {
+      ...open,
+      circuitId,
+      hopLimit: open.hopLimit - 1,
+      proof: proof === undefined ? undefined : Buffer.from(proof),
+      rest: Buffer.from(open.rest),
+    };
     const timeoutMs = Math.min(open.remainingMs ?? openTimeoutMs, openTimeoutMs);
     this.crankback = new Crankback(host, this, search, template, timeoutMs);
     stream.sink = this;

@@ -77,11 +77,13 @@ export class HopSearch {
    * has had its chance, and others are to be tried before it for a while.
    */
   failed(failure: HopFailure, visited: readonly NodeId[], isFair = true): boolean {
-    const { dst } = this.start;
+    const { self, src, dst } = this.start;
     const { current } = this;
     if (current === undefined) return false;
     this.current = undefined;
-    if (isFinal(failure, dst)) {
+    // Only the source knows that its OPEN was as it should be; then it was altered on its way.
+    const isAltered = failure.code === ReplyCode.INSECURE && self === src;
+    if (!isAltered && isFinal(failure, dst)) {
       this.worst = failure;
       // Who has heard from the destination leads there.
       if (failure.at === dst) this.routes.reward(current, dst);
@@ -170,6 +172,8 @@ export function isFinal({ code, at }: HopFailure, dst: NodeId): boolean {
 /** Of several failures, the one that says most is passed on. */
 function weightOf(code: number): number {
   switch (code) {
+    case ReplyCode.INSECURE:
+      return 4;
     case ReplyCode.LIMIT:
       return 3;
     case ReplyCode.TIMEOUT:

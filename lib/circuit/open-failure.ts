@@ -11,6 +11,7 @@ export function netCodeOf({ code, at }: HopFailure, dst: NodeId): NetErrorCode {
     case ReplyCode.NO_ROUTE:
     case ReplyCode.HOP_LIMIT:
     case ReplyCode.LOOP:
+    case ReplyCode.INSECURE:
       return 'EHOSTUNREACH';
     case ReplyCode.LIMIT:
       // A relay without room says nothing of the server.
@@ -29,6 +30,7 @@ export function causeOf({ code, at, reason, error }: HopFailure, dst: NodeId): E
   if (error !== undefined) return error;
   const said = reason === '' ? at : `${at} says: ${reason}`;
   if (code === ReplyCode.LIMIT && at !== dst) return starlaneError('ERR_STARLANE_RELAY_LIMIT', said);
+  if (code === ReplyCode.INSECURE) return starlaneError('ERR_STARLANE_SECURE', said);
   if (code === ReplyCode.TIMEOUT) return starlaneError('ERR_STARLANE_OPEN_TIMEOUT', said);
   return reason === '' && at === dst ? undefined : new Error(said);
 }

@@ -175,11 +175,6 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.registry.bind(service, port, weight, meta);
   }
 
-  /** The key that the record of a node names, if there is one. */
-  publicKeyOf(nodeId: NodeId): Uint8Array | undefined {
-    return this.gossip.store.node(nodeId)?.publicKey;
-  }
-
   /** The digest of an env that this node shares with another. */
   sharedEnv(nodeId: NodeId): string | undefined {
     const { envDigests } = this.setup.options;

@@ -15,6 +15,8 @@ export const ResetReason = {
   RELAY_CLOSED: 3,
   /** The next node did not answer in time. */
   TIMEOUT: 4,
+  /** What has arrived is not what was sent: the circuit is encrypted from end to end. */
+  SECURE: 5,
 } as const;
 
 const REASON_BITS = 0xff;
@@ -25,6 +27,7 @@ const MESSAGES: ReadonlyMap<number, readonly [StarlaneErrorCode, (where: string)
   [ResetReason.RELAY_LIMIT, ['ERR_STARLANE_RELAY_LIMIT', (where) => `a relay ${where}`]],
   [ResetReason.RELAY_CLOSED, ['ERR_STARLANE_CLOSED', (where) => `a relay ${where}`]],
   [ResetReason.TIMEOUT, ['ERR_STARLANE_OPEN_TIMEOUT', (where) => `a node ${where}`]],
+  [ResetReason.SECURE, ['ERR_STARLANE_SECURE', (where) => `so says a node ${where}`]],
 ]);
 
 /** What the length field of an RST says; bits of later versions are left out. */

@@ -11,6 +11,8 @@ export interface FarEnd {
   readonly via: readonly string[];
   /** The node at the other end has proved that the id is its own. */
   readonly isVerified: boolean;
+  /** What goes between the two is encrypted from end to end. Default false. */
+  readonly isSecure?: boolean;
   /** The name in its certificate, where there is one that was signed for it. */
   readonly name: string | undefined;
 }

@@ -133,6 +133,14 @@ export class Socket extends StreamDuplex {
     return this.far?.isVerified === true;
   }
 
+  /**
+   * Whether what goes between the two nodes is encrypted from end to end, so that relays can neither read nor alter it;
+   * false while not connected.
+   */
+  get secure(): boolean {
+    return this.far?.isSecure === true;
+  }
+
   /** This end's address as net.Socket gives it; empty while not connected. */
   address(): { address: string; family: string; port: number } | Record<string, never> {
     return this.near ?? {};

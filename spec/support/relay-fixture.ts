@@ -12,12 +12,14 @@ import type { RelayHop } from '../../lib/circuit/half-circuit.js';
 import type { Routes } from '../../lib/circuit/path.js';
 import { Relay } from '../../lib/circuit/relay.js';
 import { DEFAULT_RELAY_LIMITS, type RelayLimits } from '../../lib/circuit/relay-limits.js';
+import { CircuitSecurity } from '../../lib/circuit/secure/circuit-security.js';
 import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
 import { Timers } from '../../lib/util/timers.js';
 import { encodeOpen, type Open, type OpenRequest, tryReadOpen } from '../../lib/wire/open.js';
 import { encodeReply, type OpenReply, type ReadReply, tryReadReply } from '../../lib/wire/open-reply.js';
 import { FakeClock } from './fake-clock.js';
+import { createTestIdentity } from './identities.js';
 import { NotingSink } from './session-fixture.js';
 import { turn, turnsUntil } from './turns.js';
 
@@ -192,6 +194,13 @@ export class RelayFixture {
         maxPending: 16,
         onWarning: () => {},
       }),
+      security: new CircuitSecurity({
+        identity: createTestIdentity(),
+        networkKey: undefined,
+        publicKeyOf: () => undefined,
+        warn: () => {},
+      }),
+      maxUnconfirmed: 16,
       opensPerSecond: 100_000,
       sharedEnv: () => undefined,
       relay: this.relay,

@@ -3,8 +3,8 @@
 
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { EphemeralKey } from '../../../lib/circuit/secure/ephemeral-key.js';
 import { circuitKeys, nextKey } from '../../../lib/circuit/secure/key-schedule.js';
-import { EphemeralKey } from '../../../lib/circuit/secure/raw-keys.js';
 import { acceptTranscript, type CircuitTerms, dialTranscript } from '../../../lib/circuit/secure/transcript.js';
 import { bytesOf, nodeId, serviceName, uint32 } from '../../support/arbitraries.js';
 import { thrownCode } from '../../support/thrown.js';

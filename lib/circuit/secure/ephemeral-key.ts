@@ -1,9 +1,9 @@
-// Keys of Curve25519 as they are on the wire, 32 bytes, and what is done with them.
+// The key that one end of a secure circuit has for that circuit alone.
 
-import { createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject, verify } from 'node:crypto';
+import { createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { starlaneError } from '../../errors.js';
 
-/** A key pair of X25519 for one circuit (RFC 7748). Gone with the object, so that what was sent can never be read later. */
+/** A key pair of X25519 (RFC 7748). Gone with the circuit, so that what was sent can never be read later. */
 export class EphemeralKey {
   readonly publicKey: Buffer;
   private readonly privateKey: KeyObject;
@@ -18,7 +18,7 @@ export class EphemeralKey {
   agree(publicKey: Uint8Array): Buffer {
     let shared: Buffer;
     try {
-      shared = diffieHellman({ privateKey: this.privateKey, publicKey: importKey('X25519', publicKey) });
+      shared = diffieHellman({ privateKey: this.privateKey, publicKey: importKey(publicKey) });
     } catch (error) {
       throw starlaneError('ERR_STARLANE_SECURE', 'the key of the other end is none', error);
     }
@@ -29,17 +29,7 @@ export class EphemeralKey {
   }
 }
 
-/** Whether it is the Ed25519 signature of `bytes` by that key (RFC 8032). */
-export function isSignedBy(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean {
-  try {
-    return verify(null, bytes, importKey('Ed25519', publicKey), signature);
-  } catch {
-    // 32 bytes that are no point of the curve.
-    return false;
-  }
-}
-
-function importKey(crv: 'Ed25519' | 'X25519', raw: Uint8Array): KeyObject {
+function importKey(raw: Uint8Array): KeyObject {
   const x = Buffer.from(raw).toString('base64url');
-  return createPublicKey({ key: { kty: 'OKP', crv, x }, format: 'jwk' });
+  return createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x }, format: 'jwk' });
 }

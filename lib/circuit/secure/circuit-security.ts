@@ -1,0 +1,67 @@
+// What a node needs to encrypt circuits from end to end: its own key, that of the network, and what it knows of others'.
+
+import { type NodeId, nodeIdFromPublicKey } from '../../address.js';
+import { starlaneError } from '../../errors.js';
+import type { Identity } from '../../link/identity.js';
+import type { Open } from '../../wire/open.js';
+import { DialClaim } from './dial-claim.js';
+import { SecureDial } from './secure-dial.js';
+import type { CircuitTerms } from './transcript.js';
+
+export interface CircuitSecuritySetup {
+  readonly identity: Pick<Identity, 'publicKey' | 'sign'>;
+  /** 32 bytes that only members have; undefined where there is no secret. */
+  readonly networkKey: Uint8Array | undefined;
+  /** The key that the record of a node names, if there is one. */
+  publicKeyOf(nodeId: NodeId): Uint8Array | undefined;
+  /** Somebody else's proof or record did not hold. `subject`: the same for warnings that say the same. */
+  warn(subject: string, error: Error): void;
+}
+
+/** Counts since the start. */
+export interface SecurityCounters {
+  /** Circuits that came in and did not prove who opened them. */
+  insecure: number;
+}
+
+export class CircuitSecurity {
+  readonly counters: SecurityCounters = { insecure: 0 };
+
+  constructor(private readonly setup: CircuitSecuritySetup) {}
+
+  /** Whether circuits through relays are encrypted unless something else is said. */
+  get isDefault(): boolean {
+    return this.setup.networkKey !== undefined;
+  }
+
+  /** A circuit that this node opens. */
+  dial(terms: CircuitTerms): SecureDial {
+    const { identity, networkKey } = this.setup;
+    return new SecureDial(terms, identity, networkKey, (nodeId, key) => this.check(nodeId, key));
+  }
+
+  /** What an OPEN with a proof claims. Nothing of it is kept. @throws ERR_STARLANE_SECURE when it does not hold */
+  claimOf(open: Open): DialClaim {
+    const { identity, networkKey } = this.setup;
+    return new DialClaim(open, identity, networkKey, (nodeId, key) => this.check(nodeId, key));
+  }
+
+  /** A circuit that came in was not secure: altered on its way, replayed, or opened by somebody else. */
+  refused(src: NodeId, via: readonly NodeId[], error: Error): void {
+    this.counters.insecure++;
+    const way = via.length === 0 ? '' : ` by way of ${via.join(', ')}`;
+    const about = starlaneError('ERR_STARLANE_SECURE', `a circuit of ${src}${way} was refused`, error);
+    this.setup.warn(`${src} ${via.join(' ')}`, about);
+  }
+
+  /** @throws ERR_STARLANE_SECURE when it is not the key of that node */
+  private check(nodeId: NodeId, publicKey: Uint8Array): void {
+    if (nodeIdFromPublicKey(publicKey) !== nodeId) {
+      throw starlaneError('ERR_STARLANE_SECURE', `the key is not that of ${nodeId}`);
+    }
+    const known = this.setup.publicKeyOf(nodeId);
+    if (known !== undefined && Buffer.compare(known, publicKey) !== 0) {
+      throw starlaneError('ERR_STARLANE_SECURE', `the key is not that in the record of ${nodeId}`);
+    }
+  }
+}

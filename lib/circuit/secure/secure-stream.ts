@@ -1,0 +1,260 @@
+// A stream that is encrypted from end to end: stands between the stream of the session, whose sink it is, and the socket, for
+// which it is the stream. Only there for secure circuits; others have nothing between the two.
+//
+// What the socket writes becomes records, a few at a time: bytes that are encrypted must be sent, and take memory a second
+// time. Credit for what a record adds to its plaintext goes back when it is there, for the plaintext when the reader has
+// consumed it.
+
+import { starlaneError } from '../../errors.js';
+import type { ByteSink, ByteStream } from '../../mux/byte-stream.js';
+import type { MuxStream, StreamSink } from '../../mux/mux-stream.js';
+import { COPY_BYTES } from '../../mux/output.js';
+import { ResetReason } from '../../mux/reset-reason.js';
+import { throwLater } from '../../util/throw-later.js';
+import type { CircuitKeys } from './key-schedule.js';
+import { MAX_PLAIN_BYTES, NO_RECORD, RECORD_OVERHEAD, RecordOpener, RecordSealer, RecordType } from './record-codec.js';
+
+/** Bytes of records that wait for the transport before no more is encrypted: as much as Node writes at once, twice. */
+const AHEAD_BYTES = 128 * 1024;
+
+/** Told once: the dialler has confirmed, or it never will for a reason. */
+export type ConfirmListener = (failure: Error | undefined) => void;
+
+const NO_SINK: ByteSink = {
+  keepsNothing: true,
+  onData(stream, chunk) {
+    stream.consumed(chunk.length);
+  },
+  onEnd() {},
+  onSent() {},
+  onReset() {},
+};
+
+export class SecureStream implements StreamSink, ByteStream {
+  /** What is given on is in memory of its own. */
+  readonly keepsNothing = true;
+  sink: ByteSink = NO_SINK;
+  /** Chunks that are not encrypted yet; of the first one, what lies before `queueAt` is. */
+  private queue: Buffer[] | null = null;
+  private queueAt = 0;
+  /** Bytes of records that the session has not sent. */
+  private unsent = 0;
+  /** Plaintext in them for which `write` has answered false. */
+  private owed = 0;
+  private isEnding = false;
+  private isOver = false;
+  private hasPeerEnded = false;
+  /** Bytes that have arrived and are no plaintext, and whose credit has not gone back. */
+  private uncredited = 0;
+  /** Not null as long as the dialler has to confirm. */
+  private onConfirm: ConfirmListener | null = null;
+
+  private constructor(
+    private readonly stream: MuxStream,
+    private readonly sealer: RecordSealer,
+    private readonly opener: RecordOpener,
+  ) {
+    stream.sink = this;
+  }
+
+  /** At the dialler, when the reply has come. Confirms, ahead of all that is written. */
+  static dialled(stream: MuxStream, { fromDialler, fromServer }: CircuitKeys): SecureStream {
+    const secure = new SecureStream(stream, new RecordSealer(fromDialler), new RecordOpener(fromServer));
+    secure.send(RecordType.CONFIRM);
+    return secure;
+  }
+
+  /** At the other end, ahead of the reply. */
+  static accepted(stream: MuxStream, keys: CircuitKeys, onConfirm: ConfirmListener): SecureStream {
+    const { fromDialler, fromServer } = keys;
+    const secure = new SecureStream(stream, new RecordSealer(fromServer), new RecordOpener(fromDialler));
+    secure.onConfirm = onConfirm;
+    return secure;
+  }
+
+  // --- for the socket ---
+
+  write(chunk: Buffer): boolean {
+    if (this.isEnding || this.isOver) return false;
+    const { length } = chunk;
+    if (length === 0) return true;
+    if (this.queue === null && length <= MAX_PLAIN_BYTES && this.unsent < AHEAD_BYTES) {
+      const before = this.unsent;
+      this.send(RecordType.DATA, chunk);
+      if (this.unsent === before) return true;
+      this.owed += length;
+      return false;
+    }
+    this.queue ??= [];
+    this.queue.push(chunk);
+    this.sendQueued();
+    return false;
+  }
+
+  tryWrite(chunk: Buffer): boolean {
+    // If the session cannot take it at once, it waits there, and the next one waits for it.
+    if (this.unsent > 0 || this.queue !== null || this.isEnding || this.isOver || chunk.length > COPY_BYTES)
+      return false;
+    this.send(RecordType.DATA, chunk);
+    return true;
+  }
+
+  end(): void {
+    if (this.isEnding || this.isOver) return;
+    this.isEnding = true;
+    if (this.queue === null) this.sendEnd();
+  }
+
+  reset(reason: number = ResetReason.NONE): void {
+    this.stream.reset(reason);
+    this.finish(starlaneError('ERR_STARLANE_CLOSED'));
+  }
+
+  /** Nobody takes it: the stream is for others to refuse. */
+  forgo(): void {
+    this.onConfirm = null;
+    this.isOver = true;
+  }
+
+  abandon(flush = false): void {
+    if (this.isOver) return;
+    // As of any stream, but for the record that says the end: it is none of what the user has written.
+    const own = this.isEnding && this.queue === null ? RECORD_OVERHEAD : 0;
+    if (!flush && (this.queue !== null || this.stream.queuedBytes > own)) {
+      this.reset();
+      return;
+    }
+    this.sendQueued(Number.POSITIVE_INFINITY);
+    this.end();
+    this.stream.abandon(true);
+    this.finish(starlaneError('ERR_STARLANE_CLOSED'));
+  }
+
+  consumed(bytes: number): void {
+    this.stream.consumed(bytes);
+  }
+
+  /** Gives it up for `error`, of which both ends are told. */
+  kill(error: Error, reason: number): void {
+    // Both halves may have ended, and only what has come with the last end be wrong.
+    if (this.stream.isClosed) this.onReset(this.stream, error, reason);
+    else this.stream.kill(error, reason);
+  }
+
+  // --- the stream of the session ---
+
+  onData(_stream: MuxStream, chunk: Buffer): void {
+    this.uncredited += chunk.length;
+    const { opener } = this;
+    try {
+      opener.take(chunk);
+      for (let type = opener.next(); type !== NO_RECORD; type = opener.next()) {
+        this.onRecord(type, opener.plain);
+        if (this.isOver) return;
+      }
+    } catch (error) {
+      this.kill(error as Error, ResetReason.SECURE);
+      return;
+    }
+    const due = this.uncredited - Math.max(0, opener.heldBytes - RECORD_OVERHEAD);
+    if (due === 0) return;
+    this.uncredited -= due;
+    this.stream.consumed(due);
+  }
+
+  onEnd(): void {
+    if (!this.hasPeerEnded) {
+      this.kill(starlaneError('ERR_STARLANE_SECURE', 'it was cut off'), ResetReason.SECURE);
+      return;
+    }
+    try {
+      this.sink.onEnd(this);
+    } catch (error) {
+      throwLater(error);
+    }
+  }
+
+  onSent(_stream: MuxStream, bytes: number): void {
+    this.unsent -= bytes;
+    if (this.unsent > 0) return;
+    const { owed } = this;
+    this.owed = 0;
+    this.sendQueued();
+    if (owed > 0) this.sink.onSent(this, owed);
+  }
+
+  onReset(_stream: MuxStream, error: Error, reason: number): void {
+    const { sink } = this;
+    this.finish(error);
+    sink.onReset(this, error, reason);
+  }
+
+  private onRecord(type: number, plain: Buffer): void {
+    if (this.onConfirm !== null) {
+      if (type !== RecordType.CONFIRM) throw starlaneError('ERR_STARLANE_SECURE', 'it was not confirmed');
+      this.tellConfirm(undefined);
+      return;
+    }
+    if (this.hasPeerEnded) throw starlaneError('ERR_STARLANE_SECURE', 'a record behind the end');
+    if (type === RecordType.END) this.hasPeerEnded = true;
+    else if (type === RecordType.DATA) {
+      this.uncredited -= plain.length;
+      try {
+        this.sink.onData(this, plain);
+      } catch (error) {
+        // Of a listener: what follows is to reach it all the same.
+        throwLater(error);
+      }
+    } else throw starlaneError('ERR_STARLANE_SECURE', 'it was confirmed twice');
+  }
+
+  private send(type: RecordType, plain?: Buffer): void {
+    const record = this.sealer.seal(type, plain);
+    if (!this.stream.write(record)) this.unsent += record.length;
+  }
+
+  /** Encrypts what waits, as long as not too much waits for the transport. */
+  private sendQueued(aheadBytes = AHEAD_BYTES): void {
+    const { queue } = this;
+    if (queue === null) return;
+    while (queue.length > 0 && this.unsent < aheadBytes) {
+      const [chunk] = queue;
+      const end = Math.min(this.queueAt + MAX_PLAIN_BYTES, chunk.length);
+      const part = chunk.subarray(this.queueAt, end);
+      this.queueAt = end;
+      if (end === chunk.length) {
+        queue.shift();
+        this.queueAt = 0;
+      }
+      this.owed += part.length;
+      this.send(RecordType.DATA, part);
+    }
+    if (queue.length > 0) return;
+    this.queue = null;
+    if (this.isEnding) this.sendEnd();
+  }
+
+  private sendEnd(): void {
+    this.send(RecordType.END);
+    this.stream.end();
+  }
+
+  /** Nothing more comes or goes. */
+  private finish(error: Error): void {
+    this.isOver = true;
+    this.sink = NO_SINK;
+    this.queue = null;
+    this.tellConfirm(error);
+  }
+
+  private tellConfirm(failure: Error | undefined): void {
+    const { onConfirm } = this;
+    if (onConfirm === null) return;
+    this.onConfirm = null;
+    try {
+      onConfirm(failure);
+    } catch (error) {
+      throwLater(error);
+    }
+  }
+}
