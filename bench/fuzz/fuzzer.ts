@@ -16,6 +16,8 @@ const MAX_POOL = 400;
 const MAX_KEPT_BYTES = 4 * 1024;
 /** Ways are counted as far as that. */
 const MAX_WAYS = 5_000;
+/** To make what is kept shorter, which matters less than what fails. */
+const DISTIL_ATTEMPTS = 200;
 const FRESH = 0.1;
 const UNREPAIRED = 0.3;
 
@@ -77,10 +79,8 @@ export class Fuzzer {
     const rarest = [...shortest].sort(([one], [other]) => (this.ways.get(one) ?? 0) - (this.ways.get(other) ?? 0));
     const distilled: Array<{ way: Outcome; parts: Parts }> = [];
     for (const [way, parts] of rarest.slice(0, count)) {
-      distilled.push({
-        way,
-        parts: await shrink(parts, async (shorter) => (await this.tryOne(shorter)).includes(way)),
-      });
+      const isOnWay = async (shorter: Parts): Promise<boolean> => (await this.tryOne(shorter)).includes(way);
+      distilled.push({ way, parts: await shrink(parts, isOnWay, DISTIL_ATTEMPTS) });
     }
     return distilled;
   }
@@ -167,9 +167,10 @@ export class Fuzzer {
 
 async function live(target: LivingTarget, inputs: readonly Parts[]): Promise<ReadonlyArray<readonly Outcome[]>> {
   const trials = inputs.map((parts) => target.start(parts));
+  const endMs = performance.now() + (target.waitsMs ?? 0);
   let waiting = trials;
   for (let turns = 0; waiting.length > 0; turns++) {
-    must(turns < MAX_TURNS, `not done after ${MAX_TURNS} turns`);
+    must(turns < MAX_TURNS || performance.now() < endMs, `not done after ${MAX_TURNS} turns`);
     await turn();
     waiting = waiting.filter((trial) => !trial.advance());
   }

@@ -5,15 +5,19 @@ import type { Parts } from './target.js';
 /** Enough for what is a few hundred bytes long. */
 const MAX_ATTEMPTS = 3_000;
 
-export async function shrink(parts: Parts, fails: (parts: Parts) => Promise<boolean>): Promise<Buffer[]> {
+export async function shrink(
+  parts: Parts,
+  fails: (parts: Parts) => Promise<boolean>,
+  maxAttempts = MAX_ATTEMPTS,
+): Promise<Buffer[]> {
   let best = [...parts];
   let attempts = 0;
   const isBetter = async (candidate: Buffer[]): Promise<boolean> => {
-    if (++attempts > MAX_ATTEMPTS || !(await fails(candidate))) return false;
+    if (++attempts > maxAttempts || !(await fails(candidate))) return false;
     best = candidate;
     return true;
   };
-  for (let isProgress = true; isProgress && attempts < MAX_ATTEMPTS; ) {
+  for (let isProgress = true; isProgress && attempts < maxAttempts; ) {
     isProgress = false;
     for (let at = best.length - 1; at >= 0; at--) {
       if (await isBetter(best.filter((_, index) => index !== at))) isProgress = true;

@@ -37,6 +37,8 @@ export interface PureTarget extends TargetCore {
 
 /** Something that lives for some turns of the event loop. */
 export interface LivingTarget extends TargetCore {
+  /** What an input may take in real time, in ms, where its clock is not one that stands still. Default: turns alone count. */
+  readonly waitsMs?: number;
   start(parts: Parts): Trial;
 }
 

@@ -3,9 +3,23 @@
 import type { Target } from '../target.js';
 import { addresses } from './addresses.js';
 import { frames } from './frames.js';
+import { linkTargets } from './link.js';
+import { mesh } from './mesh.js';
 import { messages } from './messages.js';
+import { node } from './node.js';
 import { open, reply } from './open.js';
 import { records } from './records.js';
 import { sessionTargets } from './session.js';
 
-export const TARGETS: readonly Target[] = [frames, ...sessionTargets, messages, records, open, reply, addresses];
+export const TARGETS: readonly Target[] = [
+  frames,
+  ...sessionTargets,
+  messages,
+  records,
+  ...linkTargets,
+  mesh,
+  node,
+  open,
+  reply,
+  addresses,
+];

@@ -6,6 +6,7 @@ import type { NodeRole } from '../../../lib/options.js';
 import { BUCKETS } from '../../../lib/wire/gossip-messages.js';
 import { MessageReader } from '../../../lib/wire/message-reader.js';
 import {
+  encodeAuth,
   encodeGoodbye,
   encodeHello,
   encodeMessageOf,
@@ -88,9 +89,18 @@ export function withLengths(bytes: Buffer): Buffer {
   return repaired;
 }
 
+/** Whom messages are about. */
+export interface Subjects {
+  record(random: Random): Buffer;
+  /** The key of a record. */
+  key(random: Random): string;
+}
+
+const ANYBODY: Subjects = { record: sampleRecord, key: randomKey };
+
 /** A message that is well-formed, as any node may send it. */
-export function randomMessage(random: Random, record: (random: Random) => Buffer = sampleRecord): Buffer {
-  switch (random.below(8)) {
+export function randomMessage(random: Random, subjects: Subjects = ANYBODY): Buffer {
+  switch (random.below(9)) {
     case 0:
       return randomHello(random);
     case 1:
@@ -116,7 +126,7 @@ export function randomMessage(random: Random, record: (random: Random) => Buffer
         isLast: random.below(2) === 0,
         bitmap: random.below(2) === 0 ? Buffer.alloc(32, 0xff) : random.bytes(32),
         entries: Array.from({ length: random.below(4) }, () => ({
-          key: randomKey(random),
+          key: subjects.key(random),
           epoch: random.below(3),
           seq: random.below(3),
           hashHigh: random.below(2 ** 32),
@@ -127,12 +137,14 @@ export function randomMessage(random: Random, record: (random: Random) => Buffer
       return encodeMessageOf({
         type: MessageType.WANT,
         isLast: random.below(2) === 0,
-        keys: Array.from({ length: random.below(4) }, () => randomKey(random)),
+        keys: Array.from({ length: random.below(4) }, () => subjects.key(random)),
       });
+    case 7:
+      return encodeAuth({ signature: random.bytes(64), proof: random.bytes(random.pick([0, 32])) });
     default: {
       const copies = Array.from({ length: 1 + random.below(3) }, () => ({
         remainingLifeS: random.pick([0, 1, 60, 3_600, 0xffff_ffff]),
-        record: decodeRecord(record(random)),
+        record: decodeRecord(subjects.record(random)),
       }));
       return encodeMessageOf({ type: MessageType.RECORDS, records: copies });
     }

@@ -1,0 +1,215 @@
+// A whole node between two hostile peers: circuits to it and through it, circuits of its own that they answer, and what they
+// say meanwhile. The first part says how it is set up; what the others mean stands below.
+//
+//   part    u8 what | u8 which | message, OPEN, reply or data
+
+import { StarlaneError } from '../../../lib/errors.js';
+import { createNode, type Node, type Socket } from '../../../lib/index.js';
+import { createIdentity } from '../../../lib/link/identity.js';
+import type { MuxStream } from '../../../lib/mux/mux-stream.js';
+import { envDigests } from '../../../lib/wire/messages.js';
+import { RawPeer } from '../../../spec/support/raw-peer.js';
+import type { Random } from '../../simulation/random.js';
+import { type LivingTarget, must, type Outcome, type Parts, type Trial, wayOf } from '../target.js';
+import { fixedIdentity, fixedKey } from './fixed-identity.js';
+import { randomMessage, withLengths } from './messages.js';
+import { randomOpen, randomReply, withLength } from './open.js';
+
+const KEY = fixedKey(0);
+const SELF = createIdentity(KEY);
+const PEERS = [fixedIdentity(1), fixedIdentity(2)];
+const NO_BYTES = Buffer.alloc(0);
+const ENV = envDigests([])[0];
+/** What its dials and the peers' circuits may be about. */
+const SERVICES = ['echo', '', 'silent', 'nobody', '__proto__', 'constructor', SELF.nodeId];
+
+const Setting = { PEERS_JOIN: 1, FEW_STREAMS: 2 } as const;
+const What = { OPENS: 0, WRITES: 3, ANSWERS: 4, ENDS: 6, RESETS: 7, SAYS: 8, DIALS: 9, WAITS: 11 } as const;
+const KINDS = 12;
+
+export const node: LivingTarget = {
+  name: 'node',
+  share: 0.2,
+  waitsMs: 10_000,
+
+  generate: (random) => [
+    Buffer.from([random.below(4)]),
+    ...Array.from({ length: 1 + random.below(6) }, () => randomPart(random)),
+  ],
+
+  repair(parts) {
+    for (let index = 1; index < parts.length; index++) {
+      const [head, rest] = [parts[index].subarray(0, 2), parts[index].subarray(2)];
+      const what = (head[0] ?? 0) % KINDS;
+      if (what < What.WRITES || what === What.ANSWERS) parts[index] = Buffer.concat([head, withLength(rest)]);
+      else if (what === What.SAYS) parts[index] = Buffer.concat([head, withLengths(rest)]);
+    }
+  },
+
+  start: (parts) => new NodeTrial(parts),
+};
+
+class NodeTrial implements Trial {
+  private readonly node: Node;
+  private readonly peers: RawPeer[];
+  private readonly opened: MuxStream[] = [];
+  private readonly sockets: Socket[] = [];
+  private readonly told = new Set<Outcome>();
+  private fault: Error | undefined;
+  private isDone = false;
+
+  constructor([setup = NO_BYTES, ...parts]: Parts) {
+    const is = (setting: number): boolean => ((setup[0] ?? 0) & setting) !== 0;
+    const client = is(Setting.PEERS_JOIN);
+    this.node = createNode({
+      identity: KEY,
+      // It dials nobody of whom it only hears.
+      role: 'server',
+      closeTimeoutMs: 1,
+      maxStreams: is(Setting.FEW_STREAMS) ? 2 : 64,
+      acceptBacklog: 2,
+      maxServicesPerPeer: 4,
+      maxNodes: 4,
+    });
+    this.peers = PEERS.map((identity) => new RawPeer(client, identity));
+    this.run(client, parts).then(
+      () => {
+        this.isDone = true;
+      },
+      (error) => {
+        this.fault = error as Error;
+        this.isDone = true;
+      },
+    );
+  }
+
+  advance(): boolean {
+    return this.isDone;
+  }
+
+  finish(): Outcome[] {
+    if (this.fault !== undefined) throw this.fault;
+    const { streams, relay, dials, holds, servers } = this.node.stats();
+    must(streams.links + streams.loopback === 0, 'streams are left');
+    must(relay.heldBytes === 0, `${relay.heldBytes} bytes of circuits are left`);
+    must(relay.circuits + relay.pending === 0, 'circuits are left');
+    must(dials.pending === 0 && holds === 0 && servers.openSockets === 0, 'dials or sockets are left');
+    return [...this.told];
+  }
+
+  private async run(client: boolean, parts: readonly Buffer[]): Promise<void> {
+    const { node, peers } = this;
+    node.on('warning', (error) => this.tell(error));
+    node.on('error', (error) => {
+      this.fault = error;
+    });
+    node.on('service', ({ local }) => this.told.add(`service ${local}`));
+    node.bind('echo', (socket) => this.watch(socket).pipe(socket));
+    node.bind('silent:7', (socket) => this.watch(socket));
+    for (const peer of peers) {
+      node.attach(peer.duplex, { initiator: !client }).catch((error) => this.tell(error));
+      await peer.handshake();
+      peer.announce('told');
+    }
+    for (const part of parts) {
+      this.act((part[0] ?? 0) % KINDS, part[1] ?? 0, part.subarray(2));
+      await turn();
+    }
+    for (let turns = 0; turns < 8; turns++) await turn();
+    for (const { session } of peers) session.destroy();
+    for (const socket of this.sockets) socket.destroy();
+    await node.close();
+  }
+
+  private act(what: number, which: number, rest: Buffer): void {
+    const peer = this.peers[which & 1];
+    const index = which >> 1;
+    switch (what) {
+      case What.WRITES:
+        this.opened[index % (this.opened.length || 1)]?.write(rest);
+        break;
+      case What.ANSWERS:
+      case What.ANSWERS + 1:
+        peer.streams[index % (peer.streams.length || 1)]?.write(rest);
+        break;
+      case What.ENDS:
+        streamOf(peer, this.opened, index)?.end();
+        break;
+      case What.RESETS:
+        streamOf(peer, this.opened, index)?.reset(index & 0xff);
+        break;
+      case What.SAYS:
+        peer.say(rest);
+        break;
+      case What.DIALS:
+      case What.DIALS + 1:
+        this.dial(index & 1 ? `@${peer.identity.nodeId}:${index}` : 'told', rest);
+        break;
+      case What.WAITS:
+        break;
+      default:
+        if (!peer.session.isClosed && peer.session.canOpen) this.opened.push(peer.session.open(peer, rest));
+    }
+  }
+
+  private dial(address: string, first: Buffer): void {
+    const socket = this.watch(this.node.dial(address, { timeoutMs: 20 }));
+    this.told.add('dials');
+    socket.on('connect', () => this.told.add('connected'));
+    socket.write(first);
+  }
+
+  private watch(socket: Socket): Socket {
+    this.sockets.push(socket);
+    socket.on('error', (error) => this.tell(error));
+    socket.on('data', () => this.told.add('data'));
+    socket.on('end', () => this.told.add('end'));
+    return socket;
+  }
+
+  private tell(error: Error): void {
+    const { code, cause } = error as NodeJS.ErrnoException;
+    must(typeof code === 'string', `an error without a code: ${error.stack}`);
+    this.told.add(
+      error instanceof StarlaneError ? wayOf(error) : `${code} ${(cause as { code?: string })?.code ?? ''}`,
+    );
+  }
+}
+
+function streamOf(peer: RawPeer, opened: readonly MuxStream[], index: number): MuxStream | undefined {
+  const all = [...opened, ...peer.streams];
+  return all[index % (all.length || 1)];
+}
+
+function randomPart(random: Random): Buffer {
+  const what = random.below(KINDS);
+  const which = random.below(8);
+  const head = Buffer.from([what, which]);
+  if (what < What.WRITES) {
+    const [own, other] = [PEERS[which & 1].nodeId, PEERS[~which & 1].nodeId];
+    const isFar = random.below(4) === 0;
+    const open = randomOpen(random, {
+      src: isFar ? 'AAAAAAAAAAA' : own,
+      dst: random.pick([SELF.nodeId, SELF.nodeId, other, own]),
+      service: random.pick(SERVICES),
+      dstPort: random.pick([0, 0, 7]),
+      env: ENV,
+      visited: isFar ? [own] : [],
+      relays: isFar ? 1 : 0,
+      remainingMs: random.pick([undefined, 0, 1_000]),
+    });
+    return Buffer.concat([head, open, random.bytes(random.below(20))]);
+  }
+  if (what === What.ANSWERS || what === What.ANSWERS + 1) {
+    const reply = randomReply(random, { at: PEERS[which & 1].nodeId, code: random.pick([0, 0, 0, random.below(10)]) });
+    return Buffer.concat([head, reply, random.bytes(random.below(20))]);
+  }
+  if (what === What.SAYS) return Buffer.concat([head, randomMessage(random)]);
+  return Buffer.concat([head, random.bytes(random.below(30))]);
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
