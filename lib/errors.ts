@@ -25,7 +25,7 @@ export const ERRORS = {
   ERR_STARLANE_ARGUMENT: { message: 'invalid argument' },
   ERR_STARLANE_ADDRESS: { message: 'invalid address' },
   ERR_STARLANE_ALLOW: { message: 'the function of the option allow failed' },
-  ERR_STARLANE_INSECURE: { message: 'refused to listen beyond loopback without a secret, tls or insecure: true' },
+  ERR_STARLANE_INSECURE: { message: 'plain tcp beyond loopback is refused unless insecure: true is said' },
   ERR_STARLANE_CLOSED: { message: 'the node, link or session is closed' },
 
   // Links: from the transport to a finished handshake.

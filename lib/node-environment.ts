@@ -1,7 +1,7 @@
 // What the environment of the process says about every node in it.
 
-import { starlaneError } from './errors.js';
 import type { NodeOptions } from './options.js';
+import { secretBytes } from './options-security.js';
 
 export interface NodeEnvironment {
   /** STARLANE_JOIN: link addresses, joined as seeds are. */
@@ -10,17 +10,19 @@ export interface NodeEnvironment {
   readonly listen: readonly string[];
   /** STARLANE_ENV: the default of the option `env`. */
   readonly env: readonly string[];
+  /** STARLANE_SECRET: the default of the option `secret`. */
+  readonly secret: string | undefined;
 }
 
 /**
  * Lists are separated by commas or white space.
- * @throws ERR_STARLANE_OPTION for STARLANE_SECRET: to go on without it would be to go on in clear
+ * @throws ERR_STARLANE_OPTION for a STARLANE_SECRET that is empty or too long: to go on without it would be to go on in clear
  */
 export function readEnvironment(variables: NodeJS.ProcessEnv): NodeEnvironment {
-  if (variables['STARLANE_SECRET']) {
-    throw starlaneError('ERR_STARLANE_OPTION', 'STARLANE_SECRET: this version knows no network secrets yet');
-  }
+  const secret = variables['STARLANE_SECRET'];
+  secretBytes(secret, 'STARLANE_SECRET');
   return {
+    secret,
     join: words(variables['STARLANE_JOIN']),
     listen: words(variables['STARLANE_LISTEN']),
     env: words(variables['STARLANE_ENV']),
@@ -29,8 +31,12 @@ export function readEnvironment(variables: NodeJS.ProcessEnv): NodeEnvironment {
 
 /** The options of a node, with what the environment adds where nothing is said. */
 export function withEnvironment(options: NodeOptions, environment: NodeEnvironment): NodeOptions {
-  if (options.env !== undefined || environment.env.length === 0) return options;
-  return { ...options, env: environment.env };
+  const { env, secret } = options;
+  return {
+    ...options,
+    env: env === undefined && environment.env.length > 0 ? environment.env : env,
+    secret: secret ?? environment.secret,
+  };
 }
 
 function words(text: string | undefined): string[] {

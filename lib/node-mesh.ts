@@ -7,6 +7,7 @@ import type { Link } from './link/link.js';
 import type { LinkSet } from './link/link-set.js';
 import { probe, resolveAddresses } from './link/reach.js';
 import { RecordSignatures } from './link/record-signature.js';
+import { BindAccess } from './mesh/bind-access.js';
 import { ControlPlane, type ControlPlaneOwner } from './mesh/control-plane.js';
 import type { LinkRequest, MeshNetwork, ProbeResult } from './mesh/mesh-network.js';
 import type { NodeEnvironment } from './node-environment.js';
@@ -54,6 +55,7 @@ export function createControlPlane({
       maxServicesPerNode: options.maxServicesPerPeer,
       maxNodes: options.maxNodes,
       maxInstances: options.maxInstances,
+      access: bindAccess(options, (error) => owner.onWarning(error)),
     },
     owner: {
       onService: (instance) => owner.onService(instance),
@@ -73,6 +75,12 @@ export function createControlPlane({
       },
     },
   });
+}
+
+function bindAccess(options: ResolvedNodeOptions, onWarning: (error: Error) => void): BindAccess | undefined {
+  const { allow, env, handshakeTimeoutMs: timeoutMs, maxPendingDecisions: maxPending } = options;
+  if (allow === undefined) return undefined;
+  return new BindAccess({ allow, env, timers: sharedTimers, timeoutMs, maxPending, onWarning });
 }
 
 const EPOCHS_SINCE_MS = Date.UTC(2020);
@@ -97,11 +105,11 @@ export function firstEpochOf(identity: ResolvedNodeOptions['identity'], nowMs: n
  * it is no reason to throw, as that of an option would be.
  */
 export function seedsOf(
-  { seeds, tls }: ResolvedNodeOptions,
+  { seeds }: ResolvedNodeOptions,
   { join }: NodeEnvironment,
+  scheme: 'tcp' | 'tls',
   onError: (error: Error) => void,
 ): string[] {
-  const scheme = tls === undefined ? 'tcp' : 'tls';
   const known = new Set(seeds.map((seed) => formatLinkAddress(parseLinkAddress(seed, scheme))));
   for (const address of join) {
     try {

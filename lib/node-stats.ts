@@ -3,6 +3,7 @@
 import type { NodeId } from './address.js';
 import type { Circuits } from './circuit/circuits.js';
 import type { RelayCounters } from './circuit/relay.js';
+import type { RefusalKind } from './link/link-counters.js';
 import type { LinkSet } from './link/link-set.js';
 import type { ControlPlane } from './mesh/control-plane.js';
 import type { GossipCounters } from './mesh/gossip-counters.js';
@@ -22,6 +23,8 @@ export interface NodeStats {
     opened: number;
     lost: number;
     failed: number;
+    /** Those that never came up, by kind: at whichever end, as both are told. */
+    refused: Readonly<Record<RefusalKind, number>>;
     /** Over the links that are up. */
     bytesIn: number;
     bytesOut: number;
@@ -33,8 +36,8 @@ export interface NodeStats {
   /** Counts since the start: circuits that came in. Refused ones include those that `allow` denied. */
   accepts: { accepted: number; refused: number; denied: number };
   servers: { bound: number; openSockets: number };
-  /** Names and instances that are known, those of this node included. */
-  services: { names: number; instances: number };
+  /** Names and instances that are known, those of this node included, and instances that `allow` hides. */
+  services: { names: number; instances: number; hidden: number };
   /** Circuits of others through this node, and bytes that wait in it for slow readers. */
   relay: RelayCounters & { heldBytes: number };
   /** Other nodes that are reached, records kept, links to nodes that gossip, shortcuts, and what the gossip counts. */
@@ -79,6 +82,7 @@ export function collectStats(from: StatsSources): NodeStats {
       listeners: links.listeners.size,
       joins: from.joins,
       ...links.counters,
+      refused: { ...links.counters.refused },
       bytesIn,
       bytesOut,
     },
@@ -86,7 +90,7 @@ export function collectStats(from: StatsSources): NodeStats {
     dials: { started: dialled, connected, failed, pending: circuits.pendingDials },
     accepts: { ...circuits.counters },
     servers: { bound: circuits.bindings.size, openSockets },
-    services: { names: mesh.table.nameCount, instances: mesh.table.size },
+    services: { names: mesh.table.nameCount, instances: mesh.table.size, hidden: mesh.registry.hiddenCount },
     relay: { ...circuits.relayCounters, heldBytes: circuits.relay.heldBytes },
     mesh: {
       nodes: mesh.routing.size,

@@ -7,13 +7,14 @@ import type { NodeId } from './address.js';
 import type { BindOptions, DialOptions } from './circuit/circuit-options.js';
 import { Circuits } from './circuit/circuits.js';
 import type { BindHandler } from './circuit/server-handler.js';
-import { starlaneError } from './errors.js';
-import { createIdentity, type Identity } from './link/identity.js';
+import { optionError, starlaneError } from './errors.js';
+import { createIdentity, type OwnIdentity } from './link/identity.js';
 import type { Link } from './link/link.js';
 import { isLoss } from './link/link-fault.js';
 import type { LinkListener } from './link/link-listener.js';
 import type { LinkInfo } from './link/link-owner.js';
 import { LinkSet } from './link/link-set.js';
+import type { LinkMeans, LinkSetOwner } from './link/link-set-owner.js';
 import type { ControlPlane } from './mesh/control-plane.js';
 import type { RouteInfo } from './mesh/route.js';
 import type { RouteMap } from './mesh/route-map.js';
@@ -22,12 +23,15 @@ import type { ServiceMap } from './mesh/service-map.js';
 import type { WaitOptions } from './mesh/service-waits.js';
 import { type NodeEnvironment, readEnvironment, withEnvironment } from './node-environment.js';
 import type { NodeEvents } from './node-events.js';
+import { NodeFamily } from './node-family.js';
 import { NodeHold } from './node-hold.js';
 import { NodeJoins } from './node-joins.js';
 import { createControlPlane, seedsOf } from './node-mesh.js';
+import { createMeans, secretWarning } from './node-security.js';
 import { collectStats, type NodeStats } from './node-stats.js';
 import { NodeViews } from './node-views.js';
 import { type NodeOptions, resolveNodeOptions } from './options.js';
+import { resolveTls, type TlsFiles } from './options-security.js';
 import { createNetModule, type NetModule } from './socket/net-module.js';
 import type { Server } from './socket/server.js';
 import type { Socket } from './socket/socket.js';
@@ -39,13 +43,15 @@ import { envDigests } from './wire/messages.js';
 const log = debug('node');
 
 /** A participant of the network. Made by {@link createNode}. */
-export class Node extends EventEmitter<NodeEvents> {
+export class Node extends NodeFamily {
   /** 64 bits as 11 characters of base64url; new for every node. */
   readonly id: NodeId;
 
-  private readonly options: NodeOptions;
-  private readonly environment: NodeEnvironment;
-  private readonly identity: Identity;
+  // Not `private`: they may hold the secret, which is not to be seen when a node is printed.
+  #options: NodeOptions;
+  readonly #environment: NodeEnvironment;
+  private readonly identity: OwnIdentity;
+  private readonly means: LinkMeans;
   private readonly startedAtMs = sharedTimers.now();
   private readonly keepsAlive = new NodeHold();
   private readonly linkSet: LinkSet;
@@ -62,13 +68,16 @@ export class Node extends EventEmitter<NodeEvents> {
   /** @internal */
   constructor(options: NodeOptions, environment: NodeEnvironment) {
     super();
-    const resolved = resolveNodeOptions(withEnvironment(options, environment));
-    this.options = options;
-    this.environment = environment;
+    const given = withEnvironment(options, environment);
+    const resolved = resolveNodeOptions(given);
+    this.#options = options;
+    this.#environment = environment;
     this.identity = createIdentity(resolved.identity);
     this.id = this.identity.nodeId;
+    this.means = createMeans(given.secret, resolved, this.identity);
     const digests = envDigests(resolved.env);
-    this.linkSet = new LinkSet({ ...this.identity, role: resolved.role, envDigests: digests }, resolved, sharedTimers, {
+    const self = { ...this.identity, role: resolved.role, envDigests: digests };
+    const linksOwner: LinkSetOwner = {
       objection: (link) => (this.mesh.mayAccept(link) ? undefined : 'it has enough links'),
       onLink: (link) => this.onLink(link),
       onPromoted: (link) => this.mesh.onPromoted(link),
@@ -81,12 +90,13 @@ export class Node extends EventEmitter<NodeEvents> {
         this.keepsAlive.release();
         this.mesh.onListening();
       },
-    });
+    };
+    this.linkSet = new LinkSet(self, resolved, sharedTimers, linksOwner, this.means);
     this.mesh = createControlPlane({
       identity: this.identity,
       options: resolved,
       envDigests: digests,
-      seeds: seedsOf(resolved, environment, (error) => this.onError(error)),
+      seeds: seedsOf(resolved, environment, this.linkSet.defaultScheme, (error) => this.onError(error)),
       links: this.linkSet,
       owner: {
         onService: (instance) => this.onService(instance),
@@ -100,7 +110,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.joins = new NodeJoins(this.linkSet, { onWarning: (error) => this.onWarning(error) }, Math.random);
     this.circuits = new Circuits({
       identity: this.identity,
-      networkKey: undefined,
+      networkKey: this.means.networkKey,
       options: resolved,
       timers: sharedTimers,
       services: this.mesh,
@@ -115,6 +125,8 @@ export class Node extends EventEmitter<NodeEvents> {
     // Later, so that there has been time to listen for events.
     process.nextTick(() => {
       if (!this.isDerivedFrom) this.start();
+      const warning = this.isDerivedFrom ? undefined : secretWarning(given.secret);
+      if (warning !== undefined) this.onWarning(warning);
     });
   }
 
@@ -240,6 +252,20 @@ export class Node extends EventEmitter<NodeEvents> {
     return this.keepsAlive.during(this.views.waitFor(service, options));
   }
 
+  /**
+   * Other certificates for a node that was made with the option `tls`: for listeners at once, and for later dials. Links that
+   * stand stay. Resolved when every listener has them.
+   * @throws ERR_STARLANE_OPTION when they are invalid, do not fit each other, or the node was made without
+   */
+  async setTls(tls: TlsFiles): Promise<void> {
+    const files = resolveTls(tls);
+    if (files === undefined || this.means.tls === undefined)
+      throw optionError('tls', 'none is given, or was at the start');
+    this.means.tls.rotate(files);
+    this.#options = { ...this.#options, tls: files };
+    await this.linkSet.renewTls();
+  }
+
   /** Everything that is counted. */
   stats(): NodeStats {
     return collectStats({
@@ -253,36 +279,6 @@ export class Node extends EventEmitter<NodeEvents> {
       warnings: this.warnings,
       holds: this.keepsAlive.count,
     });
-  }
-
-  /** A fresh node with the same options, in other envs; none for the namespace without a name. */
-  withEnv(...env: string[]): Node {
-    return this.derive({ env });
-  }
-
-  /** A fresh node with the same options that may dial its own services. */
-  withLoopBack(): Node {
-    return this.derive({ loopback: true });
-  }
-
-  /** A fresh node with the same options that announces nothing. */
-  client(): Node {
-    return this.derive({ role: 'client', relay: undefined });
-  }
-
-  /** A fresh node with the same options that announces, and never dials peers by itself. */
-  server(): Node {
-    return this.derive({ role: 'server' });
-  }
-
-  /** A fresh node with the same options that relays by trade. */
-  router(): Node {
-    return this.derive({ role: 'router' });
-  }
-
-  /** A fresh node with the same options. */
-  new(): Node {
-    return this.derive({});
   }
 
   /** Holds the process open again while sockets, servers, listeners or waits of this node are there. */
@@ -315,7 +311,7 @@ export class Node extends EventEmitter<NodeEvents> {
     if (this.isStarted || this.closing !== undefined) return;
     this.isStarted = true;
     this.mesh.start();
-    for (const address of this.environment.listen) {
+    for (const address of this.#environment.listen) {
       this.listenAndServe(address).catch((error) => this.onError(error));
     }
   }
@@ -331,12 +327,12 @@ export class Node extends EventEmitter<NodeEvents> {
     this.tell('close');
   }
 
-  private derive(changes: NodeOptions): Node {
+  protected override derive(changes: NodeOptions): this {
     // `createNode(options).client()`: the first node is a step on the way, and must not join seeds unless it is used.
     if (!this.isStarted) this.isDerivedFrom = true;
     // Two nodes must not have one identity: from a node that is in use, only what it was told otherwise is taken.
-    const identity = this.isStarted ? undefined : this.options.identity;
-    return new Node({ ...this.options, identity, ...changes }, this.environment);
+    const identity = this.isStarted ? undefined : this.#options.identity;
+    return new Node({ ...this.#options, identity, ...changes }, this.#environment) as this;
   }
 
   private onLink(link: Link): void {

@@ -5,19 +5,13 @@ import { isServiceName, parseLinkAddress } from './address.js';
 import { optionError, starlaneError } from './errors.js';
 import { type Allow, resolveAllow } from './options-allow.js';
 import { LIMITS, type NodeLimits, resolveLimits } from './options-limits.js';
+import { resolveTls, secretBytes, type TlsFiles } from './options-security.js';
 
 export { DEFAULT_LIMITS, type NodeLimits } from './options-limits.js';
+export type { TlsFiles } from './options-security.js';
 
 /** What part a node takes in the network. */
 export type NodeRole = 'peer' | 'client' | 'server' | 'router';
-
-/** A certificate and key of an own PKI, in PEM, as node:tls takes them. */
-export interface TlsFiles {
-  readonly cert: string | Buffer;
-  readonly key: string | Buffer;
-  /** Who may sign the certificates of peers. Default: the authorities that Node trusts. */
-  readonly ca?: string | Buffer | ReadonlyArray<string | Buffer>;
-}
 
 export interface NodeOptions extends Partial<NodeLimits> {
   /**
@@ -39,9 +33,23 @@ export interface NodeOptions extends Partial<NodeLimits> {
    * 0600 if it is missing and refused if others may read it. Default: a fresh one for every node.
    */
   identity?: string | KeyObject;
-  /** A certificate and key of an own PKI; makes tls the default scheme. Default: none, links are plain. */
+  /**
+   * The secret of a network, 1 to 1024 bytes, a string as UTF-8: whoever has it is a member, and links to nobody else come up
+   * (ERR_STARLANE_SECRET at both ends). Makes tls the default scheme, by certificates that follow from the identities unless
+   * there is `tls` as well. Take 16 random bytes or more: a shorter one is a 'warning' ERR_STARLANE_WEAK_SECRET, as one recorded
+   * handshake is enough to try guesses on. Default: STARLANE_SECRET from the environment, or else none.
+   */
+  secret?: string | Uint8Array;
+  /**
+   * A certificate and key of an own PKI, instead of certificates that follow from the identities; makes tls the default
+   * scheme. The common name in the certificate of a peer is the `peerName` of the link. May be changed by `setTls`, not set by
+   * it. Default: none.
+   */
   tls?: TlsFiles;
-  /** Must be true to listen beyond loopback without tls: whoever reaches the port is then a peer. Default false. */
+  /**
+   * Must be true to listen at plain tcp beyond loopback, where whoever reaches the port reads along, and is a peer if there is
+   * no secret; with `secret` or `tls` to dial such an address as well. Default false.
+   */
   insecure?: boolean;
   /**
    * Who may dial services of this node, and whose services this node sees: a function, or a list of rules, where what no rule
@@ -56,7 +64,7 @@ export interface NodeOptions extends Partial<NodeLimits> {
   seeds?: readonly string[];
 }
 
-/** Every option with its value, checked. Frozen. */
+/** Every option with its value, checked, but for the secret. Frozen. */
 export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
   /** Sorted, without repetitions. */
   readonly env: readonly string[];
@@ -80,6 +88,7 @@ const OTHER_OPTIONS: ReadonlySet<string> = new Set([
   'relay',
   'loopback',
   'identity',
+  'secret',
   'tls',
   'insecure',
   'allow',
@@ -98,6 +107,8 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
     if (!OTHER_OPTIONS.has(name) && !LIMITS.has(name as keyof NodeLimits))
       throw optionError(name, 'there is no such option');
   }
+  // Checked, but not kept, as options are seen when a node is printed: see network-key.ts.
+  secretBytes(options.secret);
   const limits = resolveLimits(options);
   const role = resolveRole(options.role);
   const relay = resolveFlag('relay', options.relay, role !== 'client');
@@ -147,26 +158,6 @@ function resolveIdentity(identity: unknown): string | KeyObject | undefined {
   if (identity === undefined || identity instanceof KeyObject) return identity;
   if (typeof identity === 'string' && identity !== '') return identity;
   throw optionError('identity', 'a private key as KeyObject, or the path of its file, is needed');
-}
-
-function resolveTls(tls: unknown): Readonly<TlsFiles> | undefined {
-  if (tls === undefined) return undefined;
-  if (typeof tls !== 'object' || tls === null || Array.isArray(tls))
-    throw optionError('tls', '{ cert, key, ca } is needed');
-  for (const name of Object.keys(tls)) {
-    if (name !== 'cert' && name !== 'key' && name !== 'ca') throw optionError(`tls.${name}`, 'there is no such option');
-  }
-  const { cert, key, ca } = tls as Partial<TlsFiles>;
-  if (!isPem(cert)) throw optionError('tls.cert', 'a string or Buffer of PEM is needed');
-  if (!isPem(key)) throw optionError('tls.key', 'a string or Buffer of PEM is needed');
-  if (ca !== undefined && !(Array.isArray(ca) ? ca.length > 0 && ca.every(isPem) : isPem(ca))) {
-    throw optionError('tls.ca', 'a string or Buffer of PEM, or a list of them, is needed');
-  }
-  return Object.freeze({ cert, key, ca });
-}
-
-function isPem(value: unknown): value is string | Buffer {
-  return (typeof value === 'string' || Buffer.isBuffer(value)) && value.length > 0;
 }
 
 function resolveSeeds(seeds: unknown): readonly string[] {

@@ -10,7 +10,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { type NodeId, nodeIdFromPublicKey } from '../address.js';
-import { type StarlaneError, type StarlaneErrorCode, starlaneError } from '../errors.js';
+import { ERRORS, type StarlaneError, type StarlaneErrorCode, starlaneError } from '../errors.js';
 import type { NodeRole } from '../options.js';
 import {
   encodeHello,
@@ -87,11 +87,11 @@ export function decides(self: NodeId, peer: NodeId): boolean {
 export function goodbyeError(goodbye: Goodbye, isProved = true): StarlaneError {
   // A stranger cannot say what other links there are to somebody else.
   const isHollow = !isProved && goodbye.code === GoodbyeCode.DUPLICATE;
-  const code = isHollow ? undefined : GOODBYE_ERRORS.get(goodbye.code);
-  return starlaneError(
-    code ?? 'ERR_STARLANE_HANDSHAKE',
-    goodbye.reason === '' ? 'the peer said goodbye' : `the peer said: ${goodbye.reason}`,
-  );
+  const code = (isHollow ? undefined : GOODBYE_ERRORS.get(goodbye.code)) ?? 'ERR_STARLANE_HANDSHAKE';
+  // Both ends have the same text for the same code, which need not be said twice.
+  const prefix = `${ERRORS[code].message}: `;
+  const reason = goodbye.reason.startsWith(prefix) ? goodbye.reason.slice(prefix.length) : goodbye.reason;
+  return starlaneError(code, reason === '' ? 'the peer said goodbye' : `the peer said: ${reason}`);
 }
 
 const GOODBYE_ERRORS: ReadonlyMap<number, StarlaneErrorCode> = new Map<number, StarlaneErrorCode>([

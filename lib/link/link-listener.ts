@@ -2,13 +2,18 @@
 
 import type { Duplex } from 'node:stream';
 import { formatLinkAddress, type LinkAddress } from '../address.js';
-import { StarlaneError } from '../errors.js';
 import type { ResolvedNodeOptions } from '../options.js';
-import { listen, type TransportListener } from './transport.js';
+import { withAddress } from './link-fault.js';
+import type { TlsFacts } from './link-owner.js';
+import type { LinkTls } from './link-tls.js';
+import type { Strangers } from './strangers.js';
+import { listen, type TransportListener } from './transport-listener.js';
 
 export interface ListenerOwner {
   readonly options: ResolvedNodeOptions;
-  receive(duplex: Duplex, remote: string): void;
+  readonly tls: LinkTls | undefined;
+  readonly strangers: Strangers;
+  receive(duplex: Duplex, remote: string, tls: TlsFacts | undefined): void;
   /** Someone has failed to connect. */
   fault(error: Error): void;
   onListenerFailed(error: Error): void;
@@ -36,18 +41,22 @@ export class LinkListener {
     this.owner.onListenerClosed(this);
   }
 
+  /** @internal Other certificates from now on. */
+  renewTls(): Promise<void> | undefined {
+    return this.transport?.renewTls();
+  }
+
   /** @internal */
   async start(): Promise<void> {
     const { owner } = this;
-    const { tls, insecure, handshakeTimeoutMs, maxPendingHandshakes } = owner.options;
+    const { insecure, handshakeTimeoutMs } = owner.options;
     this.transport = await listen(this.where, {
-      tls,
+      tls: owner.tls,
       insecure,
       timeoutMs: handshakeTimeoutMs,
-      maxPending: maxPendingHandshakes,
-      onConnection: (duplex, remote) => owner.receive(duplex, remote),
-      onRefused: (remote, error) =>
-        owner.fault(new StarlaneError('ERR_STARLANE_TRANSPORT', `${remote}: ${error.message}`, { cause: error })),
+      strangers: owner.strangers,
+      onStranger: (duplex, remote, tls) => owner.receive(duplex, remote, tls),
+      onRefused: (remote, error) => owner.fault(withAddress(error, remote)),
       onError: (error) => {
         owner.onListenerFailed(error);
         owner.onListenerClosed(this);

@@ -13,12 +13,17 @@ import type { Timers } from '../util/timers.js';
 import { GoodbyeCode, type Message } from '../wire/messages.js';
 import { type Refusal, refusal, type SelfDescription } from './handshake.js';
 import { Link } from './link.js';
+import { countDial, countFailure, type LinkCounters, newCounters } from './link-counters.js';
 import { isDuplicate, isLoss, isNoFault, withAddress } from './link-fault.js';
 import { LinkListener } from './link-listener.js';
-import type { LinkDirection, LinkOwner } from './link-owner.js';
+import type { LinkDirection, LinkOwner, TlsFacts } from './link-owner.js';
 import type { LinkPurpose } from './link-purpose.js';
+import type { DialRequest, LinkMeans, LinkSetOwner } from './link-set-owner.js';
+import type { LinkTls } from './link-tls.js';
+import { LinkWaits } from './link-waits.js';
 import { reachableAddresses } from './reach.js';
 import { negotiateRole } from './role.js';
+import { Strangers } from './strangers.js';
 import { connect } from './transport.js';
 
 const log = debug('link');
@@ -29,33 +34,6 @@ const PROOF_MS = 2_000;
 /** Whoever says so of links that never come up is not to fill the memory. */
 const MAX_PROMOTIONS = 256;
 
-/** What a link is dialled for. */
-export interface DialRequest {
-  readonly purpose: LinkPurpose;
-  /** Who has to be there, or the link is refused with ERR_STARLANE_HANDSHAKE. */
-  readonly expect?: NodeId;
-  readonly signal?: AbortSignal;
-}
-
-export interface LinkSetOwner {
-  /** What speaks against a link that a peer makes, beyond the limits here: told to the peer. */
-  objection(link: Link): string | undefined;
-  /** A link came up. Set its acceptor here. */
-  onLink(link: Link): void;
-  /** A link that is up has a stronger purpose now. */
-  onPromoted(link: Link): void;
-  onMessage(link: Link, message: Message): void;
-  onDrain(link: Link): void;
-  /** A link that was up is not any more. */
-  onUnlink(link: Link, reason: Error | undefined): void;
-  /** A link fault that costs the user nothing but this link. */
-  onWarning(error: Error): void;
-  /** A listener has failed; it is closed. */
-  onError(error: Error): void;
-  /** A listener is closed, for whatever reason. */
-  onUnlisten(listener: LinkListener): void;
-}
-
 /** How a link comes to be. */
 interface LinkOrigin {
   readonly direction: LinkDirection;
@@ -63,39 +41,24 @@ interface LinkOrigin {
   readonly client: boolean;
   readonly purpose: LinkPurpose;
   readonly expect?: NodeId;
-}
-
-interface Waiter {
-  resolve(link: Link): void;
-  reject(error: Error): void;
-}
-
-/** Counts since the start. */
-export interface LinkCounters {
-  /** Links that came up. */
-  opened: number;
-  /** Links lost other than by close() of either side. */
-  lost: number;
-  /** Handshakes that failed, were refused or were turned away. */
-  failed: number;
+  readonly tls?: TlsFacts;
 }
 
 export class LinkSet implements LinkOwner<Link> {
-  readonly counters: LinkCounters = { opened: 0, lost: 0, failed: 0 };
+  readonly counters: LinkCounters = newCounters();
+  /** Whoever has connected to a listener and is not up. */
+  readonly strangers: Strangers;
   private readonly byPeer = new Map<NodeId, Link>();
   /** Every link with anything left of it, in handshake or leaving included. */
   private readonly all = new Set<Link>();
   readonly listeners = new Set<LinkListener>();
+  /** Those of strangers: who has connected, and is not up. */
+  private readonly inHandshake = new Set<Link>();
   /** Attached by the user, and not links yet. */
   private readonly attaching = new Set<Duplex>();
-  /** Who waits for a link of their own to be synced. */
-  private readonly settling = new Map<Link, Waiter>();
-  /** Who waits for any link to a peer. */
-  private readonly awaited = new Map<NodeId, Set<Waiter>>();
+  private readonly waits: LinkWaits;
   /** What links that are about to stand are to be for besides. */
   private readonly promotions = new Map<NodeId, LinkPurpose>();
-  /** Inbound links that are not up: strangers. */
-  private strangers = 0;
   private isClosed = false;
   private onEmpty: (() => void) | undefined;
 
@@ -104,7 +67,15 @@ export class LinkSet implements LinkOwner<Link> {
     readonly options: ResolvedNodeOptions,
     readonly timers: Timers,
     private readonly owner: LinkSetOwner,
-  ) {}
+    private readonly means: LinkMeans = { networkKey: undefined, tls: undefined },
+  ) {
+    this.strangers = new Strangers(options.maxPendingHandshakes);
+    this.waits = new LinkWaits(timers, options.handshakeTimeoutMs);
+  }
+
+  get tls(): LinkTls | undefined {
+    return this.means.tls;
+  }
 
   /** The link to a peer, if it is up. */
   get(peerId: NodeId): Link | undefined {
@@ -130,8 +101,13 @@ export class LinkSet implements LinkOwner<Link> {
     return reachableAddresses([...this.listeners].map((listener) => listener.address));
   }
 
+  /** Of an address that says none. */
+  get defaultScheme(): 'tcp' | 'tls' {
+    return this.tls === undefined ? 'tcp' : 'tls';
+  }
+
   parse(address: string): LinkAddress {
-    return parseLinkAddress(address, this.options.tls === undefined ? 'tcp' : 'tls');
+    return parseLinkAddress(address, this.defaultScheme);
   }
 
   /** Listens for links. @throws as transport.listen, ERR_STARLANE_ADDRESS, ERR_STARLANE_CLOSED */
@@ -151,9 +127,20 @@ export class LinkSet implements LinkOwner<Link> {
   async dial(address: LinkAddress, { purpose, expect, signal }: DialRequest): Promise<Link> {
     this.checkOpen();
     if (address.port === 0) throw starlaneError('ERR_STARLANE_ADDRESS', 'a port to join is from 1 to 65535');
-    const { tls, handshakeTimeoutMs } = this.options;
-    const duplex = await connect(address, { tls, signal, timeoutMs: handshakeTimeoutMs, timers: this.timers });
+    const { options, timers, tls } = this;
+    const insecure = options.insecure || tls === undefined;
+    const { duplex, tls: facts } = await connect(address, {
+      tls,
+      insecure,
+      signal,
+      timeoutMs: options.handshakeTimeoutMs,
+      timers,
+    }).catch((error) => {
+      countDial(this.counters, error);
+      throw error;
+    });
     return this.establish(duplex, {
+      tls: facts,
       direction: 'outbound',
       address: formatLinkAddress(address),
       client: true,
@@ -174,20 +161,27 @@ export class LinkSet implements LinkOwner<Link> {
     });
   }
 
-  /** Someone has connected to a listener. */
-  receive(duplex: Duplex, remote: string): void {
-    if (this.strangers >= this.options.maxPendingHandshakes || this.isClosed) {
+  /** Someone has connected to a listener, and was admitted. */
+  receive(duplex: Duplex, remote: string, tls: TlsFacts | undefined): void {
+    if (this.isClosed) {
       duplex.on('error', () => {});
       duplex.destroy();
-      this.fault(starlaneError('ERR_STARLANE_LINK_LIMIT', `${remote}: too many handshakes at a time`));
+      this.strangers.leave();
       return;
     }
-    this.add(duplex, { direction: 'inbound', address: remote, client: false, purpose: 'join' });
+    const link = this.add(duplex, { direction: 'inbound', address: remote, client: false, purpose: 'join', tls });
+    this.inHandshake.add(link);
+    link.start();
+  }
+
+  /** Later links are made with other certificates, at either end. @throws ERR_STARLANE_OPTION */
+  async renewTls(): Promise<void> {
+    await Promise.all([...this.listeners].map((listener) => listener.renewTls()));
   }
 
   /** A link attempt failed before there was a link. */
   fault(error: Error): void {
-    this.counters.failed++;
+    countFailure(this.counters, error);
     this.owner.onWarning(error);
   }
 
@@ -253,7 +247,7 @@ export class LinkSet implements LinkOwner<Link> {
   onUp(link: Link): void {
     const standing = this.byPeer.get(link.peerId);
     this.byPeer.set(link.peerId, link);
-    if (link.direction === 'inbound') this.strangers--;
+    this.leaveStrangers(link);
     this.counters.opened++;
     if (standing !== undefined) {
       const how = standing.bootId === link.bootId ? 'the peer has given it up' : 'the peer has restarted';
@@ -262,9 +256,7 @@ export class LinkSet implements LinkOwner<Link> {
     this.owner.onLink(link);
     link.promote(this.promotions.get(link.peerId) ?? link.purpose);
     this.promotions.delete(link.peerId);
-    const waiters = this.awaited.get(link.peerId);
-    this.awaited.delete(link.peerId);
-    for (const waiter of waiters ?? []) waiter.resolve(link);
+    this.waits.onUp(link);
   }
 
   onPromoted(link: Link): void {
@@ -282,7 +274,7 @@ export class LinkSet implements LinkOwner<Link> {
   /** What the peer told at the start has been taken in: whoever waits for the link has it. */
   onSynced(link: Link): void {
     link.onSynced();
-    this.settle(link)?.resolve(link);
+    this.waits.take(link)?.resolve(link);
   }
 
   onDown(link: Link, reason: Error | undefined): void {
@@ -294,20 +286,27 @@ export class LinkSet implements LinkOwner<Link> {
     }
     const failure = reason ?? starlaneError('ERR_STARLANE_CLOSED');
     const isFault = !wasUp && !isNoFault(link, failure);
-    if (isFault && reason !== undefined) this.counters.failed++;
+    if (isFault && reason !== undefined) countFailure(this.counters, reason);
     // Both ends know by this what the other link was for: the one that stands does that as well from now on.
     if (!wasUp && isDuplicate(failure)) this.promote(link);
-    const waiter = this.settle(link);
+    const waiter = this.waits.take(link);
     // With nobody to tell, it goes to the log of the user: someone tried to link and failed.
     if (waiter === undefined) {
       if (isFault && !this.isClosed) this.owner.onWarning(withAddress(failure, link.address));
-    } else if (isDuplicate(failure)) this.adopt(link, waiter);
-    else waiter.reject(withAddress(failure, link.address));
+      return;
+    }
+    if (!isDuplicate(failure)) waiter.reject(withAddress(failure, link.address));
+    else {
+      const standing = this.byPeer.get(link.peerId);
+      // If there is none, it has been taken at the other end, and word of that is still on its way to this one.
+      if (standing === undefined) this.waits.addAny(link.peerId, waiter);
+      else waiter.resolve(standing);
+    }
   }
 
   onClosed(link: Link): void {
     this.all.delete(link);
-    if (link.direction === 'inbound' && link.since === 0) this.strangers--;
+    this.leaveStrangers(link);
     if (this.all.size === 0) this.onEmpty?.();
   }
 
@@ -317,29 +316,8 @@ export class LinkSet implements LinkOwner<Link> {
     else if (this.promotions.size < MAX_PROMOTIONS) this.promotions.set(peerId, purpose);
   }
 
-  /** Resolved with the standing link to the peer, or with the one that is about to stand. */
-  private adopt({ peerId }: Link, waiter: Waiter): void {
-    const standing = this.byPeer.get(peerId);
-    if (standing !== undefined) {
-      waiter.resolve(standing);
-      return;
-    }
-    // It has been taken at the other end, and word of that is still on its way to this one.
-    const waiters = this.awaited.get(peerId) ?? new Set();
-    this.awaited.set(peerId, waiters);
-    const timer = this.timers.schedule(this.options.handshakeTimeoutMs, {
-      onDeadline: () => {
-        waiters.delete(entry);
-        if (waiters.size === 0 && this.awaited.get(peerId) === waiters) this.awaited.delete(peerId);
-        waiter.reject(starlaneError('ERR_STARLANE_DUPLICATE_LINK', peerId));
-      },
-    });
-    const resolve = (link: Link): void => {
-      this.timers.cancel(timer);
-      waiter.resolve(link);
-    };
-    const entry: Waiter = { resolve, reject: waiter.reject };
-    waiters.add(entry);
+  private leaveStrangers(link: Link): void {
+    if (this.inHandshake.delete(link)) this.strangers.leave();
   }
 
   private async negotiate(duplex: Duplex): Promise<boolean> {
@@ -357,7 +335,9 @@ export class LinkSet implements LinkOwner<Link> {
         duplex.destroy();
         throw starlaneError('ERR_STARLANE_CLOSED');
       }
-      this.settling.set(this.add(duplex, origin), { resolve, reject });
+      const link = this.add(duplex, origin);
+      this.waits.add(link, { resolve, reject });
+      link.start();
     });
   }
 
@@ -367,6 +347,7 @@ export class LinkSet implements LinkOwner<Link> {
       ...origin,
       self,
       owner: this,
+      networkKey: this.means.networkKey,
       timers,
       handshakeTimeoutMs: options.handshakeTimeoutMs,
       session: {
@@ -381,15 +362,7 @@ export class LinkSet implements LinkOwner<Link> {
     });
     log('%s %s: handshake', origin.direction, origin.address);
     this.all.add(link);
-    if (origin.direction === 'inbound') this.strangers++;
-    link.start();
     return link;
-  }
-
-  private settle(link: Link): Waiter | undefined {
-    const waiter = this.settling.get(link);
-    if (waiter !== undefined) this.settling.delete(link);
-    return waiter;
   }
 
   private checkOpen(): void {

@@ -16,6 +16,7 @@ import { debug } from '../util/debug.js';
 import type { Timer } from '../util/timers.js';
 import { encodeGoodbye, encodeMessageOf, GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
 import { Control } from './control.js';
+import { foreignSpeech, tlsFailure } from './foreign.js';
 import { decides, goodbyeError, makeHello, type Refusal, refusal } from './handshake.js';
 import { Introduction, type Step } from './introduction.js';
 import type { LinkDirection, LinkInfo, LinkSetup, StreamAcceptor } from './link-owner.js';
@@ -256,7 +257,8 @@ export class Link implements LinkInfo {
   /** @internal */
   onClose(error: Error | undefined): void {
     this.stopTimer();
-    const reason = error ?? (this.phase < Phase.LEAVING ? starlaneError('ERR_STARLANE_LINK_LOST') : undefined);
+    const fault = this.phase === Phase.HELLO && error !== undefined ? this.explain(error) : error;
+    const reason = fault ?? (this.phase < Phase.LEAVING ? starlaneError('ERR_STARLANE_LINK_LOST') : undefined);
     this.phase = Phase.CLOSED;
     log('%s %s closed: %s', this.peerId, this.address, reason?.message ?? 'in order');
     this.goDown(reason);
@@ -334,6 +336,13 @@ export class Link implements LinkInfo {
     } else if (this.phase < Phase.LEAVING) {
       this.refuse(refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', 'a message ahead of its time'));
     }
+  }
+
+  /** Why a session has ended at its beginning, when more can be said about it. */
+  private explain(error: Error): Error {
+    if (this.setup.tls === undefined) return foreignSpeech(this.session.decoder.stray) ?? error;
+    const { cause } = error;
+    return cause instanceof Error && tlsFailure(cause) !== cause ? tlsFailure(cause) : error;
   }
 
   private say(messages: readonly Buffer[]): void {

@@ -50,7 +50,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
 
   private readonly streams: StreamTable;
   private readonly carrier: Carrier;
-  private readonly decoder = new FrameDecoder(this);
+  readonly decoder = new FrameDecoder(this);
   private readonly backlog = new InputBacklog();
   private readonly pacer: Pacer;
   readonly liveness: Liveness;

@@ -97,6 +97,11 @@ export class FrameDecoder {
     return this.state === State.HEADER || this.state === State.STOPPED;
   }
 
+  /** The bytes of a header that is none, or of one whose rest has not come. */
+  get stray(): Buffer {
+    return this.scratch.subarray(0, this.scratchLength);
+  }
+
   private header(bytes: Buffer, offset: number): void {
     const type = readType(bytes, offset);
     const flags = readFlags(bytes, offset);
@@ -109,6 +114,7 @@ export class FrameDecoder {
       (streamId === SESSION_STREAM_ID) !== type > FrameType.WINDOW_UPDATE
     ) {
       this.state = State.STOPPED;
+      this.scratchLength = bytes.copy(this.scratch, 0, offset, offset + HEADER_BYTES);
       this.handlers.onMalformed(`not a yamux frame: ${describeHeader(bytes, offset)}`);
       return;
     }

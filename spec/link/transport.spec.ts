@@ -5,10 +5,15 @@ import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { parseLinkAddress } from '../../lib/address.js';
-import { connect, isLoopback, type ListenOptions, listen, type TransportListener } from '../../lib/link/transport.js';
+import { createIdentity } from '../../lib/link/identity.js';
+import type { TlsFacts } from '../../lib/link/link-owner.js';
+import { LinkTls } from '../../lib/link/link-tls.js';
+import { Strangers } from '../../lib/link/strangers.js';
+import { connect, isLoopback, type Transport } from '../../lib/link/transport.js';
+import { type ListenOptions, listen, type TransportListener } from '../../lib/link/transport-listener.js';
 import type { TlsFiles } from '../../lib/options.js';
 import { Timers } from '../../lib/util/timers.js';
-import { memberTls, strangerTls } from '../support/certificates.js';
+import { certificateFor, memberTls, strangerTls } from '../support/certificates.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { socketPath } from '../support/testnet.js';
@@ -20,17 +25,24 @@ class Reception {
   readonly arrived: Duplex[] = [];
   readonly remotes: string[] = [];
   readonly refused: Error[] = [];
+  readonly facts: Array<TlsFacts | undefined> = [];
+  readonly strangers: Strangers;
   listener!: TransportListener;
   private waiting: Array<() => void> = [];
+
+  constructor(maxStrangers = 8) {
+    this.strangers = new Strangers(maxStrangers);
+  }
 
   async open(address: string, options: Partial<ListenOptions> = {}): Promise<this> {
     this.listener = await listen(parseLinkAddress(address), {
       timeoutMs: TIMEOUT_MS,
-      maxPending: 8,
-      onConnection: (duplex, remote) => {
+      strangers: this.strangers,
+      onStranger: (duplex, remote, tls) => {
         duplex.on('error', () => {});
         this.arrived.push(duplex);
         this.remotes.push(remote);
+        this.facts.push(tls);
         this.wake();
       },
       onRefused: (_remote, error) => {
@@ -58,8 +70,17 @@ class Reception {
   }
 }
 
-function dial(address: string, tls?: TlsFiles): Promise<Duplex> {
+/** What a node with these certificates brings to tls. */
+function using(files: TlsFiles): LinkTls {
+  return new LinkTls(files, createIdentity());
+}
+
+function connected(address: string, tls?: LinkTls): Promise<Transport> {
   return connect(parseLinkAddress(address), { tls, timeoutMs: TIMEOUT_MS });
+}
+
+async function dial(address: string, tls?: LinkTls): Promise<Duplex> {
+  return (await connected(address, tls)).duplex;
 }
 
 beforeEach(() => watchHandles());
@@ -80,7 +101,7 @@ describe('listening', () => {
   });
 
   it('listens beyond loopback with tls', async () => {
-    const reception = await new Reception().open('tls://0.0.0.0:0', { tls: await memberTls() });
+    const reception = await new Reception().open('tls://0.0.0.0:0', { tls: using(await memberTls()) });
     await reception.close();
   });
 
@@ -184,7 +205,7 @@ describe('connecting', () => {
     const accepted = once(silent, 'connection');
     const { port } = silent.address() as AddressInfo;
     const attempt = connect(parseLinkAddress(`tls://127.0.0.1:${port}`), {
-      tls: await memberTls(),
+      tls: using(await memberTls()),
       timeoutMs: 500,
       timers: new Timers(clock),
     });
@@ -199,7 +220,7 @@ describe('connecting', () => {
 
 describe('tls', () => {
   it('connects members', async () => {
-    const tls = await memberTls();
+    const tls = using(await memberTls());
     const reception = await new Reception().open('tls://127.0.0.1:0', { tls });
     const arrival = reception.next();
     const near = await dial(reception.listener.address, tls);
@@ -209,34 +230,123 @@ describe('tls', () => {
     await reception.close();
   });
 
-  it('rejects a server that the own authority has not signed', async () => {
-    const reception = await new Reception().open('tls://127.0.0.1:0', { tls: await strangerTls() });
-    const turnedAway = reception.next();
-    await expect(dial(reception.listener.address, await memberTls())).rejects.toMatchObject({
-      code: expect.stringMatching(/CERT/),
-    });
-    await turnedAway;
-    expect(reception.arrived).toEqual([]);
+  it('gives both ends of a session the same binding, and those of another one another', async () => {
+    const tls = using(await memberTls());
+    const reception = await new Reception().open('tls://127.0.0.1:0', { tls });
+    for (let count = 0; count < 2; count++) {
+      const arrival = reception.next();
+      const near = await connected(reception.listener.address, tls);
+      await arrival;
+      expect(near.tls?.binding).toHaveLength(32);
+      expect(near.tls).toEqual(reception.facts[count]);
+      expect(near.tls).toMatchObject({ fault: undefined, peerName: 'member', certificateKey: undefined });
+      near.duplex.destroy();
+    }
+    expect(reception.facts[0]?.binding).not.toEqual(reception.facts[1]?.binding);
     await reception.close();
   });
 
-  it('turns a client away that the own authority has not signed', async () => {
-    const [member, stranger] = await Promise.all([memberTls(), strangerTls()]);
-    const reception = await new Reception().open('tls://127.0.0.1:0', { tls: member });
-    const turnedAway = reception.next();
-    const near = await dial(reception.listener.address, { ...stranger, ca: member.ca });
-    // In tls 1.3 a client learns of it only after its own handshake.
-    const closed = new Promise((resolve) => near.once('close', resolve));
-    near.on('error', () => {}).resume();
-    await Promise.all([turnedAway, closed]);
-    expect(reception.arrived).toEqual([]);
-    expect(reception.refused).toHaveLength(1);
+  it.each<[string, () => Promise<[LinkTls, LinkTls]>, string, 'server' | 'client']>([
+    [
+      'a server that the own authority has not signed',
+      async () => [using(await strangerTls()), using({ ...(await memberTls()), ca: (await memberTls()).cert })],
+      'CERT',
+      'client',
+    ],
+    [
+      'a client that the own authority has not signed',
+      async () => [using(await memberTls()), using({ ...(await strangerTls()), ca: (await memberTls()).cert })],
+      'CERT',
+      'server',
+    ],
+    [
+      'a server whose certificate is for another host',
+      async () => {
+        const elsewhere = await certificateFor('elsewhere.example');
+        return [using({ ...elsewhere, ca: elsewhere.cert }), using({ ...elsewhere, ca: elsewhere.cert })];
+      },
+      'ALTNAME',
+      'client',
+    ],
+    [
+      'a server of a PKI, where this node has none',
+      async () => [using(await memberTls()), new LinkTls(undefined, createIdentity())],
+      'identity',
+      'client',
+    ],
+  ])('finds fault with %s', async (_whom, made, why, finder) => {
+    const [server, client] = await made();
+    const reception = await new Reception().open('tls://127.0.0.1:0', { tls: server });
+    const arrival = reception.next();
+    const near = await connected(reception.listener.address, client);
+    await arrival;
+    const facts = finder === 'client' ? near.tls : reception.facts[0];
+    expect(facts?.fault?.error).toMatchObject({
+      code: 'ERR_STARLANE_TLS',
+      message: expect.stringContaining(why),
+    });
+    expect(facts?.peerName).toBeUndefined();
+    near.duplex.destroy();
+    await reception.close();
+  });
+
+  it('shows the key of an identity where there is no PKI', async () => {
+    const [one, other] = [createIdentity(), createIdentity()];
+    const reception = await new Reception().open('tls://127.0.0.1:0', { tls: new LinkTls(undefined, one) });
+    const arrival = reception.next();
+    const near = await connected(reception.listener.address, new LinkTls(undefined, other));
+    await arrival;
+    expect(near.tls).toMatchObject({ certificateKey: one.publicKey, fault: undefined, peerName: undefined });
+    expect(reception.facts[0]).toMatchObject({
+      certificateKey: other.publicKey,
+      fault: undefined,
+      peerName: undefined,
+    });
+    near.duplex.destroy();
+    await reception.close();
+  });
+
+  it('finds fault with a client that shows no certificate, or means another protocol', async () => {
+    const tls = using(await memberTls());
+    const reception = await new Reception().open('tls://127.0.0.1:0', { tls });
+    const { port } = parseLinkAddress(reception.listener.address);
+    const ca = (await memberTls()).ca as string;
+    for (const ALPNProtocols of [['starlane/1'], []]) {
+      const arrival = reception.next();
+      const near = connectTls({ host: '127.0.0.1', port, ca, ALPNProtocols }).on('error', () => {});
+      await arrival;
+      near.destroy();
+    }
+    expect(reception.facts.map((facts) => facts?.fault?.error.message)).toEqual([
+      expect.stringContaining('no certificate'),
+      expect.stringContaining('Starlane'),
+    ]);
+    await reception.close();
+  });
+
+  it('resumes no session', async () => {
+    const tls = using(await memberTls());
+    const reception = await new Reception().open('tls://127.0.0.1:0', { tls });
+    const { port } = parseLinkAddress(reception.listener.address);
+    const { cert, key, ca } = (await memberTls()) as { cert: string; key: string; ca: string };
+    const options = { host: '127.0.0.1', port, cert, key, ca, ALPNProtocols: ['starlane/1'] };
+    const first = connectTls(options);
+    first.resume();
+    const [session] = await Promise.race([
+      once(first, 'session'),
+      once(first, 'secureConnect').then(() => [undefined]),
+    ]);
+    const second = connectTls({ ...options, session: session ?? first.getSession() });
+    await once(second, 'secureConnect');
+    expect(second.isSessionReused()).toBe(false);
+    first.destroy();
+    second.destroy();
     await reception.close();
   });
 
   it('speaks no version before 1.3', async () => {
     const tls = await memberTls();
-    const reception = await new Reception().open('tls://127.0.0.1:0', { tls });
+    const reception = await new Reception().open('tls://127.0.0.1:0', { tls: using(tls) });
     const turnedAway = reception.next();
     const { port } = parseLinkAddress(reception.listener.address);
     const old = connectTls({
@@ -254,7 +364,7 @@ describe('tls', () => {
   });
 
   it('closes one connection too many in the middle of its handshake, and those that are left on close', async () => {
-    const reception = await new Reception().open('tls://127.0.0.1:0', { tls: await memberTls(), maxPending: 2 });
+    const reception = await new Reception(2).open('tls://127.0.0.1:0', { tls: using(await memberTls()) });
     const { port } = parseLinkAddress(reception.listener.address);
     const idle: Socket[] = [];
     const closes: Array<Promise<unknown>> = [];

@@ -54,8 +54,11 @@ describe.each(CASES)('over a link by $kind, when the $dials dials', ({ kind, dia
     const bound = server.bind('echo:7');
     const near = client.dial('echo');
     const [[far]] = (await Promise.all([once(bound, 'connection'), once(near, 'connect')])) as [[Socket], unknown];
-    expect(near.peer).toEqual({ id: server.id, service: 'echo', via: [] });
-    expect(far.peer).toEqual({ id: client.id, service: 'echo', via: [] });
+    // In the certificate that both have, where there is one.
+    const named = kind === 'tls' ? { name: 'member' } : {};
+    expect(near.peer).toEqual({ id: server.id, service: 'echo', via: [], ...named });
+    expect(far.peer).toEqual({ id: client.id, service: 'echo', via: [], ...named });
+    expect([near.verified, far.verified]).toEqual([true, true]);
     expect(near.remotePort).toBe(7);
     expect(far.localPort).toBe(7);
     expect(far.remotePort).toBe(near.localPort);
