@@ -343,7 +343,8 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
 
   /** No reply, for all we know from a server that has read what was written: that must not be sent to another. */
   private lose(failure: Error): void {
-    if (this.socket.bytesWritten === 0 || this.secure !== null) this.giveUp(failure);
+    const isUnread = this.socket.bytesWritten === 0 || this.secure !== null;
+    if (isUnread) this.giveUp(failure, this.path?.canOpen === false);
     else {
       this.socket.onAttemptFailed(failure);
       this.fail(failure);

@@ -328,6 +328,46 @@ describe('A link that is lost', () => {
   });
 });
 
+describe('The loss of the only link to a node that has not answered', () => {
+  const TRIANGLE: Array<[number, number]> = [
+    [0, 1],
+    [0, 2],
+    [1, 2],
+  ];
+
+  async function pendingDial(first: string): Promise<Socket> {
+    let isFirst = true;
+    let tell = (): void => {};
+    const asked = new Promise<void>((resolve) => {
+      tell = resolve;
+    });
+    // It takes its time to decide about the first one.
+    const allow = (): Promise<boolean> => {
+      tell();
+      const answer = isFirst ? new Promise<boolean>(() => {}) : Promise.resolve(true);
+      isFirst = false;
+      return answer;
+    };
+    await shape(TRIANGLE, { nodes: { 2: { allow } } });
+    const socket = dial();
+    if (first !== '') socket.write(first);
+    await within('the question', asked);
+    net.cut(0, 2, true);
+    return socket;
+  }
+
+  it('sends the dial round by a relay when nothing was written', async () => {
+    const socket = await pendingDial('');
+    await within('a circuit', once(socket, 'connect'));
+    expect(socket.peer?.via).toEqual(ids(1));
+    socket.destroy();
+  });
+
+  it('fails the dial when something was: it may have been read', async () => {
+    expect(await failure(await pendingDial('once'))).toMatchObject({ code: 'ECONNRESET' });
+  });
+});
+
 describe('A relay that closes', () => {
   it('resets its circuits with that reason, and new ones go another way', async () => {
     await shape(DIAMOND);
