@@ -25,6 +25,14 @@ export { createNode, Node } from './node.js';
 export type { NodeEvents } from './node-events.js';
 export type { NodeStats } from './node-stats.js';
 export type { NodeLimits, NodeOptions, NodeRole, TlsFiles } from './options.js';
+export type {
+  Allow,
+  AllowDirection,
+  AllowFunction,
+  AllowPeer,
+  AllowRequest,
+  AllowRule,
+} from './options-allow.js';
 export type { PeerInfo } from './socket/far-end.js';
 export { type DropInfo, Server, type ServerAddress, type ServerEvents, type ServerOptions } from './socket/server.js';
 export { Socket, type SocketOptions } from './socket/socket.js';
