@@ -4,6 +4,7 @@ import { type Duplex, duplexPair } from 'node:stream';
 import { AuthRole, makeAuth, type Transcript } from '../../lib/link/auth.js';
 import type { Identity } from '../../lib/link/identity.js';
 import { createIdentity } from '../../lib/link/identity.js';
+import type { Transport } from '../../lib/link/transport.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
 import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
 import { MessageReader } from '../../lib/wire/message-reader.js';
@@ -34,7 +35,7 @@ export class RawPeer implements SessionOwner, StreamSink {
   /** Streams that the node opened, but for the control stream. */
   readonly streams: MuxStream[] = [];
   control: MuxStream | undefined;
-  /** Whether it answers HELLO or AUTH of the node with its own AUTH, as it is due. */
+  /** Whether it says AUTH by itself, once, when it is due. */
   provesItself = true;
   /** Of the network that it says to be a member of. */
   networkKey: Buffer | undefined;
@@ -46,9 +47,7 @@ export class RawPeer implements SessionOwner, StreamSink {
   private readonly reader = new MessageReader((message, bytes) => {
     this.messages.push(message);
     if (message.type === MessageType.HELLO) this.nodeHello = Buffer.from(bytes);
-    // The client proves itself once it knows the nonce of the server, the server once the client has.
-    const due = this.client ? MessageType.HELLO : MessageType.AUTH;
-    if (message.type === due && this.provesItself) this.say(encodeAuth(this.auth()));
+    this.proveIfDue();
     // Whatever the node knows, this peer knows: there is nothing to compare.
     if (message.type === MessageType.DIGEST) this.say(encodeMessageOf(message));
   });
@@ -59,11 +58,13 @@ export class RawPeer implements SessionOwner, StreamSink {
   private readonly endedStreams = new Set<MuxStream>();
   private readonly resetStreams = new Set<MuxStream>();
 
+  /** `transport`: what it speaks over, when that is not a pair in memory; then `duplex` is that as well. */
   constructor(
     private readonly client: boolean,
     identity: Identity = createIdentity(),
+    private readonly transport?: Transport,
   ) {
-    const [near, far] = duplexPair();
+    const [near, far] = transport === undefined ? duplexPair() : [transport.duplex, transport.duplex];
     this.duplex = far;
     // A pair in memory does not tell one end that the other was destroyed, as a network does.
     far.once('close', () => near.destroy());
@@ -94,9 +95,9 @@ export class RawPeer implements SessionOwner, StreamSink {
     const hellos = this.client ? [this.ownHello, this.nodeHello] : [this.nodeHello, this.ownHello];
     const transcript: Transcript = {
       role: this.client ? AuthRole.CLIENT : AuthRole.SERVER,
-      binding: Buffer.alloc(0),
+      binding: this.transport?.tls?.binding ?? Buffer.alloc(0),
       clientHello: hellos[0],
-      serverHello: hellos[1],
+      serverHello: this.isEager ? Buffer.alloc(0) : hellos[1],
       ...changes,
     };
     return makeAuth(transcript, sign, this.networkKey);
@@ -106,8 +107,21 @@ export class RawPeer implements SessionOwner, StreamSink {
     for (const message of messages) {
       if (message[TYPE_AT] === MessageType.HELLO) this.ownHello = message.subarray(TYPE_AT);
       this.control?.write(message);
+      this.proveIfDue();
     }
     return this;
+  }
+
+  /** The client proves itself at once over tls, else once it knows the nonce of the server; the server once the client has. */
+  private proveIfDue(): void {
+    if (!this.provesItself || this.ownHello.length === 0) return;
+    if (!this.isEager && !this.heard(this.client ? MessageType.HELLO : MessageType.AUTH)) return;
+    this.provesItself = false;
+    this.control?.write(encodeAuth(this.auth()));
+  }
+
+  private get isEager(): boolean {
+    return this.client && this.transport?.tls !== undefined;
   }
 
   /** The whole handshake, as a peer without services goes through it. */
