@@ -88,7 +88,9 @@ export class SecureStream implements StreamSink, ByteStream {
     this.queue ??= [];
     this.queue.push(chunk);
     this.sendQueued();
-    return false;
+    if (this.unsent > 0) return false;
+    this.takeOwed();
+    return true;
   }
 
   tryWrite(chunk: Buffer): boolean {
@@ -177,10 +179,11 @@ export class SecureStream implements StreamSink, ByteStream {
   onSent(_stream: MuxStream, bytes: number): void {
     this.unsent -= bytes;
     if (this.unsent > 0) return;
-    const { owed } = this;
-    this.owed = 0;
+    let sent = this.takeOwed();
     this.sendQueued();
-    if (owed > 0) this.sink.onSent(this, owed);
+    // The session may have taken all of it at once.
+    if (this.unsent === 0) sent += this.takeOwed();
+    if (sent > 0) this.sink.onSent(this, sent);
   }
 
   onReset(_stream: MuxStream, error: Error, reason: number): void {
@@ -206,6 +209,12 @@ export class SecureStream implements StreamSink, ByteStream {
         throwLater(error);
       }
     } else throw starlaneError('ERR_STARLANE_SECURE', 'it was confirmed twice');
+  }
+
+  private takeOwed(): number {
+    const { owed } = this;
+    this.owed = 0;
+    return owed;
   }
 
   private send(type: RecordType, plain?: Buffer): void {
