@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createNode } from '../../lib/index.js';
+import { createNode, type NodeOptions } from '../../lib/index.js';
 import { listenAddress, testnet } from '../support/testnet.js';
 
 export type Net = typeof import('node:net');
@@ -155,44 +155,58 @@ const link: CarrierKind = {
   },
 };
 
-const relay: CarrierKind = {
-  name: 'relay',
-  preamble: `
+/** Through a relay. `options` of all three nodes are something that JSON can say. */
+function throughRelay(name: string, options: NodeOptions): CarrierKind {
+  return {
+    name,
+    preamble: `
     const { duplexPair } = await import('node:stream');
-    const [dialler, between, listener] = [0, 1, 2].map(() => starlane.createNode({ role: 'server' }));
+    const [dialler, between, listener] = [0, 1, 2].map(() => starlane.createNode(${JSON.stringify({ ...options, role: 'server' })}));
     for (const node of [dialler, listener]) {
       const [nearEnd, farEnd] = duplexPair();
       await Promise.all([node.attach(nearEnd), between.attach(farEnd)]);
     }
     const [clientNet, serverNet] = [dialler.net, listener.net];
     const place = { port: 0, host: 'parity' };`,
-  open: async () => {
-    // Nodes in this role make no links by themselves, so that the way stays one through the relay.
-    const [dialler, between, listener] = [0, 1, 2].map(() => createNode({ ...NODE_OPTIONS, role: 'server' }));
-    const { address } = await between.listenAndServe(listenAddress('tcp'));
-    await Promise.all([dialler.join(address), listener.join(address)]);
-    while (!dialler.routesMap().has(listener.id)) await once(dialler.routesMap(), 'add');
-    return {
-      isOverlay: true,
-      serverNet: listener.net,
-      clientNet: dialler.net,
-      family: 'Starlane',
-      serverAddress: `@${listener.id}`,
-      clientAddress: `@${dialler.id}`,
-      listenAt: () => ({ port: 0, host: freshName() }),
-      portHost: `@${listener.id}`,
-      nameFor: (host) => host,
-      path: freshName,
-      localHosts: LOCAL_HOSTS,
-      portEnd: 0x1_0000_0000,
-      close: async () => {
-        await Promise.all([dialler.close(), between.close(), listener.close()]);
-      },
-    };
-  },
-};
+    open: async () => {
+      // Nodes in this role make no links by themselves, so that the way stays one through the relay.
+      const [dialler, between, listener] = [0, 1, 2].map(() =>
+        createNode({ ...NODE_OPTIONS, ...options, role: 'server' }),
+      );
+      const { address } = await between.listenAndServe(listenAddress('tcp'));
+      await Promise.all([dialler.join(address), listener.join(address)]);
+      while (!dialler.routesMap().has(listener.id)) await once(dialler.routesMap(), 'add');
+      return {
+        isOverlay: true,
+        serverNet: listener.net,
+        clientNet: dialler.net,
+        family: 'Starlane',
+        serverAddress: `@${listener.id}`,
+        clientAddress: `@${dialler.id}`,
+        listenAt: () => ({ port: 0, host: freshName() }),
+        portHost: `@${listener.id}`,
+        nameFor: (host) => host,
+        path: freshName,
+        localHosts: LOCAL_HOSTS,
+        portEnd: 0x1_0000_0000,
+        close: async () => {
+          await Promise.all([dialler.close(), between.close(), listener.close()]);
+        },
+      };
+    },
+  };
+}
 
-export const CARRIER_KINDS: readonly CarrierKind[] = [nodeNet, loopback, link, relay];
+const relay = throughRelay('relay', {});
+
+/** Encrypted from end to end: with a secret that is how circuits go through relays. */
+const secure = throughRelay('secure', {
+  secret: 'the secret of a network for parity',
+  // Keys take their time: 300 dials at once are a second of them when the machine is busy with other specs.
+  dialTimeoutMs: 2_000,
+});
+
+export const CARRIER_KINDS: readonly CarrierKind[] = [nodeNet, loopback, link, relay, secure];
 
 /** A port of 127.0.0.1 of `net` at which nobody listens. */
 export function vacantPort(net: Net): Promise<number> {
