@@ -55,6 +55,7 @@ export function createControlPlane({
       maxServicesPerNode: options.maxServicesPerPeer,
       maxNodes: options.maxNodes,
       maxInstances: options.maxInstances,
+      recordQueueBytes: options.recordQueueBytes,
       access: bindAccess(options, (error) => owner.onWarning(error)),
     },
     owner: {

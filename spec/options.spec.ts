@@ -48,6 +48,10 @@ describe('resolveNodeOptions', () => {
       acceptBacklog: 4096,
       receiveBudgetBytes: 268_435_456,
       maxWindowBytes: 16_777_216,
+      maxFrameBytes: 1_048_576,
+      maxMessageBytes: 65_536,
+      controlQueueBytes: 16_777_216,
+      recordQueueBytes: 67_108_864,
       rejoinMinMs: 500,
       rejoinMaxMs: 60_000,
     });

@@ -3,7 +3,7 @@
 
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { MessageReader } from '../wire/message-reader.js';
-import { MAX_MESSAGE_BYTES, type Message } from '../wire/messages.js';
+import type { Message } from '../wire/messages.js';
 
 /** The longest message of a stranger: a HELLO has 2.3 KiB at most, and later versions may add to it. */
 const MAX_STRANGER_BYTES = 8 * 1024;
@@ -33,9 +33,9 @@ export class Control implements StreamSink {
     stream.sink = this;
   }
 
-  /** The peer has proved who it is: from now on messages may be as long as they get. */
-  trust(): void {
-    this.reader.limitBytes = MAX_MESSAGE_BYTES;
+  /** The peer has proved who it is: from now on messages may be that long. */
+  trust(maxMessageBytes: number): void {
+    this.reader.limitBytes = maxMessageBytes;
   }
 
   get isAttached(): boolean {

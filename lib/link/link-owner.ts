@@ -81,5 +81,7 @@ export interface LinkSetup<Link> {
   readonly tls?: TlsFacts;
   readonly timers: Timers;
   readonly handshakeTimeoutMs: number;
+  /** Of a peer that has proved who it is. */
+  readonly maxMessageBytes: number;
   readonly session: Partial<SessionOptions>;
 }

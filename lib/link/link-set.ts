@@ -350,7 +350,10 @@ export class LinkSet implements LinkOwner<Link> {
       networkKey: this.means.networkKey,
       timers,
       handshakeTimeoutMs: options.handshakeTimeoutMs,
+      maxMessageBytes: options.maxMessageBytes,
       session: {
+        maxFrameBytes: options.maxFrameBytes,
+        controlQueueBytes: options.controlQueueBytes,
         acceptBacklog: options.acceptBacklog,
         maxStreams: options.maxStreams,
         maxWindowBytes: options.maxWindowBytes,

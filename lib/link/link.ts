@@ -317,7 +317,7 @@ export class Link implements LinkInfo {
   /** The peer is who it says, and a member. */
   private onProved(): void {
     const { self, owner, client } = this.setup;
-    this.control.trust();
+    this.control.trust(this.setup.maxMessageBytes);
     if (!client) this.purpose = purposeOf(this.introduction.flags);
     const objection = owner.onHello(this);
     if (objection !== undefined) {

@@ -44,6 +44,7 @@ export interface ControlPlaneOptions {
   readonly maxServicesPerNode: number;
   readonly maxNodes: number;
   readonly maxInstances: number;
+  readonly recordQueueBytes?: number;
   /** Whose services are seen; undefined: all. */
   readonly access?: BindAccess | undefined;
 }

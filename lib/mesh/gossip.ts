@@ -43,6 +43,7 @@ export interface GossipOptions {
   readonly maxNodes?: number;
   /** Services of all nodes together. Default 500000. */
   readonly maxInstances?: number;
+  readonly recordQueueBytes?: number;
   /** A node that can be reached is never forgotten. */
   isReachable(nodeId: NodeId): boolean;
 }
@@ -109,7 +110,8 @@ export class Gossip {
       this.remainingLifeS(record),
     );
     this.admission = new RecordAdmission(identity.nodeId, timers, store, floors, refusals, limits, counters, this);
-    this.intake = new Intake(environment, store, floors, this.flooding, this.admission, counters, this);
+    const queueBytes = options.recordQueueBytes;
+    this.intake = new Intake(environment, store, floors, this.flooding, this.admission, counters, this, queueBytes);
     this.antiEntropy = new AntiEntropy(identity.nodeId, timers, store, this.flooding, peers, this);
     this.budget = new AnswerBudget(timers, store, counters);
     const { flooding, budget } = this;

@@ -57,8 +57,9 @@ export class Intake implements Timed {
     private readonly admission: RecordAdmission,
     private readonly counters: GossipCounters,
     private readonly owner: IntakeOwner,
+    recordQueueBytes: number | undefined,
   ) {
-    this.limits = new LinkLimits(store);
+    this.limits = new LinkLimits(store, recordQueueBytes);
   }
 
   take(peer: GossipPeer, copies: readonly RecordCopy[]): void {

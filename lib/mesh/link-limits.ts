@@ -20,12 +20,16 @@ const USELESS_BURST = 50_000;
 /** What may wait in the queue of a neighbour that nobody asked for, and all in all. */
 const MAX_UNASKED = 20_000;
 const MAX_UNASKED_BYTES = 8 * 1024 * 1024;
-const MAX_INBOX_BYTES = 64 * 1024 * 1024;
-/** In all queues together. */
-const MAX_WAITING_BYTES = 256 * 1024 * 1024;
+const QUEUE_BYTES = 64 * 1024 * 1024;
+/** In all queues together, of those of that many neighbours. */
+const FULL_QUEUES = 4;
 
 export class LinkLimits {
-  constructor(private readonly store: RecordStore) {}
+  /** @param queueBytes what may wait in the queue of one neighbour */
+  constructor(
+    private readonly store: RecordStore,
+    private readonly queueBytes = QUEUE_BYTES,
+  ) {}
 
   /** How long the neighbour has to wait before a record that it was not asked for is looked at, in ms; 0 and less: not. */
   waitMs(peer: GossipPeer, record: MeshRecord, now: number): number {
@@ -50,12 +54,13 @@ export class LinkLimits {
 
   /** Has more piled up than can be looked at? */
   isFull({ inbox }: GossipPeer, waiting: Iterable<GossipPeer>): boolean {
+    const { queueBytes } = this;
     if (inbox.unasked > MAX_UNASKED + 2 * this.store.size) return true;
-    if (inbox.unaskedBytes > MAX_UNASKED_BYTES + this.store.bytes || inbox.bytes > MAX_INBOX_BYTES) return true;
-    if (inbox.bytes < MAX_UNASKED_BYTES) return false;
+    if (inbox.unaskedBytes > MAX_UNASKED_BYTES + this.store.bytes || inbox.bytes > queueBytes) return true;
+    if (inbox.bytes < Math.min(MAX_UNASKED_BYTES, queueBytes / 2)) return false;
     let bytes = 0;
     for (const peer of waiting) bytes += peer.inbox.bytes;
-    return bytes > MAX_WAITING_BYTES;
+    return bytes > FULL_QUEUES * queueBytes;
   }
 
   // By half of what is known, or whatever a flood brings would make room for more of it.

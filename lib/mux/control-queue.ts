@@ -3,14 +3,16 @@
 import { HEADER_BYTES, writeHeader } from '../wire/header.js';
 
 /**
- * Bytes of control frames that may wait. Window updates are bounded by the streams; what a peer can cause beyond that
- * (pongs, resets of its opens) without reading is hostile.
+ * Bytes of control frames that may wait, unless told otherwise. Window updates are bounded by the streams; what a peer can
+ * cause beyond that (pongs, resets of its opens) without reading is hostile.
  */
-const MAX_BYTES = 16 * 1024 * 1024;
+export const CONTROL_QUEUE_BYTES = 16 * 1024 * 1024;
 
 export class ControlQueue {
   private frames: Buffer | null = null;
   private bytes = 0;
+
+  constructor(private readonly maxBytes: number) {}
 
   get byteLength(): number {
     return this.bytes;
@@ -19,7 +21,7 @@ export class ControlQueue {
   /** False when too many wait already. */
   push(type: number, flags: number, streamId: number, length: number): boolean {
     const end = this.bytes + HEADER_BYTES;
-    if (end > MAX_BYTES) return false;
+    if (end > this.maxBytes) return false;
     if (this.frames === null || end > this.frames.length) {
       const larger = Buffer.allocUnsafeSlow(Math.max(1024, end * 2));
       this.frames?.copy(larger, 0, 0, this.bytes);

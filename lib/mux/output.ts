@@ -7,7 +7,7 @@
 
 import { copyOf } from '../util/copy-of.js';
 import { addFlags, Flag, FrameType, HEADER_BYTES, SESSION_STREAM_ID, writeHeader } from '../wire/header.js';
-import { ControlQueue } from './control-queue.js';
+import { CONTROL_QUEUE_BYTES, ControlQueue } from './control-queue.js';
 import { Reports, type Sender } from './reports.js';
 import { SLAB_BYTES, type Slab, SlabPool } from './slab-pool.js';
 
@@ -86,7 +86,7 @@ export class Output {
   private batchBytes = 0;
   private reports: Reports | null = null;
 
-  private readonly control = new ControlQueue();
+  private readonly control: ControlQueue;
 
   private outstanding = 0;
   /** Bytes handed over since the last poll. */
@@ -126,7 +126,9 @@ export class Output {
     private readonly host: OutputHost,
     private readonly copies: boolean,
     private readonly pace: Pace,
+    controlQueueBytes = CONTROL_QUEUE_BYTES,
   ) {
+    this.control = new ControlQueue(controlQueueBytes);
     this.slab = this.pool.take();
   }
 

@@ -2,6 +2,7 @@
 
 import { starlaneError } from '../errors.js';
 import { sharedTimers, type Timers } from '../util/timers.js';
+import { CONTROL_QUEUE_BYTES } from './control-queue.js';
 
 export interface SessionOptions {
   /** Which side this is: the client opens odd stream ids, the server even ones. One of each per link. */
@@ -18,6 +19,16 @@ export interface SessionOptions {
   maxUnackedOpens: number;
   /** Streams that the peer may have open at once; one more is answered with RST. Default 1,048,576. */
   maxStreams: number;
+  /**
+   * The longest data frame, in bytes; a longer one ends the session with ERR_STARLANE_PROTOCOL. 65,536 to 4,294,967,295,
+   * which is the default and all that a header can say: windows bound what counts, and the specification says no more.
+   */
+  maxFrameBytes: number;
+  /**
+   * Frames without payload (answers to pings, credit, resets) that may wait while the peer does not read, in bytes; more
+   * ends the session with ERR_STARLANE_CONTROL_FLOOD. 65,536 to 1 GiB, default 16 MiB, which is 1.4 million of them.
+   */
+  controlQueueBytes: number;
   /** How far the receive window of one stream may grow, in bytes. 262,144 to 1 GiB, default 16 MiB. */
   maxWindowBytes: number;
   /**
@@ -52,6 +63,8 @@ export const DEFAULT_SESSION_OPTIONS: Readonly<Omit<SessionOptions, 'client'>> =
   acceptBacklog: 256,
   maxUnackedOpens: 256,
   maxStreams: 1_048_576,
+  maxFrameBytes: 0xffff_ffff,
+  controlQueueBytes: CONTROL_QUEUE_BYTES,
   maxWindowBytes: 16 * 1024 * 1024,
   receiveBudgetBytes: 256 * 1024 * 1024,
   keepAliveMs: 15_000,
@@ -68,6 +81,8 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   acceptBacklog: [1, 1_000_000],
   maxUnackedOpens: [1, Number.POSITIVE_INFINITY],
   maxStreams: [1, Number.POSITIVE_INFINITY],
+  maxFrameBytes: [64 * 1024, 0xffff_ffff],
+  controlQueueBytes: [64 * 1024, 1024 * 1024 * 1024],
   maxWindowBytes: [256 * 1024, 1024 * 1024 * 1024],
   receiveBudgetBytes: [256 * 1024, Number.POSITIVE_INFINITY],
   keepAliveMs: [0, 0x7fff_ffff],

@@ -70,13 +70,13 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     private readonly owner: SessionOwner,
   ) {
     this.options = resolveSessionOptions(options);
-    const { timers, keepAliveMs, keepAliveTimeoutMs } = this.options;
+    const { timers, keepAliveMs, keepAliveTimeoutMs, controlQueueBytes } = this.options;
     this.maxWindowBytes = this.options.maxWindowBytes;
     this.starlanePeer = this.options.starlanePeer;
     this.budget = new ReceiveBudget(this.options.receiveBudgetBytes);
     this.streams = new StreamTable(this.options, this);
     this.pacer = new Pacer(timers, () => this.output.scheduleFlush());
-    this.output = new Output(duplex, this, duplex instanceof Socket, this.pacer);
+    this.output = new Output(duplex, this, duplex instanceof Socket, this.pacer, controlQueueBytes);
     this.liveness = new Liveness(timers, this, keepAliveMs, keepAliveTimeoutMs);
     this.carrier = new Carrier(duplex, timers, this);
     if (!this.carrier.isGone) this.liveness.start();
@@ -207,6 +207,8 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
       else this.output.frame(FrameType.PING, Flag.ACK, SESSION_STREAM_ID, length);
       return;
     }
+    if (type === FrameType.DATA && length > this.options.maxFrameBytes)
+      return this.protocolError(`a frame of ${length} bytes`);
     let stream = this.streams.get(streamId);
     if (flags & Flag.SYN) {
       if (stream !== null) return this.protocolError(`SYN for stream ${streamId}, which is open`);
