@@ -132,7 +132,7 @@ export class Node extends NodeFamily {
 
   /**
    * Listens for links at `tcp://host:port`, `tls://host:port`, `unix:/path`, `host:port` or `:port` (tls if the node has
-   * the option, else tcp). Port 0 picks a free one.
+   * the option secret or tls, else tcp). Port 0 picks a free one.
    * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_INSECURE for plain tcp beyond loopback, ERR_STARLANE_CLOSED, or Node's own
    * error such as EADDRINUSE
    */
@@ -147,7 +147,8 @@ export class Node extends NodeFamily {
   /**
    * Makes a link to the node at `address`, and makes it again whenever it is lost, until close() of link or node.
    * Resolved with the first link that is up. Until then it is tried again for ever; `signal` ends that.
-   * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _CLOSED, tls errors, or the reason of the signal
+   * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET or _IDENTITY, or the reason of
+   * the signal
    */
   async join(address: string, options: { signal?: AbortSignal } = {}): Promise<Link> {
     this.start();
@@ -158,7 +159,8 @@ export class Node extends NodeFamily {
   /**
    * Makes a link over any reliable Duplex. Both ends may call it with no options; with `initiator` one end says true, the
    * other false. Whether the Duplex holds the process open is its own affair.
-   * @throws ERR_STARLANE_HANDSHAKE, _HANDSHAKE_TIMEOUT, _SELF_LINK, _VERSION, _TRANSPORT, _CLOSED
+   * With a secret, its proof is made, but what passes is not encrypted.
+   * @throws ERR_STARLANE_HANDSHAKE, _HANDSHAKE_TIMEOUT, _SELF_LINK, _VERSION, _TRANSPORT, _SECRET, _IDENTITY, _CLOSED
    */
   async attach(duplex: Duplex, options: { initiator?: boolean } = {}): Promise<Link> {
     this.start();

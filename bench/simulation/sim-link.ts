@@ -1,5 +1,6 @@
 // One end of a link of the simulation: what lib/link/link.ts is to the control plane, over two pipes instead of a session.
-// The same handshake, with the same checks, in the same order.
+// The same handshake, with the same checks, in the same order, but without AUTH: nobody here says to be another, a pipe is what
+// it is, and proofs that always hold would only cost time.
 //
 //   HELLO ──> DECIDING ──> UP ──> LEAVING ──> CLOSED
 //     └──────────┴──────────┴────────┴──────────^
