@@ -1,0 +1,69 @@
+// A relay that does not pass circuits on as they are.
+
+import type { HalfCircuit } from '../../lib/circuit/half-circuit.js';
+import type { Relay } from '../../lib/circuit/relay.js';
+import type { Open } from '../../lib/wire/open.js';
+import type { ReadReply } from '../../lib/wire/open-reply.js';
+
+export type Towards = 'server' | 'dialler';
+
+/** What it does instead. */
+export interface Deeds {
+  open?(open: Open): Open;
+  reply?(reply: ReadReply): ReadReply;
+  /** What goes on in place of a chunk. */
+  data?(chunk: Buffer, towards: Towards): readonly Buffer[];
+  /** Whether the end of that half goes on right behind the chunk that came last. */
+  cuts?(towards: Towards): boolean;
+}
+
+export function corrupt(relay: Relay, deeds: Deeds): void {
+  const { open, reply, data, cuts } = deeds;
+  if (open !== undefined) {
+    const onOpen = relay.onOpen.bind(relay);
+    relay.onOpen = (from, stream, read, rest) => onOpen(from, stream, open(read), rest);
+  }
+  if (reply !== undefined) {
+    const { pool } = relay;
+    const add = pool.add.bind(pool);
+    pool.add = (holder) => {
+      const half = holder as HalfCircuit;
+      if (typeof half.onCircuit === 'function') {
+        const onCircuit = half.onCircuit.bind(half);
+        half.onCircuit = (far, read, hop) => onCircuit(far, reply(read), hop);
+      }
+      add(holder);
+    };
+  }
+  if (data === undefined && cuts === undefined) return;
+  const splice = relay.splice.bind(relay);
+  relay.splice = (half, near, far, to) => {
+    const made = splice(half, near, far, to);
+    const onData = made.onData.bind(made);
+    made.onData = (stream, chunk) => {
+      const towards = stream === near ? 'server' : 'dialler';
+      const copy = Buffer.from(chunk);
+      for (const part of data === undefined ? [copy] : data(copy, towards)) onData(stream, part);
+      if (cuts?.(towards)) made.onEnd(stream);
+    };
+    return made;
+  };
+}
+
+/** Takes the records of one direction apart, as whoever sees them can: their lengths are in clear. */
+export class RecordSplitter {
+  private bytes = Buffer.alloc(0);
+
+  /** The records that are whole now. */
+  split(chunk: Buffer): Buffer[] {
+    this.bytes = Buffer.concat([this.bytes, chunk]);
+    const records: Buffer[] = [];
+    while (this.bytes.length >= 4) {
+      const end = 4 + this.bytes.readUIntBE(1, 3);
+      if (this.bytes.length < end) break;
+      records.push(this.bytes.subarray(0, end));
+      this.bytes = this.bytes.subarray(end);
+    }
+    return records;
+  }
+}
