@@ -33,8 +33,11 @@ export interface NodeStats {
   streams: { links: number; loopback: number };
   /** Counts since the start, and dials that are going on. */
   dials: { started: number; connected: number; failed: number; pending: number };
-  /** Counts since the start: circuits that came in. Refused ones include those that `allow` denied. */
-  accepts: { accepted: number; refused: number; denied: number };
+  /**
+   * Counts since the start: circuits that came in. Refused ones include those that `allow` denied; insecure ones are those
+   * whose proof did not hold, or was never confirmed.
+   */
+  accepts: { accepted: number; refused: number; denied: number; insecure: number };
   servers: { bound: number; openSockets: number };
   /** Names and instances that are known, those of this node included, and instances that `allow` hides. */
   services: { names: number; instances: number; hidden: number };
@@ -88,7 +91,7 @@ export function collectStats(from: StatsSources): NodeStats {
     },
     streams: { links: streams, loopback: circuits.loopback.streams },
     dials: { started: dialled, connected, failed, pending: circuits.pendingDials },
-    accepts: { ...circuits.counters },
+    accepts: { ...circuits.counters, ...circuits.security.counters },
     servers: { bound: circuits.bindings.size, openSockets },
     services: { names: mesh.table.nameCount, instances: mesh.table.size, hidden: mesh.registry.hiddenCount },
     relay: { ...circuits.relayCounters, heldBytes: circuits.relay.heldBytes },

@@ -104,7 +104,10 @@ class Wait implements Timed {
     if (failure === undefined) {
       host.counters.accepted++;
       this.server.announce(socket);
-    } else host.security.refused(this.far.peerId, this.far.via, failure);
+    } else if ((failure as { code?: string }).code === 'ERR_STARLANE_SECURE') {
+      // Not that the dialler has gone, or a link.
+      host.security.refused(this.far.peerId, this.far.via, failure);
+    }
   }
 
   onDeadline(): void {

@@ -216,14 +216,14 @@ describe('A secure circuit whose reader is slow', () => {
     const [near, far] = await connect();
     const sent = pattern(300_000);
     near.end(sent);
-    const parts: Buffer[] = [];
+    const parts: Uint8Array[] = [];
     far.pause();
     let isEnded = false;
     far.once('end', () => {
       isEnded = true;
     });
     await turnsUntil('everything is read', () => {
-      const part = far.read(Math.min(977, far.readableLength));
+      const part = far.read(Math.min(977, far.readableLength)) as Buffer | null;
       if (part !== null) parts.push(part);
       return isEnded;
     });
