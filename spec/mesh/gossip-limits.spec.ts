@@ -72,6 +72,21 @@ describe('a hostile neighbour', () => {
     expect(node.gossip.isBanned(link.peerId)).toBe(false);
   });
 
+  it('is left when more bytes of it wait than recordQueueBytes', () => {
+    const large = Array.from({ length: 300 }, (_, n) => shardOf(`n${n}`, { services: services(5, 'x'.repeat(4_000)) }));
+    for (const [options, code] of [
+      [{}, undefined],
+      [{ recordQueueBytes: 1024 * 1024 }, 'ERR_STARLANE_GOSSIP_FLOOD'],
+    ] as const) {
+      const net = new GossipNet();
+      const { link, own } = net.impostor(nodeWith(net, options), 'x');
+      // Two thirds of it are looked at as they come.
+      own.sendRecords(large);
+      net.pass(200);
+      expect([link.isUp, codeOf(link)]).toEqual([code === undefined, code]);
+    }
+  });
+
   it('is left when it repeats what is known for ever', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
