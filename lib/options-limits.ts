@@ -38,8 +38,9 @@ export interface NodeLimits {
   /** 1 to 65535. Default 1024 links at a time, made and accepted: further ones are refused. A file descriptor each. */
   maxLinks: number;
   /**
-   * 1 to 65535. Default 128 accepted links before the end of their handshake; further ones are closed at once. These
-   * are strangers still, and each may cost a TLS handshake.
+   * 1 to 65535. Default 128 who have connected, before the end of tls and handshake; one more takes the place of the one that
+   * has been there for longest if that is a second, or is closed at once, with ERR_STARLANE_LINK_LIMIT. These are strangers
+   * still, and each may cost a TLS handshake.
    */
   maxPendingHandshakes: number;
   /** 1 to 1000000. Default 10000 services that one node may announce; further ones are ignored with a 'warning'. */

@@ -19,8 +19,11 @@ export function isDuplicate(error: Error): boolean {
  */
 export function isNoFault(link: Link, error: Error): boolean {
   if (isDuplicate(error)) return true;
-  if (link.direction === 'inbound' && link.bytesIn === 0) return codeOf(error) !== 'ERR_STARLANE_HANDSHAKE_TIMEOUT';
-  return link.purpose !== 'join' && codeOf(error) === 'ERR_STARLANE_LINK_LIMIT';
+  const code = codeOf(error);
+  if (link.direction === 'inbound' && link.bytesIn === 0) {
+    return code !== 'ERR_STARLANE_HANDSHAKE_TIMEOUT' && code !== 'ERR_STARLANE_LINK_LIMIT';
+  }
+  return link.purpose !== 'join' && code === 'ERR_STARLANE_LINK_LIMIT';
 }
 
 /** The same fault, with the address of the link in front. */

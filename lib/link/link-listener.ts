@@ -6,14 +6,14 @@ import type { ResolvedNodeOptions } from '../options.js';
 import { withAddress } from './link-fault.js';
 import type { TlsFacts } from './link-owner.js';
 import type { LinkTls } from './link-tls.js';
-import type { Strangers } from './strangers.js';
+import type { Stranger, Strangers } from './strangers.js';
 import { listen, type TransportListener } from './transport-listener.js';
 
 export interface ListenerOwner {
   readonly options: ResolvedNodeOptions;
   readonly tls: LinkTls | undefined;
   readonly strangers: Strangers;
-  receive(duplex: Duplex, remote: string, tls: TlsFacts | undefined): void;
+  receive(stranger: Stranger, duplex: Duplex, remote: string, tls: TlsFacts | undefined): void;
   /** Someone has failed to connect. */
   fault(error: Error): void;
   onListenerFailed(error: Error): void;
@@ -55,7 +55,7 @@ export class LinkListener {
       insecure,
       timeoutMs: handshakeTimeoutMs,
       strangers: owner.strangers,
-      onStranger: (duplex, remote, tls) => owner.receive(duplex, remote, tls),
+      onStranger: (stranger, duplex, remote, tls) => owner.receive(stranger, duplex, remote, tls),
       onRefused: (remote, error) => owner.fault(withAddress(error, remote)),
       onError: (error) => {
         owner.onListenerFailed(error);

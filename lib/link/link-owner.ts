@@ -13,6 +13,8 @@ export type LinkDirection = 'inbound' | 'outbound';
 /** A snapshot of a link. Times in ms. */
 export interface LinkInfo {
   readonly peerId: NodeId;
+  /** The common name in the certificate of the peer; not there unless it is one of an own PKI. */
+  readonly peerName?: string | undefined;
   /** The link address of the peer, or `attached`. */
   readonly address: string;
   readonly direction: LinkDirection;

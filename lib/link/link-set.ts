@@ -23,7 +23,7 @@ import type { LinkTls } from './link-tls.js';
 import { LinkWaits } from './link-waits.js';
 import { reachableAddresses } from './reach.js';
 import { negotiateRole } from './role.js';
-import { Strangers } from './strangers.js';
+import { type Stranger, Strangers } from './strangers.js';
 import { connect } from './transport.js';
 
 const log = debug('link');
@@ -53,7 +53,7 @@ export class LinkSet implements LinkOwner<Link> {
   private readonly all = new Set<Link>();
   readonly listeners = new Set<LinkListener>();
   /** Those of strangers: who has connected, and is not up. */
-  private readonly inHandshake = new Set<Link>();
+  private readonly inHandshake = new Map<Link, Stranger>();
   /** Attached by the user, and not links yet. */
   private readonly attaching = new Set<Duplex>();
   private readonly waits: LinkWaits;
@@ -69,7 +69,7 @@ export class LinkSet implements LinkOwner<Link> {
     private readonly owner: LinkSetOwner,
     private readonly means: LinkMeans = { networkKey: undefined, tls: undefined },
   ) {
-    this.strangers = new Strangers(options.maxPendingHandshakes);
+    this.strangers = new Strangers(options.maxPendingHandshakes, timers);
     this.waits = new LinkWaits(timers, options.handshakeTimeoutMs);
   }
 
@@ -162,15 +162,16 @@ export class LinkSet implements LinkOwner<Link> {
   }
 
   /** Someone has connected to a listener, and was admitted. */
-  receive(duplex: Duplex, remote: string, tls: TlsFacts | undefined): void {
+  receive(stranger: Stranger, duplex: Duplex, remote: string, tls: TlsFacts | undefined): void {
     if (this.isClosed) {
       duplex.on('error', () => {});
       duplex.destroy();
-      this.strangers.leave();
+      this.strangers.leave(stranger);
       return;
     }
     const link = this.add(duplex, { direction: 'inbound', address: remote, client: false, purpose: 'join', tls });
-    this.inHandshake.add(link);
+    stranger.turnAway = (error) => link.destroy(error);
+    this.inHandshake.set(link, stranger);
     link.start();
   }
 
@@ -317,7 +318,10 @@ export class LinkSet implements LinkOwner<Link> {
   }
 
   private leaveStrangers(link: Link): void {
-    if (this.inHandshake.delete(link)) this.strangers.leave();
+    const stranger = this.inHandshake.get(link);
+    if (stranger === undefined) return;
+    this.inHandshake.delete(link);
+    this.strangers.leave(stranger);
   }
 
   private async negotiate(duplex: Duplex): Promise<boolean> {

@@ -154,8 +154,9 @@ export class Link implements LinkInfo {
 
   /** Plain values, as they are now. */
   snapshot(): LinkInfo {
-    const { peerId, address, direction, rttMs, streams, bytesIn, bytesOut, since } = this;
-    return { peerId, address, direction, rttMs, streams, bytesIn, bytesOut, since };
+    const { peerId, peerName, address, direction, rttMs, streams, bytesIn, bytesOut, since } = this;
+    const named = peerName === undefined ? {} : { peerName };
+    return { peerId, ...named, address, direction, rttMs, streams, bytesIn, bytesOut, since };
   }
 
   /** Measures the round trip, in ms. Rejects when the link ends first. */

@@ -5,12 +5,11 @@ import { connect as connectTcp, createServer as createTcpServer, type Server, ty
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { formatLinkAddress, type LinkAddress } from '../address.js';
-import { starlaneError } from '../errors.js';
 import { debug } from '../util/debug.js';
 import { speaksNoTls, tlsFailure } from './foreign.js';
 import type { TlsFacts } from './link-owner.js';
 import { type LinkTls, TLS_SETTINGS } from './link-tls.js';
-import type { Strangers } from './strangers.js';
+import { type Stranger, type Strangers, tooMany } from './strangers.js';
 import { checkSecure, contextFor, KERNEL_KEEPALIVE_MS } from './transport.js';
 
 const log = debug('link');
@@ -24,10 +23,10 @@ export interface ListenOptions {
   readonly insecure?: boolean;
   /** For the tls handshake of one who connects. */
   readonly timeoutMs: number;
-  /** Of all listeners of a node. One who is handed on counts on, until `leave` is called for it. */
+  /** Of all listeners of a node. */
   readonly strangers: Strangers;
-  /** A stranger is there, tls is done; `remote` is its link address. */
-  onStranger(duplex: Duplex, remote: string, tls: TlsFacts | undefined): void;
+  /** A stranger is there, tls is done; `remote` is its link address. Whom it leaves when, is not known here any more. */
+  onStranger(stranger: Stranger, duplex: Duplex, remote: string, tls: TlsFacts | undefined): void;
   /** One who connected was turned away or failed in tls. */
   onRefused(remote: string, error: Error): void;
   /** The listener has failed and is closed. */
@@ -71,7 +70,7 @@ class SocketListener implements TransportListener {
   private listeningAddress: string;
   private isClosed = false;
   /** Those who have not finished tls. */
-  private readonly pending = new Set<Socket>();
+  private readonly pending = new Map<Socket, Stranger>();
 
   constructor(
     private readonly where: LinkAddress,
@@ -81,14 +80,21 @@ class SocketListener implements TransportListener {
     this.listeningAddress = formatLinkAddress(where);
     if (where.scheme !== 'tls') {
       server.on('connection', (socket) => {
-        if (this.admit(socket)) this.onSocket(socket, undefined);
+        const stranger = this.admit(socket);
+        if (stranger !== undefined) this.onSocket(stranger, socket, undefined);
       });
       return;
     }
     server.on('connection', (socket) => this.onPending(socket));
     server.on('secureConnection', (socket: TLSSocket) => {
-      if (this.settle(socket)) this.onSocket(socket, options.tls?.facts(socket));
-      else socket.destroy();
+      const below = this.under(socket);
+      const stranger = below === undefined ? undefined : this.pending.get(below);
+      // Gone, while Node was busy with it.
+      if (below === undefined || stranger === undefined) socket.destroy();
+      else {
+        this.pending.delete(below);
+        this.onSocket(stranger, socket, options.tls?.facts(socket));
+      }
     });
     // Also told of those that close, or are late, in the middle of tls.
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => this.onTlsError(error, socket));
@@ -132,7 +138,7 @@ class SocketListener implements TransportListener {
     this.isClosed = true;
     // Not its callback: that waits for those who have connected so far, who stay.
     this.server.close();
-    for (const socket of this.pending) socket.destroy();
+    for (const socket of this.pending.keys()) socket.destroy();
     return new Promise((resolve) => setImmediate(resolve));
   }
 
@@ -154,33 +160,33 @@ class SocketListener implements TransportListener {
     });
   }
 
-  /** False: there is no room, and it is closed. */
-  private admit(socket: Socket): boolean {
-    if (this.options.strangers.admit()) return true;
-    const error = starlaneError('ERR_STARLANE_LINK_LIMIT', 'too many handshakes at a time');
-    if (!this.isClosed) this.options.onRefused(remoteAddress(this.where, socket) ?? this.address, error);
-    socket.on('error', () => {});
-    socket.destroy();
-    return false;
+  /** Undefined: there is no room, and it is closed. */
+  private admit(socket: Socket): Stranger | undefined {
+    const remote = remoteAddress(this.where, socket) ?? this.address;
+    const turnAway = (error: Error): void => {
+      if (!this.isClosed) this.options.onRefused(remote, error);
+      socket.destroy();
+    };
+    const stranger = this.options.strangers.admit(turnAway);
+    if (stranger === undefined) {
+      socket.on('error', () => {});
+      turnAway(tooMany());
+    }
+    return stranger;
   }
 
   private onPending(socket: Socket): void {
-    if (!this.admit(socket)) return;
-    this.pending.add(socket);
+    const stranger = this.admit(socket);
+    if (stranger === undefined) return;
+    this.pending.set(socket, stranger);
     socket.once('close', () => {
-      if (this.pending.delete(socket)) this.options.strangers.leave();
+      if (this.pending.delete(socket)) this.options.strangers.leave(stranger);
     });
-  }
-
-  /** False when the stranger is gone. */
-  private settle(secured: TLSSocket): boolean {
-    const socket = this.under(secured);
-    return socket !== undefined && this.pending.delete(socket);
   }
 
   /** What a tls socket is on, which Node does not say. */
   private under(secured: TLSSocket): Socket | undefined {
-    for (const socket of this.pending) {
+    for (const socket of this.pending.keys()) {
       if (socket.remotePort === secured.remotePort && socket.remoteAddress === secured.remoteAddress) return socket;
     }
     return undefined;
@@ -199,13 +205,13 @@ class SocketListener implements TransportListener {
     this.options.onRefused(remote, tlsFailure(error));
   }
 
-  private onSocket(socket: Socket | TLSSocket, tls: TlsFacts | undefined): void {
+  private onSocket(stranger: Stranger, socket: Socket | TLSSocket, tls: TlsFacts | undefined): void {
     if (this.where.scheme !== 'unix') {
       socket.setNoDelay(true);
       socket.setKeepAlive(true, KERNEL_KEEPALIVE_MS);
     }
     socket.unref();
-    this.options.onStranger(socket, remoteAddress(this.where, socket) ?? this.address, tls);
+    this.options.onStranger(stranger, socket, remoteAddress(this.where, socket) ?? this.address, tls);
   }
 }
 

@@ -11,7 +11,8 @@ import { networkKeyOf } from '../../lib/link/network-key.js';
 import { Strangers } from '../../lib/link/strangers.js';
 import { connect, type Transport } from '../../lib/link/transport.js';
 import { listen, type TransportListener } from '../../lib/link/transport-listener.js';
-import { encodeAuth, GoodbyeCode, MessageType } from '../../lib/wire/messages.js';
+import { sharedTimers } from '../../lib/util/timers.js';
+import { encodeAuth, GoodbyeCode, type Hello, MessageType } from '../../lib/wire/messages.js';
 import { memberTls } from '../support/certificates.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { RawPeer } from '../support/raw-peer.js';
@@ -35,8 +36,8 @@ async function serve(tls: LinkTls, onStranger: (transport: Transport) => void): 
   const listener = await listen(parseLinkAddress('tls://127.0.0.1:0'), {
     tls,
     timeoutMs: TIMEOUT_MS,
-    strangers: new Strangers(8),
-    onStranger: (duplex, _remote, facts) => {
+    strangers: new Strangers(8, sharedTimers),
+    onStranger: (_stranger, duplex, _remote, facts) => {
       duplexes.push(duplex.on('error', () => {}));
       onStranger({ duplex, tls: facts });
     },
@@ -60,6 +61,7 @@ interface Claims {
   readonly claimed?: OwnIdentity;
   readonly networkKey?: Buffer | undefined;
   readonly provesItself?: boolean;
+  readonly changes?: Partial<Hello>;
 }
 
 function impostor(client: boolean, transport: Transport, claims: Claims): RawPeer {
@@ -96,7 +98,7 @@ async function welcome(claims: Claims): Promise<{ node: Node; outcome: Promise<u
   const outcome = node.join(address).catch((error: unknown) => error);
   const peer = await arrival;
   await peer.until(() => peer.heard(MessageType.HELLO));
-  peer.say(peer.hello());
+  peer.say(peer.hello(claims.changes));
   return { node, outcome, peer };
 }
 
@@ -190,6 +192,31 @@ describe('a member by hand', () => {
     expect(await warning).toMatchObject([{ code: 'ERR_STARLANE_HANDSHAKE_TIMEOUT' }]);
     await peer.over();
     expect(peer.messages).toEqual([]);
+  });
+});
+
+describe('a member of another version', () => {
+  const certified = createIdentity();
+  const claims = { certified, networkKey: KEY };
+  const changes = { version: 9, minVersion: 9 };
+
+  it('is told so when it joins, and gets no HELLO', async () => {
+    const node = makeNode();
+    const { address } = await node.listenAndServe('127.0.0.1:0');
+    const warning = once(node, 'warning');
+    const peer = impostor(true, await dial(address, new LinkTls(undefined, certified)), claims);
+    peer.say(peer.hello(changes));
+    expect(await warning).toMatchObject([{ code: 'ERR_STARLANE_VERSION' }]);
+    await peer.over();
+    expect(peer.messages).toMatchObject([{ type: MessageType.GOODBYE, code: GoodbyeCode.WRONG_VERSION }]);
+    expect(node.stats().links.refused.version).toBe(1);
+  });
+
+  it('is told so when it is joined, and so is who joins it', async () => {
+    const { outcome, peer } = await welcome({ ...claims, changes });
+    expect(await outcome).toMatchObject({ code: 'ERR_STARLANE_VERSION' });
+    await peer.over();
+    expect(peer.goodbye).toBe(GoodbyeCode.WRONG_VERSION);
   });
 });
 

@@ -39,6 +39,7 @@ describe('the name in a certificate', () => {
     const link = await client.join((await server.listenAndServe('127.0.0.1:0')).address);
     expect(link.peerName).toBe('server.example');
     expect((await linked)[0].peerName).toBe('client.example');
+    expect(client.links()).toMatchObject([{ peerId: server.id, peerName: 'server.example' }]);
     const bound = server.bind('who');
     const near = client.dial('who');
     const [[far]] = await Promise.all([once(bound, 'connection'), once(near, 'connect')]);

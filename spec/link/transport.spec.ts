@@ -12,7 +12,7 @@ import { Strangers } from '../../lib/link/strangers.js';
 import { connect, isLoopback, type Transport } from '../../lib/link/transport.js';
 import { type ListenOptions, listen, type TransportListener } from '../../lib/link/transport-listener.js';
 import type { TlsFiles } from '../../lib/options.js';
-import { Timers } from '../../lib/util/timers.js';
+import { sharedTimers, Timers } from '../../lib/util/timers.js';
 import { certificateFor, memberTls, strangerTls } from '../support/certificates.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
@@ -31,14 +31,14 @@ class Reception {
   private waiting: Array<() => void> = [];
 
   constructor(maxStrangers = 8) {
-    this.strangers = new Strangers(maxStrangers);
+    this.strangers = new Strangers(maxStrangers, sharedTimers);
   }
 
   async open(address: string, options: Partial<ListenOptions> = {}): Promise<this> {
     this.listener = await listen(parseLinkAddress(address), {
       timeoutMs: TIMEOUT_MS,
       strangers: this.strangers,
-      onStranger: (duplex, remote, tls) => {
+      onStranger: (_stranger, duplex, remote, tls) => {
         duplex.on('error', () => {});
         this.arrived.push(duplex);
         this.remotes.push(remote);
