@@ -1,0 +1,183 @@
+// A member of a live mesh that does what it likes with its link, and strangers that take their time to get one. Each time the
+// others go on serving each other, as fast as before and in as much memory, and only its own link is lost.
+
+import { describe, expect, it } from '@jest/globals';
+import type { MuxStream } from '../../lib/mux/mux-stream.js';
+import { encodeMessage, envDigests, MessageType } from '../../lib/wire/messages.js';
+import { encodeOpen, type OpenRequest } from '../../lib/wire/open.js';
+import { ReplyCode, tryReadReply } from '../../lib/wire/open-reply.js';
+import { AttackedMesh, LIMITS } from '../support/attacked-mesh.js';
+import { data, dataHeader, ping, SYN, windowUpdate } from '../support/frames.js';
+import type { HostileMember } from '../support/hostile-member.js';
+import { turn, turnsUntil } from '../support/turns.js';
+
+const scene = new AttackedMesh();
+const ENV = envDigests([])[0];
+/** The start of a HELLO of 200 bytes. */
+const HALF_HELLO = Buffer.concat([Buffer.from('000000c801', 'hex'), Buffer.alloc(150)]);
+
+let circuits = 0;
+
+/** An OPEN of that member to node 2, with changes. */
+function openOf({ identity }: HostileMember, changes: Partial<OpenRequest> = {}): Buffer {
+  const circuitId = Buffer.alloc(16);
+  circuitId.writeUInt32BE(++circuits);
+  const dst = scene.mesh.nodes[2].id;
+  return encodeOpen({
+    hopLimit: 8,
+    dst,
+    dstPort: 0,
+    src: identity.nodeId,
+    srcPort: 1,
+    circuitId,
+    service: 'echo',
+    ...changes,
+  });
+}
+
+/** The code of the reply to what was sent on a stream of its own. */
+async function answerTo(offender: HostileMember, bytes: Buffer): Promise<number | undefined> {
+  const stream: MuxStream = offender.session.open(offender, bytes);
+  await offender.until(() => tryReadReply(offender.received(stream)) !== undefined || offender.fate(stream) !== 'open');
+  return tryReadReply(offender.received(stream))?.reply.code;
+}
+
+describe('A member that sends too much:', () => {
+  it('streams without end are refused beyond the backlog, and forgotten with the time for OPEN', async () => {
+    const offender = await scene.member();
+    const { nodeId } = offender.identity;
+    const syns = Buffer.concat(Array.from({ length: 20_000 }, (_, n) => windowUpdate(1_001 + 2 * n, 0, SYN)));
+    await scene.bears(async () => {
+      offender.frames(syns);
+      const streams = (): number => scene.mesh.nodes[2].links().find(({ peerId }) => peerId === nodeId)?.streams ?? 0;
+      await turnsUntil('they are there', () => streams() > 0, 10_000_000);
+      expect(streams()).toBeLessThanOrEqual(LIMITS.acceptBacklog);
+      await turnsUntil('they are gone', () => streams() === 0, 10_000_000);
+    });
+    scene.isStillLinked(offender);
+  });
+
+  it('more than its window allows ends its link', async () => {
+    const offender = await scene.member();
+    const open = openOf(offender, { service: 'silent' });
+    await scene.bears(async () => {
+      offender.frames(data(1_001, open, SYN), dataHeader(1_001, 300 * 1024));
+      await scene.isCutOff(offender, 'ERR_STARLANE_WINDOW_OVERRUN');
+    });
+  });
+
+  it('more than all streams may hold resets those that hold most', async () => {
+    const offender = await scene.member();
+    const body = Buffer.alloc(200 * 1024);
+    await scene.bears(async () => {
+      const streams = Array.from({ length: 60 }, () =>
+        offender.session.open(offender, Buffer.concat([openOf(offender, { service: 'silent' }), body])),
+      );
+      await turnsUntil('some are reset', () => streams.some((one) => offender.fate(one) === 'reset'), 10_000_000);
+    });
+    scene.isStillLinked(offender);
+  });
+
+  it('questions whose answers it does not read end its link', async () => {
+    const offender = await scene.member();
+    const pings = Buffer.concat(Array<Buffer>(20_000).fill(ping(5)));
+    offender.socket.pause();
+    await scene.bears(async () => {
+      while (!scene.mesh.unlinked.has(offender.identity.nodeId)) {
+        if (offender.socket.writableLength < pings.length) offender.frames(pings);
+        for (let turns = 0; turns < 20; turns++) await turn();
+      }
+    });
+    expect(scene.mesh.unlinked.get(offender.identity.nodeId)).toBe('ERR_STARLANE_CONTROL_FLOOD');
+  });
+
+  it.each([
+    ['a message of 4 GiB', Buffer.from('ffffffff06', 'hex')],
+    [
+      'a list of 65535 entries',
+      encodeMessage(MessageType.ENTRIES, [Buffer.alloc(33, 0xff), Buffer.from('ffff', 'hex')]),
+    ],
+    ['a record of 65535 bytes', encodeMessage(MessageType.RECORDS, [Buffer.from('00000e10ffff0102', 'hex')])],
+    ['65535 wanted', encodeMessage(MessageType.WANT, [Buffer.from('01ffff', 'hex')])],
+  ])('%s that does not come ends its link', async (_what, bytes) => {
+    const offender = await scene.member();
+    await scene.bears(async () => {
+      offender.say(bytes);
+      await scene.isCutOff(offender, 'ERR_STARLANE_MESSAGE');
+    });
+  });
+
+  it('an OPEN of 65535 bytes, or from another, or one seen before, is refused alone', async () => {
+    const offender = await scene.member();
+    await scene.bears(async () => {
+      expect(await answerTo(offender, Buffer.from('ffff01', 'hex'))).toBe(ReplyCode.MALFORMED);
+      const asAnother = openOf(offender, { src: scene.mesh.nodes[0].id });
+      expect(await answerTo(offender, asAnother)).toBe(ReplyCode.DENIED);
+      const through = openOf(offender, { dst: scene.mesh.nodes[1].id, service: 'echo-1', env: ENV, remainingMs: 500 });
+      expect(await answerTo(offender, through)).toBe(ReplyCode.ACCEPTED);
+      expect(await answerTo(offender, through)).toBe(ReplyCode.LOOP);
+    });
+    scene.isStillLinked(offender);
+  });
+});
+
+describe('One who takes his time:', () => {
+  it.each([
+    ['says nothing', 'tcp', []],
+    ['says nothing over tls', 'tls', []],
+    ['begins a tls handshake', 'tls', [...Buffer.from('1603010200010001fc0303', 'hex')]],
+    ['begins HELLO', 'tcp', [...data(1, HALF_HELLO, SYN)]],
+  ] as const)('connects, %s, and is dropped with the time for the handshake', async (_what, scheme, bytes) => {
+    await scene.bears(async () => {
+      const slow = await Promise.all(Array.from({ length: 4 }, () => scene.stranger(scene.mesh.addresses[2][scheme])));
+      const isOver = Promise.all(slow.map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+      for (const byte of bytes.slice(0, -1)) {
+        for (const socket of slow) socket.write(Buffer.from([byte]));
+        await turn();
+      }
+      await isOver;
+    });
+    expect(scene.mesh.warnings[2]).toContain('ERR_STARLANE_HANDSHAKE_TIMEOUT');
+    // And there is room for others.
+    await scene.member();
+  });
+
+  it('says HELLO, and not what is due then', async () => {
+    const slow = await scene.member(2, { says: false });
+    slow.provesItself = false;
+    await scene.bears(async () => {
+      slow.say(slow.hello());
+      await slow.over();
+    });
+    expect(scene.mesh.warnings[2]).toContain('ERR_STARLANE_HANDSHAKE_TIMEOUT');
+  });
+
+  it('holds no more than it is given: half a message, half an OPEN, a circuit that does nothing', async () => {
+    const slow = await scene.member();
+    await scene.bears(async () => {
+      slow.say(Buffer.from('0000ffff06', 'hex'));
+      const idle = slow.session.open(slow, openOf(slow, { service: 'silent' }));
+      const half = slow.session.open(slow, openOf(slow).subarray(0, 20));
+      for (let byte = 0; slow.fate(half) === 'open'; byte++) {
+        if (byte < 8) half.write(Buffer.alloc(1));
+        slow.control?.write(Buffer.alloc(1));
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      expect(slow.fate(half)).toBe('reset');
+      expect(slow.fate(idle)).toBe('open');
+    });
+    scene.isStillLinked(slow);
+  });
+
+  it('has echoes made and reads none: a node waits for it in bounded memory, and not for ever', async () => {
+    const slow = await scene.member();
+    slow.socket.pause();
+    const circuit = (n: number): Buffer =>
+      data(1_001 + 2 * n, Buffer.concat([openOf(slow), Buffer.alloc(60 * 1024)]), SYN);
+    await scene.bears(async () => {
+      for (let n = 0; n < 100; n++) slow.frames(circuit(n));
+      await scene.whyUnlinked(slow);
+    });
+    expect(scene.mesh.unlinked.get(slow.identity.nodeId)).toBe('ERR_STARLANE_KEEPALIVE');
+  });
+});
