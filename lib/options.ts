@@ -56,8 +56,9 @@ export interface NodeOptions extends Partial<NodeLimits> {
    * fits is denied. Default: everybody. Asked of each circuit that comes in (direction 'dial'; denied: EACCES at the dialler),
    * and of each service that another node begins to offer (direction 'bind'; denied: it is not in `services()` and not dialled
    * by name). Rules count for both directions, so that `{ direction: 'bind' }` is needed for a node to see any services at
-   * all. What this node dials and binds itself is not asked. A promise has `handshakeTimeoutMs`; late, rejected, or thrown
-   * instead of, is denied. A server may have an `allow` of its own besides, and then both must allow.
+   * all. What this node dials and binds itself is not asked. A promise has `handshakeTimeoutMs`, and over relays no more than
+   * the 1.5 s that they wait; what is late, rejected or thrown is denied. A server may have an `allow` of its own besides, and
+   * then both must allow.
    */
   allow?: Allow;
   /** Link addresses joined at start and tried again for ever. Default none. */
