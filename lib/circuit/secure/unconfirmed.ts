@@ -62,12 +62,12 @@ export class Unconfirmed {
       this.count--;
       wait.onConfirm(error);
     });
-    this.count++;
     const socket = server.admit(secure, far, service, port, srcPort);
     if (socket === null) {
       secure.forgo();
       return { code: ReplyCode.LIMIT, reason: '' };
     }
+    this.count++;
     wait.start(secure, socket);
     const reply = encodeReply({ code: ReplyCode.ACCEPTED, port, at: host.nodeId, proof: answer.proof });
     if (!stream.write(reply)) stream.sink = new QueuedPrefix(secure, reply.length);
