@@ -6,7 +6,10 @@ import { optionError } from './errors.js';
 export interface TlsFiles {
   readonly cert: string | Buffer;
   readonly key: string | Buffer;
-  /** Who may sign the certificates of peers. Default: the authorities that Node trusts. */
+  /**
+   * Who may sign the certificates of peers. Default: the authorities that Node trusts, and then everybody to whom one of them has
+   * given a certificate is a peer, unless there is a secret as well.
+   */
   readonly ca?: string | Buffer | ReadonlyArray<string | Buffer>;
 }
 

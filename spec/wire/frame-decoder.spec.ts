@@ -93,6 +93,17 @@ describe('FrameDecoder', () => {
     expect(frames).toBe(100_000);
   });
 
+  it('keeps the first bytes of what is no frame, or only the start of one, however they came', () => {
+    const foreign = Buffer.from('GET / HTTP/1.1\r\n');
+    const alert = Buffer.from('15030300020246', 'hex');
+    for (let at = 0; at <= foreign.length; at++) {
+      expect(decodeChunks(cutAt(foreign, [at])).decoder.stray.toString()).toBe('GET / HTTP/1');
+      expect(decodeChunks(cutAt(alert, [Math.min(at, alert.length)])).decoder.stray).toEqual(alert);
+    }
+    expect(decodeChunks([Buffer.concat([ping(1, 1), foreign])]).decoder.stray.toString()).toBe('GET / HTTP/1');
+    expect(decodeChunks([ping(1, 1)]).decoder.stray).toHaveLength(0);
+  });
+
   it('takes empty chunks at any place', () => {
     const empty = Buffer.alloc(0);
     const { gathered } = decodeChunks([empty, dataHeader(1, 2), empty, Buffer.from('ok'), empty, ping(1), empty]);
