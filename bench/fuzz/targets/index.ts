@@ -9,6 +9,7 @@ import { messages } from './messages.js';
 import { node } from './node.js';
 import { open, reply } from './open.js';
 import { records } from './records.js';
+import { secure } from './secure.js';
 import { sessionTargets } from './session.js';
 
 export const TARGETS: readonly Target[] = [
@@ -21,5 +22,6 @@ export const TARGETS: readonly Target[] = [
   node,
   open,
   reply,
+  secure,
   addresses,
 ];

@@ -3,11 +3,17 @@
 //
 //   part    u8 what | u8 which | message, OPEN, reply or data
 
+import { CircuitSecurity } from '../../../lib/circuit/secure/circuit-security.js';
+import type { SecureDial } from '../../../lib/circuit/secure/secure-dial.js';
+import { SecureStream } from '../../../lib/circuit/secure/secure-stream.js';
 import { StarlaneError } from '../../../lib/errors.js';
-import { createNode, type Node, type Socket } from '../../../lib/index.js';
+import { type AllowRequest, createNode, type Node, type Socket } from '../../../lib/index.js';
 import { createIdentity } from '../../../lib/link/identity.js';
+import { networkKeyOf } from '../../../lib/link/network-key.js';
 import type { MuxStream } from '../../../lib/mux/mux-stream.js';
 import { envDigests } from '../../../lib/wire/messages.js';
+import { encodeOpen, type Open, tryReadOpen } from '../../../lib/wire/open.js';
+import { encodeReply, tryReadReply } from '../../../lib/wire/open-reply.js';
 import { RawPeer } from '../../../spec/support/raw-peer.js';
 import type { Random } from '../../simulation/random.js';
 import { type LivingTarget, must, type Outcome, type Parts, type Trial, wayOf } from '../target.js';
@@ -23,9 +29,25 @@ const ENV = envDigests([])[0];
 /** What its dials and the peers' circuits may be about. */
 const SERVICES = ['echo', '', 'silent', 'nobody', '__proto__', 'constructor', SELF.nodeId];
 
-const Setting = { PEERS_JOIN: 1, FEW_STREAMS: 2 } as const;
-const What = { OPENS: 0, WRITES: 3, ANSWERS: 4, ENDS: 6, RESETS: 7, SAYS: 8, DIALS: 9, WAITS: 11 } as const;
-const KINDS = 12;
+const Setting = { PEERS_JOIN: 1, FEW_STREAMS: 2, SECRET: 4, ALLOW: 8 } as const;
+const What = {
+  OPENS: 0,
+  WRITES: 3,
+  ANSWERS: 4,
+  ENDS: 6,
+  RESETS: 7,
+  SAYS: 8,
+  DIALS: 9,
+  WAITS: 11,
+  /** What only one who has the keys can do, before it does what it likes. */
+  SECURE_OPENS: 12,
+  SECURE_GOES_ON: 14,
+  SECURE_ANSWERS: 15,
+  SECURE_WRITES: 16,
+} as const;
+const KINDS = 17;
+const SECRET = 'the secret of this network';
+const NETWORK_KEY = networkKeyOf(Buffer.from(SECRET));
 
 export const node: LivingTarget = {
   name: 'node',
@@ -33,7 +55,8 @@ export const node: LivingTarget = {
   waitsMs: 10_000,
 
   generate: (random) => [
-    Buffer.from([random.below(4)]),
+    Buffer.from([random.below(16)]),
+    ...(random.below(3) === 0 ? secureParts(random) : []),
     ...Array.from({ length: 1 + random.below(6) }, () => randomPart(random)),
   ],
 
@@ -54,7 +77,11 @@ class NodeTrial implements Trial {
   private readonly peers: RawPeer[];
   private readonly opened: MuxStream[] = [];
   private readonly sockets: Socket[] = [];
+  private readonly secureDials: Array<{ peer: RawPeer; stream: MuxStream; dial: SecureDial }> = [];
+  private readonly secureStreams: SecureStream[] = [];
+  private readonly securities: CircuitSecurity[];
   private readonly told = new Set<Outcome>();
+  private readonly answered = new Set<MuxStream>();
   private fault: Error | undefined;
   private isDone = false;
 
@@ -70,8 +97,15 @@ class NodeTrial implements Trial {
       acceptBacklog: 2,
       maxServicesPerPeer: 4,
       maxNodes: 4,
+      secret: is(Setting.SECRET) ? SECRET : undefined,
+      allow: is(Setting.ALLOW) ? decide : undefined,
     });
     this.peers = PEERS.map((identity) => new RawPeer(client, identity));
+    const networkKey = is(Setting.SECRET) ? NETWORK_KEY : undefined;
+    for (const peer of this.peers) peer.networkKey = networkKey;
+    this.securities = PEERS.map(
+      (identity) => new CircuitSecurity({ identity, networkKey, publicKeyOf: () => undefined, warn: () => {} }),
+    );
     this.run(client, parts).then(
       () => {
         this.isDone = true;
@@ -143,17 +177,75 @@ class NodeTrial implements Trial {
         break;
       case What.DIALS:
       case What.DIALS + 1:
-        this.dial(index & 1 ? `@${peer.identity.nodeId}:${index}` : 'told', rest);
+        this.dial(index & 1 ? `@${peer.identity.nodeId}:${index}` : 'told', (rest[0] ?? 0) % 2 === 1, rest);
         break;
       case What.WAITS:
+        break;
+      case What.SECURE_OPENS:
+      case What.SECURE_OPENS + 1:
+        this.openSecurely(which & 1, SERVICES[index % SERVICES.length]);
+        break;
+      case What.SECURE_GOES_ON:
+        for (const dialled of this.secureDials.splice(0)) this.goOn(dialled);
+        break;
+      case What.SECURE_ANSWERS:
+        for (const stream of peer.streams) this.answerSecurely(which & 1, stream);
+        break;
+      case What.SECURE_WRITES:
+        for (const stream of this.secureStreams) {
+          if (rest.length > 0) stream.write(rest);
+          else stream.end();
+        }
         break;
       default:
         if (!peer.session.isClosed && peer.session.canOpen) this.opened.push(peer.session.open(peer, rest));
     }
   }
 
-  private dial(address: string, first: Buffer): void {
-    const socket = this.watch(this.node.dial(address, { timeoutMs: 20 }));
+  /** As an honest dialler would, up to the reply. */
+  private openSecurely(who: number, service: string): void {
+    const peer = this.peers[who];
+    if (peer.session.isClosed || !peer.session.canOpen) return;
+    const terms = {
+      src: PEERS[who].nodeId,
+      srcPort: 1,
+      dst: SELF.nodeId,
+      dstPort: service === 'silent' ? 7 : 0,
+      circuitId: Buffer.alloc(16, this.opened.length),
+      env: ENV,
+      service,
+    };
+    const dial = this.securities[who].dial(terms);
+    const stream = peer.session.open(peer, encodeOpen({ ...terms, hopLimit: 4, proof: dial.proof }));
+    this.opened.push(stream);
+    this.secureDials.push({ peer, stream, dial });
+  }
+
+  private goOn({ peer, stream, dial }: { peer: RawPeer; stream: MuxStream; dial: SecureDial }): void {
+    const reply = tryReadReply(peer.received(stream))?.reply;
+    if (reply === undefined || reply.code !== 0 || stream.isClosed) return;
+    must(dial.objection(reply) === undefined, 'it accepts what it then does not prove');
+    this.told.add('goes on');
+    this.secureStreams.push(dial.carry(stream));
+  }
+
+  /** As an honest server would, to what the node has dialled. */
+  private answerSecurely(who: number, stream: MuxStream): void {
+    let open: Open | undefined;
+    try {
+      open = tryReadOpen(this.peers[who].received(stream))?.open;
+    } catch {
+      return;
+    }
+    if (open?.proof === undefined || stream.isClosed || this.answered.has(stream)) return;
+    this.answered.add(stream);
+    const { proof, keys } = this.securities[who].claimOf(open).accept(1);
+    this.secureStreams.push(SecureStream.accepted(stream, keys, () => this.told.add('confirmed')));
+    stream.write(encodeReply({ code: 0, port: 1, at: PEERS[who].nodeId, proof }));
+  }
+
+  private dial(address: string, secure: boolean, first: Buffer): void {
+    const socket = this.watch(this.node.dial(address, { timeoutMs: 20, secure }));
     this.told.add('dials');
     socket.on('connect', () => this.told.add('connected'));
     socket.write(first);
@@ -176,9 +268,27 @@ class NodeTrial implements Trial {
   }
 }
 
+/** Every way to answer. */
+function decide({ service }: AllowRequest): boolean | Promise<boolean> {
+  if (service === 'silent') return Promise.resolve(true);
+  if (service === 'constructor') throw new Error('no answer');
+  return service === 'echo';
+}
+
 function streamOf(peer: RawPeer, opened: readonly MuxStream[], index: number): MuxStream | undefined {
   const all = [...opened, ...peer.streams];
   return all[index % (all.length || 1)];
+}
+
+/** A secure circuit that comes to stand, in either direction. */
+function secureParts(random: Random): Buffer[] {
+  const [who, wait] = [random.below(2), Buffer.from([What.WAITS])];
+  if (random.below(2) === 0) {
+    const open = Buffer.from([What.SECURE_OPENS, who]);
+    return [open, wait, wait, wait, Buffer.from([What.SECURE_GOES_ON]), wait];
+  }
+  const dial = Buffer.from([What.DIALS, who | 2, 1, 2, 3]);
+  return [dial, wait, wait, Buffer.from([What.SECURE_ANSWERS, who]), wait, wait];
 }
 
 function randomPart(random: Random): Buffer {

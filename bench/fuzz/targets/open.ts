@@ -2,6 +2,7 @@
 
 import { nodeIdFromBytes } from '../../../lib/address.js';
 import { StarlaneError } from '../../../lib/errors.js';
+import { PROOF_BYTES } from '../../../lib/wire/circuit-proof.js';
 import { encodeOpen, MAX_OPEN_BYTES, type OpenRequest, tryReadOpen } from '../../../lib/wire/open.js';
 import { encodeReply, MAX_REPLY_BYTES, type OpenReply, tryReadReply } from '../../../lib/wire/open-reply.js';
 import type { Random } from '../../simulation/random.js';
@@ -105,6 +106,7 @@ export function randomOpen(random: Random, changes: Partial<OpenRequest> = {}): 
     env: random.below(2) === 0 ? undefined : random.bytes(8).toString('hex'),
     remainingMs: random.below(2) === 0 ? undefined : random.below(1_000_000),
     relays: random.below(visited.length + 1),
+    proof: random.below(3) === 0 ? random.bytes(PROOF_BYTES) : undefined,
     ...changes,
   });
 }
@@ -115,6 +117,7 @@ export function randomReply(random: Random, changes: Partial<OpenReply> = {}): B
     port: random.below(2 ** 32),
     at: nodeIdFromBytes(random.bytes(8)),
     reason: random.pick(['', 'no', 'größe', 'x'.repeat(255)]),
+    proof: random.below(3) === 0 ? random.bytes(PROOF_BYTES) : undefined,
     visited: Array.from({ length: random.below(4) }, () => nodeIdFromBytes(random.bytes(8))),
     ...changes,
   });
