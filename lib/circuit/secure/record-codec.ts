@@ -9,36 +9,19 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { starlaneError } from '../../errors.js';
 import { nextKey, type RecordKey } from './key-schedule.js';
-
-/** The numbers are the wire: append only. */
-export const RecordType = {
-  /** Bytes of the user, one at least. */
-  DATA: 0,
-  /** The sender will send no more. Empty. */
-  END: 1,
-  /** The first record of the dialler: it is there, now, and has the keys. Empty. */
-  CONFIRM: 2,
-} as const;
-export type RecordType = (typeof RecordType)[keyof typeof RecordType];
+import {
+  HEADER_BYTES,
+  MAX_PLAIN_BYTES,
+  RECORD_OVERHEAD,
+  RECORDS_PER_KEY,
+  RecordType,
+  TAG_BYTES,
+} from './record-format.js';
+import { giveBack, takeMemory } from './record-memory.js';
 
 const CIPHER = 'aes-256-gcm';
-const HEADER_BYTES = 4;
-const TAG_BYTES = 16;
 const TAG = { authTagLength: TAG_BYTES };
 const EMPTY = Buffer.alloc(0);
-
-/** What a record adds to its plaintext. */
-export const RECORD_OVERHEAD = HEADER_BYTES + TAG_BYTES;
-
-/**
- * The longest plaintext of a record, in bytes. Half of the window that a hop of a relayed circuit begins with: what has
- * arrived of a record, its overhead aside, must be less than the half whose return lets credit flow. A cipher costs 3 us to set
- * up: of 16 KiB that were a third more for each byte, and at 64 KiB the caches are missed.
- */
-export const MAX_PLAIN_BYTES = 32 * 1024;
-
-/** Far below the 2^32 records after which GCM becomes weak, and often enough that a key that is found opens little. */
-export const RECORDS_PER_KEY = 2 ** 20;
 
 /** The keys of one direction, one after the other, and the nonce of each record. */
 class RecordKeys {
@@ -78,11 +61,14 @@ export class RecordSealer {
     this.keys = new RecordKeys(key, recordsPerKey);
   }
 
-  /** A record in memory of its own. `plain`: at most {@link MAX_PLAIN_BYTES}. */
-  seal(type: RecordType, plain: Buffer = EMPTY): Buffer {
+  /** @param plain at most {@link MAX_PLAIN_BYTES}. @param record memory of its length and {@link RECORD_OVERHEAD} */
+  seal(
+    type: RecordType,
+    plain: Buffer = EMPTY,
+    record: Buffer = Buffer.allocUnsafe(plain.length + RECORD_OVERHEAD),
+  ): Buffer {
     const { length } = plain;
     const bytes = length + TAG_BYTES;
-    const record = Buffer.allocUnsafe(HEADER_BYTES + bytes);
     record[0] = type;
     record[1] = bytes >>> 16;
     record[2] = bytes >>> 8;
@@ -149,7 +135,7 @@ export class RecordOpener {
     if (this.partial === this.header) {
       this.fill(HEADER_BYTES);
       if (this.partialBytes < HEADER_BYTES) return NO_RECORD;
-      this.partial = Buffer.allocUnsafe(HEADER_BYTES + bodyBytes(this.header, 0));
+      this.partial = takeMemory(HEADER_BYTES + bodyBytes(this.header, 0));
       this.header.copy(this.partial);
     }
     this.fill(this.partial.length);
@@ -157,7 +143,9 @@ export class RecordOpener {
     if (this.partialBytes < partial.length) return NO_RECORD;
     this.partial = null;
     this.partialBytes = 0;
-    return this.open(partial, 0, partial.length);
+    const type = this.open(partial, 0, partial.length);
+    giveBack(partial);
+    return type;
   }
 
   private fill(bytes: number): void {

@@ -12,13 +12,17 @@ import { COPY_BYTES } from '../../mux/output.js';
 import { ResetReason } from '../../mux/reset-reason.js';
 import { throwLater } from '../../util/throw-later.js';
 import type { CircuitKeys } from './key-schedule.js';
-import { MAX_PLAIN_BYTES, NO_RECORD, RECORD_OVERHEAD, RecordOpener, RecordSealer, RecordType } from './record-codec.js';
+import { NO_RECORD, RecordOpener, RecordSealer } from './record-codec.js';
+import { MAX_PLAIN_BYTES, RECORD_OVERHEAD, RecordType } from './record-format.js';
+import { giveBack, takeMemory } from './record-memory.js';
 
 /** Bytes of records that wait for the transport before no more is encrypted: as much as Node writes at once, twice. */
 const AHEAD_BYTES = 128 * 1024;
 
 /** Told once: the dialler has confirmed, or it never will for a reason. */
 export type ConfirmListener = (failure: Error | undefined) => void;
+
+const EMPTY = Buffer.alloc(0);
 
 const NO_SINK: ByteSink = {
   keepsNothing: true,
@@ -37,8 +41,9 @@ export class SecureStream implements StreamSink, ByteStream {
   /** Chunks that are not encrypted yet; of the first one, what lies before `queueAt` is. */
   private queue: Buffer[] | null = null;
   private queueAt = 0;
-  /** Bytes of records that the session has not sent. */
+  /** Bytes of records that the session has not sent, and the records. */
   private unsent = 0;
+  private unsentRecords: Buffer[] | null = null;
   /** Plaintext in them for which `write` has answered false. */
   private owed = 0;
   private isEnding = false;
@@ -109,7 +114,7 @@ export class SecureStream implements StreamSink, ByteStream {
 
   reset(reason: number = ResetReason.NONE): void {
     this.stream.reset(reason);
-    this.finish(starlaneError('ERR_STARLANE_CLOSED'));
+    this.finish(null);
   }
 
   /** Nobody takes it: the stream is for others to refuse. */
@@ -129,7 +134,7 @@ export class SecureStream implements StreamSink, ByteStream {
     this.sendQueued(Number.POSITIVE_INFINITY);
     this.end();
     this.stream.abandon(true);
-    this.finish(starlaneError('ERR_STARLANE_CLOSED'));
+    this.finish(null);
   }
 
   consumed(bytes: number): void {
@@ -179,6 +184,7 @@ export class SecureStream implements StreamSink, ByteStream {
   onSent(_stream: MuxStream, bytes: number): void {
     this.unsent -= bytes;
     if (this.unsent > 0) return;
+    this.freeRecords();
     let sent = this.takeOwed();
     this.sendQueued();
     // The session may have taken all of it at once.
@@ -217,9 +223,22 @@ export class SecureStream implements StreamSink, ByteStream {
     return owed;
   }
 
-  private send(type: RecordType, plain?: Buffer): void {
-    const record = this.sealer.seal(type, plain);
-    if (!this.stream.write(record)) this.unsent += record.length;
+  private send(type: RecordType, plain: Buffer = EMPTY): void {
+    const { length } = plain;
+    const record = this.sealer.seal(type, plain, takeMemory(length + RECORD_OVERHEAD));
+    if (this.stream.write(record)) {
+      giveBack(record);
+      return;
+    }
+    this.unsent += record.length;
+    this.unsentRecords ??= [];
+    this.unsentRecords.push(record);
+  }
+
+  private freeRecords(): void {
+    if (this.unsentRecords === null) return;
+    for (const record of this.unsentRecords) giveBack(record);
+    this.unsentRecords = null;
   }
 
   /** Encrypts what waits, as long as not too much waits for the transport. */
@@ -248,12 +267,14 @@ export class SecureStream implements StreamSink, ByteStream {
     this.stream.end();
   }
 
-  /** Nothing more comes or goes. */
-  private finish(error: Error): void {
+  /** Nothing more comes or goes. `error`: null when this end has given it up. */
+  private finish(error: Error | null): void {
     this.isOver = true;
     this.sink = NO_SINK;
     this.queue = null;
-    this.tellConfirm(error);
+    // The transport may still have them.
+    this.unsentRecords = null;
+    if (this.onConfirm !== null) this.tellConfirm(error ?? starlaneError('ERR_STARLANE_CLOSED'));
   }
 
   private tellConfirm(failure: Error | undefined): void {

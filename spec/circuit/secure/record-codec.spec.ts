@@ -3,14 +3,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { circuitKeys, nextKey, type RecordKey } from '../../../lib/circuit/secure/key-schedule.js';
-import {
-  MAX_PLAIN_BYTES,
-  NO_RECORD,
-  RECORD_OVERHEAD,
-  RecordOpener,
-  RecordSealer,
-  RecordType,
-} from '../../../lib/circuit/secure/record-codec.js';
+import { NO_RECORD, RecordOpener, RecordSealer } from '../../../lib/circuit/secure/record-codec.js';
+import { MAX_PLAIN_BYTES, RECORD_OVERHEAD, RecordType } from '../../../lib/circuit/secure/record-format.js';
 import { thrownCode } from '../../support/thrown.js';
 
 const { DATA, END, CONFIRM } = RecordType;

@@ -4,7 +4,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { circuitKeys } from '../../../lib/circuit/secure/key-schedule.js';
-import { MAX_PLAIN_BYTES, RecordSealer, RecordType } from '../../../lib/circuit/secure/record-codec.js';
+import { RecordSealer } from '../../../lib/circuit/secure/record-codec.js';
+import { MAX_PLAIN_BYTES, RecordType } from '../../../lib/circuit/secure/record-format.js';
 import { SecureStream } from '../../../lib/circuit/secure/secure-stream.js';
 import type { ByteStream } from '../../../lib/mux/byte-stream.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/mux-stream.js';
