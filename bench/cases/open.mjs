@@ -41,8 +41,12 @@ const open = {
     let stopped = false;
     const most = run.carrier === 'net' ? MOST_OPENS_OVER_NET : Number.POSITIVE_INFINITY;
     const window = new RateWindow(run.settings, () => closed, {
-      onWarm: () => samples.clear(),
+      onWarm: () => {
+        samples.clear();
+        run.onWarm?.();
+      },
       onDone: () => {
+        run.onDone?.();
         stopped = true;
       },
     });

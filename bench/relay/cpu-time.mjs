@@ -18,24 +18,24 @@ function cpuSeconds(pid) {
   return (Number(fields[FIELD_UTIME - 3]) + Number(fields[FIELD_STIME - 3])) / TICKS_PER_SECOND;
 }
 
-/** How busy another process was between the two ends of a measurement. */
+/** How busy other processes were between the two ends of a measurement. */
 export class CpuMeter {
-  /** @param {number | undefined} pid undefined: there is no such process, and nothing to tell */
-  constructor(pid) {
-    this.pid = pid;
-    /** CPU seconds per second; NaN until the measurement is over. */
+  /** @param {readonly number[]} [pids] none: there is no such process, and nothing to tell */
+  constructor(pids = []) {
+    this.pids = pids;
+    /** CPU seconds per second, of all of them; NaN until the measurement is over. */
     this.load = Number.NaN;
   }
 
   onWarm() {
-    if (this.pid === undefined) return;
-    this.fromSeconds = cpuSeconds(this.pid);
+    if (this.pids.length === 0) return;
+    this.fromSeconds = this.seconds;
     this.fromMs = performance.now();
   }
 
   onDone() {
-    if (this.pid === undefined || this.fromSeconds === undefined || this.fromMs === undefined) return;
-    this.load = ((cpuSeconds(this.pid) - this.fromSeconds) * 1000) / (performance.now() - this.fromMs);
+    if (this.fromSeconds === undefined || this.fromMs === undefined) return;
+    this.load = ((this.seconds - this.fromSeconds) * 1000) / (performance.now() - this.fromMs);
   }
 
   /**
@@ -46,6 +46,10 @@ export class CpuMeter {
    * @returns {Record<string, number>} nothing without a relay
    */
   perUnit(key, perSecond) {
-    return this.pid === undefined ? {} : { load: this.load * 100, [key]: this.load / perSecond };
+    return this.pids.length === 0 ? {} : { load: this.load * 100, [key]: this.load / perSecond };
+  }
+
+  get seconds() {
+    return this.pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
   }
 }

@@ -6,7 +6,7 @@ import { CASES } from './cases/index.mjs';
 import { runRelayed } from './runner.mjs';
 
 const COMMAND = 'npm run bench:relay --';
-const names = ['pipe', 'haproxy', 'direct', 'starlane'];
+const names = ['pipe', 'haproxy', 'direct', 'starlane', 'secure'];
 
 if (findHaproxy() === undefined) {
   process.stderr.write('haproxy is skipped, and so are the floors against it: apt-get install haproxy\n');

@@ -73,14 +73,15 @@ async function runProcesses(benchCase, choice, settings, profile) {
       failures.push(program.failed);
       ({ address, pid: relayPid } = program);
     }
-    await ask(server, { type: 'reach', address, relayPid });
+    const endPids = [server.child.pid, client.child.pid];
+    await ask(server, { type: 'reach', address, relayPid, endPids });
     await ask(client, { type: 'link', ...common, address });
     const isWeighed = relay !== undefined && benchCase.memory !== undefined;
     const memory = async () => (isWeighed ? ask(relay, { type: 'memory' }) : undefined);
     const cold = await memory();
     await ask(client, { type: 'warm', ...common, relayPid });
     const warm = await memory();
-    const measured = await ask(client, { type: 'run', ...common, relayPid });
+    const measured = await ask(client, { type: 'run', ...common, relayPid, endPids });
     const full = await memory();
     const finished = await ask(server, { type: 'finish', values: measured.values });
     await ask(client, { type: 'check' });

@@ -30,12 +30,12 @@ let connect;
 const findRelayCase = ({ caseName }) => /** @type {any} */ (findCase(caseName, CASES));
 
 /**
- * @param {{ settings: import('../cases/case.mjs').Settings, relayPid: number | undefined }} request
+ * @param {{ settings: import('../cases/case.mjs').Settings, relayPid: number | undefined, endPids: number[] }} request
  * @returns {any}
  */
-function clientRun({ settings, relayPid }) {
+function clientRun({ settings, relayPid, endPids }) {
   const { name, connectEvent } = carrier;
-  return { settings, carrier: name, connect, connectEvent, relayPid, fail };
+  return { settings, carrier: name, connect, connectEvent, relayPid, endPids, fail };
 }
 
 /** What the runner may ask for; each answers with one message. @type {Record<string, (request: any) => Promise<object>>} */
@@ -49,9 +49,9 @@ const requests = {
     carrier = await loadCarrier(carrierUrl);
     return { type: 'relaying', address: await carrier.relay(address), pid: process.pid };
   },
-  async reach({ address, relayPid }) {
+  async reach({ address, relayPid, endPids }) {
     await carrier.reach?.(address);
-    server?.relayedBy?.(relayPid);
+    server?.relayedBy?.(relayPid, endPids);
     return { type: 'reached' };
   },
   async link({ carrierUrl, address }) {

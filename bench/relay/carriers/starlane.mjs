@@ -11,10 +11,12 @@ let dialled;
 /**
  * A node with a link to each of two that listen nowhere, so that nothing else can lie between them.
  *
- * @type {import('./carrier.mjs').RelayedCarrier}
+ * @param {string} name
+ * @param {import('../../../dist/index.js').DialOptions} options of every dial
+ * @returns {import('./carrier.mjs').RelayedCarrier}
  */
-export const carrier = {
-  name: 'starlane',
+export const throughNode = (name, options) => ({
+  name,
   connectEvent: 'connect',
 
   async serve(services) {
@@ -42,7 +44,7 @@ export const carrier = {
       if (hops !== 2) throw new Error(`${service} is ${hops} hops away instead of 2`);
     }
     return (service) => {
-      dialled = here.dial(service);
+      dialled = here.dial(service, options);
       return dialled;
     };
   },
@@ -52,5 +54,8 @@ export const carrier = {
     if (links !== 1) throw new Error(`${links} links at the client instead of 1`);
     const via = dialled?.peer?.via;
     if (via?.length !== 1) throw new Error(`${via?.length} relays on the way instead of 1`);
+    if (dialled?.secure !== (options.secure === true)) throw new Error('it is not as secure as it should be');
   },
-};
+});
+
+export const carrier = throughNode('starlane', {});

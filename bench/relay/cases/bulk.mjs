@@ -25,20 +25,32 @@ function bulk(name, streams) {
       { key: 'rate', title: 'MiB/s', digits: 0, floors: [{ against: 'direct', atLeast: 0.5, cores: 3 }] },
       // Where the three processes share fewer cores, this is what the relay itself allows.
       { key: 'capacity', title: 'MiB/s per core of the relay', digits: 0, isOfRelay: true },
+      { key: 'endsPerGib', title: 'CPU s/GiB of both ends', digits: 3 },
       { key: 'load', title: '% of a core in the relay', digits: 0, isOfRelay: true, isAmount: true },
     ],
     server(run) {
-      const meter = new CpuMeter(undefined);
-      const receiver = sink(run, { onWarm: () => meter.onWarm(), onDone: () => meter.onDone() });
+      const meter = new CpuMeter();
+      const ends = new CpuMeter();
+      const meters = [meter, ends];
+      const receiver = sink(run, {
+        onWarm() {
+          for (const one of meters) one.onWarm();
+        },
+        onDone() {
+          for (const one of meters) one.onDone();
+        },
+      });
       return {
         services: { sink: receiver.onConnection },
-        relayedBy(pid) {
-          meter.pid = pid;
+        relayedBy(pid, endPids) {
+          if (pid !== undefined) meter.pids = [pid];
+          ends.pids = endPids;
         },
         async finish(client) {
           const rate = receiver.finish(client);
           const costs = meter.perUnit('perGib', rate / MIB_PER_GIB);
-          return { rate, ...costs, ...('perGib' in costs ? { capacity: MIB_PER_GIB / costs.perGib } : {}) };
+          const { endsPerGib } = ends.perUnit('endsPerGib', rate / MIB_PER_GIB);
+          return { rate, endsPerGib, ...costs, ...('perGib' in costs ? { capacity: MIB_PER_GIB / costs.perGib } : {}) };
         },
       };
     },

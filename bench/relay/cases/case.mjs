@@ -8,11 +8,13 @@
  * @typedef {import('../../cases/case.mjs').Figure & RelayedPart} RelayFigure
  *
  * @typedef {object} ToldOfRelay
- * @property {(pid: number) => void} [relayedBy] called before the client starts, unless nothing is in between
+ * @property {(pid: number | undefined, endPids: number[]) => void} [relayedBy] called before the client starts; undefined
+ *   when nothing is in between
  * @typedef {import('../../cases/case.mjs').ServerSide & ToldOfRelay} RelayServerSide
  *
  * @typedef {object} WithRelay
  * @property {number | undefined} relayPid
+ * @property {number[]} endPids of the client's process and the server's
  * @typedef {import('../../cases/case.mjs').ClientRun & WithRelay} RelayClientRun
  *
  * @typedef {object} Memory

@@ -17,6 +17,7 @@ const echo = {
       floors: [{ against: 'haproxy', atMost: 0.25 }],
     },
     { key: 'rate', title: '64 B echoes/s', digits: 0 },
+    { key: 'endsPerTrip', title: 'CPU us/round trip of both ends', digits: 1 },
     { key: 'load', title: '% of a core in the relay', digits: 0, isOfRelay: true, isAmount: true },
   ],
   server(run) {
@@ -32,11 +33,16 @@ const echo = {
   async client(run) {
     let echoes = 0;
     let stopped = false;
-    const meter = new CpuMeter(run.relayPid);
+    const meter = new CpuMeter(run.relayPid === undefined ? [] : [run.relayPid]);
+    const ends = new CpuMeter(run.endPids);
     const window = new RateWindow(run.settings, () => echoes, {
-      onWarm: () => meter.onWarm(),
+      onWarm: () => {
+        meter.onWarm();
+        ends.onWarm();
+      },
       onDone: () => {
         meter.onDone();
+        ends.onDone();
         stopped = true;
       },
     });
@@ -45,7 +51,9 @@ const echo = {
     };
     window.start();
     await Promise.all(Array.from({ length: STREAMS }, (_, i) => pingPong(run, i, onEcho, () => stopped)));
-    return { values: { rate: window.perSecond, ...meter.perUnit('perTrip', window.perSecond / 1e6) } };
+    const rate = window.perSecond;
+    const { endsPerTrip } = ends.perUnit('endsPerTrip', rate / 1e6);
+    return { values: { rate, endsPerTrip, ...meter.perUnit('perTrip', rate / 1e6) } };
   },
 };
 
