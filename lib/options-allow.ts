@@ -17,7 +17,7 @@ export interface AllowPeer {
   readonly name: string | undefined;
   /** It has proved that the id is its own: always on a direct link; through relays when the circuit is secure. */
   readonly verified: boolean;
-  /** The nodes in between, nearest first; empty on a direct link, and for 'bind'. */
+  /** The nodes in between, nearest first, as they say; empty on a direct link, and for 'bind'. */
   readonly via: readonly string[];
   /** The envs it says it is in, as far as this node knows their names: from its own option `env`, or from rules. */
   readonly env: readonly string[];
