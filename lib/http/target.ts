@@ -22,8 +22,8 @@ export interface ServiceOptions {
    * for each request: requests for the same host and port share sockets.
    */
   address?: (target: HttpTarget) => string;
-  /** Options for each dial: `timeoutMs` (default the node's `dialTimeoutMs`), `selector`, `highWaterMark`. */
-  dial?: Pick<DialOptions, 'timeoutMs' | 'selector' | 'highWaterMark'>;
+  /** Options for each dial: `timeoutMs` (default the node's `dialTimeoutMs`), `selector`, `highWaterMark`, `secure`. */
+  dial?: Pick<DialOptions, 'timeoutMs' | 'selector' | 'highWaterMark' | 'secure'>;
 }
 
 /** @internal The ports that URLs leave out. */
