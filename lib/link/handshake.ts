@@ -69,9 +69,14 @@ export function checkHello(hello: Hello, self: SelfDescription, expect?: NodeId)
   }
   if (hello.nodeId === self.nodeId) return refusal(GoodbyeCode.SELF_LINK, 'ERR_STARLANE_SELF_LINK');
   if (expect !== undefined && hello.nodeId !== expect) {
-    return refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', `${expect} is not at this address`);
+    return notThere(expect);
   }
   return undefined;
+}
+
+/** Somebody else is where this node has to be. */
+export function notThere(expect: NodeId): Refusal {
+  return refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', `${expect} is not at this address`);
 }
 
 export function refusal(code: number, errorCode: StarlaneErrorCode, detail?: string): Refusal {

@@ -10,10 +10,10 @@
 // learns its certificate. Without tls its HELLO has to come first, as the nonce in it is what the client's proof is for.
 
 import { timingSafeEqual } from 'node:crypto';
-import type { NodeId } from '../address.js';
+import { type NodeId, nodeIdFromPublicKey } from '../address.js';
 import { type Auth, encodeAuth, GoodbyeCode, type Hello } from '../wire/messages.js';
 import { AuthRole, checkAuth, makeAuth, type Transcript } from './auth.js';
-import { checkHello, type Refusal, refusal, type SelfDescription } from './handshake.js';
+import { checkHello, notThere, type Refusal, refusal, type SelfDescription } from './handshake.js';
 import type { TlsFacts } from './link-owner.js';
 
 export interface IntroductionSetup {
@@ -45,9 +45,18 @@ export class Introduction {
   constructor(private readonly setup: IntroductionSetup) {}
 
   /** What the client begins with. */
-  begin(): readonly Buffer[] {
+  begin(): Step {
+    const { tls, expect } = this.setup;
+    // Somebody else is there, who need not hear who dials.
+    if (
+      tls?.certificateKey !== undefined &&
+      expect !== undefined &&
+      nodeIdFromPublicKey(tls.certificateKey) !== expect
+    ) {
+      return notThere(expect);
+    }
     const hello = this.takeOwnHello();
-    return this.setup.tls === undefined ? [hello] : [hello, this.auth()];
+    return { say: tls === undefined ? [hello] : [hello, this.auth()] };
   }
 
   /** The flags in the HELLO of the peer. */

@@ -79,7 +79,7 @@ export class Link implements LinkInfo {
     if (!this.setup.client) return;
     this.control.attach(this.session.open(this.control));
     if (this.setup.tls?.fault !== undefined) this.refuse(this.setup.tls.fault);
-    else this.say(this.introduction.begin());
+    else this.follow(this.introduction.begin());
   }
 
   /** Empty before the peer has proved that it is its own. */

@@ -6,16 +6,19 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/gl
 import { parseLinkAddress } from '../../lib/address.js';
 import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
 import { createIdentity, type OwnIdentity } from '../../lib/link/identity.js';
+import { LinkSet } from '../../lib/link/link-set.js';
 import { LinkTls } from '../../lib/link/link-tls.js';
 import { networkKeyOf } from '../../lib/link/network-key.js';
 import { Strangers } from '../../lib/link/strangers.js';
 import { connect, type Transport } from '../../lib/link/transport.js';
 import { listen, type TransportListener } from '../../lib/link/transport-listener.js';
+import { resolveNodeOptions } from '../../lib/options.js';
 import { sharedTimers } from '../../lib/util/timers.js';
 import { encodeAuth, GoodbyeCode, type Hello, MessageType } from '../../lib/wire/messages.js';
 import { memberTls } from '../support/certificates.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { RawPeer } from '../support/raw-peer.js';
+import { turnsUntil } from '../support/turns.js';
 
 const SECRET = 'a secret of more than 16 bytes';
 const KEY = networkKeyOf(Buffer.from(SECRET));
@@ -217,6 +220,35 @@ describe('a member of another version', () => {
     expect(await outcome).toMatchObject({ code: 'ERR_STARLANE_VERSION' });
     await peer.over();
     expect(peer.goodbye).toBe(GoodbyeCode.WRONG_VERSION);
+  });
+});
+
+describe('a member where another one is expected', () => {
+  it('does not even hear who dials', async () => {
+    const self = { ...createIdentity(), role: 'peer' as const, envDigests: [] };
+    const tls = new LinkTls(undefined, self);
+    const told = () => {};
+    const owner = { onLink: told, onPromoted: told, onMessage: told, onDrain: told, onUnlink: told };
+    const links = new LinkSet(
+      self,
+      resolveNodeOptions({ closeTimeoutMs: 200 }),
+      sharedTimers,
+      { ...owner, objection: () => undefined, onWarning: told, onError: told, onUnlisten: told },
+      { networkKey: KEY, tls },
+    );
+    const certified = createIdentity();
+    const arrived: RawPeer[] = [];
+    const address = await serve(new LinkTls(undefined, certified), (transport) => {
+      arrived.push(impostor(false, transport, { certified, networkKey: KEY }));
+    });
+    const dialled = links.dial(links.parse(address), { purpose: 'mesh', expect: other.nodeId });
+    await expect(dialled).rejects.toMatchObject({
+      code: 'ERR_STARLANE_HANDSHAKE',
+      message: expect.stringContaining(other.nodeId),
+    });
+    await turnsUntil('the peer knows', () => arrived[0]?.goodbye !== undefined);
+    expect(arrived[0].messages).toMatchObject([{ code: GoodbyeCode.HANDSHAKE_REFUSED }]);
+    await links.close();
   });
 });
 
