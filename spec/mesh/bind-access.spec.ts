@@ -23,11 +23,12 @@ class World implements RecordSource {
   readonly events: string[] = [];
   readonly warnings: Error[] = [];
   readonly registry: Registry;
+  readonly access: BindAccess;
   private readonly nodes = new Map<string, NodeRecord>();
   private readonly shards = new Map<string, ShardRecord[]>();
 
   constructor(allow: Allow, maxPending = 100) {
-    const access = new BindAccess({
+    this.access = new BindAccess({
       allow,
       env: ENV,
       timers: this.timers,
@@ -35,7 +36,7 @@ class World implements RecordSource {
       maxPending,
       onWarning: (error) => this.warnings.push(error),
     });
-    this.registry = new Registry({ nodeId: 'me', envDigests: envDigests(ENV), access }, this, this, {
+    this.registry = new Registry({ nodeId: 'me', envDigests: envDigests(ENV), access: this.access }, this, this, {
       onService: (instance) => this.events.push(`+${nameOf(instance)}`),
       onUnservice: (instance) => this.events.push(`-${nameOf(instance)}`),
     });
@@ -228,6 +229,16 @@ describe('what another node offers', () => {
     await answers.answer('5@a', true);
     expect(world.there).toEqual(['2@a*3', '4@a*3', '5@a*3']);
     expect(world.timers.size).toBe(1);
+  });
+
+  it('takes no memory once it is gone, also when its turn has not come', () => {
+    const world = new World(new Answers().allow, 1);
+    for (let round = 0; round < 10; round++)
+      world.offer('a', [entry('asked'), entry(`${round}-1`), entry(`${round}-2`)]);
+    const queues = Reflect.get(world.access, 'queues') as Map<string, { waiting: Set<unknown> }>;
+    expect([world.registry.hiddenCount, queues.get('a')?.waiting.size]).toEqual([3, 2]);
+    world.lose('a');
+    expect([world.registry.hiddenCount, queues.size, world.timers.size]).toEqual([0, 0, 0]);
   });
 
   it('is taken in by the thousand', () => {
