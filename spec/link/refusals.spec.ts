@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createNode, type Node, type NodeOptions, type StarlaneError } from '../../lib/index.js';
 import { certificateFor, memberTls, strangerTls } from '../support/certificates.js';
@@ -235,6 +235,17 @@ describe('one who connects to a node with a secret', () => {
     expect(node.stats().links).toMatchObject({ failed: 1, unsettled: 0, refused: { tls: 1 } });
   });
 
+  it('and means another protocol is dropped, with a warning', async () => {
+    const { node, port } = await serve();
+    const warned = once(node, 'warning');
+    const socket = connectTls({ port, host: '127.0.0.1', ALPNProtocols: ['h2'], rejectUnauthorized: false });
+    const [error] = await once(socket, 'error');
+    expect(error).toMatchObject({ code: expect.stringContaining('NO_APPLICATION_PROTOCOL') });
+    expect(await warned).toMatchObject([
+      { code: 'ERR_STARLANE_TLS', message: expect.stringContaining('do not mean the same protocol') },
+    ]);
+  });
+
   it('and is silent is dropped in time, and so is one who stops after tls', async () => {
     const { node, port } = await serve({ handshakeTimeoutMs: 50 });
     for (const make of [
@@ -287,6 +298,26 @@ describe('one who connects to a node with a secret', () => {
     // The places are free again, all of them.
     const joiners = [makeNode(SECRET), makeNode(SECRET)];
     await Promise.all(joiners.map((joiner) => joiner.join(`127.0.0.1:${port}`)));
+  });
+});
+
+describe('a tls server that is no Starlane node', () => {
+  it.each([
+    ['means another protocol', ['h2'], 'do not mean the same protocol'],
+    ['says nothing of protocols', undefined, 'does not say that it means Starlane'],
+  ])('and %s is refused, and not tried again', async (_what, ALPNProtocols, words) => {
+    const { cert, key } = await memberTls();
+    const server = createTlsServer({ cert, key, ...(ALPNProtocols === undefined ? {} : { ALPNProtocols }) });
+    server.on('secureConnection', (socket) => socket.on('error', () => {}).resume());
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const { port } = server.address() as AddressInfo;
+    const joiner = makeNode(SECRET);
+    await expect(joiner.join(`127.0.0.1:${port}`)).rejects.toMatchObject({
+      code: 'ERR_STARLANE_TLS',
+      message: expect.stringContaining(words),
+    });
+    expect(joiner.stats().links).toMatchObject({ joins: 0, refused: { tls: 1 } });
+    server.close();
   });
 });
 
