@@ -162,6 +162,16 @@ describe('A secure circuit and allow', () => {
     expect(asked).toEqual([]);
   });
 
+  it('fits rules on ids, as no circuit in clear through a relay does', async () => {
+    await line(1);
+    net.last.bind('echo:7', { allow: [{ id: net.first.id }] }, (socket) => socket.pipe(socket));
+    const secure = net.first.dial(`@${net.last.id}:7`);
+    secure.end('hello');
+    expect((await readToEnd(secure)).toString()).toBe('hello');
+    const clear = net.first.dial(`@${net.last.id}:7`, { secure: false });
+    expect(await failure(clear)).toMatchObject({ code: 'EACCES' });
+  });
+
   it('is refused with the reason, and leaves nothing behind', async () => {
     await line(1);
     net.last.bind('echo:7', { allow: () => Promise.resolve(false) });
