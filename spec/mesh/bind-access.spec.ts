@@ -21,6 +21,7 @@ class World implements RecordSource {
   readonly clock = new FakeClock();
   readonly timers = new Timers(this.clock, 1);
   readonly events: string[] = [];
+  onEvent: () => void = () => {};
   readonly warnings: Error[] = [];
   readonly registry: Registry;
   readonly access: BindAccess;
@@ -37,7 +38,10 @@ class World implements RecordSource {
       onWarning: (error) => this.warnings.push(error),
     });
     this.registry = new Registry({ nodeId: 'me', envDigests: envDigests(ENV), access: this.access }, this, this, {
-      onService: (instance) => this.events.push(`+${nameOf(instance)}`),
+      onService: (instance) => {
+        this.events.push(`+${nameOf(instance)}`);
+        this.onEvent();
+      },
       onUnservice: (instance) => this.events.push(`-${nameOf(instance)}`),
     });
   }
@@ -229,6 +233,14 @@ describe('what another node offers', () => {
     await answers.answer('5@a', true);
     expect(world.there).toEqual(['2@a*3', '4@a*3', '5@a*3']);
     expect(world.timers.size).toBe(1);
+  });
+
+  it('is all in the table before anybody hears of any of it', () => {
+    const world = new World([{}]);
+    const sizes: number[] = [];
+    world.onEvent = () => sizes.push(world.registry.table.size);
+    world.offer('a', [entry('web'), entry('db'), entry('ftp')]);
+    expect(sizes).toEqual([3, 3, 3]);
   });
 
   it('takes no memory once it is gone, also when its turn has not come', () => {
