@@ -3,19 +3,16 @@
 //
 //   part    u8 type | u16 bytes of plaintext | u8 what becomes of it | u16 where
 
-import {
-  MAX_PLAIN_BYTES,
-  NO_RECORD,
-  RECORD_OVERHEAD,
-  RecordOpener,
-  RecordSealer,
-  RecordType,
-} from '../../../lib/circuit/secure/record-codec.js';
+import { NO_RECORD, RecordOpener, RecordSealer } from '../../../lib/circuit/secure/record-codec.js';
 import { StarlaneError } from '../../../lib/errors.js';
 import type { Random } from '../../simulation/random.js';
 import { must, type Outcome, type Parts, type PureTarget, wayOf } from '../target.js';
 
 const NO_BYTES = Buffer.alloc(0);
+/** As the protocol has it. */
+const MAX_PLAIN_BYTES = 32 * 1024;
+const RECORD_OVERHEAD = 20;
+const DATA = 0;
 const Fate = { WHOLE: 0, BIT: 4, LOST: 5, TWICE: 6, SWAPPED: 7, CUT: 8, LONGER: 9, NOISE: 10 } as const;
 const FATES = 11;
 const PLAIN = Buffer.alloc(MAX_PLAIN_BYTES, 'what only the two ends may know');
@@ -54,8 +51,8 @@ function seal(parts: Parts, perKey: number): Sent {
   const arriving: Buffer[] = [];
   for (const part of parts) {
     const type = (part[0] ?? 0) % 3;
-    const bytes = type === RecordType.DATA ? 1 + ((((part[1] ?? 0) << 8) | (part[2] ?? 0)) % MAX_PLAIN_BYTES) : 0;
-    const record = sealer.seal(type as RecordType, PLAIN.subarray(0, bytes));
+    const bytes = type === DATA ? 1 + ((((part[1] ?? 0) << 8) | (part[2] ?? 0)) % MAX_PLAIN_BYTES) : 0;
+    const record = sealer.seal(type as 0 | 1 | 2, PLAIN.subarray(0, bytes));
     must(record.length === bytes + RECORD_OVERHEAD, 'a record is longer than it says');
     written.push({ type, bytes });
     honest.push(record);
