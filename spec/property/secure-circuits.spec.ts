@@ -101,7 +101,7 @@ class Trial {
         return;
       case 'cork':
         socket.cork();
-        for (let part = 0; part < 5; part++) end.write(bytes / 5);
+        for (let part = 0; part < 5; part++) end.write(Math.floor(bytes / 5));
         socket.uncork();
         return;
       case 'end':
