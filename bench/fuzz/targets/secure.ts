@@ -122,7 +122,7 @@ function open({ written, good, isHonest, bytes }: Sent, settings: Buffer, perKey
     way = wayOf(error);
   }
   must(count === good, `it gives out ${count} records of ${good} that have arrived`);
-  return way;
+  return `${way} after ${Math.min(good, 12)}`;
 }
 
 function chunksOf(bytes: Buffer, settings: Buffer): Buffer[] {
