@@ -22,6 +22,9 @@ import { giveBack, takeMemory } from './record-memory.js';
 const CIPHER = 'aes-256-gcm';
 const TAG = { authTagLength: TAG_BYTES };
 const EMPTY = Buffer.alloc(0);
+/** Once that much of a record has come, memory for all of it is taken; before, at first for as much as the second. */
+const SMALL_BYTES = 4 * 1024;
+const MIN_ROOM_BYTES = 256;
 
 /** The keys of one direction, one after the other, and the nonce of each record. */
 class RecordKeys {
@@ -97,6 +100,8 @@ export class RecordOpener {
   /** The record that has arrived in part: its memory, and how much of it is there. */
   private partial: Buffer | null = null;
   private partialBytes = 0;
+  /** How long it will be, once its header is there. */
+  private wholeBytes = 0;
   private readonly header = Buffer.alloc(HEADER_BYTES);
 
   constructor(key: RecordKey, recordsPerKey = RECORDS_PER_KEY) {
@@ -130,22 +135,35 @@ export class RecordOpener {
 
   /** The record begins, ends or both in another chunk. */
   private nextInParts(): number {
-    // The header first: it says how much memory is needed.
+    // The header first: it says how long the record is.
     this.partial ??= this.header;
     if (this.partial === this.header) {
       this.fill(HEADER_BYTES);
       if (this.partialBytes < HEADER_BYTES) return NO_RECORD;
-      this.partial = takeMemory(HEADER_BYTES + bodyBytes(this.header, 0));
-      this.header.copy(this.partial);
+      this.wholeBytes = HEADER_BYTES + bodyBytes(this.header, 0);
     }
-    this.fill(this.partial.length);
-    const { partial } = this;
-    if (this.partialBytes < partial.length) return NO_RECORD;
+    const partial = this.roomFor(this.partial);
+    this.partial = partial;
+    this.fill(this.wholeBytes);
+    if (this.partialBytes < this.wholeBytes) return NO_RECORD;
     this.partial = null;
     this.partialBytes = 0;
-    const type = this.open(partial, 0, partial.length);
+    const type = this.open(partial, 0, this.wholeBytes);
     giveBack(partial);
     return type;
+  }
+
+  /** Memory for what has come of the record, and little more: a length is said in four bytes, whatever it promises. */
+  private roomFor(partial: Buffer): Buffer {
+    const { header, partialBytes, wholeBytes } = this;
+    const there = Math.min(wholeBytes, partialBytes + this.input.length - this.at);
+    if (partial !== header && partial.length >= there) return partial;
+    const grown =
+      there >= SMALL_BYTES
+        ? takeMemory(wholeBytes)
+        : Buffer.allocUnsafe(Math.min(wholeBytes, SMALL_BYTES, Math.max(MIN_ROOM_BYTES, 4 * there)));
+    partial.copy(grown, 0, 0, partialBytes);
+    return grown;
   }
 
   private fill(bytes: number): void {
