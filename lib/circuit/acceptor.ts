@@ -5,7 +5,7 @@
 // kept for it; one that trickles in gets a small object with a deadline.
 
 import type { NodeId } from '../address.js';
-import type { Decision, Guard, Verdict } from '../mesh/access.js';
+import type { Guard } from '../mesh/access.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { FarEnd } from '../socket/far-end.js';
 import { debug } from '../util/debug.js';
@@ -14,7 +14,8 @@ import { type Open, tryReadOpen } from '../wire/open.js';
 import { encodeReply, ReplyCode } from '../wire/open-reply.js';
 import type { RelayNeighbour } from './admission.js';
 import type { Binding, Bindings } from './bindings.js';
-import { type CircuitAccess, Undecided } from './circuit-access.js';
+import type { CircuitAccess } from './circuit-access.js';
+import { Decisions } from './decisions.js';
 import type { FarEnds } from './far-ends.js';
 import { OpenRate } from './open-rate.js';
 import { QueuedPrefix } from './queued-prefix.js';
@@ -60,8 +61,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
   private readonly slow = new Set<SlowOpen>();
   private readonly rate: OpenRate;
   private readonly unconfirmed: Unconfirmed;
-  /** Circuits for which the answer of an `allow` is awaited. */
-  private undecided = 0;
+  private readonly decisions: Decisions;
 
   /**
    * @param far who is at the other end; shared by all sockets of the link
@@ -79,6 +79,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
   ) {
     this.rate = new OpenRate(host.opensPerSecond, host.timers.now());
     this.unconfirmed = new Unconfirmed(host);
+    this.decisions = new Decisions(host.access);
   }
 
   /** The peer opened a stream. */
@@ -226,55 +227,23 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     far: FarEnd,
     claim: DialClaim | undefined,
   ): void {
-    const { access } = this.host;
-    if (this.undecided >= access.maxPending) {
-      this.refuse(stream, ReplyCode.LIMIT, `${this.undecided} circuits wait to be allowed`);
+    const { decisions, host } = this;
+    if (decisions.isFull) {
+      this.refuse(stream, ReplyCode.LIMIT, `${decisions.waiting} circuits wait to be allowed`);
       return;
     }
     // What is bound, whatever was dialled: a port leads to names as well.
     const to = { service: binding.service, port: open.dstPort === 0 ? binding.port : open.dstPort };
-    let undecided: Undecided | undefined;
-    const decision: Decision = access.decide(
-      guards,
-      access.request(far, this.envsOf(far, open.env), to),
-      open.remainingMs,
-      (verdict) => {
-        if (undecided === undefined) this.onVerdict(verdict, stream, binding, open, rest, far, claim);
-        else {
-          this.undecided--;
-          const { held, isEnded } = undecided;
-          this.onVerdict(verdict, stream, binding, open, held, far, claim);
-          if (isEnded) stream.sink.onEnd(stream);
-        }
-      },
-    );
-    if (decision.start()) return;
-    this.undecided++;
-    undecided = new Undecided(rest, () => {
-      this.undecided--;
-      decision.cancel();
+    const request = host.access.request(far, this.envsOf(far, open.env), to);
+    decisions.ask(guards, request, open.remainingMs, stream, rest, (verdict, bytes) => {
+      if (verdict !== true) {
+        host.counters.denied++;
+        this.refuse(stream, ReplyCode.DENIED, verdict);
+      } else if (host.bindings.find(open.service, open.dstPort) !== binding) {
+        // It was closed meanwhile.
+        this.refuse(stream, ReplyCode.REFUSED, '');
+      } else this.accept(stream, binding, open, bytes, far, claim);
     });
-    // The peer is to know that it is not the link that takes its time.
-    stream.accept();
-    stream.sink = undecided;
-  }
-
-  private onVerdict(
-    verdict: Verdict,
-    stream: MuxStream,
-    binding: Binding,
-    open: Open,
-    rest: Buffer,
-    far: FarEnd,
-    claim: DialClaim | undefined,
-  ): void {
-    if (verdict !== true) {
-      this.host.counters.denied++;
-      this.refuse(stream, ReplyCode.DENIED, verdict);
-    } else if (this.host.bindings.find(open.service, open.dstPort) !== binding) {
-      // It was closed meanwhile.
-      this.refuse(stream, ReplyCode.REFUSED, '');
-    } else this.accept(stream, binding, open, rest, far, claim);
   }
 
   /** Digests of the envs that the other end says it is in. */

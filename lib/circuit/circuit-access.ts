@@ -1,10 +1,8 @@
-// Who may dial what: puts circuits that come in to the `allow` of the node and of their server. A circuit whose decision is
-// still awaited is a small sink that keeps what comes, within the window of its stream.
+// Who may dial what: whom to ask about circuits that come in, and what they are asked.
 
 import { Decision, Guard, type Verdict, type Warn } from '../mesh/access.js';
 import { EnvNames } from '../mesh/env-names.js';
 import { WarnOnce } from '../mesh/warn-once.js';
-import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { type Allow, type AllowRequest, envsOf } from '../options-allow.js';
 import type { FarEnd } from '../socket/far-end.js';
 import type { Timers } from '../util/timers.js';
@@ -68,56 +66,3 @@ interface Place {
   readonly service: string;
   readonly port: number;
 }
-
-/** The sink of a stream until it is decided who gets it. */
-export class Undecided implements StreamSink {
-  /** What comes is copied at once. */
-  readonly keepsNothing = true;
-  /** The peer has ended its half. */
-  isEnded = false;
-  private bytes: Buffer = NOTHING;
-  private length = 0;
-
-  /** @param onGone the stream is no more */
-  constructor(
-    first: Buffer,
-    private readonly onGone: () => void,
-  ) {
-    this.keep(first);
-  }
-
-  /** All that has come. */
-  get held(): Buffer {
-    return this.bytes.subarray(0, this.length);
-  }
-
-  onData(_stream: MuxStream, chunk: Buffer): void {
-    this.keep(chunk);
-  }
-
-  onEnd(): void {
-    this.isEnded = true;
-  }
-
-  onSent(): void {}
-
-  onReset(): void {
-    this.bytes = NOTHING;
-    this.length = 0;
-    this.onGone();
-  }
-
-  /** In one piece, of at most twice its size: a peer may send it byte by byte. */
-  private keep(chunk: Buffer): void {
-    const length = this.length + chunk.length;
-    if (length > this.bytes.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(length, 2 * this.length));
-      this.bytes.copy(grown, 0, 0, this.length);
-      this.bytes = grown;
-    }
-    chunk.copy(this.bytes, this.length);
-    this.length = length;
-  }
-}
-
-const NOTHING = Buffer.alloc(0);

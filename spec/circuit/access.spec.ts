@@ -8,6 +8,7 @@ import type { AllowRequest } from '../../lib/options-allow.js';
 import { envDigests } from '../../lib/wire/messages.js';
 import { encodeOpen, type OpenRequest } from '../../lib/wire/open.js';
 import { type ReadReply, ReplyCode, tryReadReply } from '../../lib/wire/open-reply.js';
+import { catchErrorsOfTicks } from '../support/caught-errors.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { RawPeer } from '../support/raw-peer.js';
 import { turn, turnsUntil } from '../support/turns.js';
@@ -213,6 +214,7 @@ describe('a circuit that comes in', () => {
 });
 
 describe('while the answer of allow is awaited', () => {
+  const caught = catchErrorsOfTicks();
   let answers: Answers;
   beforeEach(() => {
     answers = new Answers();
@@ -235,6 +237,29 @@ describe('while the answer of allow is awaited', () => {
     await peer.until(() => peer.fate(stream) === 'ended');
     expect(dataOn(stream)).toBe(`ab${'c'.repeat(1000)}d`);
     expect(sockets).toHaveLength(1);
+  });
+
+  it('a listener that throws costs the circuit nothing of what has come', async () => {
+    await meet({ allow: answers.allow });
+    let received = '';
+    let hasEnded = false;
+    node.bind('echo', (socket) => {
+      socket.on('data', (chunk) => {
+        received += chunk;
+      });
+      socket.on('end', () => {
+        hasEnded = true;
+      });
+      throw new Error('of a listener');
+    });
+    const stream = open({}, 'hello');
+    await answers.asked(1);
+    stream.end();
+    await turn();
+    answers.answer(0, true);
+    expect(await replyOn(stream)).toMatchObject({ code: ReplyCode.ACCEPTED });
+    await turnsUntil('the end has come', () => hasEnded);
+    expect([received, caught.map(({ message }) => message)]).toEqual(['hello', ['of a listener']]);
   });
 
   it('a peer can send as much as the window of the stream takes, and no more', async () => {
