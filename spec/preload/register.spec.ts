@@ -291,6 +291,28 @@ describe('a program under the preload', () => {
     expect(await lines(child)).toContainEqual({ event: 'connected' });
   });
 
+  it.each(KINDS)('is a member of a network with a secret: as a %s', async (kind) => {
+    const secret = 'a secret of more than 16 bytes';
+    const member = createNode({ secret, closeTimeoutMs: 100 });
+    try {
+      member.bind('echo', (socket) => socket.on('error', () => {}).pipe(socket));
+      const listener = await member.listenAndServe('127.0.0.1:0');
+      const child = run(
+        kind,
+        ['net'],
+        `const socket = net.connect(7, 'echo.starlane');
+         socket.end('hello');
+         for await (const chunk of socket) say({ event: 'echo', text: String(chunk) });`,
+        { STARLANE_JOIN: listener.address.replace('tls://', ''), STARLANE_SECRET: secret },
+      );
+      expect(await lines(child)).toEqual([{ event: 'echo', text: 'hello' }]);
+      expect(child.errors).toBe('');
+      expect(member.stats().links).toMatchObject({ opened: 1, failed: 0 });
+    } finally {
+      await member.close();
+    }
+  });
+
   it.each([
     ['says nothing of where to join', { STARLANE_JOIN: '' }, /ERR_STARLANE_OPTION/],
     ['names no address to join', { STARLANE_JOIN: 'nonsense' }, /ERR_STARLANE_ADDRESS/],
