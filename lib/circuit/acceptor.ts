@@ -20,6 +20,7 @@ import type { FarEnds } from './far-ends.js';
 import { OpenRate } from './open-rate.js';
 import { QueuedPrefix } from './queued-prefix.js';
 import type { Relay } from './relay.js';
+import { ClaimQueue } from './secure/claim-queue.js';
 import type { DialClaim } from './secure/dial-claim.js';
 import { Unconfirmed, type UnconfirmedHost } from './secure/unconfirmed.js';
 import { SlowOpen, type SlowOpens } from './slow-open.js';
@@ -61,6 +62,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
   private readonly slow = new Set<SlowOpen>();
   private readonly rate: OpenRate;
   private readonly unconfirmed: Unconfirmed;
+  private readonly claims: ClaimQueue;
   private readonly decisions: Decisions;
 
   /**
@@ -79,6 +81,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
   ) {
     this.rate = new OpenRate(host.opensPerSecond, host.timers.now());
     this.unconfirmed = new Unconfirmed(host);
+    this.claims = new ClaimQueue(host.timers.clock);
     this.decisions = new Decisions(host.access);
   }
 
@@ -190,8 +193,28 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     else this.judge(stream, binding, open, rest, far, undefined);
   }
 
-  /** What the OPEN claims has to hold before anybody is asked about it. */
   private answerSecure(stream: MuxStream, binding: Binding, open: Open, rest: Buffer, far: FarEnd): void {
+    const { claims, host } = this;
+    if (claims.take()) {
+      this.checkClaim(stream, binding, open, rest, far);
+      return;
+    }
+    if (claims.size >= host.maxUnconfirmed) {
+      this.refuse(stream, ReplyCode.LIMIT, `${claims.size} circuits wait to be checked`);
+      return;
+    }
+    // The bytes of an OPEN are used again.
+    const [circuitId, proof] = [Buffer.from(open.circuitId), Buffer.from(open.proof as Uint8Array)];
+    stream.accept();
+    stream.sink = claims.wait(rest, (held, isEnded) => {
+      if (host.bindings.find(open.service, open.dstPort) !== binding) this.refuse(stream, ReplyCode.REFUSED, '');
+      else this.checkClaim(stream, binding, { ...open, circuitId, proof }, held, far);
+      if (isEnded) stream.sink.onEnd(stream);
+    });
+  }
+
+  /** What the OPEN claims has to hold before anybody is asked about it. */
+  private checkClaim(stream: MuxStream, binding: Binding, open: Open, rest: Buffer, far: FarEnd): void {
     const { security, farEnds } = this.host;
     let claim: DialClaim;
     try {

@@ -60,8 +60,8 @@ export class Decisions {
   }
 }
 
-/** The sink of a stream until it is decided who gets it. */
-class Undecided implements StreamSink {
+/** The sink of a stream until it is decided who gets it. Keeps what comes. */
+export class Undecided implements StreamSink {
   /** What comes is copied at once. */
   readonly keepsNothing = true;
   /** The peer has ended its half. */

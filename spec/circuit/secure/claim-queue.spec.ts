@@ -1,0 +1,80 @@
+import { describe, expect, it } from '@jest/globals';
+import { CircuitSecurity } from '../../../lib/circuit/secure/circuit-security.js';
+import { ClaimQueue } from '../../../lib/circuit/secure/claim-queue.js';
+import { createNode } from '../../../lib/index.js';
+import type { MuxStream } from '../../../lib/mux/mux-stream.js';
+import { envDigests } from '../../../lib/wire/messages.js';
+import { encodeOpen } from '../../../lib/wire/open.js';
+import { tryReadReply } from '../../../lib/wire/open-reply.js';
+import { FakeClock } from '../../support/fake-clock.js';
+import { RawPeer } from '../../support/raw-peer.js';
+import { turn, turnsUntil } from '../../support/turns.js';
+
+const PER_TURN = 4;
+
+describe('Claims of one link', () => {
+  const stream = { consumed() {} } as unknown as MuxStream;
+
+  it('are checked a few in a turn; the others wait, in order, and what comes on their streams with them', () => {
+    const clock = new FakeClock();
+    const queue = new ClaimQueue(clock);
+    for (let count = 0; count < PER_TURN; count++) expect(queue.take()).toBe(true);
+    const checked: string[] = [];
+    const sinks = Array.from({ length: 6 }, (_, n) => {
+      expect(queue.take()).toBe(false);
+      return queue.wait(Buffer.from(`${n}`), (held, isEnded) => checked.push(`${held} ${isEnded}`));
+    });
+    sinks[4].onData(stream, Buffer.from(' and more'));
+    sinks[5].onEnd(stream);
+    clock.runImmediates();
+    expect(checked).toEqual(['0 false', '1 false', '2 false', '3 false']);
+    // Whoever comes now comes behind them.
+    expect(queue.take()).toBe(false);
+    clock.runImmediates();
+    expect(checked.slice(PER_TURN)).toEqual(['4 and more false', '5 true']);
+    clock.runImmediates();
+    expect([queue.size, queue.take(), clock.immediatesWaiting]).toEqual([0, true, 1]);
+  });
+
+  it('are not checked when their streams are gone', () => {
+    const clock = new FakeClock();
+    const queue = new ClaimQueue(clock);
+    for (let count = 0; count < PER_TURN; count++) queue.take();
+    const sink = queue.wait(Buffer.alloc(0), () => {
+      throw new Error('it is checked');
+    });
+    sink.onReset(stream, new Error('gone'), 0);
+    expect(queue.size).toBe(0);
+    clock.runImmediates();
+  });
+});
+
+describe('A node that is sent many proofs at once', () => {
+  it('answers all of them, over many turns', async () => {
+    const node = createNode({ role: 'server' });
+    node.bind('echo', (socket) => socket.on('error', () => {}));
+    const peer = new RawPeer(true);
+    const attached = node.attach(peer.duplex, { initiator: false });
+    await peer.handshake();
+    await attached;
+    const security = new CircuitSecurity({
+      identity: peer.identity,
+      networkKey: undefined,
+      publicKeyOf: () => undefined,
+      warn: () => {},
+    });
+    const terms = { src: peer.identity.nodeId, srcPort: 1, dst: node.id, dstPort: 0, service: 'echo' };
+    const opens = Array.from({ length: 60 }, (_, n) => {
+      const full = { ...terms, env: envDigests([])[0], circuitId: Buffer.alloc(16, n) };
+      return encodeOpen({ ...full, hopLimit: 8, proof: security.dial(full).proof });
+    });
+    const streams = opens.map((open) => peer.session.open(peer, open));
+    const answers = (): number => streams.filter((one) => tryReadReply(peer.received(one))?.reply.code === 0).length;
+    while (answers() === 0) await turn();
+    // Two turns of the event loop in each, and one for what is on its way.
+    expect(answers()).toBeLessThanOrEqual(3 * 2 * PER_TURN);
+    await turnsUntil('all are answered', () => answers() === streams.length);
+    peer.session.destroy();
+    await node.close();
+  });
+});
