@@ -72,6 +72,10 @@ export class MeteredSink implements StreamSink {
     private readonly sink: StreamSink,
   ) {}
 
+  get keepsNothing(): boolean {
+    return this.sink.keepsNothing === true;
+  }
+
   /** The circuit is over. To be called once. */
   close(): void {
     this.traffic.closed(this.destination, this.bytes);

@@ -22,6 +22,8 @@ import { giveBack, takeMemory } from './record-memory.js';
 const CIPHER = 'aes-256-gcm';
 const TAG = { authTagLength: TAG_BYTES };
 const EMPTY = Buffer.alloc(0);
+/** Of the record that is in work: a cipher copies it at once. */
+const NONCE = Buffer.alloc(12);
 /** Once that much of a record has come, memory for all of it is taken; before, at first for as much as the second. */
 const SMALL_BYTES = 4 * 1024;
 const MIN_ROOM_BYTES = 256;
@@ -29,7 +31,6 @@ const MIN_ROOM_BYTES = 256;
 /** The keys of one direction, one after the other, and the nonce of each record. */
 class RecordKeys {
   private count = 0;
-  private readonly nonce = Buffer.allocUnsafe(12);
 
   constructor(
     private current: RecordKey,
@@ -40,7 +41,7 @@ class RecordKeys {
     return this.current.key;
   }
 
-  /** The nonce of the next record; holds until the next call. */
+  /** The nonce of the next record; holds until the next one of any circuit. */
   next(): Buffer {
     if (this.count === this.recordsPerKey) {
       const { key } = this.current;
@@ -49,11 +50,10 @@ class RecordKeys {
       this.count = 0;
     }
     const { iv } = this.current;
-    const { nonce } = this;
-    iv.copy(nonce);
-    nonce.writeUInt32BE((iv.readUInt32BE(8) ^ this.count) >>> 0, 8);
+    iv.copy(NONCE);
+    NONCE.writeUInt32BE((iv.readUInt32BE(8) ^ this.count) >>> 0, 8);
     this.count++;
-    return nonce;
+    return NONCE;
   }
 }
 
@@ -102,7 +102,8 @@ export class RecordOpener {
   private partialBytes = 0;
   /** How long it will be, once its header is there. */
   private wholeBytes = 0;
-  private readonly header = Buffer.alloc(HEADER_BYTES);
+  /** Only there once a record has come in part. */
+  private header: Buffer | null = null;
 
   constructor(key: RecordKey, recordsPerKey = RECORDS_PER_KEY) {
     this.keys = new RecordKeys(key, recordsPerKey);
@@ -121,7 +122,8 @@ export class RecordOpener {
   next(): number {
     const { input, at } = this;
     const left = input.length - at;
-    if (this.partial !== null || left < HEADER_BYTES) return left === 0 ? NO_RECORD : this.nextInParts();
+    if (left === 0) return this.noRecord();
+    if (this.partial !== null || left < HEADER_BYTES) return this.nextInParts();
     const end = at + HEADER_BYTES + bodyBytes(input, at);
     if (end > input.length) return this.nextInParts();
     this.at = end;
@@ -136,21 +138,30 @@ export class RecordOpener {
   /** The record begins, ends or both in another chunk. */
   private nextInParts(): number {
     // The header first: it says how long the record is.
+    this.header ??= Buffer.allocUnsafeSlow(HEADER_BYTES);
     this.partial ??= this.header;
     if (this.partial === this.header) {
       this.fill(HEADER_BYTES);
-      if (this.partialBytes < HEADER_BYTES) return NO_RECORD;
+      if (this.partialBytes < HEADER_BYTES) return this.noRecord();
       this.wholeBytes = HEADER_BYTES + bodyBytes(this.header, 0);
     }
     const partial = this.roomFor(this.partial);
     this.partial = partial;
     this.fill(this.wholeBytes);
-    if (this.partialBytes < this.wholeBytes) return NO_RECORD;
+    if (this.partialBytes < this.wholeBytes) return this.noRecord();
     this.partial = null;
     this.partialBytes = 0;
     const type = this.open(partial, 0, this.wholeBytes);
     giveBack(partial);
     return type;
+  }
+
+  /** Millions of streams may be idle: none keeps what it has been given last, or has given out. */
+  private noRecord(): number {
+    this.input = EMPTY;
+    this.at = 0;
+    this.plain = EMPTY;
+    return NO_RECORD;
   }
 
   /** Memory for what has come of the record, and little more: a length is said in four bytes, whatever it promises. */
