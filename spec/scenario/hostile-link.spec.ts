@@ -2,6 +2,7 @@
 // others go on serving each other, as fast as before and in as much memory, and only its own link is lost.
 
 import { describe, expect, it } from '@jest/globals';
+import { CircuitSecurity } from '../../lib/circuit/secure/circuit-security.js';
 import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import { encodeMessage, envDigests, MessageType } from '../../lib/wire/messages.js';
 import { encodeOpen, type OpenRequest } from '../../lib/wire/open.js';
@@ -18,21 +19,23 @@ const HALF_HELLO = Buffer.concat([Buffer.from('000000c801', 'hex'), Buffer.alloc
 
 let circuits = 0;
 
-/** An OPEN of that member to node 2, with changes. */
-function openOf({ identity }: HostileMember, changes: Partial<OpenRequest> = {}): Buffer {
+/** What an OPEN of that member to node 2 is about. */
+function termsOf({ identity }: HostileMember) {
   const circuitId = Buffer.alloc(16);
   circuitId.writeUInt32BE(++circuits);
-  const dst = scene.mesh.nodes[2].id;
-  return encodeOpen({
-    hopLimit: 8,
-    dst,
-    dstPort: 0,
+  return {
     src: identity.nodeId,
     srcPort: 1,
+    dst: scene.mesh.nodes[2].id,
+    dstPort: 0,
     circuitId,
     service: 'echo',
-    ...changes,
-  });
+    env: ENV,
+  };
+}
+
+function openOf(offender: HostileMember, changes: Partial<OpenRequest> = {}): Buffer {
+  return encodeOpen({ ...termsOf(offender), hopLimit: 8, ...changes });
 }
 
 /** The code of the reply to what was sent on a stream of its own. */
@@ -107,13 +110,30 @@ describe('A member that sends too much:', () => {
     });
   });
 
+  it('proofs of secure circuits, which take longer to check than to send, wait for their turn', async () => {
+    const offender = await scene.member();
+    const { identity, networkKey } = offender;
+    const security = new CircuitSecurity({ identity, networkKey, publicKeyOf: () => undefined, warn: () => {} });
+    const opens = Array.from({ length: 400 }, (_, n) => {
+      const terms = termsOf(offender);
+      return data(1_001 + 2 * n, encodeOpen({ ...terms, hopLimit: 8, proof: security.dial(terms).proof }), SYN);
+    });
+    const { refused } = scene.mesh.nodes[2].stats().accepts;
+    await scene.bears(async () => {
+      offender.frames(Buffer.concat(opens));
+      const isOver = (): boolean => scene.mesh.nodes[2].stats().accepts.refused > refused;
+      await turnsUntil('there are too many', isOver, 10_000_000);
+    });
+    scene.isStillLinked(offender);
+  });
+
   it('an OPEN of 65535 bytes, or from another, or one seen before, is refused alone', async () => {
     const offender = await scene.member();
     await scene.bears(async () => {
       expect(await answerTo(offender, Buffer.from('ffff01', 'hex'))).toBe(ReplyCode.MALFORMED);
       const asAnother = openOf(offender, { src: scene.mesh.nodes[0].id });
       expect(await answerTo(offender, asAnother)).toBe(ReplyCode.DENIED);
-      const through = openOf(offender, { dst: scene.mesh.nodes[1].id, service: 'echo-1', env: ENV, remainingMs: 500 });
+      const through = openOf(offender, { dst: scene.mesh.nodes[1].id, service: 'echo-1', remainingMs: 500 });
       expect(await answerTo(offender, through)).toBe(ReplyCode.ACCEPTED);
       expect(await answerTo(offender, through)).toBe(ReplyCode.LOOP);
     });
