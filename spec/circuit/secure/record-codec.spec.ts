@@ -100,6 +100,12 @@ describe('records', () => {
     expect(sealed[0]).not.toBe(sealed[1]);
   });
 
+  it('leave nothing behind of a chunk that is done with', () => {
+    const opener = new RecordOpener(key());
+    expect(open(seal([plainOf('one'), plainOf('two')]), opener)).toHaveLength(2);
+    expect([opener.plain, Reflect.get(opener, 'input')]).toEqual([Buffer.alloc(0), Buffer.alloc(0)]);
+  });
+
   it('have up to 32 KiB, and are kept one at a time', () => {
     const most = new RecordSealer(key()).seal(DATA, Buffer.alloc(MAX_PLAIN_BYTES, 'x'));
     expect(most).toHaveLength(MAX_PLAIN_BYTES + RECORD_OVERHEAD);
