@@ -353,13 +353,13 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
 
   /** This instance is no good, or the link to it is not and a relay may lead there: on to the next. */
   private giveUp(failure: Error, mayGoRound = false): void {
-    this.failure = failure;
     this.socket.onAttemptFailed(failure);
     const { stream } = this;
     this.stream = null;
     this.socket.detachStream();
     stream?.reset();
     if (mayGoRound && this.trySearch()) return;
+    this.failure = failure;
     this.remember();
     this.next();
   }
