@@ -405,22 +405,25 @@ describe('A dial that a relay will not let be secure', () => {
   });
 
   it('goes another way when its OPEN was altered, and no relay blames another for it', async () => {
-    //     1 - 4
-    //   0       3
-    //     2 ---
+    //     1 ----- 4
+    //   0           3
+    //     2 - 5 - 6
     await shape([
       [0, 1],
       [1, 4],
       [4, 3],
       [0, 2],
-      [2, 3],
+      [2, 5],
+      [5, 6],
+      [6, 3],
     ]);
     serve(net.nodes[3]);
     corrupt(net.relay(4), { open: (open) => ({ ...open, srcPort: 1 }) });
     const socket = net.first.dial(`@${net.nodes[3].id}:7`, { secure: true });
     socket.end('hello');
     expect((await readToEnd(socket)).toString()).toBe('hello');
-    expect(net.routes[1].told).toEqual([]);
+    expect(net.routes[0].told).toContain(`penalise ${net.nodes[1].id} ${net.nodes[3].id}`);
+    expect(net.routes[1].told.filter((told) => told.startsWith('penalise'))).toEqual([]);
   });
 
   it('goes to another instance', async () => {
