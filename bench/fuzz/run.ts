@@ -8,6 +8,10 @@ import type { Watchdog } from './watchdog.js';
 
 /** Grown by more than that after the first tenth of its inputs, a target keeps something of each. */
 const MAX_GROWTH_BYTES = 8 * 1024 * 1024;
+/** The same of buffers, which one batch of sessions alone has 20 MiB of, and which are freed when a thread finds the time. */
+const MAX_BUFFER_GROWTH_BYTES = 48 * 1024 * 1024;
+const SETTLE_ROUNDS = 40;
+const SETTLE_MS = 25;
 
 export interface RunOptions {
   readonly targets: readonly Target[];
@@ -28,7 +32,7 @@ export interface TargetResult {
   readonly ways: number;
   /** Error codes among them. */
   readonly codes: readonly string[];
-  /** What the heap has grown by since the first tenth of the inputs; undefined where nobody can tell. */
+  /** What the heap has grown by since the first tenth of the inputs, without buffers; undefined where nobody can tell. */
   readonly grownBytes: number | undefined;
   readonly failure: Failure | undefined;
   readonly fuzzer: Fuzzer;
@@ -67,11 +71,11 @@ export async function runTarget(
   const startMs = performance.now();
   const first = Math.ceil(count / 10);
   await fuzzer.run(first);
-  const before = await heapBytes();
+  const before = await memoryInUse();
   await fuzzer.run(count - first);
-  const after = await heapBytes();
+  const after = await memoryInUse();
   const { inputs, ways } = fuzzer;
-  const grownBytes = before === undefined || after === undefined ? undefined : after - before;
+  const grown = before === undefined || after === undefined ? undefined : growth(before, after);
   return {
     name: target.name,
     inputs,
@@ -80,28 +84,44 @@ export async function runTarget(
     codes: [
       ...new Set([...ways.keys()].flatMap((way) => way.match(/\b(ERR_STARLANE_\w+|E[A-Z]{4,})\b/g) ?? [])),
     ].sort(),
-    grownBytes,
-    failure: fuzzer.failure ?? leak(target, grownBytes),
+    grownBytes: grown?.heap,
+    failure: fuzzer.failure ?? leak(target, grown),
     fuzzer,
   };
 }
 
-function leak(target: Target, grownBytes: number | undefined): Failure | undefined {
-  if (grownBytes === undefined || grownBytes <= MAX_GROWTH_BYTES) return undefined;
-  return { target: target.name, parts: [], error: new Error(`the heap has grown by ${grownBytes} bytes`) };
+interface MemoryInUse {
+  readonly heap: number;
+  readonly buffers: number;
+}
+
+function growth(before: MemoryInUse, after: MemoryInUse): MemoryInUse {
+  return { heap: after.heap - before.heap, buffers: after.buffers - before.buffers };
+}
+
+function leak(target: Target, grown: MemoryInUse | undefined): Failure | undefined {
+  if (grown === undefined) return undefined;
+  const { heap, buffers } = grown;
+  if (heap <= MAX_GROWTH_BYTES && buffers <= MAX_BUFFER_GROWTH_BYTES) return undefined;
+  const error = new Error(`the heap has grown by ${heap} bytes, and buffers by ${buffers}`);
+  return { target: target.name, parts: [], error };
 }
 
 /** Known under --expose-gc only: what is not collected yet is no leak. */
-async function heapBytes(): Promise<number | undefined> {
+async function memoryInUse(): Promise<MemoryInUse | undefined> {
   const { gc } = globalThis;
   if (gc === undefined) return undefined;
-  // Buffers go in a thread of their own, after the collection that has missed them.
-  for (let round = 0; round < 3; round++) {
+  let least: MemoryInUse | undefined;
+  // Until three rounds in a row have freed nothing: buffers go in a thread of their own, after the collection.
+  for (let round = 0, idle = 0; round < SETTLE_ROUNDS && idle < 3; round++) {
     gc();
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+    const { heapUsed: heap, external: buffers } = process.memoryUsage();
+    const isLess = least === undefined || heap + buffers < least.heap + least.buffers - 64 * 1024;
+    idle = isLess ? 0 : idle + 1;
+    if (isLess) least = { heap, buffers };
   }
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
+  return least;
 }
 
 function hashOf(text: string): number {
