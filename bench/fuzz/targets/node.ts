@@ -4,6 +4,7 @@
 //   part    u8 what | u8 which | message, OPEN, reply or data
 
 import { CircuitSecurity } from '../../../lib/circuit/secure/circuit-security.js';
+import type { SecureAnswer } from '../../../lib/circuit/secure/dial-claim.js';
 import type { SecureDial } from '../../../lib/circuit/secure/secure-dial.js';
 import { SecureStream } from '../../../lib/circuit/secure/secure-stream.js';
 import { StarlaneError } from '../../../lib/errors.js';
@@ -239,9 +240,16 @@ class NodeTrial implements Trial {
     }
     if (open?.proof === undefined || stream.isClosed || this.answered.has(stream)) return;
     this.answered.add(stream);
-    const { proof, keys } = this.securities[who].claimOf(open).accept(1);
-    this.secureStreams.push(SecureStream.accepted(stream, keys, () => this.told.add('confirmed')));
-    stream.write(encodeReply({ code: 0, port: 1, at: PEERS[who].nodeId, proof }));
+    let answer: SecureAnswer;
+    try {
+      answer = this.securities[who].claimOf(open).accept(1);
+    } catch (error) {
+      // The other peer's, which the node has passed on unread.
+      this.tell(error as Error);
+      return;
+    }
+    this.secureStreams.push(SecureStream.accepted(stream, answer.keys, () => this.told.add('confirmed')));
+    stream.write(encodeReply({ code: 0, port: 1, at: PEERS[who].nodeId, proof: answer.proof }));
   }
 
   private dial(address: string, secure: boolean, first: Buffer): void {
