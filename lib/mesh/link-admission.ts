@@ -20,7 +20,14 @@ import type { MeshLink } from './mesh-link.js';
 import type { MeshView } from './mesh-view.js';
 import type { Neighbour, Neighbours } from './neighbours.js';
 
-const SHED_INTERVAL_MS = 1_000;
+/**
+ * Several at once and then none for a while: each is told to everybody by both of its ends, and while one follows the other
+ * the views of a large network are never the same.
+ */
+const SHED_INTERVAL_MS = 10_000;
+const SHED_AT_ONCE = 6;
+/** Where newcomers come faster than that, they need the room. */
+const CROWDED_INTERVAL_MS = 2_000;
 /** A younger link is about to be used, or its peer has not told of its others yet. */
 const MIN_AGE_MS = 5_000;
 /** A node that a newcomer has come to is a hub for that long. */
@@ -47,6 +54,8 @@ export interface LinkAdmissionSetup {
 
 export class LinkAdmission implements Timed {
   private timer: Timer | undefined;
+  /** When links are shed next. */
+  private dueMs = Number.POSITIVE_INFINITY;
   private newcomerMs = Number.NEGATIVE_INFINITY;
   private warnedMs = Number.NEGATIVE_INFINITY;
   private isStopped = false;
@@ -76,8 +85,16 @@ export class LinkAdmission implements Timed {
 
   /** To be called when there is a link more. */
   onLink(): void {
-    if (this.timer !== undefined || this.isStopped || this.setup.neighbours.degree <= SHED_ABOVE) return;
-    this.timer = this.setup.environment.timers.schedule(SHED_INTERVAL_MS, this);
+    const { environment, neighbours } = this.setup;
+    if (this.isStopped || neighbours.degree <= SHED_ABOVE) return;
+    const now = environment.timers.now();
+    const dueMs = now + (neighbours.degree > HUB_TAKES_NEEDY_BELOW ? CROWDED_INTERVAL_MS : SHED_INTERVAL_MS);
+    if (this.timer !== undefined) {
+      if (dueMs >= this.dueMs) return;
+      environment.timers.cancel(this.timer);
+    }
+    this.dueMs = dueMs;
+    this.timer = environment.timers.schedule(dueMs - now, this);
   }
 
   stop(): void {
@@ -102,8 +119,7 @@ export class LinkAdmission implements Timed {
     this.timer = undefined;
     const { environment, neighbours } = this.setup;
     const { degree } = neighbours;
-    // One a second; where newcomers come faster than that, half of what is beyond the size of a hub.
-    let surplus = Math.min(degree - SHED_ABOVE, Math.max(1, Math.ceil((degree - HUB_TAKES_NEEDY_BELOW) / 2)));
+    let surplus = Math.min(degree - SHED_ABOVE, Math.max(SHED_AT_ONCE, degree - HUB_TAKES_NEEDY_BELOW));
     const now = environment.timers.now();
     const spare = neighbours.mesh().filter((neighbour) => this.isSpare(neighbour, now));
     for (; surplus > 0 && spare.length > 0; surplus--) {
