@@ -54,6 +54,8 @@ export function resetError(streamId: number, reason: number): StarlaneError {
   const [code, what] = found;
   const hops = reason >>> HOP_SHIFT;
   const error = starlaneError(code, what(hops === 1 ? '1 hop on' : `${hops} hops on`));
+  // A trace that nobody has read keeps the objects that it leads through: the session of this stream, for ever.
+  void error.stack;
   errors.set(reason, error);
   return error;
 }

@@ -1,9 +1,16 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import { passedOn, ResetReason, readResetReason, resetError } from '../../lib/mux/reset-reason.js';
 import { ACK, data, RST, SYN, windowUpdate } from '../support/frames.js';
 import { NotingSink, sessionFixtures } from '../support/session-fixture.js';
 
 const make = sessionFixtures();
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
+}
 
 describe('The reason of a reset', () => {
   it('comes one hop further with each relay, and not beyond what a byte can count', () => {
@@ -35,6 +42,26 @@ describe('The reason of a reset', () => {
   it('is one error for a million streams', () => {
     expect(resetError(9, 0x101)).toBe(resetError(7, 0x101));
     expect(resetError(9, 0)).not.toBe(resetError(7, 0));
+  });
+});
+
+describe('The error of a reason', () => {
+  it('is one for all streams, and keeps nothing of the first one alive', async () => {
+    class FirstStream {
+      fail(): Error {
+        return resetError(1, passedOn(ResetReason.RELAY_CLOSED | 0x1700));
+      }
+    }
+    const first = (): WeakRef<FirstStream> => {
+      const stream = new FirstStream();
+      expect(stream.fail()).toBe(stream.fail());
+      return new WeakRef(stream);
+    };
+    const gone = first();
+    // What a WeakRef was asked for in this turn stays for the turn.
+    await new Promise(setImmediate);
+    collectGarbage();
+    expect(gone.deref()).toBeUndefined();
   });
 });
 
