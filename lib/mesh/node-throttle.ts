@@ -20,8 +20,12 @@ const KNOWN_MS = 0.8 * LEAVING_LIFE_S * 1_000;
 const WAIT_MS = { good: COALESCE_MS, more: MORE_MS, cost: COST_MS, known: KNOWN_MS } as const;
 const MIN_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 30_000;
-/** Changes that had to wait for a pause, one after the other, before the pauses grow: a node that joins makes some. */
-const PATIENCE = 8;
+/**
+ * Changes that had to wait, or came hard upon each other, before the pauses grow. A network whose nodes all start within ten
+ * seconds is not to wait for the pauses that this alone has brought about.
+ */
+const PATIENCE = 20;
+const HARD_UPON_MS = 1_500;
 const CALM_MS = 60_000;
 /** Changes that need no pause: somebody has just joined, and wants to be found. */
 const QUICK_RATE: Rate = { perS: 0.1, burst: 3 };
@@ -64,13 +68,17 @@ export class NodeThrottle {
     if (now - this.lastMs > CALM_MS) {
       this.pauseMs = MIN_PAUSE_MS;
       this.delayed = 0;
-    } else if (this.hasWaited && ++this.delayed > PATIENCE) {
+    } else if (this.isPressed(now) && ++this.delayed > PATIENCE) {
       this.pauseMs = Math.min(2 * this.pauseMs, MAX_PAUSE_MS);
     }
     if (now < this.lastMs + MIN_PAUSE_MS) this.quick.take(now);
     this.bucket.take(now);
     this.lastMs = now;
     this.forget();
+  }
+
+  private isPressed(now: number): boolean {
+    return this.hasWaited || (!this.isBad && now < this.lastMs + HARD_UPON_MS);
   }
 
   /** There was nothing to tell after all. */
