@@ -26,8 +26,9 @@ import type { Neighbour, Neighbours } from './neighbours.js';
  */
 const SHED_INTERVAL_MS = 10_000;
 const SHED_AT_ONCE = 6;
-/** Where newcomers come faster than that, they need the room. */
-const CROWDED_INTERVAL_MS = 2_000;
+/** Where newcomers come faster than that, they need the room: with none left, the next ones have to wait outside. */
+const CROWDED_INTERVAL_MS = 500;
+const CROWDED_AGE_MS = 1_000;
 /** A younger link is about to be used, or its peer has not told of its others yet. */
 const MIN_AGE_MS = 5_000;
 /** A node that a newcomer has come to is a hub for that long. */
@@ -121,7 +122,8 @@ export class LinkAdmission implements Timed {
     const { degree } = neighbours;
     let surplus = Math.min(degree - SHED_ABOVE, Math.max(SHED_AT_ONCE, degree - HUB_TAKES_NEEDY_BELOW));
     const now = environment.timers.now();
-    const spare = neighbours.mesh().filter((neighbour) => this.isSpare(neighbour, now));
+    const leastAgeMs = degree > HUB_TAKES_NEEDY_BELOW ? CROWDED_AGE_MS : MIN_AGE_MS;
+    const spare = neighbours.mesh().filter((neighbour) => this.isSpare(neighbour, now - leastAgeMs));
     for (; surplus > 0 && spare.length > 0; surplus--) {
       const [neighbour] = spare.splice(Math.floor(environment.random() * spare.length), 1);
       (neighbour as Neighbour).link.shed();
@@ -143,13 +145,13 @@ export class LinkAdmission implements Timed {
     return neighbours.mesh().some(({ link }) => link.direction === 'inbound' && link.purpose === 'join');
   }
 
-  private isSpare({ link, upSinceMs, choice }: Neighbour, now: number): boolean {
+  private isSpare({ link, upSinceMs, choice }: Neighbour, latestMs: number): boolean {
     return (
       link.isUp &&
       link.purpose === 'mesh' &&
       choice === undefined &&
       link.streams === 0 &&
-      now - upSinceMs >= MIN_AGE_MS &&
+      upSinceMs <= latestMs &&
       this.setup.neighbours.others(link.peerId) >= LOW
     );
   }
