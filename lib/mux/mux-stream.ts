@@ -8,7 +8,7 @@ import { Backlog } from './backlog.js';
 import { COPY_BYTES } from './output.js';
 import { ResetReason } from './reset-reason.js';
 import { NO_TURN, type Schedulable, SOLE_QUANTUM_BYTES } from './scheduler.js';
-import type { HostOf, SinkOf } from './stream-host.js';
+import { type HostOf, NO_SINK, type SinkOf } from './stream-host.js';
 import { afterFinSent, mayReceive, mayWrite, StreamState } from './stream-state.js';
 import { grantDue, grownRelayedWindow, grownWindow, RELAYED_WINDOW_BYTES } from './window.js';
 
@@ -19,16 +19,6 @@ export type StreamHost = HostOf<MuxStream>;
 
 /** States in which nothing can be sent at once. */
 const NO_DIRECT_WRITE = StreamState.HELD | StreamState.WRITE_ENDED | StreamState.CLOSED;
-
-const NO_SINK: StreamSink = {
-  keepsNothing: true,
-  onData(stream, chunk) {
-    stream.consumed(chunk.length);
-  },
-  onEnd() {},
-  onSent() {},
-  onReset() {},
-};
 
 // A Sender of the output and a Schedulable, but those members are not for users.
 export class MuxStream {

@@ -31,6 +31,17 @@ export interface SinkOf<Stream> {
   growthLimit?(stream: Stream): number;
 }
 
+/** Takes everything and does nothing with it: until there is another, and when there is none any more. */
+export const NO_SINK: SinkOf<{ consumed(bytes: number): void }> = {
+  keepsNothing: true,
+  onData(stream, chunk) {
+    stream.consumed(chunk.length);
+  },
+  onEnd() {},
+  onSent() {},
+  onReset() {},
+};
+
 /** What a stream needs of its session. */
 export interface HostOf<Stream extends Schedulable> {
   readonly output: Output;

@@ -5,8 +5,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { describe, it } from '@jest/globals';
 import { within } from '../support/deadline.js';
+import { describeUnless } from '../support/obstacle.js';
 
 /** Databases refuse to run as root; this is Debian's nobody. */
 const NOBODY = { uid: 65_534, gid: 65_534 };
@@ -41,20 +41,8 @@ export function describeWithPrograms(
   specs: () => void,
 ): void {
   const missing = programs.filter((name) => findProgram(name) === undefined);
-  if (missing.length === 0) {
-    describe(title, specs);
-    return;
-  }
   const reason = `${missing.join(', ')} missing: apt-get install ${debian}`;
-  describe(title, () => {
-    // A developer without the server loses these specs; CI must not lose them unnoticed.
-    if (process.env['CI'] !== 'true') it.skip(`is skipped: ${reason}`, () => {});
-    else {
-      it('has its server in CI', () => {
-        throw new Error(reason);
-      });
-    }
-  });
+  describeUnless(missing.length === 0 ? undefined : { reason, isMissing: true }, title, specs);
 }
 
 export class ServerProgram {

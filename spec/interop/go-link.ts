@@ -2,9 +2,10 @@
 
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect } from '@jest/globals';
 import { Session, type Stream } from '../../lib/mux/index.js';
 import { within } from '../support/deadline.js';
+import { describeUnless } from '../support/obstacle.js';
 import { GoPeer, type GoPeerOptions, GoPeerProgram, missingForGoPeer } from './go-peer.js';
 import { serve } from './stream-work.js';
 
@@ -19,29 +20,20 @@ export interface GoLinkOptions {
 /** Declares specs once for each role, with a link that each spec starts and that is taken away behind it. */
 export function describeWithGo(name: string, specs: (link: GoLink) => void): void {
   const missing = missingForGoPeer();
-  if (missing !== undefined) {
-    describe(name, () => {
-      // A developer without Go loses these specs; CI must not lose them unnoticed.
-      if (process.env.CI !== 'true') it.skip(`is skipped: ${missing}`, () => {});
-      else {
-        it('has the Go peer in CI', () => {
-          throw new Error(missing);
-        });
-      }
+  const obstacle = missing === undefined ? undefined : { reason: missing, isMissing: true };
+  for (const role of ['client', 'server'] as const) {
+    describeUnless(obstacle, `${name}, as yamux ${role}`, () => {
+      const link = new GoLink(role);
+      let program: GoPeerProgram | undefined;
+      beforeAll(() => {
+        program = new GoPeerProgram();
+        link.program = program;
+      }, 150_000);
+      afterEach(() => link.stop());
+      afterAll(() => program?.remove());
+      specs(link);
     });
-    return;
   }
-  describe.each<Role>(['client', 'server'])(`${name}, as yamux %s`, (role) => {
-    const link = new GoLink(role);
-    let program: GoPeerProgram | undefined;
-    beforeAll(() => {
-      program = new GoPeerProgram();
-      link.program = program;
-    }, 150_000);
-    afterEach(() => link.stop());
-    afterAll(() => program?.remove());
-    specs(link);
-  });
 }
 
 export class GoLink {

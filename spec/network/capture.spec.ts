@@ -2,15 +2,11 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, expect, it } from '@jest/globals';
 import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
 import { within } from '../support/deadline.js';
+import { describeUnless } from '../support/obstacle.js';
 import { Capture, captureObstacle, portOf } from './capture.js';
-
-const obstacle = captureObstacle();
-const isFailure = obstacle?.isMissing === true && process.env['CI'] === 'true';
-if (obstacle !== undefined) process.stderr.write(`What a capture shows: skipped, ${obstacle.reason}\n`);
-const declare = obstacle === undefined || isFailure ? describe : describe.skip;
 
 const SECRET = `secret-${randomBytes(12).toString('hex')}`;
 const SERVICE = `service-${randomBytes(12).toString('hex')}`;
@@ -23,7 +19,7 @@ interface Seen {
   readonly ids: readonly string[];
 }
 
-declare('What a capture shows', () => {
+describeUnless(captureObstacle(), 'What a capture shows', () => {
   const nodes: Node[] = [];
   let capture: Capture | undefined;
 
@@ -35,7 +31,6 @@ declare('What a capture shows', () => {
 
   /** A question and its answer, over a relay and then straight, with every packet that was sent meanwhile. */
   async function talk(options: NodeOptions, scheme: 'tcp' | 'tls'): Promise<Seen> {
-    if (obstacle !== undefined) throw new Error(obstacle.reason);
     const [service, relay, client] = ['server', 'router', 'server'].map((role) => {
       const node = createNode({ ...options, env: ENV, role: role as 'server' | 'router' });
       nodes.push(node);

@@ -4,10 +4,12 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 
+import type { Obstacle } from '../support/obstacle.js';
+
 const LAST_WORD = 'this is the last word of the capture';
 
 /** Why nothing can be captured here; undefined when it can. */
-export function captureObstacle(): { reason: string; isMissing: boolean } | undefined {
+export function captureObstacle(): Obstacle | undefined {
   if (process.platform !== 'linux') return { reason: 'the interface lo is one of Linux', isMissing: false };
   try {
     execFileSync('tcpdump', ['--version'], { stdio: 'ignore' });

@@ -2,7 +2,7 @@
 // goes from one to another, silently and in one direction, as a broken path does.
 
 import { execFileSync } from 'node:child_process';
-import { describe, it } from '@jest/globals';
+import { describeUnless, type Obstacle } from '../support/obstacle.js';
 
 let made = 0;
 const there = new Set<Namespaces>();
@@ -107,7 +107,7 @@ function portOf(member: string): string {
 }
 
 /** Why there can be no namespaces here; undefined when there can. */
-function obstacle(): { reason: string; isMissing: boolean } | undefined {
+function obstacle(): Obstacle | undefined {
   try {
     const trial = new Namespaces(['a', 'b']);
     trial.cut('a', 'b');
@@ -123,20 +123,5 @@ function obstacle(): { reason: string; isMissing: boolean } | undefined {
 
 /** Declares specs that need network namespaces: Linux, the privilege to make them, and a kernel that has them. */
 export function describeWithNamespaces(title: string, specs: () => void): void {
-  const found = obstacle();
-  if (found === undefined) {
-    describe(title, specs);
-    return;
-  }
-  describe(title, () => {
-    // A program that is missing can be had in CI; a kernel or a right cannot, and its lack is no failure there either.
-    if (process.env['CI'] === 'true' && found.isMissing) {
-      it('has its programs in CI', () => {
-        throw new Error(found.reason);
-      });
-    } else {
-      process.stderr.write(`${title}: skipped, ${found.reason}\n`);
-      it.skip(`is skipped: ${found.reason}`, () => {});
-    }
-  });
+  describeUnless(obstacle(), title, specs);
 }

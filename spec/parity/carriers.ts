@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createNode, type NodeOptions } from '../../lib/index.js';
+import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
 import { listenAddress, testnet } from '../support/testnet.js';
 
 export type Net = typeof import('node:net');
@@ -99,6 +99,25 @@ const LOCAL_HOSTS = {
   dial: ['localhost', '127.0.0.1', '::1'],
 };
 
+/** From one node to another, whichever way. */
+function between(client: Node, server: Node, close: () => Promise<void>): Carrier {
+  return {
+    isOverlay: true,
+    serverNet: server.net,
+    clientNet: client.net,
+    family: 'Starlane',
+    serverAddress: `@${server.id}`,
+    clientAddress: `@${client.id}`,
+    listenAt: () => ({ port: 0, host: freshName() }),
+    portHost: `@${server.id}`,
+    nameFor: (host) => host,
+    path: freshName,
+    localHosts: LOCAL_HOSTS,
+    portEnd: 0x1_0000_0000,
+    close,
+  };
+}
+
 const loopback: CarrierKind = {
   name: 'loopback',
   preamble: `
@@ -107,21 +126,11 @@ const loopback: CarrierKind = {
     const place = { port: 0, host: '127.0.0.1' };`,
   open: async () => {
     const node = createNode(NODE_OPTIONS);
-    const { net } = node;
     return {
-      isOverlay: true,
-      serverNet: net,
-      clientNet: net,
-      family: 'Starlane',
-      serverAddress: `@${node.id}`,
-      clientAddress: `@${node.id}`,
+      ...between(node, node, () => node.close()),
       listenAt: () => ({ port: 0, host: '127.0.0.1' }),
       portHost: '127.0.0.1',
       nameFor: () => 'localhost',
-      path: freshName,
-      localHosts: LOCAL_HOSTS,
-      portEnd: 0x1_0000_0000,
-      close: () => node.close(),
     };
   },
 };
@@ -137,21 +146,7 @@ const link: CarrierKind = {
     const place = { port: 0, host: 'parity' };`,
   open: async () => {
     const { joiner, listener, close } = await testnet('tcp', NODE_OPTIONS);
-    return {
-      isOverlay: true,
-      serverNet: listener.net,
-      clientNet: joiner.net,
-      family: 'Starlane',
-      serverAddress: `@${listener.id}`,
-      clientAddress: `@${joiner.id}`,
-      listenAt: () => ({ port: 0, host: freshName() }),
-      portHost: `@${listener.id}`,
-      nameFor: (host) => host,
-      path: freshName,
-      localHosts: LOCAL_HOSTS,
-      portEnd: 0x1_0000_0000,
-      close,
-    };
+    return between(joiner, listener, close);
   },
 };
 
@@ -170,29 +165,15 @@ function throughRelay(name: string, options: NodeOptions): CarrierKind {
     const place = { port: 0, host: 'parity' };`,
     open: async () => {
       // Nodes in this role make no links by themselves, so that the way stays one through the relay.
-      const [dialler, between, listener] = [0, 1, 2].map(() =>
+      const [dialler, middle, listener] = [0, 1, 2].map(() =>
         createNode({ ...NODE_OPTIONS, ...options, role: 'server' }),
       );
-      const { address } = await between.listenAndServe(listenAddress('tcp'));
+      const { address } = await middle.listenAndServe(listenAddress('tcp'));
       await Promise.all([dialler.join(address), listener.join(address)]);
       while (!dialler.routesMap().has(listener.id)) await once(dialler.routesMap(), 'add');
-      return {
-        isOverlay: true,
-        serverNet: listener.net,
-        clientNet: dialler.net,
-        family: 'Starlane',
-        serverAddress: `@${listener.id}`,
-        clientAddress: `@${dialler.id}`,
-        listenAt: () => ({ port: 0, host: freshName() }),
-        portHost: `@${listener.id}`,
-        nameFor: (host) => host,
-        path: freshName,
-        localHosts: LOCAL_HOSTS,
-        portEnd: 0x1_0000_0000,
-        close: async () => {
-          await Promise.all([dialler.close(), between.close(), listener.close()]);
-        },
-      };
+      return between(dialler, listener, async () => {
+        await Promise.all([dialler.close(), middle.close(), listener.close()]);
+      });
     },
   };
 }

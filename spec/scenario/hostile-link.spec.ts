@@ -181,7 +181,7 @@ describe('One who takes his time:', () => {
       for (let byte = 0; slow.fate(half) === 'open'; byte++) {
         if (byte < 8) half.write(Buffer.alloc(1));
         slow.control?.write(Buffer.alloc(1));
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await slow.session.ping();
       }
       expect(slow.fate(half)).toBe('reset');
       expect(slow.fate(idle)).toBe('open');

@@ -10,6 +10,7 @@ import type { ByteSink, ByteStream } from '../../mux/byte-stream.js';
 import type { MuxStream, StreamSink } from '../../mux/mux-stream.js';
 import { COPY_BYTES } from '../../mux/output.js';
 import { ResetReason } from '../../mux/reset-reason.js';
+import { NO_SINK } from '../../mux/stream-host.js';
 import { throwLater } from '../../util/throw-later.js';
 import type { CircuitKeys } from './key-schedule.js';
 import { NO_RECORD, RecordOpener, RecordSealer } from './record-codec.js';
@@ -23,16 +24,6 @@ const AHEAD_BYTES = 128 * 1024;
 export type ConfirmListener = (failure: Error | undefined) => void;
 
 const EMPTY = Buffer.alloc(0);
-
-const NO_SINK: ByteSink = {
-  keepsNothing: true,
-  onData(stream, chunk) {
-    stream.consumed(chunk.length);
-  },
-  onEnd() {},
-  onSent() {},
-  onReset() {},
-};
 
 export class SecureStream implements StreamSink, ByteStream {
   /** What is given on is in memory of its own. */
