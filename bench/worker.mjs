@@ -2,6 +2,7 @@
 
 import { loadCarrier } from './carriers/carrier.mjs';
 import { findCase } from './cases/index.mjs';
+import { fillHeap } from './heap.mjs';
 
 /** @param {object} message */
 const tell = (message) => process.send?.(message);
@@ -19,11 +20,13 @@ let client;
 /** What the runner may ask for; each answers with one message. @type {Record<string, (request: any) => Promise<object>>} */
 const requests = {
   async serve({ caseName, carrierUrl, settings }) {
+    fillHeap(settings.heapMib);
     const carrier = await loadCarrier(carrierUrl);
     server = findCase(caseName).server({ settings, fail });
     return { type: 'serving', address: await carrier.serve(server.services) };
   },
   async run({ caseName, carrierUrl, settings, address }) {
+    fillHeap(settings.heapMib);
     const carrier = await loadCarrier(carrierUrl);
     const connect = await carrier.link(address);
     const { name, connectEvent } = carrier;

@@ -2,6 +2,7 @@
 
 import type { Duplex } from 'node:stream';
 import type { Timers } from '../util/timers.js';
+import { keptReads } from './kept-reads.js';
 import { LOAN_BYTES, lendReads } from './read-loan.js';
 
 export interface CarrierHandlers {
@@ -27,7 +28,10 @@ export class Carrier {
     private readonly timers: Timers,
     private readonly handlers: CarrierHandlers,
   ) {
-    duplex.on('data', (chunk: Buffer) => handlers.onBytes(chunk));
+    duplex.on('data', (chunk: Buffer) => {
+      keptReads.onRead(chunk);
+      handlers.onBytes(chunk);
+    });
     duplex.once('end', () => handlers.onInputEnd());
     // Not once: a later error must not surface as an unhandled one.
     duplex.on('error', (error) => handlers.onFailure(error));
