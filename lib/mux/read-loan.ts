@@ -7,6 +7,7 @@
 
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { isEncrypted } from './duplex-kind.js';
 
 /** Read at once, at most. It stays in the caches, and takes several frames: their answers leave together. */
 export const LOAN_BYTES = 256 * 1024;
@@ -23,8 +24,7 @@ interface Handle {
  */
 export function lendReads(duplex: Duplex, onBytes: (chunk: Buffer) => void): boolean {
   // What is encrypted is read into memory of its own in any case.
-  if (!(duplex instanceof Socket) || 'encrypted' in duplex || duplex.destroyed || duplex.readableLength > 0)
-    return false;
+  if (!(duplex instanceof Socket) || isEncrypted(duplex) || duplex.destroyed || duplex.readableLength > 0) return false;
   const handle = Reflect.get(duplex, '_handle') as Handle | null | undefined;
   const [bufferKey, callbackKey] = ['kBuffer', 'kBufferCb'].map((name) =>
     Object.getOwnPropertySymbols(duplex).find(({ description }) => description === name),

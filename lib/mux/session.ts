@@ -1,7 +1,6 @@
 // One yamux session over one Duplex: dispatches the peer's frames, keeps the table of streams, and ends it all in order.
 // It knows no nodes, names or routes, and never stops reading the Duplex because of one stream.
 
-import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type StarlaneErrorCode, starlaneError } from '../errors.js';
 import { debug } from '../util/debug.js';
@@ -10,6 +9,7 @@ import type { Timer } from '../util/timers.js';
 import { FrameDecoder, type FrameHandlers } from '../wire/frame-decoder.js';
 import { Flag, FrameType, GoAwayCode, SESSION_STREAM_ID } from '../wire/header.js';
 import { Carrier, type CarrierHandlers } from './carrier.js';
+import { copiesWrites, isEncrypted } from './duplex-kind.js';
 import { failStreams } from './fail-streams.js';
 import { Liveness, type LivenessHost } from './liveness.js';
 import type { MuxStream, StreamHost, StreamSink } from './mux-stream.js';
@@ -75,8 +75,8 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.starlanePeer = this.options.starlanePeer;
     this.budget = new ReceiveBudget(this.options.receiveBudgetBytes);
     this.streams = new StreamTable(this.options, this);
-    this.pacer = new Pacer(timers, () => this.output.scheduleFlush());
-    this.output = new Output(duplex, this, duplex instanceof Socket, this.pacer, controlQueueBytes);
+    this.pacer = new Pacer(timers, isEncrypted(duplex), () => this.output.scheduleFlush());
+    this.output = new Output(duplex, this, copiesWrites(duplex), this.pacer, controlQueueBytes);
     this.liveness = new Liveness(timers, this, keepAliveMs, keepAliveTimeoutMs);
     this.carrier = new Carrier(duplex, timers, this);
     if (!this.carrier.isGone) this.liveness.start();
