@@ -8,8 +8,6 @@
 
 /** The target is twice the round trip of the idle link plus this, in ms: what a process needs to take its turns. */
 const TARGET_SLACK_MS = 0.3;
-/** The same where it decrypts what it reads: at 0.3 either end waits for the other at times, beyond 0.6 no more gets through. */
-const ENCRYPTED_SLACK_MS = 0.6;
 /** Where it begins, in bytes: as much as a local link needs. */
 const FIRST_LIMIT_BYTES = 1024 * 1024;
 const MIN_LIMIT_BYTES = 128 * 1024;
@@ -49,12 +47,6 @@ export class InFlight {
   private mayServe = true;
   private isDraining = false;
   private nextDrainAt = 0;
-  private readonly slackMs: number;
-
-  /** @param isEncrypted whether the link encrypts what passes over it */
-  constructor(isEncrypted: boolean) {
-    this.slackMs = isEncrypted ? ENCRYPTED_SLACK_MS : TARGET_SLACK_MS;
-  }
 
   /** Bytes of bulk that may follow after `sent` bytes since the start. */
   room(sent: number): number {
@@ -112,7 +104,7 @@ export class InFlight {
     if (now >= this.nextDrainAt && this.isLimiting) this.isDraining = true;
     // No queue makes an answer early: the smallest is the nearest to what the link itself takes.
     const baseMs = leastMs > 0 ? Math.min(leastMs, tookMs) : tookMs;
-    if (!this.isDraining) this.adapt(tookMs, 2 * baseMs + this.slackMs);
+    if (!this.isDraining) this.adapt(tookMs, 2 * baseMs + TARGET_SLACK_MS);
     return tookMs;
   }
 

@@ -9,6 +9,11 @@ import { RoundTrip } from './round-trip.js';
 export const FIRST_SAMPLES = 32;
 /** The round trip is measured again when a window is about to grow and the last sample is older than this. */
 const SAMPLE_INTERVAL_MS = 1000;
+/**
+ * A link that encrypts answers later by this when both ends are at work, in microseconds, and is no slower for it: a turn of their
+ * event loops decrypts up to 2 MiB, and its writes leave once a turn. Bulk filled 0.87 of what node:tls does without it.
+ */
+const ENCRYPTED_TURNS_US = 350;
 /** The high bit marks the pings of {@link InFlight}. */
 const MAX_OPAQUE = 0x7fff_ffff;
 /** Pings of users that may be unanswered at once. */
@@ -30,6 +35,7 @@ export class Liveness implements Timed {
   private readonly pending = new Map<number, PendingPing>();
   private readonly keepalive: Keepalive;
   private readonly roundTrip = new RoundTrip();
+  private readonly turnsUs: number;
   private nextOpaque = 0;
   private timer: Timer | null = null;
   private samplesLeft = FIRST_SAMPLES;
@@ -42,13 +48,16 @@ export class Liveness implements Timed {
   /**
    * @param idleMs silence after which the peer is pinged, in ms; 0 for no keepalive
    * @param timeoutMs silence after which it counts as gone, in ms
+   * @param isEncrypted whether the link encrypts what passes over it
    */
   constructor(
     private readonly timers: Timers,
     private readonly host: LivenessHost,
     private readonly idleMs: number,
     private readonly timeoutMs: number,
+    isEncrypted: boolean,
   ) {
+    this.turnsUs = isEncrypted ? ENCRYPTED_TURNS_US : 0;
     this.keepalive = new Keepalive(idleMs, timeoutMs, timers.now());
   }
 
@@ -104,10 +113,18 @@ export class Liveness implements Timed {
     this.roundTrip.sample(rttMs, this.timers.now());
   }
 
-  /** The smallest recent round trip in microseconds, 0 before the first; measured again by the way when it is old. */
-  get roundTripUs(): number {
+  /**
+   * The smallest recent round trip in microseconds, with what it takes longer between processes at work; 0 before the first.
+   * Measured again by the way when it is old.
+   */
+  get workingRttUs(): number {
     if (this.timers.now() - this.lastSampleAt > SAMPLE_INTERVAL_MS) this.sample();
-    return this.roundTrip.us;
+    return this.roundTrip.us === 0 ? 0 : this.roundTrip.us + this.turnsUs;
+  }
+
+  /** The same in ms, as it was measured last. */
+  get workingRttMs(): number {
+    return this.roundTrip.us === 0 ? 0 : (this.roundTrip.us + this.turnsUs) / 1000;
   }
 
   /** The smallest recent round trip in ms, 0 before the first. */

@@ -4,21 +4,15 @@ import type { Timed, Timer, Timers } from '../util/timers.js';
 import { ANSWER_TIMEOUT_MS, InFlight } from './in-flight.js';
 
 export class Pacer implements Timed {
-  private readonly inFlight: InFlight;
+  private readonly inFlight = new InFlight();
   private timer: Timer | null = null;
   private isStopped = false;
 
-  /**
-   * @param isEncrypted as InFlight's
-   * @param onRoom data that was held back may go
-   */
+  /** `onRoom`: data that was held back may go. */
   constructor(
     private readonly timers: Timers,
-    isEncrypted: boolean,
     private readonly onRoom: () => void,
-  ) {
-    this.inFlight = new InFlight(isEncrypted);
-  }
+  ) {}
 
   /** Bytes of bulk that may follow after `sent` bytes since the start. */
   room(sent: number): number {

@@ -75,9 +75,9 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.starlanePeer = this.options.starlanePeer;
     this.budget = new ReceiveBudget(this.options.receiveBudgetBytes);
     this.streams = new StreamTable(this.options, this);
-    this.pacer = new Pacer(timers, isEncrypted(duplex), () => this.output.scheduleFlush());
+    this.pacer = new Pacer(timers, () => this.output.scheduleFlush());
     this.output = new Output(duplex, this, copiesWrites(duplex), this.pacer, controlQueueBytes);
-    this.liveness = new Liveness(timers, this, keepAliveMs, keepAliveTimeoutMs);
+    this.liveness = new Liveness(timers, this, keepAliveMs, keepAliveTimeoutMs, isEncrypted(duplex));
     this.carrier = new Carrier(duplex, timers, this);
     if (!this.carrier.isGone) this.liveness.start();
   }
@@ -270,7 +270,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   }
 
   private onPong(opaque: number): void {
-    const tookMs = this.pacer.onPong(opaque, this.liveness.rttMs);
+    const tookMs = this.pacer.onPong(opaque, this.liveness.workingRttMs);
     if (tookMs < 0) this.liveness.onPong(opaque);
     else this.liveness.onSample(tookMs);
   }
@@ -289,7 +289,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   // --- what streams ask for ---
 
   get growthRoundTripUs(): number {
-    return this.backlog.isStanding ? 0 : this.liveness.roundTripUs;
+    return this.backlog.isStanding ? 0 : this.liveness.workingRttUs;
   }
 
   nowUs(): number {

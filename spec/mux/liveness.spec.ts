@@ -13,8 +13,8 @@ class Host implements LivenessHost {
   readonly silences: number[] = [];
   readonly liveness: Liveness;
 
-  constructor(idleMs = IDLE_MS) {
-    this.liveness = new Liveness(this.timers, this, idleMs, TIMEOUT_MS);
+  constructor(idleMs = IDLE_MS, isEncrypted = false) {
+    this.liveness = new Liveness(this.timers, this, idleMs, TIMEOUT_MS, isEncrypted);
   }
 
   sendPing(opaque: number): void {
@@ -64,12 +64,24 @@ describe('Liveness', () => {
     host.liveness.start();
     host.answerAll(20);
     const pings = host.pings.length;
-    expect(host.liveness.roundTripUs).toBe(20_000);
+    expect(host.liveness.workingRttUs).toBe(20_000);
     expect(host.pings).toHaveLength(pings);
     host.clock.advance(1_001);
-    expect(host.liveness.roundTripUs).toBe(20_000);
-    expect(host.liveness.roundTripUs).toBe(20_000);
+    expect(host.liveness.workingRttUs).toBe(20_000);
+    expect(host.liveness.workingRttUs).toBe(20_000);
     expect(host.pings).toHaveLength(pings + 1);
+    host.liveness.stop(new Error('end'));
+  });
+
+  it('takes the working round trip of a link that encrypts to be longer than the idle one, once there is one', () => {
+    const host = new Host(IDLE_MS, true);
+    expect(host.liveness.workingRttUs).toBe(0);
+    expect(host.liveness.workingRttMs).toBe(0);
+    host.liveness.start();
+    host.answerAll(1);
+    expect(host.liveness.workingRttUs).toBe(1_350);
+    expect(host.liveness.workingRttMs).toBe(1.35);
+    expect(host.liveness.rttMs).toBe(1);
     host.liveness.stop(new Error('end'));
   });
 
