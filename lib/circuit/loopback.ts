@@ -4,8 +4,9 @@
 import { duplexPair } from 'node:stream';
 import type { NodeId } from '../address.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
-import { MuxSession, type SessionOwner } from '../mux/session.js';
+import { MuxSession } from '../mux/session.js';
 import type { SessionOptions } from '../mux/session-options.js';
+import type { SessionOwner } from '../mux/session-owner.js';
 import type { FarEnd } from '../socket/far-end.js';
 import { Acceptor, type AcceptorHost } from './acceptor.js';
 import type { Path } from './path.js';

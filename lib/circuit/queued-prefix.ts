@@ -33,6 +33,10 @@ export class QueuedPrefix implements StreamSink {
     this.sink.onReset(stream, error, reason);
   }
 
+  readOn(stream: MuxStream, error: Error): boolean {
+    return this.sink.readOn?.(stream, error) === true;
+  }
+
   onClosed(stream: MuxStream): void {
     this.sink.onClosed?.(stream);
   }

@@ -97,6 +97,10 @@ export class MeteredSink implements StreamSink {
     this.sink.onReset(stream, error, reason);
   }
 
+  readOn(stream: MuxStream, error: Error): boolean {
+    return this.sink.readOn?.(stream, error) === true;
+  }
+
   onCredit(_stream: MuxStream, bytes: number): void {
     this.bytes += bytes;
     if (this.bytes < NOTED_BYTES) return;

@@ -7,12 +7,12 @@ import { ResetReason } from './reset-reason.js';
 /** Streams that are told in one turn. */
 const STREAMS_PER_TURN = 1000;
 
-/** The first ones are told before this returns. */
-export function failStreams(streams: IterableIterator<MuxStream>, reason: Error): void {
+/** The first ones are told before this returns. `isOwn`: this side ends the session. */
+export function failStreams(streams: IterableIterator<MuxStream>, reason: Error, isOwn: boolean): void {
   for (let told = 0; told < STREAMS_PER_TURN; told++) {
     const next = streams.next();
     if (next.done) return;
-    next.value.fail(reason, ResetReason.LINK_LOST);
+    next.value.fail(reason, ResetReason.LINK_LOST, isOwn);
   }
-  setImmediate(failStreams, streams, reason);
+  setImmediate(failStreams, streams, reason, isOwn);
 }

@@ -310,16 +310,17 @@ export class MuxStream {
   kill(error: Error, reason: number = ResetReason.NONE): void {
     if (this.state & StreamState.CLOSED) return;
     this.sendReset(reason);
-    this.fail(error, reason);
+    this.fail(error, reason, true);
   }
 
-  /** @internal The stream is over by the peer's or the session's doing. */
-  fail(error: Error, reason: number): void {
+  /** @internal The stream is over, by the doing of the peer or of the link; `isOwn`: of this side. */
+  fail(error: Error, reason: number, isOwn: boolean): void {
     const { sink } = this;
     this.sink = NO_SINK;
     this.close();
-    this.releaseUnread();
     try {
+      if (!isOwn && this.readEnded && sink.readOn?.(this, error) === true) return;
+      this.releaseUnread();
       sink.onReset(this, error, reason);
     } catch (fault) {
       throwLater(fault);

@@ -19,21 +19,12 @@ import { Pacer } from './pacer.js';
 import { ResetReason, readResetReason, resetError } from './reset-reason.js';
 import { Scheduler } from './scheduler.js';
 import { resolveSessionOptions, type SessionOptions } from './session-options.js';
+import type { SessionOwner } from './session-owner.js';
 import { afterFlags, INVALID_STATE, mayReceive, StreamState } from './stream-state.js';
 import { StreamTable } from './stream-table.js';
 import { InputBacklog, ReceiveBudget } from './window.js';
 
 const log = debug('mux');
-
-/** Who a session belongs to. */
-export interface SessionOwner {
-  /** The peer opened a stream: set its sink, then accept() or reset() it, now or later. */
-  onStream(stream: MuxStream): void;
-  /** The peer accepts no more opens. */
-  onGoAway?(): void;
-  /** The session is over, told once; `error` is undefined when both sides ended it in order. */
-  onClose(error: Error | undefined): void;
-}
 
 const Phase = { OPEN: 0, CLOSING: 1, ENDING: 2, CLOSED: 3 } as const;
 
@@ -122,6 +113,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   /** Ends the session at once: all streams are reset and the Duplex is destroyed. */
   destroy(error?: Error): void {
     if (this.phase === Phase.CLOSED) return;
+    if (error === undefined) this.phase = Phase.ENDING;
     this.finish(error ?? starlaneError('ERR_STARLANE_CLOSED'));
     this.carrier.destroy();
   }
@@ -178,14 +170,16 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   }
 
   onFailure(error: Error): void {
-    // Whatever fails after the last stream has ended and all was said takes nothing away.
-    if (this.phase === Phase.ENDING) this.finish(undefined);
-    else this.finish(starlaneError('ERR_STARLANE_TRANSPORT', error.message, error));
+    this.lose(starlaneError('ERR_STARLANE_TRANSPORT', error.message, error));
   }
 
   onGone(): void {
-    if (this.phase === Phase.ENDING) this.finish(undefined);
-    else this.finish(starlaneError('ERR_STARLANE_LINK_LOST'));
+    this.lose(starlaneError('ERR_STARLANE_LINK_LOST'));
+  }
+
+  private lose(error: Error): void {
+    // Whatever fails after the last stream has ended and all was said takes nothing away.
+    this.finish(this.phase === Phase.ENDING ? undefined : error);
   }
 
   // --- frames ---
@@ -241,7 +235,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     if (flags & Flag.RST) {
       const reason = this.starlanePeer && this.reading === null ? readResetReason(length) : ResetReason.NONE;
       this.reading = null;
-      stream.fail(resetError(stream.id, reason), reason);
+      stream.fail(resetError(stream.id, reason), reason, false);
       return;
     }
     this.streams.acknowledged(stream);
@@ -383,6 +377,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
 
   private finish(error: Error | undefined): void {
     if (this.phase === Phase.CLOSED) return;
+    const isOwn = this.phase !== Phase.OPEN;
     this.phase = Phase.CLOSED;
     log('closed, %d streams open: %s', this.streams.size, error?.message ?? 'in order');
     const reason = error ?? starlaneError('ERR_STARLANE_CLOSED');
@@ -395,6 +390,6 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.pacer.stop();
     if (this.closeTimer !== null) this.options.timers.cancel(this.closeTimer);
     guard(() => this.owner.onClose(error));
-    failStreams(this.streams.values(), reason);
+    failStreams(this.streams.values(), reason, isOwn);
   }
 }

@@ -29,6 +29,10 @@ export abstract class StreamDuplex extends Duplex {
   private writing = 0;
   private unsent = 0;
   private writeCallback: WriteCallback | null = null;
+  /** The peer has sent all it had to send, and it was delivered. */
+  protected isInputWhole = false;
+  /** Why the stream was lost, where there was something left to read. */
+  private lost: Error | null = null;
 
   protected constructor(options: DuplexOptions) {
     super(options);
@@ -69,6 +73,7 @@ export abstract class StreamDuplex extends Duplex {
 
   /** @internal */
   onEnd(_stream: ByteStream): void {
+    this.isInputWhole = true;
     this.push(null);
     // Without a reader 'end' would never be noticed; with data still buffered this does nothing.
     if (this.readableLength === 0) this.read(0);
@@ -151,6 +156,10 @@ export abstract class StreamDuplex extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: WriteCallback): void {
+    if (this.lost !== null) {
+      callback(this.lost);
+      return;
+    }
     const { length } = chunk;
     if (this.stream?.write(chunk) === true) {
       this.dispatched += length;
@@ -165,7 +174,8 @@ export abstract class StreamDuplex extends Duplex {
     let bytes = 0;
     for (const { chunk } of items) bytes += chunk.length;
     const chunks = items.map(({ chunk }) => chunk);
-    if (bytes <= JOIN_BYTES) {
+    // A stream that is lost takes nothing, which is told there.
+    if (bytes <= JOIN_BYTES || this.lost !== null) {
       StreamDuplex.prototype._write.call(this, Buffer.concat(chunks, bytes), 'utf8', callback);
       return;
     }
@@ -228,6 +238,17 @@ export abstract class StreamDuplex extends Duplex {
     this.destroy(error);
   }
 
+  /** @internal As TCP on Linux, where a reset after the end of the peer takes nothing from the reader. */
+  readOn(_stream: ByteStream, error: Error): boolean {
+    if (!this.isInputWhole || this.readableEnded || this.writeCallback !== null || this.writableLength > 0)
+      return false;
+    this.emit = emitUnlessUnheard;
+    this.lost = error;
+    // Whoever only reads has got everything, and hears of no error; whoever wants to write hears of it.
+    if (this.allowHalfOpen && !this.writableEnded) this.once('end', () => this.destroy(error));
+    return true;
+  }
+
   /** Takes back what destroy() has done, so that another stream can follow. */
   protected revive(): void {
     (this as unknown as { _undestroy(): void })._undestroy();
@@ -235,13 +256,15 @@ export abstract class StreamDuplex extends Duplex {
     this.stream = null;
     this.uncredited = 0;
     this.dispatched = 0;
+    this.isInputWhole = false;
+    this.lost = null;
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     const { stream } = this;
     if (stream !== null) {
       // Bytes that arrived and that nobody will read are lost: the peer hears of it, as from TCP.
-      if (error !== null || this.readableLength > 0) stream.reset();
+      if (error !== null || this.readableLength > 0 || this.lost !== null) stream.reset();
       else stream.abandon();
     }
     this.uncredited = 0;

@@ -20,6 +20,11 @@ export interface SinkOf<Stream> {
    * `reason`: one of ResetReason and how far away it arose, to be passed on.
    */
   onReset(stream: Stream, error: Error, reason: number): void;
+  /**
+   * The stream is lost after the peer's end. True: what was delivered is still read, and stays counted as unread until it is
+   * consumed or the stream is reset; `onReset` is not called. Without it, false.
+   */
+  readOn?(stream: Stream, error: Error): boolean;
 
   // Only told of hops of relayed circuits:
 

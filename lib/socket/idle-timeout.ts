@@ -1,17 +1,38 @@
 // The idle timeout of one socket. Made only for sockets that set one; activity costs a number, not a timer.
 
+import { invalidArgType, outOfRange } from '../util/node-errors.js';
 import { sharedTimers, type Timed, type Timer } from '../util/timers.js';
+
+/** The longest a timer of Node can be, in ms. */
+const MAX_TIMEOUT_MS = 0x7fff_ffff;
+
+/**
+ * The arguments of setTimeout.
+ * @throws ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE as net.Socket
+ */
+export function checkTimeout(timeoutMs: unknown, callback: unknown): void {
+  if (typeof timeoutMs !== 'number') throw invalidArgType('msecs', 'of type number', timeoutMs);
+  if (!(timeoutMs >= 0 && timeoutMs < Number.POSITIVE_INFINITY)) {
+    throw outOfRange('msecs', 'a non-negative finite number', timeoutMs);
+  }
+  if (callback !== undefined && typeof callback !== 'function') {
+    throw invalidArgType('callback', 'of type function', callback);
+  }
+}
 
 export class IdleTimeout implements Timed {
   private timer: Timer | null;
   private lastActive: number;
+  private readonly timeoutMs: number;
 
+  /** `timeoutMs`: what is longer than a timer of Node can be is cut to that. */
   constructor(
-    private readonly timeoutMs: number,
+    timeoutMs: number,
     private readonly onIdle: () => void,
   ) {
+    this.timeoutMs = Math.min(timeoutMs, MAX_TIMEOUT_MS);
     this.lastActive = sharedTimers.now();
-    this.timer = sharedTimers.schedule(timeoutMs, this);
+    this.timer = sharedTimers.schedule(this.timeoutMs, this);
   }
 
   /** Bytes went in or out: the time counts from now. */

@@ -169,6 +169,7 @@ export class NetSocket extends Socket {
 
   /** @internal */
   override onEnd(stream: ByteStream): void {
+    this.isInputWhole = true;
     this.scope.runInAsyncScope(() => {
       if (this.reader?.holdEnd(() => super.onEnd(stream))) return;
       super.onEnd(stream);

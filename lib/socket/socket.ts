@@ -5,10 +5,10 @@ import type { DuplexOptions } from 'node:stream';
 import { netError } from '../errors.js';
 import type { ByteStream } from '../mux/byte-stream.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
-import { closedBeforeConnection, invalidArgType, outOfRange, socketClosed } from '../util/node-errors.js';
+import { closedBeforeConnection, socketClosed } from '../util/node-errors.js';
 import { closeLater } from './close-queue.js';
 import { type FarEnd, type KeepsAlive, type PeerInfo, peerInfo } from './far-end.js';
-import { IdleTimeout } from './idle-timeout.js';
+import { checkTimeout, IdleTimeout } from './idle-timeout.js';
 import { duplexOptions, type SocketOptions } from './socket-options.js';
 
 export type { SocketOptions };
@@ -17,9 +17,6 @@ type WriteCallback = (error?: Error | null) => void;
 
 /** The kind of addresses of sockets and servers, where net has IPv4 and IPv6. */
 export const FAMILY = 'Starlane';
-
-/** The longest a timer of Node can be, in ms. */
-const MAX_TIMEOUT_MS = 0x7fff_ffff;
 
 const Bit = {
   /** Dialled, not answered yet. */
@@ -153,16 +150,10 @@ export class Socket extends StreamDuplex {
    */
   setTimeout(timeoutMs: number, callback?: () => void): this {
     if (this.destroyed) return this;
-    if (typeof timeoutMs !== 'number') throw invalidArgType('msecs', 'of type number', timeoutMs);
-    if (!(timeoutMs >= 0 && timeoutMs < Number.POSITIVE_INFINITY)) {
-      throw outOfRange('msecs', 'a non-negative finite number', timeoutMs);
-    }
-    if (callback !== undefined && typeof callback !== 'function') {
-      throw invalidArgType('callback', 'of type function', callback);
-    }
+    checkTimeout(timeoutMs, callback);
     this.timeout = timeoutMs;
     this.idle?.stop();
-    this.idle = timeoutMs === 0 ? null : new IdleTimeout(Math.min(timeoutMs, MAX_TIMEOUT_MS), () => this.onIdle());
+    this.idle = timeoutMs === 0 ? null : new IdleTimeout(timeoutMs, () => this.onIdle());
     if (callback !== undefined) {
       if (timeoutMs === 0) this.removeListener('timeout', callback);
       else this.once('timeout', callback);
@@ -291,6 +282,13 @@ export class Socket extends StreamDuplex {
 
   override onReset(stream: ByteStream, cause: Error): void {
     super.onReset(stream, netError('ECONNRESET', 'read', undefined, cause));
+  }
+
+  override readOn(stream: ByteStream, cause: Error): boolean {
+    if (!super.readOn(stream, netError('ECONNRESET', 'read', undefined, cause))) return false;
+    // Nothing can come any more, and what is here keeps no process alive, as nothing in the buffers of a kernel does.
+    this.letGo();
+    return true;
   }
 
   protected override get canSendDirectly(): boolean {

@@ -310,6 +310,76 @@ describe('The end of a Stream', () => {
     await within('end', once(stream, 'end'));
   });
 
+  const losses: Array<[name: string, lose: (opened: Opened) => void]> = [
+    ['a reset', ({ peer }) => peer.feed(windowUpdate(2, 0, RST))],
+    ['the loss of the link', ({ peer }) => peer.destroy()],
+  ];
+  for (const [name, lose] of losses) {
+    it(`leaves all of it to the reader when ${name} follows the end of the peer, and tells of that then`, async () => {
+      const opened = await open();
+      const { peer, stream } = opened;
+      const seen: string[] = [];
+      for (const event of ['end', 'error', 'close']) stream.on(event, () => seen.push(event));
+      peer.feed(data(2, pattern(1_000), FIN));
+      await turn();
+      lose(opened);
+      await turn();
+      expect(seen).toEqual([]);
+      expect((stream.read(400) as Buffer).equals(pattern(1_000).subarray(0, 400))).toBe(true);
+      await turn();
+      expect(seen).toEqual([]);
+      const closed = closeOf(stream);
+      expect((stream.read() as Buffer).equals(pattern(1_000).subarray(400))).toBe(true);
+      await within('close', closed);
+      expect(seen).toEqual(['end', 'error', 'close']);
+    });
+  }
+
+  it('fails a write behind a reset with its reason, however large, though there is something to read', async () => {
+    for (const bytes of [10, 100_000]) {
+      const { peer, stream } = await open();
+      peer.feed(data(2, 'unread', FIN), windowUpdate(2, 0, RST));
+      await turn();
+      const failure = new Promise((resolve) => stream.write(Buffer.alloc(bytes), resolve));
+      expect(await within('failure', failure)).toMatchObject({ code: 'ERR_STARLANE_STREAM_RESET' });
+      const both = new Promise((resolve) => {
+        stream.cork();
+        stream.write(Buffer.alloc(bytes));
+        stream.write(Buffer.alloc(bytes), resolve);
+        stream.uncork();
+      });
+      expect(await within('failure', both)).toMatchObject({
+        code: expect.stringMatching(/^ERR_STREAM_DESTROYED|RESET$/),
+      });
+    }
+  });
+
+  it('by a reset behind the end of the peer is one at once while a write waits, for that is lost', async () => {
+    const { peer, stream } = await open();
+    peer.block();
+    const failure = new Promise((resolve) => stream.write(Buffer.alloc(2 * WINDOW), resolve));
+    peer.feed(data(2, 'unread', FIN), windowUpdate(2, 0, RST));
+    expect(await within('failure', failure)).toMatchObject({ code: 'ERR_STARLANE_STREAM_RESET' });
+    expect(stream.destroyed).toBe(true);
+  });
+
+  it('by the end of the session is one at once when it is this side that ends it, whatever is unread', async () => {
+    const { session, peer, stream } = await open();
+    peer.feed(data(2, 'unread', FIN));
+    await turn();
+    session.destroy();
+    await turn();
+    expect(stream.destroyed).toBe(true);
+  });
+
+  it('without the end of the peer is one at once, whatever is unread', async () => {
+    const { peer, stream } = await open();
+    peer.feed(data(2, 'unread'), windowUpdate(2, 0, RST));
+    await turn();
+    expect(stream.destroyed).toBe(true);
+    expect(stream.errored).toMatchObject({ code: 'ERR_STARLANE_STREAM_RESET' });
+  });
+
   it('by destruction with unread data is a reset, for the peer must know that it was lost', async () => {
     const { peer, stream } = await open();
     peer.feed(data(2, 'unread', FIN));

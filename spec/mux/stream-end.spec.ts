@@ -98,6 +98,41 @@ for (const opener of ['us', 'peer'] as const) {
       expect((await fixture.answers()).filter((line) => line.startsWith('WINDOW'))).toEqual([]);
     });
 
+    it('that is reset behind its end stays counted as unread until its sink has read on, or resets it', async () => {
+      for (const leave of [(stream: MuxStream) => stream.consumed(6), (stream: MuxStream) => stream.reset()]) {
+        const fixture = await make();
+        const { stream, sink, id } = await established(fixture, opener);
+        sink.paused = true;
+        Object.assign(sink, { readOn: () => true });
+        await fixture.exchange(data(id, 'unread', FIN), windowUpdate(id, 0, RST));
+        expect(sink.events).toEqual(['data 6', 'end']);
+        expect(fixture.session.streamCount).toBe(0);
+        expect(stream.unreadBytes).toBe(6);
+        leave(stream);
+        expect(stream.unreadBytes).toBe(0);
+      }
+    });
+
+    it('that is reset here behind the end of the peer counts as unread no more', async () => {
+      const fixture = await make();
+      const { stream, sink, id } = await established(fixture, opener);
+      sink.paused = true;
+      Object.assign(sink, { readOn: () => true });
+      await fixture.exchange(data(id, 'unread', FIN));
+      stream.kill(new Error('over the budget'));
+      expect(stream.unreadBytes).toBe(0);
+      expect(fixture.session.unreadBytes).toBe(0);
+    });
+
+    it('that is reset ahead of its end counts as unread no more, for nobody will read it', async () => {
+      const fixture = await make();
+      const { stream, sink, id } = await established(fixture, opener);
+      sink.paused = true;
+      Object.assign(sink, { readOn: () => true });
+      await fixture.exchange(data(id, 'unread'), windowUpdate(id, 0, RST));
+      expect(stream.unreadBytes).toBe(0);
+    });
+
     it('survives a reset that crosses data: neither side hears of the other again', async () => {
       const fixture = await make();
       const { stream, sink, id } = await established(fixture, opener);

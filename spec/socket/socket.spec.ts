@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Socket } from '../../lib/index.js';
 import { catchErrorsOfTicks } from '../support/caught-errors.js';
 import { closeOf, type NodePair, nodePair, readAll, recordEvents, socketPair } from '../support/socket-pair.js';
+import { turn } from '../support/turns.js';
 
 const EVENTS = ['connect', 'ready', 'data', 'end', 'finish', 'timeout', 'drain', 'error', 'close'];
 
@@ -125,6 +126,19 @@ describe('destruction', () => {
     near.destroy();
     const [error] = await once(far, 'error');
     expect(error).toMatchObject({ code: 'ECONNRESET', syscall: 'read' });
+  });
+
+  it('by a reset behind its end leaves everything to the reader, who hears of no error, as TCP does', async () => {
+    const { near, far } = await socketPair(pair);
+    const sent = Buffer.alloc(100_000, 'whole');
+    far.end(sent);
+    await Promise.all([once(near, 'readable'), once(far, 'finish')]);
+    far.resetAndDestroy();
+    await once(far, 'close');
+    await turn();
+    const closed = once(near, 'close');
+    expect((await readAll(near)).equals(sent)).toBe(true);
+    expect(await closed).toEqual([false]);
   });
 
   it('by resetAndDestroy resets the peer and closes without an error here', async () => {

@@ -6,7 +6,8 @@ import type { Identity } from '../../lib/link/identity.js';
 import { createIdentity } from '../../lib/link/identity.js';
 import type { Transport } from '../../lib/link/transport.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
-import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
+import { MuxSession } from '../../lib/mux/session.js';
+import type { SessionOwner } from '../../lib/mux/session-owner.js';
 import { MessageReader } from '../../lib/wire/message-reader.js';
 import {
   type Auth,

@@ -2,8 +2,9 @@
 
 import { expect } from '@jest/globals';
 import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
-import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
+import { MuxSession } from '../../lib/mux/session.js';
 import type { SessionOptions } from '../../lib/mux/session-options.js';
+import type { SessionOwner } from '../../lib/mux/session-owner.js';
 import { Timers } from '../../lib/util/timers.js';
 import { FakeClock } from './fake-clock.js';
 import { pattern } from './frames.js';

@@ -3,7 +3,8 @@
 
 import { StarlaneError } from '../../../lib/errors.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/mux-stream.js';
-import { MuxSession, type SessionOwner } from '../../../lib/mux/session.js';
+import { MuxSession } from '../../../lib/mux/session.js';
+import type { SessionOwner } from '../../../lib/mux/session-owner.js';
 import { Timers } from '../../../lib/util/timers.js';
 import { FakeClock } from '../../../spec/support/fake-clock.js';
 import type { Random } from '../../simulation/random.js';

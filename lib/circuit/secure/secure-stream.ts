@@ -189,6 +189,12 @@ export class SecureStream implements StreamSink, ByteStream {
     sink.onReset(this, error, reason);
   }
 
+  readOn(_stream: MuxStream, error: Error): boolean {
+    if (this.sink.readOn?.(this, error) !== true) return false;
+    this.finish(error);
+    return true;
+  }
+
   private onRecord(type: number, plain: Buffer): void {
     if (this.onConfirm !== null) {
       if (type !== RecordType.CONFIRM) throw starlaneError('ERR_STARLANE_SECURE', 'it was not confirmed');
