@@ -55,6 +55,16 @@ export interface AcceptCounters {
   denied: number;
 }
 
+/** A circuit whose end is this node. Only made for those that are not answered at once. */
+interface Call {
+  readonly stream: MuxStream;
+  readonly binding: Binding;
+  readonly open: Open;
+  readonly far: FarEnd;
+  /** What has been checked of the dialler's proof. */
+  readonly claim: DialClaim | undefined;
+}
+
 export class Acceptor implements StreamSink, Timed, SlowOpens {
   /** The newest stream, as long as nothing has come on it. */
   private fresh: MuxStream | null = null;
@@ -189,33 +199,36 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     const { service, dstPort } = open;
     const binding = service === '' || namesMeet ? host.bindings.find(service, dstPort) : undefined;
     if (binding === undefined) this.refuse(stream, ReplyCode.REFUSED, '');
-    else if (open.proof !== undefined) this.answerSecure(stream, binding, open, rest, far);
-    else this.judge(stream, binding, open, rest, far, undefined);
+    else if (open.proof !== undefined) this.answerSecure({ stream, binding, open, far, claim: undefined }, rest);
+    else if (binding.guards === undefined || neighbour === null) this.accept(stream, binding, open, far, rest);
+    else this.ask(binding.guards, { stream, binding, open, far, claim: undefined }, rest);
   }
 
-  private answerSecure(stream: MuxStream, binding: Binding, open: Open, rest: Buffer, far: FarEnd): void {
+  private answerSecure(call: Call, rest: Buffer): void {
     const { claims, host } = this;
     if (claims.take()) {
-      this.checkClaim(stream, binding, open, rest, far);
+      this.checkClaim(call, rest);
       return;
     }
+    const { stream, open } = call;
     if (claims.size >= host.maxUnconfirmed) {
       this.refuse(stream, ReplyCode.LIMIT, `${claims.size} circuits wait to be checked`);
       return;
     }
     // The bytes of an OPEN are used again.
     const [circuitId, proof] = [Buffer.from(open.circuitId), Buffer.from(open.proof as Uint8Array)];
+    const kept = { ...call, open: { ...open, circuitId, proof } };
     stream.accept();
     stream.sink = claims.wait(rest, (held, isEnded) => {
-      if (host.bindings.find(open.service, open.dstPort) !== binding) this.refuse(stream, ReplyCode.REFUSED, '');
-      else this.checkClaim(stream, binding, { ...open, circuitId, proof }, held, far);
+      if (this.isStillBound(kept)) this.checkClaim(kept, held);
       if (isEnded) stream.sink.onEnd(stream);
     });
   }
 
   /** What the OPEN claims has to hold before anybody is asked about it. */
-  private checkClaim(stream: MuxStream, binding: Binding, open: Open, rest: Buffer, far: FarEnd): void {
+  private checkClaim(call: Call, rest: Buffer): void {
     const { security, farEnds } = this.host;
+    const { stream, binding, open, far } = call;
     let claim: DialClaim;
     try {
       claim = security.claimOf(open);
@@ -224,49 +237,35 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
       this.refuse(stream, ReplyCode.INSECURE, (error as Error).message);
       return;
     }
-    this.judge(stream, binding, open, rest, farEnds.secure(far), claim);
-  }
-
-  private judge(
-    stream: MuxStream,
-    binding: Binding,
-    open: Open,
-    rest: Buffer,
-    far: FarEnd,
-    claim: DialClaim | undefined,
-  ): void {
-    const { guards } = binding;
-    if (guards === undefined || this.neighbour === null) this.accept(stream, binding, open, rest, far, claim);
-    else this.ask(guards, stream, binding, open, rest, far, claim);
+    const claimed = { ...call, far: farEnds.secure(far), claim };
+    if (binding.guards === undefined || this.neighbour === null) this.acceptCall(claimed, rest);
+    else this.ask(binding.guards, claimed, rest);
   }
 
   /** Asks whether the circuit is allowed. Nothing is told to the server before. */
-  private ask(
-    guards: readonly Guard[],
-    stream: MuxStream,
-    binding: Binding,
-    open: Open,
-    rest: Buffer,
-    far: FarEnd,
-    claim: DialClaim | undefined,
-  ): void {
+  private ask(guards: readonly Guard[], call: Call, rest: Buffer): void {
     const { decisions, host } = this;
+    const { stream, binding, open, far } = call;
     if (decisions.isFull) {
       this.refuse(stream, ReplyCode.LIMIT, `${decisions.waiting} circuits wait to be allowed`);
       return;
     }
     // What is bound, whatever was dialled: a port leads to names as well.
-    const to = { service: binding.service, port: open.dstPort === 0 ? binding.port : open.dstPort };
+    const to = { service: binding.service, port: portOf(open, binding) };
     const request = host.access.request(far, this.envsOf(far, open.env), to);
     decisions.ask(guards, request, open.remainingMs, stream, rest, (verdict, bytes) => {
       if (verdict !== true) {
         host.counters.denied++;
         this.refuse(stream, ReplyCode.DENIED, verdict);
-      } else if (host.bindings.find(open.service, open.dstPort) !== binding) {
-        // It was closed meanwhile.
-        this.refuse(stream, ReplyCode.REFUSED, '');
-      } else this.accept(stream, binding, open, bytes, far, claim);
+      } else if (this.isStillBound(call)) this.acceptCall(call, bytes);
     });
+  }
+
+  /** False when the server was closed while the circuit waited, which is refused then. */
+  private isStillBound({ stream, binding, open }: Call): boolean {
+    if (this.host.bindings.find(open.service, open.dstPort) === binding) return true;
+    this.refuse(stream, ReplyCode.REFUSED, '');
+    return false;
   }
 
   /** Digests of the envs that the other end says it is in. */
@@ -276,19 +275,19 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     return known === undefined ? [] : [known];
   }
 
-  private accept(
-    stream: MuxStream,
-    binding: Binding,
-    open: Open,
-    rest: Buffer,
-    far: FarEnd,
-    claim: DialClaim | undefined,
-  ): void {
-    const port = open.dstPort === 0 ? binding.port : open.dstPort;
-    if (claim !== undefined) {
-      this.acceptSecure(stream, binding, open, rest, far, claim, port);
+  private acceptCall({ stream, binding, open, far, claim }: Call, rest: Buffer): void {
+    if (claim === undefined) {
+      this.accept(stream, binding, open, far, rest);
       return;
     }
+    const to = { service: open.service, port: portOf(open, binding), srcPort: open.srcPort };
+    const refusal = this.unconfirmed.accept(stream, binding.server, claim, far, to);
+    if (refusal !== undefined) this.refuse(stream, refusal.code, refusal.reason);
+    else if (rest.length > 0) stream.sink.onData(stream, rest);
+  }
+
+  private accept(stream: MuxStream, binding: Binding, open: Open, far: FarEnd, rest: Buffer): void {
+    const port = portOf(open, binding);
     stream.accept();
     const socket = binding.server.admit(stream, far, open.service, port, open.srcPort);
     if (socket === null) {
@@ -306,21 +305,6 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     }
   }
 
-  private acceptSecure(
-    stream: MuxStream,
-    binding: Binding,
-    open: Open,
-    rest: Buffer,
-    far: FarEnd,
-    claim: DialClaim,
-    port: number,
-  ): void {
-    const { service, srcPort } = open;
-    const refusal = this.unconfirmed.accept(stream, binding.server, claim, far, { service, port, srcPort });
-    if (refusal !== undefined) this.refuse(stream, refusal.code, refusal.reason);
-    else if (rest.length > 0) stream.sink.onData(stream, rest);
-  }
-
   private refuse(stream: MuxStream, code: number, reason: string): void {
     log('refused a circuit of %s: %d %s', this.far.peerId, code, reason);
     this.host.counters.refused++;
@@ -335,4 +319,9 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     this.slow.add(slow);
     return slow;
   }
+}
+
+/** The port that is dialled: when it was left open, that of the service. */
+function portOf(open: Open, binding: Binding): number {
+  return open.dstPort === 0 ? binding.port : open.dstPort;
 }
