@@ -2,7 +2,8 @@
 // patience, and comes back when it leads nowhere. No data follows: what counts is whether it gets there, and how.
 
 import type { NodeId } from '../../lib/address.js';
-import { type HopFailure, HopSearch, isEnough, patienceMs, silenceMs } from '../../lib/circuit/hop-search.js';
+import { type HopFailure, HopSearch } from '../../lib/circuit/hop-search.js';
+import { HopWait } from '../../lib/circuit/patience.js';
 import type { Timed, Timer } from '../../lib/util/timers.js';
 import { ReplyCode } from '../../lib/wire/open-reply.js';
 import type { SimLink, StreamHolder, StreamMail } from './sim-link.js';
@@ -11,9 +12,6 @@ import type { Run, SimNode } from './sim-node.js';
 const HOP_TIMEOUT_MS = 1_500;
 const DEADLINE_MS = 5_000;
 const HOP_LIMIT = 16;
-/** As in lib/circuit/crankback.ts. */
-const MARGIN_MS = 20;
-const MARGIN_SHARE = 0.2;
 const OPEN_BYTES = 75;
 const REPLY_BYTES = 20;
 const ACK_BYTES = 12;
@@ -99,9 +97,7 @@ class Attempt implements Timed, StreamHolder {
   private readonly deadlineMs: number;
   private link: SimLink | undefined;
   private timer: Timer | undefined;
-  private sentAtMs = 0;
-  private patienceMs = 0;
-  private waitMs = 0;
+  private wait: HopWait | undefined;
   private isAcknowledged = false;
   private isOver = false;
 
@@ -125,25 +121,28 @@ class Attempt implements Timed, StreamHolder {
       this.giveUp();
       return;
     }
-    const leftMs = this.deadlineMs - links.timers.now();
-    const route = plane.view.routes.route(this.circuit.dst);
-    const patience = patienceMs(leftMs, HOP_TIMEOUT_MS, this.search.hasOthers, route);
-    const remainingMs = patience - link.rttMs - Math.min(MARGIN_MS, patience * MARGIN_SHARE);
-    if (remainingMs <= 0 || !isEnough(patience, route)) {
+    const now = links.timers.now();
+    const wait = new HopWait({
+      now,
+      leftMs: this.deadlineMs - now,
+      limitMs: HOP_TIMEOUT_MS,
+      hasOthers: this.search.hasOthers,
+      rttMs: link.rttMs,
+      route: plane.view.routes.route(this.circuit.dst),
+    });
+    this.wait = wait;
+    if (!wait.isWorthIt) {
       this.search.expired();
       this.giveUp();
       return;
     }
     this.link = link;
     this.isAcknowledged = false;
-    this.sentAtMs = links.timers.now();
-    this.patienceMs = patience;
-    this.waitMs = Math.min(patience, silenceMs(HOP_TIMEOUT_MS, this.search.hasOthers, link.rttMs));
-    this.timer = links.timers.schedule(this.waitMs, this);
+    this.timer = links.timers.schedule(wait.firstMs, this);
     this.circuit.opens++;
     this.circuit.hold(link, this);
     const { visited, relays } = this.search;
-    link.mail(new OpenMail(this.circuit, visited, relays, this.hopLimit - 1, remainingMs, this));
+    link.mail(new OpenMail(this.circuit, visited, relays, this.hopLimit - 1, wait.grantedMs, this));
   }
 
   onAcknowledged(link: SimLink): void {
@@ -171,10 +170,10 @@ class Attempt implements Timed, StreamHolder {
     const { link } = this;
     this.run.links.timers.clock.setImmediate(() => {
       if (this.isOver || this.link !== link || this.timer !== undefined) return;
-      if (this.waitMs < this.patienceMs && this.isAcknowledged) {
-        const { timers } = this.run.links;
-        this.waitMs = this.patienceMs;
-        this.timer = timers.schedule(Math.max(0, this.sentAtMs + this.waitMs - timers.now()), this);
+      const { timers } = this.run.links;
+      const longerMs = this.isAcknowledged ? (this.wait?.longerMs(timers.now()) ?? 0) : 0;
+      if (longerMs > 0) {
+        this.timer = timers.schedule(longerMs, this);
         return;
       }
       this.drop();
@@ -183,7 +182,9 @@ class Attempt implements Timed, StreamHolder {
   }
 
   private failed(failure: HopFailure, tried: readonly NodeId[]): void {
-    if (this.search.failed(failure, tried)) this.next();
+    const cost = this.run.plane.view.routes.route(this.circuit.dst)?.cost ?? 0;
+    const isFair = failure.code !== ReplyCode.TIMEOUT || this.wait?.isFair(cost) !== false;
+    if (this.search.failed(failure, tried, isFair)) this.next();
     else this.giveUp();
   }
 

@@ -10,16 +10,12 @@ import { debug } from '../util/debug.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
 import { encodeOpen, type OpenRequest } from '../wire/open.js';
 import { type ReadReply, ReplyCode, tryReadReply } from '../wire/open-reply.js';
-import { type HopFailure, type HopSearch, isEnough, patienceMs, silenceMs } from './hop-search.js';
-import type { Hop, RouteLength, Routes } from './path.js';
+import type { HopFailure, HopSearch } from './hop-search.js';
+import type { Hop, Routes } from './path.js';
+import { HopWait } from './patience.js';
 import { QueuedPrefix } from './queued-prefix.js';
 
 const log = debug('relay');
-
-/** What is kept for the way back of an answer beyond the round trip of the link: the next node gives up so much earlier. */
-const MARGIN_MS = 20;
-/** Of a short time, not more than this share. */
-const MARGIN_SHARE = 0.2;
 
 export interface CrankbackHost<HopKind extends Hop = Hop> {
   readonly nodeId: NodeId;
@@ -42,10 +38,6 @@ export interface CrankbackOwner<HopKind extends Hop = Hop> {
 /** The parts of OPEN that are the same for every neighbour. */
 export type OpenTemplate = Omit<OpenRequest, 'dst' | 'visited' | 'remainingMs' | 'relays'> & { readonly dst: NodeId };
 
-/** Who does not answer in that time, or in so many round trips, is to blame for it. */
-const FAIR_MS = 200;
-const FAIR_ROUND_TRIPS = 3;
-
 export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
   private stream: MuxStream | null = null;
   /** The neighbour that is being tried, and the link to it. */
@@ -57,12 +49,8 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
   /** Bytes of OPEN that wait in the stream's queue. */
   private queuedOpen = 0;
   private readonly deadline: number;
-  /** When OPEN was sent to the neighbour. */
-  private sentAt = 0;
-  /** How long the neighbour may take to answer. */
-  private patienceMs = 0;
-  /** How long it has been waited for when the timer ends: less than that as long as it has not acknowledged the stream. */
-  private waitMs = 0;
+  /** For the neighbour that is being tried, or was last. */
+  private wait: HopWait | undefined;
   private isOver = false;
 
   /** @param timeoutMs for all of it */
@@ -87,22 +75,17 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
       this.neighbour = neighbour;
       const hop = this.host.hop(neighbour) as HopKind;
       this.hop = hop;
-      const route = this.host.routes.route(this.open.dst);
-      const patience = this.patience(route);
-      this.patienceMs = patience;
-      const remainingMs = patience - hop.rttMs - Math.min(MARGIN_MS, patience * MARGIN_SHARE);
-      if (!(remainingMs > 0) || !isEnough(patience, route)) {
+      const wait = this.waitFor(hop);
+      this.wait = wait;
+      if (!wait.isWorthIt) {
         this.search.expired();
         this.giveUp();
         return;
       }
-      const failure = this.tryOpen(hop, remainingMs);
+      const failure = this.tryOpen(hop, wait.grantedMs);
       if (failure === undefined) {
-        const { timers, hopTimeoutMs } = this.host;
-        this.sentAt = timers.now();
-        this.waitMs = Math.min(patience, silenceMs(hopTimeoutMs, this.search.hasOthers, hop.rttMs));
-        this.timer = timers.schedule(this.waitMs, this);
-        log('OPEN towards %s goes to %s, %d ms', this.open.dst, neighbour, patience);
+        this.timer = this.host.timers.schedule(wait.firstMs, this);
+        log('OPEN towards %s goes to %s, %d ms', this.open.dst, neighbour, wait.grantedMs);
         return;
       }
       if (!this.search.failed(failure, [])) {
@@ -114,7 +97,7 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
 
   /** The time since the last OPEN was sent, in ms. */
   get tookMs(): number {
-    return this.host.timers.now() - this.sentAt;
+    return this.wait?.tookMs(this.host.timers.now()) ?? 0;
   }
 
   /** Nobody waits for it any more. `reason`: what the nodes on the way are told. */
@@ -178,9 +161,10 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     // A process that was busy looks first at what has arrived meanwhile: timers come ahead of input in a turn.
     this.host.timers.clock.setImmediate(() => {
       if (this.isOver || this.stream !== stream || this.timer !== null) return;
-      if (this.waitMs < this.patienceMs && stream?.isAcknowledged) {
-        this.waitMs = this.patienceMs;
-        this.timer = this.host.timers.schedule(Math.max(0, this.waitMs - this.tookMs), this);
+      const { timers } = this.host;
+      const longerMs = stream?.isAcknowledged ? (this.wait?.longerMs(timers.now()) ?? 0) : 0;
+      if (longerMs > 0) {
+        this.timer = timers.schedule(longerMs, this);
         return;
       }
       this.stream = null;
@@ -193,17 +177,12 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     });
   }
 
-  /** Time enough for any neighbour that is well: to take the stream, or to have the answer of the destination. */
-  private get fairMs(): number {
-    const { hopTimeoutMs, routes } = this.host;
-    const isSilent = this.waitMs < this.patienceMs;
-    const cost = isSilent ? (this.hop?.rttMs ?? 0) : (routes.route(this.open.dst)?.cost ?? 0);
-    return Math.min(hopTimeoutMs, Math.max(FAIR_MS, FAIR_ROUND_TRIPS * cost));
-  }
-
-  private patience(route: RouteLength | undefined): number {
-    const { host, search, deadline } = this;
-    return patienceMs(deadline - host.timers.now(), host.hopTimeoutMs, search.hasOthers, route);
+  private waitFor({ rttMs }: Hop): HopWait {
+    const { timers, routes, hopTimeoutMs } = this.host;
+    const { hasOthers } = this.search;
+    const now = timers.now();
+    const route = routes.route(this.open.dst);
+    return new HopWait({ now, leftMs: this.deadline - now, limitMs: hopTimeoutMs, hasOthers, rttMs, route });
   }
 
   private tryOpen(hop: Hop, remainingMs: number): HopFailure | undefined {
@@ -261,8 +240,8 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     this.stream = null;
     this.stopTimer();
     log('no way to %s by %s: %d %s', this.open.dst, this.neighbour, failure.code, failure.reason);
-    // Who has had little time is not to blame for having used it up.
-    const isFair = failure.code !== ReplyCode.TIMEOUT || this.waitMs >= this.fairMs;
+    const cost = this.host.routes.route(this.open.dst)?.cost ?? 0;
+    const isFair = failure.code !== ReplyCode.TIMEOUT || this.wait?.isFair(cost) !== false;
     if (this.search.failed(failure, visited, isFair)) this.start();
     else this.giveUp();
   }

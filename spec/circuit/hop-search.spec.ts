@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { type HopFailure, HopSearch, isEnough, isFinal, patienceMs, silenceMs } from '../../lib/circuit/hop-search.js';
+import { type HopFailure, HopSearch, isFinal } from '../../lib/circuit/hop-search.js';
 import type { Routes } from '../../lib/circuit/path.js';
 import { MAX_VISITED } from '../../lib/wire/node-ids.js';
 import { ReplyCode } from '../../lib/wire/open-reply.js';
@@ -282,65 +282,5 @@ describe('Searches all the way', () => {
       }),
       { numRuns: 500 },
     );
-  });
-});
-
-describe('The patience of a node', () => {
-  it('is what is left, up to the limit for each link beyond the next, when nobody else can be tried', () => {
-    expect(patienceMs(10_000, 1_500, false, { hops: 1, cost: 1 })).toBe(1_500);
-    expect(patienceMs(10_000, 1_500, false, { hops: 2, cost: 1 })).toBe(1_500);
-    expect(patienceMs(10_000, 1_500, false, { hops: 5, cost: 1 })).toBe(6_000);
-    expect(patienceMs(10_000, 1_500, false, undefined)).toBe(1_500);
-    expect(patienceMs(700, 1_500, false, { hops: 3, cost: 1 })).toBe(700);
-    expect(patienceMs(700, 1_500, false, undefined)).toBe(700);
-  });
-
-  it('leaves others their share', () => {
-    expect(patienceMs(10_000, 1_500, true, { hops: 3, cost: 0 })).toBe(3_000);
-    expect(patienceMs(1_000, 1_500, true, { hops: 1, cost: 0 })).toBe(500);
-    expect(patienceMs(1_000, 1_500, true, { hops: 3, cost: 200 })).toBe(800);
-  });
-
-  it('is longer than the limit for a way around the world', () => {
-    expect(patienceMs(10_000, 1_500, false, { hops: 2, cost: 900 })).toBe(2_700);
-  });
-
-  it('leaves every node of a long way time for another, and more than the way takes', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 16 }), fc.integer({ min: 0, max: 80 }), (hops, linkMs) => {
-        let left = 1_500;
-        for (let toGo = hops; toGo > 0; toGo--) {
-          const route = { hops: toGo, cost: toGo * linkMs };
-          const patience = patienceMs(left, 1_500, true, route);
-          const spare = 1_500 - hops * linkMs;
-          if (spare > 0) {
-            expect(patience).toBeGreaterThanOrEqual(route.cost);
-            expect(left - patience).toBeGreaterThanOrEqual(Math.floor(spare / (hops + 1)));
-          }
-          left = patience - linkMs;
-        }
-      }),
-    );
-  });
-});
-
-describe('The patience of a node with a neighbour that has not taken the stream', () => {
-  it('is the limit when nobody else can be tried', () => {
-    expect(silenceMs(1_500, false, 1)).toBe(1_500);
-  });
-
-  it('is half a second when others can, or four round trips, but not more than the limit', () => {
-    expect(silenceMs(1_500, true, 0)).toBe(500);
-    expect(silenceMs(1_500, true, 200)).toBe(800);
-    expect(silenceMs(1_500, true, 900)).toBe(1_500);
-    expect(silenceMs(40, true, 1)).toBe(40);
-  });
-});
-
-describe('The time that a node has left', () => {
-  it('is enough when an answer may come within it, of a way that may have become a little faster', () => {
-    expect(isEnough(75, { cost: 100 })).toBe(true);
-    expect(isEnough(74, { cost: 100 })).toBe(false);
-    expect(isEnough(1, undefined)).toBe(true);
   });
 });
