@@ -3,11 +3,11 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createNode, type Node, type Socket } from '../../lib/index.js';
 import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import { envDigests } from '../../lib/wire/messages.js';
-import { encodeOpen, type OpenRequest } from '../../lib/wire/open.js';
+import type { OpenRequest } from '../../lib/wire/open.js';
 import { ReplyCode, tryReadReply } from '../../lib/wire/open-reply.js';
 import { catchErrorsOfTicks } from '../support/caught-errors.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
-import { RawPeer } from '../support/raw-peer.js';
+import { echoOpen, RawPeer } from '../support/raw-peer.js';
 import { turn, turnsUntil } from '../support/turns.js';
 
 let node: Node;
@@ -22,16 +22,7 @@ async function meet(options: Parameters<typeof createNode>[0] = {}, envs: string
 }
 
 function open(changes: Partial<OpenRequest> = {}): Buffer {
-  return encodeOpen({
-    hopLimit: 16,
-    dst: node.id,
-    dstPort: 0,
-    src: peer.identity.nodeId,
-    srcPort: 4711,
-    circuitId: new Uint8Array(16),
-    service: 'echo',
-    ...changes,
-  });
+  return echoOpen(node.id, peer.identity.nodeId, changes);
 }
 
 /** The code of the reply on a stream, once it is there. */

@@ -6,11 +6,11 @@ import { createNode, type Node, type NodeOptions, type Socket } from '../../lib/
 import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import type { AllowRequest } from '../../lib/options-allow.js';
 import { envDigests } from '../../lib/wire/messages.js';
-import { encodeOpen, type OpenRequest } from '../../lib/wire/open.js';
+import type { OpenRequest } from '../../lib/wire/open.js';
 import { type ReadReply, ReplyCode, tryReadReply } from '../../lib/wire/open-reply.js';
 import { catchErrorsOfTicks } from '../support/caught-errors.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
-import { RawPeer } from '../support/raw-peer.js';
+import { echoOpen, RawPeer } from '../support/raw-peer.js';
 import { turn, turnsUntil } from '../support/turns.js';
 
 let node: Node;
@@ -25,16 +25,7 @@ async function meet(options: NodeOptions = {}, envs: string[] = []): Promise<voi
 }
 
 function open(changes: Partial<OpenRequest> = {}, data = ''): MuxStream {
-  const bytes = encodeOpen({
-    hopLimit: 16,
-    dst: node.id,
-    dstPort: 0,
-    src: peer.identity.nodeId,
-    srcPort: 4711,
-    circuitId: new Uint8Array(16),
-    service: 'echo',
-    ...changes,
-  });
+  const bytes = echoOpen(node.id, peer.identity.nodeId, changes);
   return peer.session.open(peer, Buffer.concat([bytes, Buffer.from(data)]));
 }
 

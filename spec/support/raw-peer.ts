@@ -20,11 +20,26 @@ import {
   type Message,
   MessageType,
 } from '../../lib/wire/messages.js';
+import { encodeOpen, type OpenRequest } from '../../lib/wire/open.js';
 import { encodeNodeRecord, encodeShardRecord, type MeshRecord, NodeFlag } from '../../lib/wire/records.js';
 import type { ServiceEntry } from '../../lib/wire/service-entry.js';
 
 /** Behind the length of a message. */
 const TYPE_AT = 4;
+
+/** What `src` sends to open a circuit to the service 'echo' of `dst`, but for `changes`. */
+export function echoOpen(dst: string, src: string, changes: Partial<OpenRequest> = {}): Buffer {
+  return encodeOpen({
+    hopLimit: 16,
+    dst,
+    dstPort: 0,
+    src,
+    srcPort: 4711,
+    circuitId: new Uint8Array(16),
+    service: 'echo',
+    ...changes,
+  });
+}
 
 export class RawPeer implements SessionOwner, StreamSink {
   /** What the node is to be attached to. */
