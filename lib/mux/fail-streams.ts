@@ -7,7 +7,7 @@ import { ResetReason } from './reset-reason.js';
 /** Streams that are told in one turn. */
 const STREAMS_PER_TURN = 1000;
 
-/** The first ones are told before this returns. `isOwn`: this side ends the session. */
+/** The first ones are told before this returns. `isOwn`: of MuxStream.fail. */
 export function failStreams(streams: IterableIterator<MuxStream>, reason: Error, isOwn: boolean): void {
   for (let told = 0; told < STREAMS_PER_TURN; told++) {
     const next = streams.next();

@@ -113,8 +113,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   /** Ends the session at once: all streams are reset and the Duplex is destroyed. */
   destroy(error?: Error): void {
     if (this.phase === Phase.CLOSED) return;
-    if (error === undefined) this.phase = Phase.ENDING;
-    this.finish(error ?? starlaneError('ERR_STARLANE_CLOSED'));
+    this.finish(error ?? starlaneError('ERR_STARLANE_CLOSED'), error === undefined);
     this.carrier.destroy();
   }
 
@@ -375,9 +374,9 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     });
   }
 
-  private finish(error: Error | undefined): void {
+  /** `isOwn`: nobody but the user of this session wants it. */
+  private finish(error: Error | undefined, isOwn = false): void {
     if (this.phase === Phase.CLOSED) return;
-    const isOwn = this.phase !== Phase.OPEN;
     this.phase = Phase.CLOSED;
     log('closed, %d streams open: %s', this.streams.size, error?.message ?? 'in order');
     const reason = error ?? starlaneError('ERR_STARLANE_CLOSED');

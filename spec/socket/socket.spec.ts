@@ -141,6 +141,24 @@ describe('destruction', () => {
     expect(await closed).toEqual([false]);
   });
 
+  it('of the other node leaves everything that was sent and ended to a reader who is slower', async () => {
+    const { near, far } = await socketPair(pair);
+    const sent = Buffer.alloc(100_000, 'whole');
+    far.end(sent);
+    await Promise.all([once(near, 'readable'), once(far, 'finish')]);
+    await pair.server.close();
+    expect(near.destroyed).toBe(false);
+    expect((await readAll(near)).equals(sent)).toBe(true);
+  });
+
+  it('of its own node leaves nothing that keeps the process alive', async () => {
+    const { near, far } = await socketPair(pair);
+    far.end('unread');
+    await Promise.all([once(near, 'readable'), once(far, 'finish')]);
+    await pair.client.close();
+    expect(pair.client.stats().holds).toBe(0);
+  });
+
   it('by resetAndDestroy resets the peer and closes without an error here', async () => {
     const { near, far } = await socketPair(pair);
     const failed = once(far, 'error');
