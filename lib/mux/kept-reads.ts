@@ -9,6 +9,8 @@ const APART_BYTES = 4 * 1024 * 1024;
 
 /** Smaller ones are no bulk, in bytes. Half of a TLS record. */
 const MIN_BYTES = 8 * 1024;
+/** What a chunk may be part of, in bytes: as much as libuv reads at once. Other streams may give parts of what is huge. */
+const MAX_MEMORY_BYTES = 64 * 1024;
 
 export class KeptReads {
   readonly chunks: Buffer[] = [];
@@ -17,7 +19,7 @@ export class KeptReads {
 
   /** A chunk was read into memory of its own. */
   onRead(chunk: Buffer): void {
-    if (chunk.length < MIN_BYTES) return;
+    if (chunk.length < MIN_BYTES || chunk.buffer.byteLength > MAX_MEMORY_BYTES) return;
     this.bytesSince += chunk.length;
     if (this.bytesSince < APART_BYTES) return;
     this.bytesSince = 0;
