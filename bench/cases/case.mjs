@@ -5,7 +5,7 @@
  * @property {number} warmupMs
  * @property {number} measureMs
  * @property {boolean} verify check every byte
- * @property {number} heapMib what both processes keep alive besides, in MiB
+ * @property {number} heapMib what client and server keep alive besides, in MiB
  * @property {number | undefined} streams override of the number of streams of the idle case
  *
  * @typedef {object} ServerRun

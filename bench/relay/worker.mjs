@@ -4,6 +4,7 @@ import { loadCarrier } from '../carriers/carrier.mjs';
 import { collectGarbage } from '../cases/idle.mjs';
 import { findCase } from '../cases/index.mjs';
 import { pause } from '../deadline.mjs';
+import { fillHeap } from '../heap.mjs';
 import { CASES } from './cases/index.mjs';
 
 /** @param {object} message */
@@ -41,6 +42,7 @@ function clientRun({ settings, relayPid, endPids }) {
 /** What the runner may ask for; each answers with one message. @type {Record<string, (request: any) => Promise<object>>} */
 const requests = {
   async serve(request) {
+    fillHeap(request.settings.heapMib);
     carrier = await loadCarrier(request.carrierUrl);
     server = findRelayCase(request).server({ settings: request.settings, fail });
     return { type: 'serving', address: await carrier.serve(server.services) };
@@ -54,7 +56,8 @@ const requests = {
     server?.relayedBy?.(relayPid, endPids);
     return { type: 'reached' };
   },
-  async link({ carrierUrl, address }) {
+  async link({ carrierUrl, address, settings }) {
+    fillHeap(settings.heapMib);
     carrier = await loadCarrier(carrierUrl);
     connect = await carrier.link(address);
     return { type: 'linked' };
