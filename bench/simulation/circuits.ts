@@ -181,9 +181,12 @@ class Attempt implements Timed, StreamHolder {
     });
   }
 
+  private get hadTime(): boolean {
+    return this.wait?.isFair(this.run.plane.view.routes.route(this.circuit.dst)?.cost ?? 0) === true;
+  }
+
   private failed(failure: HopFailure, tried: readonly NodeId[]): void {
-    const cost = this.run.plane.view.routes.route(this.circuit.dst)?.cost ?? 0;
-    const isFair = failure.code !== ReplyCode.TIMEOUT || this.wait?.isFair(cost) !== false;
+    const isFair = failure.code !== ReplyCode.TIMEOUT || this.hadTime;
     if (this.search.failed(failure, tried, isFair)) this.next();
     else this.giveUp();
   }

@@ -185,6 +185,10 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     return new HopWait({ now, leftMs: this.deadline - now, limitMs: hopTimeoutMs, hasOthers, rttMs, route });
   }
 
+  private get hadTime(): boolean {
+    return this.wait?.isFair(this.host.routes.route(this.open.dst)?.cost ?? 0) === true;
+  }
+
   private tryOpen(hop: Hop, remainingMs: number): HopFailure | undefined {
     const { search, open } = this;
     const { visited, relays } = search;
@@ -240,8 +244,7 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     this.stream = null;
     this.stopTimer();
     log('no way to %s by %s: %d %s', this.open.dst, this.neighbour, failure.code, failure.reason);
-    const cost = this.host.routes.route(this.open.dst)?.cost ?? 0;
-    const isFair = failure.code !== ReplyCode.TIMEOUT || this.wait?.isFair(cost) !== false;
+    const isFair = failure.code !== ReplyCode.TIMEOUT || this.hadTime;
     if (this.search.failed(failure, visited, isFair)) this.start();
     else this.giveUp();
   }

@@ -74,6 +74,8 @@ export class HopWait {
   readonly isWorthIt: boolean;
   /** What the neighbour is told that is left, in ms. */
   readonly grantedMs: number;
+  /** For how long the timer is to be set at first, in ms. */
+  readonly firstMs: number;
   private readonly patienceMs: number;
   /** When the timer ends, in ms since the start: before `patienceMs` as long as the stream is not acknowledged. */
   private waitMs: number;
@@ -84,12 +86,8 @@ export class HopWait {
     this.patienceMs = patience;
     this.grantedMs = patience - rttMs - Math.min(MARGIN_MS, patience * MARGIN_SHARE);
     this.isWorthIt = this.grantedMs > 0 && isEnough(patience, route);
-    this.waitMs = Math.min(patience, silenceMs(limitMs, hasOthers, rttMs));
-  }
-
-  /** For how long the timer is to be set at first, in ms. */
-  get firstMs(): number {
-    return this.waitMs;
+    this.firstMs = Math.min(patience, silenceMs(limitMs, hasOthers, rttMs));
+    this.waitMs = this.firstMs;
   }
 
   /** The timer has ended, and the neighbour has taken the stream: how much longer to wait, in ms; 0 when it has had all its time. */

@@ -119,12 +119,16 @@ export class Liveness implements Timed {
    */
   get workingRttUs(): number {
     if (this.timers.now() - this.lastSampleAt > SAMPLE_INTERVAL_MS) this.sample();
-    return this.roundTrip.us === 0 ? 0 : this.roundTrip.us + this.turnsUs;
+    return this.lastWorkingRttUs;
   }
 
   /** The same in ms, as it was measured last. */
   get workingRttMs(): number {
-    return this.roundTrip.us === 0 ? 0 : (this.roundTrip.us + this.turnsUs) / 1000;
+    return this.lastWorkingRttUs / 1000;
+  }
+
+  private get lastWorkingRttUs(): number {
+    return this.roundTrip.us === 0 ? 0 : this.roundTrip.us + this.turnsUs;
   }
 
   /** The smallest recent round trip in ms, 0 before the first. */

@@ -313,7 +313,7 @@ export class MuxStream {
     this.fail(error, reason, true);
   }
 
-  /** @internal The stream is over, by the doing of the peer or of the link; `isOwn`: of this side. */
+  /** @internal The stream is over, by the doing of the peer or of the link; `isOwn`: of this side, which drops what is unread. */
   fail(error: Error, reason: number, isOwn: boolean): void {
     const { sink } = this;
     this.sink = NO_SINK;

@@ -374,7 +374,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     });
   }
 
-  /** `isOwn`: nobody but the user of this session wants it. */
+  /** `isOwn`: the user of this session ends it at once, and wants nothing more of it. */
   private finish(error: Error | undefined, isOwn = false): void {
     if (this.phase === Phase.CLOSED) return;
     this.phase = Phase.CLOSED;

@@ -171,11 +171,14 @@ export abstract class StreamDuplex extends Duplex {
   }
 
   override _writev(items: Array<{ chunk: Buffer; encoding: BufferEncoding }>, callback: WriteCallback): void {
+    if (this.lost !== null) {
+      callback(this.lost);
+      return;
+    }
     let bytes = 0;
     for (const { chunk } of items) bytes += chunk.length;
     const chunks = items.map(({ chunk }) => chunk);
-    // A stream that is lost takes nothing, which is told there.
-    if (bytes <= JOIN_BYTES || this.lost !== null) {
+    if (bytes <= JOIN_BYTES) {
       StreamDuplex.prototype._write.call(this, Buffer.concat(chunks, bytes), 'utf8', callback);
       return;
     }

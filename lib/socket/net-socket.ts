@@ -169,6 +169,7 @@ export class NetSocket extends Socket {
 
   /** @internal */
   override onEnd(stream: ByteStream): void {
+    // Ahead of what `onread` still holds back: that is read on as well if the stream is lost now.
     this.isInputWhole = true;
     this.scope.runInAsyncScope(() => {
       if (this.reader?.holdEnd(() => super.onEnd(stream))) return;
