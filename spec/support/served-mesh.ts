@@ -10,18 +10,6 @@ import { turn, turnsUntil } from './turns.js';
 const STREAMS = 8;
 const ECHO = Buffer.alloc(64, 0x65);
 
-/** What an echo takes: turns of the event loop, and time of this process, which does not count what else the machine does. */
-export interface Sample {
-  readonly turns: number;
-  readonly cpuMs: number;
-}
-
-export interface Percentiles {
-  readonly count: number;
-  readonly p99Turns: number;
-  readonly p99Ms: number;
-}
-
 export class ServedMesh {
   readonly nodes: Node[] = [];
   /** Where each node listens: by tls for its like, by tcp for who attacks it. */
@@ -33,7 +21,8 @@ export class ServedMesh {
   /** Peers whose links ended, and why. */
   readonly unlinked = new Map<string, string | undefined>();
   private readonly sockets: Socket[] = [];
-  private samples: Sample[] = [];
+  /** What each echo took, in turns of the event loop. */
+  private samples: number[] = [];
   private turns = 0;
   private isOpen = true;
   /** Something that must not happen has. */
@@ -55,18 +44,13 @@ export class ServedMesh {
     return mesh;
   }
 
-  /** What echoes take while `attack` goes on, and until there are `atLeast` of them. */
-  async during(atLeast: number, attack: () => Promise<unknown> = async () => {}): Promise<Percentiles> {
+  /** What the slowest of a hundred echoes takes while `attack` goes on, and until there are `atLeast` of them, in turns. */
+  async during(atLeast: number, attack: () => Promise<unknown> = async () => {}): Promise<number> {
     this.samples = [];
     await attack();
     await turnsUntil(`${atLeast} echoes`, () => this.samples.length >= atLeast || this.fault !== undefined, 10_000_000);
     if (this.fault !== undefined) throw this.fault;
-    const { samples } = this;
-    return {
-      count: samples.length,
-      p99Turns: percentile(samples.map(({ turns }) => turns)),
-      p99Ms: percentile(samples.map(({ cpuMs }) => cpuMs)),
-    };
+    return percentile(this.samples);
   }
 
   /** Is every node linked to both others? */
@@ -106,16 +90,16 @@ export class ServedMesh {
     });
     await once(socket, 'connect');
     let left = 0;
-    let [sentTurn, sentCpu] = [0, 0];
+    let sentTurn = 0;
     const send = (): void => {
       left = ECHO.length;
-      [sentTurn, sentCpu] = [this.turns, cpuMs()];
+      sentTurn = this.turns;
       socket.write(ECHO);
     };
     socket.on('data', (chunk: Buffer) => {
       left -= chunk.length;
       if (left > 0) return;
-      this.samples.push({ turns: this.turns - sentTurn, cpuMs: cpuMs() - sentCpu });
+      this.samples.push(this.turns - sentTurn);
       if (this.isOpen) setImmediate(send);
     });
     send();
@@ -125,11 +109,6 @@ export class ServedMesh {
     this.turns++;
     if (this.isOpen) setImmediate(() => this.count());
   }
-}
-
-function cpuMs(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1_000;
 }
 
 function percentile(values: number[]): number {
