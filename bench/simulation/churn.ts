@@ -82,7 +82,9 @@ export class Opens {
     const { world } = this.network;
     world.loop.call(world.random.exponential(1_000 / this.perSecond), () => {
       if (!this.isRunning) return;
-      const [from, to] = world.random.sample(this.network.live, 2);
+      const { live } = this.network;
+      const from = world.random.pick(live);
+      const to = world.random.pick(live.filter((node) => node.isKnown && node !== from));
       if (isOldEnough(from, world.loop.now) && isOldEnough(to, world.loop.now)) this.open(from, to);
       this.next();
     });

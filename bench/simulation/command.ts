@@ -7,6 +7,7 @@ import type { LatencyModel } from './paths.js';
 export interface SimulateOptions {
   readonly help: boolean;
   readonly nodes: number;
+  readonly clients: number;
   readonly churn: number;
   readonly seed: number;
   readonly minutes: number;
@@ -26,6 +27,7 @@ Runs the control plane of lib/mesh by the thousand in virtual time, and measures
 one is missed.
 
   --nodes N            default 1000
+  --clients N          of them are clients, which nobody is told of and which carry nothing on; default 0
   --churn P            nodes that go and come back after a minute, in percent a minute; default 1, ten times that for opens
   --seed N             what happens is decided by it alone; default 1
   --minutes N          length of the longer measurements in virtual time; default 5
@@ -47,6 +49,7 @@ export function readOptions(args: string[]): SimulateOptions {
     options: {
       help: { type: 'boolean', short: 'h' },
       nodes: { type: 'string' },
+      clients: { type: 'string' },
       churn: { type: 'string' },
       seed: { type: 'string' },
       minutes: { type: 'string' },
@@ -63,11 +66,15 @@ export function readOptions(args: string[]): SimulateOptions {
   for (const name of scenarios) {
     if (!GATES.some((gate) => gate.name === name)) throw new Error(`there is no scenario '${name}'`);
   }
+  const nodes = readNumber('nodes', values.nodes ?? '1000', 4);
+  const clients = readNumber('clients', values.clients ?? '0', 0);
+  if (clients > nodes - 4) throw new Error('four nodes at least are no clients');
   const { latency = 'uniform' } = values;
   if (latency !== 'uniform' && latency !== 'plane') throw new Error(`there is no latency '${latency}'`);
   return {
     help: values.help ?? false,
-    nodes: readNumber('nodes', values.nodes ?? '1000', 4),
+    nodes,
+    clients,
     churn: readNumber('churn', values.churn ?? '1', 0),
     seed: readNumber('seed', values.seed ?? '1', 0),
     minutes: readNumber('minutes', values.minutes ?? '5', 0.1),

@@ -52,9 +52,9 @@ class GateRun {
   /** Measures these gates one after the other on one network. */
   async measure(gates: readonly Gate[], isCold: boolean): Promise<void> {
     if (gates.length === 0) return;
-    const { nodes, seed, latency, realCrypto } = this.options;
+    const { nodes, clients, seed, latency, realCrypto } = this.options;
     const world = new World({ seed, latency, realCrypto, makePlane: makeRealPlane });
-    const network = new Network(world, nodes);
+    const network = new Network(world, nodes, clients);
     if (isCold) await network.startCold(START_MS);
     else await network.startWarm();
     if (gates.some(({ needsStart }) => !needsStart)) await network.settle(WARM_UP_MS);
@@ -83,7 +83,7 @@ class GateRun {
     }
     console.log(toTable(measured));
     console.log(
-      `\n${options.nodes} nodes, seed ${options.seed}: ${virtualS} s of virtual time in ${wallS} s, ${events} events, ${memoryMb} MB`,
+      `\n${options.nodes} nodes, ${options.clients} of them clients, seed ${options.seed}: ${virtualS} s of virtual time in ${wallS} s, ${events} events, ${memoryMb} MB`,
     );
   }
 

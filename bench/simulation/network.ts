@@ -18,13 +18,15 @@ export class Network {
   /** How it came about. */
   coldStart: ColdStart | undefined;
 
+  /** @param clients so many of the nodes are clients, and have no services */
   constructor(
     readonly world: World,
     readonly size: number,
+    clients = 0,
   ) {
-    const nodes = Array.from({ length: size }, () => world.add());
+    const nodes = Array.from({ length: size }, (_, n) => world.add(n < size - clients ? {} : { role: 'client' }));
     this.seeds = nodes.slice(0, SEEDS).map((node) => node.host.address);
-    for (const node of nodes) node.bind(`service-${node.host.index}`);
+    for (const node of nodes) if (node.isKnown) node.bind(`service-${node.host.index}`);
   }
 
   get nodes(): readonly SimNode[] {
@@ -69,7 +71,16 @@ export class Network {
 
   /** Any node that runs, but no seed. */
   pick(): SimNode {
-    const nodes = this.live.filter((node) => node.host.index >= SEEDS);
+    return this.pickOf(() => true);
+  }
+
+  /** The same, of those that others know of. */
+  pickKnown(): SimNode {
+    return this.pickOf((node) => node.isKnown);
+  }
+
+  private pickOf(isWanted: (node: SimNode) => boolean): SimNode {
+    const nodes = this.live.filter((node) => node.host.index >= SEEDS && isWanted(node));
     return this.world.random.pick(nodes);
   }
 

@@ -40,7 +40,18 @@ function isWhole(one: SimNode, other: SimNode): boolean {
   return link?.isUp === true && link.other === other.linkTo(one) && link.other.isUp;
 }
 
-/** Everybody reaches everybody of the own part, and nobody else. */
+/** How many others a node of that part is to reach: all that are known to all, and the clients that are linked to it. */
+export function expectedReach(node: SimNode, part: readonly SimNode[]): number {
+  return expectedReachOf(node, part.filter(({ isKnown }) => isKnown).length);
+}
+
+function expectedReachOf(node: SimNode, known: number): number {
+  let clients = 0;
+  for (const link of node.run?.links.values() ?? []) if (!link.other.node.isKnown && link.isUp) clients++;
+  return known - Number(node.isKnown) + clients;
+}
+
+/** Everybody reaches everybody of the own part that others know of, and nobody else. */
 export function reachComplaints(part: readonly SimNode[]): string[] {
   const complaints: string[] = [];
   const ids = new Set(part.map((node) => node.nodeId));
@@ -51,7 +62,8 @@ export function reachComplaints(part: readonly SimNode[]): string[] {
       if (ids.has(nodeId)) reached++;
       else complaints.push(`${label(node)} reaches ${nodeId}, which is not there`);
     }
-    if (reached !== part.length - 1) complaints.push(`${label(node)} reaches ${reached} of ${part.length - 1}`);
+    const expected = expectedReach(node, part);
+    if (reached !== expected) complaints.push(`${label(node)} reaches ${reached} of ${expected}`);
   }
   return complaints;
 }
@@ -169,7 +181,8 @@ export async function allComplaints(world: World, pairs: number): Promise<string
   await world.loop.run(SECOND_LOOK_MS);
   const complaints = few(standingComplaints(world).filter((complaint) => before.has(complaint)));
   const [largest = []] = components(world.nodes);
-  if (largest.length > 1) complaints.push(...few(await circuitComplaints(world, somePairs(world, largest, pairs))));
+  if (largest.filter(({ isKnown }) => isKnown).length > 1)
+    complaints.push(...few(await circuitComplaints(world, somePairs(world, largest, pairs))));
   return complaints;
 }
 
@@ -217,13 +230,14 @@ export async function rest(world: World, forMs: number, limitMs: number): Promis
 function rootsOf(nodes: readonly SimNode[]): string | undefined {
   const roots: string[] = [];
   for (const part of components(nodes)) {
+    const known = part.filter(({ isKnown }) => isKnown).length;
     let root: string | undefined;
     for (const node of part) {
       const view = viewOf(node);
       const { rootHigh, rootLow, count } = view.digest();
       const own = `${rootHigh} ${rootLow} ${count}`;
       root ??= own;
-      if (own !== root || view.reachCount() !== part.length - 1) return undefined;
+      if (own !== root || view.reachCount() !== expectedReachOf(node, known)) return undefined;
     }
     roots.push(`${root}`);
   }
@@ -240,8 +254,10 @@ function label(node: SimNode): string {
 }
 
 function somePairs(world: World, nodes: readonly SimNode[], count: number): Array<readonly [SimNode, SimNode]> {
+  const known = nodes.filter(({ isKnown }) => isKnown);
   return Array.from({ length: count }, () => {
-    const [from, to] = world.random.sample(nodes, 2);
+    const from = world.random.pick(nodes);
+    const to = world.random.pick(known.filter((node) => node !== from));
     return [from, to] as const;
   });
 }

@@ -88,6 +88,11 @@ export class SimNode implements SimLinksOwner {
     return this.run !== undefined && !this.isLeaving;
   }
 
+  /** Others know of it, and it carries on what they say: all but clients. */
+  get isKnown(): boolean {
+    return this.setup.role !== 'client';
+  }
+
   /** Starts a process. @param seeds instead of its own */
   start(): Run {
     if (this.run !== undefined) throw new Error('it runs already');

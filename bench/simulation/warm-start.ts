@@ -5,7 +5,7 @@
 //   links, all words thrown away  ->  each learns of its neighbours and writes its record  ->  all learn all records
 //   ->  words are heard again, databases are compared and found equal
 
-import { RANDOM_PICKS, TAKES_ALL_BELOW, TARGET } from '../../lib/mesh/degree.js';
+import { CLIENT_TARGET, MAX_CLIENTS, RANDOM_PICKS, TAKES_ALL_BELOW, TARGET } from '../../lib/mesh/degree.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
 import type { SimNode } from './sim-node.js';
 import type { World } from './world.js';
@@ -49,31 +49,31 @@ function shortcutOf(node: SimNode): NonNullable<SimNode['run']>['plane']['shortc
 
 function makeLinks(world: World): void {
   const { random, nodes } = world;
+  const known = nodes.filter(({ isKnown }) => isKnown);
   const degrees = new Map<SimNode, number>(nodes.map((node) => [node, 0]));
-  const degreeOf = (node: SimNode): number => degrees.get(node) as number;
+  const clients = new Map<SimNode, number>(known.map((node) => [node, 0]));
+  const count = (of: Map<SimNode, number>, node: SimNode): void => void of.set(node, (of.get(node) as number) + 1);
   for (const node of random.sample(nodes, nodes.length)) {
-    for (let made = 0; made < RANDOM_PICKS || degreeOf(node) < TARGET; made++) {
-      const free = candidates(world, node, degreeOf, made < RANDOM_PICKS ? 1 : LOOKED_AT);
-      const [peer] = free.sort(
+    // The clients of a node do not count for the links that it wants of its like.
+    const [theirs, limit] = node.isKnown ? [degrees, TAKES_ALL_BELOW] : [clients, MAX_CLIENTS];
+    const target = node.isKnown ? TARGET : CLIENT_TARGET;
+    for (let made = 0; made < RANDOM_PICKS || (degrees.get(node) as number) < target; made++) {
+      const found = new Set<SimNode>();
+      const wanted = made < RANDOM_PICKS ? 1 : LOOKED_AT;
+      for (let tries = 0; tries < 20 * wanted && found.size < wanted; tries++) {
+        const peer = random.pick(known);
+        const takesIt = (theirs.get(peer) as number) < limit;
+        if (peer !== node && takesIt && node.linkTo(peer) === undefined) found.add(peer);
+      }
+      const [peer] = [...found].sort(
         (a, b) => world.paths.latencyMs(node.host, a.host) - world.paths.latencyMs(node.host, b.host),
       );
       if (peer === undefined) break;
       world.link(node, peer);
       const link = node.linkTo(peer);
       if (made < RANDOM_PICKS && link !== undefined) shortcutOf(node).choose(link);
-      degrees.set(node, degreeOf(node) + 1);
-      degrees.set(peer, degreeOf(peer) + 1);
+      count(degrees, node);
+      count(theirs, peer);
     }
   }
-}
-
-/** Some nodes that take a link of this one. */
-function candidates(world: World, node: SimNode, degreeOf: (node: SimNode) => number, count: number): SimNode[] {
-  const { random, nodes } = world;
-  const found = new Set<SimNode>();
-  for (let tries = 0; tries < 20 * count && found.size < count; tries++) {
-    const peer = random.pick(nodes);
-    if (peer !== node && degreeOf(peer) < TAKES_ALL_BELOW && node.linkTo(peer) === undefined) found.add(peer);
-  }
-  return [...found];
 }

@@ -73,7 +73,7 @@ export class Expiry implements Timed {
   private isOver(nodeId: NodeId, origin: KnownOrigin, now: number): boolean {
     const { node, countedMs } = origin;
     const isGone = node === undefined || isLeaving(node) || !this.owner.isReachable(nodeId);
-    origin.countedMs = isGone ? now : 0;
+    origin.countedMs = isGone ? Math.ceil(now) : 0;
     if (!isGone) noteReached(origin);
     else if (!origin.wasReached) origin.leftS = Math.min(origin.leftS, STRANGER_LIFE_S);
     if (isGone && countedMs !== 0) origin.leftS -= Math.round((now - countedMs) / 1_000);

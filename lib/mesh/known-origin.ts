@@ -6,13 +6,16 @@ import type { NodeRecord, ShardRecord } from '../wire/records.js';
 
 /** The shards of one layout: how many there are to be, and those that are known. */
 export class ShardLayout {
-  readonly records: Array<ShardRecord | undefined> = [];
+  readonly records: Array<ShardRecord | undefined>;
   count = 0;
   services = 0;
   /** All its shards are known and of one run: that run. */
   completeBoot: string | undefined;
 
-  constructor(readonly shards: number) {}
+  constructor(readonly shards: number) {
+    // Not an array that grows: that would have room for sixteen more.
+    this.records = new Array(shards);
+  }
 
   set(shard: number, record: ShardRecord | undefined): void {
     const previous = this.records[shard];

@@ -126,13 +126,15 @@ export class RecordStore {
   /** Keeps a record, which has to be newer than what is there. What is over by that goes. Returns what it replaces. */
   put(copy: RecordCopy, now: number): MeshRecord | undefined {
     const { record } = copy;
+    // Whole numbers take no memory of their own, and there are thousands of origins.
+    const wholeMs = Math.ceil(now);
     let origin = this.known.get(record.nodeId);
     if (origin === undefined) {
       origin = new KnownOrigin();
-      origin.sinceMs = now;
+      origin.sinceMs = wholeMs;
       this.known.set(record.nodeId, origin);
     }
-    origin.changedMs = now;
+    origin.changedMs = wholeMs;
     if (record.kind === RecordKind.SHARD) {
       if (origin.isEmpty) origin.leftS = copy.remainingLifeS;
       return this.putShard(origin, record);

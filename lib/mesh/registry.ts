@@ -35,13 +35,12 @@ export interface RegistryOptions {
   readonly access?: BindAccess | undefined;
 }
 
-/** What a node offers, as far as it is in the table. */
+/** What a node offers, as far as it is in the table. There is one for each node of a mesh, so it is kept small. */
 interface Offer {
   readonly bootId: string;
   readonly way: Way;
-  /** How many shards there are in the layout. */
-  readonly shards: number;
-  readonly applied: Map<number, AppliedShard>;
+  /** As many as the layout has shards, each at its number. */
+  readonly applied: Array<AppliedShard | undefined>;
 }
 
 interface AppliedShard {
@@ -130,10 +129,10 @@ export class Registry {
     const kept = known?.bootId === record?.bootId ? known : undefined;
     if (known !== undefined && (kept === undefined || shards.length === 0)) {
       this.offers.delete(nodeId);
-      for (const { instances } of known.applied.values()) this.removeAll(instances);
+      for (const shard of known.applied) this.removeAll(shard?.instances ?? []);
     }
     if (record === undefined || shards.length === 0) return;
-    if (kept !== undefined && kept.shards === shards[0].shards) this.applyShards(kept, shards);
+    if (kept !== undefined && kept.applied.length === shards[0].shards) this.applyShards(kept, shards);
     else this.offers.set(nodeId, this.layOut(record, shards, kept));
   }
 
@@ -151,33 +150,33 @@ export class Registry {
   /** The layout is the same. */
   private applyShards({ way, applied }: Offer, shards: readonly ShardRecord[]): void {
     for (const record of shards) {
-      const before = applied.get(record.shard);
+      const before = applied[record.shard];
       if (before?.record === record) continue;
       const known = new Map<string, ServiceInstance>();
       remember(known, before?.instances ?? []);
-      applied.set(record.shard, { record, instances: this.instancesOf(record, way, known) });
+      applied[record.shard] = { record, instances: this.instancesOf(record, way, known) };
       this.removeAll(known.values());
     }
-    if (applied.size === shards.length) return;
+    if (applied.length === shards.length) return;
     const numbers = new Set(shards.map(({ shard }) => shard));
-    for (const [shard, { instances }] of applied) {
-      if (numbers.has(shard)) continue;
-      applied.delete(shard);
-      this.removeAll(instances);
-    }
+    applied.forEach((before, shard) => {
+      if (before === undefined || numbers.has(shard)) return;
+      applied[shard] = undefined;
+      this.removeAll(before.instances);
+    });
   }
 
   /** A first or another layout. Services have moved between shards, and those that are the same stay. */
   private layOut({ nodeId, bootId }: NodeRecord, shards: readonly ShardRecord[], before: Offer | undefined): Offer {
     const way = before?.way ?? new Way(nodeId, this.reach);
     const known = new Map<string, ServiceInstance>();
-    for (const { instances } of before?.applied.values() ?? []) remember(known, instances);
-    const applied = new Map<number, AppliedShard>();
+    for (const shard of before?.applied ?? []) remember(known, shard?.instances ?? []);
+    const applied = new Array<AppliedShard | undefined>(shards[0].shards);
     for (const record of shards) {
-      applied.set(record.shard, { record, instances: this.instancesOf(record, way, known) });
+      applied[record.shard] = { record, instances: this.instancesOf(record, way, known) };
     }
     this.removeAll(known.values());
-    return { bootId, way, shards: shards[0].shards, applied };
+    return { bootId, way, applied };
   }
 
   /** Takes out of `known` what is as it was; what is new is added. */

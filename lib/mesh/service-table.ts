@@ -1,10 +1,11 @@
 // Instances by name and port, found, added and removed in constant time. Only a table: who puts something in, and why, is
 // not its affair.
 
-import type { ServiceInstance } from './service.js';
+import { ServiceInstance } from './service.js';
 
 const NONE: readonly ServiceInstance[] = Object.freeze([]);
 
+/** Several instances of one name. */
 interface Entry {
   /** Every instance of the name. */
   readonly all: ServiceInstance[];
@@ -14,7 +15,8 @@ interface Entry {
 }
 
 export class ServiceTable {
-  private readonly entries = new Map<string, Entry>();
+  /** A name that is offered once, as most are in a large mesh, has its instance here, which is a tenth of an entry. */
+  private readonly entries = new Map<string, ServiceInstance | Entry>();
   private count = 0;
 
   /** How many instances there are. */
@@ -26,6 +28,9 @@ export class ServiceTable {
   find(service: string, port?: number): readonly ServiceInstance[] {
     const entry = this.entries.get(service);
     if (entry === undefined) return NONE;
+    if (entry instanceof ServiceInstance) {
+      return port === undefined || entry.port === 0 || entry.port === port ? [entry] : NONE;
+    }
     if (port === undefined) return entry.all;
     const exact = entry.byPort.get(port);
     if (exact === undefined) return entry.anyPort;
@@ -33,44 +38,48 @@ export class ServiceTable {
   }
 
   add(instance: ServiceInstance): void {
-    let entry = this.entries.get(instance.service);
-    if (entry === undefined) {
-      entry = { all: [], anyPort: [], byPort: new Map() };
-      this.entries.set(instance.service, entry);
-    }
-    instance.slot = entry.all.push(instance) - 1;
+    const { service } = instance;
+    const known = this.entries.get(service);
     this.count++;
-    if (instance.port === 0) {
-      instance.portSlot = entry.anyPort.push(instance) - 1;
+    if (known === undefined) {
+      instance.slot = 0;
+      this.entries.set(service, instance);
       return;
     }
-    let list = entry.byPort.get(instance.port);
-    if (list === undefined) {
-      list = [];
-      entry.byPort.set(instance.port, list);
+    let entry = known;
+    if (entry instanceof ServiceInstance) {
+      entry = { all: [], anyPort: [], byPort: new Map() };
+      this.entries.set(service, entry);
+      putIn(entry, known as ServiceInstance);
     }
-    instance.portSlot = list.push(instance) - 1;
+    putIn(entry, instance);
   }
 
   delete(instance: ServiceInstance): void {
-    const { service, port } = instance;
+    const { service, port, slot, portSlot } = instance;
     const entry = this.entries.get(service);
-    if (entry?.all[instance.slot] !== instance) return;
-    this.count--;
-    takeOut(entry.all, instance.slot).slot = instance.slot;
-    if (entry.all.length === 0) this.entries.delete(service);
-    else if (port === 0) takeOut(entry.anyPort, instance.portSlot).portSlot = instance.portSlot;
-    else {
-      const list = entry.byPort.get(port) as ServiceInstance[];
-      takeOut(list, instance.portSlot).portSlot = instance.portSlot;
+    if (entry === undefined || slot < 0) return;
+    if (entry instanceof ServiceInstance) {
+      if (entry !== instance) return;
+      this.entries.delete(service);
+    } else {
+      if (entry.all[slot] !== instance) return;
+      takeOut(entry.all, slot).slot = slot;
+      const list = port === 0 ? entry.anyPort : (entry.byPort.get(port) as ServiceInstance[]);
+      takeOut(list, portSlot).portSlot = portSlot;
       if (list.length === 0) entry.byPort.delete(port);
+      if (entry.all.length === 1) this.entries.set(service, entry.all[0]);
     }
+    this.count--;
     instance.slot = -1;
   }
 
   /** Every instance. */
   *values(): IterableIterator<ServiceInstance> {
-    for (const { all } of this.entries.values()) yield* all;
+    for (const entry of this.entries.values()) {
+      if (entry instanceof ServiceInstance) yield entry;
+      else yield* entry.all;
+    }
   }
 
   names(): IterableIterator<string> {
@@ -85,6 +94,17 @@ export class ServiceTable {
   get nameCount(): number {
     return this.entries.size;
   }
+}
+
+function putIn({ all, anyPort, byPort }: Entry, instance: ServiceInstance): void {
+  const { port } = instance;
+  instance.slot = all.push(instance) - 1;
+  let list = port === 0 ? anyPort : byPort.get(port);
+  if (list === undefined) {
+    list = [];
+    byPort.set(port, list);
+  }
+  instance.portSlot = list.push(instance) - 1;
 }
 
 /** The order does not matter, so the last one takes the place. Returns who stands there now. */

@@ -1,7 +1,7 @@
 // T6, T7, T15: how soon it is known everywhere that a node is no more, and what many deaths at once leave of a network.
 
 import type { Network } from '../network.js';
-import { components, isConverged, viewOf } from '../oracles.js';
+import { components, expectedReach, isConverged, viewOf } from '../oracles.js';
 import type { SimNode } from '../sim-node.js';
 import type { Figure, Gate } from './gate.js';
 
@@ -15,7 +15,7 @@ export const crash: Gate = {
     const samples = 10;
     const times: number[] = [];
     for (let sample = 0; sample < samples; sample++) {
-      const node = network.pick();
+      const node = network.pickKnown();
       node.crash();
       times.push(await goneMs(network, [node], 30_000));
       node.start();
@@ -33,7 +33,7 @@ export const silence: Gate = {
     const samples = 5;
     const times: number[] = [];
     for (let sample = 0; sample < samples; sample++) {
-      const node = network.pick();
+      const node = network.pickKnown();
       node.die();
       times.push(await goneMs(network, [node], 120_000));
       node.start();
@@ -58,7 +58,7 @@ export const deaths: Gate = {
     const isOne = await loop.waitFor(120_000, 20, () => {
       const [part] = components(network.nodes);
       if (part.length !== network.live.length) return false;
-      return part.every((node) => viewOf(node).reachCount() === part.length - 1);
+      return part.every((node) => viewOf(node).reachCount() === expectedReach(node, part));
     });
     const oneMs = isOne ? loop.now - startMs : Number.NaN;
     const isEqual = await loop.waitFor(120_000, 50, () => isConverged(network.nodes));

@@ -43,7 +43,7 @@ export const spread: Gate = {
 /** When each node was offered it, in ms, ascending. */
 async function reachTimes(network: Network, service: string): Promise<Float64Array> {
   const { loop } = network.world;
-  const origin = network.pick();
+  const origin = network.pickKnown();
   const startMs = loop.now;
   const times: number[] = [];
   let waiting = network.live;
