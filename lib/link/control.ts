@@ -113,7 +113,9 @@ export class Control implements StreamSink {
 
   private readSome(): void {
     if (this.isReading) return;
-    this.turnBytes += this.read(TURN_BYTES - this.turnBytes);
+    const bytes = this.read(TURN_BYTES - this.turnBytes);
+    this.turnBytes += bytes;
+    if (bytes > 0) this.stream?.consumed(bytes);
     if (this.unread.length === 0 && this.hasEnded) this.owner.onControlClose(undefined);
     else if (this.turnBytes > 0) this.nextTurn();
   }
@@ -145,7 +147,6 @@ export class Control implements StreamSink {
         this.drop();
         this.owner.onControlClose(error as Error);
       }
-      this.stream?.consumed(part.length);
     }
     this.isReading = false;
     return bytes;

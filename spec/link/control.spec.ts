@@ -135,10 +135,12 @@ describe('The control stream', () => {
   it('reads no more than 256 KiB of it then', () => {
     scene.brings(FLOOD);
     scene.control.readLast();
-    expect(scene.consumed).toBe(272 * KIB);
+    const { bytesRead } = scene;
+    expect(bytesRead).toBeGreaterThan(256 * KIB);
+    expect(bytesRead).toBeLessThanOrEqual(272 * KIB);
     scene.brings(FLOOD);
     scene.turns();
-    expect(scene.bytesRead).toBeLessThanOrEqual(272 * KIB);
+    expect(scene.bytesRead).toBe(bytesRead);
   });
 
   it('reads nothing more once it is dropped', () => {
