@@ -11,9 +11,10 @@ const MAX_TOLD = 8;
 const ASK_MS = 100;
 const SECOND_LOOK_MS = 2_000;
 
-/** Nodes that reach each other, by the links that are really up. */
+/** Nodes that reach each other, by the links that are really up. No client joins two parts: it carries nothing on. */
 export function components(nodes: readonly SimNode[]): SimNode[][] {
-  const live = new Map(nodes.filter((node) => node.isLive).map((node) => [node.nodeId, node]));
+  const inOrder = [...nodes.filter(({ isKnown }) => isKnown), ...nodes.filter(({ isKnown }) => !isKnown)];
+  const live = new Map(inOrder.filter((node) => node.isLive).map((node) => [node.nodeId, node]));
   const parts: SimNode[][] = [];
   const seen = new Set<NodeId>();
   for (const start of live.values()) {
@@ -22,6 +23,7 @@ export function components(nodes: readonly SimNode[]): SimNode[][] {
     const part = [start];
     // Grows while it is gone through.
     for (const node of part) {
+      if (!node.isKnown) continue;
       for (const link of node.run?.links.values() ?? []) {
         const peer = live.get(link.peerId);
         if (peer === undefined || seen.has(peer.nodeId) || !isWhole(node, peer)) continue;
@@ -47,7 +49,10 @@ export function expectedReach(node: SimNode, part: readonly SimNode[]): number {
 
 function expectedReachOf(node: SimNode, known: number): number {
   let clients = 0;
-  for (const link of node.run?.links.values() ?? []) if (!link.other.node.isKnown && link.isUp) clients++;
+  for (const { other } of node.run?.links.values() ?? []) {
+    const peer = other.node;
+    if (!peer.isKnown && peer.isLive && isWhole(node, peer)) clients++;
+  }
   return known - Number(node.isKnown) + clients;
 }
 
@@ -80,14 +85,12 @@ export function databaseComplaints(part: readonly SimNode[]): string[] {
   return [...roots].map(([root, nodes]) => `${nodes.length} nodes hold ${root}, ${label(nodes[0])} for one`);
 }
 
-/** Everybody is offered what the live nodes of the part bind, and nothing else. */
+/** Everybody is offered what the live nodes of the part bind, a client what it binds itself as well, and nothing else. */
 export function serviceComplaints(part: readonly SimNode[]): string[] {
-  const expected = new Set<string>();
-  for (const node of part) {
-    for (const { service, port } of node.services.values()) expected.add(`${service}:${port}@${node.nodeId}`);
-  }
+  const ofAll = new Set(part.filter(({ isKnown }) => isKnown).flatMap(instancesOf));
   const complaints: string[] = [];
   for (const node of part) {
+    const expected = node.isKnown || node.services.size === 0 ? ofAll : new Set([...ofAll, ...instancesOf(node)]);
     let count = 0;
     for (const instance of viewOf(node).instances()) {
       if (expected.has(instance)) count++;
@@ -96,6 +99,10 @@ export function serviceComplaints(part: readonly SimNode[]): string[] {
     if (count !== expected.size) complaints.push(`${label(node)} is offered ${count} of ${expected.size} services`);
   }
   return complaints;
+}
+
+function instancesOf({ nodeId, services }: SimNode): string[] {
+  return [...services.values()].map(({ service, port }) => `${service}:${port}@${nodeId}`);
 }
 
 /** Links that two records list are there, and the record of each node is that of its present run. */
@@ -110,6 +117,8 @@ export function linkComplaints(part: readonly SimNode[]): string[] {
       if (peer === undefined && viewOf(observer).hasLeft(peerId)) continue;
       if (peer === undefined) complaints.push(`the record of ${label(node)} lists ${peerId}, which is not there`);
       else if (!viewOf(observer).linksOf(peerId).includes(node.nodeId)) {
+        // Up at one end only: its kernel has tried for so long in vain that it takes a minute to hear that the other is gone.
+        if (node.linkTo(peer)?.isUp && peer.linkTo(node) === undefined) continue;
         complaints.push(`only the record of ${label(node)} lists its link to ${label(peer)}`);
       } else if (!isWhole(node, peer)) complaints.push(`${label(node)} and ${label(peer)} list a link that is not up`);
     }

@@ -197,7 +197,7 @@ export class Stage {
   }
 
   private clone(node: SimNode): void {
-    const clone = this.world.add({ seeds: this.seeds, keys: node.setup.keys });
+    const clone = this.world.add({ seeds: this.seeds, keys: node.setup.keys, role: node.setup.role });
     this.clones.push(clone);
     clone.start();
   }

@@ -10,12 +10,20 @@ const SCHEDULE_MS = 90_000;
 const SHRINK_RUNS = 60;
 
 /** True when no oracle complains. */
-export async function runTrials({ trials, seed, nodes, steps, realCrypto }: SimulateOptions): Promise<boolean> {
+export async function runTrials({
+  trials,
+  seed,
+  nodes,
+  clients,
+  steps,
+  realCrypto,
+}: SimulateOptions): Promise<boolean> {
   let failed = 0;
   for (let turn = 0; turn < trials; turn++) {
     const options: TrialOptions = {
       seed: seed + turn,
       nodes,
+      clients,
       steps,
       scheduleMs: SCHEDULE_MS,
       makePlane: makeRealPlane,

@@ -21,6 +21,8 @@ const REST_MS = 5_000;
 export interface TrialOptions {
   readonly seed: number;
   readonly nodes: number;
+  /** Of them; default 0. */
+  readonly clients?: number;
   readonly steps: number;
   readonly scheduleMs: number;
   readonly makePlane: PlaneMaker;
@@ -48,7 +50,7 @@ export async function runTrial(
 ): Promise<TrialResult> {
   const world = new World(options);
   try {
-    const stage = startNetwork(world, options.nodes);
+    const stage = startNetwork(world, options.nodes, options.clients ?? 0);
     await world.loop.run(START_MS + SETTLE_MS);
     stage.play(schedule);
     await world.loop.run(options.scheduleMs);
@@ -67,12 +69,12 @@ export async function runTrial(
   }
 }
 
-function startNetwork(world: World, count: number): Stage {
-  const nodes = Array.from({ length: count }, () => world.add());
+function startNetwork(world: World, count: number, clients: number): Stage {
+  const nodes = Array.from({ length: count }, (_, n) => world.add(n < count - clients ? {} : { role: 'client' }));
   const seeds = nodes.slice(0, SEEDS).map((node) => node.host.address);
   for (const node of nodes) {
     node.setup.seeds = seeds;
-    node.bind(`service-${node.host.index}`);
+    if (node.isKnown) node.bind(`service-${node.host.index}`);
     world.loop.call(world.random.between(0, START_MS), () => node.start());
   }
   return new Stage(world, seeds);

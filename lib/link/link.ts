@@ -45,7 +45,7 @@ export class Link implements LinkInfo {
 
   private phase: number = Phase.HELLO;
   private readonly introduction: Introduction;
-  private readonly control: Control;
+  private readonly control: Control = new Control(this);
   private readonly setup: LinkSetup<Link>;
   private handshakeTimer: Timer | undefined;
   private isDown = false;
@@ -55,7 +55,6 @@ export class Link implements LinkInfo {
   /** @internal */
   constructor(duplex: Duplex, setup: LinkSetup<Link>) {
     this.setup = setup;
-    this.control = new Control(this, setup.timers.clock);
     this.address = setup.address;
     this.direction = setup.direction;
     this.purpose = setup.purpose;
@@ -178,7 +177,6 @@ export class Link implements LinkInfo {
   /** Ends the link at once; every stream over it is reset. Without an error it is not joined again either. */
   destroy(error?: Error): void {
     if (error === undefined && this.phase < Phase.LEAVING) this.isClosedHere = true;
-    this.control.drop();
     this.session.destroy(error);
   }
 
@@ -259,7 +257,6 @@ export class Link implements LinkInfo {
 
   /** @internal */
   onClose(error: Error | undefined): void {
-    this.control.readLast();
     this.stopTimer();
     const fault = this.phase === Phase.HELLO && error !== undefined ? this.explain(error) : error;
     const reason = fault ?? (this.phase < Phase.LEAVING ? starlaneError('ERR_STARLANE_LINK_LOST') : undefined);

@@ -29,6 +29,15 @@ describe('a hundred nodes with random faults', () => {
   }
 
   it(
+    'do so when most of them are clients',
+    async () => {
+      const { complaints } = await runTrial({ ...OPTIONS, seed: 107, nodes: 60, clients: 35 });
+      expect(complaints).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
     'do so with real signatures that every node checks for itself',
     async () => {
       const options = { ...OPTIONS, seed: 104, nodes: 40, steps: 15, scheduleMs: 20_000, realCrypto: true };

@@ -54,7 +54,8 @@ export const deaths: Gate = {
     const startMs = loop.now;
     for (const node of random.sample(network.live, Math.floor(0.3 * network.size))) node.crash();
     const [largest] = components(network.nodes);
-    const share = largest.length / network.live.length;
+    const knownOf = (nodes: readonly SimNode[]): number => nodes.filter(({ isKnown }) => isKnown).length;
+    const share = knownOf(largest) / knownOf(network.live);
     const isOne = await loop.waitFor(120_000, 20, () => {
       const [part] = components(network.nodes);
       if (part.length !== network.live.length) return false;

@@ -77,7 +77,8 @@ async function ofModel(
 }
 
 function graphOf(network: Network): Graph {
-  const { live } = network;
+  // The models know of no clients.
+  const live = network.live.filter(({ isKnown }) => isKnown);
   const index = new Map(live.map((node, at) => [node.nodeId, at]));
   const peers = live.map((node) =>
     [...(node.run?.links.values() ?? [])].flatMap((link) => index.get(link.peerId) ?? []),
