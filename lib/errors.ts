@@ -139,6 +139,19 @@ export function netError(
   return error;
 }
 
+/**
+ * What a socket gets to see when its stream was reset. It has no trace, but the one of its cause: all would lead from the same
+ * read of the link, and a link that is lost may reset a hundred thousand sockets.
+ */
+export function resetByPeer(cause: Error): NetError {
+  const { stackTraceLimit } = Error;
+  // Not by an assignment, which throws where intrinsics are frozen.
+  Reflect.set(Error, 'stackTraceLimit', 0);
+  const error = netError('ECONNRESET', 'read', undefined, cause);
+  Reflect.set(Error, 'stackTraceLimit', stackTraceLimit);
+  return error;
+}
+
 /** As Node says that a name was not found, by `getaddrinfo` or a query of the DNS such as `queryA`. */
 export function lookupError(hostname: string, syscall = 'getaddrinfo', cause?: unknown): NodeJS.ErrnoException {
   const error = netError('ENOTFOUND', syscall, undefined, cause);

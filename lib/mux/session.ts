@@ -16,7 +16,8 @@ import type { MuxStream, StreamHost, StreamSink } from './mux-stream.js';
 import { Output, type OutputHost } from './output.js';
 import { OwedFlags } from './owed-flags.js';
 import { Pacer } from './pacer.js';
-import { ResetReason, readResetReason, resetError } from './reset-reason.js';
+import { ResetReason, readResetReason } from './reset-reason.js';
+import { Resets } from './resets.js';
 import { Scheduler } from './scheduler.js';
 import { resolveSessionOptions, type SessionOptions } from './session-options.js';
 import type { SessionOwner } from './session-owner.js';
@@ -46,6 +47,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   private readonly pacer: Pacer;
   readonly liveness: Liveness;
   private readonly owed = new OwedFlags();
+  private readonly resets = new Resets();
   /** The stream whose payload is being read; null while it is discarded. */
   private reading: MuxStream | null = null;
   private finAfterPayload = false;
@@ -234,7 +236,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     if (flags & Flag.RST) {
       const reason = this.starlanePeer && this.reading === null ? readResetReason(length) : ResetReason.NONE;
       this.reading = null;
-      stream.fail(resetError(stream.id, reason), reason, false);
+      this.resets.take(stream, reason);
       return;
     }
     this.streams.acknowledged(stream);
@@ -252,6 +254,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   }
 
   private incoming(id: number): MuxStream | null {
+    this.resets.onOpen();
     const stream = this.phase === Phase.OPEN && !this.goAwaySent ? this.streams.admit(id) : null;
     if (stream === null) {
       log('refused stream %d, %d are open', id, this.streams.size);
@@ -387,6 +390,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.owed.clear();
     this.reading = null;
     this.pacer.stop();
+    this.resets.stop();
     if (this.closeTimer !== null) this.options.timers.cancel(this.closeTimer);
     guard(() => this.owner.onClose(error));
     failStreams(this.streams.values(), reason, isOwn);

@@ -2,7 +2,7 @@
 // gives it its stream.
 
 import type { DuplexOptions } from 'node:stream';
-import { netError } from '../errors.js';
+import { resetByPeer } from '../errors.js';
 import type { ByteStream } from '../mux/byte-stream.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
 import { closedBeforeConnection, socketClosed } from '../util/node-errors.js';
@@ -281,11 +281,11 @@ export class Socket extends StreamDuplex {
   }
 
   override onReset(stream: ByteStream, cause: Error): void {
-    super.onReset(stream, netError('ECONNRESET', 'read', undefined, cause));
+    super.onReset(stream, resetByPeer(cause));
   }
 
   override readOn(stream: ByteStream, cause: Error): boolean {
-    if (!super.readOn(stream, netError('ECONNRESET', 'read', undefined, cause))) return false;
+    if (!super.readOn(stream, resetByPeer(cause))) return false;
     // Nothing can come any more, and what is here keeps no process alive, as nothing in the buffers of a kernel does.
     this.letGo();
     return true;

@@ -1,0 +1,68 @@
+// npm run bench:loss: circuits of one client through one relay, and then the process of the server is killed. Prints for how
+// long that keeps the event loops of the relay and of the client busy at a stretch, and when the last circuit has heard of it.
+
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { within } from '../deadline.mjs';
+
+const { values } = parseArgs({
+  options: { help: { type: 'boolean', short: 'h' }, circuits: { type: 'string', default: '1000000' } },
+});
+const circuits = Number(values.circuits.replaceAll(/[_,]/g, ''));
+if (values.help || !Number.isInteger(circuits) || circuits < 1) {
+  console.log('usage: npm run bench:loss -- [--circuits N]    default 1000000, which take some 5 GB');
+  process.exit(values.help ? 0 : 2);
+}
+
+/** A turn of the event loop that takes longer is a stall. */
+const MOST_MS = 250;
+const DEADLINE_MS = 60_000 + circuits / 2;
+const WORKER = fileURLToPath(new URL('./worker.mjs', import.meta.url));
+
+/** @param {string} role */
+const start = (role) => fork(WORKER, [role, String(circuits)], { execArgv: ['--max-old-space-size=8000'] });
+const [relay, server, client] = ['relay', 'server', 'client'].map(start);
+try {
+  await within(run(), DEADLINE_MS, 'the run');
+} finally {
+  for (const worker of [relay, server, client]) worker.kill('SIGKILL');
+}
+
+/**
+ * @param {import('node:child_process').ChildProcess} worker
+ * @param {object} request
+ */
+async function ask(worker, request) {
+  worker.send(request);
+  const ended = once(worker, 'exit').then(([code]) => Promise.reject(new Error(`a process ended with ${code}`)));
+  const [answer] = await Promise.race([once(worker, 'message'), ended]);
+  ended.catch(() => {});
+  return answer;
+}
+
+async function run() {
+  const { address } = await ask(relay, { type: 'start' });
+  await ask(server, { type: 'start', address });
+  const { perS } = await ask(client, { type: 'start', address });
+  await Promise.all([ask(relay, { type: 'watch' }), ask(client, { type: 'watch' })]);
+  const begin = performance.now();
+  server.kill('SIGKILL');
+  const lost = await ask(client, { type: 'await' });
+  const heardMs = performance.now() - begin;
+  const relayed = await ask(relay, { type: 'await' });
+  const isRight = lost.codes.ECONNRESET === circuits && relayed.left === 0;
+  const holds = isRight && Math.max(lost.longestMs, relayed.longestMs) <= MOST_MS;
+  console.log(`${circuits.toLocaleString('en-US')} circuits, opened at ${Math.round(perS).toLocaleString('en-US')} a second
+
+| what | measured | limit |
+| --- | ---: | ---: |
+| longest turn of the relay's event loop, ms | ${relayed.longestMs.toFixed(0)} | ${MOST_MS} |
+| longest turn of the client's event loop, ms | ${lost.longestMs.toFixed(0)} | ${MOST_MS} |
+| circuits that ended with ECONNRESET | ${lost.codes.ECONNRESET ?? 0} | ${circuits} |
+| the last of them heard of it after, s | ${(heardMs / 1000).toFixed(2)} | |
+| circuits left in the relay | ${relayed.left} | 0 |
+`);
+  if (!holds) process.exitCode = 1;
+}

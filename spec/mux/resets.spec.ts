@@ -1,0 +1,128 @@
+// Streams that the peer resets by the thousand: each turn of the event loop tells so many of them.
+
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
+import { ResetReason } from '../../lib/mux/reset-reason.js';
+import { MuxSession } from '../../lib/mux/session.js';
+import { ACK, data, RST, SYN, windowUpdate } from '../support/frames.js';
+import { ScriptedPeer } from '../support/scripted-peer.js';
+import { turn, turnsUntil } from '../support/turns.js';
+
+/** One turn of the event loop. */
+const immediate = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+const PER_TURN = 1_000;
+const STREAMS = 3_500;
+
+class Scene {
+  readonly peer = new ScriptedPeer();
+  readonly told: number[] = [];
+  readonly reasons = new Set<number>();
+  readonly received: number[] = [];
+  whenTold = (_stream: MuxStream): void => {};
+  private readonly sink: StreamSink = {
+    onData: (stream, chunk) => {
+      this.received.push(stream.id);
+      stream.consumed(chunk.length);
+    },
+    onEnd: () => {},
+    onSent: () => {},
+    onReset: (stream, _error, reason) => {
+      this.told.push(stream.id);
+      this.reasons.add(reason);
+      this.whenTold(stream);
+    },
+  };
+  readonly session = new MuxSession(
+    this.peer,
+    { client: true, starlanePeer: true, keepAliveMs: 0, maxUnackedOpens: 100_000 },
+    { onStream: () => {}, onClose: () => {} },
+  );
+  readonly streams = Array.from({ length: STREAMS }, () => this.session.open(this.sink));
+
+  async untilAllAreTold(): Promise<void> {
+    await turnsUntil('all have heard', () => this.told.length >= STREAMS, 1_000);
+  }
+
+  /** All resets in one chunk, as a relay sends them that has lost a link. */
+  resets(reason = 0, streams: readonly MuxStream[] = this.streams): Buffer {
+    return Buffer.concat(streams.map(({ id }) => windowUpdate(id, reason, ACK | RST)));
+  }
+}
+
+describe('Streams that the peer resets at once', () => {
+  let scene: Scene;
+  beforeEach(async () => {
+    scene = new Scene();
+    await turn();
+  });
+
+  it('are told in the same turn when they are few', () => {
+    scene.peer.feed(scene.resets(0, scene.streams.slice(0, 10)));
+    expect(scene.told).toHaveLength(10);
+  });
+
+  it('are told a thousand a turn, in their order', async () => {
+    scene.peer.feed(scene.resets());
+    const afterTurns = [scene.told.length];
+    while (scene.told.length < STREAMS) {
+      await immediate();
+      afterTurns.push(scene.told.length);
+    }
+    expect(afterTurns).toEqual([PER_TURN, 2 * PER_TURN, 3 * PER_TURN, STREAMS]);
+    expect(scene.told).toEqual(scene.streams.map(({ id }) => id));
+    expect(scene.session.streamCount).toBe(0);
+  });
+
+  it('are told the reason that was given', async () => {
+    scene.peer.feed(scene.resets(ResetReason.RELAY_LIMIT));
+    await scene.untilAllAreTold();
+    await turn();
+    expect([...scene.reasons]).toEqual([ResetReason.RELAY_LIMIT]);
+    expect(scene.told).toHaveLength(STREAMS);
+  });
+
+  it('have what came before the reset', () => {
+    const last = scene.streams.at(-1) as MuxStream;
+    scene.peer.feed(data(last.id, 'before it', ACK), scene.resets());
+    expect(scene.received).toEqual([last.id]);
+  });
+
+  it('are told once, however often they are reset', async () => {
+    scene.peer.feed(scene.resets(), scene.resets(), scene.resets());
+    await scene.untilAllAreTold();
+    await turn();
+    expect(scene.told).toHaveLength(STREAMS);
+  });
+
+  it('are not told when this side has given them up meanwhile', async () => {
+    scene.peer.feed(scene.resets());
+    for (const stream of scene.streams) if (!stream.isClosed) stream.reset();
+    await turn();
+    expect(scene.told).toHaveLength(PER_TURN);
+    expect(scene.session.streamCount).toBe(0);
+  });
+
+  it('are told of the end of the session when that comes first', async () => {
+    scene.peer.feed(scene.resets(ResetReason.RELAY_LIMIT));
+    scene.session.destroy();
+    await scene.untilAllAreTold();
+    expect(new Set(scene.told).size).toBe(STREAMS);
+    expect([...scene.reasons]).toEqual([ResetReason.RELAY_LIMIT, ResetReason.LINK_LOST]);
+  });
+
+  it('may end the session while they are told', async () => {
+    scene.peer.feed(scene.resets());
+    scene.whenTold = () => scene.session.destroy();
+    await scene.untilAllAreTold();
+    expect(new Set(scene.told).size).toBe(STREAMS);
+  });
+
+  it('are no more and more when the peer opens and resets them without end', async () => {
+    const opened = (n: number): Buffer => Buffer.concat([data(2 + 2 * n, 'x', SYN), windowUpdate(2 + 2 * n, 0, RST)]);
+    scene.peer.feed(...Array.from({ length: 20_000 }, (_, n) => opened(n)));
+    expect(scene.session.streamCount).toBeLessThan(STREAMS + 10);
+    await immediate();
+    expect(scene.session.streamCount).toBe(STREAMS);
+  });
+});
