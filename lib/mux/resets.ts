@@ -15,26 +15,49 @@ const TOLD_PER_OPEN = 2;
 export class Resets {
   private told = 0;
   private isTurnDue = false;
-  /** With the reason of each. A peer that resets a stream again and again has it here once. */
-  private readonly waiting = new Map<MuxStream, number>();
+  /** Streams of either side, with the reason of each; those that the peer has opened count for what it may open. */
+  private readonly own = new Map<MuxStream, number>();
+  private readonly theirs = new Map<MuxStream, number>();
+
+  /** How many streams wait to be told. */
+  get size(): number {
+    return this.own.size + this.theirs.size;
+  }
 
   /** The peer has reset an open stream. Until it is told it is as if the frame were still on its way. */
-  take(stream: MuxStream, reason: number): void {
+  take(stream: MuxStream, reason: number, isTheirs: boolean): void {
     // One that was opened in this turn: nothing has been said of it, and nothing is to be.
     const isFresh = (stream.state & StreamState.ACK_OWED) !== 0;
-    if (isFresh || (this.told < STREAMS_PER_TURN && this.waiting.size === 0)) this.tell(stream, reason);
-    else this.waiting.set(stream, reason);
+    if (isFresh || (this.told < STREAMS_PER_TURN && this.size === 0)) this.tell(stream, reason);
+    else (isTheirs ? this.theirs : this.own).set(stream, reason);
     this.nextTurn();
   }
 
   /** The peer opens a stream. Who opens and resets them without end shall not have more and more of them waiting here. */
   onOpen(): void {
-    if (this.waiting.size > 0) this.tellWaiting(TOLD_PER_OPEN);
+    this.tellWaiting(this.theirs, TOLD_PER_OPEN);
+  }
+
+  /** Another frame for that stream: its reset came first. False when it does not wait. */
+  tellNow(stream: MuxStream): boolean {
+    const waiting = this.own.has(stream) ? this.own : this.theirs;
+    const reason = waiting.get(stream);
+    if (reason === undefined) return false;
+    waiting.delete(stream);
+    if (!stream.isClosed) this.tell(stream, reason);
+    return true;
+  }
+
+  /** The input is over: all that it brought is told. */
+  tellAll(): void {
+    this.tellWaiting(this.own, Number.POSITIVE_INFINITY);
+    this.tellWaiting(this.theirs, Number.POSITIVE_INFINITY);
   }
 
   /** The session is over, and all its streams are told that. */
   stop(): void {
-    this.waiting.clear();
+    this.own.clear();
+    this.theirs.clear();
   }
 
   private tell(stream: MuxStream, reason: number): void {
@@ -48,16 +71,17 @@ export class Resets {
     setImmediate(() => {
       this.isTurnDue = false;
       this.told = 0;
-      this.tellWaiting(STREAMS_PER_TURN);
-      if (this.waiting.size > 0) this.nextTurn();
+      this.tellWaiting(this.own, STREAMS_PER_TURN);
+      this.tellWaiting(this.theirs, STREAMS_PER_TURN - this.told);
+      if (this.told > 0) this.nextTurn();
     });
   }
 
-  private tellWaiting(most: number): void {
+  private tellWaiting(waiting: Map<MuxStream, number>, most: number): void {
     let count = 0;
-    for (const [stream, reason] of this.waiting) {
-      if (count === most) return;
-      this.waiting.delete(stream);
+    for (const [stream, reason] of waiting) {
+      if (count >= most) return;
+      waiting.delete(stream);
       // This side may have given it up meanwhile.
       if (stream.isClosed) continue;
       count++;

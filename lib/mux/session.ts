@@ -162,6 +162,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
 
   onInputEnd(): void {
     if (this.phase === Phase.ENDING || this.phase === Phase.CLOSED) return;
+    this.resets.tellAll();
     if (!this.decoder.betweenFrames || this.reading !== null) {
       return this.protocolError('the input ends inside a frame');
     }
@@ -179,6 +180,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   }
 
   private lose(error: Error): void {
+    this.resets.tellAll();
     // Whatever fails after the last stream has ended and all was said takes nothing away.
     this.finish(this.phase === Phase.ENDING ? undefined : error);
   }
@@ -205,6 +207,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     if (type === FrameType.DATA && length > this.options.maxFrameBytes)
       return this.protocolError(`a frame of ${length} bytes`);
     let stream = this.streams.get(streamId);
+    if (stream !== null && this.resets.size > 0 && this.resets.tellNow(stream)) stream = null;
     if (flags & Flag.SYN) {
       if (stream !== null) return this.protocolError(`SYN for stream ${streamId}, which is open`);
       if (!this.streams.isPeers(streamId)) return this.protocolError(`SYN for stream ${streamId}, an id of this side`);
@@ -236,7 +239,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     if (flags & Flag.RST) {
       const reason = this.starlanePeer && this.reading === null ? readResetReason(length) : ResetReason.NONE;
       this.reading = null;
-      this.resets.take(stream, reason);
+      this.resets.take(stream, reason, this.streams.isPeers(stream.id));
       return;
     }
     this.streams.acknowledged(stream);

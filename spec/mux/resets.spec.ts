@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
 import { ResetReason } from '../../lib/mux/reset-reason.js';
 import { MuxSession } from '../../lib/mux/session.js';
-import { ACK, data, RST, SYN, windowUpdate } from '../support/frames.js';
+import { ACK, data, FIN, goAway, ping, RST, SYN, windowUpdate } from '../support/frames.js';
 import { ScriptedPeer } from '../support/scripted-peer.js';
 import { turn, turnsUntil } from '../support/turns.js';
 
@@ -19,6 +19,7 @@ class Scene {
   readonly told: number[] = [];
   readonly reasons = new Set<number>();
   readonly received: number[] = [];
+  readonly ends: Array<Error | undefined> = [];
   whenTold = (_stream: MuxStream): void => {};
   private readonly sink: StreamSink = {
     onData: (stream, chunk) => {
@@ -36,7 +37,7 @@ class Scene {
   readonly session = new MuxSession(
     this.peer,
     { client: true, starlanePeer: true, keepAliveMs: 0, maxUnackedOpens: 100_000 },
-    { onStream: () => {}, onClose: () => {} },
+    { onStream: () => {}, onClose: (error) => this.ends.push(error) },
   );
   readonly streams = Array.from({ length: STREAMS }, () => this.session.open(this.sink));
 
@@ -124,5 +125,29 @@ describe('Streams that the peer resets at once', () => {
     expect(scene.session.streamCount).toBeLessThan(STREAMS + 10);
     await immediate();
     expect(scene.session.streamCount).toBe(STREAMS);
+  });
+
+  it('have their own reason when the peer ends the session behind the resets', async () => {
+    scene.peer.feed(scene.resets(ResetReason.RELAY_LIMIT), goAway(0));
+    scene.peer.feedEnd();
+    await scene.untilAllAreTold();
+    await turn();
+    expect([...scene.reasons]).toEqual([ResetReason.RELAY_LIMIT]);
+    expect(scene.ends).toEqual([undefined]);
+  });
+
+  it('are told at once when another frame comes for them, which is ignored', () => {
+    const last = scene.streams.at(-1) as MuxStream;
+    scene.peer.feed(scene.resets(), windowUpdate(last.id, 0, FIN), data(last.id, 'behind it'), ping(7));
+    expect(scene.told).toContain(last.id);
+    expect([scene.received, scene.ends]).toEqual([[], []]);
+  });
+
+  it('are told a thousand a turn again when there was peace for a while', async () => {
+    scene.peer.feed(scene.resets(0, scene.streams.slice(0, 2 * PER_TURN)));
+    await turnsUntil('they have heard', () => scene.told.length === 2 * PER_TURN, 100);
+    await turn();
+    scene.peer.feed(scene.resets(0, scene.streams.slice(-1)));
+    expect(scene.told).toHaveLength(2 * PER_TURN + 1);
   });
 });
