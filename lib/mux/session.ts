@@ -239,8 +239,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     if (flags & Flag.RST) {
       const reason = this.starlanePeer && this.reading === null ? readResetReason(length) : ResetReason.NONE;
       this.reading = null;
-      this.resets.take(stream, reason, this.streams.isPeers(stream.id));
-      return;
+      return this.resets.take(stream, reason, this.streams.isPeers(stream.id));
     }
     this.streams.acknowledged(stream);
     if ((flags & Flag.FIN) === 0) return;
