@@ -37,7 +37,7 @@ const progress = (line) => process.stderr.write(`${line}\n`);
  * @param {string | undefined} profileDir
  * @returns {Promise<import('./report.mjs').CaseOutcome>}
  */
-async function runCase(benchCase, setup, options, profileDir) {
+export async function runCase(benchCase, setup, options, profileDir) {
   const runs = options.runs ?? benchCase.defaultRuns ?? setup.runs;
   const runCarrier = setup.runOnce ?? runOnce;
   const carriers = options.carriers
@@ -117,7 +117,7 @@ async function run(setup, args) {
  * @param {import('./report.mjs').CaseOutcome[]} outcomes
  * @returns {Record<string, string[]>}
  */
-function failuresOf(outcomes) {
+export function failuresOf(outcomes) {
   /** @type {Record<string, string[]>} */
   const failures = {};
   for (const { benchCase, pairs } of outcomes) {

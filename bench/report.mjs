@@ -6,6 +6,7 @@ import { median } from './statistics.mjs';
  * @typedef {Record<string, Values | { failed: string }>} Pair what each carrier measured in turn
  * @typedef {{ benchCase: import('./cases/case.mjs').BenchCase, pairs: Pair[] }} CaseOutcome
  * @typedef {{ cells: string[], missed: boolean }} Row
+ * @typedef {[ours: string, theirs: string]} RatioOf
  */
 
 /**
@@ -44,10 +45,11 @@ function format(value, digits) {
 }
 
 /** @param {import('./cases/case.mjs').Floor} floor */
-function describeFloor({ against, atLeast, atMost, cores }) {
+function describeFloor({ of, against, atLeast, atMost, cores }) {
   const limit = atLeast === undefined ? `<= ${format(atMost ?? 0, (atMost ?? 0) < 1 ? 2 : 0)}` : `>= ${atLeast}`;
   const condition = cores === undefined ? '' : ` with ${cores} cores`;
-  return (against === undefined ? limit : `${limit} x ${against}`) + condition;
+  const subject = of === undefined ? '' : `${of} `;
+  return subject + (against === undefined ? limit : `${limit} x ${against}`) + condition;
 }
 
 /**
@@ -57,13 +59,23 @@ function describeFloor({ against, atLeast, atMost, cores }) {
  * @param {string} key
  * @param {import('./cases/case.mjs').Floor} floor
  */
-function holds(outcome, key, { against, atLeast, atMost, cores = 1 }) {
+function holds(outcome, key, { of = 'starlane', against, atLeast, atMost, cores = 1 }) {
   if (os.cpus().length < cores) return undefined;
-  const values =
-    against === undefined ? valuesOf(outcome, 'starlane', key) : ratiosOf(outcome, key, 'starlane', against);
+  const values = against === undefined ? valuesOf(outcome, of, key) : ratiosOf(outcome, key, of, against);
   if (values.length === 0) return undefined;
   const value = median(values);
   return value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY);
+}
+
+/**
+ * The ratios that are shown where nothing else is asked for: of starlane to each of the others.
+ *
+ * @param {string[]} carriers
+ * @returns {RatioOf[]}
+ */
+function ratiosToOthers(carriers) {
+  if (!carriers.includes('starlane')) return [];
+  return carriers.filter((carrier) => carrier !== 'starlane').map((other) => ['starlane', other]);
 }
 
 /**
@@ -71,14 +83,14 @@ function holds(outcome, key, { against, atLeast, atMost, cores = 1 }) {
  *
  * @param {CaseOutcome[]} outcomes
  * @param {string[]} carriers
- * @param {string} reference
+ * @param {string | undefined} reference undefined: floors are shown in any case
+ * @param {RatioOf[]} [ratios] the columns of ratios, default starlane to each of the others
  * @returns {{ head: string[], rows: Row[] }}
  */
-export function tabulate(outcomes, carriers, reference) {
-  const others = carriers.includes('starlane') ? carriers.filter((carrier) => carrier !== 'starlane') : [];
-  const head = ['case', 'figure', ...carriers, ...others.map((other) => `starlane / ${other}`)];
+export function tabulate(outcomes, carriers, reference, ratios = ratiosToOthers(carriers)) {
+  const head = ['case', 'figure', ...carriers, ...ratios.map(([ours, theirs]) => `${ours} / ${theirs}`)];
   // Most floors are ratios to it: without it they say nothing.
-  const withFloors = others.includes(reference);
+  const withFloors = reference === undefined || ratios.some(([, theirs]) => theirs === reference);
   if (withFloors) head.push('floor', 'holds');
   const rows = outcomes.flatMap((outcome) =>
     outcome.benchCase.figures.map((figure, i) => {
@@ -92,8 +104,8 @@ export function tabulate(outcomes, carriers, reference) {
           if (values.length > 0) return format(median(values), figure.digits);
           return outcome.pairs.some((pair) => isFailure(pair[carrier])) ? 'fails' : '';
         }),
-        ...others.map((other) =>
-          figure.isAmount ? '' : describeRatios(ratiosOf(outcome, figure.key, 'starlane', other)),
+        ...ratios.map(([ours, theirs]) =>
+          figure.isAmount ? '' : describeRatios(ratiosOf(outcome, figure.key, ours, theirs)),
         ),
       ];
       if (withFloors) {
@@ -148,13 +160,17 @@ export function toMarkdown({ head, rows }) {
 
 const [loadBefore] = os.loadavg();
 
-/** One line on the machine, without which figures mean nothing. */
-export function describeMachine() {
+/**
+ * One line on the machine, without which figures mean nothing.
+ *
+ * @param {string} [path] between the processes
+ */
+export function describeMachine(path = 'loopback') {
   const cpus = os.cpus();
   const memoryGb = Math.round(os.totalmem() / 1e9);
   const model = cpus[0]?.model.trim() || 'unknown processor';
   const load = `load average before ${loadBefore.toFixed(2)}`;
-  return `Node ${process.version}, ${os.platform()} ${os.arch()}, ${cpus.length} x ${model}, ${memoryGb} GB, loopback, ${load}`;
+  return `Node ${process.version}, ${os.platform()} ${os.arch()}, ${cpus.length} x ${model}, ${memoryGb} GB, ${path}, ${load}`;
 }
 
 /**
@@ -163,8 +179,9 @@ export function describeMachine() {
  * @param {CaseOutcome[]} outcomes
  * @param {string[]} carriers
  * @param {object} settings
+ * @param {RatioOf[]} [ratios] default starlane to each of the others
  */
-export function toJson(outcomes, carriers, settings) {
+export function toJson(outcomes, carriers, settings, ratios = ratiosToOthers(carriers)) {
   const cases = outcomes.map((outcome) => ({
     name: outcome.benchCase.name,
     about: outcome.benchCase.about,
@@ -178,11 +195,13 @@ export function toJson(outcomes, carriers, settings) {
           .map(([carrier, values]) => [carrier, median(values)]),
       ),
       ratios: Object.fromEntries(
-        carriers
-          .filter((carrier) => carrier !== 'starlane')
-          .map((carrier) => /** @type {const} */ ([carrier, ratiosOf(outcome, figure.key, 'starlane', carrier)]))
-          .filter(([, ratios]) => ratios.length > 0)
-          .map(([carrier, ratios]) => [carrier, median(ratios)]),
+        ratios
+          .map(([ours, theirs]) => ({
+            name: ours === 'starlane' ? theirs : `${ours} / ${theirs}`,
+            values: ratiosOf(outcome, figure.key, ours, theirs),
+          }))
+          .filter(({ values }) => values.length > 0)
+          .map(({ name, values }) => [name, median(values)]),
       ),
       floors: (figure.floors ?? []).map((floor) => ({ ...floor, holds: holds(outcome, figure.key, floor) ?? null })),
     })),

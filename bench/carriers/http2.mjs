@@ -14,19 +14,20 @@ export const carrier = {
   name: 'http2',
   connectEvent: 'response',
 
-  async serve(services) {
+  async serve(services, host = '127.0.0.1') {
     const server = http2.createServer(options);
     server.on('session', (session) => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
     server.on('stream', (stream, headers) => {
       stream.respond({ ':status': 200 });
       services[String(headers[':path']).slice(1)](stream);
     });
-    await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
-    return /** @type {import('node:net').AddressInfo} */ (server.address()).port;
+    await new Promise((resolve) => server.listen(0, host, () => resolve(undefined)));
+    const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+    return `http://${host}:${port}`;
   },
 
-  async link(port) {
-    const session = http2.connect(`http://127.0.0.1:${port}`, options);
+  async link(url) {
+    const session = http2.connect(url, options);
     await new Promise((resolve, reject) => {
       session.once('error', reject);
       session.once('remoteSettings', resolve);

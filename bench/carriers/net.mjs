@@ -9,28 +9,28 @@ export const carrier = {
   name: 'net',
   connectEvent: 'connect',
 
-  async serve(services) {
+  async serve(services, host = '127.0.0.1') {
     /** @type {Record<string, number[]>} */
-    const address = {};
+    const ports = {};
     for (const [service, onConnection] of Object.entries(services)) {
-      address[service] = [];
+      ports[service] = [];
       for (let i = 0; i < PORTS_PER_SERVICE; i++) {
         const server = net.createServer({ noDelay: true }, onConnection);
         await new Promise((resolve, reject) => {
           server.once('error', reject);
-          server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => resolve(undefined));
+          server.listen({ port: 0, host, backlog: 4096 }, () => resolve(undefined));
         });
-        address[service].push(/** @type {net.AddressInfo} */ (server.address()).port);
+        ports[service].push(/** @type {net.AddressInfo} */ (server.address()).port);
       }
     }
-    return address;
+    return { host, ports };
   },
 
-  async link(address) {
+  async link({ host, ports }) {
     let turn = 0;
     return (service) => {
       turn = (turn + 1) % PORTS_PER_SERVICE;
-      return net.connect({ port: address[service][turn], host: '127.0.0.1', noDelay: true });
+      return net.connect({ port: ports[service][turn], host, noDelay: true });
     };
   },
 };

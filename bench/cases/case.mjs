@@ -30,7 +30,8 @@
  * @property {Values} values
  * @property {() => Promise<void>} [check] called after the server's finish; throws on a mismatch
  *
- * @typedef {object} Floor a limit that the figure must hold on starlane
+ * @typedef {object} Floor a limit that the figure must hold
+ * @property {string} [of] the carrier that must hold it, default starlane
  * @property {string} [against] the limit is for the ratio to that carrier; otherwise for the figure itself
  * @property {number} [atLeast]
  * @property {number} [atMost]

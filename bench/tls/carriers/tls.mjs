@@ -9,7 +9,7 @@ export const carrier = {
   name: 'tls',
   connectEvent: 'secureConnect',
 
-  async serve(services) {
+  async serve(services, host = '127.0.0.1') {
     const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
       keyType: 'ec',
       algorithm: 'sha256',
@@ -26,21 +26,21 @@ export const carrier = {
         });
         await new Promise((resolve, reject) => {
           server.once('error', reject);
-          server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => resolve(undefined));
+          server.listen({ port: 0, host, backlog: 4096 }, () => resolve(undefined));
         });
         ports[service].push(/** @type {import('node:net').AddressInfo} */ (server.address()).port);
       }
     }
-    return { ports, cert };
+    return { host, ports, cert };
   },
 
-  async link({ ports, cert }) {
+  async link({ host, ports, cert }) {
     const secureContext = tls.createSecureContext({ ca: cert, minVersion: 'TLSv1.3' });
     let turn = 0;
     return (service) => {
       turn = (turn + 1) % PORTS_PER_SERVICE;
       const port = ports[service][turn];
-      const socket = tls.connect({ port, host: '127.0.0.1', servername: 'localhost', secureContext });
+      const socket = tls.connect({ port, host, servername: 'localhost', secureContext });
       socket.setNoDelay(true);
       return socket;
     };
