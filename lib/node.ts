@@ -334,7 +334,7 @@ export class Node extends NodeFamily {
     if (!this.isStarted) this.isDerivedFrom = true;
     // Two nodes must not have one identity: from a node that is in use, only what it was told otherwise is taken.
     const identity = this.isStarted ? undefined : this.#options.identity;
-    return new Node({ ...this.#options, identity, ...changes }, this.#environment) as this;
+    return makeNode({ ...this.#options, identity, ...changes }, this.#environment) as this;
   }
 
   private onLink(link: Link): void {
@@ -387,7 +387,12 @@ export class Node extends NodeFamily {
 
 /** Makes a node. It does nothing, and does not hold the process open, until it is used or has seeds. */
 export function createNode(options: NodeOptions = {}): Node {
-  return new Node(options, readEnvironment(process.env));
+  return makeNode(options, readEnvironment(process.env));
+}
+
+/** A class that names itself has the name `_Node` in the bundle, and in every stack trace. */
+function makeNode(options: NodeOptions, environment: NodeEnvironment): Node {
+  return new Node(options, environment);
 }
 
 function isHandler(value: unknown): value is BindHandler {

@@ -6,9 +6,10 @@
 // close, and leave the other end to guess.
 
 import { constants, type KeyObject, type X509Certificate } from 'node:crypto';
-import { createSecureContext, type SecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import type { SecureContext, SecureContextOptions, TLSSocket } from 'node:tls';
 import { optionError } from '../errors.js';
 import type { TlsFiles } from '../options-security.js';
+import { nodeTls } from '../util/builtins.js';
 import { GoodbyeCode } from '../wire/messages.js';
 import { deriveCertificate } from './certificate.js';
 import { type Refusal, refusal } from './handshake.js';
@@ -60,7 +61,7 @@ export class LinkTls {
 
   /** For a client; changes with {@link rotate}. */
   secureContext(): Promise<SecureContext> {
-    this.context ??= this.contextOptions().then(createSecureContext);
+    this.context ??= this.contextOptions().then((options) => nodeTls().createSecureContext(options));
     return this.context;
   }
 
@@ -121,7 +122,7 @@ function contextOf({ cert, key, ca }: TlsFiles): SecureContextOptions {
 
 function checkFiles(files: TlsFiles): void {
   try {
-    createSecureContext(contextOf(files));
+    nodeTls().createSecureContext(contextOf(files));
   } catch (error) {
     throw optionError('tls', `the certificate or key is of no use: ${(error as Error).message}`, error);
   }

@@ -1,10 +1,9 @@
 // What is behind a link address, short of a link: the addresses of a name, whether anyone answers there, and the addresses
 // of this machine under which others find a listener.
 
-import { lookup } from 'node:dns/promises';
 import { connect as connectTcp, isIP } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { formatLinkAddress, type LinkAddress, parseLinkAddress } from '../address.js';
+import { nodeDns, nodeOs } from '../util/builtins.js';
 import { MAX_LISTEN_ADDRESSES } from '../wire/messages.js';
 
 /** What a bare attempt to connect has shown: nobody listens, a kernel answers, or nothing does. */
@@ -42,7 +41,7 @@ export async function resolveAddresses(address: string, timeoutMs: number): Prom
     timer = setTimeout(() => reject(new Error(`${host} was not found within ${timeoutMs} ms`)), timeoutMs).unref();
   });
   try {
-    const found = await Promise.race([lookup(host, { all: true }), late]);
+    const found = await Promise.race([nodeDns().lookup(host, { all: true }), late]);
     return found.map((entry) => formatLinkAddress({ scheme, host: entry.address, port }));
   } finally {
     clearTimeout(timer);
@@ -62,7 +61,7 @@ function concreteAddresses(where: LinkAddress): LinkAddress[] {
   if (where.scheme === 'unix') return [where];
   const { scheme, host, port } = where;
   if (host !== undefined && host !== '0.0.0.0' && !/^[0:]+$/.test(host)) return [where];
-  const hosts = Object.values(networkInterfaces())
+  const hosts = Object.values(nodeOs().networkInterfaces())
     .flatMap((addresses) => addresses ?? [])
     // An address of the link only is none without its interface.
     .filter(({ internal, family, address }) => !internal && !(family === 'IPv6' && address.startsWith('fe80')))

@@ -3,8 +3,9 @@
 import { lstat, unlink } from 'node:fs/promises';
 import { connect as connectTcp, createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
+import type { TLSSocket, Server as TlsServer } from 'node:tls';
 import { formatLinkAddress, type LinkAddress } from '../address.js';
+import { nodeTls } from '../util/builtins.js';
 import { debug } from '../util/debug.js';
 import { speaksNoTls, tlsFailure } from './foreign.js';
 import type { TlsFacts } from './link-owner.js';
@@ -57,7 +58,7 @@ export async function listen(address: LinkAddress, options: ListenOptions): Prom
 
 async function makeServer(address: LinkAddress, { tls, timeoutMs }: ListenOptions): Promise<Server> {
   if (address.scheme !== 'tls') return createTcpServer();
-  return createTlsServer({
+  return nodeTls().createServer({
     ...(await contextFor(address, tls).contextOptions()),
     ...TLS_SETTINGS,
     ALPNProtocols: [...TLS_SETTINGS.ALPNProtocols],

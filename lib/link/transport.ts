@@ -3,9 +3,10 @@
 
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect as connectTls, type SecureContext, TLSSocket } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import { formatLinkAddress, type LinkAddress } from '../address.js';
 import { starlaneError } from '../errors.js';
+import { nodeTls } from '../util/builtins.js';
 import { sharedTimers, type Timed, type Timers } from '../util/timers.js';
 import { tlsFailure } from './foreign.js';
 import type { TlsFacts } from './link-owner.js';
@@ -73,7 +74,7 @@ export async function connect(address: LinkAddress, options: ConnectOptions): Pr
     const onConnected = (): void => {
       settle();
       socket.unref();
-      resolve({ duplex: socket, tls: socket instanceof TLSSocket ? tls?.facts(socket) : undefined });
+      resolve({ duplex: socket, tls: context === undefined ? undefined : tls?.facts(socket as TLSSocket) });
     };
     const connected = address.scheme === 'tls' ? 'secureConnect' : 'connect';
     socket.once(connected, onConnected);
@@ -112,7 +113,7 @@ function dial(address: LinkAddress, secureContext: SecureContext | undefined, is
   const { host = 'localhost', port } = address;
   const tcp = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KERNEL_KEEPALIVE_MS };
   if (secureContext === undefined) return connectTcp(tcp);
-  const socket = connectTls({
+  const socket = nodeTls().connect({
     ...tcp,
     ...TLS_SETTINGS,
     ALPNProtocols: [...TLS_SETTINGS.ALPNProtocols],

@@ -1,6 +1,6 @@
 // Debug output by the package `debug`: DEBUG=starlane:* or, say, DEBUG=starlane:link,starlane:mux.
 
-import createDebug from 'debug';
+import { createRequire } from 'node:module';
 
 /** Every namespace there is, without the prefix. */
 export type DebugNamespace = 'link' | 'mux' | 'gossip' | 'route' | 'relay' | 'node';
@@ -11,7 +11,19 @@ export interface Debug {
   readonly enabled: boolean;
 }
 
-/** The printer of `starlane:<namespace>`. Make one per file, not per object. */
+const SILENT: Debug = Object.assign(() => {}, { enabled: false });
+
+/** Whether DEBUG has any pattern: the package takes a fifth of the time of the import, so that only its readers should wait for it. */
+const isWanted = (process.env.DEBUG ?? '') !== '';
+
+/**
+ * Returns the printer of `starlane:<namespace>`. Make one per file, not per object. DEBUG is read once: without it the
+ * package `debug` is not loaded, and a later `debug.enable()` has no effect here.
+ */
 export function debug(namespace: DebugNamespace): Debug {
-  return createDebug(`starlane:${namespace}`);
+  return isWanted ? loadDebug()(`starlane:${namespace}`) : SILENT;
+}
+
+function loadDebug(): typeof import('debug') {
+  return createRequire(import.meta.url)('debug');
 }

@@ -7,8 +7,6 @@
 // tick has a timeout armed, and with no timers there is none. An emptied bucket stays until its tick has passed, so
 // that scheduling and cancelling the same delay over and over costs a list operation and nothing else.
 
-import { performance } from 'node:perf_hooks';
-
 /** Time and the event loop, replaceable in specs and simulations. */
 export interface Clock {
   /** Milliseconds since any fixed moment, monotonic, with fractions. */
@@ -18,7 +16,10 @@ export interface Clock {
   setImmediate(fn: () => void): void;
 }
 
-/** The real clock. Its timeouts do not hold the process open: whoever must, says so elsewhere. */
+/**
+ * The real clock. Its timeouts do not hold the process open: whoever must, says so elsewhere. `performance` is the global, which
+ * Node loads at its first use; node:perf_hooks would be loaded with the import.
+ */
 export const systemClock: Clock = {
   now: () => performance.now(),
   setTimeout: (fn, ms) => setTimeout(fn, ms).unref(),

@@ -1,0 +1,21 @@
+// Modules of Node that only some programs need, loaded when they do. An import of node:tls alone takes longer and keeps more
+// memory than that of node:net, as it also reads every certificate authority that Node trusts.
+
+import { createRequire } from 'node:module';
+
+const load = createRequire(import.meta.url);
+
+/** Returns the module node:tls. */
+export function nodeTls(): typeof import('node:tls') {
+  return load('node:tls');
+}
+
+/** Returns the module node:dns/promises. */
+export function nodeDns(): typeof import('node:dns/promises') {
+  return load('node:dns/promises');
+}
+
+/** Returns the module node:os. */
+export function nodeOs(): typeof import('node:os') {
+  return load('node:os');
+}

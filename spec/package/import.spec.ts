@@ -1,0 +1,132 @@
+// What a program pays for `import 'starlane'` before it does anything: the modules that come with it. Those that only some
+// programs need are loaded when they do.
+
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
+const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+/** Below node_modules, so that the packages it imports are found. */
+const OUT = join(ROOT, 'node_modules/.cache', `starlane-bundle-${process.pid}`);
+
+/** Runs a module with the bundle at hand; its last line is JSON. */
+function run(body: string, env: Record<string, string> = {}): { answer: unknown; errors: string } {
+  const program = `
+    import { createRequire, register } from 'node:module';
+    import { writeSync } from 'node:fs';
+    const builtins = () => process.moduleLoadList
+      .filter((name) => name.startsWith('NativeModule '))
+      .map((name) => name.slice('NativeModule '.length));
+    const isLoaded = (name) => builtins().includes(name);
+    const required = () => Object.keys(createRequire(import.meta.url).cache);
+    const answer = (value) => writeSync(1, JSON.stringify(value));
+    const load = (entry) => import(${JSON.stringify(`${pathToFileURL(OUT).href}/`)} + entry);
+    ${body}`;
+  const { stdout, stderr, status } = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
+    cwd: ROOT,
+    env: { PATH: process.env['PATH'], ...env },
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`exit code ${status}: ${stderr}`);
+  return { answer: JSON.parse(stdout), errors: stderr };
+}
+
+beforeAll(() => {
+  mkdirSync(OUT, { recursive: true });
+  const { status, stderr } = spawnSync('npm', ['run', '--silent', 'bundle', '--', `--outdir=${OUT}`], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`npm run bundle: ${stderr}`);
+});
+
+afterAll(() => rmSync(OUT, { recursive: true, force: true }));
+
+describe("import 'starlane'", () => {
+  it('loads no module that only some programs need, and neither does a node without tls', () => {
+    const { answer } = run(`
+      const rare = ['tls', 'http', 'https', 'http2', 'dns', 'dns/promises', 'os', 'tty', 'child_process', 'cluster'];
+      const before = rare.filter(isLoaded);
+      const { createNode } = await load('index.js');
+      const imported = rare.filter(isLoaded);
+      const [server, client] = [createNode(), createNode()];
+      const { address } = await server.listenAndServe('tcp://127.0.0.1:0');
+      await client.join(address);
+      await Promise.all([client.close(), server.close()]);
+      const linked = ['tls', 'http', 'https', 'http2'].filter(isLoaded);
+      answer({ imported: imported.filter((name) => !before.includes(name)), linked, required: required() });`);
+    expect(answer).toEqual({ imported: [], linked: [], required: [] });
+  });
+
+  it('loads a handful of files, none of another package', () => {
+    const { answer } = run(`
+      import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
+      const hooks = \`
+        let port;
+        export const initialize = (data) => { port = data.port; };
+        export const load = (url, context, next) => { port.postMessage(url); return next(url, context); };\`;
+      const { port1, port2 } = new MessageChannel();
+      register('data:text/javascript,' + encodeURIComponent(hooks), { data: { port: port2 }, transferList: [port2] });
+      await load('index.js');
+      const urls = [];
+      for (let next = receiveMessageOnPort(port1); next !== undefined; next = receiveMessageOnPort(port1)) {
+        urls.push(next.message);
+      }
+      port1.close();
+      answer(urls.filter((url) => url.startsWith('file:')));`);
+    const files = answer as string[];
+    const folder = pathToFileURL(OUT).href;
+    expect(files[0]).toBe(`${folder}/index.js`);
+    expect(files.filter((url) => !url.startsWith(folder))).toEqual([]);
+    expect(files.length).toBeLessThanOrEqual(8);
+  });
+
+  it('loads tls and the maker of certificates with the first link of a network with a secret', () => {
+    const { answer } = run(`
+      const { createNode } = await load('index.js');
+      const [server, client] = [createNode({ secret: 'of this spec alone' }), createNode({ secret: 'of this spec alone' })];
+      const before = isLoaded('tls');
+      const { address } = await server.listenAndServe('127.0.0.1:0');
+      const link = await client.join(address);
+      const isJoined = link.peerId === server.id;
+      await Promise.all([client.close(), server.close()]);
+      answer({ before, after: isLoaded('tls'), isJoined });`);
+    expect(answer).toEqual({ before: false, after: true, isJoined: true });
+  });
+
+  it('loads the package debug where DEBUG is set, which then prints', () => {
+    const { answer, errors } = run(
+      `const { createNode } = await load('index.js');
+      const node = createNode();
+      await node.close();
+      answer(required().some((file) => file.includes('/debug/')));`,
+      { DEBUG: 'starlane:node' },
+    );
+    expect(answer).toBe(true);
+    expect(errors).toMatch(/starlane:node \S+ closes/);
+  });
+
+  it.each([
+    ['index.js', ['Node', 'Server', 'Socket', 'StarlaneError']],
+    ['mux/index.js', ['Session', 'StarlaneError', 'Stream']],
+  ])('keeps the names of the classes of %s, as they are printed', (entry, classes) => {
+    const { answer } = run(`
+      const exported = await load('${entry}');
+      answer(${JSON.stringify(classes)}.map((name) => exported[name].name));`);
+    expect(answer).toEqual(classes);
+  });
+
+  it('is one library however it is loaded', () => {
+    const { answer } = run(`
+      const [{ StarlaneError }, mux] = [await load('index.js'), await load('mux/index.js')];
+      answer(StarlaneError === mux.StarlaneError);`);
+    expect(answer).toBe(true);
+  });
+
+  it('has an entry for every path that package.json exports', () => {
+    const made = readdirSync(OUT, { recursive: true }).map(String);
+    expect(made).toEqual(expect.arrayContaining(['index.js', 'mux/index.js', 'http/index.js', 'register.js']));
+  });
+});
