@@ -44,9 +44,12 @@ function format(value, digits) {
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
+/** @param {number} limit */
+const formatLimit = (limit) => (limit < 1 ? format(limit, 2) : limit.toLocaleString('en-US'));
+
 /** @param {import('./cases/case.mjs').Floor} floor */
 function describeFloor({ of, against, atLeast, atMost, cores }) {
-  const limit = atLeast === undefined ? `<= ${format(atMost ?? 0, (atMost ?? 0) < 1 ? 2 : 0)}` : `>= ${atLeast}`;
+  const limit = atLeast === undefined ? `<= ${formatLimit(atMost ?? 0)}` : `>= ${atLeast}`;
   const condition = cores === undefined ? '' : ` with ${cores} cores`;
   const subject = of === undefined ? '' : `${of} `;
   return subject + (against === undefined ? limit : `${limit} x ${against}`) + condition;
@@ -66,6 +69,9 @@ function holds(outcome, key, { of = 'starlane', against, atLeast, atMost, cores 
   const value = median(values);
   return value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY);
 }
+
+/** @param {import('./cases/case.mjs').Figure} figure */
+const isTabulated = (figure) => !figure.isAside;
 
 /**
  * The ratios that are shown where nothing else is asked for: of starlane to each of the others.
@@ -93,7 +99,7 @@ export function tabulate(outcomes, carriers, reference, ratios = ratiosToOthers(
   const withFloors = reference === undefined || ratios.some(([, theirs]) => theirs === reference);
   if (withFloors) head.push('floor', 'holds');
   const rows = outcomes.flatMap((outcome) =>
-    outcome.benchCase.figures.map((figure, i) => {
+    outcome.benchCase.figures.filter(isTabulated).map((figure, i) => {
       const floors = figure.floors ?? [];
       const verdicts = floors.map((floor) => holds(outcome, figure.key, floor));
       const cells = [

@@ -42,6 +42,7 @@
  * @property {string} title with the unit
  * @property {number} digits after the decimal point
  * @property {Floor[]} [floors]
+ * @property {boolean} [isAside] shown as the runs go on and kept in JSON, but not in the table
  * @property {boolean} [isAmount] how much was measured, not how well: a ratio means nothing
  *
  * @typedef {object} BenchCase

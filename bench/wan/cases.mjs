@@ -49,9 +49,9 @@ function describePath({ rate, rttMs, congestion, loss, queueBytes }) {
 }
 
 /** @type {Figure[]} */
-const AMOUNTS = [
-  { key: 'queued', title: 'most queued, KiB', digits: 0, isAmount: true },
-  { key: 'lost', title: 'packets lost', digits: 0, isAmount: true },
+const ASIDES = [
+  { key: 'queued', title: 'most queued, KiB', digits: 0, isAside: true },
+  { key: 'lost', title: 'packets lost', digits: 0, isAside: true },
 ];
 
 /**
@@ -72,7 +72,7 @@ function bulk(direction, streams, pathText, floors, prefix = '') {
     figures: [
       { key: 'rate', title: 'Mbit/s', digits: 1, floors },
       { key: 'start', title: 's until 4 MiB have arrived', digits: 2 },
-      ...AMOUNTS,
+      ...ASIDES,
     ],
   };
 }
@@ -151,7 +151,7 @@ function echoBesideBulk(congestion) {
       },
       { key: 'p50', title: 'echo p50, ms', digits: 0 },
       { key: 'rate', title: 'bulk meanwhile, Mbit/s', digits: 1, floors: ofNet(0.9) },
-      ...AMOUNTS,
+      ...ASIDES,
     ],
   };
 }
@@ -194,7 +194,6 @@ function stepCase(name, about, congestion, step) {
         title: 's until 0.9 x net holds for 1 s, 5 at most',
         digits: 2,
         isAmount: true,
-        isDerived: true,
         floors: [{ atMost: 3 }],
       },
       { key: 'p99After', title: 'echo p99 3 to 6 s after, ms', digits: 0 },
