@@ -17,7 +17,7 @@ import { median } from './statistics.mjs';
  * @param {string} key
  * @returns {number[]}
  */
-function valuesOf(outcome, carrier, key) {
+export function valuesOf(outcome, carrier, key) {
   return outcome.pairs.map((pair) => /** @type {Values} */ (pair[carrier])?.[key]).filter((v) => v !== undefined);
 }
 
@@ -30,7 +30,7 @@ function valuesOf(outcome, carrier, key) {
  * @param {string} theirs
  * @returns {number[]}
  */
-function ratiosOf(outcome, key, ours, theirs) {
+export function ratiosOf(outcome, key, ours, theirs) {
   return outcome.pairs
     .map((pair) => /** @type {any} */ (pair[ours])?.[key] / /** @type {any} */ (pair[theirs])?.[key])
     .filter((ratio) => Number.isFinite(ratio));
@@ -40,7 +40,7 @@ function ratiosOf(outcome, key, ours, theirs) {
  * @param {number} value
  * @param {number} digits
  */
-function format(value, digits) {
+export function format(value, digits) {
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
@@ -48,7 +48,7 @@ function format(value, digits) {
 const formatLimit = (limit) => (limit < 1 ? format(limit, 2) : limit.toLocaleString('en-US'));
 
 /** @param {import('./cases/case.mjs').Floor} floor */
-function describeFloor({ of, against, atLeast, atMost, cores }) {
+export function describeFloor({ of, against, atLeast, atMost, cores }) {
   const limit = atLeast === undefined ? `<= ${formatLimit(atMost ?? 0)}` : `>= ${atLeast}`;
   const condition = cores === undefined ? '' : ` with ${cores} cores`;
   const subject = of === undefined ? '' : `${of} `;
@@ -62,13 +62,16 @@ function describeFloor({ of, against, atLeast, atMost, cores }) {
  * @param {string} key
  * @param {import('./cases/case.mjs').Floor} floor
  */
-function holds(outcome, key, { of = 'starlane', against, atLeast, atMost, cores = 1 }) {
+export function holds(outcome, key, { of = 'starlane', against, atLeast, atMost, cores = 1 }) {
   if (os.cpus().length < cores) return undefined;
   const values = against === undefined ? valuesOf(outcome, of, key) : ratiosOf(outcome, key, of, against);
   if (values.length === 0) return undefined;
   const value = median(values);
   return value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY);
 }
+
+/** @param {boolean | undefined} verdict */
+export const describeVerdict = (verdict) => (verdict === undefined ? '-' : verdict ? 'yes' : 'NO');
 
 /** @param {import('./cases/case.mjs').Figure} figure */
 const isTabulated = (figure) => !figure.isAside;
@@ -115,10 +118,7 @@ export function tabulate(outcomes, carriers, reference, ratios = ratiosToOthers(
         ),
       ];
       if (withFloors) {
-        cells.push(
-          floors.map(describeFloor).join(', '),
-          verdicts.map((verdict) => (verdict === undefined ? '-' : verdict ? 'yes' : 'NO')).join(', '),
-        );
+        cells.push(floors.map(describeFloor).join(', '), verdicts.map(describeVerdict).join(', '));
       }
       return { cells, missed: verdicts.includes(false) };
     }),
@@ -127,12 +127,12 @@ export function tabulate(outcomes, carriers, reference, ratios = ratiosToOthers(
 }
 
 /** @param {Pair[string] | undefined} values */
-function isFailure(values) {
+export function isFailure(values) {
   return values !== undefined && 'failed' in values;
 }
 
 /** @param {number[]} ratios */
-function describeRatios(ratios) {
+export function describeRatios(ratios) {
   if (ratios.length === 0) return '-';
   if (ratios.length === 1) return format(ratios[0], 2);
   return `${format(median(ratios), 2)} (${format(Math.min(...ratios), 2)}-${format(Math.max(...ratios), 2)})`;

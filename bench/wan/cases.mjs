@@ -19,6 +19,7 @@ import { addRecovery } from './steps.mjs';
  * @property {string} title
  * @property {string[]} carriers
  * @property {[ours: string, theirs: string][]} ratios
+ * @property {boolean} [isByCarrier] the table has a row for each carrier, as each is compared with another one
  * @property {WanCase[]} cases
  */
 
@@ -264,6 +265,7 @@ export const GROUPS = [
     title: 'TLS, relays and encryption from end to end',
     carriers: ['net', 'tls', DIRECT, 'starlane-tls', 'relay-server', 'relay-client', 'relays-3', 'secure'],
     ratios: BY_WAY,
+    isByCarrier: true,
     cases: ways,
   },
   {
@@ -278,6 +280,7 @@ export const GROUPS = [
     title: 'Dial',
     carriers: ['net', 'tls', 'http2', DIRECT, 'relay-server', 'relay-client', 'relays-3', 'secure'],
     ratios: [],
+    isByCarrier: true,
     cases: [dial],
   },
 ];

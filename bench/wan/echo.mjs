@@ -1,5 +1,6 @@
 import { deferred } from '../deadline.mjs';
 import { MESSAGE_BYTES, makeMessage } from '../payload.mjs';
+import { Samples } from '../statistics.mjs';
 import { nowMs } from './clock.mjs';
 
 /**
@@ -100,4 +101,21 @@ export class Echoes {
     await this.answered.promise;
     return { sentMs: Float64Array.from(this.sentMs), tookMs: Float64Array.from(this.tookMs) };
   }
+}
+
+/**
+ * What came of the messages that were sent between two moments.
+ *
+ * @param {EchoTimes} times
+ * @param {number} beginMs
+ * @param {number} endMs
+ * @returns {{ p50: number, p99: number, echoes: number }}
+ */
+export function echoFigures(times, beginMs, endMs) {
+  const samples = new Samples();
+  for (const [i, sentMs] of times.sentMs.entries()) {
+    if (sentMs >= beginMs && sentMs < endMs) samples.add(times.tookMs[i]);
+  }
+  const [p50, p99] = samples.percentiles([50, 99]);
+  return { p50, p99, echoes: samples.count };
 }

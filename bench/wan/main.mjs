@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { failuresOf, runCase } from '../bench.mjs';
 import { describeMachine, tabulate, toJson, toMarkdown, toText } from '../report.mjs';
+import { tabulateByCarrier } from './by-carrier.mjs';
 import { GROUPS, SHORT_GROUP } from './cases.mjs';
 import { readOptions, usage } from './options.mjs';
 import { obstacle } from './path.mjs';
@@ -69,7 +70,9 @@ async function main() {
   let hasFailed = false;
   for (const group of options.groups) {
     const outcomes = await runGroup(group, options, profileDir);
-    const table = tabulate(outcomes, group.carriers, undefined, group.ratios);
+    const table = group.isByCarrier
+      ? tabulateByCarrier(outcomes, group.carriers)
+      : tabulate(outcomes, group.carriers, undefined, group.ratios);
     hasMissed ||= table.rows.some((row) => row.missed);
     for (const [name, reasons] of Object.entries(failuresOf(outcomes))) {
       hasFailed = true;

@@ -2,9 +2,10 @@ import { fileURLToPath } from 'node:url';
 import { loadCarrier } from '../carriers/carrier.mjs';
 import { pause, within } from '../deadline.mjs';
 import { profileArgs, Worker } from '../runner.mjs';
-import { median, Samples } from '../statistics.mjs';
-import { Arrivals } from './arrivals.mjs';
+import { median } from '../statistics.mjs';
+import { Arrivals, START_BYTES } from './arrivals.mjs';
 import { nowMs } from './clock.mjs';
+import { echoFigures } from './echo.mjs';
 import { Path } from './path.mjs';
 import { applyStep, stepFigures } from './steps.mjs';
 
@@ -13,6 +14,11 @@ const DEADLINE_MS = 90_000;
 const LEAST_WARMUP_MS = 1_500;
 /** Slow start, and the first reaction to its end. */
 const WARMUP_ROUND_TRIPS = 20;
+/** What is sent in the measurement before a step is answered before the step. */
+const SETTLE_MS = 1_000;
+
+/** How often each case has run over each carrier. @type {Map<string, number>} */
+const runs = new Map();
 
 /**
  * Runs one case over one carrier on a path of its own, each end and each relay in a process of its own; returns what was
@@ -26,7 +32,11 @@ const WARMUP_ROUND_TRIPS = 20;
  */
 export async function runOverPath(benchCase, choice, settings, profile) {
   const path = new Path();
-  await path.start(benchCase.path);
+  const key = `${benchCase.name} ${choice.name}`;
+  const seed = (runs.get(key) ?? 0) + 1;
+  runs.set(key, seed);
+  // All carriers of a pair have the same losses as far as that can be, and each pair has others.
+  await path.start({ ...benchCase.path, seed });
   const run = new PathRun(benchCase, choice, settings, path);
   try {
     await run.start(profile);
@@ -103,7 +113,7 @@ class PathRun {
     const stats = await path.stats();
     /** @type {import('../cases/case.mjs').Values} */
     const values = { lost: stats.queueDrops + stats.randomDrops, queued: stats.mostQueuedBytes / 1024 };
-    const steppedMs = step === undefined ? undefined : await applyStep(step, path, (ms) => this.until(ms));
+    const steppedMs = step === undefined ? undefined : await this.step(step, endMs + SETTLE_MS);
 
     const [sender, receiver] = work.bulk?.direction === 'down' ? [server, client] : [client, server];
     /** @type {import('./echo.mjs').EchoTimes | undefined} */
@@ -113,12 +123,22 @@ class PathRun {
     if (work.bulk !== undefined) {
       const arrivals = new Arrivals((await this.ask(receiver, { type: 'arrivals' })).arrivals);
       values.rate = arrivals.mbitPerS(warmMs, endMs);
-      values.start = (arrivals.startedMs - startedMs) / 1000;
+      if (arrivals.bytes >= START_BYTES) values.start = (arrivals.startedMs - startedMs) / 1000;
       if (steppedMs !== undefined) Object.assign(values, stepFigures(steppedMs, arrivals, times));
     }
     if (times !== undefined) Object.assign(values, echoFigures(times, warmMs, endMs));
     if (step !== undefined) await this.complete(sender, receiver);
     return values;
+  }
+
+  /**
+   * @param {import('./steps.mjs').Step} step
+   * @param {number} atMs
+   * @returns {Promise<number>} when it was done
+   */
+  async step(step, atMs) {
+    await this.until(atMs);
+    return applyStep(step, this.path, (ms) => this.until(ms));
   }
 
   /**
@@ -160,19 +180,4 @@ class PathRun {
   async stop() {
     await Promise.all(this.workers.map((worker) => worker.stop()));
   }
-}
-
-/**
- * @param {import('./echo.mjs').EchoTimes} times
- * @param {number} beginMs
- * @param {number} endMs
- * @returns {{ p50: number, p99: number, echoes: number }}
- */
-export function echoFigures(times, beginMs, endMs) {
-  const samples = new Samples();
-  for (const [i, sentMs] of times.sentMs.entries()) {
-    if (sentMs >= beginMs && sentMs < endMs) samples.add(times.tookMs[i]);
-  }
-  const [p50, p99] = samples.percentiles([50, 99]);
-  return { p50, p99, echoes: samples.count };
 }

@@ -1,5 +1,5 @@
 import { nowMs } from './clock.mjs';
-import { echoFigures } from './runner.mjs';
+import { echoFigures } from './echo.mjs';
 
 /**
  * @typedef {object} Step what happens to the path in the middle of a run
