@@ -1,6 +1,7 @@
 import { nowMs } from './clock.mjs';
 
 const BIN_MS = 10;
+const MOST_BINS = 60_000;
 /** Until so many bytes have arrived, a transfer counts as starting up. */
 export const START_BYTES = 4 * 1024 * 1024;
 
@@ -8,7 +9,7 @@ export const START_BYTES = 4 * 1024 * 1024;
 export class Arrivals {
   /** @param {{ fromMs: number, bins: Float64Array, startedMs: number }} [data] */
   constructor(
-    { fromMs, bins, startedMs } = { fromMs: nowMs(), bins: new Float64Array(12_000), startedMs: Number.NaN },
+    { fromMs, bins, startedMs } = { fromMs: nowMs(), bins: new Float64Array(MOST_BINS), startedMs: Number.NaN },
   ) {
     this.fromMs = fromMs;
     this.bins = bins;

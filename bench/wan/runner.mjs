@@ -38,9 +38,13 @@ export async function runOverPath(benchCase, choice, settings, profile) {
   // All carriers of a pair have the same losses as far as that can be, and each pair has others.
   await path.start({ ...benchCase.path, seed });
   const run = new PathRun(benchCase, choice, settings, path);
-  try {
+  const deadlineMs = DEADLINE_MS + settings.measureMs * (benchCase.measureScale ?? 1);
+  const work = async () => {
     await run.start(profile);
-    return await within(run.measure(), benchCase.deadlineMs ?? DEADLINE_MS, benchCase.name);
+    return run.measure();
+  };
+  try {
+    return await within(work(), deadlineMs, benchCase.name);
   } finally {
     await run.stop();
     await path.stop();
