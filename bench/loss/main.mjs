@@ -1,11 +1,10 @@
 // npm run bench:loss: circuits of one client through one relay, and then the process of the server is killed. Prints for how
 // long that keeps the event loops of the relay and of the client busy at a stretch, and when the last circuit has heard of it.
 
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { within } from '../deadline.mjs';
+import { Worker } from '../runner.mjs';
 
 const { values } = parseArgs({
   options: { help: { type: 'boolean', short: 'h' }, circuits: { type: 'string', default: '1000000' } },
@@ -22,36 +21,25 @@ const DEADLINE_MS = 60_000 + circuits / 2;
 const WORKER = fileURLToPath(new URL('./worker.mjs', import.meta.url));
 
 /** @param {string} role */
-const start = (role) => fork(WORKER, [role, String(circuits)], { execArgv: ['--max-old-space-size=8000'] });
-const [relay, server, client] = ['relay', 'server', 'client'].map(start);
+const start = (role) => new Worker(role, { module: WORKER, execArgv: ['--max-old-space-size=8000'] });
+const workers = ['relay', 'server', 'client'].map(start);
+const [relay, server, client] = workers;
 try {
   await within(run(), DEADLINE_MS, 'the run');
 } finally {
-  for (const worker of [relay, server, client]) worker.kill('SIGKILL');
-}
-
-/**
- * @param {import('node:child_process').ChildProcess} worker
- * @param {object} request
- */
-async function ask(worker, request) {
-  worker.send(request);
-  const ended = once(worker, 'exit').then(([code]) => Promise.reject(new Error(`a process ended with ${code}`)));
-  const [answer] = await Promise.race([once(worker, 'message'), ended]);
-  ended.catch(() => {});
-  return answer;
+  await Promise.all(workers.map((worker) => worker.stop()));
 }
 
 async function run() {
-  const { address } = await ask(relay, { type: 'start' });
-  await ask(server, { type: 'start', address });
-  const { perS } = await ask(client, { type: 'start', address });
-  await Promise.all([ask(relay, { type: 'watch' }), ask(client, { type: 'watch' })]);
+  const { address } = await relay.ask({ type: 'relay', circuits });
+  await server.ask({ type: 'serve', circuits, address });
+  const { perS } = await client.ask({ type: 'dial', circuits, address });
+  await Promise.all([relay, client].map((worker) => worker.ask({ type: 'watch' })));
   const begin = performance.now();
-  server.kill('SIGKILL');
-  const lost = await ask(client, { type: 'await' });
+  server.child.kill('SIGKILL');
+  const lost = await client.ask({ type: 'lost' });
   const heardMs = performance.now() - begin;
-  const relayed = await ask(relay, { type: 'await' });
+  const relayed = await relay.ask({ type: 'relayed' });
   const isRight = lost.codes.ECONNRESET === circuits && relayed.left === 0;
   const holds = isRight && Math.max(lost.longestMs, relayed.longestMs) <= MOST_MS;
   console.log(`${circuits.toLocaleString('en-US')} circuits, opened at ${Math.round(perS).toLocaleString('en-US')} a second

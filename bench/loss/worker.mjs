@@ -1,27 +1,35 @@
-// One of the three processes of a run, started by main.mjs: `worker.mjs relay | server | client CIRCUITS`.
+// One of the three processes of a run, started by main.mjs: `worker.mjs relay | server | client`.
 
 import { once } from 'node:events';
 import { createNode } from '../../dist/index.js';
 
-const [, , role, number] = process.argv;
-const circuits = Number(number);
 const BATCH = 1_000;
-/** The one client here does what the limits expect of many. */
-const LIMITS = {
-  maxCircuitsPerNeighbour: circuits,
-  maxCircuitsPerSource: circuits,
-  relayOpensPerSecond: 1_000_000,
-  opensPerSecond: 1_000_000,
-};
 
-const node = createNode({ role: role === 'relay' ? 'router' : 'peer', ...LIMITS });
+/** @type {import('../../dist/index.js').Node} */
+let node;
 /** How many circuits of the client have ended, by their codes. @type {Record<string, number>} */
 const codes = {};
 let closed = 0;
+let circuits = 0;
 /** @type {() => void} */
 let onAllClosed = () => {};
 /** The longest time between two turns of the event loop, in ms. */
 let longestMs = 0;
+
+/**
+ * The one client here does what the limits expect of many.
+ *
+ * @param {'router' | 'peer'} role
+ */
+function start(role) {
+  node = createNode({
+    role,
+    maxCircuitsPerNeighbour: circuits,
+    maxCircuitsPerSource: circuits,
+    relayOpensPerSecond: 1_000_000,
+    opensPerSecond: 1_000_000,
+  });
+}
 
 function watch() {
   let last = performance.now();
@@ -53,32 +61,51 @@ async function dialAll() {
   return (circuits * 1_000) / (performance.now() - begin);
 }
 
-/** @type {Record<string, (request: any) => Promise<object>>} */
+/** What main.mjs may ask for; each answers with one message. @type {Record<string, (request: any) => Promise<object>>} */
 const requests = {
-  async start({ address }) {
-    if (role === 'relay') return { address: (await node.listenAndServe('tcp://127.0.0.1:0')).address };
-    if (role === 'server') node.bind('idle', (socket) => socket.on('error', () => {}));
-    await node.join(address);
-    if (role === 'server') return {};
+  async relay(request) {
+    ({ circuits } = request);
+    start('router');
+    return { type: 'relaying', address: (await node.listenAndServe('tcp://127.0.0.1:0')).address };
+  },
+  async serve(request) {
+    ({ circuits } = request);
+    start('peer');
+    node.bind('idle', (socket) => socket.on('error', () => {}));
+    await node.join(request.address);
+    return { type: 'serving' };
+  },
+  async dial(request) {
+    ({ circuits } = request);
+    start('peer');
+    await node.join(request.address);
     await node.waitFor('idle');
-    return { perS: await dialAll() };
+    return { type: 'dialled', perS: await dialAll() };
   },
   async watch() {
     watch();
-    return {};
+    return { type: 'watching' };
   },
-  async await() {
-    if (role === 'relay') return { longestMs, left: node.stats().relay.circuits };
+  async lost() {
     if (closed < circuits) {
       await new Promise((resolve) => {
         onAllClosed = () => resolve(undefined);
       });
     }
-    return { longestMs, codes };
+    return { type: 'lost', longestMs, codes };
+  },
+  async relayed() {
+    return { type: 'relayed', longestMs, left: node.stats().relay.circuits };
+  },
+  async exit() {
+    process.exit(0);
   },
 };
 
+/** @param {unknown} error */
+const fail = (error) => process.send?.({ type: 'failed', reason: `${error}` });
 process.on('message', (/** @type {any} */ request) => {
-  requests[request.type](request).then((answer) => process.send?.(answer));
+  requests[request.type](request).then((answer) => process.send?.(answer), fail);
 });
 process.on('disconnect', () => process.exit(1));
+process.on('uncaughtException', fail);

@@ -24,7 +24,7 @@ export class Network {
     readonly size: number,
     clients = 0,
   ) {
-    const nodes = Array.from({ length: size }, (_, n) => world.add(n < size - clients ? {} : { role: 'client' }));
+    const nodes = world.addAll(size, clients);
     this.seeds = nodes.slice(0, SEEDS).map((node) => node.host.address);
     for (const node of nodes) if (node.isKnown) node.bind(`service-${node.host.index}`);
   }

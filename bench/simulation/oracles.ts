@@ -42,24 +42,30 @@ function isWhole(one: SimNode, other: SimNode): boolean {
   return link?.isUp === true && link.other === other.linkTo(one) && link.other.isUp;
 }
 
-/** How many others a node of that part is to reach: all that are known to all, and the clients that are linked to it. */
-export function expectedReach(node: SimNode, part: readonly SimNode[]): number {
-  return expectedReachOf(node, part.filter(({ isKnown }) => isKnown).length);
+/** How many others each node of that part is to reach: all that are known to all, and the clients that are linked to it. */
+export function expectedReach(part: readonly SimNode[]): (node: SimNode) => number {
+  const known = part.filter(({ isKnown }) => isKnown).length;
+  return (node) => {
+    let clients = 0;
+    for (const { other } of node.run?.links.values() ?? []) {
+      const peer = other.node;
+      if (!peer.isKnown && peer.isLive && isWhole(node, peer)) clients++;
+    }
+    return known - Number(node.isKnown) + clients;
+  };
 }
 
-function expectedReachOf(node: SimNode, known: number): number {
-  let clients = 0;
-  for (const { other } of node.run?.links.values() ?? []) {
-    const peer = other.node;
-    if (!peer.isKnown && peer.isLive && isWhole(node, peer)) clients++;
-  }
-  return known - Number(node.isKnown) + clients;
+/** Does each node of that part reach all that it is to reach? */
+export function isAllReached(part: readonly SimNode[]): boolean {
+  const expected = expectedReach(part);
+  return part.every((node) => viewOf(node).reachCount() === expected(node));
 }
 
 /** Everybody reaches everybody of the own part that others know of, and nobody else. */
 export function reachComplaints(part: readonly SimNode[]): string[] {
   const complaints: string[] = [];
   const ids = new Set(part.map((node) => node.nodeId));
+  const expected = expectedReach(part);
   for (const node of part) {
     let reached = 0;
     for (const nodeId of viewOf(node).reachable()) {
@@ -67,8 +73,7 @@ export function reachComplaints(part: readonly SimNode[]): string[] {
       if (ids.has(nodeId)) reached++;
       else complaints.push(`${label(node)} reaches ${nodeId}, which is not there`);
     }
-    const expected = expectedReach(node, part);
-    if (reached !== expected) complaints.push(`${label(node)} reaches ${reached} of ${expected}`);
+    if (reached !== expected(node)) complaints.push(`${label(node)} reaches ${reached} of ${expected(node)}`);
   }
   return complaints;
 }
@@ -239,14 +244,14 @@ export async function rest(world: World, forMs: number, limitMs: number): Promis
 function rootsOf(nodes: readonly SimNode[]): string | undefined {
   const roots: string[] = [];
   for (const part of components(nodes)) {
-    const known = part.filter(({ isKnown }) => isKnown).length;
+    const expected = expectedReach(part);
     let root: string | undefined;
     for (const node of part) {
       const view = viewOf(node);
       const { rootHigh, rootLow, count } = view.digest();
       const own = `${rootHigh} ${rootLow} ${count}`;
       root ??= own;
-      if (own !== root || view.reachCount() !== expectedReachOf(node, known)) return undefined;
+      if (own !== root || view.reachCount() !== expected(node)) return undefined;
     }
     roots.push(`${root}`);
   }

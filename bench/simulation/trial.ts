@@ -70,7 +70,7 @@ export async function runTrial(
 }
 
 function startNetwork(world: World, count: number, clients: number): Stage {
-  const nodes = Array.from({ length: count }, (_, n) => world.add(n < count - clients ? {} : { role: 'client' }));
+  const nodes = world.addAll(count, clients);
   const seeds = nodes.slice(0, SEEDS).map((node) => node.host.address);
   for (const node of nodes) {
     node.setup.seeds = seeds;

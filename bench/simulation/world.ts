@@ -81,6 +81,11 @@ export class World implements NodeWorld {
     return node;
   }
 
+  /** So many, the last of them clients. */
+  addAll(count: number, clients: number): SimNode[] {
+    return Array.from({ length: count }, (_, n) => this.add(n < count - clients ? {} : { role: 'client' }));
+  }
+
   byId(nodeId: NodeId): SimNode | undefined {
     return this.nodes.find((node) => node.nodeId === nodeId);
   }

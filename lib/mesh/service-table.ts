@@ -46,13 +46,14 @@ export class ServiceTable {
       this.entries.set(service, instance);
       return;
     }
-    let entry = known;
-    if (entry instanceof ServiceInstance) {
-      entry = { all: [], anyPort: [], byPort: new Map() };
-      this.entries.set(service, entry);
-      putIn(entry, known as ServiceInstance);
+    if (!(known instanceof ServiceInstance)) {
+      putIn(known, instance);
+      return;
     }
+    const entry: Entry = { all: [], anyPort: [], byPort: new Map() };
+    putIn(entry, known);
     putIn(entry, instance);
+    this.entries.set(service, entry);
   }
 
   delete(instance: ServiceInstance): void {

@@ -26,9 +26,9 @@ export class Resets {
 
   /** The peer has reset an open stream. Until it is told it is as if the frame were still on its way. */
   take(stream: MuxStream, reason: number, isTheirs: boolean): void {
-    // One that was opened in this turn: nothing has been said of it, and nothing is to be.
-    const isFresh = (stream.state & StreamState.ACK_OWED) !== 0;
-    if (isFresh || (this.told < STREAMS_PER_TURN && this.size === 0)) this.tell(stream, reason);
+    // Of one that is not acknowledged yet nothing has been said, and nothing is to be.
+    const isUnanswered = (stream.state & StreamState.ACK_OWED) !== 0;
+    if (isUnanswered || (this.told < STREAMS_PER_TURN && this.size === 0)) this.tell(stream, reason);
     else (isTheirs ? this.theirs : this.own).set(stream, reason);
     this.nextTurn();
   }
@@ -54,7 +54,7 @@ export class Resets {
     this.tellWaiting(this.theirs, Number.POSITIVE_INFINITY);
   }
 
-  /** The session is over, and all its streams are told that. */
+  /** The session is over: its streams hear that instead. */
   stop(): void {
     this.own.clear();
     this.theirs.clear();

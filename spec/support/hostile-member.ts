@@ -17,11 +17,11 @@ import {
 import type { ServiceEntry } from '../../lib/wire/service-entry.js';
 import { RawPeer } from './raw-peer.js';
 
-/** Below the longest message. */
 /** Behind version, kind, flags, key, boot id and epoch. */
 const SEQ_AT = 4 + 32 + 16 + 4;
 const SIGNATURE_BYTES = 64;
 const RECORD_DOMAIN = Buffer.from('starlane record 1\n');
+/** Below the longest message. */
 const MESSAGE_BYTES = 60 * 1024;
 
 export class HostileMember extends RawPeer {

@@ -1,7 +1,7 @@
 // T6, T7, T15: how soon it is known everywhere that a node is no more, and what many deaths at once leave of a network.
 
 import type { Network } from '../network.js';
-import { components, expectedReach, isConverged, viewOf } from '../oracles.js';
+import { components, isAllReached, isConverged, viewOf } from '../oracles.js';
 import type { SimNode } from '../sim-node.js';
 import type { Figure, Gate } from './gate.js';
 
@@ -58,8 +58,7 @@ export const deaths: Gate = {
     const share = knownOf(largest) / knownOf(network.live);
     const isOne = await loop.waitFor(120_000, 20, () => {
       const [part] = components(network.nodes);
-      if (part.length !== network.live.length) return false;
-      return part.every((node) => viewOf(node).reachCount() === expectedReach(node, part));
+      return part.length === network.live.length && isAllReached(part);
     });
     const oneMs = isOne ? loop.now - startMs : Number.NaN;
     const isEqual = await loop.waitFor(120_000, 50, () => isConverged(network.nodes));

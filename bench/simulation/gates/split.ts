@@ -1,6 +1,6 @@
 // T11: a network in two halves finds together.
 
-import { expectedReach, isConverged, viewOf } from '../oracles.js';
+import { expectedReach, isAllReached, isConverged, viewOf } from '../oracles.js';
 import type { Figure, Gate } from './gate.js';
 
 const SPLIT_MS = 60_000;
@@ -16,7 +16,8 @@ export const split: Gate = {
     const half = new Set(random.sample(network.nodes, network.size / 2));
     for (const node of half) node.host.side = 1;
     await loop.run(SPLIT_MS);
-    const isSplit = network.live.every((node) => viewOf(node).reachCount() < expectedReach(node, network.nodes));
+    const expected = expectedReach(network.nodes);
+    const isSplit = network.live.every((node) => viewOf(node).reachCount() < expected(node));
     const bytes = (): number => network.nodes.reduce((sum, node) => sum + node.traffic.bytesIn, 0);
 
     const healedMs = loop.now;
@@ -31,9 +32,7 @@ export const split: Gate = {
     world.paths.healed();
     await loop.waitFor(LIMIT_MS, 5, () => !Number.isNaN(linkedMs));
     const bytesBefore = bytes();
-    const isWhole = (): boolean =>
-      network.live.every((node) => viewOf(node).reachCount() === expectedReach(node, network.live));
-    const wholeMs = (await loop.waitFor(LIMIT_MS, 5, isWhole)) ? loop.now : Number.NaN;
+    const wholeMs = (await loop.waitFor(LIMIT_MS, 5, () => isAllReached(network.live))) ? loop.now : Number.NaN;
     const equalMs = (await loop.waitFor(LIMIT_MS, 5, () => isConverged(network.nodes))) ? loop.now : Number.NaN;
     const spent = (bytes() - bytesBefore) / network.size;
     world.watcher = undefined;
