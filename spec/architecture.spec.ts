@@ -8,7 +8,6 @@ import * as index from '../lib/index.js';
 import * as mux from '../lib/mux/index.js';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
-const MAX_LINES = 400;
 /** Words that say nothing about what is in a file. */
 const EMPTY_NAMES = /^(manager|helpers?|common|misc|info|utils?|types?|data|base)$/;
 
@@ -115,13 +114,6 @@ describe('the layers', () => {
 
 describe('the files', () => {
   const all = [...files.map((file) => `lib/${file}`), ...sources('spec').map((file) => `spec/${file}`)];
-
-  it(`have at most ${MAX_LINES} lines`, () => {
-    const long = all.filter(
-      (file) => file.startsWith('lib/') && readFileSync(join(ROOT, file), 'utf8').split('\n').length > MAX_LINES + 1,
-    );
-    expect(long).toEqual([]);
-  });
 
   it('are named in kebab case, and for what they hold', () => {
     const wrong = all.filter((file) => {

@@ -42,7 +42,6 @@ export class Liveness implements Timed {
   private lastSampleAt = 0;
   private sampling = false;
   private samplingOpaque = 0;
-  private lastRttMs = 0;
   private stopped = false;
 
   /**
@@ -93,19 +92,20 @@ export class Liveness implements Timed {
     return new Promise((resolve, reject) => this.send(resolve, reject));
   }
 
-  /** The peer has answered a ping. Answers to nothing are ignored, as in hashicorp/yamux. */
-  onPong(opaque: number): void {
+  /** The peer has answered a ping: the time it took in ms. -1 for answers to nothing, which are ignored as in hashicorp/yamux. */
+  onPong(opaque: number): number {
     const ping = this.pending.get(opaque);
-    if (ping === undefined) return;
+    if (ping === undefined) return -1;
     this.pending.delete(opaque);
     const now = this.timers.now();
-    this.lastRttMs = now - ping.sentAt;
-    this.roundTrip.sample(this.lastRttMs, now);
-    ping.resolve?.(this.lastRttMs);
-    if (ping.resolve !== null) return;
+    const tookMs = now - ping.sentAt;
+    this.roundTrip.sample(tookMs, now);
+    ping.resolve?.(tookMs);
+    if (ping.resolve !== null) return tookMs;
     this.sampling = false;
     this.lastSampleAt = now;
     if (--this.samplesLeft > 0) this.sample();
+    return tookMs;
   }
 
   /** A round trip measured elsewhere, in ms. */

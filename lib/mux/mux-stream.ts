@@ -7,7 +7,7 @@ import { Flag, FrameType, INITIAL_WINDOW_BYTES, MAX_UINT32 } from '../wire/heade
 import { Backlog } from './backlog.js';
 import { COPY_BYTES } from './output.js';
 import { ResetReason } from './reset-reason.js';
-import { NO_TURN, type Schedulable, SOLE_QUANTUM_BYTES } from './scheduler.js';
+import { NO_TURN, type Schedulable } from './scheduler.js';
 import { type HostOf, NO_SINK, type SinkOf } from './stream-host.js';
 import { afterFinSent, mayReceive, mayWrite, StreamState } from './stream-state.js';
 import { grantDue, grownRelayedWindow, grownWindow, RELAYED_WINDOW_BYTES } from './window.js';
@@ -86,7 +86,7 @@ export class MuxStream {
     if (length === 0 || this.tryWrite(chunk)) return true;
     if (!mayWrite(this.state)) return false;
     const { output, scheduler } = this.host;
-    if (length > COPY_BYTES && length <= SOLE_QUANTUM_BYTES && scheduler.isEmpty && length <= output.room) {
+    if (length > COPY_BYTES && length <= output.frameBytes && scheduler.isEmpty && length <= output.room) {
       if (this.queue === null && length <= this.sendCredit && (this.state & StreamState.HELD) === 0) {
         this.sendCredit -= length;
         output.dataHeader(this.takeOwedFlags(), this.id, length);

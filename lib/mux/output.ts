@@ -26,6 +26,8 @@ export interface Pace {
   room(sent: number): number;
   /** Bytes that a small message may have. */
   smallRoom(sent: number): number;
+  /** The longest frame of bulk, in bytes. */
+  readonly frameBytes: number;
   /** Whether a ping should follow here. */
   isProbeDue(sent: number): boolean;
   /** The opaque value of that ping. */
@@ -143,6 +145,11 @@ export class Output {
     return Math.min(freeBytes, this.pace.smallRoom(this.bytesOut + this.batchBytes));
   }
 
+  /** The longest frame of bulk that should be written now, in bytes. */
+  get frameBytes(): number {
+    return this.pace.frameBytes;
+  }
+
   /** True when everything has been handed to the Duplex and confirmed. */
   get isIdle(): boolean {
     return this.outstanding === 0 && this.batchBytes === 0 && this.control.byteLength === 0;
@@ -254,7 +261,7 @@ export class Output {
     if (this.control.byteLength > 0) this.releaseControl();
     this.host.fillBatch();
     this.host.beforeFlush();
-    this.probe();
+    this.probeIfDue();
     this.flushScheduled = wasScheduled;
     if (this.batchBytes === 0) return;
     if (this.writer.destroyed || this.writer.writableEnded) {
@@ -321,7 +328,8 @@ export class Output {
     return Math.min(MAX_OUTSTANDING_BYTES - this.outstanding, MAX_BYTES_PER_POLL - this.sincePoll) - this.batchBytes;
   }
 
-  private probe(): void {
+  /** Adds a ping that tells when what was written so far has arrived, unless one stands not far before. */
+  probeIfDue(): void {
     const sent = this.bytesOut + this.batchBytes;
     if (this.pace.isProbeDue(sent)) this.header(FrameType.PING, Flag.SYN, SESSION_STREAM_ID, this.pace.probe(sent));
   }

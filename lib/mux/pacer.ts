@@ -1,56 +1,93 @@
-// Keeps the clock for InFlight: what it takes to be used by a live session.
+// Keeps the clock for PathModel: what it takes to be used by a live session.
 
 import type { Timed, Timer, Timers } from '../util/timers.js';
-import { ANSWER_TIMEOUT_MS, InFlight } from './in-flight.js';
+import { PathModel } from './path-model.js';
+
+/** A foreign peer that answers no ping for this long, though it is heard, is not held to the limit, in ms. */
+export const ANSWER_TIMEOUT_MS = 2000;
 
 export class Pacer implements Timed {
-  private readonly inFlight = new InFlight();
+  private readonly path = new PathModel();
   private timer: Timer | null = null;
+  private isSuspended = false;
   private isStopped = false;
 
-  /** `onRoom`: data that was held back may go. */
+  /**
+   * @param onRoom called when data that was held back may go
+   * @param answers whether the peer is known to answer pings, as any Starlane node is
+   * @param lastHeardMs when the peer was heard last, by the clock of `timers`
+   */
   constructor(
     private readonly timers: Timers,
     private readonly onRoom: () => void,
+    private readonly answers: boolean,
+    private readonly lastHeardMs: () => number,
   ) {}
 
   /** Bytes of bulk that may follow after `sent` bytes since the start. */
   room(sent: number): number {
-    return this.inFlight.room(sent);
+    return this.isSuspended ? Number.MAX_SAFE_INTEGER : this.path.room(sent);
   }
 
   /** As {@link room}, for small messages. */
   smallRoom(sent: number): number {
-    return this.inFlight.smallRoom(sent);
+    return this.isSuspended ? Number.MAX_SAFE_INTEGER : this.path.smallRoom(sent);
+  }
+
+  /** The longest frame of bulk, in bytes. */
+  get frameBytes(): number {
+    return this.path.frameBytes;
   }
 
   /** Whether one frame of bulk may go without room. */
   takeTurn(): boolean {
-    return this.inFlight.takeTurn();
+    return this.path.takeTurn();
+  }
+
+  /** Nothing more waits to be sent. */
+  ranDry(): void {
+    this.path.ranDry();
   }
 
   /** Whether a ping should follow after `sent` bytes. */
   isProbeDue(sent: number): boolean {
-    return this.inFlight.isProbeDue(sent);
+    return this.path.isProbeDue(sent);
   }
 
   /** The opaque value of that ping. */
   probe(sent: number): number {
-    this.timer ??= this.timers.schedule(ANSWER_TIMEOUT_MS, this);
-    return this.inFlight.probe(sent, this.timers.now());
+    if (!this.answers) this.timer ??= this.timers.schedule(ANSWER_TIMEOUT_MS, this);
+    return this.path.probe(sent, this.timers.now());
   }
 
-  /** The time in ms that the answer to a probe has taken; -1 when the ping was none. `leastMs` as InFlight's. */
-  onPong(opaque: number, leastMs: number): number {
-    const tookMs = this.inFlight.onAnswer(opaque, this.timers.now(), leastMs);
-    if (tookMs >= 0) this.onRoom();
+  /** The time in ms that the answer to a probe has taken, after `sent` bytes; -1 when the ping was none. */
+  onPong(opaque: number, sent: number): number {
+    const tookMs = this.path.onAnswer(opaque, sent, this.timers.now());
+    if (tookMs < 0) return tookMs;
+    this.isSuspended = false;
+    this.onRoom();
     return tookMs;
+  }
+
+  /** Another ping was answered after `tookMs`. */
+  onIdlePong(tookMs: number): void {
+    this.path.onIdleAnswer(tookMs, this.timers.now());
+  }
+
+  /** Bytes that may be on their way at once. */
+  get limitBytes(): number {
+    return this.path.limitBytes;
   }
 
   onDeadline(now: number): void {
     this.timer = null;
-    if (this.isStopped || !this.inFlight.isWaiting) return;
-    if (this.inFlight.checkAnswers(now)) this.onRoom();
+    const { path } = this;
+    if (this.isStopped || !path.isWaiting) return;
+    // A peer that is silent altogether gets no more either way: the path is dark, or it has stopped.
+    if (now - path.waitingSince >= ANSWER_TIMEOUT_MS && this.lastHeardMs() > path.waitingSince) {
+      this.isSuspended = true;
+      this.onRoom();
+    }
     this.timer = this.timers.schedule(ANSWER_TIMEOUT_MS, this);
   }
 

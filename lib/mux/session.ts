@@ -68,7 +68,12 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.starlanePeer = this.options.starlanePeer;
     this.budget = new ReceiveBudget(this.options.receiveBudgetBytes);
     this.streams = new StreamTable(this.options, this);
-    this.pacer = new Pacer(timers, () => this.output.scheduleFlush());
+    this.pacer = new Pacer(
+      timers,
+      () => this.output.scheduleFlush(),
+      this.starlanePeer,
+      () => this.liveness.lastHeardMs,
+    );
     this.output = new Output(duplex, this, copiesWrites(duplex), this.pacer, controlQueueBytes);
     this.liveness = new Liveness(timers, this, keepAliveMs, keepAliveTimeoutMs, isEncrypted(duplex));
     this.carrier = new Carrier(duplex, timers, this);
@@ -268,9 +273,10 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   }
 
   private onPong(opaque: number): void {
-    const tookMs = this.pacer.onPong(opaque, this.liveness.workingRttMs);
-    if (tookMs < 0) this.liveness.onPong(opaque);
-    else this.liveness.onSample(tookMs);
+    const tookMs = this.pacer.onPong(opaque, this.output.bytesOut);
+    if (tookMs >= 0) return this.liveness.onSample(tookMs);
+    const idleMs = this.liveness.onPong(opaque);
+    if (idleMs >= 0) this.pacer.onIdlePong(idleMs);
   }
 
   private onGoAway(code: number): void {
@@ -331,12 +337,17 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
 
   fillBatch(): void {
     const { scheduler, output } = this;
-    if (scheduler.isEmpty || (output.room <= 0 && !this.pacer.takeTurn())) return;
+    if (scheduler.isEmpty) return this.pacer.ranDry();
+    if (output.room <= 0 && !this.pacer.takeTurn()) return;
+    const frameBytes = this.pacer.frameBytes;
     do {
       const stream = scheduler.next();
-      if (stream === null) return;
-      stream.sendQueued(scheduler.quantumBytes);
+      if (stream === null) break;
+      stream.sendQueued(Math.min(scheduler.quantumBytes, frameBytes));
+      // Between the frames, not once a batch: a batch whose end alone is answered comes back as one burst.
+      output.probeIfDue();
     } while (output.room > 0);
+    if (scheduler.isEmpty) this.pacer.ranDry();
   }
 
   beforeFlush(): void {

@@ -313,8 +313,9 @@ describe('A relay whose pool is full', () => {
   it('takes no circuits over a link whose circuits hold too much', async () => {
     await relay.close();
     start({ poolBytesPerLink: 70 * KIB });
-    await stuck(300 * KIB);
-    await turns(10);
+    await stuck(WINDOW + 28 * KIB);
+    await stuck(WINDOW + 28 * KIB);
+    await turnsUntil('more than 75 % is held', () => relay.relay.heldBytes >= 56 * KIB);
     const other = relay.link('A');
     expect(await from.answerTo(from.open(other.id))).toMatchObject({ code: ReplyCode.LIMIT });
     expect(await other.answerTo(other.open(D))).toMatchObject({ code: ReplyCode.NO_ROUTE });

@@ -146,11 +146,13 @@ describe('A narrow stream', () => {
     first.write(pattern(NARROW + 1));
     first.end();
     await fixture.answers();
-    expect(sink.events).toEqual(['end', `sent ${NARROW}`]);
+    const sent = sink.events.splice(1).map((event) => Number(/^sent (\d+)$/.exec(event)?.[1]));
+    expect(sent.reduce((sum, bytes) => sum + bytes)).toBe(NARROW);
+    expect(sink.events.splice(0)).toEqual(['end']);
     await fixture.exchange(windowUpdate(1, 1));
-    expect(sink.events.slice(2)).toEqual(['closed', 'sent 1']);
+    expect(sink.events.splice(0)).toEqual(['closed', 'sent 1']);
     second.end();
     await fixture.exchange(windowUpdate(3, 0, FIN));
-    expect(sink.events.slice(4)).toEqual(['end']);
+    expect(sink.events).toEqual(['end']);
   });
 });

@@ -1,0 +1,315 @@
+// How much may be on its way to the peer at once: what the path holds, and little more.
+//
+// The windows of streams bound each stream, but many of them add up to megabytes in the buffers of both kernels and of the path,
+// and every small message queues up behind those. Nor can a program see how much its kernel has not sent yet. So pings go in line
+// with the data (any yamux peer answers them), and their answers tell how much has arrived, how fast, and how long it took:
+//
+//   limit = gain x delivery rate x smallest round trip + what arrives in bursts
+//
+// The model is that of BBR (Cardwell et al., "BBR: Congestion-Based Congestion Control", ACM Queue 2016; the rate samples are those
+// of draft-cheng-iccrg-delivery-rate-estimation): the highest delivery rate of late, and the smallest round trip. Neither a long
+// round trip nor a loss lowers the limit, only a lower rate does; the kernel's congestion control stays in charge of the path.
+// Losses make the kernel of the peer hold back what came behind them: deliveries come in bursts then, and the limit grows by the
+// largest burst, as BBR's does for aggregated acknowledgements. The turns of busy event loops are such bursts too, which is why
+// the same rule serves a local link. Pure: time is an argument.
+
+import { WindowedMax, WindowedMin } from '../util/windowed-extreme.js';
+
+/** The limit before anything is known, in bytes: what a local link needs. It costs a slow one half a second, once. */
+const FIRST_LIMIT_BYTES = 256 * 1024;
+const MIN_LIMIT_BYTES = 16 * 1024;
+const MAX_LIMIT_BYTES = 128 * 1024 * 1024;
+/** Times what the path holds. The part above 1 is what finds a higher rate; it stands in the queue of the path otherwise. */
+const GAIN = 1.15;
+/** At the start, while the rate grows: what doubles it with each round trip (BBR: 2 / ln 2). */
+const SEARCH_GAIN = 2.885;
+/** The rate has been found when it was not higher by this factor for {@link SEARCH_ROUNDS} round trips... */
+const GROWTH = 1.25;
+const SEARCH_ROUNDS = 3;
+/** Rates, bursts and round trips are remembered for so many of the smallest round trip, and for this long at least, in ms. */
+const MEMORY_ROUND_TRIPS = 10;
+const MIN_MEMORY_MS = 100;
+/** Bursts count up to so many round trips of data: a loss costs one, the loss of what is sent again another. */
+const MAX_BURST_ROUND_TRIPS = 3;
+/** The share of a round trip in the mean of its largest burst: one late turn of an event loop in ten round trips is no burst. */
+const BURST_WEIGHT = 0.25;
+/** Times that mean: bursts vary. */
+const BURST_GAIN = 3;
+/** What the turns of two busy event loops take at least, in ms, whatever an idle link answers in. */
+const TURNS_MS = 0.3;
+
+/** A probe goes with every so many parts of the limit: the answers keep the data moving. */
+const PROBES_PER_LIMIT = 16;
+/** Probes without an answer, at most: a peer that never answers is sent data all the same. */
+const MAX_PROBES = 256;
+/** Small messages may go beyond the limit by this: they are what it is kept for. In bytes. */
+const SMALL_SLACK_BYTES = 64 * 1024;
+/** Frames of bulk take at most such a part of the limit, within these bounds in bytes: small messages wait for no longer. */
+const FRAMES_PER_LIMIT = 16;
+const MIN_FRAME_BYTES = 2 * 1024;
+const MAX_FRAME_BYTES = 64 * 1024;
+
+/**
+ * The smallest round trip is measured again after this, in ms (BBR: 10 s): half of what the path holds is sent until an answer
+ * has seen no queue.
+ */
+const ROUND_TRIP_MEMORY_MS = 10_000;
+/** Answers that all take longer than so many of the smallest round trip have it measured again early... */
+const SUSPICIOUS_ROUND_TRIPS = 1.6;
+/** ...but not more often than this, in ms; half as often each time that it had not changed. */
+const MIN_SUSPICION_MS = 500;
+/** It has changed when it is longer by this factor. */
+const CHANGED = 1.25;
+/** It is the mean of so many answers without a queue: where packets are lost, most of them wait for one that is sent again. */
+const CLEAN_ANSWERS = 4;
+/** A shorter one counts by this share. */
+const SHORTER = 0.25;
+
+/** Opaque values of probes have this bit, other pings do not. */
+const PROBE_BIT = 0x8000_0000;
+
+interface Probe {
+  readonly opaque: number;
+  /** Bytes sent before it. */
+  readonly mark: number;
+  readonly sentAt: number;
+  /** What had arrived by then as far as was known, since when, and when the last probe that told so was sent. */
+  readonly delivered: number;
+  readonly deliveredAt: number;
+  readonly firstSentAt: number;
+  /** So little was on its way that the answer tells what the path itself takes. */
+  readonly isClean: boolean;
+  /** The user had less to send than was allowed, so that the rate may be lower than that of the path. */
+  readonly isStarved: boolean;
+}
+
+export class PathModel {
+  private limit = FIRST_LIMIT_BYTES;
+  private delivered = 0;
+  private deliveredAt = 0;
+  private firstSentAt = 0;
+  private lastMark = 0;
+  private nextOpaque = 0;
+  private probes: Probe[] = [];
+  private mayServe = true;
+
+  /** Bytes a ms. */
+  private readonly rate = new WindowedMax();
+  private lastRate = 0;
+  /** Bytes above what the rate would have brought: in the largest burst of a round trip, on average, and of this round trip. */
+  private meanBurst = 0;
+  private largestBurst = 0;
+  /** What has come in the present one, and since when. */
+  private burstBytes = 0;
+  private burstSince = 0;
+
+  private minMs = 0;
+  private minAt = 0;
+  private readonly recentMs = new WindowedMin();
+  private isDraining = false;
+  /** Answers without a queue since then, and what they took in sum. */
+  private cleanAnswers = 0;
+  private cleanMs = 0;
+  private suspicionMs = MIN_SUSPICION_MS;
+  private nextSuspicionAt = 0;
+
+  private isSearching = true;
+  /** The rate that growth is measured from, and the round trips since it was reached. */
+  private searchRate = 0;
+  private roundsSince = 0;
+  private roundMark = 0;
+
+  /** Up to here, everything there was to send has been sent. */
+  private starvedMark = -1;
+  private wasStarved = false;
+
+  /** Bytes of bulk that may follow after `sent` bytes since the start. */
+  room(sent: number): number {
+    return this.limitNow - (sent - this.delivered);
+  }
+
+  /** As {@link room}, for small messages. */
+  smallRoom(sent: number): number {
+    return this.room(sent) + SMALL_SLACK_BYTES;
+  }
+
+  /** The longest frame of bulk that serves small messages behind it, in bytes. */
+  get frameBytes(): number {
+    return Math.min(MAX_FRAME_BYTES, Math.max(MIN_FRAME_BYTES, this.limitNow / FRAMES_PER_LIMIT)) >>> 0;
+  }
+
+  /** Once for every answer: one frame of bulk may go whatever the room, so that small messages cannot shut it out. */
+  takeTurn(): boolean {
+    const may = this.mayServe;
+    this.mayServe = false;
+    return may;
+  }
+
+  /** There is nothing more to send. */
+  ranDry(): void {
+    this.wasStarved = true;
+  }
+
+  /** Whether a probe should follow after `sent` bytes. */
+  isProbeDue(sent: number): boolean {
+    return sent - this.lastMark >= this.limitNow / PROBES_PER_LIMIT && this.probes.length < MAX_PROBES;
+  }
+
+  /** The opaque value of the ping to send after `sent` bytes. */
+  probe(sent: number, now: number): number {
+    const opaque = (PROBE_BIT | this.nextOpaque) >>> 0;
+    this.nextOpaque = (this.nextOpaque + 1) & ~PROBE_BIT;
+    this.lastMark = sent;
+    if (this.probes.length === 0) {
+      // A new flight: the time before it says nothing about the path.
+      this.deliveredAt = now;
+      this.firstSentAt = now;
+    }
+    const { delivered, deliveredAt, firstSentAt } = this;
+    const isClean = sent - delivered <= this.cleanBytes * 1.5;
+    const isStarved = this.isDraining || this.starvedMark >= delivered;
+    this.probes.push({ opaque, mark: sent, sentAt: now, delivered, deliveredAt, firstSentAt, isClean, isStarved });
+    return opaque;
+  }
+
+  /** The peer has answered a ping after `sent` bytes: how long that took in ms, or -1 when it was none of these. */
+  onAnswer(opaque: number, sent: number, now: number): number {
+    const index = this.probes.findIndex((probe) => probe.opaque === opaque);
+    if (index < 0) return -1;
+    const probe = this.probes[index];
+    // Answers come in order; what was sent before an answered one has arrived as well.
+    this.probes.splice(0, index + 1);
+    if (this.wasStarved && sent - this.delivered < this.limitNow * 0.75) this.starvedMark = sent;
+    this.wasStarved = false;
+    const tookMs = Math.max(now - probe.sentAt, 0.001);
+    this.onRoundTrip(tookMs, now, probe.isClean);
+    this.onDelivered(probe, now);
+    this.mayServe = true;
+    this.setLimit();
+    return tookMs;
+  }
+
+  /** A ping apart from the data was answered: what an idle path takes, in ms. */
+  onIdleAnswer(tookMs: number, now: number): void {
+    const isClean = this.probes.length === 0;
+    if (isClean || tookMs <= this.minMs) this.onRoundTrip(tookMs, now, isClean);
+  }
+
+  get isWaiting(): boolean {
+    return this.probes.length > 0;
+  }
+
+  /** When the oldest probe without an answer was sent, in ms. */
+  get waitingSince(): number {
+    return this.probes[0]?.sentAt ?? Number.POSITIVE_INFINITY;
+  }
+
+  get limitBytes(): number {
+    return this.limitNow;
+  }
+
+  /** Bytes a second that the path is known to carry, 0 before the first measurement. */
+  get bytesPerS(): number {
+    return this.rate.value * 1000;
+  }
+
+  private get limitNow(): number {
+    return this.isDraining ? this.cleanBytes : this.limit;
+  }
+
+  /** With no more than this on its way there is no queue. */
+  private get cleanBytes(): number {
+    return Math.max(MIN_LIMIT_BYTES, Math.min(this.lastRate, this.rate.value) * this.minMs * 0.5);
+  }
+
+  private get memoryMs(): number {
+    return Math.max(MEMORY_ROUND_TRIPS * this.minMs, MIN_MEMORY_MS);
+  }
+
+  private onRoundTrip(tookMs: number, now: number, isClean: boolean): void {
+    this.recentMs.add(tookMs, now, Math.max(2 * this.minMs, 1));
+    if (this.minMs === 0) this.minMs = tookMs;
+    if (tookMs <= this.minMs) {
+      this.minMs -= (this.minMs - tookMs) * SHORTER;
+      this.minAt = now;
+    }
+    if (this.isDraining) {
+      if (isClean) this.onCleanAnswer(tookMs, now);
+      return;
+    }
+    const isOld = now - this.minAt > ROUND_TRIP_MEMORY_MS;
+    const isSuspicious =
+      now >= this.nextSuspicionAt && this.recentMs.value > SUSPICIOUS_ROUND_TRIPS * (this.minMs + TURNS_MS);
+    if (!isOld && !isSuspicious) return;
+    this.isDraining = true;
+    this.cleanAnswers = 0;
+    this.cleanMs = 0;
+  }
+
+  private onCleanAnswer(tookMs: number, now: number): void {
+    this.cleanMs += tookMs;
+    if (++this.cleanAnswers < CLEAN_ANSWERS) return;
+    const meanMs = this.cleanMs / CLEAN_ANSWERS;
+    const hasChanged = meanMs > this.minMs * CHANGED;
+    this.isDraining = false;
+    this.suspicionMs = hasChanged ? MIN_SUSPICION_MS : Math.min(2 * this.suspicionMs, ROUND_TRIP_MEMORY_MS);
+    this.nextSuspicionAt = now + Math.max(this.suspicionMs, MEMORY_ROUND_TRIPS * meanMs);
+    this.minMs = meanMs;
+    this.minAt = now;
+  }
+
+  private onDelivered(probe: Probe, now: number): void {
+    const bytes = probe.mark - probe.delivered;
+    const elapsedMs = Math.max(now - probe.deliveredAt, probe.sentAt - probe.firstSentAt, 0.001);
+    const rate = bytes / elapsedMs;
+    if (!probe.isStarved || rate > this.rate.value) {
+      this.lastRate = rate;
+      this.rate.add(rate, now, this.memoryMs);
+    }
+    this.countBurst(probe.mark - this.delivered, now);
+    this.delivered = probe.mark;
+    this.deliveredAt = now;
+    this.firstSentAt = probe.sentAt;
+    if (probe.delivered < this.roundMark) {
+      if (this.isSearching) this.search();
+      return;
+    }
+    this.roundMark = probe.mark;
+    this.meanBurst += (this.largestBurst - this.meanBurst) * BURST_WEIGHT;
+    this.largestBurst = 0;
+    if (!probe.isStarved) this.roundsSince++;
+    if (this.isSearching) this.search();
+  }
+
+  private search(): void {
+    if (this.rate.value >= this.searchRate * GROWTH) {
+      this.searchRate = this.rate.value;
+      this.roundsSince = 0;
+    }
+    if (this.roundsSince > SEARCH_ROUNDS) this.isSearching = false;
+  }
+
+  /** `bytes` have arrived: how much more than the rate lets expect came in a part of a round trip, up to now. */
+  private countBurst(bytes: number, now: number): void {
+    const elapsedMs = now - this.burstSince;
+    if (this.burstBytes <= this.rate.value * elapsedMs || elapsedMs > this.minMs / 2) {
+      this.burstBytes = 0;
+      this.burstSince = now;
+    }
+    this.burstBytes += bytes;
+    const excess = this.burstBytes - this.rate.value * (now - this.burstSince);
+    this.largestBurst = Math.max(this.largestBurst, excess);
+  }
+
+  private setLimit(): void {
+    const rate = this.rate.value;
+    if (rate === 0) return;
+    const { minMs, limit: before } = this;
+    const heldMs = this.isSearching ? SEARCH_GAIN * Math.min(this.recentMs.value, 2 * minMs) : GAIN * minMs;
+    // Answers come one for each probe: two at once are no burst.
+    const burst = BURST_GAIN * Math.max(0, this.meanBurst - (2 * before) / PROBES_PER_LIMIT);
+    const mostBurst = rate * (MAX_BURST_ROUND_TRIPS * minMs + 2 * TURNS_MS);
+    const limit = rate * (heldMs + TURNS_MS) + Math.min(burst, mostBurst);
+    this.limit = Math.round(Math.min(MAX_LIMIT_BYTES, Math.max(MIN_LIMIT_BYTES, limit)));
+  }
+}

@@ -1,0 +1,38 @@
+// The greatest or smallest value of late, in constant memory: of the present period and of the one before.
+
+abstract class WindowedExtreme {
+  private current = Number.NaN;
+  private before = Number.NaN;
+  private since = 0;
+
+  /** Which of the two counts. */
+  protected abstract pick(one: number, other: number): number;
+
+  /** `value` of the time `now`; what is older than `memoryMs` is forgotten by the time twice of that has passed. In ms. */
+  add(value: number, now: number, memoryMs: number): void {
+    if (Number.isNaN(this.current)) this.since = now;
+    if (now - this.since >= memoryMs) {
+      this.before = this.current;
+      this.current = value;
+      this.since = now;
+    } else this.current = Number.isNaN(this.current) ? value : this.pick(this.current, value);
+  }
+
+  /** 0 before the first value. */
+  get value(): number {
+    if (Number.isNaN(this.current)) return 0;
+    return Number.isNaN(this.before) ? this.current : this.pick(this.current, this.before);
+  }
+}
+
+export class WindowedMax extends WindowedExtreme {
+  protected pick(one: number, other: number): number {
+    return Math.max(one, other);
+  }
+}
+
+export class WindowedMin extends WindowedExtreme {
+  protected pick(one: number, other: number): number {
+    return Math.min(one, other);
+  }
+}
