@@ -78,7 +78,8 @@ async function main() {
       hasFailed = true;
       for (const text of new Set(reasons)) progress(`${name} fails ${text}`);
     }
-    results.push(JSON.parse(toJson(outcomes, group.carriers, options.settings, group.ratios)));
+    const measured = JSON.parse(toJson(outcomes, group.carriers, options.settings, group.ratios));
+    results.push({ group: group.name, title: group.title, ...measured });
     if (options.json === '-') continue;
     const text = options.markdown ? `### ${group.title}\n\n${toMarkdown(table)}` : `${group.title}\n\n${toText(table)}`;
     process.stdout.write(`\n${text}\n`);

@@ -10,7 +10,8 @@
 //   queue BYTES       ahead of the rate    loss PARTS_PER_MILLION
 //   dark 0|1          1: everything is lost
 //   seed NUMBER       of the random drops
-//   stats             prints "stats QUEUE_DROPS RANDOM_DROPS PACKETS MOST_QUEUED_BYTES", both directions in sum, and resets it
+//   stats             prints "stats QUEUE_DROPS RANDOM_DROPS PACKETS MOST_QUEUED_BYTES MOST_LATE_US", both directions in sum, and
+//                   resets it; what is late waited for the processor, and a machine that is too busy shows there
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -54,6 +55,7 @@ static int64_t rate_bps, delay_ns, queue_limit = 1 << 20, loss_ppm;
 static int dark;
 static uint64_t random_state = 0x9e3779b97f4a7c15u;
 static uint64_t queue_drops, random_drops, packets, most_queued;
+static int64_t most_late_ns;
 
 static void fail(const char *what) {
   fprintf(stderr, "path: %s: %s\n", what, strerror(errno));
@@ -145,6 +147,8 @@ static void transmit(Direction *way, int64_t now) {
 static void deliver(Direction *way, int64_t now) {
   while (!is_empty(&way->line) && first(&way->line)->due_ns <= now) {
     Packet *packet = first(&way->line);
+    int64_t late = now - first(&way->line)->due_ns;
+    if (late > most_late_ns) most_late_ns = late;
     if (dark) random_drops++;
     else if (write(way->to, packet->bytes, packet->length) < 0 && errno == EAGAIN) return;
     way->line.head++;
@@ -169,9 +173,10 @@ static void obey(char *line) {
   else if (!strcmp(word, "dark")) dark = value != 0;
   else if (!strcmp(word, "seed")) random_state = (uint64_t)value * 0x9e3779b97f4a7c15u + 1;
   else if (!strcmp(word, "stats")) {
-    printf("stats %llu %llu %llu %llu\n", (unsigned long long)queue_drops, (unsigned long long)random_drops,
-           (unsigned long long)packets, (unsigned long long)most_queued);
+    printf("stats %llu %llu %llu %llu %lld\n", (unsigned long long)queue_drops, (unsigned long long)random_drops,
+           (unsigned long long)packets, (unsigned long long)most_queued, (long long)most_late_ns / 1000);
     queue_drops = random_drops = packets = most_queued = 0;
+    most_late_ns = 0;
   } else {
     printf("unknown %s\n", word);
     fflush(stdout);

@@ -25,6 +25,8 @@ export interface PathStats {
   randomDrops: number;
   packets: number;
   mostQueuedBytes: number;
+  /** How much later than it should a packet arrived, as the machine was busy. */
+  mostLateMs: number;
 }
 
 /** Returns why there can be no path on this machine, undefined when there can. */

@@ -43,6 +43,7 @@ const LEAST_QUEUE_BYTES = 64 * 1024;
  * @property {number} randomDrops those of darkness included
  * @property {number} packets
  * @property {number} mostQueuedBytes
+ * @property {number} mostLateMs how much later than it should a packet arrived, as the machine was busy
  *
  * @typedef {object} Obstacle
  * @property {string} reason
@@ -165,8 +166,9 @@ export class Path {
     // Two lines come: what was asked for, and "ok".
     const answer = this.line();
     await this.say('stats');
-    const [queueDrops, randomDrops, packets, mostQueuedBytes] = (await answer).split(' ').slice(1).map(Number);
-    return { queueDrops, randomDrops, packets, mostQueuedBytes };
+    const counts = (await answer).split(' ').slice(1).map(Number);
+    const [queueDrops, randomDrops, packets, mostQueuedBytes, mostLateUs] = counts;
+    return { queueDrops, randomDrops, packets, mostQueuedBytes, mostLateMs: mostLateUs / 1000 };
   }
 
   /**

@@ -11,9 +11,8 @@ import { applyStep, stepFigures } from './steps.mjs';
 
 const WORKER = fileURLToPath(new URL('./worker.mjs', import.meta.url));
 const DEADLINE_MS = 90_000;
-const LEAST_WARMUP_MS = 1_500;
 /** Slow start, and the first reaction to its end. */
-const WARMUP_ROUND_TRIPS = 20;
+const WARMUP_ROUND_TRIPS = 30;
 /** What is sent in the measurement before a step is answered before the step. */
 const SETTLE_MS = 1_000;
 
@@ -21,8 +20,8 @@ const SETTLE_MS = 1_000;
 const runs = new Map();
 
 /**
- * Runs one case over one carrier on a path of its own, each end and each relay in a process of its own; returns what was
- * measured. Nothing is left of the run before, in the kernel's cache of TCP metrics neither.
+ * Runs one case over one carrier, each end and each relay in a process of its own, and returns what was measured. Every run
+ * gets a fresh path, so that nothing remains of the run before, not even in the kernel's cache of TCP metrics.
  *
  * @param {any} benchCase a WanCase
  * @param {import('../bench.mjs').CarrierChoice} choice
@@ -38,7 +37,7 @@ export async function runOverPath(benchCase, choice, settings, profile) {
   // All carriers of a pair have the same losses as far as that can be, and each pair has others.
   await path.start({ ...benchCase.path, seed });
   const run = new PathRun(benchCase, choice, settings, path);
-  const deadlineMs = DEADLINE_MS + settings.measureMs * (benchCase.measureScale ?? 1);
+  const deadlineMs = DEADLINE_MS + (settings.warmupMs + settings.measureMs) * (benchCase.measureScale ?? 1);
   const work = async () => {
     await run.start(profile);
     return run.measure();
@@ -109,14 +108,18 @@ class PathRun {
     const { startedMs, dialMs } = await this.ask(client, { type: 'start', work });
     if (work.dials !== undefined) return { trips: median(dialMs) / conditions.rttMs };
 
-    const warmMs = startedMs + Math.max(LEAST_WARMUP_MS, WARMUP_ROUND_TRIPS * conditions.rttMs) * measureScale;
+    const warmMs = startedMs + Math.max(this.settings.warmupMs, WARMUP_ROUND_TRIPS * conditions.rttMs) * measureScale;
     const endMs = warmMs + this.settings.measureMs * measureScale;
     await this.until(warmMs);
     await path.stats();
     await this.until(endMs);
     const stats = await path.stats();
     /** @type {import('../cases/case.mjs').Values} */
-    const values = { lost: stats.queueDrops + stats.randomDrops, queued: stats.mostQueuedBytes / 1024 };
+    const values = {
+      lost: stats.queueDrops + stats.randomDrops,
+      queued: stats.mostQueuedBytes / 1024,
+      late: stats.mostLateMs,
+    };
     const steppedMs = step === undefined ? undefined : await this.step(step, endMs + SETTLE_MS);
 
     const [sender, receiver] = work.bulk?.direction === 'down' ? [server, client] : [client, server];

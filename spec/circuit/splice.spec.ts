@@ -313,11 +313,13 @@ describe('A relay whose pool is full', () => {
   it('takes no circuits over a link whose circuits hold too much', async () => {
     await relay.close();
     start({ poolBytesPerLink: 70 * KIB });
-    for (let circuits = 0; circuits < 2; circuits++) {
+    const circuits: HandStream[] = [];
+    for (const _ of ['one', 'another']) {
       const { near, far } = await stuck(WINDOW);
       await turnsUntil('a window is with the far end', () => far.received.length > WINDOW - KIB);
-      near.stream.write(pattern(28 * KIB));
+      circuits.push(near);
     }
+    for (const near of circuits) near.stream.write(pattern(28 * KIB));
     await turnsUntil('more than 75 % is held', () => relay.relay.heldBytes >= 56 * KIB);
     const other = relay.link('A');
     expect(await from.answerTo(from.open(other.id))).toMatchObject({ code: ReplyCode.LIMIT });
