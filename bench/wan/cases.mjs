@@ -320,7 +320,6 @@ export const SHORT_GROUP = {
   cases: [
     loosely('up-1-40ms-20M-cubic', { against: 'net', atLeast: 0.8 }),
     loosely('down-1-40ms-200M-cubic', { against: 'net', atLeast: 0.7 }),
-    loosely('up-8-40ms-200M-bbr', { against: 'net', atLeast: 0.7 }),
     loosely('up-1-40ms-200M-bbr-loss', { against: 'net', atLeast: 0.7 }),
     loosely('echo-beside-bulk-cubic', { against: 'net', atMost: 1 }),
   ],

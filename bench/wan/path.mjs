@@ -3,7 +3,6 @@
 
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
-import os from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { deferred, within } from '../deadline.mjs';
@@ -219,8 +218,6 @@ export class Path {
       this.hangUp();
       if (!this.isOver) this.failed.reject(new Error(`the path has ended with ${signal ?? code}`));
     });
-    // A real path does not wait for the processor that its ends keep busy.
-    if (program.pid !== undefined) os.setPriority(program.pid, os.constants.priority.PRIORITY_HIGHEST);
     program.stdout.setEncoding('utf8').on('data', (text) => this.read(text));
     await this.line();
   }

@@ -16,6 +16,10 @@ const WARMUP_ROUND_TRIPS = 30;
 /** What is sent in the measurement before a step is answered before the step. */
 const SETTLE_MS = 1_000;
 
+/** A path that was later than that was none: TCP takes it for congestion. Such a run does not count. */
+const MOST_LATE_MS = 60;
+const RETRIES = 2;
+
 /** How often each case has run over each carrier. @type {Map<string, number>} */
 const runs = new Map();
 
@@ -30,6 +34,23 @@ const runs = new Map();
  * @returns {Promise<import('../cases/case.mjs').Values>}
  */
 export async function runOverPath(benchCase, choice, settings, profile) {
+  for (let again = 0; ; again++) {
+    const values = await runOnFreshPath(benchCase, choice, settings, profile);
+    if (!(values.late > MOST_LATE_MS) || again === RETRIES) return values;
+    process.stderr.write(
+      `${benchCase.name} ${choice.name}: the machine stood still for ${values.late.toFixed(0)} ms, again\n`,
+    );
+  }
+}
+
+/**
+ * @param {any} benchCase a WanCase
+ * @param {import('../bench.mjs').CarrierChoice} choice
+ * @param {import('../cases/case.mjs').Settings} settings
+ * @param {import('../runner.mjs').Profile} [profile]
+ * @returns {Promise<import('../cases/case.mjs').Values>}
+ */
+async function runOnFreshPath(benchCase, choice, settings, profile) {
   const path = new Path();
   const key = `${benchCase.name} ${choice.name}`;
   const seed = (runs.get(key) ?? 0) + 1;
