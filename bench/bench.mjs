@@ -89,7 +89,7 @@ async function run(setup, args) {
     cases,
   );
   if (options.help || options.list) {
-    const list = cases.map(({ name, about }) => `${name.padEnd(9)} ${about}\n`).join('');
+    const list = cases.map(({ name, about }) => `${name.padEnd(12)} ${about}\n`).join('');
     process.stdout.write(options.help ? usage(setup) : list);
     return { failures: {}, missedFloor: false };
   }

@@ -30,7 +30,8 @@ const requests = {
     const carrier = await loadCarrier(carrierUrl);
     const connect = await carrier.link(address);
     const { name, connectEvent } = carrier;
-    client = await findCase(caseName).client({ settings, carrier: name, connect, connectEvent, fail });
+    const http = carrier.http === undefined ? undefined : () => /** @type {any} */ (carrier).http(address);
+    client = await findCase(caseName).client({ settings, carrier: name, connect, connectEvent, http, fail });
     return { type: 'measured', values: client.values };
   },
   async finish({ values }) {

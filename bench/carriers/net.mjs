@@ -1,3 +1,4 @@
+import http from 'node:http';
 import net from 'node:net';
 
 // Every connection leaves a 4-tuple in TIME_WAIT for a minute and there are 28,000 ephemeral ports towards one port: with
@@ -12,10 +13,11 @@ export const carrier = {
   async serve(services, host = '127.0.0.1') {
     /** @type {Record<string, number[]>} */
     const ports = {};
-    for (const [service, onConnection] of Object.entries(services)) {
+    for (const [service, taker] of Object.entries(services)) {
       ports[service] = [];
-      for (let i = 0; i < PORTS_PER_SERVICE; i++) {
-        const server = net.createServer({ noDelay: true }, onConnection);
+      const count = typeof taker === 'function' ? PORTS_PER_SERVICE : 1;
+      for (let i = 0; i < count; i++) {
+        const server = typeof taker === 'function' ? net.createServer({ noDelay: true }, taker) : taker;
         await new Promise((resolve, reject) => {
           server.once('error', reject);
           server.listen({ port: 0, host, backlog: 4096 }, () => resolve(undefined));
@@ -32,5 +34,9 @@ export const carrier = {
       turn = (turn + 1) % PORTS_PER_SERVICE;
       return net.connect({ port: ports[service][turn], host, noDelay: true });
     };
+  },
+
+  async http({ host, ports }) {
+    return { origin: `http://${host}:${ports.web[0]}`, agent: new http.Agent({ keepAlive: true }), connect: {} };
   },
 };

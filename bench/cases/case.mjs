@@ -17,12 +17,13 @@
  * @property {string} carrier
  * @property {(service: string) => Duplex} connect
  * @property {string | undefined} connectEvent
+ * @property {() => Promise<import('../carriers/carrier.mjs').HttpEnd>} [http] undefined where the carrier has none
  * @property {(error: Error) => void} fail ends the run
  *
  * @typedef {Record<string, number>} Values
  *
  * @typedef {object} ServerSide
- * @property {Record<string, (socket: Duplex) => void>} services
+ * @property {Record<string, import('../carriers/carrier.mjs').Service>} services
  * @property {(client: Values) => Promise<Values>} finish called with what the client measured, while the client's
  *   process still holds what it opened; throws on a mismatch
  *

@@ -1,11 +1,12 @@
 import { cases as bulk } from './bulk.mjs';
 import { cases as echo } from './echo.mjs';
+import { cases as http } from './http.mjs';
 import { cases as idle } from './idle.mjs';
 import { cases as latency } from './latency.mjs';
 import { cases as open } from './open.mjs';
 
 /** All cases in the order they are run and reported. @type {import('./case.mjs').BenchCase[]} */
-export const CASES = [...bulk, ...echo, ...open, ...latency, ...idle];
+export const CASES = [...bulk, ...echo, ...open, ...latency, ...http, ...idle];
 
 /**
  * @param {string} name

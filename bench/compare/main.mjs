@@ -1,6 +1,7 @@
 // The cases of the benchmarks over other multiplexers. Needs `npm --prefix bench/compare ci` first; see README.md.
 
 import { bench } from '../bench.mjs';
+import { CASES } from '../cases/index.mjs';
 
 // yamux-js can wait for ever; nothing here may.
 const DEADLINE_MS = 45_000;
@@ -21,4 +22,7 @@ const carriers = [
   { name: 'starlane', url: resolve('../carriers/starlane.mjs').href },
 ];
 
-await bench({ command: 'node bench/compare/main.mjs', carriers, runs: 3 }, ['starlane']);
+// Without those that only certain carriers have, which are HTTP.
+const cases = CASES.filter((benchCase) => benchCase.carriers === undefined);
+
+await bench({ command: 'node bench/compare/main.mjs', carriers, runs: 3, cases }, ['starlane']);

@@ -8,7 +8,9 @@ const FLOORS = { 'bulk-1': { rate: 0.9 }, 'echo-100': { rate: 3 } };
 
 const names = ['tls', 'starlane'];
 const carriers = names.map((name) => ({ name, url: new URL(`./carriers/${name}.mjs`, import.meta.url).href }));
-const cases = CASES.filter(({ name }) => name !== 'idle').map((benchCase) => ({
+// Neither those of certain carriers, which are HTTP.
+const streams = CASES.filter(({ name, carriers }) => name !== 'idle' && carriers === undefined);
+const cases = streams.map((benchCase) => ({
   ...benchCase,
   figures: benchCase.figures.map((figure) => {
     const atLeast = FLOORS[benchCase.name]?.[figure.key];
