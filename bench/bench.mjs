@@ -75,6 +75,11 @@ function summarise(benchCase, values) {
     .join('; ');
 }
 
+/** @param {import('./cases/case.mjs').Settings} settings */
+function describeHeap({ heapMib }) {
+  return heapMib === 0 ? 'no heap but what is measured' : `${heapMib} MiB of heap besides in client and server`;
+}
+
 /**
  * @param {BenchSetup} setup
  * @param {string[]} args
@@ -99,7 +104,8 @@ async function run(setup, args) {
   for (const benchCase of options.cases) outcomes.push(await runCase(benchCase, setup, options, profileDir));
 
   const table = tabulate(outcomes, options.carriers, setup.reference ?? 'net');
-  const caption = `${describeMachine()}. Medians; ratios are medians of the pairs' ratios (least-greatest).`;
+  const about = `${describeMachine()}; ${describeHeap(options.settings)}`;
+  const caption = `${about}. Medians; ratios are medians of the pairs' ratios (least-greatest).`;
   const json = toJson(outcomes, options.carriers, options.settings);
   if (options.json === '-') {
     process.stdout.write(`${json}\n`);

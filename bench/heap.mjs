@@ -1,6 +1,7 @@
-// What a program of ordinary size keeps alive. V8 decides by the size of the heap how often it marks all of it for memory outside,
-// where whatever is read lies: the process of a benchmark alone, with 4 MiB over node:net and 9 over Starlane, would be measured
-// in two different states of the collector, one of which takes half of the two cores.
+// What a larger program keeps alive besides, for --heap. By default there is nothing: a program that has just started, with a few
+// MiB, is as ordinary as one with hundreds, and no figure may depend on ballast that only the benchmark has. It makes a
+// difference: V8 decides by the size of the heap how often it marks all of it for the memory outside, where whatever is
+// read lies, and with a small heap it does so often.
 
 const OBJECTS_PER_MIB = 12_000;
 

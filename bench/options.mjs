@@ -14,7 +14,7 @@ export function usage({ command, carriers, runs }) {
   --runs N             runs of each carrier, alternately; default ${runs} (idle: 1)
   --measure MS         length of one measurement, default 2000, after a warm-up of a quarter of it (at least 500)
   --streams N          streams of the idle case at most (over others as many as they hold)
-  --heap MIB           what client and server keep alive besides, as programs of ordinary size do; default 32
+  --heap MIB           what client and server keep alive besides, as larger programs do; default 0
   --verify             check every byte received (slower)
   --floors             exit code 1 if a floor is missed
   --json [FILE]        all values as JSON to FILE, or to stdout in place of the table
@@ -81,7 +81,7 @@ export function readOptions(args, known, cases) {
       warmupMs: Math.max(500, measureMs / 4),
       measureMs,
       verify: values.verify ?? false,
-      heapMib: values.heap === '0' ? 0 : (readCount('heap', values.heap) ?? 32),
+      heapMib: values.heap === '0' ? 0 : (readCount('heap', values.heap) ?? 0),
       streams: readCount('streams', values.streams),
     },
   };
