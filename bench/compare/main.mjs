@@ -18,6 +18,7 @@ const carriers = [
     execPath: resolve('./node_modules/node/bin/node').pathname,
     deadlineMs: DEADLINE_MS,
   },
+  { name: 'iroh', url: resolve('./carriers/iroh.mjs').href, deadlineMs: DEADLINE_MS },
   { name: 'yamux-js', url: resolve('./carriers/yamux-js.mjs').href, deadlineMs: DEADLINE_MS },
   { name: 'starlane', url: resolve('../carriers/starlane.mjs').href },
 ];
