@@ -1,7 +1,7 @@
 // Every error that Starlane makes itself, in one table. The README prints the same table, and a spec compares the two.
 // Two families: the codes that users of node:net test already, and ERR_STARLANE_* for configuration and protocol faults.
 
-import { getSystemErrorMap } from 'node:util';
+import { nodeUtil } from './util/builtins.js';
 
 /** Code and meaning of every error. `message` is the text of a StarlaneError, and the reason column in the README. */
 export const ERRORS = {
@@ -170,7 +170,7 @@ let systemErrors: Map<string, SystemError> | undefined;
 function systemError(code: NetErrorCode): SystemError {
   if (systemErrors === undefined) {
     systemErrors = new Map();
-    for (const [errno, [name, text]] of getSystemErrorMap()) systemErrors.set(name, { errno, text });
+    for (const [errno, [name, text]] of nodeUtil().getSystemErrorMap()) systemErrors.set(name, { errno, text });
   }
   // Node reports an unknown name as ENOTFOUND with libuv's number for EAI_NONAME.
   return systemErrors.get(code === 'ENOTFOUND' ? 'EAI_NONAME' : code) ?? {};

@@ -1,7 +1,6 @@
 // The key of a network, which follows from its secret. Whoever has it is a member; it is never sent, logged or shown.
 
 import { createHash, scryptSync } from 'node:crypto';
-import { inspect } from 'node:util';
 
 export const NETWORK_KEY_BYTES = 32;
 
@@ -28,8 +27,11 @@ export function networkKeyOf(secret: Uint8Array | undefined): Buffer | undefined
   return key;
 }
 
+/** util.inspect.custom, as Node documents it for those who do not load node:util. */
+const INSPECT = Symbol.for('nodejs.util.inspect.custom');
+
 /** A key that does not show up when an object that leads to it is printed. */
 function unseen(key: Buffer): Buffer {
   const show = () => '<network key>';
-  return Object.defineProperties(key, { [inspect.custom]: { value: show }, toJSON: { value: show } });
+  return Object.defineProperties(key, { [INSPECT]: { value: show }, toJSON: { value: show } });
 }

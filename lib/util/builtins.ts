@@ -15,6 +15,11 @@ export function nodeDns(): typeof import('node:dns/promises') {
   return load('node:dns/promises');
 }
 
+/** Returns the module node:util. Importing it also loads its parsers of arguments and of MIME types. */
+export function nodeUtil(): typeof import('node:util') {
+  return load('node:util');
+}
+
 /** Returns the module node:os. */
 export function nodeOs(): typeof import('node:os') {
   return load('node:os');

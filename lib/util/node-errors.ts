@@ -1,7 +1,7 @@
 // Errors about arguments and states, as Node itself makes them: the same classes, codes and texts, so that programs which
 // test them find what they know (Node's documentation, "Errors").
 
-import { inspect } from 'node:util';
+import { nodeUtil } from './builtins.js';
 
 type NodeErrorCode =
   | 'ERR_INVALID_ARG_TYPE'
@@ -36,7 +36,7 @@ export function invalidArgValue(name: string, value: unknown, reason = 'is inval
   return make(
     TypeError,
     'ERR_INVALID_ARG_VALUE',
-    `The ${kind} '${name}' ${reason}. Received ${inspect(value).slice(0, 128)}`,
+    `The ${kind} '${name}' ${reason}. Received ${nodeUtil().inspect(value).slice(0, 128)}`,
   );
 }
 
@@ -54,7 +54,7 @@ export function outOfRange(name: string, expected: string, value: unknown): Erro
   return make(
     RangeError,
     'ERR_OUT_OF_RANGE',
-    `The value of "${name}" is out of range. It must be ${expected}. Received ${inspect(value)}`,
+    `The value of "${name}" is out of range. It must be ${expected}. Received ${nodeUtil().inspect(value)}`,
   );
 }
 
@@ -99,8 +99,8 @@ function received(value: unknown): string {
   if (typeof value === 'function') return `function ${value.name}`;
   if (typeof value === 'object') {
     const name = value.constructor?.name;
-    return name ? `an instance of ${name}` : inspect(value, { depth: -1 });
+    return name ? `an instance of ${name}` : nodeUtil().inspect(value, { depth: -1 });
   }
-  const text = inspect(value);
+  const text = nodeUtil().inspect(value);
   return `type ${typeof value} (${text.length > 28 ? `${text.slice(0, 25)}...` : text})`;
 }
