@@ -18,7 +18,10 @@ export interface RelayLimits {
   poolBytesPerLink: number;
   /** The same of the circuits of one source. Default 64 MiB: a quarter of the pool. */
   poolBytesPerSource: number;
-  /** How far the windows of relayed streams grow here, in bytes. Default 1 MiB: fills 80 Mbit/s over a hop of 100 ms. */
+  /**
+   * How far the windows of relayed streams grow here, in bytes, while the pool has room. Default 8 MiB: with half of a window
+   * on its way back as credit, that fills 200 Mbit/s over a hop of 120 ms, which is what a TCP link of 4 MiB buffers carries.
+   */
   maxWindowBytes: number;
   /** How long the id of a circuit is remembered, so that it is known when it comes back, in ms. Default 30,000. */
   rememberMs: number;
@@ -65,7 +68,7 @@ export const DEFAULT_RELAY_LIMITS: Readonly<RelayLimits> = Object.freeze({
   poolBytes: 256 * MIB,
   poolBytesPerLink: 64 * MIB,
   poolBytesPerSource: 64 * MIB,
-  maxWindowBytes: MIB,
+  maxWindowBytes: 8 * MIB,
   rememberMs: 30_000,
   maxRemembered: 262_144,
   hopTimeoutMs: 1_500,

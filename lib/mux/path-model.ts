@@ -29,6 +29,10 @@ const SEARCH_ROUNDS = 3;
 /** Rates, bursts and round trips are remembered for so many of the smallest round trip, and for this long at least, in ms. */
 const MEMORY_ROUND_TRIPS = 10;
 const MIN_MEMORY_MS = 100;
+/** A rate is measured over this at least, in ms: the turns of event loops make more or less of shorter times. */
+const MIN_SAMPLE_MS = 2;
+/** The share of a sample in the mean rate. */
+const RATE_WEIGHT = 1 / 16;
 /** Bursts count up to so many round trips of data: a loss costs one, the loss of what is sent again another. */
 const MAX_BURST_ROUND_TRIPS = 3;
 /** The share of a round trip in the mean of its largest burst: one late turn of an event loop in ten round trips is no burst. */
@@ -36,16 +40,18 @@ const BURST_WEIGHT = 0.25;
 /** Times that mean: bursts vary. */
 const BURST_GAIN = 3;
 /** What the turns of two busy event loops take at least, in ms, whatever an idle link answers in. */
-const TURNS_MS = 0.3;
+const TURNS_MS = 0.2;
 
 /** A probe goes with every so many parts of the limit: the answers keep the data moving. */
 const PROBES_PER_LIMIT = 16;
+/** Fewer do where a part takes less than this, in ms, but so many at least. */
+const PROBE_MS = 0.1;
+const MIN_PROBES_PER_LIMIT = 4;
 /** Probes without an answer, at most: a peer that never answers is sent data all the same. */
 const MAX_PROBES = 256;
 /** Small messages may go beyond the limit by this: they are what it is kept for. In bytes. */
 const SMALL_SLACK_BYTES = 64 * 1024;
-/** Frames of bulk take at most such a part of the limit, within these bounds in bytes: small messages wait for no longer. */
-const FRAMES_PER_LIMIT = 16;
+/** Frames of bulk are as long as probes are apart, within these bounds in bytes: small messages wait for no longer. */
 const MIN_FRAME_BYTES = 2 * 1024;
 const MAX_FRAME_BYTES = 64 * 1024;
 
@@ -64,6 +70,8 @@ const CHANGED = 1.25;
 const CLEAN_ANSWERS = 4;
 /** A shorter one counts by this share. */
 const SHORTER = 0.25;
+/** It counts up to so many times the smallest one: what is longer than that comes of ends that are busy. */
+const MOST_EMPTY = 2.5;
 
 /** Opaque values of probes have this bit, other pings do not. */
 const PROBE_BIT = 0x8000_0000;
@@ -93,9 +101,13 @@ export class PathModel {
   private probes: Probe[] = [];
   private mayServe = true;
 
+  /** What had arrived by two moments, one {@link MIN_SAMPLE_MS} to twice of that ago, the other since then. */
+  private earlier = { at: 0, delivered: 0 };
+  private later = this.earlier;
   /** Bytes a ms. */
   private readonly rate = new WindowedMax();
   private lastRate = 0;
+  private meanRate = 0;
   /** Bytes above what the rate would have brought: in the largest burst of a round trip, on average, and of this round trip. */
   private meanBurst = 0;
   private largestBurst = 0;
@@ -103,13 +115,17 @@ export class PathModel {
   private burstBytes = 0;
   private burstSince = 0;
 
+  /** The smallest round trip, and when one as short was measured last. */
   private minMs = 0;
   private minAt = 0;
+  /** What answers take where there is no queue: more than that where packets are lost. */
+  private emptyMs = 0;
   private readonly recentMs = new WindowedMin();
   private isDraining = false;
   /** Answers without a queue since then, and what they took in sum. */
   private cleanAnswers = 0;
   private cleanMs = 0;
+  private leastCleanMs = 0;
   private suspicionMs = MIN_SUSPICION_MS;
   private nextSuspicionAt = 0;
 
@@ -135,7 +151,7 @@ export class PathModel {
 
   /** The longest frame of bulk that serves small messages behind it, in bytes. */
   get frameBytes(): number {
-    return Math.min(MAX_FRAME_BYTES, Math.max(MIN_FRAME_BYTES, this.limitNow / FRAMES_PER_LIMIT)) >>> 0;
+    return Math.min(MAX_FRAME_BYTES, Math.max(MIN_FRAME_BYTES, this.probeBytes)) >>> 0;
   }
 
   /** Once for every answer: one frame of bulk may go whatever the room, so that small messages cannot shut it out. */
@@ -152,7 +168,7 @@ export class PathModel {
 
   /** Whether a probe should follow after `sent` bytes. */
   isProbeDue(sent: number): boolean {
-    return sent - this.lastMark >= this.limitNow / PROBES_PER_LIMIT && this.probes.length < MAX_PROBES;
+    return sent - this.lastMark >= this.probeBytes && this.probes.length < MAX_PROBES;
   }
 
   /** The opaque value of the ping to send after `sent` bytes. */
@@ -164,6 +180,8 @@ export class PathModel {
       // A new flight: the time before it says nothing about the path.
       this.deliveredAt = now;
       this.firstSentAt = now;
+      this.earlier = { at: now, delivered: this.delivered };
+      this.later = this.earlier;
     }
     const { delivered, deliveredAt, firstSentAt } = this;
     const isClean = sent - delivered <= this.cleanBytes * 1.5;
@@ -219,7 +237,13 @@ export class PathModel {
 
   /** With no more than this on its way there is no queue. */
   private get cleanBytes(): number {
-    return Math.max(MIN_LIMIT_BYTES, Math.min(this.lastRate, this.rate.value) * this.minMs * 0.5);
+    return Math.max(MIN_LIMIT_BYTES, Math.min(this.lastRate, this.rate.value) * this.emptyMs * 0.5);
+  }
+
+  /** How far probes are apart. */
+  private get probeBytes(): number {
+    const limit = this.limitNow;
+    return Math.max(limit / PROBES_PER_LIMIT, Math.min(limit / MIN_PROBES_PER_LIMIT, this.meanRate * PROBE_MS));
   }
 
   private get memoryMs(): number {
@@ -228,18 +252,20 @@ export class PathModel {
 
   private onRoundTrip(tookMs: number, now: number, isClean: boolean): void {
     this.recentMs.add(tookMs, now, Math.max(2 * this.minMs, 1));
-    if (this.minMs === 0) this.minMs = tookMs;
-    if (tookMs <= this.minMs) {
-      this.minMs -= (this.minMs - tookMs) * SHORTER;
+    if (tookMs <= this.minMs || this.minMs === 0) {
+      this.minMs = tookMs;
       this.minAt = now;
     }
+    if (tookMs < this.emptyMs) this.emptyMs -= (this.emptyMs - tookMs) * SHORTER;
+    else if (this.emptyMs === 0) this.emptyMs = tookMs;
+    this.emptyMs = Math.min(this.emptyMs, MOST_EMPTY * this.minMs);
     if (this.isDraining) {
       if (isClean) this.onCleanAnswer(tookMs, now);
       return;
     }
     const isOld = now - this.minAt > ROUND_TRIP_MEMORY_MS;
     const isSuspicious =
-      now >= this.nextSuspicionAt && this.recentMs.value > SUSPICIOUS_ROUND_TRIPS * (this.minMs + TURNS_MS);
+      now >= this.nextSuspicionAt && this.recentMs.value > SUSPICIOUS_ROUND_TRIPS * (this.emptyMs + TURNS_MS);
     if (!isOld && !isSuspicious) return;
     this.isDraining = true;
     this.cleanAnswers = 0;
@@ -248,22 +274,32 @@ export class PathModel {
 
   private onCleanAnswer(tookMs: number, now: number): void {
     this.cleanMs += tookMs;
+    this.leastCleanMs = this.cleanAnswers === 0 ? tookMs : Math.min(this.leastCleanMs, tookMs);
     if (++this.cleanAnswers < CLEAN_ANSWERS) return;
     const meanMs = this.cleanMs / CLEAN_ANSWERS;
-    const hasChanged = meanMs > this.minMs * CHANGED;
+    const hasChanged = meanMs > this.emptyMs * CHANGED;
     this.isDraining = false;
     this.suspicionMs = hasChanged ? MIN_SUSPICION_MS : Math.min(2 * this.suspicionMs, ROUND_TRIP_MEMORY_MS);
     this.nextSuspicionAt = now + Math.max(this.suspicionMs, MEMORY_ROUND_TRIPS * meanMs);
-    this.minMs = meanMs;
+    // Less than a millisecond is what busy processes add.
+    if (this.leastCleanMs > this.minMs + 1) this.minMs = this.leastCleanMs;
+    this.emptyMs = Math.min(meanMs, MOST_EMPTY * this.minMs);
     this.minAt = now;
   }
 
   private onDelivered(probe: Probe, now: number): void {
-    const bytes = probe.mark - probe.delivered;
-    const elapsedMs = Math.max(now - probe.deliveredAt, probe.sentAt - probe.firstSentAt, 0.001);
-    const rate = bytes / elapsedMs;
+    const elapsedMs = Math.max(now - probe.deliveredAt, probe.sentAt - probe.firstSentAt);
+    const rate =
+      elapsedMs >= MIN_SAMPLE_MS
+        ? (probe.mark - probe.delivered) / elapsedMs
+        : (probe.mark - this.earlier.delivered) / Math.max(now - this.earlier.at, elapsedMs, 0.001);
+    if (now - this.later.at >= MIN_SAMPLE_MS) {
+      this.earlier = this.later;
+      this.later = { at: now, delivered: probe.mark };
+    }
     if (!probe.isStarved || rate > this.rate.value) {
       this.lastRate = rate;
+      this.meanRate += (rate - this.meanRate) * RATE_WEIGHT;
       this.rate.add(rate, now, this.memoryMs);
     }
     this.countBurst(probe.mark - this.delivered, now);
@@ -304,12 +340,12 @@ export class PathModel {
   private setLimit(): void {
     const rate = this.rate.value;
     if (rate === 0) return;
-    const { minMs, limit: before } = this;
-    const heldMs = this.isSearching ? SEARCH_GAIN * Math.min(this.recentMs.value, 2 * minMs) : GAIN * minMs;
+    const { minMs, emptyMs } = this;
+    const heldMs = this.isSearching ? SEARCH_GAIN * Math.min(this.recentMs.value, 2 * minMs) : GAIN * emptyMs;
     // Answers come one for each probe: two at once are no burst.
-    const burst = BURST_GAIN * Math.max(0, this.meanBurst - (2 * before) / PROBES_PER_LIMIT);
-    const mostBurst = rate * (MAX_BURST_ROUND_TRIPS * minMs + 2 * TURNS_MS);
-    const limit = rate * (heldMs + TURNS_MS) + Math.min(burst, mostBurst);
+    const burst = BURST_GAIN * Math.max(0, this.meanBurst - 2 * this.probeBytes);
+    const mostBurst = this.meanRate * MAX_BURST_ROUND_TRIPS * minMs;
+    const limit = rate * heldMs + this.meanRate * TURNS_MS + Math.min(burst, mostBurst);
     this.limit = Math.round(Math.min(MAX_LIMIT_BYTES, Math.max(MIN_LIMIT_BYTES, limit)));
   }
 }

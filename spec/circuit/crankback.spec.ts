@@ -19,7 +19,9 @@ function search(setup: { neighbours: readonly string[]; src?: string; timeoutMs?
   const clock = new FakeClock();
   const streams: Array<{ isAcknowledged: boolean }> = [];
   const links = new Map(
-    neighbours.map((id) => [id, { rttMs: 1, canOpen: true, open: () => streamOf(events, id, streams) }] as const),
+    neighbours.map(
+      (id) => [id, { rttMs: 1, lateMs: 0, canOpen: true, open: () => streamOf(events, id, streams) }] as const,
+    ),
   );
   const routes: Routes = {
     nextHops: (_dst, _hash, visited) => neighbours.filter((id) => !visited.includes(id)),

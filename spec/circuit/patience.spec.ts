@@ -4,22 +4,22 @@ import { HopWait, isEnough, patienceMs, silenceMs, type TryStart } from '../../l
 
 describe('The patience of a node', () => {
   it('is what is left, up to the limit for each link beyond the next, when nobody else can be tried', () => {
-    expect(patienceMs(10_000, 1_500, false, { hops: 1, cost: 1 })).toBe(1_500);
-    expect(patienceMs(10_000, 1_500, false, { hops: 2, cost: 1 })).toBe(1_500);
-    expect(patienceMs(10_000, 1_500, false, { hops: 5, cost: 1 })).toBe(6_000);
-    expect(patienceMs(10_000, 1_500, false, undefined)).toBe(1_500);
-    expect(patienceMs(700, 1_500, false, { hops: 3, cost: 1 })).toBe(700);
-    expect(patienceMs(700, 1_500, false, undefined)).toBe(700);
+    expect(patienceMs(10_000, 1_500, false, { hops: 1, cost: 1 }, 0)).toBe(1_500);
+    expect(patienceMs(10_000, 1_500, false, { hops: 2, cost: 1 }, 0)).toBe(1_500);
+    expect(patienceMs(10_000, 1_500, false, { hops: 5, cost: 1 }, 0)).toBe(6_000);
+    expect(patienceMs(10_000, 1_500, false, undefined, 0)).toBe(1_500);
+    expect(patienceMs(700, 1_500, false, { hops: 3, cost: 1 }, 0)).toBe(700);
+    expect(patienceMs(700, 1_500, false, undefined, 0)).toBe(700);
   });
 
   it('leaves others their share', () => {
-    expect(patienceMs(10_000, 1_500, true, { hops: 3, cost: 0 })).toBe(3_000);
-    expect(patienceMs(1_000, 1_500, true, { hops: 1, cost: 0 })).toBe(500);
-    expect(patienceMs(1_000, 1_500, true, { hops: 3, cost: 200 })).toBe(800);
+    expect(patienceMs(10_000, 1_500, true, { hops: 3, cost: 0 }, 0)).toBe(3_000);
+    expect(patienceMs(1_000, 1_500, true, { hops: 1, cost: 0 }, 0)).toBe(500);
+    expect(patienceMs(1_000, 1_500, true, { hops: 3, cost: 200 }, 0)).toBe(800);
   });
 
   it('is longer than the limit for a way around the world', () => {
-    expect(patienceMs(10_000, 1_500, false, { hops: 2, cost: 900 })).toBe(2_700);
+    expect(patienceMs(10_000, 1_500, false, { hops: 2, cost: 900 }, 0)).toBe(2_700);
   });
 
   it('leaves every node of a long way time for another, and more than the way takes', () => {
@@ -28,7 +28,7 @@ describe('The patience of a node', () => {
         let left = 1_500;
         for (let toGo = hops; toGo > 0; toGo--) {
           const route = { hops: toGo, cost: toGo * linkMs };
-          const patience = patienceMs(left, 1_500, true, route);
+          const patience = patienceMs(left, 1_500, true, route, 0);
           const spare = 1_500 - hops * linkMs;
           if (spare > 0) {
             expect(patience).toBeGreaterThanOrEqual(route.cost);
@@ -43,14 +43,14 @@ describe('The patience of a node', () => {
 
 describe('The patience of a node with a neighbour that has not taken the stream', () => {
   it('is the limit when nobody else can be tried', () => {
-    expect(silenceMs(1_500, false, 1)).toBe(1_500);
+    expect(silenceMs(1_500, false, 1, 0)).toBe(1_500);
   });
 
   it('is half a second when others can, or four round trips, but not more than the limit', () => {
-    expect(silenceMs(1_500, true, 0)).toBe(500);
-    expect(silenceMs(1_500, true, 200)).toBe(800);
-    expect(silenceMs(1_500, true, 900)).toBe(1_500);
-    expect(silenceMs(40, true, 1)).toBe(40);
+    expect(silenceMs(1_500, true, 0, 0)).toBe(500);
+    expect(silenceMs(1_500, true, 200, 0)).toBe(800);
+    expect(silenceMs(1_500, true, 900, 0)).toBe(1_500);
+    expect(silenceMs(40, true, 1, 0)).toBe(40);
   });
 });
 
@@ -70,6 +70,7 @@ describe('The wait for one neighbour', () => {
       limitMs: 1_500,
       hasOthers: true,
       rttMs: 10,
+      lateMs: 0,
       route: { hops: 3, cost: 100 },
       ...more,
     });

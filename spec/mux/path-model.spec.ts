@@ -115,11 +115,11 @@ describe('PathModel', () => {
     });
   }
 
-  it('keeps a link busy within one machine, without a millisecond of queue', () => {
+  it('keeps a link busy within one machine, with a queue of less than a millisecond', () => {
     const path = settled({ mibPerS: 2_500, rttMs: 0.05, stallMs: 0.3, stallEveryMs: 1 });
     const { share } = measure(path, 10_000);
-    expect(share).toBeGreaterThan(0.95);
-    expect(path.queueMs).toBeLessThan(2);
+    expect(share).toBeGreaterThan(0.8);
+    expect(path.queueMs).toBeLessThan(1);
   });
 
   // What the kernel of the peer holds back behind a lost packet counts as on its way.

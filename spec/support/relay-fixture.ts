@@ -257,6 +257,7 @@ export class RelayFixture {
     if (found === undefined || !found.isLinked) return undefined;
     return {
       rttMs: 0,
+      lateMs: 0,
       canOpen: found.relayEnd.canOpen,
       neighbour: found.neighbour,
       open: (sink, first) => found.relayEnd.open(sink, first),
