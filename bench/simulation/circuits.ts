@@ -58,10 +58,16 @@ class Circuit {
 }
 
 /**
- * Opens a circuit. `onDone` is told once, by the time that its deadline has passed. As a dialler does, it searches a second
+ * Opens a circuit. `onDone` is called once, by the time that its deadline has passed. As a dialler does, it searches a second
  * time when the first one met nodes that did not answer, under another id.
  */
-export function openCircuit(from: SimNode, dst: NodeId, hash: number, onDone: (outcome: Outcome) => void): void {
+export function openCircuit(
+  from: SimNode,
+  dst: NodeId,
+  hash: number,
+  onDone: (outcome: Outcome) => void,
+  timeoutMs = DEADLINE_MS,
+): void {
   const run = from.run;
   if (run === undefined) throw new Error('a node that does not run opens nothing');
   const { loop } = from.setup.wide;
@@ -77,7 +83,7 @@ export function openCircuit(from: SimNode, dst: NodeId, hash: number, onDone: (o
       circuit.end();
     };
     const start = { self: from.nodeId, src: from.nodeId, dst, circuitHash, passed: [], tried: [] };
-    const attempt = new Attempt(circuit, run, start, HOP_LIMIT, startMs + DEADLINE_MS - loop.now, {
+    const attempt = new Attempt(circuit, run, start, HOP_LIMIT, startMs + timeoutMs - loop.now, {
       onCircuit: (relays) => finish(undefined, relays),
       onNoCircuit: (failure) => finish(failure, []),
     });
@@ -128,6 +134,7 @@ class Attempt implements Timed, StreamHolder {
       limitMs: HOP_TIMEOUT_MS,
       hasOthers: this.search.hasOthers,
       rttMs: link.rttMs,
+      lateMs: link.lateMs,
       route: plane.view.routes.route(this.circuit.dst),
     });
     this.wait = wait;

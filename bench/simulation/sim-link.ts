@@ -10,6 +10,7 @@ import { starlaneError } from '../../lib/errors.js';
 import { checkHello, decides, goodbyeError, type Refusal, refusal } from '../../lib/link/handshake.js';
 import { isStronger, type LinkPurpose, purposeOf } from '../../lib/link/link-purpose.js';
 import type { MeshLink } from '../../lib/mesh/mesh-link.js';
+import { Lateness } from '../../lib/mux/lateness.js';
 import { RoundTrip } from '../../lib/mux/round-trip.js';
 import type { NodeRole } from '../../lib/options.js';
 import type { Timer } from '../../lib/util/timers.js';
@@ -73,6 +74,7 @@ export class SimLink implements MeshLink, Actor {
   private hello: Hello | undefined;
   private readonly pings = new Set<Ping>();
   private readonly roundTrip = new RoundTrip();
+  private readonly lateness = new Lateness();
   private timer: Timer | undefined;
   private hasProgressed = false;
   private isDown = false;
@@ -140,6 +142,10 @@ export class SimLink implements MeshLink, Actor {
 
   get rttMs(): number {
     return this.roundTrip.us / 1000;
+  }
+
+  get lateMs(): number {
+    return this.lateness.ms;
   }
 
   get isSynced(): boolean {
@@ -266,6 +272,7 @@ export class SimLink implements MeshLink, Actor {
         if (!this.pings.delete(ping)) break;
         const rttMs = this.lastHeardMs - ping.sentAtMs;
         this.roundTrip.sample(rttMs, this.lastHeardMs);
+        this.lateness.sample(rttMs);
         ping.resolve(rttMs);
         break;
       }
@@ -344,7 +351,9 @@ export class SimLink implements MeshLink, Actor {
   /** A session measures it as soon as it is there, by pings of its own. */
   private learnRoundTrip(): void {
     const { owner } = this.setup;
-    this.roundTrip.sample(owner.roundTripMs(this.other.setup.owner), owner.process.now());
+    const rttMs = owner.roundTripMs(this.other.setup.owner);
+    this.roundTrip.sample(rttMs, owner.process.now());
+    this.lateness.sample(rttMs);
   }
 
   private post(message: Message): void {

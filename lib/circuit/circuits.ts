@@ -331,6 +331,10 @@ class LinkPath implements Path, RelayHop {
     return this.link.rttMs;
   }
 
+  get lateMs(): number {
+    return this.link.lateMs;
+  }
+
   get canOpen(): boolean {
     return this.link.session.canOpen;
   }

@@ -177,12 +177,13 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     });
   }
 
-  private waitFor({ rttMs }: Hop): HopWait {
+  private waitFor({ rttMs, lateMs }: Hop): HopWait {
     const { timers, routes, hopTimeoutMs } = this.host;
     const { hasOthers } = this.search;
     const now = timers.now();
     const route = routes.route(this.open.dst);
-    return new HopWait({ now, leftMs: this.deadline - now, limitMs: hopTimeoutMs, hasOthers, rttMs, route });
+    const leftMs = this.deadline - now;
+    return new HopWait({ now, leftMs, limitMs: hopTimeoutMs, hasOthers, rttMs, lateMs, route });
   }
 
   private get hadTime(): boolean {

@@ -25,6 +25,8 @@ export interface Paths {
 export interface Hop {
   /** The smallest recent round trip of the link in ms, 0 while it is unknown. */
   readonly rttMs: number;
+  /** How much later than that an answer may come where packets are lost, in ms; 0 while it is unknown. */
+  readonly lateMs: number;
   /** Whether the link takes streams. */
   readonly canOpen: boolean;
   /** @throws when no stream can be opened */

@@ -3,47 +3,60 @@
 
 import type { RouteLength } from './path.js';
 
-/** With others to try, a neighbour has this long to take a stream, or so many round trips of its link. */
+/**
+ * With others to try, a neighbour has this long to take a stream, or so many round trips of its link and as often as long as
+ * a loss delays an answer: two losses one after the other.
+ */
 const SILENCE_MS = 500;
 const SILENCE_ROUND_TRIPS = 4;
+const SILENCE_LATENESSES = 3;
 
-/** What is kept for the way back of an answer beyond the round trip of the link: the next node gives up so much earlier. */
+/** What is kept for the way back of an answer beyond the round trip of the link and a loss: the next node gives up so much earlier. */
 const MARGIN_MS = 20;
 /** Of a short time, not more than this share. */
 const MARGIN_SHARE = 0.2;
 
-/** Who does not answer in that time, or in so many round trips, is to blame for it. */
+/**
+ * Who does not answer in that time is to blame for it, or in so many round trips and as often as long as a loss delays an answer:
+ * three or four losses one after the other. Others may have been tried long before.
+ */
 const FAIR_MS = 200;
-const FAIR_ROUND_TRIPS = 3;
+const ANSWER_ROUND_TRIPS = 3;
+const ANSWER_LATENESSES = 10;
 
 const UNKNOWN_ROUTE = { hops: 2, cost: 0 };
 /** A way may be somewhat faster than it was when it was measured. */
 const LEAST_ROUND_TRIPS = 0.75;
-/** A way is given this many times its round trip, even if that is more than the limit: it may be around the world. */
-const EXPECTED_ROUND_TRIPS = 3;
 
 /**
  * How long a neighbour may leave a stream without acknowledgement, in ms. Relays and destinations acknowledge at once,
  * whatever becomes of the OPEN: who does not is not there, and the time is better spent on others.
  */
-export function silenceMs(limitMs: number, hasOthers: boolean, rttMs: number): number {
-  return hasOthers ? Math.min(limitMs, Math.max(SILENCE_MS, SILENCE_ROUND_TRIPS * rttMs)) : limitMs;
+export function silenceMs(limitMs: number, hasOthers: boolean, rttMs: number, lateMs: number): number {
+  if (!hasOthers) return limitMs;
+  return Math.min(limitMs, Math.max(SILENCE_MS, SILENCE_ROUND_TRIPS * rttMs + SILENCE_LATENESSES * lateMs));
+}
+
+/** In what time the answer of anybody who is well comes over a way with this round trip, in ms. `lateMs`: what a loss delays it by. */
+function answerMs(roundTripMs: number, lateMs: number): number {
+  return ANSWER_ROUND_TRIPS * roundTripMs + ANSWER_LATENESSES * lateMs;
 }
 
 /**
- * How long to wait for the answer of one next hop that has taken the stream, in ms: `limitMs` for each link beyond it.
- * With others to try, time is kept for them: what can be spared beyond the expected round trip is shared evenly by this
- * node and those on the way, which do the same.
+ * How long to wait for the answer of one next hop that has taken the stream, in ms: `limitMs` for each link beyond it, or more
+ * where the way is long, around the world maybe, or has losses. With others to try, time is kept for them: what can be spared beyond
+ * the expected round trip is shared evenly by this node and those on the way, which do the same.
  */
 export function patienceMs(
   leftMs: number,
   limitMs: number,
   hasOthers: boolean,
   route: RouteLength | undefined,
+  lateMs: number,
 ): number {
   const { hops, cost } = route ?? UNKNOWN_ROUTE;
   const kept = hasOthers ? Math.max(0, leftMs - cost) / (hops + 1) : 0;
-  return Math.min(Math.max(limitMs * Math.max(1, hops - 1), EXPECTED_ROUND_TRIPS * cost), leftMs - kept);
+  return Math.min(Math.max(limitMs * Math.max(1, hops - 1), answerMs(cost, lateMs)), leftMs - kept);
 }
 
 /**
@@ -64,6 +77,8 @@ export interface TryStart {
   readonly hasOthers: boolean;
   /** The round trip of the link. */
   readonly rttMs: number;
+  /** What a loss delays an answer by, as far as the link has shown. The links beyond are taken to be like it. */
+  readonly lateMs: number;
   /** From here to the destination. */
   readonly route: RouteLength | undefined;
 }
@@ -77,16 +92,20 @@ export class HopWait {
   /** For how long the timer is to be set at first, in ms. */
   readonly firstMs: number;
   private readonly patienceMs: number;
+  /** `limitMs`, or more where the link needs it. */
+  private readonly limitMs: number;
   /** When the timer ends, in ms since the start: before `patienceMs` as long as the stream is not acknowledged. */
   private waitMs: number;
 
   constructor(private readonly start: TryStart) {
-    const { leftMs, limitMs, hasOthers, rttMs, route } = start;
-    const patience = patienceMs(leftMs, limitMs, hasOthers, route);
+    const { leftMs, hasOthers, rttMs, lateMs, route } = start;
+    const limitMs = Math.max(start.limitMs, answerMs(rttMs, lateMs));
+    this.limitMs = limitMs;
+    const patience = patienceMs(leftMs, limitMs, hasOthers, route, lateMs);
     this.patienceMs = patience;
-    this.grantedMs = patience - rttMs - Math.min(MARGIN_MS, patience * MARGIN_SHARE);
+    this.grantedMs = patience - rttMs - Math.min(MARGIN_MS + lateMs, patience * MARGIN_SHARE);
     this.isWorthIt = this.grantedMs > 0 && isEnough(patience, route);
-    this.firstMs = Math.min(patience, silenceMs(limitMs, hasOthers, rttMs));
+    this.firstMs = Math.min(patience, silenceMs(limitMs, hasOthers, rttMs, lateMs));
     this.waitMs = this.firstMs;
   }
 
@@ -102,9 +121,9 @@ export class HopWait {
    * Who has had less is not to blame for having used it up. `cost`: the round trip to the destination now.
    */
   isFair(cost: number): boolean {
-    const { limitMs, rttMs } = this.start;
+    const { rttMs, lateMs } = this.start;
     const roundTripMs = this.waitMs < this.patienceMs ? rttMs : cost;
-    return this.waitMs >= Math.min(limitMs, Math.max(FAIR_MS, FAIR_ROUND_TRIPS * roundTripMs));
+    return this.waitMs >= Math.min(this.limitMs, Math.max(FAIR_MS, answerMs(roundTripMs, lateMs)));
   }
 
   /** The time since the start, in ms. */

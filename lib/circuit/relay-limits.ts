@@ -29,7 +29,8 @@ export interface RelayLimits {
   maxRemembered: number;
   /**
    * How long the next node may take to acknowledge the stream, and each one beyond to answer its OPEN, in ms. Default
-   * 1,500. Where there is another way, half a second has to do for the acknowledgement.
+   * 1,500. Where there is another way, half a second has to do for the acknowledgement. All of it is longer on a link whose round
+   * trip is long or whose answers are late at times, as patience.ts has it.
    */
   hopTimeoutMs: number;
   /** Time for an OPEN that does not say how much is left, in ms. Default 5,000. */

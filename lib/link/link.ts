@@ -9,6 +9,7 @@
 import type { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
 import { starlaneError } from '../errors.js';
+import { Lateness } from '../mux/lateness.js';
 import type { MuxStream } from '../mux/mux-stream.js';
 import { MuxSession } from '../mux/session.js';
 import type { NodeRole } from '../options.js';
@@ -46,6 +47,7 @@ export class Link implements LinkInfo {
   private phase: number = Phase.HELLO;
   private readonly introduction: Introduction;
   private readonly control: Control = new Control(this);
+  private readonly lateness = new Lateness();
   private readonly setup: LinkSetup<Link>;
   private handshakeTimer: Timer | undefined;
   private isDown = false;
@@ -120,6 +122,11 @@ export class Link implements LinkInfo {
     return this.session.rttMs;
   }
 
+  /** @internal How much later than that an answer may come where packets are lost, in ms. */
+  get lateMs(): number {
+    return this.lateness.ms;
+  }
+
   get streams(): number {
     return Math.max(0, this.session.streamCount - (this.control.isAttached ? 1 : 0));
   }
@@ -160,8 +167,10 @@ export class Link implements LinkInfo {
   }
 
   /** Measures the round trip, in ms. Rejects when the link ends first. */
-  ping(): Promise<number> {
-    return this.session.ping();
+  async ping(): Promise<number> {
+    const rttMs = await this.session.ping();
+    this.lateness.sample(rttMs);
+    return rttMs;
   }
 
   /**

@@ -54,6 +54,35 @@ describe('The patience of a node with a neighbour that has not taken the stream'
   });
 });
 
+describe('The patience of a node with a link that loses packets', () => {
+  /** What one loss delays an answer by at 300 ms, see lateness.spec.ts. */
+  const [rttMs, lateMs] = [300, 500];
+  const wait = (hasOthers: boolean): HopWait =>
+    new HopWait({
+      now: 0,
+      leftMs: 10_000,
+      limitMs: 1_500,
+      hasOthers,
+      rttMs,
+      lateMs,
+      route: { hops: 2, cost: 600 },
+    });
+
+  it('is two losses longer before another neighbour is tried, and four before this one is to blame', () => {
+    expect(wait(true).firstMs).toBe(4 * rttMs + 3 * lateMs);
+    expect(wait(true).isFair(600)).toBe(false);
+    const alone = wait(false);
+    expect(alone.firstMs).toBe(3 * rttMs + 10 * lateMs);
+    expect(alone.isFair(600)).toBe(true);
+  });
+
+  it('is longer for an answer as well, and the next node gives up before this one does', () => {
+    const patient = wait(false);
+    expect(patient.longerMs(patient.firstMs)).toBe(3 * 600 + 10 * lateMs - patient.firstMs);
+    expect(patient.grantedMs).toBe(6_800 - rttMs - 20 - lateMs);
+  });
+});
+
 describe('The time that a node has left', () => {
   it('is enough when an answer may come within it, of a way that may have become a little faster', () => {
     expect(isEnough(75, { cost: 100 })).toBe(true);
