@@ -2,7 +2,7 @@
 
 import type { SimulateOptions } from './command.js';
 import { type Figure, type Gate, holds } from './gates/gate.js';
-import { GATES } from './gates/index.js';
+import { EXTRA_GATES, GATES } from './gates/index.js';
 import { Network } from './network.js';
 import { makeRealPlane } from './real-plane.js';
 import { World } from './world.js';
@@ -18,7 +18,7 @@ interface Measured {
 
 /** True when every gate holds. */
 export async function runGates(options: SimulateOptions): Promise<boolean> {
-  const wanted = GATES.filter(({ name }) => options.scenarios.includes(name));
+  const wanted = [...GATES, ...EXTRA_GATES].filter(({ name }) => options.scenarios.includes(name));
   const run = new GateRun(options);
   // What is about the start needs one; the others are measured sooner on a network that is there at once.
   if (options.cold) await run.measure(wanted, true);
@@ -52,9 +52,9 @@ class GateRun {
   /** Measures these gates one after the other on one network. */
   async measure(gates: readonly Gate[], isCold: boolean): Promise<void> {
     if (gates.length === 0) return;
-    const { nodes, clients, seed, latency, realCrypto } = this.options;
-    const world = new World({ seed, latency, realCrypto, makePlane: makeRealPlane });
-    const network = new Network(world, nodes, clients);
+    const { nodes, clients, hidden, seed, latency, conditions, realCrypto } = this.options;
+    const world = new World({ seed, latency, conditions, realCrypto, makePlane: makeRealPlane });
+    const network = new Network(world, nodes, clients, hidden);
     if (isCold) await network.startCold(START_MS);
     else await network.startWarm();
     if (gates.some(({ needsStart }) => !needsStart)) await network.settle(WARM_UP_MS);

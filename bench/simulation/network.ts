@@ -18,13 +18,17 @@ export class Network {
   /** How it came about. */
   coldStart: ColdStart | undefined;
 
-  /** @param clients so many of the nodes are clients, and have no services */
+  /**
+   * @param clients so many of the nodes are clients, and have no services
+   * @param hidden so many of the others can be dialled by nobody
+   */
   constructor(
     readonly world: World,
     readonly size: number,
     clients = 0,
+    hidden = 0,
   ) {
-    const nodes = world.addAll(size, clients);
+    const nodes = world.addAll(size, clients, hidden);
     this.seeds = nodes.slice(0, SEEDS).map((node) => node.host.address);
     for (const node of nodes) if (node.isKnown) node.bind(`service-${node.host.index}`);
   }

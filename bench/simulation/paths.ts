@@ -21,32 +21,86 @@ export interface PathWaiter {
   onHeal(): void;
 }
 
+/** What a long or a bad path is like, in place of the latency model. */
+export interface PathConditions {
+  /** Between any two hosts, in ms; by the latency model when it is left out. */
+  readonly rttMs?: number;
+  /** Packets that are lost, 0 to 1, in each direction; default 0. */
+  readonly loss?: number;
+}
+
 export const MIN_LATENCY_MS = 5;
 export const MAX_LATENCY_MS = 60;
 
 const INDEXES = 0x1_0000;
+
+const PACKET_BYTES = 1_448;
+/** So many packets behind a lost one have a kernel send it again after a round trip; with fewer, its timer has to run out. */
+const FAST_BEHIND = 3;
+/**
+ * The timer of Linux: the smoothed round trip, but 200 ms at least, and four times its variation, in ms. Doubled each time that the
+ * same packet is lost again.
+ */
+const MIN_TIMER_MS = 200;
+const MIN_VARIATION_MS = 100;
+const MAX_VARIATION_MS = 400;
 
 export class Paths {
   /** Those with something that could not be sent. */
   readonly waiting = new Set<PathWaiter>();
   private readonly cuts = new Set<number>();
   private readonly seed: number;
+  private readonly loss: number;
 
   constructor(
     private readonly model: LatencyModel,
-    random: Random,
+    private readonly random: Random,
+    private readonly conditions: PathConditions = {},
   ) {
     this.seed = random.below(2 ** 32);
+    this.loss = conditions.loss ?? 0;
   }
 
   /** From one host to another, in ms. The same in both directions but for what each adds. */
   latencyMs(from: Place, to: Place): number {
+    const { rttMs } = this.conditions;
+    if (rttMs !== undefined) return rttMs / 2 + from.extraMs + to.extraMs;
     const share = this.model === 'plane' ? distance(from, to) : chance(this.seed, from.index, to.index);
     return MIN_LATENCY_MS + (MAX_LATENCY_MS - MIN_LATENCY_MS) * share + from.extraMs + to.extraMs;
   }
 
   roundTripMs(from: Place, to: Place): number {
     return this.latencyMs(from, to) + this.latencyMs(to, from);
+  }
+
+  /** Is this packet lost, that no kernel sends again for another one behind it? */
+  isLost(): boolean {
+    return this.loss > 0 && this.random.next() < this.loss;
+  }
+
+  /** How much later a message arrives, and all behind it, because packets of it were lost, in ms. */
+  lateMs(from: Place, to: Place, bytes: number): number {
+    if (this.loss === 0) return 0;
+    const rttMs = this.roundTripMs(from, to);
+    const packets = Math.max(1, Math.ceil(bytes / PACKET_BYTES));
+    let lateMs = 0;
+    for (let packet = 1; packet <= packets; packet++) {
+      let resentMs = 0;
+      let waitMs = 0;
+      while (this.isLost()) {
+        if (resentMs === 0 && packets - packet >= FAST_BEHIND) resentMs = rttMs;
+        else {
+          waitMs = waitMs === 0 ? this.timerMs(rttMs) : 2 * waitMs;
+          resentMs += waitMs;
+        }
+      }
+      lateMs = Math.max(lateMs, resentMs);
+    }
+    return lateMs;
+  }
+
+  private timerMs(rttMs: number): number {
+    return Math.max(MIN_TIMER_MS, rttMs) + this.random.between(MIN_VARIATION_MS, MAX_VARIATION_MS);
   }
 
   /** Does what one host sends arrive at another? */

@@ -90,7 +90,8 @@ export class Pipe implements Actor, PathWaiter {
     this.unread -= bytes;
     if (!this.wasBlocked || this.isBlocked) return;
     this.wasBlocked = false;
-    this.loop.after(this.paths.latencyMs(this.ends.to, this.ends.from), this, Event.CREDIT);
+    const { from, to } = this.ends;
+    this.loop.after(this.paths.latencyMs(to, from) + this.paths.lateMs(to, from, 0), this, Event.CREDIT);
   }
 
   /** @internal */
@@ -119,7 +120,8 @@ export class Pipe implements Actor, PathWaiter {
   private transmit(kind: number, payload: unknown, bytes: number): void {
     const { from, to, reader } = this.ends;
     this.freeAt = Math.max(this.freeAt, this.loop.now) + bytes / BYTES_PER_MS;
-    this.lastArrival = Math.max(this.lastArrival, this.freeAt + this.paths.latencyMs(from, to));
+    const lateMs = this.paths.lateMs(from, to, bytes);
+    this.lastArrival = Math.max(this.lastArrival, this.freeAt + this.paths.latencyMs(from, to) + lateMs);
     this.loop.at(this.lastArrival, reader, kind, payload);
   }
 }

@@ -23,6 +23,8 @@ export interface PlaneSetup {
   /** All that the peer had to tell when the link came up has been taken in. */
   onSynced(link: MeshLink): void;
   onWarning(error: Error): void;
+  /** A node or an instance of a service has disappeared from its view. */
+  onGone?(what: string): void;
 }
 
 export type PlaneMaker = (setup: PlaneSetup) => Plane;

@@ -43,9 +43,9 @@ class RealPlane implements Plane {
       },
       owner: {
         onService: () => {},
-        onUnservice: () => {},
+        onUnservice: ({ service, nodeId }) => setup.onGone?.(`${service} at ${nodeId}`),
         onRoute: () => {},
-        onUnroute: () => {},
+        onUnroute: ({ nodeId }) => setup.onGone?.(nodeId),
         onSynced: (link) => setup.onSynced(link),
         onWarning: (error) => setup.onWarning(error),
         onEpoch: (epoch) => setup.onEpoch(epoch),

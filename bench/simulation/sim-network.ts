@@ -147,11 +147,12 @@ class Attempt implements Actor {
     const far = this.wide.hostAt(this.address);
     if (kind === Event.SYN) {
       this.own.traffic.out(SYN_BYTES);
-      if (far !== undefined && paths.isOpen(host, far)) loop.after(paths.latencyMs(host, far), this, Event.AT_HOST);
+      if (far !== undefined && paths.isOpen(host, far) && !paths.isLost())
+        loop.after(paths.latencyMs(host, far), this, Event.AT_HOST);
       return;
     }
     if (kind === Event.AT_HOST) {
-      if (far === undefined || !far.isUp || !paths.isOpen(far, host)) return;
+      if (far === undefined || !far.isUp || !paths.isOpen(far, host) || paths.isLost()) return;
       loop.after(paths.latencyMs(far, host), this, far.isListening ? Event.OPEN : Event.REFUSED);
       return;
     }

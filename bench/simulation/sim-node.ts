@@ -57,6 +57,10 @@ export interface Run {
 export interface LinkWatcher {
   onLink(node: SimNode, link: SimLink): void;
   onUnlink(node: SimNode, link: SimLink, reason: Error | undefined): void;
+  /** A node or a service has disappeared from the view of `node`. */
+  onGone?(node: SimNode, what: string): void;
+  /** Something that `node` warns of: a seed that could not be joined, for one. */
+  onWarning?(node: SimNode, error: Error): void;
 }
 
 export class SimNode implements SimLinksOwner {
@@ -126,7 +130,9 @@ export class SimNode implements SimLinksOwner {
       onWarning: (error) => {
         this.warnings.push(error);
         if (this.warnings.length > MAX_WARNINGS) this.warnings.shift();
+        wide.watcher?.onWarning?.(this, error);
       },
+      onGone: (what) => wide.watcher?.onGone?.(this, what),
     });
     this.run = { bootId, process, links, plane, startedAtMs: wide.loop.now };
     for (const { service, port } of this.services.values()) plane.bind(service, port);

@@ -50,6 +50,7 @@ function shortcutOf(node: SimNode): NonNullable<SimNode['run']>['plane']['shortc
 function makeLinks(world: World): void {
   const { random, nodes } = world;
   const known = nodes.filter(({ isKnown }) => isKnown);
+  const reachable = known.filter(({ host }) => host.isReachable);
   const degrees = new Map<SimNode, number>(nodes.map((node) => [node, 0]));
   const clients = new Map<SimNode, number>(known.map((node) => [node, 0]));
   const count = (of: Map<SimNode, number>, node: SimNode): void => void of.set(node, (of.get(node) as number) + 1);
@@ -61,7 +62,7 @@ function makeLinks(world: World): void {
       const found = new Set<SimNode>();
       const wanted = made < RANDOM_PICKS ? 1 : LOOKED_AT;
       for (let tries = 0; tries < 20 * wanted && found.size < wanted; tries++) {
-        const peer = random.pick(known);
+        const peer = random.pick(reachable);
         const takesIt = (theirs.get(peer) as number) < limit;
         if (peer !== node && takesIt && node.linkTo(peer) === undefined) found.add(peer);
       }

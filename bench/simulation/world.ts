@@ -5,7 +5,7 @@ import type { LinkPurpose } from '../../lib/link/link-purpose.js';
 import type { NodeRole } from '../../lib/options.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
 import { EventLoop } from './event-loop.js';
-import { type LatencyModel, Paths } from './paths.js';
+import { type LatencyModel, type PathConditions, Paths } from './paths.js';
 import type { PlaneMaker } from './plane.js';
 import { Random } from './random.js';
 import { CheapSignatures, type KeyPair, RealSignatures, type Signatures } from './signatures.js';
@@ -18,6 +18,7 @@ export interface WorldOptions {
   readonly seed: number;
   readonly makePlane: PlaneMaker;
   readonly latency?: LatencyModel;
+  readonly conditions?: PathConditions;
   readonly realCrypto?: boolean;
 }
 
@@ -47,7 +48,7 @@ export class World implements NodeWorld {
 
   constructor(options: WorldOptions) {
     this.random = new Random(options.seed);
-    this.paths = new Paths(options.latency ?? 'uniform', this.random.fork());
+    this.paths = new Paths(options.latency ?? 'uniform', this.random.fork(), options.conditions);
     this.makePlane = options.makePlane;
     this.signatures = options.realCrypto ? new RealSignatures() : new CheapSignatures();
     process.on('unhandledRejection', this.onRejection);
@@ -81,9 +82,12 @@ export class World implements NodeWorld {
     return node;
   }
 
-  /** So many, the last of them clients. */
-  addAll(count: number, clients: number): SimNode[] {
-    return Array.from({ length: count }, (_, n) => this.add(n < count - clients ? {} : { role: 'client' }));
+  /** So many, the last of them clients; of the others the last ones are hidden, behind a NAT for instance. */
+  addAll(count: number, clients: number, hidden = 0): SimNode[] {
+    const peers = count - clients;
+    return Array.from({ length: count }, (_, n) =>
+      this.add(n < peers ? { isReachable: n < peers - hidden } : { role: 'client' }),
+    );
   }
 
   byId(nodeId: NodeId): SimNode | undefined {
