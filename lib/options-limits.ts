@@ -21,7 +21,8 @@ export interface NodeLimits {
   keepAliveMs: number;
   /**
    * Milliseconds, 1 to 2147483647, more than keepAliveMs. Default 15000: a link on which nothing arrived for that
-   * long is lost with ERR_STARLANE_KEEPALIVE. Three times keepAliveMs leaves a busy peer time to answer.
+   * long is lost with ERR_STARLANE_KEEPALIVE. Three times keepAliveMs leaves a busy peer time to answer. On a path with a round
+   * trip above 150 ms it is longer in proportion, four times at most: TCP takes that long to send again what is lost five times.
    */
   keepAliveTimeoutMs: number;
   /**

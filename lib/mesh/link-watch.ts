@@ -4,11 +4,12 @@
 //    ^                                    │  refused: at once; silence or no address: after the timeout;
 //    └────────── any byte ────────────────┘  a kernel that answers for a stopped process (STALLED): after three
 //
-// All times grow with the local health, and by as much as this process was late itself. Nothing is judged before what
-// has arrived is read: a timer runs ahead of the data that came while the event loop was blocked.
+// All times grow with the local health, on a long path with its round trip, and by as much as this process was late itself.
+// Nothing is judged before what has arrived is read: a timer runs ahead of the data that came while the event loop was blocked.
 
 import { type NodeId, parseLinkAddress } from '../address.js';
 import { starlaneError } from '../errors.js';
+import { stretchOf } from '../mux/keepalive.js';
 import { debug } from '../util/debug.js';
 import type { Timers } from '../util/timers.js';
 import { LocalHealth } from './local-health.js';
@@ -155,16 +156,19 @@ export class LinkWatch {
 
   /** Whether there is anything to be decided about a link. */
   private isDue(watched: Watched, silentMs: number): boolean {
-    const { keepAliveTimeoutMs } = this.setup;
-    if (!watched.isSuspect) return silentMs >= (keepAliveTimeoutMs * 2 * this.health.scale) / 3;
+    const timeoutMs = this.timeoutMs(watched);
+    if (!watched.isSuspect) return silentMs >= (2 * timeoutMs) / 3;
     if (silentMs >= this.deadAfterMs(watched)) return true;
-    return watched.found === 'open' && !watched.isStalled && silentMs >= keepAliveTimeoutMs * this.health.scale;
+    return watched.found === 'open' && !watched.isStalled && silentMs >= timeoutMs;
   }
 
-  private deadAfterMs({ found }: Watched): number {
-    const { keepAliveTimeoutMs } = this.setup;
-    if (found === 'refused') return 0;
-    return keepAliveTimeoutMs * this.health.scale * (found === 'open' ? STALLED_FACTOR : 1);
+  private deadAfterMs(watched: Watched): number {
+    if (watched.found === 'refused') return 0;
+    return this.timeoutMs(watched) * (watched.found === 'open' ? STALLED_FACTOR : 1);
+  }
+
+  private timeoutMs({ link }: Watched): number {
+    return this.setup.keepAliveTimeoutMs * this.health.scale * stretchOf(link.rttMs);
   }
 
   /** How long nothing was heard that is not our own fault; notices that something was. */

@@ -7,6 +7,20 @@
 /** A check that comes later than this says that the own event loop was blocked. */
 export const OWN_LAG_MS = 500;
 
+/**
+ * TCP sends again what was lost after a round trip and a bit, and after twice as long each time that it is lost again. Five times
+ * in a row fit between the ping and the default timeout, ten seconds, on paths up to this one; on a longer path they take longer
+ * in proportion.
+ */
+const SHORT_PATH_MS = 150;
+/** A peer that answers late on purpose gains no more than that. */
+const MAX_STRETCH = 4;
+
+/** What a timeout for silence is multiplied by on a path with this round trip: 1 up to 150 ms, and 4 at most. */
+export function stretchOf(rttMs: number): number {
+  return Math.min(MAX_STRETCH, Math.max(1, rttMs / SHORT_PATH_MS));
+}
+
 export const Verdict = {
   /** Check again after {@link Keepalive.nextCheckMs}. */
   WAIT: 0,
@@ -21,10 +35,11 @@ export class Keepalive {
   private lastHeard: number;
   private checkDue: number;
   private pinged = false;
+  private deadAfterMs: number;
 
   /**
    * @param idleMs silence after which a ping is due, in ms
-   * @param timeoutMs silence after which the peer counts as gone, in ms
+   * @param timeoutMs silence after which the peer counts as gone on a short path, in ms
    * @param now the time, in ms
    */
   constructor(
@@ -34,6 +49,17 @@ export class Keepalive {
   ) {
     this.lastHeard = now;
     this.checkDue = now + idleMs;
+    this.deadAfterMs = timeoutMs;
+  }
+
+  /** What the path takes, in ms. */
+  onRoundTrip(rttMs: number): void {
+    this.deadAfterMs = this.timeoutMs * stretchOf(rttMs);
+  }
+
+  /** Whether the silence is beyond the deadline. */
+  isSilent(now: number): boolean {
+    return this.silentMs(now) >= this.deadAfterMs;
   }
 
   /** Any byte of the peer proves that it lives. */
@@ -56,7 +82,7 @@ export class Keepalive {
   nextCheckMs(now: number): number {
     // With a ping out, not before the deadline but after the usual time: the answer starts a new silence.
     const due = this.pinged
-      ? Math.min(this.lastHeard + this.timeoutMs, now + this.idleMs)
+      ? Math.min(this.lastHeard + this.deadAfterMs, now + this.idleMs)
       : this.lastHeard + this.idleMs;
     const wait = Math.max(1, due - now);
     this.checkDue = now + wait;
@@ -68,7 +94,7 @@ export class Keepalive {
     // The silence was ours: what arrived in that time is still unread.
     if (late > OWN_LAG_MS) this.lastHeard += late;
     const silent = now - this.lastHeard;
-    if (this.pinged && silent >= this.timeoutMs) return Verdict.SILENT;
+    if (this.pinged && silent >= this.deadAfterMs) return Verdict.SILENT;
     if (!this.pinged && silent >= this.idleMs) {
       this.pinged = true;
       return Verdict.PING;

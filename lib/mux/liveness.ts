@@ -46,14 +46,14 @@ export class Liveness implements Timed {
 
   /**
    * @param idleMs silence after which the peer is pinged, in ms; 0 for no keepalive
-   * @param timeoutMs silence after which it counts as gone, in ms
+   * @param timeoutMs silence after which it counts as gone, in ms; longer on a long path, see keepalive.ts
    * @param isEncrypted whether the link encrypts what passes over it
    */
   constructor(
     private readonly timers: Timers,
     private readonly host: LivenessHost,
     private readonly idleMs: number,
-    private readonly timeoutMs: number,
+    timeoutMs: number,
     isEncrypted: boolean,
   ) {
     this.turnsUs = isEncrypted ? ENCRYPTED_TURNS_US : 0;
@@ -99,7 +99,7 @@ export class Liveness implements Timed {
     this.pending.delete(opaque);
     const now = this.timers.now();
     const tookMs = now - ping.sentAt;
-    this.roundTrip.sample(tookMs, now);
+    this.onSample(tookMs);
     ping.resolve?.(tookMs);
     if (ping.resolve !== null) return tookMs;
     this.sampling = false;
@@ -111,6 +111,7 @@ export class Liveness implements Timed {
   /** A round trip measured elsewhere, in ms. */
   onSample(rttMs: number): void {
     this.roundTrip.sample(rttMs, this.timers.now());
+    this.keepalive.onRoundTrip(this.rttMs);
   }
 
   /**
@@ -157,8 +158,7 @@ export class Liveness implements Timed {
       clock.setImmediate(() => {
         if (this.stopped) return;
         const now = this.timers.now();
-        const silentMs = this.keepalive.silentMs(now);
-        if (silentMs >= this.timeoutMs) this.host.onSilent(silentMs);
+        if (this.keepalive.isSilent(now)) this.host.onSilent(this.keepalive.silentMs(now));
         else this.watch();
       }),
     );

@@ -117,6 +117,19 @@ describe('a silent link', () => {
     expect(link.end).toMatchObject({ code: 'ERR_STARLANE_KEEPALIVE', message: expect.stringContaining('no answer') });
   });
 
+  it('is given twice as long on a path of 300 ms, where TCP needs that long to send again what is lost five times', async () => {
+    const net = new Watching();
+    const link = net.link('a', { rttMs: 300, address: 'attached' });
+    await net.pass(20_000 - 100);
+    expect(net.told).toEqual([]);
+    await net.pass(SLACK_MS);
+    expect(net.told).toEqual(['a suspect']);
+    await net.pass(10_000 - SLACK_MS);
+    expect(link.end).toBeUndefined();
+    await net.pass(2 * SLACK_MS);
+    expect(link.end).toMatchObject({ code: 'ERR_STARLANE_KEEPALIVE' });
+  });
+
   it('is dead after the timeout when the probe does not come back', async () => {
     const net = new Watching();
     net.network.probeMs.set('tcp://a.test:1', 1e9);

@@ -56,6 +56,21 @@ describe('Keepalive', () => {
     expect(watched.check()).toBe(Verdict.PING);
   });
 
+  it('waits longer in proportion on a path above 150 ms, and four times as long at most', () => {
+    for (const [rttMs, times] of [
+      [0, 1],
+      [150, 1],
+      [300, 2],
+      [10_000, 4],
+    ]) {
+      const watched = new Watched();
+      watched.keepalive.onRoundTrip(rttMs);
+      expect(watched.checkUntilDue()).toBe(Verdict.PING);
+      expect(watched.checkUntilDue()).toBe(Verdict.SILENT);
+      expect(watched.now).toBe(1_000 + times * TIMEOUT_MS);
+    }
+  });
+
   it('never calls a peer silent that it has not pinged', () => {
     // The first check comes late, and all of the timeout has passed by then.
     const keepalive = new Keepalive(1_000, 1_200, 0);

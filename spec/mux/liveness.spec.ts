@@ -154,6 +154,19 @@ describe('Liveness', () => {
     host.liveness.stop(new Error('end'));
   });
 
+  it('waits longer for a peer whose answers come from far', () => {
+    const host = new Host();
+    host.liveness.start();
+    host.answerAll(300);
+    host.clock.advance(2 * TIMEOUT_MS - 100);
+    host.twoTurns();
+    expect(host.silences).toEqual([]);
+    host.clock.advance(200);
+    host.twoTurns();
+    expect(host.silences).toHaveLength(1);
+    host.liveness.stop(new Error('end'));
+  });
+
   it('spares a peer whose bytes lay unread while this process was blocked', () => {
     const host = new Host();
     host.liveness.start();

@@ -26,6 +26,11 @@ export class FakeClock implements Clock {
     return this.immediates.length;
   }
 
+  /** When the next timeout falls due; infinity for none. */
+  get dueMs(): number {
+    return this.earliest()?.due ?? Number.POSITIVE_INFINITY;
+  }
+
   now(): number {
     return this.time;
   }
