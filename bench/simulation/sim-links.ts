@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import type { NodeId } from '../../lib/address.js';
 import { starlaneError } from '../../lib/errors.js';
 import { type Refusal, refusal, type SelfDescription } from '../../lib/link/handshake.js';
-import { isDuplicate, isLoss, withAddress } from '../../lib/link/link-fault.js';
+import { isDuplicate, isLoss, proofMs, withAddress } from '../../lib/link/link-fault.js';
 import { type LinkPurpose, purposeFlags } from '../../lib/link/link-purpose.js';
 import { Timers } from '../../lib/util/timers.js';
 import {
@@ -23,8 +23,6 @@ import type { SimNode } from './sim-node.js';
 import type { SimProcess } from './sim-process.js';
 import type { Traffic } from './traffic.js';
 
-/** How long a link that stands may take to prove it when the peer makes another one, in ms. */
-const PROOF_MS = 2_000;
 const MAX_LINKS = 1024;
 const MAX_PENDING_HANDSHAKES = 128;
 const NONCE = randomBytes(16);
@@ -174,7 +172,8 @@ export class SimLinks {
       link.accept();
       return;
     }
-    const timer = this.timers.schedule(Math.min(PROOF_MS, this.handshakeTimeoutMs / 2), {
+    const { rttMs, lateMs } = standing;
+    const timer = this.timers.schedule(proofMs(rttMs, lateMs, this.handshakeTimeoutMs), {
       onDeadline: () =>
         standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'it did not answer when the peer made another')),
     });

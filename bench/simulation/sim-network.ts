@@ -12,6 +12,8 @@ import type { SimLinks } from './sim-links.js';
 
 /** When a kernel sends SYN again, in ms. */
 const SYN_AT_MS = [0, 1_000, 3_000];
+/** The first wait of the kernel at the other end before it sends its answer again, doubled each time, in ms. */
+const ANSWER_AGAIN_MS = 1_000;
 const LOOKUP_MS = 2;
 const SYN_BYTES = 40;
 
@@ -152,8 +154,10 @@ class Attempt implements Actor {
       return;
     }
     if (kind === Event.AT_HOST) {
-      if (far === undefined || !far.isUp || !paths.isOpen(far, host) || paths.isLost()) return;
-      loop.after(paths.latencyMs(far, host), this, far.isListening ? Event.OPEN : Event.REFUSED);
+      if (far === undefined || !far.isUp || !paths.isOpen(far, host)) return;
+      let lateMs = 0;
+      for (let waitMs = ANSWER_AGAIN_MS; paths.isLost(); waitMs *= 2) lateMs += waitMs;
+      loop.after(paths.latencyMs(far, host) + lateMs, this, far.isListening ? Event.OPEN : Event.REFUSED);
       return;
     }
     if (process.isBusy) {

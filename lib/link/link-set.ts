@@ -14,7 +14,7 @@ import { GoodbyeCode, type Message } from '../wire/messages.js';
 import { type Refusal, refusal, type SelfDescription } from './handshake.js';
 import { Link } from './link.js';
 import { countDial, countFailure, type LinkCounters, newCounters } from './link-counters.js';
-import { isDuplicate, isLoss, isNoFault, withAddress } from './link-fault.js';
+import { isDuplicate, isLoss, isNoFault, proofMs, withAddress } from './link-fault.js';
 import { LinkListener } from './link-listener.js';
 import type { LinkDirection, LinkOwner, TlsFacts } from './link-owner.js';
 import type { LinkPurpose } from './link-purpose.js';
@@ -27,9 +27,6 @@ import { type Stranger, Strangers } from './strangers.js';
 import { connect } from './transport.js';
 
 const log = debug('link');
-
-/** How long a link that stands may take to prove it when the peer makes another one, in ms. */
-const PROOF_MS = 2_000;
 
 /** Whoever says so of links that never come up is not to fill the memory. */
 const MAX_PROMOTIONS = 256;
@@ -231,8 +228,8 @@ export class LinkSet implements LinkOwner<Link> {
       link.accept();
       return;
     }
-    const proofMs = Math.min(PROOF_MS, this.options.handshakeTimeoutMs / 2);
-    const timer = this.timers.schedule(proofMs, {
+    const { rttMs, lateMs } = standing;
+    const timer = this.timers.schedule(proofMs(rttMs, lateMs, this.options.handshakeTimeoutMs), {
       onDeadline: () =>
         standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'it did not answer when the peer made another')),
     });

@@ -10,6 +10,7 @@ import { makeRealPlane } from '../../bench/simulation/real-plane.js';
 import type { SimNode } from '../../bench/simulation/sim-node.js';
 import { World } from '../../bench/simulation/world.js';
 import { DEFAULT_LIMITS } from '../../lib/options.js';
+import { TinyPlane } from './tiny-plane.js';
 
 const RTT_MS = 300;
 const LOSS = 0.05;
@@ -36,6 +37,34 @@ describe('a network on a path that delays and loses', () => {
       expect(await network.settle(5_000)).toBe(true);
       expect(await leaveAlone(network, HOUR_MS)).toEqual({ lost: [], gone: [], warnings: [] });
       expect(await allComplaints(world, 0)).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    'makes a link at the first attempt in 999 dials of a thousand, within the default timeout',
+    async () => {
+      world = new World({
+        seed: 1,
+        makePlane: (setup) => new TinyPlane(setup),
+        conditions: { rttMs: RTT_MS, loss: LOSS },
+      });
+      const [one, other] = [world.add(), world.add()];
+      other.start();
+      const { network } = (one.start().plane as TinyPlane).setup;
+      const outcomes: string[] = [];
+      for (let turn = 0; turn < DIALS; turn++) {
+        network.dial(other.host.address, { purpose: 'mesh' }).then(
+          (link) => {
+            outcomes.push('up');
+            link.close();
+          },
+          (error) => outcomes.push(error.message),
+        );
+        await world.loop.run(2 * DIAL_TIMEOUT_MS);
+      }
+      expect(outcomes.length).toBe(DIALS);
+      expect(outcomes.filter((outcome) => outcome !== 'up').length).toBeLessThanOrEqual(1);
     },
     TIMEOUT_MS,
   );
