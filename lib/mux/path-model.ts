@@ -34,11 +34,11 @@ const MIN_SAMPLE_MS = 2;
 /** The share of a sample in the mean rate. */
 const RATE_WEIGHT = 1 / 16;
 /** Bursts count up to so many round trips of data: a loss costs one, the loss of what is sent again another. */
-const MAX_BURST_ROUND_TRIPS = 3;
+const MAX_BURST_ROUND_TRIPS = 4;
 /** The share of a round trip in the mean of its largest burst: one late turn of an event loop in ten round trips is no burst. */
 const BURST_WEIGHT = 0.25;
 /** Times that mean: bursts vary. */
-const BURST_GAIN = 3;
+const BURST_GAIN = 4;
 /** What the turns of two busy event loops take at least, in ms, whatever an idle link answers in. */
 const TURNS_MS = 0.2;
 
@@ -56,14 +56,16 @@ const MIN_FRAME_BYTES = 2 * 1024;
 const MAX_FRAME_BYTES = 64 * 1024;
 
 /**
- * The smallest round trip is measured again after this, in ms (BBR: 10 s): half of what the path holds is sent until an answer
- * has seen no queue.
+ * The smallest round trip is measured again after this, in ms (BBR: 10 s): less than the path holds is sent, in this share, until
+ * answers have seen no queue.
  */
 const ROUND_TRIP_MEMORY_MS = 10_000;
+const CLEAN_SHARE = 0.7;
 /** Answers that all take longer than so many of the smallest round trip have it measured again early... */
 const SUSPICIOUS_ROUND_TRIPS = 1.6;
-/** ...but not more often than this, in ms; half as often each time that it had not changed. */
+/** ...but not more often than this, in ms; half as often each time that it had not changed, until all was calm for a while. */
 const MIN_SUSPICION_MS = 500;
+const CALM_MS = 1_000;
 /** It has changed when it is longer by this factor. */
 const CHANGED = 1.25;
 /** It is the mean of so many answers without a queue: where packets are lost, most of them wait for one that is sent again. */
@@ -128,6 +130,8 @@ export class PathModel {
   private leastCleanMs = 0;
   private suspicionMs = MIN_SUSPICION_MS;
   private nextSuspicionAt = 0;
+  /** Since when answers have not taken suspiciously long. */
+  private calmSince = 0;
 
   private isSearching = true;
   /** The rate that growth is measured from, and the round trips since it was reached. */
@@ -184,7 +188,7 @@ export class PathModel {
       this.later = this.earlier;
     }
     const { delivered, deliveredAt, firstSentAt } = this;
-    const isClean = sent - delivered <= this.cleanBytes * 1.5;
+    const isClean = sent - delivered <= this.cleanBytes * 1.25;
     const isStarved = this.isDraining || this.starvedMark >= delivered;
     this.probes.push({ opaque, mark: sent, sentAt: now, delivered, deliveredAt, firstSentAt, isClean, isStarved });
     return opaque;
@@ -237,7 +241,7 @@ export class PathModel {
 
   /** With no more than this on its way there is no queue. */
   private get cleanBytes(): number {
-    return Math.max(MIN_LIMIT_BYTES, Math.min(this.lastRate, this.rate.value) * this.emptyMs * 0.5);
+    return Math.max(MIN_LIMIT_BYTES, Math.min(this.lastRate, this.rate.value) * this.emptyMs * CLEAN_SHARE);
   }
 
   /** How far probes are apart. */
@@ -263,10 +267,14 @@ export class PathModel {
       if (isClean) this.onCleanAnswer(tookMs, now);
       return;
     }
+    const isSuspicious = this.recentMs.value > SUSPICIOUS_ROUND_TRIPS * (this.emptyMs + TURNS_MS);
+    if (isSuspicious) this.calmSince = now;
+    else if (now - this.calmSince > Math.max(CALM_MS, 2 * MEMORY_ROUND_TRIPS * this.emptyMs)) {
+      this.suspicionMs = MIN_SUSPICION_MS;
+      this.nextSuspicionAt = 0;
+    }
     const isOld = now - this.minAt > ROUND_TRIP_MEMORY_MS;
-    const isSuspicious =
-      now >= this.nextSuspicionAt && this.recentMs.value > SUSPICIOUS_ROUND_TRIPS * (this.emptyMs + TURNS_MS);
-    if (!isOld && !isSuspicious) return;
+    if (!isOld && !(isSuspicious && now >= this.nextSuspicionAt)) return;
     this.isDraining = true;
     this.cleanAnswers = 0;
     this.cleanMs = 0;
@@ -277,14 +285,14 @@ export class PathModel {
     this.leastCleanMs = this.cleanAnswers === 0 ? tookMs : Math.min(this.leastCleanMs, tookMs);
     if (++this.cleanAnswers < CLEAN_ANSWERS) return;
     const meanMs = this.cleanMs / CLEAN_ANSWERS;
-    const hasChanged = meanMs > this.emptyMs * CHANGED;
+    // Less than a millisecond is what busy processes add.
+    const hasChanged = this.leastCleanMs > this.minMs * CHANGED + 1;
     this.isDraining = false;
     this.suspicionMs = hasChanged ? MIN_SUSPICION_MS : Math.min(2 * this.suspicionMs, ROUND_TRIP_MEMORY_MS);
     this.nextSuspicionAt = now + Math.max(this.suspicionMs, MEMORY_ROUND_TRIPS * meanMs);
-    // Less than a millisecond is what busy processes add.
-    if (this.leastCleanMs > this.minMs + 1) this.minMs = this.leastCleanMs;
-    this.emptyMs = Math.min(meanMs, MOST_EMPTY * this.minMs);
+    if (hasChanged) this.minMs = this.leastCleanMs;
     this.minAt = now;
+    this.emptyMs = Math.min(meanMs, MOST_EMPTY * this.minMs);
   }
 
   private onDelivered(probe: Probe, now: number): void {
