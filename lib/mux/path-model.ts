@@ -31,8 +31,9 @@ const MEMORY_ROUND_TRIPS = 10;
 const MIN_MEMORY_MS = 100;
 /** A rate is measured over this at least, in ms: the turns of event loops make more or less of shorter times. */
 const MIN_SAMPLE_MS = 2;
-/** The share of a sample in the mean rate. */
-const RATE_WEIGHT = 1 / 16;
+/** The mean rate is that of so many of the smallest round trip, and of this at least, in ms. */
+const MEAN_ROUND_TRIPS = 4;
+const MEAN_MS = 10;
 /** Bursts count up to so many round trips of data: a loss costs one, the loss of what is sent again another. */
 const MAX_BURST_ROUND_TRIPS = 4;
 /** The share of a round trip in the mean of its largest burst: one late turn of an event loop in ten round trips is no burst. */
@@ -40,12 +41,12 @@ const BURST_WEIGHT = 0.25;
 /** Times that mean: bursts vary. */
 const BURST_GAIN = 4;
 /** What the turns of two busy event loops take at least, in ms, whatever an idle link answers in. */
-const TURNS_MS = 0.2;
+const TURNS_MS = 0.4;
 
 /** A probe goes with every so many parts of the limit: the answers keep the data moving. */
 const PROBES_PER_LIMIT = 16;
 /** Fewer do where a part takes less than this, in ms, but so many at least. */
-const PROBE_MS = 0.1;
+const PROBE_MS = 0.2;
 const MIN_PROBES_PER_LIMIT = 4;
 /** Probes without an answer, at most: a peer that never answers is sent data all the same. */
 const MAX_PROBES = 256;
@@ -307,10 +308,12 @@ export class PathModel {
     }
     if (!probe.isStarved || rate > this.rate.value) {
       this.lastRate = rate;
-      this.meanRate += (rate - this.meanRate) * RATE_WEIGHT;
       this.rate.add(rate, now, this.memoryMs);
     }
     this.countBurst(probe.mark - this.delivered, now);
+    const sinceMs = now - this.deliveredAt;
+    const memoryMs = Math.max(MEAN_MS, MEAN_ROUND_TRIPS * this.minMs);
+    this.meanRate += (probe.mark - this.delivered - this.meanRate * sinceMs) / (memoryMs + sinceMs);
     this.delivered = probe.mark;
     this.deliveredAt = now;
     this.firstSentAt = probe.sentAt;
