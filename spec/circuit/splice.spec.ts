@@ -39,6 +39,13 @@ async function stuck(written: number): Promise<{ near: HandStream; far: HandStre
   return ends;
 }
 
+/** A circuit whose far end has got a window and does not read: what is written from here on, the relay holds. */
+async function filled(): Promise<{ near: HandStream; far: HandStream }> {
+  const ends = await stuck(WINDOW);
+  await turnsUntil('a window is with the far end', () => ends.far.received.length > WINDOW - KIB);
+  return ends;
+}
+
 describe('A circuit that stands', () => {
   it('carries everything in order, in both directions, in pieces of all sizes', async () => {
     const { near, far } = await relay.circuit(from, to);
@@ -273,19 +280,20 @@ describe('A thousand circuits', () => {
 describe('A relay whose pool is full', () => {
   it('resets the circuit that holds most, and lets the others go on', async () => {
     await relay.close();
-    start({ poolBytes: 160 * KIB });
-    // Besides a window that is with the far end.
-    const small = await stuck(WINDOW + 20 * KIB);
-    const large = await stuck(WINDOW + 64 * KIB);
-    const medium = await stuck(WINDOW + 40 * KIB);
-    await turns(10);
-    expect(relay.relay.heldBytes).toBeGreaterThan(120 * KIB);
+    start({ poolBytes: 80 * KIB });
+    const small = await filled();
+    const large = await filled();
+    const medium = await filled();
+    small.near.stream.write(pattern(10 * KIB));
+    large.near.stream.write(pattern(30 * KIB));
+    medium.near.stream.write(pattern(22 * KIB));
+    await turnsUntil('more than 75 % is held', () => relay.relay.heldBytes >= 62 * KIB);
     // Nothing is taken any more.
     expect(await from.answerTo(from.open(D))).toMatchObject({ code: ReplyCode.LIMIT });
-    medium.near.stream.write(pattern(20 * KIB));
-    await turns(5);
+    medium.near.stream.write(pattern(6 * KIB));
+    await turnsUntil('that is held as well', () => relay.relay.heldBytes >= 68 * KIB);
     expect(large.near.reasons).toEqual([]);
-    small.near.stream.write(pattern(20 * KIB));
+    small.near.stream.write(pattern(10 * KIB));
     await turnsUntil('one is reset', () => large.near.reasons.length === 1 && large.far.reasons.length === 1);
     expect([large.near.reasons, large.far.reasons]).toEqual([[0x102], [0x102]]);
     expect(large.near.events.at(-1)).toBe('reset ERR_STARLANE_RELAY_LIMIT');
@@ -295,7 +303,7 @@ describe('A relay whose pool is full', () => {
       far.stream.consumed(far.received.length);
     }
     await turnsUntil('the others go on', () => relay.relay.heldBytes === 0);
-    expect([small.far.data.length, medium.far.data.length]).toEqual([104 * KIB, 124 * KIB]);
+    expect([small.far.data.length, medium.far.data.length]).toEqual([WINDOW + 20 * KIB, WINDOW + 28 * KIB]);
     expect(relay.relay.counters.lost).toBe(1);
   });
 
@@ -315,13 +323,7 @@ describe('A relay whose pool is full', () => {
   it('takes no circuits over a link whose circuits hold too much', async () => {
     await relay.close();
     start({ poolBytesPerLink: 70 * KIB });
-    const circuits: HandStream[] = [];
-    for (const _ of ['one', 'another']) {
-      const { near, far } = await stuck(WINDOW);
-      await turnsUntil('a window is with the far end', () => far.received.length > WINDOW - KIB);
-      circuits.push(near);
-    }
-    for (const near of circuits) near.stream.write(pattern(28 * KIB));
+    for (const { near } of [await filled(), await filled()]) near.stream.write(pattern(28 * KIB));
     await turnsUntil('more than 75 % is held', () => relay.relay.heldBytes >= 56 * KIB);
     const other = relay.link('A');
     expect(await from.answerTo(from.open(other.id))).toMatchObject({ code: ReplyCode.LIMIT });
