@@ -1,11 +1,12 @@
 // How long one neighbour is waited for that an OPEN was sent to, and what of that is left for others. Pure, and the same for
 // diallers, relays and simulations.
 
+import { answerMs } from '../mux/lateness.js';
 import type { RouteLength } from './path.js';
 
 /**
- * With others to try, a neighbour has this long to take a stream, or so many round trips of its link and as often as long as
- * a loss delays an answer: two losses one after the other.
+ * With others to try, a neighbour has this long to take a stream, or so many round trips of its link plus so many times the
+ * delay of one loss, if that is longer: two losses one after the other.
  */
 const SILENCE_MS = 500;
 const SILENCE_ROUND_TRIPS = 4;
@@ -16,13 +17,8 @@ const MARGIN_MS = 20;
 /** Of a short time, not more than this share. */
 const MARGIN_SHARE = 0.2;
 
-/**
- * Who does not answer in that time is to blame for it, or in so many round trips and as often as long as a loss delays an answer:
- * three or four losses one after the other. Others may have been tried long before.
- */
+/** A neighbour that has not answered after this, or after {@link answerMs} if that is longer, is at fault. In ms. */
 const FAIR_MS = 200;
-const ANSWER_ROUND_TRIPS = 3;
-const ANSWER_LATENESSES = 10;
 
 const UNKNOWN_ROUTE = { hops: 2, cost: 0 };
 /** A way may be somewhat faster than it was when it was measured. */
@@ -35,11 +31,6 @@ const LEAST_ROUND_TRIPS = 0.75;
 export function silenceMs(limitMs: number, hasOthers: boolean, rttMs: number, lateMs: number): number {
   if (!hasOthers) return limitMs;
   return Math.min(limitMs, Math.max(SILENCE_MS, SILENCE_ROUND_TRIPS * rttMs + SILENCE_LATENESSES * lateMs));
-}
-
-/** In what time the answer of anybody who is well comes over a way with this round trip, in ms. `lateMs`: what a loss delays it by. */
-function answerMs(roundTripMs: number, lateMs: number): number {
-  return ANSWER_ROUND_TRIPS * roundTripMs + ANSWER_LATENESSES * lateMs;
 }
 
 /**

@@ -1,19 +1,17 @@
 // What the end of a link means: who has to hear of it, and as what.
 
 import { StarlaneError } from '../errors.js';
+import { answerMs } from '../mux/lateness.js';
 import type { Link } from './link.js';
 
-/** How long a link that stands may take to prove it when the peer makes another one, in ms, at least. */
+/** How long a link that stands may take to prove it when the peer makes another one, in ms, or {@link answerMs} if that is longer... */
 const PROOF_MS = 2_000;
-/** So many round trips, and as often as long as a loss delays an answer, if that is longer... */
-const PROOF_ROUND_TRIPS = 3;
-const PROOF_LATENESSES = 10;
 /** ...but not more than this share of the handshake timeout: the peer waits for the decision with its new link. */
 const PROOF_SHARE = 2 / 3;
 
 /** How long that is for a link with this round trip, in ms. `lateMs`: how much later answers may come where packets are lost. */
 export function proofMs(rttMs: number, lateMs: number, handshakeTimeoutMs: number): number {
-  const needed = Math.max(PROOF_MS, PROOF_ROUND_TRIPS * rttMs + PROOF_LATENESSES * lateMs);
+  const needed = Math.max(PROOF_MS, answerMs(rttMs, lateMs));
   return Math.min(needed, handshakeTimeoutMs * PROOF_SHARE);
 }
 

@@ -13,6 +13,15 @@ const RISING_SHARE = 1 / 4;
 const FALLING_SHARE = 1 / 32;
 const VARIATIONS = 2;
 
+/** An answer that is still to come from a peer that is well takes no longer than this: three or four losses one after the other. */
+const ANSWER_ROUND_TRIPS = 3;
+const ANSWER_LATENESSES = 10;
+
+/** How long an answer may take over a way with this round trip, in ms. `lateMs`: what one loss delays it by. */
+export function answerMs(roundTripMs: number, lateMs: number): number {
+  return ANSWER_ROUND_TRIPS * roundTripMs + ANSWER_LATENESSES * lateMs;
+}
+
 export class Lateness {
   private smoothedMs = 0;
   private variationMs = 0;
@@ -30,7 +39,10 @@ export class Lateness {
     this.smoothedMs += Math.min(rttMs - this.smoothedMs, MAX_APART_MS) * SMOOTHED_SHARE;
   }
 
-  /** In ms: about what one loss delays an answer by, where there are losses; next to nothing where there are none. */
+  /**
+   * In ms: about what one loss delays an answer by, where there are losses. Where there are none, it falls from half of a round trip
+   * to next to nothing in some minutes.
+   */
   get ms(): number {
     return VARIATIONS * this.variationMs;
   }

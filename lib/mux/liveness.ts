@@ -14,7 +14,7 @@ const SAMPLE_INTERVAL_MS = 1000;
  * event loops decrypts up to 2 MiB, and its writes leave once a turn. Bulk filled 0.87 of what node:tls does without it.
  */
 const ENCRYPTED_TURNS_US = 350;
-/** The high bit marks the pings of {@link InFlight}. */
+/** The high bit marks the pings of PathModel. */
 const MAX_OPAQUE = 0x7fff_ffff;
 /** Pings of users that may be unanswered at once. */
 const MAX_PENDING_PINGS = 256;
@@ -120,15 +120,6 @@ export class Liveness implements Timed {
    */
   get workingRttUs(): number {
     if (this.timers.now() - this.lastSampleAt > SAMPLE_INTERVAL_MS) this.sample();
-    return this.lastWorkingRttUs;
-  }
-
-  /** The same in ms, as it was measured last. */
-  get workingRttMs(): number {
-    return this.lastWorkingRttUs / 1000;
-  }
-
-  private get lastWorkingRttUs(): number {
     return this.roundTrip.us === 0 ? 0 : this.roundTrip.us + this.turnsUs;
   }
 

@@ -26,6 +26,8 @@ export interface Pace {
   room(sent: number): number;
   /** Bytes that a small message may have. */
   smallRoom(sent: number): number;
+  /** A small message was sent. */
+  sentSmall(): void;
   /** The longest frame of bulk, in bytes. */
   readonly frameBytes: number;
   /** Whether a ping should follow here. */
@@ -191,6 +193,7 @@ export class Output {
     (this.slab.bytes as Uint8Array).set(chunk, this.slabEnd);
     this.slabEnd += length;
     this.batchBytes += length;
+    this.pace.sentSmall();
     this.scheduleFlush();
   }
 

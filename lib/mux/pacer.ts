@@ -44,6 +44,11 @@ export class Pacer implements Timed {
     return this.path.takeTurn();
   }
 
+  /** A small message was sent. */
+  sentSmall(): void {
+    this.path.sentSmall();
+  }
+
   /** Nothing more waits to be sent. */
   ranDry(): void {
     this.path.ranDry();
@@ -72,11 +77,6 @@ export class Pacer implements Timed {
   /** Another ping was answered after `tookMs`. */
   onIdlePong(tookMs: number): void {
     this.path.onIdleAnswer(tookMs, this.timers.now());
-  }
-
-  /** Bytes that may be on their way at once. */
-  get limitBytes(): number {
-    return this.path.limitBytes;
   }
 
   onDeadline(now: number): void {

@@ -2,15 +2,15 @@
 //
 // The windows of streams bound each stream, but many of them add up to megabytes in the buffers of both kernels and of the path,
 // and every small message queues up behind those. Nor can a program see how much its kernel has not sent yet. So pings go in line
-// with the data (any yamux peer answers them), and their answers tell how much has arrived, how fast, and how long it took:
+// with the data (any yamux peer answers them), and their answers show how much has arrived, how fast, and how long it took:
 //
-//   limit = gain x delivery rate x smallest round trip + what arrives in bursts
+//   limit = gain x delivery rate x round trip without a queue + room for bursts
 //
 // The model is that of BBR (Cardwell et al., "BBR: Congestion-Based Congestion Control", ACM Queue 2016; the rate samples are those
-// of draft-cheng-iccrg-delivery-rate-estimation): the highest delivery rate of late, and the smallest round trip. Neither a long
-// round trip nor a loss lowers the limit, only a lower rate does; the kernel's congestion control stays in charge of the path.
-// Losses make the kernel of the peer hold back what came behind them: deliveries come in bursts then, and the limit grows by the
-// largest burst, as BBR's does for aggregated acknowledgements. The turns of busy event loops are such bursts too, which is why
+// of draft-cheng-iccrg-delivery-rate-estimation): the highest delivery rate of late, and the round trip of an empty path. Neither a
+// long round trip nor a loss lowers the limit, only a lower rate does; the kernel's congestion control stays in charge of the path.
+// Losses make the kernel of the peer hold back what came behind them: deliveries come in bursts then, and the limit grows with the
+// mean burst, as BBR's does for aggregated acknowledgements. The turns of busy event loops are such bursts too, which is why
 // the same rule serves a local link. Pure: time is an argument.
 
 import { WindowedMax, WindowedMin } from '../util/windowed-extreme.js';
@@ -18,6 +18,9 @@ import { WindowedMax, WindowedMin } from '../util/windowed-extreme.js';
 /** The limit before anything is known, in bytes: what a local link needs. It costs a slow one half a second, once. */
 const FIRST_LIMIT_BYTES = 256 * 1024;
 const MIN_LIMIT_BYTES = 16 * 1024;
+/** The least limit is higher where that takes no longer than so many ms: a peer that is busy reads what has come at once. */
+const FAST_LIMIT_BYTES = 128 * 1024;
+const FAST_MS = 2;
 const MAX_LIMIT_BYTES = 128 * 1024 * 1024;
 /** Times what the path holds. The part above 1 is what finds a higher rate; it stands in the queue of the path otherwise. */
 const GAIN = 1.15;
@@ -26,7 +29,7 @@ const SEARCH_GAIN = 2.885;
 /** The rate has been found when it was not higher by this factor for {@link SEARCH_ROUNDS} round trips... */
 const GROWTH = 1.25;
 const SEARCH_ROUNDS = 3;
-/** Rates, bursts and round trips are remembered for so many of the smallest round trip, and for this long at least, in ms. */
+/** The highest rate is remembered for so many of the smallest round trip, and for this long at least, in ms; up to twice as long. */
 const MEMORY_ROUND_TRIPS = 10;
 const MIN_MEMORY_MS = 100;
 /** A rate is measured over this at least, in ms: the turns of event loops make more or less of shorter times. */
@@ -34,12 +37,14 @@ const MIN_SAMPLE_MS = 2;
 /** The mean rate is that of so many of the smallest round trip, and of this at least, in ms. */
 const MEAN_ROUND_TRIPS = 4;
 const MEAN_MS = 10;
+/** With this share of the limit in flight, it is the limit that holds data back, whatever waits. */
+const FULL_SHARE = 0.75;
 /** Bursts count up to so many round trips of data: a loss costs one, the loss of what is sent again another. */
-const MAX_BURST_ROUND_TRIPS = 4;
+const MAX_BURST_ROUND_TRIPS = 5;
 /** The share of a round trip in the mean of its largest burst: one late turn of an event loop in ten round trips is no burst. */
 const BURST_WEIGHT = 0.25;
 /** Times that mean: bursts vary. */
-const BURST_GAIN = 4;
+const BURST_GAIN = 5;
 /** What the turns of two busy event loops take at least, in ms, whatever an idle link answers in. */
 const TURNS_MS = 0.4;
 
@@ -48,11 +53,13 @@ const PROBES_PER_LIMIT = 16;
 /** Fewer do where a part takes less than this, in ms, but so many at least. */
 const PROBE_MS = 0.2;
 const MIN_PROBES_PER_LIMIT = 4;
-/** Probes without an answer, at most: a peer that never answers is sent data all the same. */
+/** Probes without an answer, at most. */
 const MAX_PROBES = 256;
-/** Small messages may go beyond the limit by this: they are what it is kept for. In bytes. */
+/** Small messages may go beyond the limit by this or by the limit itself: they are what it is kept for. In bytes. */
 const SMALL_SLACK_BYTES = 64 * 1024;
-/** Frames of bulk are as long as probes are apart, within these bounds in bytes: small messages wait for no longer. */
+const SMALL_CLEAN_SHARE = 0.2;
+/** Frames of bulk are as long as probes are apart, but not longer than this in ms, and within these bounds in bytes. */
+const MAX_FRAME_MS = 5;
 const MIN_FRAME_BYTES = 2 * 1024;
 const MAX_FRAME_BYTES = 64 * 1024;
 
@@ -71,8 +78,8 @@ const CALM_MS = 1_000;
 const CHANGED = 1.25;
 /** It is the mean of so many answers without a queue: where packets are lost, most of them wait for one that is sent again. */
 const CLEAN_ANSWERS = 4;
-/** A shorter one counts by this share. */
-const SHORTER = 0.25;
+/** A single one counts by this share. */
+const SINGLE_SHARE = 0.25;
 /** It counts up to so many times the smallest one: what is longer than that comes of ends that are busy. */
 const MOST_EMPTY = 2.5;
 
@@ -84,7 +91,7 @@ interface Probe {
   /** Bytes sent before it. */
   readonly mark: number;
   readonly sentAt: number;
-  /** What had arrived by then as far as was known, since when, and when the last probe that told so was sent. */
+  /** What had arrived by then as far as was known, since when that was known, and when the last answered probe was sent. */
   readonly delivered: number;
   readonly deliveredAt: number;
   readonly firstSentAt: number;
@@ -103,6 +110,7 @@ export class PathModel {
   private nextOpaque = 0;
   private probes: Probe[] = [];
   private mayServe = true;
+  private hasSentSmall = false;
 
   /** What had arrived by two moments, one {@link MIN_SAMPLE_MS} to twice of that ago, the other since then. */
   private earlier = { at: 0, delivered: 0 };
@@ -134,6 +142,8 @@ export class PathModel {
   /** Since when answers have not taken suspiciously long. */
   private calmSince = 0;
 
+  /** The user has once had as much to send as was allowed. */
+  private isRateKnown = false;
   private isSearching = true;
   /** The rate that growth is measured from, and the round trips since it was reached. */
   private searchRate = 0;
@@ -142,7 +152,8 @@ export class PathModel {
 
   /** Up to here, everything there was to send has been sent. */
   private starvedMark = -1;
-  private wasStarved = false;
+  /** There was a moment without anything to send since the last answer. */
+  private ranDrySince = false;
 
   /** Bytes of bulk that may follow after `sent` bytes since the start. */
   room(sent: number): number {
@@ -151,24 +162,36 @@ export class PathModel {
 
   /** As {@link room}, for small messages. */
   smallRoom(sent: number): number {
-    return this.room(sent) + SMALL_SLACK_BYTES;
+    // While the path is to run empty, small messages must not fill it either.
+    const slack = this.isDraining ? this.cleanBytes * SMALL_CLEAN_SHARE : this.limit;
+    return this.room(sent) + Math.min(SMALL_SLACK_BYTES, slack);
   }
 
   /** The longest frame of bulk that serves small messages behind it, in bytes. */
   get frameBytes(): number {
-    return Math.min(MAX_FRAME_BYTES, Math.max(MIN_FRAME_BYTES, this.probeBytes)) >>> 0;
+    const timely = this.meanRate > 0 ? this.meanRate * MAX_FRAME_MS : MAX_FRAME_BYTES;
+    return Math.min(MAX_FRAME_BYTES, Math.max(MIN_FRAME_BYTES, Math.min(this.probeBytes, timely))) >>> 0;
   }
 
-  /** Once for every answer: one frame of bulk may go whatever the room, so that small messages cannot shut it out. */
+  /**
+   * Whether one frame of bulk may go without room: once for every round trip, and once for every answer where small messages
+   * have gone since the last time, so that those cannot shut it out.
+   */
   takeTurn(): boolean {
     const may = this.mayServe;
     this.mayServe = false;
+    this.hasSentSmall = false;
     return may;
+  }
+
+  /** A small message was sent. */
+  sentSmall(): void {
+    this.hasSentSmall = true;
   }
 
   /** There is nothing more to send. */
   ranDry(): void {
-    this.wasStarved = true;
+    this.ranDrySince = true;
   }
 
   /** Whether a probe should follow after `sent` bytes. */
@@ -189,8 +212,8 @@ export class PathModel {
       this.later = this.earlier;
     }
     const { delivered, deliveredAt, firstSentAt } = this;
-    const isClean = sent - delivered <= this.cleanBytes * 1.25;
-    const isStarved = this.isDraining || this.starvedMark >= delivered;
+    const isClean = this.rate.value > 0 && sent - delivered <= this.cleanBytes * 1.25;
+    const isStarved = this.isDraining || this.starvedMark >= delivered || this.isStarving(sent);
     this.probes.push({ opaque, mark: sent, sentAt: now, delivered, deliveredAt, firstSentAt, isClean, isStarved });
     return opaque;
   }
@@ -202,20 +225,29 @@ export class PathModel {
     const probe = this.probes[index];
     // Answers come in order; what was sent before an answered one has arrived as well.
     this.probes.splice(0, index + 1);
-    if (this.wasStarved && sent - this.delivered < this.limitNow * 0.75) this.starvedMark = sent;
-    this.wasStarved = false;
+    if (this.isStarving(sent)) this.starvedMark = sent;
+    this.ranDrySince = false;
     const tookMs = Math.max(now - probe.sentAt, 0.001);
     this.onRoundTrip(tookMs, now, probe.isClean);
-    this.onDelivered(probe, now);
-    this.mayServe = true;
+    this.onDelivered(probe, sent, now);
+    if (this.hasSentSmall && !this.isDraining) this.mayServe = true;
     this.setLimit();
     return tookMs;
   }
 
   /** A ping apart from the data was answered: what an idle path takes, in ms. */
   onIdleAnswer(tookMs: number, now: number): void {
-    const isClean = this.probes.length === 0;
-    if (isClean || tookMs <= this.minMs) this.onRoundTrip(tookMs, now, isClean);
+    if (this.probes.length > 0) {
+      if (tookMs <= this.minMs) this.onRoundTrip(tookMs, now, false);
+      return;
+    }
+    // Nothing is on its way, so that there is no queue: nothing has to be held back to measure the round trip again.
+    if (now - this.minAt > ROUND_TRIP_MEMORY_MS) {
+      this.minMs = tookMs;
+      this.minAt = now;
+    }
+    if (tookMs > this.emptyMs) this.emptyMs += (tookMs - this.emptyMs) * SINGLE_SHARE;
+    this.onRoundTrip(tookMs, now, true);
   }
 
   get isWaiting(): boolean {
@@ -231,9 +263,9 @@ export class PathModel {
     return this.limitNow;
   }
 
-  /** Bytes a second that the path is known to carry, 0 before the first measurement. */
-  get bytesPerS(): number {
-    return this.rate.value * 1000;
+  /** The user has nothing more to send, though more might go. */
+  private isStarving(sent: number): boolean {
+    return this.ranDrySince && sent - this.delivered < this.limitNow * FULL_SHARE;
   }
 
   private get limitNow(): number {
@@ -242,7 +274,8 @@ export class PathModel {
 
   /** With no more than this on its way there is no queue. */
   private get cleanBytes(): number {
-    return Math.max(MIN_LIMIT_BYTES, Math.min(this.lastRate, this.rate.value) * this.emptyMs * CLEAN_SHARE);
+    if (this.rate.value === 0) return FIRST_LIMIT_BYTES;
+    return Math.max(MIN_LIMIT_BYTES, Math.min(this.lastRate, this.rate.value) * this.minMs * CLEAN_SHARE);
   }
 
   /** How far probes are apart. */
@@ -261,7 +294,7 @@ export class PathModel {
       this.minMs = tookMs;
       this.minAt = now;
     }
-    if (tookMs < this.emptyMs) this.emptyMs -= (this.emptyMs - tookMs) * SHORTER;
+    if (tookMs < this.emptyMs) this.emptyMs -= (this.emptyMs - tookMs) * SINGLE_SHARE;
     else if (this.emptyMs === 0) this.emptyMs = tookMs;
     this.emptyMs = Math.min(this.emptyMs, MOST_EMPTY * this.minMs);
     if (this.isDraining) {
@@ -286,17 +319,17 @@ export class PathModel {
     this.leastCleanMs = this.cleanAnswers === 0 ? tookMs : Math.min(this.leastCleanMs, tookMs);
     if (++this.cleanAnswers < CLEAN_ANSWERS) return;
     const meanMs = this.cleanMs / CLEAN_ANSWERS;
-    // Less than a millisecond is what busy processes add.
-    const hasChanged = this.leastCleanMs > this.minMs * CHANGED + 1;
+    const hasChanged = this.leastCleanMs > this.minMs * CHANGED;
     this.isDraining = false;
     this.suspicionMs = hasChanged ? MIN_SUSPICION_MS : Math.min(2 * this.suspicionMs, ROUND_TRIP_MEMORY_MS);
     this.nextSuspicionAt = now + Math.max(this.suspicionMs, MEMORY_ROUND_TRIPS * meanMs);
-    if (hasChanged) this.minMs = this.leastCleanMs;
+    // What is less than a millisecond longer may come of busy processes: it has to show again.
+    if (hasChanged) this.minMs = Math.min(this.leastCleanMs, Math.max(2 * this.minMs, this.leastCleanMs - 1));
     this.minAt = now;
     this.emptyMs = Math.min(meanMs, MOST_EMPTY * this.minMs);
   }
 
-  private onDelivered(probe: Probe, now: number): void {
+  private onDelivered(probe: Probe, sent: number, now: number): void {
     const elapsedMs = Math.max(now - probe.deliveredAt, probe.sentAt - probe.firstSentAt);
     const rate =
       elapsedMs >= MIN_SAMPLE_MS
@@ -306,12 +339,13 @@ export class PathModel {
       this.earlier = this.later;
       this.later = { at: now, delivered: probe.mark };
     }
+    if (!probe.isStarved) this.isRateKnown = true;
     if (!probe.isStarved || rate > this.rate.value) {
       this.lastRate = rate;
       this.rate.add(rate, now, this.memoryMs);
     }
     this.countBurst(probe.mark - this.delivered, now);
-    const sinceMs = now - this.deliveredAt;
+    const sinceMs = Math.max(0, now - this.deliveredAt);
     const memoryMs = Math.max(MEAN_MS, MEAN_ROUND_TRIPS * this.minMs);
     this.meanRate += (probe.mark - this.delivered - this.meanRate * sinceMs) / (memoryMs + sinceMs);
     this.delivered = probe.mark;
@@ -324,7 +358,9 @@ export class PathModel {
     this.roundMark = probe.mark;
     this.meanBurst += (this.largestBurst - this.meanBurst) * BURST_WEIGHT;
     this.largestBurst = 0;
-    if (!probe.isStarved) this.roundsSince++;
+    this.mayServe = true;
+    // A user who sends less than half of what is allowed does not find a higher rate.
+    if (!probe.isStarved || sent - probe.mark < this.limit / 2) this.roundsSince++;
     if (this.isSearching) this.search();
   }
 
@@ -357,6 +393,8 @@ export class PathModel {
     const burst = BURST_GAIN * Math.max(0, this.meanBurst - 2 * this.probeBytes);
     const mostBurst = this.meanRate * MAX_BURST_ROUND_TRIPS * minMs;
     const limit = rate * heldMs + this.meanRate * TURNS_MS + Math.min(burst, mostBurst);
-    this.limit = Math.round(Math.min(MAX_LIMIT_BYTES, Math.max(MIN_LIMIT_BYTES, limit)));
+    // What a user sends who has little to send says nothing about the path.
+    const least = this.isRateKnown ? Math.max(MIN_LIMIT_BYTES, Math.min(FAST_LIMIT_BYTES, rate * FAST_MS)) : this.limit;
+    this.limit = Math.round(Math.min(MAX_LIMIT_BYTES, Math.max(least, limit)));
   }
 }

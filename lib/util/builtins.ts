@@ -1,26 +1,23 @@
 // Modules of Node that only some programs need, loaded when they do. An import of node:tls alone takes longer and keeps more
-// memory than that of node:net, as it also reads every certificate authority that Node trusts.
-
-import { createRequire } from 'node:module';
-
-const load = createRequire(import.meta.url);
+// memory than that of node:net, as it also reads every certificate authority that Node trusts. Not by createRequire(import.meta.url),
+// which a program that is bundled as CommonJS does not have.
 
 /** Returns the module node:tls. */
 export function nodeTls(): typeof import('node:tls') {
-  return load('node:tls');
+  return process.getBuiltinModule('node:tls');
 }
 
 /** Returns the module node:dns/promises. */
 export function nodeDns(): typeof import('node:dns/promises') {
-  return load('node:dns/promises');
+  return process.getBuiltinModule('node:dns/promises');
 }
 
 /** Returns the module node:util. Importing it also loads its parsers of arguments and of MIME types. */
 export function nodeUtil(): typeof import('node:util') {
-  return load('node:util');
+  return process.getBuiltinModule('node:util');
 }
 
 /** Returns the module node:os. */
 export function nodeOs(): typeof import('node:os') {
-  return load('node:os');
+  return process.getBuiltinModule('node:os');
 }

@@ -21,9 +21,14 @@ const isWanted = (process.env.DEBUG ?? '') !== '';
  * package `debug` is not loaded, and a later `debug.enable()` has no effect here.
  */
 export function debug(namespace: DebugNamespace): Debug {
-  return isWanted ? loadDebug()(`starlane:${namespace}`) : SILENT;
+  return (isWanted && loadDebug()?.(`starlane:${namespace}`)) || SILENT;
 }
 
-function loadDebug(): typeof import('debug') {
-  return createRequire(import.meta.url)('debug');
+/** Undefined in a program that is bundled into one file, which does not have the package beside it. */
+function loadDebug(): typeof import('debug') | undefined {
+  try {
+    return createRequire(import.meta.url)('debug');
+  } catch {
+    return undefined;
+  }
 }

@@ -8,7 +8,10 @@ abstract class WindowedExtreme {
   /** Which of the two counts. */
   protected abstract pick(one: number, other: number): number;
 
-  /** `value` of the time `now`; what is older than `memoryMs` is forgotten by the time twice of that has passed. In ms. */
+  /**
+   * `value` was measured at `now`. A period takes `memoryMs`: what is older than two of them is forgotten, but the last values
+   * before a time without any stay for one more. In ms.
+   */
   add(value: number, now: number, memoryMs: number): void {
     if (Number.isNaN(this.current)) this.since = now;
     if (now - this.since >= memoryMs) {

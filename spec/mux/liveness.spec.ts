@@ -76,11 +76,9 @@ describe('Liveness', () => {
   it('takes the working round trip of a link that encrypts to be longer than the idle one, once there is one', () => {
     const host = new Host(IDLE_MS, true);
     expect(host.liveness.workingRttUs).toBe(0);
-    expect(host.liveness.workingRttMs).toBe(0);
     host.liveness.start();
     host.answerAll(1);
     expect(host.liveness.workingRttUs).toBe(1_350);
-    expect(host.liveness.workingRttMs).toBe(1.35);
     expect(host.liveness.rttMs).toBe(1);
     host.liveness.stop(new Error('end'));
   });

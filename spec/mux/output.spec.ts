@@ -13,6 +13,7 @@ const { DATA, WINDOW_UPDATE, PING } = FrameType;
 const UNPACED: Pace = {
   room: () => Number.MAX_SAFE_INTEGER,
   smallRoom: () => Number.MAX_SAFE_INTEGER,
+  sentSmall: () => {},
   frameBytes: 64 * 1024,
   isProbeDue: () => false,
   probe: () => 0,

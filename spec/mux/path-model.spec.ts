@@ -88,12 +88,56 @@ describe('PathModel', () => {
     expect(model.smallRoom(2 * room)).toBeLessThanOrEqual(0);
   });
 
-  it('lets bulk have a turn now and then whatever the room', () => {
+  it('lets bulk have a turn in each round trip whatever the room', () => {
     const model = new PathModel();
     expect(model.takeTurn()).toBe(true);
     expect(model.takeTurn()).toBe(false);
-    model.onAnswer(model.probe(1, 0), 1, 1);
+    const [first, second] = [model.probe(1, 0), model.probe(2, 0)];
+    model.onAnswer(first, 2, 1);
     expect(model.takeTurn()).toBe(true);
+    model.onAnswer(second, 2, 1);
+    expect(model.takeTurn()).toBe(false);
+  });
+
+  it('lets bulk have a turn at each answer while small messages take the room', () => {
+    const model = new PathModel();
+    const probes = [1, 2, 3].map((mark) => model.probe(mark, 0));
+    for (const probe of probes) {
+      model.takeTurn();
+      model.sentSmall();
+      model.onAnswer(probe, 3, 1);
+      expect(model.takeTurn()).toBe(true);
+    }
+  });
+
+  for (const [mibPerS, rttMs] of [
+    [0.25, 20],
+    [1, 20],
+    [2.38, 40],
+    [23.8, 40],
+  ]) {
+    it(`finds a round trip five times as long at ${mibPerS} MiB/s and ${rttMs} ms`, () => {
+      const path = settled({ mibPerS, rttMs });
+      path.run(5_000);
+      path.conditions.rttMs *= 5;
+      path.run(5_000);
+      expect(measure(path, 20).share).toBeGreaterThan(0.93);
+    });
+  }
+
+  it('finds a round trip that has become longer within a local network', () => {
+    const path = settled({ mibPerS: 110, rttMs: 0.1 });
+    path.conditions.rttMs = 1.1;
+    path.run(5_000);
+    expect(measure(path, 1_000).share).toBeGreaterThan(0.75);
+  });
+
+  it('survives a clock that goes back', () => {
+    const model = new PathModel();
+    model.onAnswer(model.probe(100 * KIB, 100), 100 * KIB, 110);
+    model.onAnswer(model.probe(200 * KIB, 100), 200 * KIB, 100);
+    expect(model.limitBytes).toBeGreaterThan(0);
+    expect(model.frameBytes).toBeGreaterThan(0);
   });
 
   it('holds a bounded number of probes for a peer that answers none', () => {
@@ -189,10 +233,43 @@ describe('PathModel', () => {
     expect(path.sent - before).toBeLessThan(4 * MIB);
   });
 
+  it('keeps its first limit while nothing is sent', () => {
+    const model = new PathModel();
+    for (let now = 0; now < 120_000; now += 5_000) {
+      model.onIdleAnswer(100 + (now % 3) / 10, now);
+      expect(model.limitBytes).toBeGreaterThanOrEqual(256 * KIB);
+    }
+  });
+
+  it('keeps its first limit while there is little to send', () => {
+    const model = new PathModel();
+    const answers: Array<{ opaque: number; at: number }> = [];
+    let sent = 0;
+    for (let now = 0; now < 60_000; now += 50) {
+      while (answers.length > 0 && answers[0].at <= now)
+        model.onAnswer((answers.shift() as { opaque: number }).opaque, sent, now);
+      sent += KIB;
+      if (model.isProbeDue(sent)) answers.push({ opaque: model.probe(sent, now), at: now + 100 });
+      model.ranDry();
+      expect(model.limitBytes).toBeGreaterThanOrEqual(256 * KIB);
+    }
+    expect(model.isWaiting || sent > MIB).toBe(true);
+  });
+
+  it('takes the round trip of an idle path for what it is now', () => {
+    const path = settled({ mibPerS: 23.8, rttMs: 40 });
+    for (let second = 1; second < 60; second += 5) path.model.onIdleAnswer(120, path.now + second * 1_000);
+    path.now += 60_000;
+    path.conditions.rttMs = 120;
+    path.run(1_000);
+    expect(measure(path, 10).share).toBeGreaterThan(0.95);
+  });
+
   it('measures frames by the limit, so that a small message never waits behind a large part of it', () => {
-    const slow = settled({ mibPerS: 0.25, rttMs: 20 }).model;
-    const fast = settled({ mibPerS: 119, rttMs: 40 }).model;
-    expect(slow.frameBytes).toBeLessThan(4 * KIB);
-    expect(fast.frameBytes).toBe(64 * KIB);
+    const slow = settled({ mibPerS: 0.25, rttMs: 20 });
+    // What was sent before anything was known takes a second of it.
+    slow.run(5_000);
+    expect(slow.model.frameBytes).toBeLessThan(4 * KIB);
+    expect(settled({ mibPerS: 119, rttMs: 40 }).model.frameBytes).toBe(64 * KIB);
   });
 });

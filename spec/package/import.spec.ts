@@ -2,7 +2,7 @@
 // programs need are loaded when they do.
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -120,13 +120,24 @@ describe("import 'starlane'", () => {
 
   it('is one library however it is loaded', () => {
     const { answer } = run(`
-      const [{ StarlaneError }, mux] = [await load('index.js'), await load('mux/index.js')];
-      answer(StarlaneError === mux.StarlaneError);`);
-    expect(answer).toBe(true);
+      const [{ StarlaneError }, mux, http] = [await load('index.js'), await load('mux/index.js'), await load('http/index.js')];
+      let thrown;
+      try {
+        http.agent({}, { address: 1 });
+      } catch (error) {
+        thrown = error;
+      }
+      answer([StarlaneError === mux.StarlaneError, thrown instanceof StarlaneError]);`);
+    expect(answer).toEqual([true, true]);
   });
 
   it('has an entry for every path that package.json exports', () => {
     const made = readdirSync(OUT, { recursive: true }).map(String);
-    expect(made).toEqual(expect.arrayContaining(['index.js', 'mux/index.js', 'http/index.js', 'register.js']));
+    const { exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      exports: Record<string, { default: string } | string>;
+    };
+    const named = Object.values(exports).flatMap((entry) => (typeof entry === 'string' ? [] : [entry.default]));
+    expect(named.length).toBeGreaterThan(3);
+    expect(made).toEqual(expect.arrayContaining(named.map((file) => file.replace('./dist/', ''))));
   });
 });

@@ -41,6 +41,8 @@ export class SimulatedPath {
   constructor(conditions: PathConditions, seed = 1) {
     this.conditions = conditions;
     this.state = seed * 0x9e37_79b9 + 1;
+    // A session pings at its start, while nothing is on its way.
+    this.model.onIdleAnswer(conditions.rttMs, 0);
     if (conditions.stallEveryMs !== undefined) this.nextStallAt = conditions.stallEveryMs;
   }
 
@@ -85,17 +87,18 @@ export class SimulatedPath {
     return Math.max(0, this.freeAt - this.now);
   }
 
+  /** As a session fills a batch. */
   private fill(): void {
     const { model } = this;
-    for (;;) {
-      const room = Math.min(model.room(this.sent), BUFFER_BYTES - this.onItsWay);
-      if (room <= 0 && !(this.answers.length === 0 && model.takeTurn())) return;
+    const room = (): number => Math.min(model.room(this.sent), BUFFER_BYTES - this.onItsWay);
+    if (room() <= 0 && !model.takeTurn()) return;
+    do {
       this.send(model.frameBytes);
       if (model.isProbeDue(this.sent)) {
         const opaque = model.probe(this.sent, this.now);
         this.answers.push({ opaque, arrivesAt: this.inOrderAt + this.conditions.rttMs / 2 });
       }
-    }
+    } while (room() > 0);
   }
 
   private get onItsWay(): number {
