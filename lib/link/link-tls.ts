@@ -109,7 +109,7 @@ export class LinkTls {
     const files = this.#files;
     const settings = { minVersion: 'TLSv1.3', secureOptions: constants.SSL_OP_NO_TICKET } as const;
     // No authority at all is asked, so that those that Node trusts need not be loaded.
-    if (files === undefined) return { ...settings, ...(await deriveCertificate(this.identity)), ca: [] };
+    if (files === undefined) return { ...settings, ...deriveCertificate(this.identity), ca: [] };
     return { ...settings, ...contextOf(files) };
   }
 }
