@@ -393,7 +393,7 @@ export class PathModel {
     const burst = BURST_GAIN * Math.max(0, this.meanBurst - 2 * this.probeBytes);
     const mostBurst = this.meanRate * MAX_BURST_ROUND_TRIPS * minMs;
     const limit = rate * heldMs + this.meanRate * TURNS_MS + Math.min(burst, mostBurst);
-    // What a user sends who has little to send says nothing about the path.
+    // A sender that has little to send does not measure the path.
     const least = this.isRateKnown ? Math.max(MIN_LIMIT_BYTES, Math.min(FAST_LIMIT_BYTES, rate * FAST_MS)) : this.limit;
     this.limit = Math.round(Math.min(MAX_LIMIT_BYTES, Math.max(least, limit)));
   }

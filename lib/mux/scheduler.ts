@@ -71,6 +71,11 @@ export class Scheduler<T extends Schedulable> {
     return this.fresh.isEmpty && this.busy.isEmpty;
   }
 
+  /** Whether a stream waits that was quiet. */
+  get hasQuiet(): boolean {
+    return !this.fresh.isEmpty;
+  }
+
   /** A stream has data and credit. */
   add(member: T): void {
     if (member.lastTurn === WAITING) return;

@@ -338,7 +338,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   fillBatch(): void {
     const { scheduler, output } = this;
     if (scheduler.isEmpty) return this.pacer.ranDry();
-    if (output.room <= 0 && !this.pacer.takeTurn()) return;
+    if (output.room <= 0 && !this.hasRoomForQuiet && !this.pacer.takeTurn()) return;
     const frameBytes = this.pacer.frameBytes;
     do {
       const stream = scheduler.next();
@@ -346,8 +346,15 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
       stream.sendQueued(Math.min(scheduler.quantumBytes, frameBytes));
       // Between the frames, not once a batch: a batch whose end alone is answered comes back as one burst.
       output.probeIfDue();
-    } while (output.room > 0);
+    } while (output.room > 0 || this.hasRoomForQuiet);
     if (scheduler.isEmpty) this.pacer.ranDry();
+  }
+
+  /** Streams that were quiet go beyond the limit for bulk, as small messages do that leave at once. */
+  private get hasRoomForQuiet(): boolean {
+    if (!this.scheduler.hasQuiet || this.output.smallRoom(false) <= 0) return false;
+    this.pacer.sentSmall();
+    return true;
   }
 
   beforeFlush(): void {
