@@ -37,14 +37,15 @@ const MIN_SAMPLE_MS = 2;
 /** The mean rate is that of so many of the smallest round trip, and of this at least, in ms. */
 const MEAN_ROUND_TRIPS = 4;
 const MEAN_MS = 10;
-/** With this share of the limit in flight, it is the limit that holds data back, whatever waits. */
+/** With this share of the limit in flight, or so many round trips of data, it is not for want of data that no more arrives. */
 const FULL_SHARE = 0.75;
+const FULL_ROUND_TRIPS = 1.5;
 /** Bursts count up to so many round trips of data: a loss costs one, the loss of what is sent again another. */
-const MAX_BURST_ROUND_TRIPS = 5;
+const MAX_BURST_ROUND_TRIPS = 4;
 /** The share of a round trip in the mean of its largest burst: one late turn of an event loop in ten round trips is no burst. */
 const BURST_WEIGHT = 0.25;
 /** Times that mean: bursts vary. */
-const BURST_GAIN = 5;
+const BURST_GAIN = 4;
 /** What the turns of two busy event loops take at least, in ms, whatever an idle link answers in. */
 const TURNS_MS = 0.4;
 
@@ -213,7 +214,7 @@ export class PathModel {
     }
     const { delivered, deliveredAt, firstSentAt } = this;
     const isClean = this.rate.value > 0 && sent - delivered <= this.cleanBytes * 1.25;
-    const isStarved = this.isDraining || this.starvedMark >= delivered || this.isStarving(sent);
+    const isStarved = this.isDraining || this.starvedMark >= delivered;
     this.probes.push({ opaque, mark: sent, sentAt: now, delivered, deliveredAt, firstSentAt, isClean, isStarved });
     return opaque;
   }
@@ -226,6 +227,7 @@ export class PathModel {
     // Answers come in order; what was sent before an answered one has arrived as well.
     this.probes.splice(0, index + 1);
     if (this.isStarving(sent)) this.starvedMark = sent;
+    else if (!probe.isStarved) this.isRateKnown = true;
     this.ranDrySince = false;
     const tookMs = Math.max(now - probe.sentAt, 0.001);
     this.onRoundTrip(tookMs, now, probe.isClean);
@@ -265,7 +267,8 @@ export class PathModel {
 
   /** The user has nothing more to send, though more might go. */
   private isStarving(sent: number): boolean {
-    return this.ranDrySince && sent - this.delivered < this.limitNow * FULL_SHARE;
+    const held = this.isRateKnown ? this.rate.value * this.minMs : Number.POSITIVE_INFINITY;
+    return this.ranDrySince && sent - this.delivered < Math.min(FULL_SHARE * this.limitNow, FULL_ROUND_TRIPS * held);
   }
 
   private get limitNow(): number {
@@ -308,7 +311,8 @@ export class PathModel {
       this.nextSuspicionAt = 0;
     }
     const isOld = now - this.minAt > ROUND_TRIP_MEMORY_MS;
-    if (!isOld && !(isSuspicious && now >= this.nextSuspicionAt)) return;
+    // The search makes a queue of its own.
+    if (this.isSearching || (!isOld && !(isSuspicious && now >= this.nextSuspicionAt))) return;
     this.isDraining = true;
     this.cleanAnswers = 0;
     this.cleanMs = 0;
@@ -339,7 +343,6 @@ export class PathModel {
       this.earlier = this.later;
       this.later = { at: now, delivered: probe.mark };
     }
-    if (!probe.isStarved) this.isRateKnown = true;
     if (!probe.isStarved || rate > this.rate.value) {
       this.lastRate = rate;
       this.rate.add(rate, now, this.memoryMs);
@@ -388,7 +391,7 @@ export class PathModel {
     const rate = this.rate.value;
     if (rate === 0) return;
     const { minMs, emptyMs } = this;
-    const heldMs = this.isSearching ? SEARCH_GAIN * Math.min(this.recentMs.value, 2 * minMs) : GAIN * emptyMs;
+    const heldMs = this.isSearching ? SEARCH_GAIN * minMs : GAIN * emptyMs;
     // Answers come one for each probe: two at once are no burst.
     const burst = BURST_GAIN * Math.max(0, this.meanBurst - 2 * this.probeBytes);
     const mostBurst = this.meanRate * MAX_BURST_ROUND_TRIPS * minMs;
