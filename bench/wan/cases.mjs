@@ -318,9 +318,9 @@ export const SHORT_GROUP = {
   carriers: ['net', 'starlane'],
   ratios: [['starlane', 'net']],
   cases: [
-    loosely('up-1-40ms-20M-cubic', { against: 'net', atLeast: 0.6 }),
-    loosely('down-1-40ms-200M-cubic', { against: 'net', atLeast: 0.5 }),
-    loosely('up-1-40ms-200M-bbr-loss', { against: 'net', atLeast: 0.4 }),
-    loosely('echo-beside-bulk-cubic', { against: 'net', atMost: 1 }),
+    loosely('up-1-40ms-20M-cubic', { against: 'net', atLeast: 0.4 }),
+    loosely('down-1-40ms-200M-cubic', { against: 'net', atLeast: 0.25 }),
+    loosely('up-1-40ms-200M-bbr-loss', { against: 'net', atLeast: 0.25 }),
+    loosely('echo-beside-bulk-cubic', { against: 'net', atMost: 1.5 }),
   ],
 };
