@@ -188,21 +188,32 @@ export function portOf(server: Server): number {
   return address.port;
 }
 
+/** Rejects when the socket closes before what a case waits for, and names the socket's error, which tells why. */
+function rejectOnClose(socket: Socket, what: string, reject: (reason: Error) => void): void {
+  let cause: Error | undefined;
+  socket.once('error', (error) => {
+    cause = error;
+  });
+  socket.once('close', () => reject(new Error(`closed before ${what}: ${cause?.message ?? 'no error'}`, { cause })));
+}
+
 /** Everything that arrives until the other end has ended. Leaves the writing half open. */
 export function readAll(socket: Socket): Promise<Buffer> {
-  const all = new Promise<Buffer>((resolve) => {
+  const all = new Promise<Buffer>((resolve, reject) => {
     const chunks: Buffer[] = [];
     socket.on('data', (chunk: Buffer) => chunks.push(chunk));
     socket.once('end', () => resolve(Buffer.concat(chunks)));
+    rejectOnClose(socket, "'end'", reject);
   });
   return soon("'end'", all);
 }
 
 /** Resolved when this many bytes have arrived, with those and what came along. */
 export function readBytes(socket: Socket, count: number): Promise<Buffer> {
-  const enough = new Promise<Buffer>((resolve) => {
+  const enough = new Promise<Buffer>((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
+    rejectOnClose(socket, `${count} bytes`, reject);
     const onData = (chunk: Buffer): void => {
       chunks.push(chunk);
       bytes += chunk.length;
