@@ -24,11 +24,16 @@ const FAST_MS = 2;
 const MAX_LIMIT_BYTES = 128 * 1024 * 1024;
 /** Times what the path holds. The part above 1 is what finds a higher rate; it stands in the queue of the path otherwise. */
 const GAIN = 1.15;
-/** At the start, while the rate grows: what doubles it with each round trip (BBR: 2 / ln 2). */
-const SEARCH_GAIN = 2.885;
+/**
+ * At the start, while the rate grows. The kernel paces nothing with cubic, so that more than twice what the path holds overflows a queue
+ * of one such product; BBR, which paces, uses 2 / ln 2.
+ */
+const SEARCH_GAIN = 1.7;
 /** The rate has been found when it was not higher by this factor for {@link SEARCH_ROUNDS} round trips... */
 const GROWTH = 1.25;
 const SEARCH_ROUNDS = 3;
+/** After the search, answers say nothing about the round trip for so many times what the last one took. */
+const SETTLE_ANSWERS = 2;
 /** The highest rate is remembered for so many of the smallest round trip, and for this long at least, in ms; up to twice as long. */
 const MEMORY_ROUND_TRIPS = 10;
 const MIN_MEMORY_MS = 100;
@@ -70,8 +75,13 @@ const MAX_FRAME_BYTES = 64 * 1024;
  */
 const ROUND_TRIP_MEMORY_MS = 10_000;
 const CLEAN_SHARE = 0.7;
-/** Answers that all take longer than so many of the smallest round trip have it measured again early... */
-const SUSPICIOUS_ROUND_TRIPS = 1.6;
+/**
+ * Answers that all take longer than so many of the smallest round trip have it measured again early if the rate has fallen to this
+ * share of its peak. While it has not, they wait in a queue, and to drain that would only cost. A queue is not as long as the second...
+ */
+const LONG_ROUND_TRIPS = 1.6;
+const SLOWED = 0.8;
+const TOO_LONG_ROUND_TRIPS = 2.6;
 /** ...but not more often than this, in ms; half as often each time that it had not changed, until all was calm for a while. */
 const MIN_SUSPICION_MS = 500;
 const CALM_MS = 1_000;
@@ -120,6 +130,8 @@ export class PathModel {
   private readonly rate = new WindowedMax();
   private lastRate = 0;
   private meanRate = 0;
+  /** The highest {@link rate} since the round trip was measured last. */
+  private peakRate = 0;
   /** Bytes above what the rate would have brought: in the largest burst of a round trip, on average, and of this round trip. */
   private meanBurst = 0;
   private largestBurst = 0;
@@ -230,10 +242,11 @@ export class PathModel {
     else if (!probe.isStarved) this.isRateKnown = true;
     this.ranDrySince = false;
     const tookMs = Math.max(now - probe.sentAt, 0.001);
+    const arrivedBytes = probe.mark - this.delivered;
     this.onRoundTrip(tookMs, now, probe.isClean);
-    this.onDelivered(probe, sent, now);
+    this.onDelivered(probe, sent, tookMs, now);
     if (this.hasSentSmall && !this.isDraining) this.mayServe = true;
-    this.setLimit();
+    this.setLimit(arrivedBytes);
     return tookMs;
   }
 
@@ -248,7 +261,7 @@ export class PathModel {
       this.minMs = tookMs;
       this.minAt = now;
     }
-    if (tookMs > this.emptyMs) this.emptyMs += (tookMs - this.emptyMs) * SINGLE_SHARE;
+    if (this.emptyMs > 0 && tookMs > this.emptyMs) this.emptyMs += (tookMs - this.emptyMs) * SINGLE_SHARE;
     this.onRoundTrip(tookMs, now, true);
   }
 
@@ -304,7 +317,9 @@ export class PathModel {
       if (isClean) this.onCleanAnswer(tookMs, now);
       return;
     }
-    const isSuspicious = this.recentMs.value > SUSPICIOUS_ROUND_TRIPS * (this.emptyMs + TURNS_MS);
+    const tookRoundTrips = this.recentMs.value / (this.emptyMs + TURNS_MS);
+    const hasSlowed = this.rate.value < SLOWED * this.peakRate;
+    const isSuspicious = tookRoundTrips > (hasSlowed ? LONG_ROUND_TRIPS : TOO_LONG_ROUND_TRIPS);
     if (isSuspicious) this.calmSince = now;
     else if (now - this.calmSince > Math.max(CALM_MS, 2 * MEMORY_ROUND_TRIPS * this.emptyMs)) {
       this.suspicionMs = MIN_SUSPICION_MS;
@@ -325,15 +340,22 @@ export class PathModel {
     const meanMs = this.cleanMs / CLEAN_ANSWERS;
     const hasChanged = this.leastCleanMs > this.minMs * CHANGED;
     this.isDraining = false;
+    this.peakRate = this.rate.value;
     this.suspicionMs = hasChanged ? MIN_SUSPICION_MS : Math.min(2 * this.suspicionMs, ROUND_TRIP_MEMORY_MS);
     this.nextSuspicionAt = now + Math.max(this.suspicionMs, MEMORY_ROUND_TRIPS * meanMs);
-    // What is less than a millisecond longer may come of busy processes: it has to show again.
-    if (hasChanged) this.minMs = Math.min(this.leastCleanMs, Math.max(2 * this.minMs, this.leastCleanMs - 1));
+    if (hasChanged) {
+      // What is less than a millisecond longer may come of busy processes: it has to show again.
+      this.minMs = Math.min(this.leastCleanMs, Math.max(2 * this.minMs, this.leastCleanMs - 1));
+      // The rate that was found before was that of another path, or of too low a limit.
+      this.isSearching = true;
+      this.searchRate = this.rate.value;
+      this.roundsSince = 0;
+    }
     this.minAt = now;
     this.emptyMs = Math.min(meanMs, MOST_EMPTY * this.minMs);
   }
 
-  private onDelivered(probe: Probe, sent: number, now: number): void {
+  private onDelivered(probe: Probe, sent: number, tookMs: number, now: number): void {
     const elapsedMs = Math.max(now - probe.deliveredAt, probe.sentAt - probe.firstSentAt);
     const rate =
       elapsedMs >= MIN_SAMPLE_MS
@@ -346,6 +368,7 @@ export class PathModel {
     if (!probe.isStarved || rate > this.rate.value) {
       this.lastRate = rate;
       this.rate.add(rate, now, this.memoryMs);
+      this.peakRate = Math.max(this.peakRate, this.rate.value);
     }
     this.countBurst(probe.mark - this.delivered, now);
     const sinceMs = Math.max(0, now - this.deliveredAt);
@@ -355,7 +378,7 @@ export class PathModel {
     this.deliveredAt = now;
     this.firstSentAt = probe.sentAt;
     if (probe.delivered < this.roundMark) {
-      if (this.isSearching) this.search();
+      if (this.isSearching) this.search(tookMs, now);
       return;
     }
     this.roundMark = probe.mark;
@@ -364,15 +387,18 @@ export class PathModel {
     this.mayServe = true;
     // A user who sends less than half of what is allowed does not find a higher rate.
     if (!probe.isStarved || sent - probe.mark < this.limit / 2) this.roundsSince++;
-    if (this.isSearching) this.search();
+    if (this.isSearching) this.search(tookMs, now);
   }
 
-  private search(): void {
+  private search(tookMs: number, now: number): void {
     if (this.rate.value >= this.searchRate * GROWTH) {
       this.searchRate = this.rate.value;
       this.roundsSince = 0;
     }
-    if (this.roundsSince > SEARCH_ROUNDS) this.isSearching = false;
+    if (this.roundsSince <= SEARCH_ROUNDS) return;
+    this.isSearching = false;
+    // What the search has queued drains by itself: answers stay long until it has.
+    this.nextSuspicionAt = Math.max(this.nextSuspicionAt, now + SETTLE_ANSWERS * tookMs);
   }
 
   /** `bytes` have arrived: how much more than the rate lets expect came in a part of a round trip, up to now. */
@@ -387,7 +413,7 @@ export class PathModel {
     this.largestBurst = Math.max(this.largestBurst, excess);
   }
 
-  private setLimit(): void {
+  private setLimit(arrivedBytes: number): void {
     const rate = this.rate.value;
     if (rate === 0) return;
     const { minMs, emptyMs } = this;
@@ -398,6 +424,8 @@ export class PathModel {
     const limit = rate * heldMs + this.meanRate * TURNS_MS + Math.min(burst, mostBurst);
     // A sender that has little to send does not measure the path.
     const least = this.isRateKnown ? Math.max(MIN_LIMIT_BYTES, Math.min(FAST_LIMIT_BYTES, rate * FAST_MS)) : this.limit;
-    this.limit = Math.round(Math.min(MAX_LIMIT_BYTES, Math.max(least, limit)));
+    // It doubles in a round trip at most, as TCP's window does in slow start: a jump would leave as one burst and overflow a queue.
+    const most = Math.min(MAX_LIMIT_BYTES, Math.max(FIRST_LIMIT_BYTES, this.limit + arrivedBytes));
+    this.limit = Math.round(Math.min(most, Math.max(least, limit)));
   }
 }

@@ -110,6 +110,34 @@ describe('PathModel', () => {
     }
   });
 
+  it('raises the limit by no more than what has arrived', () => {
+    const model = new PathModel();
+    model.onIdleAnswer(50, 0);
+    const [first, , , last] = [64, 128, 192, 256].map((mark) => model.probe(mark * KIB, 0));
+    model.onAnswer(first, 256 * KIB, 50);
+    const before = model.limitBytes;
+    model.onAnswer(last, 256 * KIB, 50.1);
+    expect(model.limitBytes).toBeGreaterThan(before);
+    expect(model.limitBytes).toBeLessThanOrEqual(before + 192 * KIB);
+  });
+
+  for (const [name, conditions] of PATHS) {
+    it(`starts on ${name} without a queue longer than the path, and keeps the rate that it has found`, () => {
+      const path = new SimulatedPath(conditions);
+      const { rttMs, mibPerS } = conditions;
+      let mostQueuedMs = 0;
+      for (let passedMs = 0; passedMs < Math.max(20 * rttMs, 500); passedMs += rttMs) {
+        path.run(rttMs);
+        mostQueuedMs = Math.max(mostQueuedMs, path.queueMs);
+      }
+      // The first flight is what a local link needs.
+      const firstMs = 300 / 1024 / (mibPerS / 1000);
+      expect(mostQueuedMs).toBeLessThan(0.9 * Math.max(rttMs, 10) + firstMs);
+      const { share } = measure(path, 14);
+      expect(share).toBeGreaterThan(0.93);
+    });
+  }
+
   for (const [mibPerS, rttMs] of [
     [0.25, 20],
     [1, 20],
