@@ -65,9 +65,9 @@ export class Pacer implements Timed {
     return this.path.probe(sent, this.timers.now());
   }
 
-  /** The time in ms that the answer to a probe has taken, after `sent` bytes; -1 when the ping was none. */
-  onPong(opaque: number, sent: number): number {
-    const tookMs = this.path.onAnswer(opaque, sent, this.timers.now());
+  /** The time in ms that the answer to a probe has taken, after `sent` and `received` bytes; -1 when the ping was none. */
+  onPong(opaque: number, sent: number, received = 0): number {
+    const tookMs = this.path.onAnswer(opaque, sent, this.timers.now(), received);
     if (tookMs < 0) return tookMs;
     this.isSuspended = false;
     this.onRoom();

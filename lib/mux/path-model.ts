@@ -47,6 +47,13 @@ const FULL_SHARE = 0.75;
 const FULL_ROUND_TRIPS = 1.5;
 /** Bursts count up to so many round trips of data: a loss costs one, the loss of what is sent again another. */
 const MAX_BURST_ROUND_TRIPS = 4;
+/**
+ * But only half of one where the peer sends this share of what this side does, on a path longer than {@link FAST_MS}: answers wait behind its
+ * data then and come in clumps, each clump frees a clump of data, and both sides would grow each other's queue (Zhang, Shenker and
+ * Clark, "Observations on the Dynamics of a Congestion Control Algorithm: the Effects of Two-Way Traffic", SIGCOMM 1991).
+ */
+const TWO_WAY_SHARE = 0.25;
+const MAX_BURST_TWO_WAY = 0.5;
 /** The share of a round trip in the mean of its largest burst: one late turn of an event loop in ten round trips is no burst. */
 const BURST_WEIGHT = 0.25;
 /** Times that mean: bursts vary. */
@@ -135,6 +142,9 @@ export class PathModel {
   /** Bytes above what the rate would have brought: in the largest burst of a round trip, on average, and of this round trip. */
   private meanBurst = 0;
   private largestBurst = 0;
+  private isTwoWay = false;
+  /** What the peer had sent when the present round trip began. */
+  private receivedMark = 0;
   /** What has come in the present one, and since when. */
   private burstBytes = 0;
   private burstSince = 0;
@@ -231,8 +241,11 @@ export class PathModel {
     return opaque;
   }
 
-  /** The peer has answered a ping after `sent` bytes: how long that took in ms, or -1 when it was none of these. */
-  onAnswer(opaque: number, sent: number, now: number): number {
+  /**
+   * The peer has answered a ping after `sent` bytes and has sent `received` bytes itself: how long the answer took in ms, or -1 when
+   * the ping was none of these.
+   */
+  onAnswer(opaque: number, sent: number, now: number, received = 0): number {
     const index = this.probes.findIndex((probe) => probe.opaque === opaque);
     if (index < 0) return -1;
     const probe = this.probes[index];
@@ -244,7 +257,7 @@ export class PathModel {
     const tookMs = Math.max(now - probe.sentAt, 0.001);
     const arrivedBytes = probe.mark - this.delivered;
     this.onRoundTrip(tookMs, now, probe.isClean);
-    this.onDelivered(probe, sent, tookMs, now);
+    this.onDelivered(probe, sent, received, tookMs, now);
     if (this.hasSentSmall && !this.isDraining) this.mayServe = true;
     this.setLimit(arrivedBytes);
     return tookMs;
@@ -294,6 +307,11 @@ export class PathModel {
     return Math.max(MIN_LIMIT_BYTES, Math.min(this.lastRate, this.rate.value) * this.minMs * CLEAN_SHARE);
   }
 
+  /** Answers wait behind the peer's own bulk, as {@link TWO_WAY_SHARE} says. */
+  private get isClumped(): boolean {
+    return this.isTwoWay && this.minMs > FAST_MS;
+  }
+
   /** How far probes are apart. */
   private get probeBytes(): number {
     const limit = this.limitNow;
@@ -338,9 +356,11 @@ export class PathModel {
     this.leastCleanMs = this.cleanAnswers === 0 ? tookMs : Math.min(this.leastCleanMs, tookMs);
     if (++this.cleanAnswers < CLEAN_ANSWERS) return;
     const meanMs = this.cleanMs / CLEAN_ANSWERS;
-    const hasChanged = this.leastCleanMs > this.minMs * CHANGED;
     this.isDraining = false;
     this.peakRate = this.rate.value;
+    // Answers that wait behind the peer's own data look like a longer path: of that, a little is believed at a time.
+    const mostEmpty = this.isClumped ? CHANGED : MOST_EMPTY;
+    const hasChanged = !this.isClumped && this.leastCleanMs > this.minMs * CHANGED;
     this.suspicionMs = hasChanged ? MIN_SUSPICION_MS : Math.min(2 * this.suspicionMs, ROUND_TRIP_MEMORY_MS);
     this.nextSuspicionAt = now + Math.max(this.suspicionMs, MEMORY_ROUND_TRIPS * meanMs);
     if (hasChanged) {
@@ -350,12 +370,12 @@ export class PathModel {
       this.isSearching = true;
       this.searchRate = this.rate.value;
       this.roundsSince = 0;
-    }
+    } else if (this.isClumped) this.minMs = Math.min(Math.max(this.leastCleanMs, this.minMs), this.minMs * CHANGED);
     this.minAt = now;
-    this.emptyMs = Math.min(meanMs, MOST_EMPTY * this.minMs);
+    this.emptyMs = Math.min(meanMs, mostEmpty * this.minMs);
   }
 
-  private onDelivered(probe: Probe, sent: number, tookMs: number, now: number): void {
+  private onDelivered(probe: Probe, sent: number, received: number, tookMs: number, now: number): void {
     const elapsedMs = Math.max(now - probe.deliveredAt, probe.sentAt - probe.firstSentAt);
     const rate =
       elapsedMs >= MIN_SAMPLE_MS
@@ -381,6 +401,8 @@ export class PathModel {
       if (this.isSearching) this.search(tookMs, now);
       return;
     }
+    this.isTwoWay = received - this.receivedMark > TWO_WAY_SHARE * (probe.mark - this.roundMark);
+    this.receivedMark = received;
     this.roundMark = probe.mark;
     this.meanBurst += (this.largestBurst - this.meanBurst) * BURST_WEIGHT;
     this.largestBurst = 0;
@@ -420,7 +442,7 @@ export class PathModel {
     const heldMs = this.isSearching ? SEARCH_GAIN * minMs : GAIN * emptyMs;
     // Answers come one for each probe: two at once are no burst.
     const burst = BURST_GAIN * Math.max(0, this.meanBurst - 2 * this.probeBytes);
-    const mostBurst = this.meanRate * MAX_BURST_ROUND_TRIPS * minMs;
+    const mostBurst = this.meanRate * (this.isClumped ? MAX_BURST_TWO_WAY : MAX_BURST_ROUND_TRIPS) * minMs;
     const limit = rate * heldMs + this.meanRate * TURNS_MS + Math.min(burst, mostBurst);
     // A sender that has little to send does not measure the path.
     const least = this.isRateKnown ? Math.max(MIN_LIMIT_BYTES, Math.min(FAST_LIMIT_BYTES, rate * FAST_MS)) : this.limit;

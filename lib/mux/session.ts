@@ -273,7 +273,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   }
 
   private onPong(opaque: number): void {
-    const tookMs = this.pacer.onPong(opaque, this.output.bytesOut);
+    const tookMs = this.pacer.onPong(opaque, this.output.bytesOut, this.bytesIn);
     if (tookMs >= 0) return this.liveness.onSample(tookMs);
     const idleMs = this.liveness.onPong(opaque);
     if (idleMs >= 0) this.pacer.onIdlePong(idleMs);

@@ -138,6 +138,30 @@ describe('PathModel', () => {
     });
   }
 
+  describe('while the peer sends bulk as well', () => {
+    it('lets clumps of answers add half a round trip of data at most', () => {
+      const conditions = { mibPerS: 2.38, rttMs: 40, stallMs: 20, stallEveryMs: 100 };
+      const held = conditions.mibPerS * MIB * (conditions.rttMs / 1000);
+      const alone = settled(conditions);
+      const twoWay = settled({ ...conditions, isTwoWay: true });
+      expect(alone.model.limitBytes).toBeGreaterThan(1.8 * held);
+      expect(twoWay.model.limitBytes).toBeLessThan(1.75 * held);
+      expect(measure(twoWay).share).toBeGreaterThan(0.9);
+    });
+
+    it('believes in a longer path by a quarter at a time, for it may be the queue of the peer', () => {
+      const conditions = { mibPerS: 23.8, rttMs: 40, isTwoWay: true };
+      const path = settled(conditions);
+      const before = path.model.limitBytes;
+      path.conditions.rttMs *= 3;
+      path.run(4_000);
+      expect(path.model.limitBytes).toBeLessThan(1.6 * before);
+      path.conditions.isTwoWay = false;
+      path.run(12_000);
+      expect(measure(path).share).toBeGreaterThan(0.95);
+    });
+  });
+
   for (const [mibPerS, rttMs] of [
     [0.25, 20],
     [1, 20],

@@ -11,6 +11,8 @@ export interface PathConditions {
   /** Both ends stand still for so long, as often as every `stallEveryMs` on average. */
   stallMs?: number;
   stallEveryMs?: number;
+  /** The peer sends as much as this side. */
+  isTwoWay?: boolean;
 }
 
 const MIB = 1024 * 1024;
@@ -56,7 +58,7 @@ export class SimulatedPath {
       if (this.now >= this.nextStallAt) this.stall();
       while (this.answers.length > 0 && this.answers[0].arrivesAt <= this.now) {
         const answer = this.answers.shift() as Marker;
-        this.model.onAnswer(answer.opaque, this.sent, this.now);
+        this.model.onAnswer(answer.opaque, this.sent, this.now, this.conditions.isTwoWay ? this.sent : 0);
       }
     }
   }
