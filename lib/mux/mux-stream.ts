@@ -20,6 +20,9 @@ export type StreamHost = HostOf<MuxStream>;
 /** States in which nothing can be sent at once. */
 const NO_DIRECT_WRITE = StreamState.HELD | StreamState.WRITE_ENDED | StreamState.CLOSED;
 
+/** What a user who has gone still has sent: a small answer. A kernel takes as much at least, however busy the connection is. */
+export const FLUSH_BYTES = 64 * 1024;
+
 // A Sender of the output and a Schedulable, but those members are not for users.
 export class MuxStream {
   /** Where everything that happens to the stream goes. */
@@ -149,15 +152,16 @@ export class MuxStream {
 
   /**
    * For a user who has gone without an error: the writing half ends, and the stream waits for the peer's end up to the
-   * session's close deadline; data that still comes is answered with RST, as TCP does. Queued bytes are sent before when
-   * `flush`; else they are dropped, which turns the end into a reset, since an orderly one would be a lie.
+   * session's close deadline; data that still comes is answered with RST, as TCP does. Queued bytes are sent before, up to
+   * {@link FLUSH_BYTES}, or all of them when `flush`; else they are dropped, which turns the end into a reset, since an orderly one
+   * would be a lie.
    */
   abandon(flush = false): void {
     this.sink = NO_SINK;
     this.releaseUnread();
     if (this.state & StreamState.CLOSED) return;
     const nothingSent = this.state & (StreamState.SYN_OWED | StreamState.UNACCEPTED);
-    if (!flush && (nothingSent || this.queue !== null)) {
+    if (!flush && (nothingSent || this.queuedBytes > FLUSH_BYTES)) {
       this.reset();
       return;
     }

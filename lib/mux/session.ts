@@ -15,6 +15,7 @@ import { Liveness, type LivenessHost } from './liveness.js';
 import type { MuxStream, StreamHost, StreamSink } from './mux-stream.js';
 import { Output, type OutputHost } from './output.js';
 import { OwedFlags } from './owed-flags.js';
+import { inputReads } from './own-ticks.js';
 import { Pacer } from './pacer.js';
 import { ResetReason, readResetReason } from './reset-reason.js';
 import { Resets } from './resets.js';
@@ -157,6 +158,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
 
   onBytes(chunk: Buffer): void {
     this.bytesIn += chunk.length;
+    inputReads.count++;
     this.backlog.onRead(chunk.length, this.carrier.mostBytes);
     // Answers leave as soon as the chunk has been read, ahead of all bookkeeping: that is what a round trip waits for.
     this.output.gather();

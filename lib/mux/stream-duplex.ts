@@ -3,11 +3,13 @@
 // Credit goes back to the peer when the user's reader has taken the bytes out of the Duplex, which Node does not tell:
 // they have been taken when they left the readable buffer, and that is looked at after each push and each read.
 
+import { AsyncResource } from 'node:async_hooks';
 import { Duplex, type DuplexOptions } from 'node:stream';
 import { copyOf } from '../util/copy-of.js';
 import { endedByOther, streamDestroyed } from '../util/node-errors.js';
 import type { ByteStream } from './byte-stream.js';
 import { COPY_BYTES } from './output.js';
+import { inputReads, type Teller, tellLater } from './own-ticks.js';
 
 /** A write callback of Node's Writable. */
 type WriteCallback = (error?: Error | null) => void;
@@ -19,8 +21,10 @@ const PINNED_SHARE = 4;
 const JOIN_BYTES = 4 * COPY_BYTES;
 
 // Also a StreamSink, but those members are not for users.
-export abstract class StreamDuplex extends Duplex {
+export abstract class StreamDuplex extends Duplex implements Teller {
   protected stream: ByteStream | null = null;
+  /** Whom its events belong to: they run in the async context (AsyncLocalStorage) of whoever made it, not of the link. */
+  protected scope: AsyncResource;
   /** Bytes pushed into the readable buffer whose credit has not gone back. */
   private uncredited = 0;
   /** Bytes taken over from Node's write buffer since the start. */
@@ -33,9 +37,16 @@ export abstract class StreamDuplex extends Duplex {
   protected isInputWhole = false;
   /** Why the stream was lost, where there was something left to read. */
   private lost: Error | null = null;
+  private hasWrittenToLost = false;
+  /** The read of a link that brought the last event. */
+  private toldAt = -1;
+  /** Events that wait for a tick of their own: chunks, null for the end, an error for a reset. */
+  private waiting: Array<Buffer | null | Error> | null = null;
+  private waitingAt = 0;
 
-  protected constructor(options: DuplexOptions) {
+  protected constructor(options: DuplexOptions, scope: AsyncResource = new AsyncResource('STARLANESOCKET')) {
     super(options);
+    this.scope = scope;
   }
 
   // --- reading ---
@@ -43,6 +54,61 @@ export abstract class StreamDuplex extends Duplex {
   /** @internal */
   onData(stream: ByteStream, chunk: Buffer): void {
     if (this.destroyed) return;
+    if (this.mustWait) this.wait(chunk);
+    else {
+      // What is only buffered is no event.
+      if (this.readableFlowing === true) this.toldAt = inputReads.count;
+      this.scope.runInAsyncScope(this.tellData, this, stream, chunk);
+    }
+  }
+
+  /** @internal */
+  onEnd(stream: ByteStream): void {
+    // Ahead of what waits: that is read on as well if the stream is lost now.
+    this.isInputWhole = true;
+    if (this.mustWait) this.wait(null);
+    else this.scope.runInAsyncScope(this.tellEnd, this, stream);
+  }
+
+  /** @internal */
+  onReset(_stream: ByteStream, error: Error): void {
+    if (this.mustWait) this.wait(error);
+    else this.scope.runInAsyncScope(this.tellReset, this, error);
+  }
+
+  /** @internal The next event that waits. */
+  tellNext(): boolean {
+    const { waiting, stream } = this;
+    if (waiting === null || stream === null) return false;
+    const event = waiting[this.waitingAt++];
+    if (this.waitingAt === waiting.length) this.waiting = null;
+    const { scope } = this;
+    if (event === null) scope.runInAsyncScope(this.tellEnd, this, stream);
+    else if (event instanceof Error) scope.runInAsyncScope(this.tellReset, this, event);
+    else if (!this.destroyed) scope.runInAsyncScope(this.tellData, this, stream, event);
+    return this.waiting !== null;
+  }
+
+  /** An event has been told: what else the same read has brought comes later. */
+  protected hasTold(): void {
+    this.toldAt = inputReads.count;
+  }
+
+  private get mustWait(): boolean {
+    return this.waiting !== null || this.toldAt === inputReads.count;
+  }
+
+  private wait(event: Buffer | null | Error): void {
+    if (this.waiting !== null) {
+      this.waiting.push(event);
+      return;
+    }
+    this.waiting = [event];
+    this.waitingAt = 0;
+    tellLater(this);
+  }
+
+  protected tellData(stream: ByteStream, chunk: Buffer): void {
     const { length } = chunk;
     this.uncredited += length;
     try {
@@ -71,9 +137,9 @@ export abstract class StreamDuplex extends Duplex {
     );
   }
 
-  /** @internal */
-  onEnd(_stream: ByteStream): void {
-    this.isInputWhole = true;
+  protected tellEnd(_stream: ByteStream): void {
+    // Behind all other listeners: TLS on top may have begun at any time before.
+    if (!this.allowHalfOpen) this.once('end', stayOpenBelowTls);
     this.push(null);
     // Without a reader 'end' would never be noticed; with data still buffered this does nothing.
     if (this.readableLength === 0) this.read(0);
@@ -157,7 +223,7 @@ export abstract class StreamDuplex extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: WriteCallback): void {
     if (this.lost !== null) {
-      callback(this.lost);
+      this.writeToLost(callback);
       return;
     }
     const { length } = chunk;
@@ -172,7 +238,7 @@ export abstract class StreamDuplex extends Duplex {
 
   override _writev(items: Array<{ chunk: Buffer; encoding: BufferEncoding }>, callback: WriteCallback): void {
     if (this.lost !== null) {
-      callback(this.lost);
+      this.writeToLost(callback);
       return;
     }
     let bytes = 0;
@@ -187,6 +253,16 @@ export abstract class StreamDuplex extends Duplex {
     if (this.unsent === 0) this.finishWrite(null);
   }
 
+  /**
+   * TLS answers the end of the peer with a close_notify. A kernel would take that, whether or not the peer is still there, and an
+   * error would cost the reader what he has not read.
+   */
+  private writeToLost(callback: WriteCallback): void {
+    const isTaken = !this.hasWrittenToLost && isBelowTls(this);
+    this.hasWrittenToLost = true;
+    callback(isTaken ? null : this.lost);
+  }
+
   override _final(callback: WriteCallback): void {
     this.stream?.end();
     callback();
@@ -195,7 +271,7 @@ export abstract class StreamDuplex extends Duplex {
   /** @internal */
   onSent(_stream: ByteStream, bytes: number): void {
     this.countSent(bytes);
-    if (this.unsent === 0) this.finishWrite(null);
+    if (this.unsent === 0 && this.writeCallback !== null) this.scope.runInAsyncScope(this.finishWrite, this, null);
   }
 
   /** A write of `bytes` is going on; `callback` is called when the transport has taken all of it. */
@@ -234,18 +310,21 @@ export abstract class StreamDuplex extends Duplex {
 
   // --- the end ---
 
-  /** @internal */
-  onReset(_stream: ByteStream, error: Error): void {
-    // What a peer or the network does crashes no process, also where nobody listens; 'close' follows in any case.
-    this.emit = emitUnlessUnheard;
+  protected tellReset(error: Error): void {
+    this.letCrashNobody();
     this.destroy(error);
+  }
+
+  /** What a peer or the network does crashes no process, also where nobody listens; 'close' follows in any case. */
+  protected letCrashNobody(): void {
+    if (this.listenerCount('error') === 0) this.on('error', ignore);
   }
 
   /** @internal As TCP on Linux, where a reset after the end of the peer takes nothing from the reader. */
   readOn(_stream: ByteStream, error: Error): boolean {
     if (!this.isInputWhole || this.readableEnded || this.writeCallback !== null || this.writableLength > 0)
       return false;
-    this.emit = emitUnlessUnheard;
+    this.letCrashNobody();
     this.lost = error;
     // Whoever only reads has got everything, and hears of no error; whoever wants to write hears of it.
     if (this.allowHalfOpen && !this.writableEnded) this.once('end', () => this.destroy(error));
@@ -255,30 +334,50 @@ export abstract class StreamDuplex extends Duplex {
   /** Takes back what destroy() has done, so that another stream can follow. */
   protected revive(): void {
     (this as unknown as { _undestroy(): void })._undestroy();
-    Reflect.deleteProperty(this, 'emit');
+    this.removeListener('error', ignore);
     this.stream = null;
+    this.waiting = null;
+    this.toldAt = -1;
     this.uncredited = 0;
     this.dispatched = 0;
     this.isInputWhole = false;
     this.lost = null;
+    this.hasWrittenToLost = false;
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     const { stream } = this;
     if (stream !== null) {
-      // Bytes that arrived and that nobody will read are lost: the peer hears of it, as from TCP.
-      if (error !== null || this.readableLength > 0 || this.lost !== null) stream.reset();
+      // Bytes that arrived and that nobody will read are lost, or bytes that were written: the peer hears of it, as from TCP.
+      // An error is an affair of this side, and what was sent before it arrives, as from net.Socket.
+      const isUnread = this.readableLength > 0 || this.waiting !== null || this.lost !== null;
+      const isDropped = this.writableLength > this.writing;
+      if (isUnread || isDropped) stream.reset();
       else stream.abandon();
     }
+    this.waiting = null;
     this.uncredited = 0;
     if (this.writeCallback !== null) this.finishWrite(error ?? streamDestroyed());
     callback(error);
   }
 }
 
-function emitUnlessUnheard(this: StreamDuplex, event: string | symbol, ...values: unknown[]): boolean {
-  if (event === 'error' && this.listenerCount('error') === 0) return false;
-  return Duplex.prototype.emit.call(this, event, ...values);
+function ignore(): void {}
+
+/**
+ * TLS on top of a Duplex writes its close_notify, and all that is still to be sent, after the end of the peer. A socket of the system
+ * is read and written below TLS, whatever its `allowHalfOpen`; a Duplex ends itself there, and TLS loses the rest.
+ */
+function stayOpenBelowTls(this: StreamDuplex): void {
+  if (isBelowTls(this)) this.allowHalfOpen = true;
+}
+
+/**
+ * Whether data goes to the stand-in for a handle that node:tls puts on a Duplex (lib/internal/js_stream_socket.js in Node), which
+ * leaves no other trace on it.
+ */
+function isBelowTls(stream: StreamDuplex): boolean {
+  return stream.listeners('data').some((listener) => String(listener).includes('_handle.readBuffer('));
 }
 
 function unpinned(chunk: Buffer): Buffer {

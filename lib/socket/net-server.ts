@@ -19,8 +19,6 @@ export class NetServer extends Server<ServerAddress | string> {
   readonly pauseOnConnect: boolean;
   readonly highWaterMark: number;
   private path: string | null = null;
-  /** Whom its events belong to in async_hooks: whoever called listen. */
-  private scope = new AsyncResource('STARLANESERVER');
 
   /** @throws ERR_INVALID_ARG_TYPE */
   constructor(
@@ -78,16 +76,6 @@ export class NetServer extends Server<ServerAddress | string> {
   /** Where it is bound: a string for a path; null while it is not bound. */
   override address(): ServerAddress | string | null {
     return this.path !== null && this.listening ? this.path : super.address();
-  }
-
-  /** @internal */
-  override admit(...args: Parameters<Server['admit']>): Socket | null {
-    return this.scope.runInAsyncScope(super.admit, this, ...args) as Socket | null;
-  }
-
-  /** @internal */
-  override announce(socket: Socket): void {
-    this.scope.runInAsyncScope(super.announce, this, socket);
   }
 
   protected override tellDrop(info: DropInfo): void {

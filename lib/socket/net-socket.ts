@@ -8,7 +8,6 @@ import { addAbortSignal, type DuplexOptions } from 'node:stream';
 import { lookupError, type NetErrorCode, netError } from '../errors.js';
 import type { ByteStream } from '../mux/byte-stream.js';
 import { invalidArgValue } from '../util/node-errors.js';
-import type { FarEnd } from './far-end.js';
 import { type ConnectTarget, checkNumbers, connectArguments, connectTarget, noDescriptors } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
 import { OnRead } from './on-read.js';
@@ -30,10 +29,6 @@ export interface NetSocketOptions extends SocketOptions {
 export class NetSocket extends Socket {
   /** The server that accepted this socket, null for others. */
   server: unknown = null;
-  /** Whom its events belong to in async_hooks. */
-  private scope: AsyncResource;
-  /** Whom the idle timeout belongs to: who has set it. */
-  private timeoutScope: AsyncResource | null = null;
   private reader: OnRead | null = null;
   private target: ConnectTarget | null = null;
   /** Its signal was aborted before it was made. */
@@ -49,7 +44,6 @@ export class NetSocket extends Socket {
   ) {
     checkOptions(options);
     super(options ?? {}, null, streamOptions(options));
-    this.scope = new AsyncResource('STARLANESOCKET');
     if (OnRead.isWanted(options?.onread)) this.reader = new OnRead(options.onread);
     if (options?.signal != null) addAbortSignal(options.signal, this);
     this.isAborted = options?.signal?.aborted === true;
@@ -94,11 +88,6 @@ export class NetSocket extends Socket {
     if (isPaused) this.pause();
   }
 
-  override setTimeout(timeoutMs: number, callback?: () => void): this {
-    this.timeoutScope = new AsyncResource('STARLANETIMEOUT');
-    return super.setTimeout(timeoutMs, callback);
-  }
-
   /** As of every Writable; a callback keeps the async context of the call, as that of a handle of the system does. */
   override write(chunk: unknown, callback?: WriteCallback): boolean;
   override write(chunk: unknown, encoding: BufferEncoding, callback?: WriteCallback): boolean;
@@ -125,11 +114,6 @@ export class NetSocket extends Socket {
   }
 
   // --- for the node; everything the user hears is told in his async context ---
-
-  /** @internal */
-  override establish(far: FarEnd, service: string, localPort: number, remotePort: number): void {
-    this.scope.runInAsyncScope(super.establish, this, far, service, localPort, remotePort);
-  }
 
   /** @internal As Node tells what a name came to, and of each attempt. Of a path there is nothing to look up. */
   override onAttempt(nodeId: string, port: number): void {
@@ -162,51 +146,22 @@ export class NetSocket extends Socket {
     });
   }
 
-  /** @internal */
-  override onData(stream: ByteStream, chunk: Buffer): void {
-    this.scope.runInAsyncScope(this.takeData, this, stream, chunk);
+  protected override tellEnd(stream: ByteStream): void {
+    if (this.reader?.holdEnd(() => super.tellEnd(stream))) return;
+    super.tellEnd(stream);
   }
 
-  /** @internal */
-  override onEnd(stream: ByteStream): void {
-    // Ahead of what `onread` still holds back: that is read on as well if the stream is lost now.
-    this.isInputWhole = true;
-    this.scope.runInAsyncScope(() => {
-      if (this.reader?.holdEnd(() => super.onEnd(stream))) return;
-      super.onEnd(stream);
-    });
-  }
-
-  /** @internal */
-  override onSent(stream: ByteStream, bytes: number): void {
-    this.scope.runInAsyncScope(super.onSent, this, stream, bytes);
-  }
-
-  /** @internal */
-  override onReset(stream: ByteStream, cause: Error): void {
-    this.scope.runInAsyncScope(super.onReset, this, stream, cause);
-  }
-
-  /** @internal */
-  override tellClose(hadError: boolean): void {
-    this.scope.runInAsyncScope(super.tellClose, this, hadError);
-  }
-
-  protected override onIdle(): void {
-    (this.timeoutScope ?? this.scope).runInAsyncScope(super.onIdle, this);
+  protected override tellData(stream: ByteStream, chunk: Buffer): void {
+    if (this.reader === null) super.tellData(stream, chunk);
+    else {
+      this.countRead(chunk.length);
+      this.reader.push(this, stream, chunk);
+    }
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     this.reader?.stop();
     super._destroy(error, callback);
-  }
-
-  private takeData(stream: ByteStream, chunk: Buffer): void {
-    if (this.reader === null) super.onData(stream, chunk);
-    else {
-      this.countRead(chunk.length);
-      this.reader.push(this, stream, chunk);
-    }
   }
 
   /** The error of a dial with the names of net: the host as the user said it, and lookups of names as lookups. */

@@ -1,5 +1,6 @@
 // What bind returns: a server with the life of net.Server, over virtual ports instead of addresses.
 
+import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import type { ByteStream } from '../mux/byte-stream.js';
 import { notRunning } from '../util/node-errors.js';
@@ -63,6 +64,8 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   private holding = false;
   private unrefed = false;
   private readonly forget = (): void => this.onSocketOver();
+  /** Whom its events and those of its sockets belong to: whoever has bound it. */
+  protected scope = new AsyncResource('STARLANESERVER');
 
   /** @internal Servers come from bind. */
   constructor(
@@ -91,7 +94,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     if (this.binding === null) return null;
     const most = this.maxConnections ?? this.limits?.maxConnections;
     if (most !== undefined && this.openCount >= most) {
-      this.tellDrop({
+      this.scope.runInAsyncScope(this.tellDrop, this, {
         localAddress: `@${far.localId}`,
         localPort,
         localFamily: FAMILY,
@@ -101,7 +104,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
       });
       return null;
     }
-    const socket = this.createSocket();
+    const socket = this.scope.runInAsyncScope(this.createSocket, this);
     socket.accept(stream, far, service, localPort, remotePort);
     socket.whenOver(this.forget);
     this.openCount++;
@@ -110,7 +113,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
 
   /** @internal The circuit of an admitted socket stands. */
   announce(socket: Socket): void {
-    this.emit('connection', socket);
+    this.scope.runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'connection', socket);
   }
 
   /** Whether it is bound. */
@@ -188,7 +191,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
 
   /** The socket for a circuit that is admitted. */
   protected createSocket(): Socket {
-    return new Socket(this.socketOptions, this.keepsAlive);
+    return new Socket(this.socketOptions, this.keepsAlive, undefined, this.scope);
   }
 
   private onSocketOver(): void {

@@ -1,6 +1,7 @@
 // What a user holds: a Duplex with the life of net.Socket. It knows neither links nor routes; a dialler or a server
 // gives it its stream.
 
+import { AsyncResource } from 'node:async_hooks';
 import type { DuplexOptions } from 'node:stream';
 import { resetByPeer } from '../errors.js';
 import type { ByteStream } from '../mux/byte-stream.js';
@@ -50,9 +51,17 @@ export class Socket extends StreamDuplex {
   /** Called once when the socket is over, by whoever counts sockets. */
   private onOver: (() => void) | null = null;
 
-  /** @internal Sockets come from dial and from servers. `keepsAlive` null: it holds nothing until it {@link use}s some. */
-  constructor(options: SocketOptions | undefined, keepsAlive: KeepsAlive | null, streamOptions?: DuplexOptions) {
-    super(duplexOptions(options, streamOptions));
+  /**
+   * @internal Sockets come from dial and from servers. `keepsAlive` null: it holds nothing until it {@link use}s some. `scope`: that of
+   * the server that accepts it.
+   */
+  constructor(
+    options: SocketOptions | undefined,
+    keepsAlive: KeepsAlive | null,
+    streamOptions?: DuplexOptions,
+    scope?: AsyncResource,
+  ) {
+    super(duplexOptions(options, streamOptions), scope);
     this.keepsAlive = keepsAlive;
     this.hold();
   }
@@ -153,7 +162,10 @@ export class Socket extends StreamDuplex {
     checkTimeout(timeoutMs, callback);
     this.timeout = timeoutMs;
     this.idle?.stop();
-    this.idle = timeoutMs === 0 ? null : new IdleTimeout(timeoutMs, () => this.onIdle());
+    // As that of a timer, the context is that of the call.
+    const scope = new AsyncResource('STARLANETIMEOUT');
+    const onIdle = (): void => scope.runInAsyncScope(this.onIdle, this);
+    this.idle = timeoutMs === 0 ? null : new IdleTimeout(timeoutMs, onIdle);
     if (callback !== undefined) {
       if (timeoutMs === 0) this.removeListener('timeout', callback);
       else this.once('timeout', callback);
@@ -227,24 +239,31 @@ export class Socket extends StreamDuplex {
   establish(far: FarEnd, service: string, localPort: number, remotePort: number): void {
     this.start(far, service, localPort, remotePort);
     this.early = null;
-    this.emit('connect');
-    this.emit('ready');
-    if (!this.hasUnsent) this.finishWrite(null);
+    this.scope.runInAsyncScope(this.tellConnect, this);
   }
 
   /** @internal Around a stream that a peer opened. */
   accept(stream: ByteStream, far: FarEnd, service: string, localPort: number, remotePort: number): void {
     this.stream = stream;
     this.start(far, service, localPort, remotePort);
+    // 'connection'.
+    this.hasTold();
   }
 
   /** @internal A node is asked for the service, or was no good. */
   onAttempt(_nodeId: string, _port: number): void {}
   onAttemptFailed(_error: NodeJS.ErrnoException): void {}
 
+  private tellConnect(): void {
+    this.hasTold();
+    this.emit('connect');
+    this.emit('ready');
+    if (!this.hasUnsent) this.finishWrite(null);
+  }
+
   /** @internal The dial has failed. */
   failConnect(error: Error): void {
-    this.destroy(error);
+    this.scope.runInAsyncScope(this.destroy, this, error);
   }
 
   /** @internal `callback` is called once, when the socket is destroyed. */
@@ -254,7 +273,7 @@ export class Socket extends StreamDuplex {
 
   /** @internal */
   tellClose(hadError: boolean): void {
-    this.emit('close', hadError);
+    this.scope.runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'close', hadError);
   }
 
   protected countRead(bytes: number): void {
@@ -268,9 +287,9 @@ export class Socket extends StreamDuplex {
 
   // --- the Duplex ---
 
-  override onData(stream: ByteStream, chunk: Buffer): void {
+  protected override tellData(stream: ByteStream, chunk: Buffer): void {
     this.countRead(chunk.length);
-    super.onData(stream, chunk);
+    super.tellData(stream, chunk);
   }
 
   override onSent(stream: ByteStream, bytes: number): void {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { MuxStream } from '../../lib/mux/mux-stream.js';
+import { FLUSH_BYTES, type MuxStream } from '../../lib/mux/mux-stream.js';
 import { ACK, data, FIN, pattern, payloadOf, ping, RST, SYN, windowUpdate } from '../support/frames.js';
 import { naiveDecode } from '../support/naive-codec.js';
 import { type NotingSink, type SessionFixture, sessionFixtures } from '../support/session-fixture.js';
@@ -200,13 +200,23 @@ for (const opener of ['us', 'peer'] as const) {
       expect(fixture.timers.size).toBe(0);
     });
 
-    it('that is abandoned with data that still waits is reset: an end would claim it had arrived', async () => {
+    it('that is abandoned with much data that still waits is reset: an end would claim it had arrived', async () => {
       const fixture = await make();
       const { stream, id } = await established(fixture, opener);
-      stream.write(pattern(WINDOW + 1));
+      stream.write(pattern(WINDOW + FLUSH_BYTES + 1));
       await fixture.answers();
       stream.abandon();
       expect(await fixture.answers()).toEqual([`WINDOW ${id} RST 0`]);
+    });
+
+    it('that is abandoned with a little data that still waits sends it ahead of the end', async () => {
+      const fixture = await make();
+      const { stream, id } = await established(fixture, opener);
+      stream.write(pattern(WINDOW + 10));
+      await fixture.answers();
+      stream.abandon();
+      expect(await fixture.answers()).toEqual([]);
+      expect(await fixture.exchange(windowUpdate(id, 100))).toEqual([`DATA ${id} 10`, `WINDOW ${id} FIN 0`]);
     });
   });
 }

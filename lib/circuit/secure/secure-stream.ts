@@ -8,6 +8,7 @@
 import { starlaneError } from '../../errors.js';
 import type { ByteSink, ByteStream } from '../../mux/byte-stream.js';
 import type { MuxStream, StreamSink } from '../../mux/mux-stream.js';
+import { FLUSH_BYTES } from '../../mux/mux-stream.js';
 import { COPY_BYTES } from '../../mux/output.js';
 import { ResetReason } from '../../mux/reset-reason.js';
 import { NO_SINK } from '../../mux/stream-host.js';
@@ -116,9 +117,9 @@ export class SecureStream implements StreamSink, ByteStream {
 
   abandon(flush = false): void {
     if (this.isOver) return;
-    // As of any stream, but for the record that says the end: it is none of what the user has written.
-    const own = this.isEnding && this.queue === null ? RECORD_OVERHEAD : 0;
-    if (!flush && (this.queue !== null || this.stream.queuedBytes > own)) {
+    // As of any stream: the records around what the user has written do not matter.
+    const waiting = this.queue === null ? 0 : this.queue.reduce((bytes, { length }) => bytes + length, -this.queueAt);
+    if (!flush && this.stream.queuedBytes + waiting > FLUSH_BYTES) {
       this.reset();
       return;
     }

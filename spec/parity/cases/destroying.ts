@@ -80,6 +80,20 @@ export const DESTROYING: Topic = {
       },
     },
     {
+      title: 'with an error delivers what was written before, and an end in order',
+      run: async (_carrier, t) => {
+        const { near, far } = await t.pair();
+        const seen = recorded(far, ['end', 'error', 'close']);
+        const arrived = readAll(far);
+        const closed = next(far, 'close');
+        near.write('HTTP/1.1 400 Bad Request\r\n\r\n');
+        near.destroy(new Error('enough'));
+        expect(String(await arrived)).toBe('HTTP/1.1 400 Bad Request\r\n\r\n');
+        expect(await closed).toEqual([false]);
+        expect(seen).toEqual(['end', 'close']);
+      },
+    },
+    {
       title: 'makes the other end close, which may not see an error',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair({ server: { allowHalfOpen: true } });

@@ -1,10 +1,11 @@
 // The events of a socket and their order.
 
+import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { expect } from '@jest/globals';
 import { turn } from '../../support/turns.js';
 import { vacantPort } from '../carriers.js';
-import { next, recorded, type Topic } from '../trial.js';
+import { next, recorded, soon, type Topic } from '../trial.js';
 
 const ALL = ['lookup', 'connect', 'ready', 'data', 'end', 'finish', 'prefinish', 'error', 'timeout', 'close'] as const;
 
@@ -51,6 +52,51 @@ export const EVENTS: Topic = {
         await next(near, 'ready');
         await turn();
         expect(seen).toEqual(['connect', 'ready', 'tick']);
+      },
+    },
+    {
+      title: 'leave time for promises, so that nothing is lost between two that are awaited one after the other',
+      run: async (_carrier, t) => {
+        const server = await t.listening(
+          t.server((socket) => {
+            socket.write('one');
+            socket.write('two');
+            socket.end('three');
+          }),
+        );
+        const near = t.connect(server);
+        let text = '';
+        let hasEnded = false;
+        await once(near, 'connect');
+        while (!hasEnded) {
+          const read = once(near, 'data').then(([chunk]) => {
+            text += String(chunk);
+          });
+          const end = once(near, 'end').then(() => {
+            hasEnded = true;
+          });
+          await soon('data or the end', Promise.race([read, end]));
+        }
+        expect(text).toBe('onetwothree');
+      },
+    },
+    {
+      title: 'of data and end have each their own tick and promises',
+      run: async (_carrier, t) => {
+        const server = await t.listening(t.server((socket) => socket.end('hello')));
+        const near = t.connect(server);
+        const seen: string[] = [];
+        for (const name of ['connect', 'data', 'end']) {
+          near.on(name, async () => {
+            seen.push(name);
+            process.nextTick(() => seen.push(`tick of ${name}`));
+            for (let hop = 0; hop < 10; hop++) await undefined;
+            seen.push(`promises of ${name}`);
+          });
+        }
+        await next(near, 'close');
+        const one = (name: string): string[] => [name, `tick of ${name}`, `promises of ${name}`];
+        expect(seen).toEqual([...one('connect'), ...one('data'), ...one('end')]);
       },
     },
     {

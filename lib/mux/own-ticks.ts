@@ -1,0 +1,39 @@
+// Each event in a tick of its own. Node calls back once for each read of a TCP socket, and all ticks and promises run before the
+// next call; users rely on that: after `await once(socket, 'data')` nothing may have happened to the socket. One read of a link
+// brings many events, also several of one stream: its first is told at once, each further one when the ticks and promises of the
+// one before it have run.
+
+import { withoutContext } from '../util/no-context.js';
+import { guard } from '../util/throw-later.js';
+
+/** Has further events of one stream to tell. */
+export interface Teller {
+  /** Tells the next one. True while more wait. */
+  tellNext(): boolean;
+}
+
+/** Counts the reads of all links: two events with the same count may come from one read. */
+export const inputReads = { count: 0 };
+
+let tellers: Teller[] = [];
+
+/** `tellNext` is called when all ticks and promises have run, and so on as long as it returns true. */
+export function tellLater(teller: Teller): void {
+  if (tellers.push(teller) === 1) withoutContext(queueMicrotask, afterPromises);
+}
+
+/** Runs among promises: the tick runs behind all of them, those that they lead to included. */
+function afterPromises(): void {
+  process.nextTick(tellAll);
+}
+
+function tellAll(): void {
+  const turn = tellers;
+  tellers = [];
+  for (const teller of turn) {
+    guard(() => {
+      if (teller.tellNext()) tellers.push(teller);
+    });
+  }
+  if (tellers.length > 0) queueMicrotask(afterPromises);
+}
