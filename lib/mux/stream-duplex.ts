@@ -322,12 +322,14 @@ export abstract class StreamDuplex extends Duplex implements Teller {
 
   /** @internal As TCP on Linux, where a reset after the end of the peer takes nothing from the reader. */
   readOn(_stream: ByteStream, error: Error): boolean {
-    if (!this.isInputWhole || this.readableEnded || this.writeCallback !== null || this.writableLength > 0)
-      return false;
+    if (!this.isInputWhole || this.writeCallback !== null || this.writableLength > 0) return false;
+    const isTls = isBelowTls(this);
+    // TLS may still have to give its reader what it has taken from here.
+    if (this.readableEnded && !isTls) return false;
     this.letCrashNobody();
     this.lost = error;
     // Whoever only reads has got everything, and hears of no error; whoever wants to write hears of it.
-    if (this.allowHalfOpen && !this.writableEnded) this.once('end', () => this.destroy(error));
+    if (!isTls && this.allowHalfOpen && !this.writableEnded) this.once('end', () => this.destroy(error));
     return true;
   }
 
