@@ -1,6 +1,7 @@
 // A node: links to peers, servers bound by name, sockets dialled by name. Puts the parts together, and has no logic of
 // its own beyond that.
 
+import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
 import type { NodeId } from './address.js';
@@ -62,6 +63,7 @@ export class Node extends NodeFamily {
   private netModule: NetModule | undefined;
   private warnings = 0;
   private isStarted = false;
+  private readonly scope = new AsyncResource('STARLANENODE');
   private isDerivedFrom = false;
   private closing: Promise<void> | undefined;
 
@@ -128,6 +130,11 @@ export class Node extends NodeFamily {
       const warning = this.isDerivedFrom ? undefined : secretWarning(given.secret);
       if (warning !== undefined) this.onWarning(warning);
     });
+  }
+
+  /** Listeners run in the async context of whoever has made the node. */
+  override emit<Name extends keyof NodeEvents>(name: Name, ...values: NodeEvents[Name]): boolean {
+    return this.scope.runInAsyncScope(super.emit as (...args: unknown[]) => boolean, this, name, ...values);
   }
 
   /**

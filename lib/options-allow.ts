@@ -3,6 +3,7 @@
 //
 // Rules are a list of what is allowed; what none of them fits is denied. A rule fits when all that it names fits.
 
+import { AsyncResource } from 'node:async_hooks';
 import { isNodeId, isServiceName } from './address.js';
 import { optionError } from './errors.js';
 
@@ -72,7 +73,9 @@ export function resolveAllow(
   allow: unknown,
   directions: readonly AllowDirection[] = ['dial', 'bind'],
 ): Allow | undefined {
-  if (allow === undefined || typeof allow === 'function') return allow as AllowFunction | undefined;
+  if (allow === undefined) return undefined;
+  // It is asked when others dial, in the context of whoever has set it.
+  if (typeof allow === 'function') return AsyncResource.bind(allow as AllowFunction);
   if (!Array.isArray(allow)) throw optionError('allow', 'a function or a list of rules is needed');
   return Object.freeze(Array.from(allow, (rule, index) => resolveRule(rule, `allow[${index}]`, directions)));
 }

@@ -1,5 +1,6 @@
 // The data plane of one node put together: what is bound, who is dialled, and over which links.
 
+import { AsyncResource } from 'node:async_hooks';
 import { addAbortSignal } from 'node:stream';
 import { type NodeId, nodeIdToBytes, parseServiceAddress } from '../address.js';
 import { netError, starlaneError } from '../errors.js';
@@ -195,7 +196,8 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     let signal: AbortSignal | undefined;
     if (options !== undefined) {
       const checked = checkDialOptions(options);
-      selector = checked.selector;
+      // Also called when an instance appears, which a link tells.
+      selector = options.selector === undefined ? checked.selector : AsyncResource.bind(checked.selector);
       timeoutMs = checked.timeoutMs ?? timeoutMs;
       signal = options.signal;
     }

@@ -1,14 +1,15 @@
 // A link of the node to itself: two sessions over a Duplex pair in memory, so that a socket to this node behaves as any
 // other. Made when it is first needed.
 
-import { duplexPair } from 'node:stream';
 import type { NodeId } from '../address.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { MuxSession } from '../mux/session.js';
 import type { SessionOptions } from '../mux/session-options.js';
 import type { SessionOwner } from '../mux/session-owner.js';
 import type { FarEnd } from '../socket/far-end.js';
+import { withoutContext } from '../util/no-context.js';
 import { Acceptor, type AcceptorHost } from './acceptor.js';
+import { memoryPair } from './memory-pair.js';
 import type { Path } from './path.js';
 
 /** Nothing can be silent or slow here that this process is not itself. */
@@ -61,10 +62,7 @@ export class Loopback implements Path {
   }
 
   private connect(): MuxSession {
-    const [nearDuplex, farDuplex] = duplexPair();
-    // A pair in memory does not tell one end that the other was destroyed.
-    nearDuplex.once('close', () => farDuplex.destroy());
-    farDuplex.once('close', () => nearDuplex.destroy());
+    const [nearDuplex, farDuplex] = withoutContext(memoryPair);
     const options = { ...OPTIONS, ...this.limits, timers: this.host.timers };
     const acceptor = new Acceptor(this.host, this.far, true, null);
     const far = new End(acceptor);

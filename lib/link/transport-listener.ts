@@ -7,6 +7,7 @@ import type { TLSSocket, Server as TlsServer } from 'node:tls';
 import { formatLinkAddress, type LinkAddress } from '../address.js';
 import { nodeTls } from '../util/builtins.js';
 import { debug } from '../util/debug.js';
+import { withoutContext } from '../util/no-context.js';
 import { speaksNoTls, tlsFailure } from './foreign.js';
 import type { TlsFacts } from './link-owner.js';
 import { type LinkTls, TLS_SETTINGS } from './link-tls.js';
@@ -156,8 +157,9 @@ class SocketListener implements TransportListener {
       };
       server.once('listening', onListening);
       server.once('error', onError);
-      if (where.scheme === 'unix') server.listen({ path: where.path });
-      else server.listen({ port: where.port, host: where.host });
+      const at = where.scheme === 'unix' ? { path: where.path } : { port: where.port, host: where.host };
+      // What is accepted inherits the context.
+      withoutContext(() => server.listen(at));
     });
   }
 

@@ -7,6 +7,7 @@ import type { SecureContext, TLSSocket } from 'node:tls';
 import { formatLinkAddress, type LinkAddress } from '../address.js';
 import { starlaneError } from '../errors.js';
 import { nodeTls } from '../util/builtins.js';
+import { withoutContext } from '../util/no-context.js';
 import { sharedTimers, type Timed, type Timers } from '../util/timers.js';
 import { tlsFailure } from './foreign.js';
 import type { TlsFacts } from './link-owner.js';
@@ -42,7 +43,7 @@ export async function connect(address: LinkAddress, options: ConnectOptions): Pr
   const context = address.scheme === 'tls' ? await contextFor(address, tls).secureContext() : undefined;
   return new Promise((resolve, reject) => {
     if (signal?.aborted) throw signal.reason;
-    const socket = dial(address, context, tls?.isDerived !== true);
+    const socket = withoutContext(dial, address, context, tls?.isDerived !== true);
     const late: Timed = {
       onDeadline: () =>
         socket.destroy(starlaneError('ERR_STARLANE_HANDSHAKE_TIMEOUT', `connecting to ${formatLinkAddress(address)}`)),

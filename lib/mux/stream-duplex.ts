@@ -304,6 +304,10 @@ export abstract class StreamDuplex extends Duplex implements Teller {
     callback(error);
   }
 
+  protected get isWriting(): boolean {
+    return this.writeCallback !== null;
+  }
+
   protected get hasUnsent(): boolean {
     return this.unsent > 0;
   }
@@ -317,7 +321,8 @@ export abstract class StreamDuplex extends Duplex implements Teller {
 
   /** What a peer or the network does crashes no process, also where nobody listens; 'close' follows in any case. */
   protected letCrashNobody(): void {
-    if (this.listenerCount('error') === 0) this.on('error', ignore);
+    // Whoever listens now may have stopped by the time of the event.
+    this.on('error', ignore);
   }
 
   /** @internal As TCP on Linux, where a reset after the end of the peer takes nothing from the reader. */

@@ -2,7 +2,7 @@
 // that have ended in one turn are told in one go, so that what their listeners send leaves together, with time for promises in
 // between: whoever awaits the 'close' of one may listen to that of the next then.
 
-import { AsyncResource } from 'node:async_hooks';
+import { withoutContext } from '../util/no-context.js';
 import { throwLater } from '../util/throw-later.js';
 
 export interface Closing {
@@ -13,14 +13,11 @@ export interface Closing {
 /** Promises that may follow from each other between two sockets: an await of events.once in a Promise.race has about five. */
 const HOPS = 8;
 
-/** Nobody's async context: that of the first socket of a turn must not be told to the listeners of the others. */
-const nobody = new AsyncResource('STARLANECLOSE');
-
 let sockets: Closing[] = [];
 let errors: boolean[] = [];
 
 export function closeLater(socket: Closing, hadError: boolean): void {
-  if (sockets.length === 0) nobody.runInAsyncScope(setImmediate, undefined, closeAll);
+  if (sockets.length === 0) withoutContext(setImmediate, closeAll);
   sockets.push(socket);
   errors.push(hadError);
 }

@@ -30,7 +30,11 @@ const Bit = {
   UNREF: 0x8,
   /** The peer is to be told of a destruction by a reset. */
   RESET: 0x10,
+  /** Somebody has begun to read, or has not said otherwise. */
+  READING: 0x20,
 } as const;
+
+const IS_READING = Bit.CONNECTED | Bit.READING;
 
 export class Socket extends StreamDuplex {
   private received = 0;
@@ -63,7 +67,8 @@ export class Socket extends StreamDuplex {
   ) {
     super(duplexOptions(options, streamOptions), scope);
     this.keepsAlive = keepsAlive;
-    this.hold();
+    this.bits = Bit.READING;
+    this.updateHold();
   }
 
   /** Connected and not closed for either direction, or on the way there. As net.Socket's. */
@@ -183,17 +188,17 @@ export class Socket extends StreamDuplex {
     return this;
   }
 
-  /** Holds the process open again, as an open socket does unless told otherwise. */
+  /** Holds the process open again while something can happen to it, as a socket does unless told otherwise. */
   ref(): this {
     this.bits &= ~Bit.UNREF;
-    this.hold();
+    this.updateHold();
     return this;
   }
 
   /** Lets the process end while this socket is open. */
   unref(): this {
     this.bits |= Bit.UNREF;
-    this.letGo();
+    this.updateHold();
     return this;
   }
 
@@ -221,6 +226,7 @@ export class Socket extends StreamDuplex {
   /** @internal Dialled: nothing is connected yet, writes are welcome. */
   startConnecting(): void {
     this.bits |= Bit.CONNECTING;
+    this.updateHold();
   }
 
   /** @internal A stream has been opened for this socket; its answer still belongs to the dialler. */
@@ -290,6 +296,35 @@ export class Socket extends StreamDuplex {
   protected override tellData(stream: ByteStream, chunk: Buffer): void {
     this.countRead(chunk.length);
     super.tellData(stream, chunk);
+    if (this.readableLength > 0) this.updateHold();
+  }
+
+  /** @internal */
+  override onEnd(stream: ByteStream): void {
+    super.onEnd(stream);
+    this.updateHold();
+  }
+
+  override read(size?: number): unknown {
+    const chunk = super.read(size);
+    if ((this.bits & Bit.HOLDING) === 0) this.updateHold(Bit.READING);
+    return chunk;
+  }
+
+  override resume(): this {
+    super.resume();
+    this.updateHold(Bit.READING);
+    return this;
+  }
+
+  protected override dispatch(bytes: number, callback: WriteCallback): void {
+    super.dispatch(bytes, callback);
+    this.updateHold();
+  }
+
+  protected override finishWrite(error: Error | null): void {
+    super.finishWrite(error);
+    if (this.isInputWhole) this.updateHold();
   }
 
   override onSent(stream: ByteStream, bytes: number): void {
@@ -305,8 +340,6 @@ export class Socket extends StreamDuplex {
 
   override readOn(stream: ByteStream, cause: Error): boolean {
     if (!super.readOn(stream, resetByPeer(cause))) return false;
-    // Nothing can come any more, and what is here keeps no process alive, as nothing in the buffers of a kernel does.
-    this.letGo();
     return true;
   }
 
@@ -356,7 +389,7 @@ export class Socket extends StreamDuplex {
 
   /** A new life after 'close', as net.Socket has with every connect. */
   protected renew(): void {
-    this.bits &= Bit.UNREF;
+    this.bits = (this.bits & Bit.UNREF) | Bit.READING;
     this.received = 0;
     this.far = null;
     this.service = '';
@@ -367,7 +400,7 @@ export class Socket extends StreamDuplex {
   /** The socket is in use from now on, and holds the process open unless told otherwise. */
   protected use(keepsAlive: KeepsAlive): void {
     this.keepsAlive = keepsAlive;
-    this.hold();
+    this.updateHold();
   }
 
   private get near(): { address: string; family: string; port: number } | undefined {
@@ -384,6 +417,9 @@ export class Socket extends StreamDuplex {
     this.farPort = remotePort;
     if (this.stream !== null) this.stream.sink = this;
     this.startReading();
+    // As net.Socket, which does not begin to read while it is paused.
+    if (this.isPaused()) this.bits &= ~Bit.READING;
+    this.updateHold();
     if (this.idle !== null) this.idle.touch();
   }
 
@@ -400,10 +436,21 @@ export class Socket extends StreamDuplex {
     for (const chunk of this.early) this.sendChunk(chunk);
   }
 
-  private hold(): void {
-    if (this.keepsAlive === null || this.bits & (Bit.HOLDING | Bit.UNREF) || this.destroyed) return;
-    this.bits |= Bit.HOLDING;
-    this.keepsAlive.hold();
+  /**
+   * A socket holds the process while something can happen to it, as a handle of the system does: while it connects, while a write is
+   * going on, and while it reads, which ends with the end of the peer, or while what has come is not taken. `bits` are set before.
+   */
+  private updateHold(bits = 0): void {
+    this.bits |= bits;
+    if (this.keepsAlive === null) return;
+    const mayRead = (this.bits & IS_READING) === IS_READING;
+    const isReading = mayRead && !this.isInputWhole && this.readableLength < this.readableHighWaterMark;
+    const isActive = (this.bits & Bit.CONNECTING) !== 0 || isReading || this.isWriting;
+    if (!isActive || this.bits & Bit.UNREF || this.destroyed) this.letGo();
+    else if ((this.bits & Bit.HOLDING) === 0) {
+      this.bits |= Bit.HOLDING;
+      this.keepsAlive.hold();
+    }
   }
 
   private letGo(): void {

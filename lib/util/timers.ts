@@ -7,6 +7,8 @@
 // tick has a timeout armed, and with no timers there is none. An emptied bucket stays until its tick has passed, so
 // that scheduling and cancelling the same delay over and over costs a list operation and nothing else.
 
+import { withoutContext } from './no-context.js';
+
 /** Time and the event loop, replaceable in specs and simulations. */
 export interface Clock {
   /** Milliseconds since any fixed moment, monotonic, with fractions. */
@@ -17,15 +19,15 @@ export interface Clock {
 }
 
 /**
- * The real clock. Its timeouts do not hold the process open: whoever must, says so elsewhere. `performance` is the global, which
- * Node loads at its first use; node:perf_hooks would be loaded with the import.
+ * The real clock. Its timeouts do not hold the process open, and run in nobody's async context: what shares one may belong to many.
+ * `performance` is the global, which Node loads at its first use; node:perf_hooks would be loaded with the import.
  */
 export const systemClock: Clock = {
   now: () => performance.now(),
-  setTimeout: (fn, ms) => setTimeout(fn, ms).unref(),
+  setTimeout: (fn, ms) => withoutContext(setTimeout, fn, ms).unref(),
   clearTimeout: (handle) => clearTimeout(handle as NodeJS.Timeout),
   setImmediate: (fn) => {
-    setImmediate(fn);
+    withoutContext(setImmediate, fn);
   },
 };
 

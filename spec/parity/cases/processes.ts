@@ -82,6 +82,22 @@ export const PROCESSES: Topic = {
     ends('although an unref socket has a timeout', `${ENDS} near.unref(); far.unref(); near.setTimeout(60_000);`),
     ends('when its sockets are destroyed', `${ENDS} near.destroy(); far.destroy();`),
     held('while a socket is half-closed', `${ENDS} far.allowHalfOpen = true; near.end(); far.unref();`),
+    ends(
+      'when both ends of a socket have ended, though what has arrived was never read',
+      `${ENDS} far.end('answer'); near.resume(); near.end('a question');`,
+    ),
+    ends(
+      'although a socket is open that was paused from the start and never read',
+      `
+      const server = serverNet.createServer({ pauseOnConnect: true });
+      server.listen(place);
+      await once(server, 'listening');
+      server.unref();
+      const near = clientNet.connect(to(server));
+      await Promise.all([once(server, 'connection'), once(near, 'ready')]);
+      near.unref();`,
+    ),
+    held('while a socket is paused that has begun to read', `${ENDS} far.pause(); near.unref();`),
     held('while a closed server has a socket', `${ENDS} server.ref(); server.close(); far.unref();`),
     {
       title: 'ends with an error of a server that nobody listens for',

@@ -1,0 +1,55 @@
+// Two Duplexes in memory, one the other end of the other, with the pace of the system: what is written arrives in a later turn of
+// the event loop, each chunk in a callback of its own, with all ticks and promises in between. Whoever talks to himself has the
+// same time to listen and to write as over TCP.
+
+import { Duplex } from 'node:stream';
+import { withoutContext } from '../util/no-context.js';
+
+type Callback = (error?: Error | null) => void;
+
+class MemoryEnd extends Duplex {
+  peer: MemoryEnd | null = null;
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: Callback): void {
+    later(() => {
+      this.peer?.push(chunk);
+      callback();
+    });
+  }
+
+  override _writev(items: Array<{ chunk: Buffer }>, callback: Callback): void {
+    const last = items.length - 1;
+    items.forEach(({ chunk }, index) => {
+      later(() => {
+        this.peer?.push(chunk);
+        if (index === last) callback();
+      });
+    });
+  }
+
+  override _final(callback: Callback): void {
+    later(() => {
+      this.peer?.push(null);
+      callback();
+    });
+  }
+
+  override _destroy(error: Error | null, callback: Callback): void {
+    later(() => this.peer?.destroy());
+    callback(error);
+  }
+}
+
+function later(run: () => void): void {
+  withoutContext(setImmediate, run);
+}
+
+export function memoryPair(): [near: Duplex, far: Duplex] {
+  const near = new MemoryEnd();
+  const far = new MemoryEnd();
+  near.peer = far;
+  far.peer = near;
+  return [near, far];
+}
