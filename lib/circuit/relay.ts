@@ -149,6 +149,10 @@ export class Relay implements HalfCircuitHost, SpliceHost {
     return this.limits.maxWindowBytes;
   }
 
+  get drainTimeoutMs(): number {
+    return this.limits.drainTimeoutMs;
+  }
+
   onSpliceOver(splice: Splice, reason: number): void {
     this.pool.remove(splice);
     this.counters.circuits--;
