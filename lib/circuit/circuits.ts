@@ -306,17 +306,26 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.setup.services.unbind(binding.service, binding.anyPort ? 0 : binding.port);
   }
 
-  /** Circuits of others are not taken any more; those that stand go on, and so do the own. */
-  drain(): void {
-    this.relay.drain();
+  /** Whether circuits of others pass through, or are about to. */
+  get isRelaying(): boolean {
+    return this.relay.pool.size > 0;
   }
 
-  /** Servers stop, dials fail, circuits of others are reset, and sockets of the loopback get time to end. */
+  /**
+   * Circuits of others are not taken any more; those that there are have closeTimeoutMs to finish, then they are reset. Resolved
+   * when none is left.
+   */
+  async stopRelaying(): Promise<void> {
+    await this.relay.drain(this.setup.options.closeTimeoutMs);
+    await this.relay.close();
+  }
+
+  /** Servers stop, dials fail, and sockets of the loopback get time to end. */
   async close(): Promise<void> {
     this.isClosed = true;
     this.dialer.close();
     for (const server of [...this.bindings.servers()]) server.close();
-    await Promise.all([this.relay.close(), this.loopback.close()]);
+    await this.loopback.close();
   }
 }
 
