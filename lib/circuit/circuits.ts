@@ -142,6 +142,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       hops: this,
       farEnds: this.farEnds,
       security: this.security,
+      directHop: (nodeId) => this.paths.get(nodeId),
       shortcuts: () => this.shortcuts,
       sharedEnv: (nodeId) => this.sharedEnv(nodeId),
       timers,
@@ -342,6 +343,10 @@ class LinkPath implements Path, RelayHop {
 
   get lateMs(): number {
     return this.link.lateMs;
+  }
+
+  get lastHeardMs(): number {
+    return this.link.lastHeardMs;
   }
 
   get canOpen(): boolean {
