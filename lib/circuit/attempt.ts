@@ -45,6 +45,8 @@ export interface AttemptHost {
   candidates(target: DialTarget, tried: readonly ServiceInstance[] | null): readonly ServiceInstance[];
   /** Whether the service is offered, but only by this node, which may not dial itself. */
   isOnlyHere(target: DialTarget): boolean;
+  /** Why nobody is found who offers the service. */
+  absenceOf(target: DialTarget): Error;
   /**
    * Opens a stream with an OPEN on it and sets it as the attempt's. Returns how many bytes of OPEN wait in its queue.
    * @throws as Path.open
@@ -230,7 +232,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
 
   private expire(): void {
     if (!this.isWaiting) this.fail(this.error('ETIMEDOUT', this.failure ?? undefined));
-    else this.fail(this.failure ?? this.error('ENOTFOUND'));
+    else this.fail(this.failure ?? this.error('ENOTFOUND', this.dialer.absenceOf(this.target)));
   }
 
   // --- the stream, until the reply ---

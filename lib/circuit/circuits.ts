@@ -46,6 +46,8 @@ export interface ServiceHost {
   /** @throws ERR_STARLANE_MESSAGE when meta is no JSON or too large */
   bind(service: string, port: number, weight: number, meta: unknown): void;
   unbind(service: string, port: number): void;
+  /** Why nobody is found who offers a service. */
+  absenceOf(service: string, port: number | undefined): Error;
 }
 
 export interface CircuitsSetup {
@@ -138,6 +140,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       nodeId: identity.nodeId,
       nodeIdBytes: nodeIdToBytes(identity.nodeId),
       table: services.table,
+      absenceOf: (service, port) => services.absenceOf(service, port),
       paths: this,
       hops: this,
       farEnds: this.farEnds,

@@ -32,6 +32,8 @@ export interface DialerOptions {
   readonly nodeId: NodeId;
   readonly nodeIdBytes: Uint8Array;
   readonly table: ServiceTable;
+  /** Why nobody is found who offers a service. */
+  readonly absenceOf: (service: string, port: number | undefined) => Error;
   readonly paths: Paths;
   /** Neighbours as next hops of circuits. */
   readonly hops: CrankbackHost;
@@ -147,6 +149,10 @@ export class Dialer implements AttemptHost {
   /** Whether the service is offered, but only by this node, which may not dial itself. */
   isOnlyHere(target: DialTarget): boolean {
     return !this.options.loopback && this.options.table.find(target.service, target.port).length > 0;
+  }
+
+  absenceOf({ service, port }: DialTarget): Error {
+    return this.options.absenceOf(service, port);
   }
 
   /** Opens a stream with an OPEN on it. Returns how many bytes of that wait in the stream's queue. @throws as Path.open */

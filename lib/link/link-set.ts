@@ -46,6 +46,8 @@ interface LinkOrigin {
 
 export class LinkSet implements LinkOwner<Link> {
   readonly counters: LinkCounters = newCounters();
+  /** Why the last link ended or did not come up, unless one has come up since. */
+  lastFailure: Error | undefined;
   /** Whoever has connected to a listener and is not up. */
   readonly strangers: Strangers;
   private readonly byPeer = new Map<NodeId, Link>();
@@ -138,6 +140,7 @@ export class LinkSet implements LinkOwner<Link> {
       timers,
     }).catch((error) => {
       countDial(this.counters, error);
+      this.lastFailure = error;
       throw error;
     });
     return this.establish(duplex, {
@@ -262,6 +265,7 @@ export class LinkSet implements LinkOwner<Link> {
     this.byPeer.set(link.peerId, link);
     this.leaveStrangers(link);
     this.counters.opened++;
+    this.lastFailure = undefined;
     if (standing !== undefined) {
       const how = standing.bootId === link.bootId ? 'the peer has given it up' : 'the peer has restarted';
       standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', how));
@@ -300,6 +304,7 @@ export class LinkSet implements LinkOwner<Link> {
     const failure = reason ?? starlaneError('ERR_STARLANE_CLOSED');
     const isFault = !wasUp && !isNoFault(link, failure);
     if (isFault && reason !== undefined) countFailure(this.counters, reason);
+    if (isFault || wasUp) this.lastFailure = withAddress(failure, link.address);
     // Both ends know by this what the other link was for: the one that stands does that as well from now on.
     if (!wasUp && isDuplicate(failure)) this.promote(link);
     const waiter = this.waits.take(link);
