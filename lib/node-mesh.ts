@@ -132,8 +132,17 @@ class LinkNetwork implements MeshNetwork {
     return this.set.dial(this.set.parse(address), request);
   }
 
-  resolve(address: string): Promise<readonly string[]> {
-    return resolveAddresses(address, this.timeoutMs);
+  async resolve(address: string): Promise<readonly string[]> {
+    try {
+      return await resolveAddresses(address, this.timeoutMs);
+    } catch (error) {
+      this.set.lastFailure = error as Error;
+      throw error;
+    }
+  }
+
+  get lastFailure(): Error | undefined {
+    return this.set.lastFailure;
   }
 
   probe(address: string, timeoutMs: number): Promise<ProbeResult> {

@@ -18,7 +18,9 @@ export class NodeViews {
     private readonly mesh: ControlPlane,
     { dialTimeoutMs, loopback }: ResolvedNodeOptions,
   ) {
-    this.waits = new ServiceWaits(mesh.registry.table, sharedTimers, dialTimeoutMs, loopback);
+    this.waits = new ServiceWaits(mesh.registry.table, sharedTimers, dialTimeoutMs, loopback, (service, port) =>
+      mesh.absenceOf(service, port),
+    );
   }
 
   services(): ServiceInfo[] {

@@ -303,8 +303,9 @@ export class Node extends NodeFamily {
   }
 
   /**
-   * Ends everything in order: no new links, dials or circuits; open sockets have closeTimeoutMs to finish, then they are
-   * reset. Resolved when nothing is left.
+   * Ends everything in order: no new links, dials or circuits, and other nodes route around this one; open sockets and
+   * circuits of others have closeTimeoutMs to finish, then they are reset. Links close when the last circuit of others has
+   * ended. Resolved when nothing is left.
    */
   close(): Promise<void> {
     this.closing ??= this.keepsAlive.during(this.end());
@@ -329,9 +330,14 @@ export class Node extends NodeFamily {
     log('%s closes', this.id);
     this.joins.close();
     this.views.close();
-    // First of all, so that nobody dials or relays through this node while its sockets end.
+    // First of all, so that nobody dials or relays through this node while sockets and circuits end.
+    const startedMs = sharedTimers.now();
+    const relayed = this.circuits.stopRelaying();
     this.mesh.leave();
-    await Promise.all([this.circuits.close(), this.linkSet.close()]);
+    const closed = this.circuits.close();
+    this.linkSet.drain();
+    if (this.circuits.isRelaying) await relayed;
+    await Promise.all([closed, this.linkSet.close(sharedTimers.now() - startedMs)]);
     this.mesh.stop();
     this.tell('close');
   }

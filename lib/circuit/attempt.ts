@@ -3,6 +3,9 @@
 //
 // Over a direct link OPEN and what is written leave together. Through relays nothing is sent before the circuit stands,
 // so that every failure on the way leaves all other ways open.
+//
+// An instance that is silent for too long gets a rival, see hedging.ts: nothing that is written leaves from there on until
+// one of the two has answered.
 
 import type { NodeId } from '../address.js';
 import { type NetErrorCode, netError, starlaneError } from '../errors.js';
@@ -18,12 +21,14 @@ import type { Crankback, CrankbackOwner } from './crankback.js';
 import type { DialTarget } from './dial-target.js';
 import type { DialWishes } from './dial-wishes.js';
 import type { RelayedEnd } from './far-ends.js';
+import type { Hedging } from './hedging.js';
 import type { HopFailure } from './hop-search.js';
 import { LinkWait } from './link-wait.js';
 import { causeOf, netCodeOf } from './open-failure.js';
 import type { Hop, Path, Paths } from './path.js';
 import { pickInstance } from './pick-instance.js';
 import { QueuedPrefix } from './queued-prefix.js';
+import { Rival, type RivalOwner } from './rival.js';
 import type { SecureDial } from './secure/secure-dial.js';
 import type { Shortcuts } from './shortcuts.js';
 
@@ -40,6 +45,8 @@ export interface AttemptHost {
   candidates(target: DialTarget, tried: readonly ServiceInstance[] | null): readonly ServiceInstance[];
   /** Whether the service is offered, but only by this node, which may not dial itself. */
   isOnlyHere(target: DialTarget): boolean;
+  /** Why nobody is found who offers the service. */
+  absenceOf(target: DialTarget): Error;
   /**
    * Opens a stream with an OPEN on it and sets it as the attempt's. Returns how many bytes of OPEN wait in its queue.
    * @throws as Path.open
@@ -52,13 +59,14 @@ export interface AttemptHost {
   /** The far end of circuits that are encrypted from end to end. */
   secureEnd(far: FarEnd): FarEnd;
   readonly shortcuts: Shortcuts | undefined;
+  readonly hedging: Hedging;
   /** Calls {@link Attempt.onService} when an instance appears. */
   await(attempt: Attempt, service: string): void;
   forgetWait(attempt: Attempt, service: string): void;
   onOver(attempt: Attempt, connected: boolean): void;
 }
 
-export class Attempt implements StreamSink, Timed, CrankbackOwner {
+export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
   /** The stream that an answer is awaited on. Set by the dialler. */
   stream: MuxStream | null = null;
   /** This end of the circuit that is being opened, if that is encrypted. Set by the dialler. */
@@ -83,6 +91,13 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
   private partial: Buffer | null = null;
   /** Bytes of OPEN that wait in the stream's queue. */
   private queuedOpen = 0;
+  /** What the user writes goes to the stream. */
+  private isAttached = false;
+  /** An instance that was asked before the one that is being tried, and may still answer. */
+  private rival: Rival | null = null;
+  /** When the open that is not answered left, and when to look at it again; 0: not timed yet. */
+  private openedMs = 0;
+  private lookAtMs = 0;
   private isWaiting = false;
   private isOver = false;
 
@@ -104,10 +119,9 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
   start(timeoutMs: number): void {
     // The user may destroy the socket at any time.
     this.socket.whenOver(() => this.cancel());
-    const { timers } = this.dialer;
-    this.deadline = timers.now() + timeoutMs;
-    this.timer = timers.schedule(timeoutMs, this);
+    this.deadline = this.dialer.timers.now() + timeoutMs;
     this.next();
+    this.setTimer();
   }
 
   /** Ends the attempt, and the socket with `error` if that is still open. */
@@ -130,13 +144,95 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
     this.timer = null;
     // A process that was busy looks first at what has arrived meanwhile: timers come ahead of input in a turn.
     setImmediate(() => {
-      if (!this.isOver) this.expire();
+      if (!this.isOver) this.onTimer();
     });
+  }
+
+  private onTimer(): void {
+    const now = this.dialer.timers.now();
+    if (now >= this.deadline) this.expire();
+    else {
+      if (this.stream !== null && this.rival === null) this.lookAt(this.stream, now);
+      this.setTimer();
+    }
+  }
+
+  /** For the deadline, or for the time at which an answer is overdue. */
+  private setTimer(): void {
+    if (this.isOver) return;
+    const { timers, hedging } = this.dialer;
+    if (this.timer !== null) timers.cancel(this.timer);
+    const now = timers.now();
+    let dueMs = this.deadline;
+    if (this.stream !== null && this.rival === null) {
+      if (this.openedMs === 0) {
+        this.openedMs = now;
+        this.lookAtMs = now + hedging.waitMs(this.nodeId, false);
+      }
+      dueMs = Math.min(dueMs, this.lookAtMs);
+    }
+    this.timer = timers.schedule(dueMs - now, this);
+  }
+
+  /** Asks another instance when the answer of this one is overdue. */
+  private lookAt(stream: MuxStream, now: number): void {
+    const { dialer, nodeId, port, instance, path, secure, partial, openedMs } = this;
+    const { hedging } = dialer;
+    const waitMs = hedging.waitMs(nodeId, stream.isAcknowledged);
+    if (now < openedMs + waitMs) {
+      this.lookAtMs = openedMs + waitMs;
+      return;
+    }
+    this.lookAtMs = now + waitMs;
+    if (!stream.isAcknowledged) hedging.onOverdue(nodeId, openedMs);
+    if (instance === null || path === null || !this.isUnread || !this.hasOthers || !hedging.tryTake()) return;
+    this.rival = new Rival(this, stream, { instance, nodeId, port, path, secure, partial }, this.queuedOpen);
+    this.stream = null;
+    this.isAttached = false;
+    this.socket.detachStream();
+    this.remember();
+    this.next();
+  }
+
+  onRivalAccepted(rival: Rival, bytes: Buffer): void {
+    const { stream, crankback } = this;
+    this.adopt(rival);
+    stream?.reset();
+    crankback?.cancel(ResetReason.NONE);
+    this.partial = null;
+    this.onData(rival.stream, bytes);
+  }
+
+  onRivalLost(rival: Rival): void {
+    if (this.rival === rival) this.rival = null;
+  }
+
+  /** It is the one that is tried from now on. */
+  private adopt(rival: Rival): void {
+    const { instance, nodeId, port, path, secure } = rival.asked;
+    this.rival = null;
+    this.crankback = null;
+    this.linkWait?.cancel();
+    this.linkWait = null;
+    this.instance = instance;
+    this.nodeId = nodeId;
+    this.port = port;
+    this.path = path;
+    this.secure = secure;
+    this.partial = rival.partial;
+    this.queuedOpen = rival.queuedOpen;
+    this.stream = rival.stream;
+    rival.stream.sink = this;
+  }
+
+  /** Nothing that the user has written has left for the instance that is tried. */
+  private get isUnread(): boolean {
+    return !this.isAttached || this.socket.bytesWritten === 0;
   }
 
   private expire(): void {
     if (!this.isWaiting) this.fail(this.error('ETIMEDOUT', this.failure ?? undefined));
-    else this.fail(this.failure ?? this.error('ENOTFOUND'));
+    else this.fail(this.failure ?? this.error('ENOTFOUND', this.dialer.absenceOf(this.target)));
   }
 
   // --- the stream, until the reply ---
@@ -197,7 +293,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
       sink = carried;
       far = dialer.secureEnd(far);
       socket.attachStream(carried);
-    }
+    } else if (!this.isAttached) socket.attachStream(stream);
     try {
       socket.establish(far, this.target.service, this.localPort, reply.port);
     } finally {
@@ -305,13 +401,16 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
       }
       this.path = path;
       this.partial = null;
+      this.openedMs = 0;
       this.queuedOpen = dialer.openCircuit(this, path, this.target, nodeId, port);
     } catch (error) {
       this.failure = this.error('EHOSTUNREACH', error);
       return false;
     }
     // What is written can only be encrypted with what the reply brings.
-    if (this.secure === null) socket.attachStream(this.stream as MuxStream);
+    this.isAttached = this.secure === null && this.rival === null;
+    if (this.isAttached) socket.attachStream(this.stream as MuxStream);
+    if (this.timer !== null) this.setTimer();
     socket.onAttempt(nodeId, port);
     return true;
   }
@@ -327,7 +426,8 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
 
   private onNoInstance(): void {
     if (this.isOver) return;
-    if (this.failure !== null) this.fail(this.failure);
+    if (this.rival !== null) this.adopt(this.rival);
+    else if (this.failure !== null) this.fail(this.failure);
     else if (this.dialer.isOnlyHere(this.target)) this.fail(this.error('EHOSTUNREACH', NO_LOOPBACK));
     else if (!this.isWaiting) {
       this.isWaiting = true;
@@ -343,8 +443,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
 
   /** No reply, for all we know from a server that has read what was written: that must not be sent to another. */
   private lose(failure: Error): void {
-    const isUnread = this.socket.bytesWritten === 0 || this.secure !== null;
-    if (isUnread) this.giveUp(failure, this.path?.canOpen === false);
+    if (this.isUnread) this.giveUp(failure, this.path?.canOpen === false);
     else {
       this.socket.onAttemptFailed(failure);
       this.fail(failure);
@@ -356,6 +455,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
     this.socket.onAttemptFailed(failure);
     const { stream } = this;
     this.stream = null;
+    this.isAttached = false;
     this.socket.detachStream();
     stream?.reset();
     if (mayGoRound && this.trySearch()) return;
@@ -389,6 +489,8 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner {
     this.timer = null;
     this.linkWait?.cancel();
     this.linkWait = null;
+    this.rival?.stream.reset();
+    this.rival = null;
     // The socket lives on, for days maybe, and must not keep this.
     this.socket.whenOver(NOTHING);
     this.dialer.onOver(this, connected);

@@ -47,6 +47,8 @@ export interface ServiceHost {
   /** @throws ERR_STARLANE_MESSAGE when meta is no JSON or too large */
   bind(service: string, port: number, weight: number, meta: unknown): void;
   unbind(service: string, port: number): void;
+  /** Why nobody is found who offers a service. */
+  absenceOf(service: string, port: number | undefined): Error;
 }
 
 export interface CircuitsSetup {
@@ -139,10 +141,12 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       nodeId: identity.nodeId,
       nodeIdBytes: nodeIdToBytes(identity.nodeId),
       table: services.table,
+      absenceOf: (service, port) => services.absenceOf(service, port),
       paths: this,
       hops: this,
       farEnds: this.farEnds,
       security: this.security,
+      directHop: (nodeId) => this.paths.get(nodeId),
       shortcuts: () => this.shortcuts,
       sharedEnv: (nodeId) => this.sharedEnv(nodeId),
       timers,
@@ -308,17 +312,26 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.setup.services.unbind(binding.service, binding.anyPort ? 0 : binding.port);
   }
 
-  /** Circuits of others are not taken any more; those that stand go on, and so do the own. */
-  drain(): void {
-    this.relay.drain();
+  /** Whether circuits of others pass through, or are about to. */
+  get isRelaying(): boolean {
+    return this.relay.pool.size > 0;
   }
 
-  /** Servers stop, dials fail, circuits of others are reset, and sockets of the loopback get time to end. */
+  /**
+   * Circuits of others are not taken any more; those that there are have closeTimeoutMs to finish, then they are reset. Resolved
+   * when none is left.
+   */
+  async stopRelaying(): Promise<void> {
+    await this.relay.drain(this.setup.options.closeTimeoutMs);
+    await this.relay.close();
+  }
+
+  /** Servers stop, dials fail, and sockets of the loopback get time to end. */
   async close(): Promise<void> {
     this.isClosed = true;
     this.dialer.close();
     for (const server of [...this.bindings.servers()]) server.close();
-    await Promise.all([this.relay.close(), this.loopback.close()]);
+    await this.loopback.close();
   }
 }
 
@@ -335,6 +348,10 @@ class LinkPath implements Path, RelayHop {
 
   get lateMs(): number {
     return this.link.lateMs;
+  }
+
+  get lastHeardMs(): number {
+    return this.link.lastHeardMs;
   }
 
   get canOpen(): boolean {

@@ -18,6 +18,7 @@ import { Crankback, type CrankbackHost } from './crankback.js';
 import type { DialTarget } from './dial-target.js';
 import type { DialWishes } from './dial-wishes.js';
 import type { FarEnds, RelayedEnd } from './far-ends.js';
+import { type DirectHop, Hedging } from './hedging.js';
 import { HopSearch } from './hop-search.js';
 import type { Path, Paths } from './path.js';
 import type { CircuitSecurity } from './secure/circuit-security.js';
@@ -31,11 +32,15 @@ export interface DialerOptions {
   readonly nodeId: NodeId;
   readonly nodeIdBytes: Uint8Array;
   readonly table: ServiceTable;
+  /** Why nobody is found who offers a service. */
+  readonly absenceOf: (service: string, port: number | undefined) => Error;
   readonly paths: Paths;
   /** Neighbours as next hops of circuits. */
   readonly hops: CrankbackHost;
   readonly farEnds: FarEnds;
   readonly security: CircuitSecurity;
+  /** The link to another node, if there is one. */
+  readonly directHop: (nodeId: NodeId) => DirectHop | undefined;
   /** Asked each time: there may be none. */
   readonly shortcuts: () => Shortcuts | undefined;
   /** The digest of an env that this node shares with another, if it knows one. */
@@ -56,6 +61,7 @@ export class Dialer implements AttemptHost {
   readonly counters: DialCounters = { dialled: 0, connected: 0, failed: 0 };
   readonly paths: Paths;
   readonly timers: Timers;
+  readonly hedging: Hedging;
   private readonly attempts = new Set<Attempt>();
   /** Dials that wait for a service to appear. */
   private readonly waiting = new Map<string, Set<Attempt>>();
@@ -79,6 +85,7 @@ export class Dialer implements AttemptHost {
   constructor(private readonly options: DialerOptions) {
     this.paths = options.paths;
     this.timers = options.timers;
+    this.hedging = new Hedging(options.directHop);
     this.circuitIds = new CircuitIds();
     this.traffic = new RelayedTraffic(options.shortcuts);
     this.open = {
@@ -107,6 +114,7 @@ export class Dialer implements AttemptHost {
     wishes: DialWishes = NO_WISHES,
   ): void {
     this.counters.dialled++;
+    this.hedging.onDial();
     const attempt = new Attempt(this, socket, target, selector, wishes.localPort ?? this.takePort(), wishes);
     this.attempts.add(attempt);
     if (socket.destroyed) attempt.cancel();
@@ -132,13 +140,19 @@ export class Dialer implements AttemptHost {
   /** Instances that may be tried. Not to be kept. */
   candidates(target: DialTarget, tried: readonly ServiceInstance[] | null): readonly ServiceInstance[] {
     const found = this.options.table.find(target.service, target.port);
-    if (found.length === 0 || (tried === null && this.options.loopback)) return found;
-    return found.filter((instance) => !tried?.includes(instance) && (this.options.loopback || !instance.local));
+    if (found.length === 0 || (tried === null && this.options.loopback)) return this.hedging.preferred(found);
+    return this.hedging.preferred(
+      found.filter((instance) => !tried?.includes(instance) && (this.options.loopback || !instance.local)),
+    );
   }
 
   /** Whether the service is offered, but only by this node, which may not dial itself. */
   isOnlyHere(target: DialTarget): boolean {
     return !this.options.loopback && this.options.table.find(target.service, target.port).length > 0;
+  }
+
+  absenceOf({ service, port }: DialTarget): Error {
+    return this.options.absenceOf(service, port);
   }
 
   /** Opens a stream with an OPEN on it. Returns how many bytes of that wait in the stream's queue. @throws as Path.open */

@@ -33,6 +33,11 @@ export interface RelayLimits {
    * trip is long or whose answers are late at times, as patience.ts has it.
    */
   hopTimeoutMs: number;
+  /**
+   * How long the reader of a circuit may take nothing of what its sender has sent and ended before it was reset, in ms. Default
+   * 15,000: then it is reset as well.
+   */
+  drainTimeoutMs: number;
   /** Time for an OPEN that does not say how much is left, in ms. Default 5,000. */
   openTimeoutMs: number;
 }
@@ -73,5 +78,6 @@ export const DEFAULT_RELAY_LIMITS: Readonly<RelayLimits> = Object.freeze({
   rememberMs: 30_000,
   maxRemembered: 262_144,
   hopTimeoutMs: 1_500,
+  drainTimeoutMs: 15_000,
   openTimeoutMs: 5_000,
 });

@@ -53,6 +53,8 @@ export class Relay implements HalfCircuitHost, SpliceHost {
   private readonly limits: RelayLimits;
   private readonly admission: RelayAdmission;
   private isDraining = false;
+  /** Whoever waits for the last circuit to end. */
+  private onIdle: (() => void) | undefined;
 
   constructor(private readonly setup: RelaySetup) {
     const { nodeId, timers, limits } = setup;
@@ -90,14 +92,26 @@ export class Relay implements HalfCircuitHost, SpliceHost {
     half.start();
   }
 
-  /** No more circuits are taken; those that stand go on. */
-  drain(): void {
+  /**
+   * Takes no more circuits; those that stand, or are on their way, go on. Resolved when none is left, or after `timeoutMs` with
+   * some left.
+   */
+  async drain(timeoutMs: number): Promise<void> {
     this.isDraining = true;
+    if (this.pool.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.timers.schedule(timeoutMs, { onDeadline: () => resolve() });
+      this.onIdle = () => {
+        this.timers.cancel(timer);
+        resolve();
+      };
+    });
+    this.onIdle = undefined;
   }
 
-  /** Ends every circuit, the first ones before this returns. Resolved when none is left. */
+  /** Resets every circuit, the first ones before this returns. Resolved when none is left. */
   async close(): Promise<void> {
-    this.drain();
+    this.isDraining = true;
     const reason = passedOn(ResetReason.RELAY_CLOSED);
     const { pool } = this;
     while (pool.any !== null) {
@@ -141,6 +155,7 @@ export class Relay implements HalfCircuitHost, SpliceHost {
     this.counters.pending--;
     this.admission.release(half.from, half.source);
     if (failure !== undefined) this.counters.refused++;
+    this.noteIdle();
   }
 
   // --- for splices ---
@@ -149,11 +164,20 @@ export class Relay implements HalfCircuitHost, SpliceHost {
     return this.limits.maxWindowBytes;
   }
 
+  get drainTimeoutMs(): number {
+    return this.limits.drainTimeoutMs;
+  }
+
   onSpliceOver(splice: Splice, reason: number): void {
     this.pool.remove(splice);
     this.counters.circuits--;
     if (reason !== ResetReason.NONE) this.counters.lost++;
     this.admission.release(splice.from, splice.source);
+    this.noteIdle();
+  }
+
+  private noteIdle(): void {
+    if (this.onIdle !== undefined && this.pool.size === 0) this.onIdle();
   }
 
   private refuse(stream: MuxStream, code: number, reason: string): void {

@@ -1,11 +1,15 @@
 // Two streams joined in the middle: what one end sends goes on to the other, and so do credit, half-close and reset. No
 // Duplex, no timer, and nothing that is made per chunk: there are a hundred thousand of these, and every byte passes here.
 //
+// A reset drops what waits here, unless its sender has ended its half before: then all of that was sent in order, and the
+// other end gets it and the end first, as it would over a direct link. Only such a circuit has a timer.
+//
 // Credit goes back to the sender for what the onward link has taken, so no more than a window waits here for each
 // direction, whoever is slow. Nothing is ever done about the links themselves.
 
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { passedOn, ResetReason } from '../mux/reset-reason.js';
+import type { Timed, Timer, Timers } from '../util/timers.js';
 import type { RelayNeighbour, RelaySource } from './admission.js';
 import type { Holder, RelayPool } from './relay-pool.js';
 
@@ -14,9 +18,43 @@ export interface SpliceHost {
   readonly pool: RelayPool;
   /** How far the receive window of a stream may grow. */
   readonly maxWindowBytes: number;
+  /** How long a reader may take nothing of what its sender has ended before it was reset, in ms. */
+  readonly drainTimeoutMs: number;
+  readonly timers: Timers;
   readonly counters: { bytes: number };
   /** It is over. `reason`: of the reset, if it was one. */
   onSpliceOver(splice: Splice, reason: number): void;
+}
+
+/** One end was reset after it had ended its half: what waits for the other one, and then the reset. */
+class Draining implements Timed {
+  private hasProgressed = false;
+  private timer: Timer;
+
+  constructor(
+    private readonly timers: Timers,
+    private readonly timeoutMs: number,
+    /** The stream that is still to be written to. */
+    readonly to: MuxStream,
+    readonly reason: number,
+    private readonly giveUp: () => void,
+  ) {
+    this.timer = timers.schedule(timeoutMs, this);
+  }
+
+  onProgress(): void {
+    this.hasProgressed = true;
+  }
+
+  onDeadline(): void {
+    if (!this.hasProgressed) return this.giveUp();
+    this.hasProgressed = false;
+    this.timer = this.timers.schedule(this.timeoutMs, this);
+  }
+
+  stop(): void {
+    this.timers.cancel(this.timer);
+  }
 }
 
 export class Splice implements StreamSink, Holder {
@@ -25,6 +63,7 @@ export class Splice implements StreamSink, Holder {
   next: Holder | null = null;
   previous: Holder | null = null;
   private isOver = false;
+  private draining: Draining | null = null;
 
   constructor(
     private readonly host: SpliceHost,
@@ -47,7 +86,8 @@ export class Splice implements StreamSink, Holder {
   // --- the streams ---
 
   onData(stream: MuxStream, chunk: Buffer): void {
-    if (this.isOver) return;
+    // Nobody is left to read it, and no credit for it means that no more than a window comes.
+    if (this.isOver || this.draining !== null) return;
     const { length } = chunk;
     this.host.counters.bytes += length;
     if (this.other(stream).forward(chunk)) stream.consumed(length);
@@ -62,6 +102,9 @@ export class Splice implements StreamSink, Holder {
   onSent(stream: MuxStream, bytes: number): void {
     this.host.pool.release(this, bytes);
     this.other(stream).consumed(bytes);
+    if (this.draining === null) return;
+    this.draining.onProgress();
+    if (stream.queuedBytes === 0) this.endDraining(this.draining);
   }
 
   onClosed(): void {
@@ -71,8 +114,14 @@ export class Splice implements StreamSink, Holder {
   onReset(stream: MuxStream, _error: Error, reason: number): void {
     if (this.isOver) return;
     const onward = passedOn(reason);
+    const other = this.other(stream);
+    if (this.draining === null && stream.readEnded && other.queuedBytes > 0) {
+      const { timers, drainTimeoutMs } = this.host;
+      this.draining = new Draining(timers, drainTimeoutMs, other, onward, () => this.reset(onward));
+      return;
+    }
     this.finish(onward);
-    this.other(stream).reset(onward);
+    other.reset(onward);
   }
 
   /** What is not sent at once is copied. */
@@ -97,8 +146,16 @@ export class Splice implements StreamSink, Holder {
     this.far.reset();
   }
 
+  /** All that was sent before the end is with the link, and so is the end. */
+  private endDraining({ to, reason }: Draining): void {
+    this.finish(reason);
+    to.reset(reason);
+  }
+
   private finish(reason: number): void {
     this.isOver = true;
+    this.draining?.stop();
+    this.draining = null;
     this.host.onSpliceOver(this, reason);
   }
 }

@@ -31,6 +31,9 @@ const log = debug('link');
 /** Whoever says so of links that never come up is not to fill the memory. */
 const MAX_PROMOTIONS = 256;
 
+/** Of closeTimeoutMs, what the end of a link has in any case: there and back again. */
+const GOODBYE_SHARE = 0.2;
+
 /** How a link comes to be. */
 interface LinkOrigin {
   readonly direction: LinkDirection;
@@ -43,6 +46,8 @@ interface LinkOrigin {
 
 export class LinkSet implements LinkOwner<Link> {
   readonly counters: LinkCounters = newCounters();
+  /** Why the last link ended or did not come up, unless one has come up since. */
+  lastFailure: Error | undefined;
   /** Whoever has connected to a listener and is not up. */
   readonly strangers: Strangers;
   private readonly byPeer = new Map<NodeId, Link>();
@@ -57,6 +62,7 @@ export class LinkSet implements LinkOwner<Link> {
   /** What links that are about to stand are to be for besides. */
   private readonly promotions = new Map<NodeId, LinkPurpose>();
   private isClosed = false;
+  private listenersClosed: Promise<unknown> | undefined;
   private onEmpty: (() => void) | undefined;
 
   constructor(
@@ -134,6 +140,7 @@ export class LinkSet implements LinkOwner<Link> {
       timers,
     }).catch((error) => {
       countDial(this.counters, error);
+      this.lastFailure = error;
       throw error;
     });
     return this.establish(duplex, {
@@ -191,22 +198,33 @@ export class LinkSet implements LinkOwner<Link> {
     if (this.listeners.delete(listener)) this.owner.onUnlisten(listener);
   }
 
-  /** Ends everything in order; resolved when nothing is left. */
-  async close(): Promise<void> {
+  /** No new links: listeners close, and whatever is no link yet ends. Those that are up stay. */
+  drain(): void {
+    if (this.isClosed) return;
     this.isClosed = true;
-    const listeners = [...this.listeners].map((listener) => listener.close());
+    this.listenersClosed = Promise.all([...this.listeners].map((listener) => listener.close()));
     for (const duplex of this.attaching) duplex.destroy();
     for (const link of this.all) {
-      if (link.peerId !== '' && this.byPeer.get(link.peerId) === link) link.close();
       // One that leaves has its own deadline.
-      else if (!link.isLeaving) link.destroy(starlaneError('ERR_STARLANE_CLOSED'));
+      if (!this.isStanding(link) && !link.isLeaving) link.destroy(starlaneError('ERR_STARLANE_CLOSED'));
     }
+  }
+
+  /**
+   * Ends everything in order; resolved when nothing is left. `spentMs` of closeTimeoutMs have passed already, and of the rest
+   * goodbyes get a fifth at least.
+   */
+  async close(spentMs = 0): Promise<void> {
+    this.drain();
+    const { closeTimeoutMs } = this.options;
+    const timeoutMs = Math.max(closeTimeoutMs - spentMs, closeTimeoutMs * GOODBYE_SHARE);
+    for (const link of this.all) if (this.isStanding(link)) link.closeWithin(timeoutMs);
     if (this.all.size > 0) {
       await new Promise<void>((resolve) => {
         this.onEmpty = resolve;
       });
     }
-    await Promise.all(listeners);
+    await this.listenersClosed;
   }
 
   // --- what links tell ---
@@ -247,6 +265,7 @@ export class LinkSet implements LinkOwner<Link> {
     this.byPeer.set(link.peerId, link);
     this.leaveStrangers(link);
     this.counters.opened++;
+    this.lastFailure = undefined;
     if (standing !== undefined) {
       const how = standing.bootId === link.bootId ? 'the peer has given it up' : 'the peer has restarted';
       standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', how));
@@ -285,6 +304,7 @@ export class LinkSet implements LinkOwner<Link> {
     const failure = reason ?? starlaneError('ERR_STARLANE_CLOSED');
     const isFault = !wasUp && !isNoFault(link, failure);
     if (isFault && reason !== undefined) countFailure(this.counters, reason);
+    if (isFault || wasUp) this.lastFailure = withAddress(failure, link.address);
     // Both ends know by this what the other link was for: the one that stands does that as well from now on.
     if (!wasUp && isDuplicate(failure)) this.promote(link);
     const waiter = this.waits.take(link);
@@ -367,6 +387,10 @@ export class LinkSet implements LinkOwner<Link> {
     log('%s %s: handshake', origin.direction, origin.address);
     this.all.add(link);
     return link;
+  }
+
+  private isStanding(link: Link): boolean {
+    return link.peerId !== '' && this.byPeer.get(link.peerId) === link;
   }
 
   private checkOpen(): void {

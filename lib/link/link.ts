@@ -178,9 +178,14 @@ export class Link implements LinkInfo {
    * is not joined again.
    */
   close(): void {
+    this.closeWithin(undefined);
+  }
+
+  /** @internal As {@link close}, with another close timeout. */
+  closeWithin(timeoutMs: number | undefined): void {
     if (this.phase >= Phase.LEAVING) return;
     this.isClosedHere = true;
-    this.leave(GoodbyeCode.NORMAL, undefined, undefined);
+    this.leave(GoodbyeCode.NORMAL, undefined, undefined, timeoutMs);
   }
 
   /** Ends the link at once; every stream over it is reset. Without an error it is not joined again either. */
@@ -373,13 +378,18 @@ export class Link implements LinkInfo {
   }
 
   /** Says goodbye with `code` unless the peer has said it, and lets open streams finish. */
-  private leave(code: number | undefined, text: string | undefined, reason: Error | undefined): void {
+  private leave(
+    code: number | undefined,
+    text: string | undefined,
+    reason: Error | undefined,
+    timeoutMs?: number,
+  ): void {
     this.stopTimer();
     this.phase = Phase.LEAVING;
     if (code !== undefined) this.control.send(encodeGoodbye({ code, reason: text ?? '' }));
     this.control.end();
     this.goDown(reason);
-    this.session.close();
+    this.session.close(timeoutMs);
   }
 
   private stopTimer(): void {

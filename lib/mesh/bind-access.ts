@@ -62,6 +62,11 @@ export class BindAccess {
     return this.hidden.size;
   }
 
+  /** They themselves. */
+  instances(): IterableIterator<ServiceInstance> {
+    return this.hidden.keys();
+  }
+
   /** A node begins to offer an instance, which is hidden until it is allowed. {@link ask} puts the question. */
   hide(instance: ServiceInstance, envDigests: readonly string[]): void {
     const question = { instance, envDigests, decision: undefined };

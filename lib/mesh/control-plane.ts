@@ -6,6 +6,7 @@ import type { NodeRole } from '../options.js';
 import type { Timed, Timer } from '../util/timers.js';
 import { type Message, MessageType } from '../wire/messages.js';
 import { type MeshRecord, NodeFlag, type NodeRecord, RecordKind } from '../wire/records.js';
+import { explainAbsence } from './absence.js';
 import { AnnouncedLinks } from './announced-links.js';
 import type { BackOff } from './back-off.js';
 import type { BindAccess } from './bind-access.js';
@@ -27,6 +28,9 @@ import { Shortcuts } from './shortcuts.js';
 
 /** How often the round trips of links are looked at, in ms. Only what has moved for long is ever told. */
 const SAMPLE_INTERVAL_MS = 5_000;
+
+/** How long what was found to explain the absence of a service is said again, in ms. */
+const ABSENCE_MS = 100;
 
 export interface ControlPlaneOptions {
   readonly role: NodeRole;
@@ -80,6 +84,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   private readonly synced = new WeakSet<MeshLink>();
   private readonly announced: AnnouncedLinks;
   private flags: number;
+  private lastAbsence: { service: string; port: number | undefined; untilMs: number; error: Error } | undefined;
   private timer: Timer | undefined;
   private isStarted = false;
   private hasLeft = false;
@@ -174,6 +179,29 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   bind(service: string, port: number, weight: number, meta: unknown): void {
     this.gossip.bind({ service, port, weight, meta });
     this.registry.bind(service, port, weight, meta);
+  }
+
+  /** Why nobody is found who offers a service. */
+  absenceOf(service: string, port: number | undefined): Error {
+    const now = this.setup.environment.timers.now();
+    const { lastAbsence } = this;
+    // Many may wait for the same name, and fail together.
+    if (lastAbsence?.service === service && lastAbsence.port === port && now < lastAbsence.untilMs) {
+      return lastAbsence.error;
+    }
+    const { registry, routing, gossip, links } = this;
+    const error = explainAbsence(service, port, {
+      table: registry.table,
+      records: gossip.store,
+      links,
+      reachable: routing.size,
+      isReachable: (nodeId) => routing.isReachable(nodeId),
+      sharesEnv: (envDigests) => registry.sharesEnv(envDigests),
+      hidden: () => registry.hidden(),
+      lastFailure: this.setup.network.lastFailure,
+    });
+    this.lastAbsence = { service, port, untilMs: now + ABSENCE_MS, error };
+    return error;
   }
 
   /** The digest of an env that this node shares with another. */

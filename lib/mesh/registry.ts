@@ -81,6 +81,11 @@ export class Registry {
     return this.options.access?.size ?? 0;
   }
 
+  /** They themselves. */
+  hidden(): Iterable<ServiceInstance> {
+    return this.options.access?.instances() ?? [];
+  }
+
   stop(): void {
     this.options.access?.stop();
   }

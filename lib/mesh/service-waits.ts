@@ -27,6 +27,8 @@ export class ServiceWaits {
     private readonly defaultTimeoutMs: number,
     /** Whether instances at this node count. */
     private readonly loopback: boolean,
+    /** Why nobody is found who offers a service. */
+    private readonly absenceOf: (service: string, port: number | undefined) => Error,
   ) {}
 
   /**
@@ -67,7 +69,8 @@ export class ServiceWaits {
       this.waits.add(wait);
       signal?.addEventListener('abort', onAbort, { once: true });
       if (timeoutMs !== Number.POSITIVE_INFINITY) {
-        const late = (): void => wait.reject(netError('ENOTFOUND', 'waitFor', { address: service, port }));
+        const late = (): void =>
+          wait.reject(netError('ENOTFOUND', 'waitFor', { address: service, port }, this.absenceOf(service, port)));
         timer = this.timers.schedule(timeoutMs, { onDeadline: late });
       }
     });

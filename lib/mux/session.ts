@@ -107,12 +107,12 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.output.frame(FrameType.GO_AWAY, 0, SESSION_STREAM_ID, code);
   }
 
-  /** Ends the session in order: no new streams, open ones may finish within the close timeout, then the Duplex ends. */
-  close(): void {
+  /** Ends the session in order: no new streams, open ones may finish within `timeoutMs`, then the Duplex ends. */
+  close(timeoutMs = this.options.closeTimeoutMs): void {
     if (this.phase !== Phase.OPEN) return;
     this.goAway();
     this.phase = Phase.CLOSING;
-    this.closeTimer = this.options.timers.schedule(this.options.closeTimeoutMs, {
+    this.closeTimer = this.options.timers.schedule(timeoutMs, {
       onDeadline: () => this.destroy(starlaneError('ERR_STARLANE_CLOSE_TIMEOUT', 'streams were still open')),
     });
     this.endIfDrained();

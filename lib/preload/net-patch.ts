@@ -4,7 +4,7 @@
 import * as net from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { starlaneError } from '../errors.js';
-import { connectArguments } from '../socket/net-arguments.js';
+import { connectArguments, SAID_HOST } from '../socket/net-arguments.js';
 import type { NetModule } from '../socket/net-module.js';
 import type { NetSocketOptions } from '../socket/net-socket.js';
 import { Socket } from '../socket/socket.js';
@@ -39,7 +39,10 @@ export function patchNet(overlay: () => NetModule): void {
       Object.defineProperty(this, 'connect', { value: connect, configurable: true, writable: true });
     }
     const listener = callback === undefined ? [] : [callback];
-    return (overlay().Socket.prototype.connect as Connect).call(this, { ...options, host: service }, ...listener);
+    // An address that stands for a service means nothing to who reads an error.
+    const said = net.isIP(String(options.host)) === 0 ? String(options.host) : `${service}.starlane`;
+    const translated = { ...options, host: service, [SAID_HOST]: said };
+    return (overlay().Socket.prototype.connect as Connect).call(this, translated, ...listener);
   };
   prototype.connect = connect as typeof prototype.connect;
 }

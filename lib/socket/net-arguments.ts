@@ -25,6 +25,12 @@ const DEFAULT_HOST = 'localhost';
 /** Hosts that are this node, for both connect and listen. */
 const THIS_NODE = new Set(['', 'localhost', '127.0.0.1', '::1', '0.0.0.0', '::']);
 
+/**
+ * An option of connect, for who translates the hosts of a program: the host as the program has written it, which is the one
+ * that errors and events name.
+ */
+export const SAID_HOST = Symbol('said host');
+
 type Callback = () => void;
 
 /** The options of connect that mean something here, of the many that net has. */
@@ -39,7 +45,7 @@ export interface NormalArguments<T> {
   readonly callback: Callback | undefined;
 }
 
-type ConnectOptions = Partial<SocketConnectOpts> & Record<string, unknown>;
+type ConnectOptions = Partial<SocketConnectOpts> & Record<string, unknown> & { [SAID_HOST]?: string };
 type NetListenOptions = ListenOptions & Record<string, unknown>;
 
 function normalize<T>(args: readonly unknown[]): NormalArguments<T> {
@@ -89,7 +95,7 @@ export function connectTarget(options: ConnectOptions): ConnectTarget {
     host: placeOf(name),
     port: number,
     localPort: localPort ? checkPort('options.localPort', localPort as number) : undefined,
-    said: { host: name, port: number, isPath: false },
+    said: { host: options[SAID_HOST] ?? name, port: number, isPath: false },
   };
 }
 

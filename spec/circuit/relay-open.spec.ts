@@ -289,7 +289,7 @@ describe('A relay refuses', () => {
     start([D]);
     const [from, to] = [relay.link('P'), relay.link('D')];
     const { near, far } = await relay.circuit(from, to);
-    relay.relay.drain();
+    void relay.relay.drain(0);
     expect(await from.answerTo(from.open(D))).toMatchObject({
       code: ReplyCode.NO_ROUTE,
       reason: 'this node is about to leave',

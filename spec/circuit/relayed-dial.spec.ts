@@ -369,25 +369,63 @@ describe('The loss of the only link to a node that has not answered', () => {
 });
 
 describe('A relay that closes', () => {
-  it('resets its circuits with that reason, and new ones go another way', async () => {
-    await shape(DIAMOND);
-    const socket = dial();
-    await once(socket, 'connect');
-    const failed = failure(socket);
+  it('lets all circuits that stand finish, takes no new ones, and is closed with the last one', async () => {
+    await shape(DIAMOND, { nodes: { 1: { closeTimeoutMs: 60_000 } } });
+    const sockets = Array.from({ length: 40 }, () => dial({ allowHalfOpen: true }));
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+    for (const socket of sockets) expect(socket.peer?.via).toEqual(ids(1));
     const closed = net.nodes[1].close();
-    expect(await failed).toMatchObject({ code: 'ECONNRESET', cause: { code: 'ERR_STARLANE_CLOSED' } });
+    // It has said that it leaves.
     const next = dial();
     await once(next, 'connect');
     expect(next.peer?.via).toEqual(ids(2));
     next.destroy();
+    const answers = sockets.map((socket) => readToEnd(socket));
+    for (const socket of sockets) socket.end(pattern(100_000));
+    for (const answer of await within('all answers', Promise.all(answers))) {
+      expect(answer.equals(pattern(100_000))).toBe(true);
+    }
+    await within('the close', closed);
+    expect(net.relay(1).counters).toMatchObject({ circuits: 0, opened: 40, lost: 0 });
+  });
+
+  it('lets a circuit finish that is on its way when it begins to close', async () => {
+    await shape(LINE, { nodes: { 1: { closeTimeoutMs: 60_000 }, 2: { allow: async () => mayPass } } });
+    let allow = (): void => {};
+    const mayPass = new Promise<boolean>((resolve) => {
+      allow = () => resolve(true);
+    });
+    const socket = dial({ allowHalfOpen: true });
+    await turnsUntil('it is on its way', () => net.relay(1).counters.pending === 1);
+    const closed = net.nodes[1].close();
+    allow();
+    socket.end('hello');
+    expect((await readToEnd(socket)).toString()).toBe('hello');
+    await within('the close', closed);
+  });
+
+  it('resets what is left after closeTimeoutMs, with that reason', async () => {
+    await shape(LINE);
+    const socket = dial();
+    await once(socket, 'connect');
+    const failed = failure(socket);
+    const closed = net.nodes[1].close();
+    socket.write('still there');
+    expect(String(await once(socket, 'data'))).toBe('still there');
+    expect(await failed).toMatchObject({ code: 'ECONNRESET', cause: { code: 'ERR_STARLANE_CLOSED' } });
     await closed;
+  });
+
+  it('closes at once when nothing goes through it', async () => {
+    await shape(LINE, { nodes: { 1: { closeTimeoutMs: 60_000 } } });
+    await within('the close', net.nodes[1].close());
   });
 
   it('takes no new ones once it drains', async () => {
     await shape(DIAMOND);
     const socket = dial();
     await once(socket, 'connect');
-    net.circuits(1).drain();
+    void net.relay(1).drain(60_000);
     const next = dial();
     await once(next, 'connect');
     expect(next.peer?.via).toEqual(ids(2));

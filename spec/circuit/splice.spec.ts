@@ -196,6 +196,59 @@ describe('A circuit that stands', () => {
     expect(relay.relay.counters.lost).toBe(0);
   });
 
+  it.each([
+    ['the near end', 'resets it', ResetReason.NONE],
+    ['the far end', 'resets it', ResetReason.NONE],
+    ['the near end', 'loses its link', 0x101],
+    ['the far end', 'loses its link', 0x101],
+  ])('delivers what %s has sent and ended, though it %s before all of it is read', async (who, how, reason) => {
+    const [sender, reader] = who === 'the near end' ? ['near', 'far'] : ['far', 'near'];
+    const ends = (await relay.circuit(from, to)) as Record<string, HandStream>;
+    const [one, other] = [ends[sender], ends[reader]];
+    other.paused = true;
+    const repliedBytes = other.received.length - other.data.length;
+    one.stream.write(pattern(90 * KIB));
+    one.stream.end();
+    await turnsUntil('the relay has all of it', () => relayStreams(sender === 'near' ? from : to)[0].readEnded);
+    // What nobody reads any more is dropped, and gets no credit.
+    other.stream.write(pattern(10 * KIB));
+    if (how === 'resets it') one.stream.reset();
+    else (sender === 'near' ? from : to).session.destroy();
+    await turns(10);
+    expect(other.events).not.toContain('end');
+    expect(relay.relay.heldBytes).toBeGreaterThan(20 * KIB);
+    other.stream.write(pattern(10 * KIB));
+    other.paused = false;
+    other.stream.consumed(other.received.length - repliedBytes);
+    await turnsUntil('the reset follows', () => other.reasons.length === 1);
+    expect(other.data.equals(pattern(90 * KIB))).toBe(true);
+    expect(other.events.slice(-2)).toEqual(['end', expect.stringContaining('reset')]);
+    expect(other.reasons).toEqual([reason]);
+    expect(relay.isIdle).toBe(true);
+  });
+
+  it('waits no longer than its time for who does not read what was ended before the reset', async () => {
+    await relay.close();
+    start({ drainTimeoutMs: 1000 });
+    const { near, far } = await stuck(90 * KIB);
+    near.stream.end();
+    await turnsUntil('the relay has all of it', () => relayStreams(from)[0].readEnded);
+    near.stream.reset();
+    await turns(10);
+    await relay.pass(600);
+    // Each byte that is taken makes it longer: a little more credit than half of a window at a time.
+    far.stream.receiveCredit += 1;
+    relayStreams(to)[0].addSendCredit(1);
+    await turns(10);
+    await relay.pass(600);
+    await relay.pass(600);
+    expect(far.reasons).toEqual([]);
+    await relay.pass(600);
+    await turnsUntil('it is reset', () => far.reasons.length === 1);
+    expect(far.events).not.toContain('end');
+    expect(relay.isIdle).toBe(true);
+  });
+
   it('passes on why it was reset, one hop further', async () => {
     const { near, far } = await relay.circuit(from, to);
     far.stream.reset(0x301);

@@ -231,6 +231,20 @@ describe.each(KINDS)('a program (%s)', (kind) => {
     expect(await lines(child)).toEqual([{ codes: Array(4).fill('ENOTFOUND') }]);
   });
 
+  it('names a host that nobody offers as the program has written it', async () => {
+    const child = run(
+      kind,
+      ['net', 'events'],
+      // No service can have that name, so that nobody waits for it.
+      `const socket = net.connect({ host: 'No Name.Starlane', port: 7 });
+       const [error] = await events.once(socket, 'error');
+       say({ message: error.message, hostname: error.hostname });`,
+    );
+    expect(await lines(child)).toEqual([
+      { message: 'getaddrinfo ENOTFOUND No Name.Starlane', hostname: 'No Name.Starlane' },
+    ]);
+  });
+
   it('gets an address for a host of the overlay that leads to the service again', async () => {
     const child = run(
       kind,

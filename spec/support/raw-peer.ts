@@ -53,6 +53,8 @@ export class RawPeer implements SessionOwner, StreamSink {
   control: MuxStream | undefined;
   /** Whether it says AUTH by itself, once, when it is due. */
   provesItself = true;
+  /** Whether it acknowledges streams by itself, as soon as they are there. */
+  acknowledges = true;
   /** Of the network that it says to be a member of. */
   networkKey: Buffer | undefined;
   /** The HELLO of the node, type and body, once it is there. */
@@ -210,7 +212,7 @@ export class RawPeer implements SessionOwner, StreamSink {
 
   onStream(stream: MuxStream): void {
     stream.sink = this;
-    stream.accept();
+    if (this.acknowledges || this.control === undefined) stream.accept();
     if (this.control === undefined) this.control = stream;
     else this.streams.push(stream);
     this.wake();
