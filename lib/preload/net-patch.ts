@@ -1,5 +1,5 @@
-// net.Socket.connect for hosts of the overlay. net.connect, http, http2 and fetch all come down to it, also through
-// references that were taken before.
+// net.Socket.connect for hosts of the overlay. net.connect, tls.connect, http, http2 and fetch all come down to it, also
+// through references that were taken before.
 
 import * as net from 'node:net';
 import { TLSSocket } from 'node:tls';
@@ -7,9 +7,9 @@ import { starlaneError } from '../errors.js';
 import { connectArguments, SAID_HOST } from '../socket/net-arguments.js';
 import type { NetModule } from '../socket/net-module.js';
 import type { NetSocketOptions } from '../socket/net-socket.js';
-import { Socket } from '../socket/socket.js';
-import { adoptSocket } from './adopt-socket.js';
+import { adoptSocket, isOverlaySocket } from './adopt-socket.js';
 import { overlayService } from './overlay-host.js';
+import { connectSecure, isSecureInUse } from './secure-connect.js';
 
 interface ConnectOptions extends NetSocketOptions {
   host?: unknown;
@@ -27,22 +27,20 @@ export function patchNet(overlay: () => NetModule): void {
     const given = Array.isArray(args[0]) ? args[0] : args;
     const { options, callback } = connectArguments(given) as { options: ConnectOptions; callback?: () => void };
     const service = options.path ? undefined : overlayService(options.host);
-    const isAdopted = this instanceof Socket;
+    const isAdopted = isOverlaySocket(this);
     if (service === undefined && !isAdopted) return connectNet.apply(this, args);
-    if (service === undefined || this instanceof TLSSocket || (!isAdopted && isUsed(this))) {
-      // tls has a handle of its own, and a socket that was in use is of the kind that it was.
+    const isSecure = this instanceof TLSSocket;
+    if (service === undefined || (isSecure ? isSecureInUse(this) : !isAdopted && isUsed(this))) {
+      // A socket that was in use is of the kind that it was.
       throw starlaneError('ERR_STARLANE_ARGUMENT', 'between the overlay and elsewhere a new net.Socket is needed');
     }
-    if (!isAdopted) {
-      adoptSocket(this, overlay(), options);
-      // It may be connected again, by the name that the program knows.
-      Object.defineProperty(this, 'connect', { value: connect, configurable: true, writable: true });
-    }
-    const listener = callback === undefined ? [] : [callback];
     // An address that stands for a service means nothing to who reads an error.
     const said = net.isIP(String(options.host)) === 0 ? String(options.host) : `${service}.starlane`;
-    const translated = { ...options, host: service, [SAID_HOST]: said };
-    return (overlay().Socket.prototype.connect as Connect).call(this, translated, ...listener);
+    const where = { ...options, host: service, [SAID_HOST]: said };
+    const listener = callback === undefined ? [] : [callback];
+    if (isSecure) return connectSecure(this, overlay(), where, ...listener);
+    if (!isAdopted) adoptSocket(this, overlay(), options);
+    return (overlay().Socket.prototype.connect as Connect).call(this, where, ...listener);
   };
   prototype.connect = connect as typeof prototype.connect;
 }

@@ -1,10 +1,10 @@
-// tls.connect for hosts of the overlay: tls as ever, over a socket of the overlay.
+// tls over sockets of the overlay. That a TLSSocket is connected to a service is the affair of net.Socket.connect; here is what
+// tls.connect has to say for it, and what TLS has to know of a socket of the overlay that it is begun on.
 
 import { createRequire } from 'node:module';
-import * as net from 'node:net';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
-import { secureSocket } from '../http/secure-socket.js';
-import { Socket } from '../socket/socket.js';
+import { secureSocket, type TlsCarrier } from '../http/secure-socket.js';
+import { isOverlaySocket } from './adopt-socket.js';
 import { overlayService } from './overlay-host.js';
 
 // The module object itself: what `import` gives cannot be changed.
@@ -12,24 +12,33 @@ const tls = createRequire(import.meta.url)('node:tls') as typeof import('node:tl
 
 type Connect = (...args: unknown[]) => TLSSocket;
 
+/** A member of a TLSSocket that its types leave out. */
+interface TlsInternals {
+  connecting: boolean;
+  _init(socket: unknown, wrap: unknown): void;
+}
+
 export function patchTls(): void {
   const connect = tls.connect as Connect;
 
   tls.connect = ((...args: unknown[]): TLSSocket => {
     const options = tlsOptions(args);
-    if (options.socket instanceof Socket) {
-      return secureSocket(options.socket, () => connect(...args));
-    }
-    if (options.socket || options.path || overlayService(options.host) === undefined) return connect(...args);
-    const { host, port, timeout, signal } = options as ConnectionOptions & { signal?: AbortSignal };
-    const socket = net.connect({ host: host as string, port: port as number, signal } as net.TcpNetConnectOpts);
+    const { socket, path, host } = options;
+    if (isOverlaySocket(socket)) return secureSocket(socket as unknown as TlsCarrier, () => connect(...args));
+    if (socket || path || overlayService(host) === undefined) return connect(...args);
     const last = args.at(-1);
     const listener = typeof last === 'function' ? [last] : [];
-    const own = { servername: host?.replace(/\.$/, ''), ...options, socket };
-    const secured = secureSocket(socket, () => connect(own, ...listener));
-    if (timeout) secured.setTimeout(timeout);
-    return secured;
+    // One server may have several services.
+    return connect({ servername: host?.replace(/\.$/, ''), ...options }, ...listener);
   }) as typeof tls.connect;
+
+  const internals = tls.TLSSocket.prototype as unknown as TlsInternals;
+  const { _init: init } = internals;
+  internals._init = function (socket, wrap) {
+    init.call(this, socket, wrap);
+    // A net.Socket without a handle is taken for one that will be connected some day, but this one may be connected.
+    if (isOverlaySocket(socket) && !(socket as { connecting: boolean }).connecting) this.connecting = false;
+  };
 }
 
 /** connect(options[, cb]), connect(port[, host][, options][, cb]), connect(path[, options][, cb]). */

@@ -11,6 +11,7 @@ import { closeLater } from './close-queue.js';
 import { type FarEnd, type KeepsAlive, type PeerInfo, peerInfo } from './far-end.js';
 import { checkTimeout, IdleTimeout } from './idle-timeout.js';
 import { duplexOptions, type SocketOptions } from './socket-options.js';
+import { answerWraps, IS_SOCKET } from './stream-wrap.js';
 
 export type { SocketOptions };
 
@@ -69,6 +70,11 @@ export class Socket extends StreamDuplex {
     this.keepsAlive = keepsAlive;
     this.bits = Bit.READING;
     this.updateHold();
+  }
+
+  /** @internal */
+  get [IS_SOCKET](): boolean {
+    return true;
   }
 
   /** Connected and not closed for either direction, or on the way there. As net.Socket's. */
@@ -186,6 +192,12 @@ export class Socket extends StreamDuplex {
   /** No effect: the link watches over its peer for all of its streams. */
   setKeepAlive(_enable?: boolean, _initialDelayMs?: number): this {
     return this;
+  }
+
+  override pause(): this {
+    // The first that node:tls and node:http2 do with a socket.
+    answerWraps();
+    return super.pause();
   }
 
   /** Holds the process open again while something can happen to it, as a socket does unless told otherwise. */

@@ -21,3 +21,11 @@ export function nodeUtil(): typeof import('node:util') {
 export function nodeOs(): typeof import('node:os') {
   return process.getBuiltinModule('node:os');
 }
+
+/**
+ * Returns the live list of the built-in modules that the process has loaded. Through node:vm, as `process` may be a copy that
+ * is older: jest gives one to each file.
+ */
+export function loadedModules(): readonly string[] {
+  return process.getBuiltinModule('node:vm').runInThisContext('process.moduleLoadList') ?? [];
+}

@@ -216,16 +216,35 @@ describe('node:http2', () => {
     expect(String(await within('the answer', readToEnd(stream)))).toBe('GET /here');
   });
 
-  // Node asks the system for the address; around another Duplex a session has none.
-  it.failing('tells who is at the other end', async () => {
+  it('tells who is at the other end, and who at this one', async () => {
     const server = http2.createServer();
     const serverSession = emitted<ServerHttp2Session>(server, 'session');
     bind(server);
-    const near = await connected();
-    const far = await within('the session of the server', serverSession);
-    const addresses = [near.socket.remoteAddress, far.socket.remoteAddress];
-    expect(addresses).toEqual([`@${nodes.listener.id}`, `@${nodes.joiner.id}`]);
+    const session = await connected();
+    await within('the settings of the server', once(session, 'remoteSettings'));
+    const near = session.socket;
+    const far = (await within('the session of the server', serverSession)).socket;
+    expect([near.remoteAddress, far.remoteAddress]).toEqual([`@${nodes.listener.id}`, `@${nodes.joiner.id}`]);
+    expect([near.localAddress, far.localAddress]).toEqual([far.remoteAddress, near.remoteAddress]);
+    expect([near.localPort, far.localPort]).toEqual([far.remotePort, near.remotePort]);
   });
+
+  it.each(['a session of a client', 'a session of a server'])(
+    'holds the process open unless told otherwise: %s',
+    async (which) => {
+      const server = http2.createServer();
+      const serverSession = emitted<ServerHttp2Session>(server, 'session');
+      bind(server);
+      const near = await connected();
+      const far = await within('the session of the server', serverSession);
+      const [session, node] = which.endsWith('client') ? [near, nodes.joiner] : [far, nodes.listener];
+      const held = node.stats().holds;
+      session.unref();
+      expect(node.stats().holds).toBe(held - 1);
+      session.ref();
+      expect(node.stats().holds).toBe(held);
+    },
+  );
 
   it('speaks TLS inside the socket', async () => {
     const { cert: ca, key } = await certificateFor('api');

@@ -145,10 +145,31 @@ describe('TLS inside of a socket', () => {
       }
     });
 
-    // Node asks the system for the address; around another Duplex a TLSSocket has none.
-    it.failing('tells who is at the other end', async () => {
+    it('tells who is at the other end, and who at this one', async () => {
       const [near, far] = await pair();
       expect([near.remoteAddress, far.remoteAddress]).toEqual([`@${nodes.listener.id}`, `@${nodes.joiner.id}`]);
+      expect([near.localAddress, far.localAddress]).toEqual([far.remoteAddress, near.remoteAddress]);
+      expect([near.localPort, far.localPort]).toEqual([far.remotePort, near.remotePort]);
+      expect([near.remoteFamily, far.localFamily]).toEqual(['Starlane', 'Starlane']);
+      expect(near.address()).toEqual({ address: near.localAddress, port: near.localPort, family: 'Starlane' });
+    });
+
+    it('tells its address also when it was asked for it before it was connected', async () => {
+      await bindNamed();
+      const near = tls.connect({ socket: nodes.joiner.dial('web'), rejectUnauthorized: false });
+      nodes.finally(() => near.destroy());
+      expect([near.remoteAddress, near.localAddress]).toEqual([undefined, undefined]);
+      await within('the handshake', once(near, 'secureConnect'));
+      expect([near.remoteAddress, near.localAddress]).toEqual([`@${nodes.listener.id}`, `@${nodes.joiner.id}`]);
+    });
+
+    it('holds the process open, unless told otherwise', async () => {
+      const [near] = await pair();
+      const held = nodes.joiner.stats().holds;
+      near.unref();
+      expect(nodes.joiner.stats().holds).toBe(held - 1);
+      near.ref();
+      expect(nodes.joiner.stats().holds).toBe(held);
     });
 
     it('carries 16 MiB each way at once and ends', async () => {
