@@ -1,4 +1,4 @@
-// The links that a node keeps up: one joiner an address, for join() and for seeds.
+// The links that join() keeps up: one joiner an address.
 
 import type { LinkAddress } from './address.js';
 import { formatLinkAddress } from './address.js';
@@ -9,6 +9,10 @@ import type { LinkSet } from './link/link-set.js';
 
 export interface JoinsOwner {
   onWarning(error: Error): void;
+  /** An address has given a link, and is kept joined. */
+  onJoined(address: string): void;
+  /** It is joined no more. */
+  onLeft(address: string): void;
 }
 
 export class NodeJoins {
@@ -27,16 +31,7 @@ export class NodeJoins {
 
   /** The link to an address, which is kept up from now on. */
   join(address: string, signal: AbortSignal | undefined): Promise<Link> {
-    return this.joiner(this.links.parse(address), isPermanent).wait(signal);
-  }
-
-  /** Keeps a link up to an address that may be one's own, or wrong for now: nobody waits for it. */
-  seed(address: string): void {
-    const joiner = this.joiner(this.links.parse(address), isSelf);
-    joiner.wait().catch((error) => {
-      // Lists of seeds are the same for all nodes, and so hold their own address as well.
-      if (!isSelf(error)) this.owner.onWarning(error);
-    });
+    return this.joiner(this.links.parse(address)).wait(signal);
   }
 
   /** A link is gone; `onPurpose` when this node closed it. */
@@ -48,20 +43,28 @@ export class NodeJoins {
     for (const joiner of [...this.joiners.values()]) joiner.stop();
   }
 
-  private joiner(address: LinkAddress, isFinal: (error: unknown) => boolean): Joiner {
+  private joiner(address: LinkAddress): Joiner {
     const key = formatLinkAddress(address);
     const known = this.joiners.get(key);
     if (known !== undefined) return known;
     const { links } = this;
     const joiner = new Joiner({
-      dial: (signal) => links.dial(address, { purpose: 'join', signal }),
+      dial: async (signal) => {
+        const link = await links.dial(address, { purpose: 'join', signal });
+        if (!signal.aborted) this.owner.onJoined(key);
+        return link;
+      },
       minMs: links.options.rejoinMinMs,
       maxMs: links.options.rejoinMaxMs,
       timers: links.timers,
       random: this.random,
-      isFinal,
+      // Behind a balancer, or a name of many addresses, another node may answer next time.
+      isFinal: (error) => isPermanent(error) && (!isSelf(error) || links.isOwn(address)),
       onRetry: (error) => this.owner.onWarning(error),
-      onEnd: () => this.joiners.delete(key),
+      onEnd: () => {
+        this.joiners.delete(key);
+        this.owner.onLeft(key);
+      },
     });
     this.joiners.set(key, joiner);
     return joiner.start();

@@ -26,7 +26,7 @@ import { type NodeEnvironment, readEnvironment, withEnvironment } from './node-e
 import type { NodeEvents } from './node-events.js';
 import { NodeFamily } from './node-family.js';
 import { NodeHold } from './node-hold.js';
-import { NodeJoins } from './node-joins.js';
+import { type JoinsOwner, NodeJoins } from './node-joins.js';
 import { createControlPlane, seedsOf } from './node-mesh.js';
 import { createMeans, secretWarning } from './node-security.js';
 import { collectStats, type NodeStats } from './node-stats.js';
@@ -109,7 +109,12 @@ export class Node extends NodeFamily {
       },
     });
     this.views = new NodeViews(this.mesh, resolved);
-    this.joins = new NodeJoins(this.linkSet, { onWarning: (error) => this.onWarning(error) }, Math.random);
+    const joinsOwner: JoinsOwner = {
+      onWarning: (error) => this.onWarning(error),
+      onJoined: (address) => this.mesh.neighbourhood.addJoined(address),
+      onLeft: (address) => this.mesh.neighbourhood.removeJoined(address),
+    };
+    this.joins = new NodeJoins(this.linkSet, joinsOwner, Math.random);
     this.circuits = new Circuits({
       identity: this.identity,
       networkKey: this.means.networkKey,

@@ -263,7 +263,7 @@ export function viewOf(node: SimNode): NonNullable<SimNode['run']>['plane']['vie
   return node.run.plane.view;
 }
 
-function label(node: SimNode): string {
+export function label(node: SimNode): string {
   return `#${node.host.index} ${node.nodeId}`;
 }
 

@@ -78,6 +78,11 @@ export interface PlaneView {
   digest(): DatabaseDigest;
   /** The version of the NODE record that is held; undefined for none. */
   versionOf(nodeId: NodeId): string | undefined;
+  /** Everything that is held, own records included, and one of that. */
+  records(): Iterable<MeshRecord>;
+  recordOf(key: string): MeshRecord | undefined;
+  /** A version of it has come that waits, because its node says too much. */
+  isParked(record: MeshRecord): boolean;
   /** Whether it has said itself that it leaves. */
   hasLeft(nodeId: NodeId): boolean;
   /** Peers listed in the record of a node. */

@@ -178,6 +178,18 @@ class RealView implements PlaneView {
     return record === undefined ? undefined : `${record.bootId} ${record.epoch}.${record.seq}`;
   }
 
+  records(): Iterable<MeshRecord> {
+    return this.plane.gossip.store.records();
+  }
+
+  recordOf(key: string): MeshRecord | undefined {
+    return this.plane.gossip.store.get(key);
+  }
+
+  isParked({ key, nodeId }: MeshRecord): boolean {
+    return this.plane.gossip.store.origin(nodeId)?.parked?.has(key) === true;
+  }
+
   hasLeft(nodeId: NodeId): boolean {
     return this.plane.neighbourhood.neighbours.hasLeft(nodeId);
   }

@@ -57,6 +57,8 @@ export interface Run {
 export interface LinkWatcher {
   onLink(node: SimNode, link: SimLink): void;
   onUnlink(node: SimNode, link: SimLink, reason: Error | undefined): void;
+  /** `node` has taken in all that the other end of the link had to tell. */
+  onSynced?(node: SimNode, link: SimLink): void;
   /** A node or a service has disappeared from the view of `node`. */
   onGone?(node: SimNode, what: string): void;
   /** Something that `node` warns of: a seed that could not be joined, for one. */
@@ -126,7 +128,10 @@ export class SimNode implements SimLinksOwner {
       onEpoch: (epoch) => {
         this.keptEpoch = epoch;
       },
-      onSynced: (link) => links.onSynced(link as SimLink),
+      onSynced: (link) => {
+        links.onSynced(link as SimLink);
+        wide.watcher?.onSynced?.(this, link as SimLink);
+      },
       onWarning: (error) => {
         this.warnings.push(error);
         if (this.warnings.length > MAX_WARNINGS) this.warnings.shift();

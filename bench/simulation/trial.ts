@@ -5,6 +5,7 @@ import { allComplaints, rest } from './oracles.js';
 import type { PlaneMaker } from './plane.js';
 import { Random } from './random.js';
 import { randomSchedule, Stage, type Step } from './steps.js';
+import { SyncOracle } from './sync-oracle.js';
 import { World } from './world.js';
 
 const SEEDS = 3;
@@ -49,6 +50,8 @@ export async function runTrial(
   schedule: readonly Step[] = scheduleOf(options),
 ): Promise<TrialResult> {
   const world = new World(options);
+  const syncs = new SyncOracle(world);
+  world.watcher = syncs;
   try {
     const stage = startNetwork(world, options.nodes, options.clients ?? 0);
     await world.loop.run(START_MS + SETTLE_MS);
@@ -59,7 +62,7 @@ export async function runTrial(
     const isAtRest = await rest(world, REST_MS, QUIET_MS);
     const restMs = isAtRest ? world.loop.now - REST_MS - calmAt : undefined;
     const complaints = isAtRest ? [] : [`not at rest after ${QUIET_MS / 1000} s`];
-    complaints.push(...(await allComplaints(world, options.pairs ?? 500)));
+    complaints.push(...syncs.complaints, ...(await allComplaints(world, options.pairs ?? 500)));
     return { schedule, complaints, restMs, events: world.loop.count, signatureChecks: world.signatureChecks };
   } catch (error) {
     const complaints = [`a fault: ${(error as Error).stack ?? error}`];

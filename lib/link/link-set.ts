@@ -21,7 +21,7 @@ import type { LinkPurpose } from './link-purpose.js';
 import type { DialRequest, LinkMeans, LinkSetOwner } from './link-set-owner.js';
 import type { LinkTls } from './link-tls.js';
 import { LinkWaits } from './link-waits.js';
-import { reachableAddresses } from './reach.js';
+import { isSameListener, reachableAddresses } from './reach.js';
 import { negotiateRole } from './role.js';
 import { type Stranger, Strangers } from './strangers.js';
 import { connect } from './transport.js';
@@ -102,6 +102,11 @@ export class LinkSet implements LinkOwner<Link> {
   /** Link addresses at which others reach this node. */
   get listenAddresses(): readonly string[] {
     return reachableAddresses([...this.listeners].map((listener) => listener.address));
+  }
+
+  /** Whether it is certain that nobody but this node answers there. */
+  isOwn(address: LinkAddress): boolean {
+    return [...this.listeners].some((listener) => isSameListener(address, this.parse(listener.address)));
   }
 
   /** Of an address that says none. */

@@ -5,6 +5,7 @@ import { connect as connectTcp, isIP } from 'node:net';
 import { formatLinkAddress, type LinkAddress, parseLinkAddress } from '../address.js';
 import { nodeDns, nodeOs } from '../util/builtins.js';
 import { MAX_LISTEN_ADDRESSES } from '../wire/messages.js';
+import { isLoopback } from './transport.js';
 
 /** What a bare attempt to connect has shown: nobody listens, a kernel answers, or nothing does. */
 export type Answer = 'refused' | 'open' | 'silent';
@@ -57,10 +58,26 @@ export function reachableAddresses(listening: readonly string[]): string[] {
   return [...found].slice(0, MAX_LISTEN_ADDRESSES);
 }
 
+/** Whether whoever dials `address` on this machine gets to the listener at `listening`, and to nobody else. */
+export function isSameListener(address: LinkAddress, listening: LinkAddress): boolean {
+  if (address.scheme === 'unix' || listening.scheme === 'unix') {
+    return address.scheme === 'unix' && listening.scheme === 'unix' && address.path === listening.path;
+  }
+  if (address.port !== listening.port) return false;
+  const isEverywhere = isUnspecified(listening.host);
+  if (isLoopback(address.host ?? 'localhost')) return isEverywhere || isLoopback(listening.host);
+  return concreteAddresses(listening).some((own) => own.scheme !== 'unix' && own.host === address.host);
+}
+
+/** Every interface of the machine. */
+function isUnspecified(host: string | undefined): boolean {
+  return host === undefined || host === '0.0.0.0' || /^[0:]+$/.test(host);
+}
+
 function concreteAddresses(where: LinkAddress): LinkAddress[] {
   if (where.scheme === 'unix') return [where];
   const { scheme, host, port } = where;
-  if (host !== undefined && host !== '0.0.0.0' && !/^[0:]+$/.test(host)) return [where];
+  if (!isUnspecified(host)) return [where];
   const hosts = Object.values(nodeOs().networkInterfaces())
     .flatMap((addresses) => addresses ?? [])
     // An address of the link only is none without its interface.

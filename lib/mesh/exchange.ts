@@ -247,7 +247,6 @@ export class Exchange {
     const isAnswer = sync.awaitsEntriesMs !== 0;
     sync.gathering = undefined;
     sync.awaitsEntriesMs = 0;
-    if (sync.isFirst && covered.isFull) peer.outbox.clear();
     if (!covered.isEmpty) {
       for (const record of recordsIn(this.parts.store, covered)) {
         if (!mentioned.has(record.key)) this.tell(peer, record);

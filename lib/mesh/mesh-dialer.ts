@@ -1,5 +1,6 @@
 // The dials that this node makes by itself, for mesh links: never two to one address or node at a time, never to itself,
-// never more often than the budget allows, and not soon again where it has failed. It remembers who was found where.
+// never more often than the budget allows, and not soon again where it has failed. It remembers who was found where last,
+// which may be another one next time: a balancer or a name may lead to any node, this one included.
 
 import type { NodeId } from '../address.js';
 import { starlaneError } from '../errors.js';
@@ -50,12 +51,12 @@ export class MeshDialer {
     this.budget = new DialBudget(environment.timers);
   }
 
-  /** Whether this node itself listens there, or was found there. */
+  /** Whether this node itself listens there. That it answered there once says nothing of the next time. */
   isOwn(address: string): boolean {
-    return this.idAt(address) === this.environment.identity.nodeId || this.network.listenAddresses.includes(address);
+    return this.network.listenAddresses.includes(address);
   }
 
-  /** Who was found there last. */
+  /** Who was found there last; this node, too. */
   idAt(address: string): NodeId | undefined {
     return this.places.peek(address)?.nodeId;
   }

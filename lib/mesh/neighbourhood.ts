@@ -113,6 +113,15 @@ export class Neighbourhood {
     return this.seeds.size;
   }
 
+  /** An address that the user has joined. It is asked again like a seed, as others may be there as well. */
+  addJoined(address: string): void {
+    this.seeds.addJoined(address);
+  }
+
+  removeJoined(address: string): void {
+    this.seeds.removeJoined(address);
+  }
+
   start(): void {
     this.seeds.start();
     if (this.partitions !== undefined) this.history.start();

@@ -1,5 +1,7 @@
 // The seeds of a node: link addresses, possibly with the names of machines, that are joined at start and tried again for
 // ever. What a name resolves to may be several addresses of one node, or several nodes: each address counts on its own.
+// Behind an address may be a balancer in front of all nodes, and a name may move to another node while the old one lives. So
+// an address is a place to ask again, whoever answered last: often by a node that has few links, seldom by each of many.
 //
 // A seed is left alone while this node has links enough and reaches it some other way, so that a hub can shed its
 // surplus; it is dialled again when it is out of reach, so that a network that has split finds together.
@@ -36,6 +38,8 @@ const MAX_ADDRESSES = 64;
 const PROVEN_MS = 60_000;
 /** How often an address is dialled to see who is there although a node that is reached claims it, as that may lie. */
 const DOUBT = 0.1;
+/** So many nodes of those that reach each other ask again at a time where one of them was found. */
+const ASKERS = 3;
 
 export interface SeedWatchSetup {
   readonly environment: MeshEnvironment;
@@ -49,11 +53,25 @@ export interface SeedWatchSetup {
   onWarning(error: Error): void;
 }
 
+/** What a check is ready to do besides. */
+interface Resolve {
+  /** To dial where a node claims to be that is reached. */
+  readonly isDoubtful: boolean;
+  /** To ask where a node was found that is reached, or this one. */
+  readonly asksAgain: boolean;
+}
+
+const NEEDED: Resolve = { isDoubtful: false, asksAgain: false };
+
 interface Seed {
   readonly name: string;
+  /** Somebody else sees to it that there is a link, and tells what fails: here it is only asked again. */
+  readonly isJoined: boolean;
   /** What it resolved to last. */
   addresses: readonly string[];
   failures: number;
+  /** Checks that asked again while there were not links enough. */
+  asks: number;
   isBusy: boolean;
   timer: Timer | undefined;
 }
@@ -61,13 +79,13 @@ interface Seed {
 /** A dial that waits. */
 interface Turn {
   readonly address: string;
-  readonly isDoubtful: boolean;
+  readonly resolve: Resolve;
   /** What has failed, if anything has. */
   done(failure: Error | undefined): void;
 }
 
 export class SeedWatch {
-  private readonly seeds: Seed[];
+  private seeds: Seed[];
   private readonly aborter = new AbortController();
   /** Dials that wait for their turn. */
   private readonly queue: Turn[] = [];
@@ -77,23 +95,34 @@ export class SeedWatch {
   private turnTimer: Timer | undefined;
 
   constructor(private readonly setup: SeedWatchSetup) {
-    this.seeds = [...new Set(setup.seeds)].map((name) => ({
-      name,
-      addresses: [],
-      failures: 0,
-      isBusy: false,
-      timer: undefined,
-    }));
+    this.seeds = [...new Set(setup.seeds)].map((name) => newSeed(name, false));
   }
 
   /** Seeds that lead elsewhere than to this node itself, as far as it knows. */
   get size(): number {
-    const isOwn = (address: string): boolean => this.setup.dialer.isOwn(address);
-    return this.seeds.filter(({ addresses }) => addresses.length === 0 || !addresses.every(isOwn)).length;
+    const isSelf = (address: string): boolean => this.isSelf(address);
+    const leadsElsewhere = ({ isJoined, addresses }: Seed): boolean =>
+      !isJoined && (addresses.length === 0 || !addresses.every(isSelf));
+    return this.seeds.filter(leadsElsewhere).length;
   }
 
   start(): void {
     for (const seed of shuffle([...this.seeds], this.setup.environment.random)) void this.check(seed);
+  }
+
+  /** An address that the user has joined: somebody else may be there as well. */
+  addJoined(name: string): void {
+    if (this.aborter.signal.aborted || this.seeds.some((seed) => seed.name === name)) return;
+    const seed = newSeed(name, true);
+    this.seeds.push(seed);
+    this.schedule(seed, this.askAgainMs(seed));
+  }
+
+  removeJoined(name: string): void {
+    const seed = this.seeds.find((one) => one.isJoined && one.name === name);
+    if (seed === undefined) return;
+    this.cancel(seed);
+    this.seeds = this.seeds.filter((one) => one !== seed);
   }
 
   stop(): void {
@@ -108,10 +137,11 @@ export class SeedWatch {
   unreachable(): string[] {
     const { dialer, view } = this.setup;
     return this.seeds
+      .filter(({ isJoined }) => !isJoined)
       .flatMap(({ name, addresses }) => (addresses.length === 0 ? [name] : addresses))
       .filter((address) => {
         const nodeId = dialer.idAt(address);
-        return !dialer.isOwn(address) && (nodeId === undefined || !view.isReachable(nodeId));
+        return !this.isSelf(address) && (nodeId === undefined || !view.isReachable(nodeId));
       });
   }
 
@@ -119,7 +149,8 @@ export class SeedWatch {
     const { dialer, environment, backOff } = this.setup;
     for (const seed of this.seeds) {
       const was = seed.addresses.some((one) => one === address || dialer.idAt(one) === peerId);
-      if (!was || seed.isBusy) continue;
+      seed.asks = 0;
+      if (!was || seed.isBusy || seed.isJoined) continue;
       if (upMs >= PROVEN_MS) seed.failures = 0;
       this.cancel(seed);
       this.schedule(seed, backOffMs(seed.failures++, backOff, environment.random));
@@ -131,24 +162,26 @@ export class SeedWatch {
     seed.isBusy = true;
     const failure = await this.join(seed);
     seed.isBusy = false;
-    if (this.aborter.signal.aborted) return;
+    if (this.aborter.signal.aborted || !this.seeds.includes(seed)) return;
     // A link may have come up and gone while others were still being dialled.
-    const isFine = failure === undefined && !seed.addresses.some((address) => this.isDue(address, false));
-    if (isFine) this.schedule(seed, CHECK_MS * (1 + JITTER * (2 * environment.random() - 1)));
+    const isFine = failure === undefined && !seed.addresses.some((address) => this.isDue(address, NEEDED));
+    if (isFine) this.schedule(seed, this.askAgainMs(seed));
     else this.schedule(seed, backOffMs(seed.failures++, backOff, environment.random));
-    if (failure === undefined) return;
+    if (failure === undefined || seed.isJoined) return;
     const code = failure instanceof StarlaneError ? failure.code : 'ERR_STARLANE_TRANSPORT';
     this.setup.onWarning(new StarlaneError(code, `seed ${seed.name}: ${failure.message}`, { cause: failure }));
   }
 
   /** Sees to it that there is a link where one is needed; what has failed, when all has. */
   private async join(seed: Seed): Promise<Error | undefined> {
-    const { environment, network } = this.setup;
-    const isDoubtful = environment.random() < DOUBT;
-    if (seed.addresses.length > 0 && !seed.addresses.some((address) => this.isDue(address, isDoubtful))) {
-      seed.failures = 0;
-      return undefined;
-    }
+    const { environment, network, view } = this.setup;
+    const isDue = (address: string): boolean => this.isDue(address, resolve);
+    const resolve = {
+      isDoubtful: environment.random() < DOUBT,
+      asksAgain: environment.random() * (view.reachable + 1) < ASKERS,
+    };
+    // Also when all is well: the name may lead elsewhere by now.
+    const wasFine = seed.addresses.length > 0 && !seed.addresses.some((address) => this.isDue(address, NEEDED));
     try {
       const resolved = await inTime(
         environment.timers,
@@ -159,17 +192,21 @@ export class SeedWatch {
       );
       seed.addresses = shuffle([...new Set(resolved)], environment.random).slice(0, MAX_ADDRESSES);
     } catch (error) {
-      return error as Error;
+      return wasFine ? undefined : (error as Error);
     }
-    const outcomes = await Promise.all(seed.addresses.map((address) => this.inTurn(address, isDoubtful)));
+    if (!seed.addresses.some(isDue)) {
+      seed.failures = 0;
+      return undefined;
+    }
+    const outcomes = await Promise.all(seed.addresses.map((address) => this.inTurn(address, resolve)));
     const failures = outcomes.filter((outcome) => outcome !== undefined);
     return failures.length === outcomes.length ? failures[0] : undefined;
   }
 
   /** Undefined when all is well there. */
-  private inTurn(address: string, isDoubtful: boolean): Promise<Error | undefined> {
+  private inTurn(address: string, resolve: Resolve): Promise<Error | undefined> {
     return new Promise((done) => {
-      this.queue.push({ address, isDoubtful, done });
+      this.queue.push({ address, resolve, done });
       this.takeTurns();
     });
   }
@@ -179,7 +216,7 @@ export class SeedWatch {
     while (this.dialling < PARALLEL) {
       const turn = this.queue[0];
       if (turn === undefined) return;
-      const isDue = this.isDue(turn.address, turn.isDoubtful);
+      const isDue = this.isDue(turn.address, turn.resolve);
       const waitMs = Math.max(this.staggeredUntilMs, this.heldUntilMs) - timers.now();
       if (isDue && waitMs > 0) {
         this.turnTimer ??= timers.schedule(waitMs, {
@@ -214,15 +251,18 @@ export class SeedWatch {
   }
 
   /** Whether a dial there would do any good. */
-  private isDue(address: string, isDoubtful: boolean): boolean {
-    const { dialer, isClient, neighbours, view } = this.setup;
+  private isDue(address: string, { isDoubtful, asksAgain }: Resolve): boolean {
+    const { dialer, environment, isClient, neighbours, view } = this.setup;
     if (this.aborter.signal.aborted || dialer.isOwn(address)) return false;
     const { degree } = neighbours;
     if (isClient && degree + dialer.underway >= CLIENT_TARGET) return false;
     const nodeId = dialer.idAt(address);
-    if (nodeId !== undefined && neighbours.ids(false).has(nodeId)) return false;
-    if (degree < LOW) return true;
-    if (nodeId !== undefined) return !view.isReachable(nodeId);
+    const isLinked = nodeId !== undefined && neighbours.ids(false).has(nodeId);
+    if (!isLinked && degree < LOW) return true;
+    if (isLinked || nodeId === environment.identity.nodeId || (nodeId !== undefined && view.isReachable(nodeId))) {
+      return asksAgain && this.claimant(address) !== nodeId;
+    }
+    if (nodeId !== undefined) return true;
     const claimant = this.claimant(address);
     return claimant === undefined || !view.isReachable(claimant) || isDoubtful;
   }
@@ -231,6 +271,25 @@ export class SeedWatch {
   private claimant(address: string): NodeId | undefined {
     for (const { nodeId, addresses } of this.setup.view.nodes()) if (addresses.includes(address)) return nodeId;
     return undefined;
+  }
+
+  /** Whether it leads to this node itself, as far as it knows. */
+  private isSelf(address: string): boolean {
+    const { dialer, environment } = this.setup;
+    return dialer.isOwn(address) || dialer.idAt(address) === environment.identity.nodeId;
+  }
+
+  /** When to look after a seed again that is fine: soon, and later and later, while links are few and others may be there. */
+  private askAgainMs(seed: Seed): number {
+    const { backOff, dialer, environment, neighbours } = this.setup;
+    const checkMs = CHECK_MS * (1 + JITTER * (2 * environment.random() - 1));
+    const isPrivate = (address: string): boolean => {
+      const claimant = this.claimant(address);
+      return dialer.isOwn(address) || (claimant !== undefined && claimant === dialer.idAt(address));
+    };
+    const isSettled = seed.addresses.length > 0 && seed.addresses.every(isPrivate);
+    if (neighbours.degree >= LOW || isSettled) return checkMs;
+    return Math.min(checkMs, backOffMs(seed.asks++, backOff, environment.random));
   }
 
   private schedule(seed: Seed, waitMs: number): void {
@@ -246,4 +305,8 @@ export class SeedWatch {
     if (seed.timer !== undefined) this.setup.environment.timers.cancel(seed.timer);
     seed.timer = undefined;
   }
+}
+
+function newSeed(name: string, isJoined: boolean): Seed {
+  return { name, isJoined, addresses: [], failures: 0, asks: 0, isBusy: false, timer: undefined };
 }

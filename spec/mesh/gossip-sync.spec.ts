@@ -257,6 +257,46 @@ describe('databases that are compared', () => {
     expect(net.bytes - used).toBeLessThan(database / 2);
   });
 
+  it.each([
+    { what: 'few records', count: 0 },
+    { what: 'many records', count: 200 },
+  ])('are equal a moment after a reconnect, whichever end has changed meanwhile: $what', ({ count: size }) => {
+    for (const changed of ['a', 'b', 'both']) {
+      const net = new GossipNet();
+      const [a, b, [first]] = twoEqual(net, strangers(size));
+      net.drop(first);
+      for (const node of changed === 'both' ? [a, b] : [changed === 'a' ? a : b]) {
+        node.gossip.describe({ flags: 1 }, 'good');
+        node.gossip.bind({ service: 'late', port: 1, weight: 1 });
+      }
+      net.pass(5_000);
+      net.link(a, b);
+      net.pass(100);
+      expectEqual([a, b]);
+    }
+  });
+
+  it('keep what changes while the entries of a peer are on their way', () => {
+    const net = new GossipNet();
+    const [a] = net.addAll('a');
+    net.feed(a, strangers(3));
+    const { own, heard } = net.impostor(a, 'x');
+    own.send({ type: MessageType.DIGEST, rootHigh: 1, rootLow: 1, count: 1 });
+    const feeder = net.impostor(a, 'feeder');
+    net.pass(5_000);
+    const entries = [...a.gossip.store.records()];
+    own.send({ type: MessageType.ENTRIES, isLast: false, bitmap: new Uint8Array(32), entries });
+    net.pass(5, 1);
+    heard.length = 0;
+    // What the peer has mentioned is replaced before the last message of its entries comes.
+    const newer = nodeOf('n1', { seq: 99 });
+    feeder.own.sendRecords([newer]);
+    own.send({ type: MessageType.ENTRIES, isLast: true, bitmap: new Uint8Array(32).fill(0xff), entries: [] });
+    net.pass(100, 1);
+    const records = heard.flatMap((message) => (message.type === MessageType.RECORDS ? message.records : []));
+    expect(records.map(({ record }) => record.hashLow)).toContain(newer.hashLow);
+  });
+
   it('lose nothing when a link ends in the middle', () => {
     const net = new GossipNet();
     const [a, b, c] = net.addAll('a', 'b', 'c');

@@ -43,12 +43,16 @@ describe('a dial', () => {
     expect(net.network.dials.length).toBe(1);
   });
 
-  it('finds out that it has reached this node itself, which is never dialled again', async () => {
+  it('finds out that it has reached this node itself, and may ask there again later: another one may answer', async () => {
     const net = new Dialling();
     net.network.outcomes.set(A, starlaneError('ERR_STARLANE_SELF_LINK'));
     expect(await net.dial(A)).toMatchObject({ code: 'ERR_STARLANE_SELF_LINK' });
+    expect([net.dialer.isOwn(A), net.dialer.canDial(A), net.dialer.idAt(A)]).toEqual([false, false, SELF]);
     await net.pass(10 * MINUTE_MS, MINUTE_MS);
-    expect([net.dialer.isOwn(A), net.dialer.canDial(A), net.dialer.idAt(A)]).toEqual([true, false, SELF]);
+    expect(net.dialer.canDial(A)).toBe(true);
+    net.network.outcomes.set(A, new ScriptedLink('a'));
+    await net.dial(A);
+    expect(net.dialer.idAt(A)).toBe('a');
   });
 
   it('is not made to an address at which this node listens', () => {

@@ -127,12 +127,22 @@ describe('the seeds of a node', () => {
     expect(net.neighbours.degree).toBeGreaterThanOrEqual(LOW);
   });
 
-  it('may hold the own address, which is recognised and left without a word', async () => {
+  it('may hold an address at which this node listens, which is not dialled', async () => {
     const net = new Seeding([A, 'tcp://10.9.9.9:1']);
-    net.network.outcomes.set(A, starlaneError('ERR_STARLANE_SELF_LINK'));
+    net.listen('a');
     net.seeds.start();
     await net.pass(30 * MINUTE_MS, 1_000);
-    expect([net.network.addresses, net.warnings]).toEqual([[A], []]);
+    expect([net.network.addresses, net.warnings, net.seeds.size]).toEqual([[A], [], 1]);
+  });
+
+  it('may lead to this node itself, which is no fault, and are asked again about once a minute', async () => {
+    const net = new Seeding([A]);
+    net.network.outcomes.set(A, starlaneError('ERR_STARLANE_SELF_LINK'));
+    net.seeds.start();
+    await net.pass(30 * MINUTE_MS, 500);
+    expect([net.warnings, net.seeds.size, net.seeds.unreachable()]).toEqual([[], 0, []]);
+    expect(net.network.dials.length).toBeGreaterThan(25);
+    expect(net.network.dials.length).toBeLessThan(70);
   });
 
   it('may have names: every address is tried, and one that answers is enough', async () => {
@@ -254,6 +264,104 @@ describe('a seed that is linked', () => {
     net.lose(net.linkTo('a'), true);
     await net.pass(2_000);
     expect(net.network.dials.length).toBe(2);
+  });
+});
+
+describe('a seed behind which there are many nodes', () => {
+  const BALANCER = 'tcp://balancer.test:1';
+
+  /** Each dial gets to the next one; `self` is this node. */
+  function balanced(ids: readonly string[], seed = 1): Seeding {
+    const net = new Seeding([BALANCER], { seed });
+    let turn = 0;
+    net.network.outcomes.set(BALANCER, () => {
+      const id = ids[turn++ % ids.length] as string;
+      if (id === SELF) return starlaneError('ERR_STARLANE_SELF_LINK');
+      return (net.neighbours.get(id)?.link as ScriptedLink) ?? new ScriptedLink(id, { address: BALANCER });
+    });
+    return net;
+  }
+
+  it('is asked until somebody else answers, without a warning', async () => {
+    const net = balanced([SELF, SELF, SELF, 'a']);
+    net.seeds.start();
+    await net.pass(6_000);
+    expect(net.linkTo('a')).toBeDefined();
+    expect(net.warnings).toEqual([]);
+  });
+
+  it('is asked again soon although whoever answered last is linked, so that two parts find together', async () => {
+    const net = balanced(['a', 'a', 'b', SELF]);
+    net.seeds.start();
+    await net.pass(10_000);
+    expect(net.linkTo('a')).toBeDefined();
+    expect(net.linkTo('b')).toBeDefined();
+    expect(net.warnings).toEqual([]);
+  });
+
+  it('is asked about once a minute in the long run, and the less by each the more nodes there are', async () => {
+    const few = balanced(['a']);
+    few.seeds.start();
+    await few.pass(60 * MINUTE_MS, 1_000);
+    expect(few.network.dials.length).toBeGreaterThan(40);
+    expect(few.network.dials.length).toBeLessThan(110);
+
+    const many = balanced(['a']);
+    many.content();
+    for (let number = 0; number < 300; number++) many.view.add(`n${number}`);
+    many.seeds.start();
+    await many.pass(600 * MINUTE_MS, 10_000);
+    expect(many.network.dials.length).toBeGreaterThan(1);
+    expect(many.network.dials.length).toBeLessThan(30);
+  });
+
+  it('is asked as well when the user has joined it, and what fails is not told twice', async () => {
+    const net = balanced(['a', 'b']);
+    const other = new Seeding([]);
+    other.network.outcomes.set(BALANCER, net.network.outcomes.get(BALANCER));
+    other.up(new ScriptedLink('c', { address: BALANCER }));
+    other.seeds.start();
+    other.seeds.addJoined(BALANCER);
+    expect(other.seeds.size).toBe(0);
+    await other.pass(10_000);
+    expect(other.linkTo('a')).toBeDefined();
+    expect(other.linkTo('b')).toBeDefined();
+    other.network.outcomes.set(BALANCER, refused());
+    await other.pass(5 * MINUTE_MS, 500);
+    expect(other.warnings).toEqual([]);
+    other.seeds.removeJoined(BALANCER);
+    const dials = other.network.dials.length;
+    await other.pass(5 * MINUTE_MS, 500);
+    expect(other.network.dials.length).toBe(dials);
+  });
+});
+
+describe('a seed whose name moves', () => {
+  it('is joined at its new address while the node at the old one lives', async () => {
+    const net = new Seeding([NAMED]);
+    net.network.names.set(NAMED, [A]);
+    net.listen('a', 'b');
+    net.view.add('a');
+    net.seeds.start();
+    await net.pass(100);
+    expect(net.linkTo('a')).toBeDefined();
+    net.network.names.set(NAMED, [addressOf('b')]);
+    await net.pass(90_000, 500);
+    expect(net.linkTo('b')).toBeDefined();
+    expect(net.linkTo('a')).toBeDefined();
+    expect(net.warnings).toEqual([]);
+  });
+
+  it('is no reason to worry when it does not resolve while its node is linked', async () => {
+    const net = new Seeding([NAMED]);
+    net.network.names.set(NAMED, [A]);
+    net.listen('a');
+    net.seeds.start();
+    await net.pass(100);
+    net.network.names.set(NAMED, new Error('the resolver is down'));
+    await net.pass(10 * MINUTE_MS, 500);
+    expect(net.warnings).toEqual([]);
+    expect(net.network.dials.length).toBe(1);
   });
 });
 
