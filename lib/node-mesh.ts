@@ -24,6 +24,9 @@ export interface NodeMeshSetup {
   readonly owner: Omit<ControlPlaneOwner, 'onEpoch' | 'onSynced'>;
 }
 
+/** Of all nodes in this process: they hear the same records, of the same keys. */
+const signatures = new RecordSignatures();
+
 export function createControlPlane({
   identity,
   options,
@@ -33,7 +36,6 @@ export function createControlPlane({
   owner,
 }: NodeMeshSetup): ControlPlane {
   const { role, relay, keepAliveMs, keepAliveTimeoutMs, rejoinMinMs, rejoinMaxMs } = options;
-  const signatures = new RecordSignatures();
   const file = typeof options.identity === 'string' ? options.identity : undefined;
   return new ControlPlane({
     environment: {
@@ -41,6 +43,7 @@ export function createControlPlane({
       timers: sharedTimers,
       random: Math.random,
       verify: (record) => signatures.verify(record),
+      isVerified: (record) => signatures.isKnown(record),
     },
     network: new LinkNetwork(links, options.handshakeTimeoutMs),
     options: {

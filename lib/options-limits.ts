@@ -44,7 +44,7 @@ export interface NodeLimits {
    * still, and each may cost a TLS handshake.
    */
   maxPendingHandshakes: number;
-  /** 1 to 1000000. Default 10000 services that one node may announce; further ones are ignored with a 'warning'. */
+  /** 1 to 1000000. Default 32768 services that one node may announce; further ones are ignored with a 'warning'. */
   maxServicesPerPeer: number;
   /**
    * 1 to 1000000. Default 16384 nodes whose records are kept, about 1 KiB each; those that come when it is full are not
@@ -138,7 +138,7 @@ export const LIMITS: ReadonlyMap<keyof NodeLimits, readonly [normal: number, min
   ['maxStreams', [4_194_304, 1, MAX_MAP_ENTRIES]],
   ['maxLinks', [1024, 1, 65_535]],
   ['maxPendingHandshakes', [128, 1, 65_535]],
-  ['maxServicesPerPeer', [10_000, 1, 1_000_000]],
+  ['maxServicesPerPeer', [32_768, 1, 1_000_000]],
   ['maxNodes', [16_384, 1, 1_000_000]],
   ['maxCircuitsPerNeighbour', [65_536, 1, MAX_MAP_ENTRIES]],
   ['maxCircuitsPerSource', [16_384, 1, MAX_MAP_ENTRIES]],

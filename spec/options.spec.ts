@@ -36,7 +36,7 @@ describe('resolveNodeOptions', () => {
       maxStreams: 4_194_304,
       maxLinks: 1024,
       maxPendingHandshakes: 128,
-      maxServicesPerPeer: 10_000,
+      maxServicesPerPeer: 32_768,
       maxNodes: 16_384,
       maxInstances: 500_000,
       maxCircuitsPerNeighbour: 65_536,

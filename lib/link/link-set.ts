@@ -11,6 +11,7 @@ import type { ResolvedNodeOptions } from '../options.js';
 import { debug } from '../util/debug.js';
 import type { Timers } from '../util/timers.js';
 import { GoodbyeCode, type Message } from '../wire/messages.js';
+import { dialTurns } from './dial-turns.js';
 import { type Refusal, refusal, type SelfDescription } from './handshake.js';
 import { Link } from './link.js';
 import { countDial, countFailure, type LinkCounters, newCounters } from './link-counters.js';
@@ -132,9 +133,19 @@ export class LinkSet implements LinkOwner<Link> {
   }
 
   /** One attempt at a link to `address`: the link when it is up and synced, or the standing one to the same peer. */
-  async dial(address: LinkAddress, { purpose, expect, signal }: DialRequest): Promise<Link> {
+  async dial(address: LinkAddress, request: DialRequest): Promise<Link> {
     this.checkOpen();
     if (address.port === 0) throw starlaneError('ERR_STARLANE_ADDRESS', 'a port to join is from 1 to 65535');
+    const turn = dialTurns.take(this.timers) ?? (await dialTurns.wait(this.timers, request.signal));
+    try {
+      this.checkOpen();
+      return await this.dialNow(address, request);
+    } finally {
+      turn.end();
+    }
+  }
+
+  private async dialNow(address: LinkAddress, { purpose, expect, signal }: DialRequest): Promise<Link> {
     const { options, timers, tls } = this;
     const insecure = options.insecure || tls === undefined;
     const { duplex, tls: facts } = await connect(address, {

@@ -1,8 +1,9 @@
-// Checks the signatures of records. The keys of a network come back with every record, so those seen last are kept ready.
+// Checks the signatures of records, each once in a process. The keys of a network come back with every record, so those seen
+// last are kept ready.
 
 import { type KeyObject, verify } from 'node:crypto';
 import type { NodeId } from '../address.js';
-import { type MeshRecord, signatureOf, signedPart } from '../wire/records.js';
+import { type MeshRecord, signatureOf, signedPart, signedRecords } from '../wire/records.js';
 import { publicKeyFrom } from './identity.js';
 
 /** Keys that are kept; the oldest goes first. One is about 1 KiB, and making it costs a fifth of a verification. */
@@ -13,12 +14,20 @@ export class RecordSignatures {
 
   /** Whether the record was signed by the key that it names; its node id is the hash of that. */
   verify(record: MeshRecord): boolean {
+    if (this.isKnown(record)) return true;
     try {
-      return verify(null, signedPart(record), this.keyOf(record), signatureOf(record));
+      if (!verify(null, signedPart(record), this.keyOf(record), signatureOf(record))) return false;
     } catch {
       // 32 bytes that are no point of the curve.
       return false;
     }
+    signedRecords.add(record);
+    return true;
+  }
+
+  /** Whether this process has checked it already, for this node or another. */
+  isKnown(record: MeshRecord): boolean {
+    return signedRecords.find(record.bytes) !== undefined;
   }
 
   private keyOf({ nodeId, publicKey }: MeshRecord): KeyObject {

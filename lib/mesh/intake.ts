@@ -186,14 +186,19 @@ export class Intake implements Timed {
     if (!copy.isAsked) this.limits.count(peer, record, this.environment.timers.now());
     // What has no place here anyway is not worth a check.
     if (!this.admission.hasRoom(record)) return;
-    if (++this.verifications >= VERIFICATIONS_PER_TURN) this.nextTurn();
-    this.counters.verified++;
-    if (!this.environment.verify(record)) this.strike(peer, record.nodeId);
+    if (!this.isSigned(record)) this.strike(peer, record.nodeId);
     else if (record.nodeId === this.environment.identity.nodeId) this.owner.onEcho(record);
     else {
       if (this.store.hasTwin(record)) this.owner.onTwin(record);
       this.admission.admit(copy, peer);
     }
+  }
+
+  private isSigned(record: MeshRecord): boolean {
+    if (this.environment.isVerified?.(record) === true) return true;
+    if (++this.verifications >= VERIFICATIONS_PER_TURN) this.nextTurn();
+    this.counters.verified++;
+    return this.environment.verify(record);
   }
 
   private strike(peer: GossipPeer, nodeId: NodeId): void {

@@ -22,4 +22,6 @@ export interface MeshEnvironment {
   random(): number;
   /** Whether the signature of a record is that of its key. */
   verify(record: MeshRecord): boolean;
+  /** Whether that is known without a check, which takes time. None: it never is. */
+  isVerified?(record: MeshRecord): boolean;
 }

@@ -25,6 +25,8 @@ const LIFE_S = 3_600;
 const REFRESH_MS = 3_600_000;
 const REFRESH_SPREAD = 0.5;
 const MAX_UINT32 = 0xffff_ffff;
+/** Some milliseconds of sorting, hashing and Ed25519; the rest follows in the next turn. */
+const SHARDS_PER_TURN = 32;
 
 export interface OriginOptions {
   /** False: it says nothing about itself. */
@@ -58,6 +60,7 @@ export class Origin implements Timed {
   private wanted = NOTHING;
   private told: NodeDescription | undefined;
   private isSpeaking = false;
+  private isTurnDue = false;
   private hasLeft = false;
   private readonly throttle = new NodeThrottle();
   private readonly shards: OwnShards;
@@ -92,13 +95,13 @@ export class Origin implements Timed {
   bind(entry: ServiceEntry): void {
     if (!this.options.announces) return;
     this.shards.bind(entry, this.now());
-    this.work();
+    this.workLater();
   }
 
   unbind(service: string, port: number): void {
     if (!this.options.announces) return;
     this.shards.unbind(service, port, this.now());
-    this.work();
+    this.workLater();
   }
 
   /** It has heard what there is to hear, and speaks from now on. */
@@ -113,7 +116,7 @@ export class Origin implements Timed {
   /** Tells now what would wait for company: somebody is about to learn what there is. */
   hurry(): void {
     this.shards.hurry(this.now());
-    this.work();
+    this.work(Number.POSITIVE_INFINITY);
   }
 
   /** A record of this node that it has not made, or not in this run, and that others take for newer than its own. */
@@ -161,8 +164,9 @@ export class Origin implements Timed {
   }
 
   /** Tells what is due, and comes back when more is. */
-  private work(): void {
+  private work(maxShards = SHARDS_PER_TURN): void {
     if (!this.isSpeaking || this.hasLeft) return;
+    let shardsLeft = maxShards;
     const now = this.now();
     if (now >= this.silentUntilMs) {
       if (now >= this.refreshMs) this.told = undefined;
@@ -173,11 +177,30 @@ export class Origin implements Timed {
         const record = encodeShardRecord({ ...this.header(LIFE_S), ...content }, this.sign);
         this.owner.onOwnRecord(record, false);
         if (this.hasLeft || now < this.silentUntilMs) return;
+        if (--shardsLeft > 0) continue;
+        this.workNextTurn();
+        return;
       }
     }
+    this.workLater();
+  }
+
+  /** Comes back when something is due, never at once: a loop that binds thousands is to be over before they are told. */
+  private workLater(): void {
+    if (!this.isSpeaking || this.hasLeft) return;
+    const now = this.now();
     this.workAt(
       Math.max(this.silentUntilMs, Math.min(this.throttle.dueAt(now), this.shards.dueAt(now), this.refreshMs)),
     );
+  }
+
+  private workNextTurn(): void {
+    if (this.isTurnDue) return;
+    this.isTurnDue = true;
+    this.environment.timers.clock.setImmediate(() => {
+      this.isTurnDue = false;
+      this.work();
+    });
   }
 
   private tellNodeIfChanged(now: number): void {

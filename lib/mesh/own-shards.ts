@@ -19,8 +19,13 @@ const MAX_BYTES = 4 * 1024 * 1024;
 /** What a shard takes besides its services, about. */
 const RECORD_BYTES = 160;
 /** Below what receivers allow, in records and in bytes. */
-const RATE: Rate = { perS: 9, burst: 900 };
+const RATE: Rate = { perS: 9, burst: 1_800 };
 const BYTE_RATE: Rate = { perS: 3_600, burst: 2 * MAX_BYTES };
+/** While all shards can be told that many times, one waits for company for the shortest time; then the longer, the fewer. */
+const AMPLE_ROUNDS = 40;
+const MAX_PAUSE_MS = 2_000;
+/** Who outgrows a layout that soon is being filled, and gets four times as many shards at once: each layout costs all of them. */
+const SOON_MS = 10_000;
 
 interface OwnService {
   readonly key: string;
@@ -47,8 +52,11 @@ export class OwnShards {
   private slices: Slice[] = [];
   /** Shards that are to be told, and from when on. */
   private readonly due = new Map<number, number>();
+  /** None of them is due before. */
+  private soonestMs = Number.POSITIVE_INFINITY;
+  private grownMs = Number.NEGATIVE_INFINITY;
   private readonly services = new Map<string, OwnService>();
-  /** Services that come and go too often, and until when they are not told. */
+  /** Services that come and go too often, and until when they are not told, which is in the order in which they came. */
   private readonly withheld = new Map<string, { readonly service: OwnService; readonly untilMs: number }>();
   private bytes = 0;
   private readonly flaps = new ServiceFlaps();
@@ -84,31 +92,40 @@ export class OwnShards {
     for (const [shard, slice] of this.slices.entries()) {
       slice.told = undefined;
       this.due.set(shard, now);
+      this.soonestMs = now;
     }
   }
 
   /** Nobody else is waited for: somebody is about to compare what he knows. */
   hurry(now: number): void {
-    for (const shard of this.due.keys()) this.due.set(shard, now);
+    for (const shard of this.due.keys()) {
+      this.due.set(shard, now);
+      this.soonestMs = now;
+    }
   }
 
-  /** When there is something to tell; Infinity: there is nothing. */
+  /** When there is something to tell; Infinity: there is nothing. Every bind asks, so it looks at no shard. */
   dueAt(now: number): number {
-    let dueMs = Number.POSITIVE_INFINITY;
-    for (const atMs of this.due.values()) dueMs = Math.min(dueMs, atMs);
+    let dueMs = this.soonestMs;
     if (dueMs < Number.POSITIVE_INFINITY) {
       dueMs = Math.max(dueMs, now + this.bucket.waitMs(now), now + this.byteBucket.waitMs(now));
     }
-    for (const { untilMs } of this.withheld.values()) dueMs = Math.min(dueMs, untilMs);
+    for (const { untilMs } of this.withheld.values()) return Math.min(dueMs, untilMs);
     return dueMs;
   }
 
   /** The next shard to tell, which counts as told then. */
   next(now: number): ShardContent | undefined {
     this.release(now);
+    if (this.soonestMs > now) return undefined;
+    // Only when there is something to tell: whoever binds thousands at once gets one layout for all of them.
     this.grow(now);
+    let soonestMs = Number.POSITIVE_INFINITY;
     for (const [shard, atMs] of this.due) {
-      if (atMs > now) continue;
+      if (atMs > now) {
+        soonestMs = Math.min(soonestMs, atMs);
+        continue;
+      }
       if (!this.bucket.canTake(now) || !this.byteBucket.canTake(now)) return undefined;
       this.due.delete(shard);
       const slice = this.slices[shard];
@@ -120,6 +137,7 @@ export class OwnShards {
       this.byteBucket.take(now, slice.bytes + RECORD_BYTES);
       return { shard, shards: this.slices.length, services: services.map(({ entry }) => entry) };
     }
+    this.soonestMs = soonestMs;
     return undefined;
   }
 
@@ -143,14 +161,23 @@ export class OwnShards {
   }
 
   private touch(shard: number, now: number): void {
+    if (this.due.has(shard)) return;
     // The first of several changes leaves with what else is done in this turn, the others together.
-    if (!this.due.has(shard)) this.due.set(shard, Math.max(now + 1, this.slices[shard].toldMs + COALESCE_MS));
+    const dueMs = Math.max(now + 1, this.slices[shard].toldMs + this.pauseMs(now));
+    this.due.set(shard, dueMs);
+    this.soonestMs = Math.min(this.soonestMs, dueMs);
+  }
+
+  /** A storm of changes that used up the burst would make the last of them wait for long. */
+  private pauseMs(now: number): number {
+    const rounds = this.bucket.left(now) / this.slices.length;
+    return Math.min(COALESCE_MS * Math.max(1, AMPLE_ROUNDS / rounds), MAX_PAUSE_MS);
   }
 
   /** What was withheld for long enough. */
   private release(now: number): void {
     for (const [key, { service, untilMs }] of this.withheld) {
-      if (untilMs > now) continue;
+      if (untilMs > now) return;
       this.withheld.delete(key);
       this.add(service, now - COALESCE_MS);
     }
@@ -160,11 +187,16 @@ export class OwnShards {
   private grow(now: number): void {
     const before = this.slices.length;
     if (before === 0) return;
-    while (this.slices.length < MAX_SHARDS && this.isCrowded()) {
-      this.slices = Array.from({ length: 2 * this.slices.length }, emptySlice);
+    let shards = before;
+    while (shards < MAX_SHARDS && this.isCrowded()) {
+      const factor = shards === before && now - this.grownMs < SOON_MS ? 4 : 2;
+      shards = Math.min(factor * shards, MAX_SHARDS);
+      this.slices = Array.from({ length: shards }, emptySlice);
       for (const service of this.services.values()) this.place(service);
     }
-    if (this.slices.length > before) this.renew(now);
+    if (shards === before) return;
+    this.grownMs = now;
+    this.renew(now);
   }
 
   private isCrowded(): boolean {

@@ -1,6 +1,6 @@
 // How much and how fast one node may fill the databases of all others.
 
-import { type MeshRecord, RecordKind } from '../wire/records.js';
+import { MAX_SHARDS, type MeshRecord, RecordKind } from '../wire/records.js';
 import type { KnownOrigin } from './known-origin.js';
 import type { RecordStore } from './record-store.js';
 import { afterTaking, canTake, type Rate } from './token-bucket.js';
@@ -17,8 +17,11 @@ const MAX_SHARD_BYTES = 10 * 1024 * 1024;
 
 /** Above what a node of ours makes, so that batching on the way does not make an honest one look hasty. */
 const NODE_RATE: Rate = { perS: 1, burst: 10 };
-/** A whole set of shards, and another one after a doubling; then by what it costs: a node with few services may often change. */
-const SHARD_RATE: Rate = { perS: 10, burst: 1_024 };
+/**
+ * A whole set of shards four times: bound, withdrawn, and each again. Then by what it costs: a node with few services may often
+ * change.
+ */
+const SHARD_RATE: Rate = { perS: 10, burst: 4 * MAX_SHARDS };
 const SHARD_BYTE_RATE: Rate = { perS: 4_096, burst: 2 * MAX_SHARD_BYTES };
 
 /** Is it of a node more than there may be? */

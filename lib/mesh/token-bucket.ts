@@ -35,6 +35,12 @@ export class TokenBucket {
     this.fullAtMs = afterTaking(this.fullAtMs, now, this.rate, cost);
   }
 
+  /** How many may be taken now; at most the burst, and never below 0. */
+  left(now: number): number {
+    const { perS, burst } = this.rate;
+    return Math.max(0, burst - (Math.max(this.fullAtMs - now, 0) * perS) / 1000);
+  }
+
   waitMs(now: number, cost = 1): number {
     return Math.max(0, waitMs(this.fullAtMs, now, this.rate, cost));
   }

@@ -23,6 +23,7 @@ import {
 } from './field-parts.js';
 import { FieldReader, readUint32 } from './fields.js';
 import { decodeServiceEntry, encodeServiceEntry, type ServiceEntry } from './service-entry.js';
+import { SignedRecords } from './signed-records.js';
 import { encodeServiceName, malformed, readText } from './text.js';
 
 export const RECORD_VERSION = 1;
@@ -116,6 +117,9 @@ export interface ShardRecord extends RecordHeader {
 
 export type MeshRecord = NodeRecord | ShardRecord;
 
+/** Of all nodes in this process. */
+export const signedRecords = new SignedRecords<MeshRecord>();
+
 /** Signs for the owner of the key: Ed25519, 64 bytes. */
 export type Signer = (bytes: Uint8Array) => Uint8Array;
 
@@ -200,12 +204,15 @@ function encodeRecord(
 }
 
 /**
- * Reads a record, which keeps nothing of `bytes`. Whether the signature is right is for the caller to check.
+ * Reads a record, which keeps nothing of `bytes`; one that this process knows, it returns as it is. Whether the signature is
+ * right is for the caller to check.
  * @throws StarlaneError ERR_STARLANE_RECORD when it is malformed
  */
 export function decodeRecord(bytes: Uint8Array): MeshRecord {
   if (bytes.length > MAX_SHARD_RECORD_BYTES) throw invalid(`it has ${bytes.length} bytes`);
-  return readRecord(copyOf(asBuffer(bytes)));
+  if (bytes.length < HEADER_BYTES + SIGNATURE_BYTES) throw invalid(`it has ${bytes.length} bytes`);
+  const buffer = asBuffer(bytes);
+  return signedRecords.find(buffer) ?? readRecord(copyOf(buffer));
 }
 
 function readRecord(bytes: Buffer): MeshRecord {

@@ -30,6 +30,31 @@ describe('the signature of a record', () => {
     expect(signatures.verify(decodeRecord(changed))).toBe(false);
   });
 
+  it('is checked once in a process, and the record is there once', () => {
+    const record = recordOf(createIdentity());
+    const fromOne = decodeRecord(record.bytes);
+    expect([fromOne === record, signatures.isKnown(fromOne)]).toEqual([false, false]);
+    expect(signatures.verify(fromOne)).toBe(true);
+    const another = new RecordSignatures();
+    const fromAnother = decodeRecord(Buffer.from(record.bytes));
+    expect(fromAnother).toBe(fromOne);
+    expect(another.isKnown(fromAnother)).toBe(true);
+    // The one that its node has made has the same bytes.
+    expect(another.isKnown(record)).toBe(true);
+  });
+
+  it('is not known of a record that has the signature of another', () => {
+    const { bytes } = recordOf(createIdentity());
+    expect(signatures.verify(decodeRecord(bytes))).toBe(true);
+    const changed = Buffer.from(bytes);
+    changed[4 + 32 + 16 + 4] ^= 1;
+    const forged = decodeRecord(changed);
+    expect([forged.seq === decodeRecord(bytes).seq, signatures.isKnown(forged)]).toEqual([false, false]);
+    expect(signatures.verify(forged)).toBe(false);
+    expect(signatures.isKnown(forged)).toBe(false);
+    expect(decodeRecord(changed)).not.toBe(forged);
+  });
+
   it('does not exist for a key that is none', () => {
     const identity = { ...createIdentity(), publicKey: Buffer.alloc(32, 0xff) };
     expect(signatures.verify(recordOf(identity))).toBe(false);

@@ -60,6 +60,32 @@ describe('gossip', () => {
     expect(seen).toEqual([500]);
   });
 
+  it('tells services that a loop binds when the loop is over, each shard once, some in each turn', () => {
+    const net = new GossipNet();
+    const maxServicesPerNode = 20_000;
+    const [a, b] = [net.add('a', { maxServicesPerNode }), net.add('b', { maxServicesPerNode })];
+    net.link(a, b);
+    net.pass(5_000);
+    const { counters } = a.gossip;
+    const before = counters.originations;
+    for (let n = 0; n < 20_000; n++) {
+      a.gossip.bind({ service: `s${n}`, port: 0, weight: 1 });
+      // The loop takes its time.
+      if (n % 20 === 0) net.clock.lag(1);
+    }
+    expect(counters.originations).toBe(before);
+    net.clock.advance(10);
+    expect(counters.originations).toBe(before + 32);
+    net.pass(2_000);
+    expect(counters.originations).toBe(before + 512);
+    expect(b.servicesOf(a)).toHaveLength(20_000);
+    for (let n = 0; n < 20_000; n++) a.gossip.unbind(`s${n}`, 0);
+    net.pass(2_000);
+    expect(counters.originations).toBe(before + 1_024);
+    expect(b.servicesOf(a)).toEqual([]);
+    expect(b.gossip.counters.parked).toBe(0);
+  });
+
   it('passes bad news on in the same turn, and good news soon', () => {
     const net = new GossipNet();
     const [a, b, , , e] = line(net, 'abcde', 20);

@@ -181,14 +181,14 @@ describe('own shards', () => {
   it('are told at a bounded rate after a burst when they change all the time', () => {
     const { shards } = make();
     const told: number[] = [];
-    for (let now = 0; now < 120_000; now += 10) {
+    for (let now = 0; now < 240_000; now += 10) {
       // Another name every time, as the same one would be withheld; and only the last, so that there is one shard.
       shards.bind({ service: `s${now}`, port: 1, weight: 1 }, now);
       shards.unbind(`s${now - 10}`, 1, now);
       for (const _ of due(shards, now)) told.push(now);
     }
-    expect(told.length).toBeLessThanOrEqual(900 + 9 * 120);
-    const lately = told.filter((at) => at >= 110_000);
+    expect(told.length).toBeLessThanOrEqual(1_800 + 9 * 240);
+    const lately = told.filter((at) => at >= 230_000);
     expect(lately.length).toBeGreaterThanOrEqual(80);
     expect(lately.length).toBeLessThanOrEqual(91);
   });
@@ -208,6 +208,44 @@ describe('own shards', () => {
     const doubled = due(shards, 10_100);
     expect(doubled).toHaveLength(32);
     expect(doubled.flatMap(({ services }) => services)).toHaveLength(1_101);
+  });
+
+  it('are each told once when twenty thousand services are bound or withdrawn in a row, and bound again', () => {
+    const { shards, untold } = make(32_768);
+    const bindAll = (now: number) => {
+      for (let n = 0; n < 20_000; n++) shards.bind({ service: `s${n}`, port: 0, weight: 1 }, now);
+      const bound = due(shards, now + 10);
+      expect(bound).toHaveLength(512);
+      expect(bound.reduce((sum, { services }) => sum + services.length, 0)).toBe(20_000);
+    };
+    bindAll(0);
+    for (let n = 0; n < 20_000; n++) shards.unbind(`s${n}`, 0, 3_000);
+    const withdrawn = due(shards, 3_010);
+    expect(withdrawn).toHaveLength(512);
+    expect(withdrawn.every(({ services }) => services.length === 0)).toBe(true);
+    bindAll(6_000);
+    expect(untold).toEqual([]);
+  });
+
+  it('are told within two seconds of the last of twenty thousand services that were bound one by one, or withdrawn', () => {
+    const { shards } = make(32_768);
+    let count = 0;
+    /** Changes ten services a millisecond, tells every ten; returns how long after the last change the last shard was told. */
+    function storm(start: number, change: (n: number, now: number) => void): number {
+      let lastMs = start;
+      for (let now = start; now < start + 12_000; now++) {
+        for (let n = 10 * (now - start); n < 20_000 && n < 10 * (now - start + 1); n++) change(n, now);
+        if (now % 10 !== 0) continue;
+        for (const _ of due(shards, now)) {
+          count++;
+          lastMs = now;
+        }
+      }
+      return lastMs - (start + 2_000);
+    }
+    expect(storm(0, (n, now) => shards.bind({ service: `s${n}`, port: 0, weight: 1 }, now))).toBeLessThan(1_000);
+    expect(count).toBeLessThan(1_800);
+    expect(storm(300_000, (n, now) => shards.unbind(`s${n}`, 0, now))).toBeLessThan(2_000);
   });
 
   it('of large services are split by their size, and each fits a record', () => {
