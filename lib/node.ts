@@ -9,6 +9,7 @@ import { Circuits } from './circuit/circuits.js';
 import type { BindHandler } from './circuit/server-handler.js';
 import { optionError, starlaneError } from './errors.js';
 import { createIdentity, type OwnIdentity } from './link/identity.js';
+import type { JoinOptions } from './link/joiner.js';
 import type { Link } from './link/link.js';
 import { isLoss } from './link/link-fault.js';
 import type { LinkListener } from './link/link-listener.js';
@@ -38,6 +39,7 @@ import type { Socket } from './socket/socket.js';
 import { debug } from './util/debug.js';
 import { throwLater } from './util/throw-later.js';
 import { sharedTimers } from './util/timers.js';
+import { UnheardFaults } from './util/unheard-faults.js';
 import { envDigests } from './wire/messages.js';
 
 const log = debug('node');
@@ -61,6 +63,7 @@ export class Node extends NodeFamily {
   private readonly views: NodeViews;
   private netModule: NetModule | undefined;
   private warnings = 0;
+  private readonly unheard = new UnheardFaults(() => sharedTimers.now());
   private isStarted = false;
   private isDerivedFrom = false;
   private closing: Promise<void> | undefined;
@@ -146,14 +149,15 @@ export class Node extends NodeFamily {
 
   /**
    * Makes a link to the node at `address`, and makes it again whenever it is lost, until close() of link or node.
-   * Resolved with the first link that is up. Until then it is tried again for ever; `signal` ends that.
-   * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET or _IDENTITY, or the reason of
-   * the signal
+   * Resolves with the first link that is up. Until then the node tries again: for ever, or until `timeoutMs` or `signal` ends it.
+   * Each failed attempt is a 'warning', and the last one is the `cause` of the rejection.
+   * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET or _IDENTITY; ETIMEDOUT after
+   * `timeoutMs`; ABORT_ERR with the name, the message and the `reason` of the signal
    */
-  async join(address: string, options: { signal?: AbortSignal } = {}): Promise<Link> {
+  async join(address: string, options?: JoinOptions): Promise<Link> {
     this.start();
     if (this.closing !== undefined) throw starlaneError('ERR_STARLANE_CLOSED');
-    return this.keepsAlive.during(this.joins.join(address, options.signal));
+    return this.keepsAlive.during(this.joins.join(address, options));
   }
 
   /**
@@ -367,12 +371,14 @@ export class Node extends NodeFamily {
   private onWarning(error: Error): void {
     this.warnings++;
     log('%s warning: %s', this.id, error.message);
-    this.tell('warning', error);
+    if (this.listenerCount('warning') > 0) this.tell('warning', error);
+    else this.unheard.report(error);
   }
 
   private onError(error: Error): void {
     log('%s error: %s', this.id, error.message);
     if (this.listenerCount('error') > 0) this.tell('error', error);
+    else this.unheard.report(error);
   }
 
   /** Emits, and keeps what a listener throws away from the links that it is told about. */
