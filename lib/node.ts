@@ -81,7 +81,7 @@ export class Node extends NodeFamily {
     const digests = envDigests(resolved.env);
     const self = { ...this.identity, role: resolved.role, envDigests: digests };
     const linksOwner: LinkSetOwner = {
-      objection: (link) => (this.mesh.mayAccept(link) ? undefined : 'it has enough links'),
+      objection: (link) => (this.mesh.mayAccept(link) ? undefined : 'has enough links'),
       onLink: (link) => this.onLink(link),
       onPromoted: (link) => this.mesh.onPromoted(link),
       onMessage: (link, message) => this.mesh.onMessage(link, message),

@@ -18,7 +18,7 @@ import type { Timer } from '../util/timers.js';
 import { encodeGoodbye, encodeMessageOf, GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
 import { Control } from './control.js';
 import { foreignSpeech, tlsFailure } from './foreign.js';
-import { decides, goodbyeError, makeHello, type Refusal, refusal } from './handshake.js';
+import { broken, decides, goodbyeError, makeHello, type Refusal } from './handshake.js';
 import { Introduction, type Step } from './introduction.js';
 import type { LinkDirection, LinkInfo, LinkSetup, StreamAcceptor } from './link-owner.js';
 import { isStronger, type LinkPurpose, purposeOf } from './link-purpose.js';
@@ -214,9 +214,9 @@ export class Link implements LinkInfo {
   }
 
   /** @internal The peer is told why, then the link ends. */
-  refuse({ code, error }: Refusal): void {
+  refuse({ code, error, told }: Refusal): void {
     if (this.phase >= Phase.LEAVING) return;
-    this.leave(code, error.message, error);
+    this.leave(code, told, error);
   }
 
   /** @internal The handshake is over: the peer has told all that it had to tell at the start. */
@@ -253,9 +253,7 @@ export class Link implements LinkInfo {
     stream.reset();
     // A peer of ours opens nothing more before the handshake is over; whoever does is a stranger.
     if (this.phase < Phase.UP) {
-      this.refuse(
-        refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', 'a stream before the handshake was done'),
-      );
+      this.refuse(broken(GoodbyeCode.HANDSHAKE_REFUSED, 'opened a stream before the handshake was done'));
     }
   }
 
@@ -311,7 +309,7 @@ export class Link implements LinkInfo {
         undefined,
         starlaneError('ERR_STARLANE_LINK_LOST', 'the peer ended the control stream'),
       );
-    } else this.leave(GoodbyeCode.MALFORMED, error.message, error);
+    } else this.leave(GoodbyeCode.MALFORMED, `what this node sent: ${error.message}`, error);
   }
 
   /** Does what the introduction says; false when that is to end the link. */
@@ -344,7 +342,7 @@ export class Link implements LinkInfo {
       this.hasProgressed = true;
       this.setup.owner.onMessage(this, message);
     } else if (this.phase < Phase.LEAVING) {
-      this.refuse(refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', 'a message ahead of its time'));
+      this.refuse(broken(GoodbyeCode.HANDSHAKE_REFUSED, 'sent a message ahead of its time'));
     }
   }
 
