@@ -31,12 +31,13 @@ import { createControlPlane, seedsOf } from './node-mesh.js';
 import { createMeans, secretWarning } from './node-security.js';
 import { collectStats, type NodeStats } from './node-stats.js';
 import { NodeViews } from './node-views.js';
-import { type NodeOptions, resolveNodeOptions } from './options.js';
+import { type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from './options.js';
 import { resolveTls, type TlsFiles } from './options-security.js';
 import { createNetModule, type NetModule } from './socket/net-module.js';
 import type { Server } from './socket/server.js';
 import type { Socket } from './socket/socket.js';
 import { debug } from './util/debug.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from './util/shown.js';
 import { throwLater } from './util/throw-later.js';
 import { sharedTimers } from './util/timers.js';
 import { UnheardFaults } from './util/unheard-faults.js';
@@ -52,6 +53,7 @@ export class Node extends NodeFamily {
   // Not `private`: they may hold the secret, which is not to be seen when a node is printed.
   #options: NodeOptions;
   readonly #environment: NodeEnvironment;
+  readonly #resolved: ResolvedNodeOptions;
   private readonly identity: OwnIdentity;
   private readonly means: LinkMeans;
   private readonly startedAtMs = sharedTimers.now();
@@ -74,6 +76,7 @@ export class Node extends NodeFamily {
     const given = withEnvironment(options, environment);
     const resolved = resolveNodeOptions(given);
     this.#options = options;
+    this.#resolved = resolved;
     this.#environment = environment;
     this.identity = createIdentity(resolved.identity);
     this.id = this.identity.nodeId;
@@ -285,6 +288,27 @@ export class Node extends NodeFamily {
       warnings: this.warnings,
       holds: this.keepsAlive.count,
     });
+  }
+
+  /** @internal What console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    const { role, env } = this.#resolved;
+    const { links, dials, servers, services, mesh } = this.stats();
+    const values = {
+      id: this.id,
+      state: this.closing === undefined ? 'open' : 'closed',
+      role,
+      env: env.length === 0 ? undefined : env.join(', '),
+      listening: [...this.linkSet.listeners].map(({ address }) => address),
+      links: links.up,
+      joins: links.joins,
+      nodes: mesh.nodes,
+      services: services.instances,
+      bound: servers.bound,
+      sockets: servers.openSockets,
+      dials: dials.connected,
+    };
+    return shown('Node', values, depth, options, inspect);
   }
 
   /** Holds the process open again while sockets, servers, listeners or waits of this node are there. */

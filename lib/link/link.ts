@@ -14,6 +14,7 @@ import type { MuxStream } from '../mux/mux-stream.js';
 import { MuxSession } from '../mux/session.js';
 import type { NodeRole } from '../options.js';
 import { debug } from '../util/debug.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import type { Timer } from '../util/timers.js';
 import { encodeGoodbye, encodeMessageOf, GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
 import { Control } from './control.js';
@@ -26,6 +27,9 @@ import { isStronger, type LinkPurpose, purposeOf } from './link-purpose.js';
 const log = debug('link');
 
 const Phase = { HELLO: 0, DECIDING: 1, UP: 2, LEAVING: 3, CLOSED: 4 } as const;
+
+/** As console.log() has them, by phase. */
+const PHASE_NAMES: readonly string[] = ['handshake', 'handshake', 'up', 'leaving', 'closed'];
 
 /** Wide open from the start: both ends are ours, and every circuit has its own deadline. */
 const SESSION_DEFAULTS = { starlanePeer: true, maxUnackedOpens: Number.POSITIVE_INFINITY, openTimeoutMs: 0 };
@@ -164,6 +168,12 @@ export class Link implements LinkInfo {
     const { peerId, peerName, address, direction, rttMs, streams, bytesIn, bytesOut, since } = this;
     const named = peerName === undefined ? {} : { peerName };
     return { peerId, ...named, address, direction, rttMs, streams, bytesIn, bytesOut, since };
+  }
+
+  /** @internal What console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    const state = PHASE_NAMES[this.phase];
+    return shown('Link', { state, role: this.role, ...this.snapshot() }, depth, options, inspect);
   }
 
   /** Measures the round trip, in ms. Rejects when the link ends first. */

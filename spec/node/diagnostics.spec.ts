@@ -1,9 +1,12 @@
 // What a node says when something is wrong, and to whom.
 
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
+import { inspect } from 'node:util';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
+import { agent } from '../../lib/http/index.js';
+import { createNode, type Link, type LinkListener, type Node, type NodeOptions } from '../../lib/index.js';
 import { runPreloaded, runProgram } from '../support/built-lib.js';
 import type { Child } from '../support/child.js';
 import { within } from '../support/deadline.js';
@@ -152,5 +155,85 @@ describe("an 'error' of a node that nobody hears", () => {
     while (warnings.length === 0) await new Promise((resolve) => setImmediate(resolve));
     expect(second.stats().warnings).toBe(0);
     expect(warnings).toMatchObject([[expect.stringContaining('EADDRINUSE'), 'EADDRINUSE']]);
+  });
+});
+
+describe('what console.log prints', () => {
+  const SECRET = 'a secret of more than 16 bytes';
+
+  async function linked(): Promise<{ client: Node; server: Node; link: Link; listener: LinkListener }> {
+    const [server, client] = [makeNode({ secret: SECRET, env: 'blue' }), makeNode({ secret: SECRET, env: 'blue' })];
+    const listener = await server.listenAndServe('127.0.0.1:0');
+    const link = await client.join(listener.address);
+    return { client, server, link, listener };
+  }
+
+  it('of a node, link, listener, socket, server, view and agent is a few lines that say how it is', async () => {
+    const { client, server, link, listener } = await linked();
+    const bound = server.bind('echo', (socket) => socket.pipe(socket));
+    await client.waitFor('echo');
+    const socket = client.dial('echo');
+    await once(socket, 'connect');
+    const http = agent(client, { key: 'PRIVATE KEY', passphrase: 'PRIVATE KEY' });
+    const printed: Array<[object, string[]]> = [
+      [client, ['Node {', client.id, "role: 'peer'", "env: 'blue'", 'links: 1', "state: 'open'"]],
+      [server, ['Node {', listener.address, 'bound: 1']],
+      [link, ['Link {', "state: 'up'", server.id, listener.address, "direction: 'outbound'", 'rttMs: ']],
+      [listener, ['LinkListener {', listener.address]],
+      [socket, ['Socket {', "readyState: 'open'", server.id, "service: 'echo'", 'verified: true', 'bytesRead: 0']],
+      [bound, ['Server {', 'listening: true', "service: 'echo'", 'openSockets: 1']],
+      [client.serviceMap(), ['ServiceMap(1) {', 'echo: ', server.id]],
+      [client.routesMap(), ['RouteMap(1) {', server.id]],
+      [http, ['Agent {', client.id, 'sockets: 0']],
+    ];
+    for (const [shown, parts] of printed) {
+      const text = inspect(shown);
+      for (const part of parts) expect(text).toContain(part);
+      expect(text.split('\n').length).toBeLessThanOrEqual(20);
+      for (const secret of [SECRET, 'PRIVATE KEY', 'etwork key']) expect(text).not.toContain(secret);
+    }
+    expect(inspect({ a: { b: { c: client } } })).toContain('[Node]');
+    expect(inspect([socket], { compact: false })).toContain("readyState: 'open'");
+    socket.destroy();
+    await once(socket, 'close');
+    expect(inspect(socket)).toContain('destroyed: true');
+    link.close();
+    expect(inspect(link)).toMatch(/state: '(leaving|closed)'/);
+    await client.close();
+    expect(inspect(client)).toContain("state: 'closed'");
+  });
+
+  it('of a view with many entries stops after a hundred', () => {
+    const node = makeNode();
+    for (let n = 0; n < 120; n++) node.bind(`service-${n}`);
+    const text = inspect(node.serviceMap());
+    expect(text).toContain('ServiceMap(120) {');
+    expect(text).toMatch(/ and 20 more$/);
+  });
+});
+
+describe('the README', () => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+
+  it('begins with an example that does what it says and ends by itself', async () => {
+    const [, example] = /```js\n(.*?)```/s.exec(readme) ?? [];
+    const body = example?.replace("import { createNode } from 'starlane';", 'const { createNode } = starlane;') ?? '';
+    expect(body).not.toContain('import');
+    const child = started(runProgram(body.replace('console.log(', 'say(')));
+    expect(await within('the end of the example', child.exited)).toBe(0);
+    expect(child.lines).toEqual(['hello']);
+    expect(child.errors).toBe('');
+  });
+
+  it('lists every event of nodes, live views and servers', () => {
+    const source = ['node-events', 'mesh/service-map', 'mesh/route-map', 'socket/server']
+      .map((file) => readFileSync(new URL(`../../lib/${file}.ts`, import.meta.url), 'utf8'))
+      .join('\n');
+    const events = [...source.matchAll(/interface \w+Events \{([^}]*)\}/g)]
+      .flatMap(([, body]) => [...(body as string).matchAll(/^ {2}(\w+): \[/gm)])
+      .map(([, name]) => name as string);
+    expect(events.length).toBeGreaterThan(14);
+    const table = readme.slice(readme.indexOf('### Events'), readme.indexOf('### Roles'));
+    expect(events.filter((name) => !table.includes(`\`'${name}'\``))).toEqual([]);
   });
 });
