@@ -11,6 +11,7 @@ export {
   StarlaneError,
   type StarlaneErrorCode,
 } from './errors.js';
+export type { JoinOptions } from './link/joiner.js';
 export type { Link } from './link/link.js';
 export type { LinkListener } from './link/link-listener.js';
 export type { LinkDirection, LinkInfo } from './link/link-owner.js';

@@ -12,9 +12,12 @@ export interface NodeEvents {
   service: [service: ServiceInfo];
   /** It is not offered any more. */
   unservice: [service: ServiceInfo];
-  /** A link or a peer is at fault; the node goes on, and tries again where it makes sense. */
+  /**
+   * A link or a peer is at fault; the node goes on, and tries again where it makes sense. Without a listener it becomes a
+   * warning of the process, at most one a minute for each code.
+   */
   warning: [error: Error];
-  /** What was asked for cannot be had. Not thrown when nobody listens. */
+  /** What was asked for cannot be had. Without a listener it is not thrown: it becomes a warning of the process as well. */
   error: [error: Error];
   close: [];
 }

@@ -2,8 +2,9 @@
 
 import type { LinkAddress } from './address.js';
 import { formatLinkAddress } from './address.js';
+import { optionError } from './errors.js';
 import { isPermanent } from './link/handshake.js';
-import { Joiner } from './link/joiner.js';
+import { Joiner, type JoinOptions } from './link/joiner.js';
 import type { Link } from './link/link.js';
 import type { LinkSet } from './link/link-set.js';
 
@@ -29,9 +30,10 @@ export class NodeJoins {
     return this.joiners.size;
   }
 
-  /** The link to an address, which is kept up from now on. */
-  join(address: string, signal: AbortSignal | undefined): Promise<Link> {
-    return this.joiner(this.links.parse(address)).wait(signal);
+  /** The link to an address, which is kept up from now on. @throws ERR_STARLANE_OPTION, and as {@link Joiner.wait} */
+  async join(address: string, options: JoinOptions | undefined): Promise<Link> {
+    const checked = checkJoinOptions(options);
+    return this.joiner(this.links.parse(address)).wait(checked);
   }
 
   /** A link is gone; `onPurpose` when this node closed it. */
@@ -49,6 +51,7 @@ export class NodeJoins {
     if (known !== undefined) return known;
     const { links } = this;
     const joiner = new Joiner({
+      address: key,
       dial: async (signal) => {
         const link = await links.dial(address, { purpose: 'join', signal });
         if (!signal.aborted) this.owner.onJoined(key);
@@ -73,4 +76,18 @@ export class NodeJoins {
 
 function isSelf(error: unknown): boolean {
   return (error as { code?: string }).code === 'ERR_STARLANE_SELF_LINK';
+}
+
+function checkJoinOptions(options: JoinOptions | undefined): JoinOptions {
+  if (options === undefined) return {};
+  if (typeof options !== 'object' || options === null) throw optionError('join', 'an object of options is needed');
+  for (const name of Object.keys(options)) {
+    if (name !== 'signal' && name !== 'timeoutMs') throw optionError(name, 'join has no such option');
+  }
+  const { signal, timeoutMs } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw optionError('signal', 'an AbortSignal is needed');
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1)) {
+    throw optionError('timeoutMs', 'a number from 1 is needed');
+  }
+  return options;
 }

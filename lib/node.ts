@@ -10,6 +10,7 @@ import { Circuits } from './circuit/circuits.js';
 import type { BindHandler } from './circuit/server-handler.js';
 import { optionError, starlaneError } from './errors.js';
 import { createIdentity, type OwnIdentity } from './link/identity.js';
+import type { JoinOptions } from './link/joiner.js';
 import type { Link } from './link/link.js';
 import { isLoss } from './link/link-fault.js';
 import type { LinkListener } from './link/link-listener.js';
@@ -31,14 +32,16 @@ import { createControlPlane, seedsOf } from './node-mesh.js';
 import { createMeans, secretWarning } from './node-security.js';
 import { collectStats, type NodeStats } from './node-stats.js';
 import { NodeViews } from './node-views.js';
-import { type NodeOptions, resolveNodeOptions } from './options.js';
+import { type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from './options.js';
 import { resolveTls, type TlsFiles } from './options-security.js';
 import { createNetModule, type NetModule } from './socket/net-module.js';
 import type { Server } from './socket/server.js';
 import type { Socket } from './socket/socket.js';
 import { debug } from './util/debug.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from './util/shown.js';
 import { throwLater } from './util/throw-later.js';
 import { sharedTimers } from './util/timers.js';
+import { UnheardFaults } from './util/unheard-faults.js';
 import { envDigests } from './wire/messages.js';
 
 const log = debug('node');
@@ -51,6 +54,7 @@ export class Node extends NodeFamily {
   // Not `private`: they may hold the secret, which is not to be seen when a node is printed.
   #options: NodeOptions;
   readonly #environment: NodeEnvironment;
+  readonly #resolved: ResolvedNodeOptions;
   private readonly identity: OwnIdentity;
   private readonly means: LinkMeans;
   private readonly startedAtMs = sharedTimers.now();
@@ -62,6 +66,7 @@ export class Node extends NodeFamily {
   private readonly views: NodeViews;
   private netModule: NetModule | undefined;
   private warnings = 0;
+  private readonly unheard = new UnheardFaults(() => sharedTimers.now());
   private isStarted = false;
   private readonly scope = new AsyncResource('STARLANENODE');
   private isDerivedFrom = false;
@@ -73,6 +78,7 @@ export class Node extends NodeFamily {
     const given = withEnvironment(options, environment);
     const resolved = resolveNodeOptions(given);
     this.#options = options;
+    this.#resolved = resolved;
     this.#environment = environment;
     this.identity = createIdentity(resolved.identity);
     this.id = this.identity.nodeId;
@@ -80,7 +86,7 @@ export class Node extends NodeFamily {
     const digests = envDigests(resolved.env);
     const self = { ...this.identity, role: resolved.role, envDigests: digests };
     const linksOwner: LinkSetOwner = {
-      objection: (link) => (this.mesh.mayAccept(link) ? undefined : 'it has enough links'),
+      objection: (link) => (this.mesh.mayAccept(link) ? undefined : 'has enough links'),
       onLink: (link) => this.onLink(link),
       onPromoted: (link) => this.mesh.onPromoted(link),
       onMessage: (link, message) => this.mesh.onMessage(link, message),
@@ -158,14 +164,15 @@ export class Node extends NodeFamily {
 
   /**
    * Makes a link to the node at `address`, and makes it again whenever it is lost, until close() of link or node.
-   * Resolved with the first link that is up. Until then it is tried again for ever; `signal` ends that.
-   * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET or _IDENTITY, or the reason of
-   * the signal
+   * Resolves with the first link that is up. Until then the node tries again: for ever, or until `timeoutMs` or `signal` ends it.
+   * Each failed attempt is a 'warning', and the last one is the `cause` of the rejection.
+   * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET or _IDENTITY; ETIMEDOUT after
+   * `timeoutMs`; ABORT_ERR with the name, the message and the `reason` of the signal
    */
-  async join(address: string, options: { signal?: AbortSignal } = {}): Promise<Link> {
+  async join(address: string, options?: JoinOptions): Promise<Link> {
     this.start();
     if (this.closing !== undefined) throw starlaneError('ERR_STARLANE_CLOSED');
-    return this.keepsAlive.during(this.joins.join(address, options.signal));
+    return this.keepsAlive.during(this.joins.join(address, options));
   }
 
   /**
@@ -295,6 +302,27 @@ export class Node extends NodeFamily {
     });
   }
 
+  /** @internal What console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    const { role, env } = this.#resolved;
+    const { links, dials, servers, services, mesh } = this.stats();
+    const values = {
+      id: this.id,
+      state: this.closing === undefined ? 'open' : 'closed',
+      role,
+      env: env.length === 0 ? undefined : env.join(', '),
+      listening: [...this.linkSet.listeners].map(({ address }) => address),
+      links: links.up,
+      joins: links.joins,
+      nodes: mesh.nodes,
+      services: services.instances,
+      bound: servers.bound,
+      sockets: servers.openSockets,
+      dials: dials.connected,
+    };
+    return shown('Node', values, depth, options, inspect);
+  }
+
   /** Holds the process open again while sockets, servers, listeners or waits of this node are there. */
   ref(): this {
     this.keepsAlive.setRef(true);
@@ -385,12 +413,14 @@ export class Node extends NodeFamily {
   private onWarning(error: Error): void {
     this.warnings++;
     log('%s warning: %s', this.id, error.message);
-    this.tell('warning', error);
+    if (this.listenerCount('warning') > 0) this.tell('warning', error);
+    else this.unheard.report(error);
   }
 
   private onError(error: Error): void {
     log('%s error: %s', this.id, error.message);
     if (this.listenerCount('error') > 0) this.tell('error', error);
+    else this.unheard.report(error);
   }
 
   /** Emits, and keeps what a listener throws away from the links that it is told about. */

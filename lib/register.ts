@@ -15,6 +15,8 @@ import { patchDns } from './preload/dns-patch.js';
 import { patchNet } from './preload/net-patch.js';
 import { patchTls } from './preload/tls-patch.js';
 import { throwLater } from './util/throw-later.js';
+import { sharedTimers } from './util/timers.js';
+import { UnheardFaults } from './util/unheard-faults.js';
 
 /** @throws ERR_STARLANE_OPTION, ERR_STARLANE_ADDRESS */
 function startNode(): Node {
@@ -29,8 +31,10 @@ function startNode(): Node {
   const node = createNode();
   // What cannot be had at the start, now or ever, ends the process as any uncaught error.
   const end = (error: Error): void => throwLater(error);
+  const unheard = new UnheardFaults(() => sharedTimers.now());
   const endIfPermanent = (error: Error): void => {
     if (isPermanent(error) && (error as { code?: string }).code !== 'ERR_STARLANE_SELF_LINK') end(error);
+    else unheard.report(error);
   };
   node.on('error', end);
   node.on('warning', endIfPermanent);

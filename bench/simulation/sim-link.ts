@@ -7,7 +7,7 @@
 
 import type { NodeId } from '../../lib/address.js';
 import { starlaneError } from '../../lib/errors.js';
-import { checkHello, decides, goodbyeError, type Refusal, refusal } from '../../lib/link/handshake.js';
+import { broken, checkHello, decides, goodbyeError, type Refusal } from '../../lib/link/handshake.js';
 import { isStronger, type LinkPurpose, purposeOf } from '../../lib/link/link-purpose.js';
 import type { MeshLink } from '../../lib/mesh/mesh-link.js';
 import { Lateness } from '../../lib/mux/lateness.js';
@@ -207,8 +207,8 @@ export class SimLink implements MeshLink, Actor {
     if (this.phase === Phase.DECIDING) this.goUp();
   }
 
-  refuse({ code, error }: Refusal): void {
-    if (this.phase < Phase.LEAVING) this.leave({ code, reason: error.message.slice(0, 255) }, error);
+  refuse({ code, error, told }: Refusal): void {
+    if (this.phase < Phase.LEAVING) this.leave({ code, reason: told.slice(0, 255) }, error);
   }
 
   /** Its process has ended; the kernel tells the peer, unless the machine is gone as well. */
@@ -337,7 +337,7 @@ export class SimLink implements MeshLink, Actor {
       this.hasProgressed = true;
       this.setup.owner.onMessage(this, message);
     } else if (this.phase < Phase.LEAVING) {
-      this.refuse(refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', 'a message ahead of its time'));
+      this.refuse(broken(GoodbyeCode.HANDSHAKE_REFUSED, 'sent a message ahead of its time'));
     }
   }
 

@@ -158,12 +158,14 @@ export class SimLinks {
   // --- what links tell ---
 
   onHello(link: SimLink): Refusal | undefined {
-    if (this.isClosed) return refusal(GoodbyeCode.NORMAL, 'ERR_STARLANE_CLOSED');
+    if (this.isClosed) return refusal(GoodbyeCode.NORMAL, 'ERR_STARLANE_CLOSED', undefined, 'the peer is closed');
     if (this.byPeer.size >= MAX_LINKS && !this.byPeer.has(link.peerId)) {
-      return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', `${MAX_LINKS} links`);
+      return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', `${MAX_LINKS} links`, `${MAX_LINKS} links`);
     }
     const objection = link.direction === 'inbound' ? this.owner.objection(link) : undefined;
-    return objection === undefined ? undefined : refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', objection);
+    return objection === undefined
+      ? undefined
+      : refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', objection, objection);
   }
 
   onDecide(link: SimLink): void {
@@ -181,7 +183,7 @@ export class SimLinks {
       this.timers.cancel(timer);
       if (!link.isDeciding) return;
       if (this.byPeer.get(link.peerId) !== standing) this.onDecide(link);
-      else link.refuse(refusal(GoodbyeCode.DUPLICATE, 'ERR_STARLANE_DUPLICATE_LINK', link.peerId));
+      else link.refuse(refusal(GoodbyeCode.DUPLICATE, 'ERR_STARLANE_DUPLICATE_LINK', link.peerId, ''));
     };
     standing.ping().then(decide, decide);
   }

@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { Node } from '../node.js';
 import type { Socket } from '../socket/socket.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import { keepContext } from './request-context.js';
 import { secureSocket } from './secure-socket.js';
 import { ServiceDialer } from './service-dialer.js';
@@ -92,6 +93,22 @@ class ServiceAgent extends HttpsAgent implements AddsRequests {
   override reuseSocket(socket: Duplex, request: ClientRequest): void {
     socket.removeListener('data', destroyUnasked);
     super.reuseSocket(socket, request);
+  }
+
+  /** @internal What console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    const count = (pools: NodeJS.ReadOnlyDict<readonly unknown[]>): number =>
+      Object.values(pools).reduce((sum, pool) => sum + (pool?.length ?? 0), 0);
+    const { maxSockets, maxFreeSockets } = this;
+    const values = {
+      node: this.dialer.nodeId,
+      sockets: count(this.sockets),
+      freeSockets: count(this.freeSockets),
+      requests: count(this.requests),
+      maxSockets,
+      maxFreeSockets,
+    };
+    return shown('Agent', values, depth, options, inspect);
   }
 
   private secure(carrier: Socket, options: PooledOptions): TLSSocket {

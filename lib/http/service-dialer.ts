@@ -24,6 +24,11 @@ export class ServiceDialer {
     this.selector = selector;
   }
 
+  /** Whose services are dialled. */
+  get nodeId(): string {
+    return this.node.id;
+  }
+
   /** @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, or what the option `address` throws */
   dial(target: HttpTarget): Socket {
     const address = this.address(target);

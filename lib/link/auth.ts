@@ -18,6 +18,10 @@ import { verifySignature } from './identity.js';
 const LABEL = 'starlane link 1';
 const NOTHING = Buffer.alloc(0);
 
+const ONLY_THIS = 'this node has a secret, the peer has none';
+const ONLY_PEER = 'the peer has a secret, this node has none';
+const DIFFERENT = 'this node has a secret, and the peer has a different one';
+
 /** Who says it. */
 export const AuthRole = { CLIENT: 0, SERVER: 1 } as const;
 export type AuthRole = (typeof AuthRole)[keyof typeof AuthRole];
@@ -32,11 +36,14 @@ export interface Transcript {
   readonly serverHello: Uint8Array;
 }
 
-/** Why a proof does not hold: a code for the peer, and the error for this side. */
+/** Why a proof does not hold: a code for the peer, and the error for this side; in words for each of them. */
 export interface AuthFault {
   readonly code: GoodbyeCode;
   readonly errorCode: StarlaneErrorCode;
+  /** For the user of this node. */
   readonly detail: string;
+  /** For the user of the peer, who calls that one "this node" and this one "the peer". */
+  readonly told: string;
 }
 
 export function transcriptHash({ role, binding, clientHello, serverHello }: Transcript): Buffer {
@@ -67,16 +74,20 @@ export function checkAuth(
   const hash = transcriptHash(transcript);
   // First, as a man in the middle breaks both, and this is what is wrong then.
   if (!verifySignature(publicKey, hash, signature)) {
-    return fault(GoodbyeCode.IDENTITY, 'ERR_STARLANE_IDENTITY', 'it has not signed this handshake with its key');
+    return fault(
+      GoodbyeCode.IDENTITY,
+      'ERR_STARLANE_IDENTITY',
+      'the peer has not signed the handshake with its key',
+      'the signature of this node does not hold for the handshake',
+    );
   }
   const expected = membershipProof(hash, networkKey);
   if (proof.length !== expected.length) {
-    const detail =
-      expected.length === 0 ? 'the peer has one, this node has none' : 'this node has one, the peer has none';
-    return fault(GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET', detail);
+    const [detail, told] = expected.length === 0 ? [ONLY_PEER, ONLY_THIS] : [ONLY_THIS, ONLY_PEER];
+    return fault(GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET', detail, told);
   }
   if (!timingSafeEqual(proof, expected)) {
-    return fault(GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET', 'the peer has another one');
+    return fault(GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET', DIFFERENT, DIFFERENT);
   }
   return undefined;
 }
@@ -85,6 +96,6 @@ function membershipProof(hash: Buffer, networkKey: Uint8Array | undefined): Buff
   return networkKey === undefined ? NOTHING : createHmac('sha256', networkKey).update(hash).digest();
 }
 
-function fault(code: GoodbyeCode, errorCode: StarlaneErrorCode, detail: string): AuthFault {
-  return { code, errorCode, detail };
+function fault(code: GoodbyeCode, errorCode: StarlaneErrorCode, detail: string, told: string): AuthFault {
+  return { code, errorCode, detail, told };
 }

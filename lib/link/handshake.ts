@@ -31,10 +31,12 @@ export interface SelfDescription extends Identity {
   readonly envDigests: readonly string[];
 }
 
-/** A reason to refuse a link: `code` for the peer, `error` for this side. */
+/** A reason to refuse a link: `code` and `told` for the peer, `error` for this side. */
 export interface Refusal {
   readonly code: number;
   readonly error: StarlaneError;
+  /** In words for the user of the peer, who calls that one "this node" and this one "the peer". Empty: the code says it all. */
+  readonly told: string;
 }
 
 /** `purpose` is that of the link, which counts when the dialling end says it. */
@@ -57,17 +59,24 @@ export function makeHello(self: SelfDescription, listenAddresses: readonly strin
 /** Says why a peer with this HELLO cannot be linked to, or undefined when it can. `expect`: who has to be there. */
 export function checkHello(hello: Hello, self: SelfDescription, expect?: NodeId): Refusal | undefined {
   if (hello.minVersion > PROTOCOL_VERSION || hello.version < MIN_PROTOCOL_VERSION) {
-    const detail = `the peer speaks ${hello.minVersion} to ${hello.version}, this node ${MIN_PROTOCOL_VERSION} to ${PROTOCOL_VERSION}`;
-    return refusal(GoodbyeCode.WRONG_VERSION, 'ERR_STARLANE_VERSION', detail);
+    const theirs = `${hello.minVersion} to ${hello.version}`;
+    const own = `${MIN_PROTOCOL_VERSION} to ${PROTOCOL_VERSION}`;
+    return refusal(
+      GoodbyeCode.WRONG_VERSION,
+      'ERR_STARLANE_VERSION',
+      `the peer speaks ${theirs}, this node ${own}`,
+      `the peer speaks ${own}, this node ${theirs}`,
+    );
   }
   if (hello.nodeId !== nodeIdFromPublicKey(hello.publicKey)) {
     return refusal(
       GoodbyeCode.HANDSHAKE_REFUSED,
       'ERR_STARLANE_HANDSHAKE',
-      'the node id does not follow from the public key',
+      'the node id of the peer does not follow from its public key',
+      'the node id of this node does not follow from its public key',
     );
   }
-  if (hello.nodeId === self.nodeId) return refusal(GoodbyeCode.SELF_LINK, 'ERR_STARLANE_SELF_LINK');
+  if (hello.nodeId === self.nodeId) return refusal(GoodbyeCode.SELF_LINK, 'ERR_STARLANE_SELF_LINK', undefined, '');
   if (expect !== undefined && hello.nodeId !== expect) {
     return notThere(expect);
   }
@@ -76,11 +85,22 @@ export function checkHello(hello: Hello, self: SelfDescription, expect?: NodeId)
 
 /** Somebody else is where this node has to be. */
 export function notThere(expect: NodeId): Refusal {
-  return refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', `${expect} is not at this address`);
+  return refusal(
+    GoodbyeCode.HANDSHAKE_REFUSED,
+    'ERR_STARLANE_HANDSHAKE',
+    `${expect} is not at this address`,
+    `the peer expects ${expect} at the address of this node`,
+  );
 }
 
-export function refusal(code: number, errorCode: StarlaneErrorCode, detail?: string): Refusal {
-  return { code, error: starlaneError(errorCode, detail) };
+/** Makes a refusal. `detail` is for the user of this node, `told` for that of the peer: see {@link Refusal}. */
+export function refusal(code: number, errorCode: StarlaneErrorCode, detail: string | undefined, told: string): Refusal {
+  return { code, error: starlaneError(errorCode, detail), told };
+}
+
+/** The peer has broken the handshake: `what` it did, as in `sent a second HELLO`. */
+export function broken(code: number, what: string): Refusal {
+  return refusal(code, 'ERR_STARLANE_HANDSHAKE', `the peer ${what}`, `this node ${what}`);
 }
 
 /** Which of two linked nodes decides whether a link is taken. */
@@ -93,10 +113,10 @@ export function goodbyeError(goodbye: Goodbye, isProved = true): StarlaneError {
   // A stranger cannot say what other links there are to somebody else.
   const isHollow = !isProved && goodbye.code === GoodbyeCode.DUPLICATE;
   const code = (isHollow ? undefined : GOODBYE_ERRORS.get(goodbye.code)) ?? 'ERR_STARLANE_HANDSHAKE';
-  // Both ends have the same text for the same code, which need not be said twice.
+  // Older versions send the text of the code as well, which need not be said twice.
   const prefix = `${ERRORS[code].message}: `;
   const reason = goodbye.reason.startsWith(prefix) ? goodbye.reason.slice(prefix.length) : goodbye.reason;
-  return starlaneError(code, reason === '' ? 'the peer said goodbye' : `the peer said: ${reason}`);
+  return starlaneError(code, reason === '' ? 'the peer ended the link' : `the peer refused the link: ${reason}`);
 }
 
 const GOODBYE_ERRORS: ReadonlyMap<number, StarlaneErrorCode> = new Map<number, StarlaneErrorCode>([

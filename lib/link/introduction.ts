@@ -13,7 +13,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { type NodeId, nodeIdFromPublicKey } from '../address.js';
 import { type Auth, encodeAuth, GoodbyeCode, type Hello } from '../wire/messages.js';
 import { AuthRole, checkAuth, makeAuth, type Transcript } from './auth.js';
-import { checkHello, notThere, type Refusal, refusal, type SelfDescription } from './handshake.js';
+import { broken, checkHello, notThere, type Refusal, refusal, type SelfDescription } from './handshake.js';
 import type { TlsFacts } from './link-owner.js';
 
 export interface IntroductionSetup {
@@ -68,13 +68,18 @@ export class Introduction {
   onHello(hello: Hello, bytes: Uint8Array): Step {
     const { self, client, tls, expect } = this.setup;
     if (this.claimed !== undefined) {
-      return refusal(GoodbyeCode.MALFORMED, 'ERR_STARLANE_HANDSHAKE', 'a second HELLO');
+      return broken(GoodbyeCode.MALFORMED, 'sent a second HELLO');
     }
     const fault = checkHello(hello, self, expect);
     if (fault !== undefined) return fault;
-    if (bytes.length > MAX_HELLO_BYTES) return refusal(GoodbyeCode.MALFORMED, 'ERR_STARLANE_HANDSHAKE', 'a long HELLO');
+    if (bytes.length > MAX_HELLO_BYTES) return broken(GoodbyeCode.MALFORMED, 'sent a HELLO that is too long');
     if (tls?.certificateKey !== undefined && !timingSafeEqual(tls.certificateKey, hello.publicKey)) {
-      return refusal(GoodbyeCode.IDENTITY, 'ERR_STARLANE_IDENTITY', 'its certificate is that of another key');
+      return refusal(
+        GoodbyeCode.IDENTITY,
+        'ERR_STARLANE_IDENTITY',
+        'the certificate of the peer is that of another key',
+        'the peer got a certificate of another key than that of this node',
+      );
     }
     this.claimed = hello;
     this.peerHello = Buffer.from(bytes);
@@ -86,12 +91,12 @@ export class Introduction {
     const { networkKey, client, tls } = this.setup;
     const { claimed } = this;
     if (claimed === undefined || this.peer !== undefined) {
-      const what = claimed === undefined ? 'AUTH ahead of HELLO' : 'a second AUTH';
-      return refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', what);
+      const what = claimed === undefined ? 'sent AUTH ahead of HELLO' : 'sent a second AUTH';
+      return broken(GoodbyeCode.HANDSHAKE_REFUSED, what);
     }
     const transcript = this.transcript(client ? AuthRole.SERVER : AuthRole.CLIENT);
     const fault = checkAuth(auth, transcript, claimed.publicKey, networkKey);
-    if (fault !== undefined) return refusal(fault.code, fault.errorCode, fault.detail);
+    if (fault !== undefined) return refusal(fault.code, fault.errorCode, fault.detail, fault.told);
     this.peer = claimed;
     if (client) return { say: [] };
     return { say: tls === undefined ? [this.auth()] : [this.takeOwnHello(), this.auth()] };

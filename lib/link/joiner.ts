@@ -1,7 +1,7 @@
 // Keeps a link to one address: dials until it is up, and again whenever it is lost, with jittered exponential backoff.
 // Pure but for what is passed in: it dials by a function, waits by a clock and jitters by a random source.
 
-import { starlaneError } from '../errors.js';
+import { netError, starlaneError } from '../errors.js';
 import { debug } from '../util/debug.js';
 import type { Timer, Timers } from '../util/timers.js';
 import type { Link } from './link.js';
@@ -14,7 +14,17 @@ const PROVEN_MS = 60_000;
 /** Each wait is this much shorter at most, at random, so that the peers of a node that restarts do not come in step. */
 const JITTER = 0.5;
 
+/** How long to wait for a link. */
+export interface JoinOptions {
+  /** Ends the waiting. */
+  signal?: AbortSignal;
+  /** Milliseconds, from 1; Infinity, the default, waits for ever. */
+  timeoutMs?: number;
+}
+
 export interface JoinerOptions {
+  /** Whom it dials, for messages. */
+  readonly address: string;
   /** One attempt. */
   dial(signal: AbortSignal): Promise<Link>;
   readonly minMs: number;
@@ -42,6 +52,8 @@ export class Joiner {
   private linkedAtMs = 0;
   private hasLinked = false;
   private failures = 0;
+  /** Why the last attempt failed, or the last link was lost. */
+  private lastFailure: Error | undefined;
   private timer: Timer | undefined;
 
   constructor(private readonly options: JoinerOptions) {}
@@ -52,17 +64,19 @@ export class Joiner {
   }
 
   /**
-   * The link, now or as soon as it is up. Rejects on a permanent fault before the first success, on stop, and by the
-   * signal, which ends the waiting only.
+   * Returns the link, now or as soon as it is up. Rejects on a permanent fault before the first success, on stop, and by the
+   * signal or the timeout, which end the waiting only. The `cause` of a rejection is why the last attempt failed.
    */
-  wait(signal?: AbortSignal): Promise<Link> {
+  wait({ signal, timeoutMs = Number.POSITIVE_INFINITY }: JoinOptions = {}): Promise<Link> {
     if (this.link?.isUp) return Promise.resolve(this.link);
     return new Promise((resolve, reject) => {
       if (this.aborter.signal.aborted) throw this.aborter.signal.reason;
-      if (signal?.aborted) throw signal.reason;
-      const onAbort = (): void => waiter.reject(signal?.reason);
+      const { address, timers } = this.options;
+      const onAbort = (): void => waiter.reject(abortError(signal?.reason, this.lastFailure));
+      let timer: Timer | undefined;
       const settle = (): void => {
         this.waiters.delete(waiter);
+        if (timer !== undefined) timers.cancel(timer);
         signal?.removeEventListener('abort', onAbort);
       };
       const waiter: Waiter = {
@@ -78,12 +92,20 @@ export class Joiner {
         },
       };
       this.waiters.add(waiter);
+      if (signal?.aborted) {
+        onAbort();
+        return;
+      }
       signal?.addEventListener('abort', onAbort, { once: true });
+      if (timeoutMs !== Number.POSITIVE_INFINITY) {
+        const late = (): void => waiter.reject(netError('ETIMEDOUT', 'join', { address }, this.lastFailure));
+        timer = timers.schedule(timeoutMs, { onDeadline: late });
+      }
     });
   }
 
   /** Never dials again. The link stays as it is. */
-  stop(reason: Error = starlaneError('ERR_STARLANE_CLOSED')): void {
+  stop(reason: Error = starlaneError('ERR_STARLANE_CLOSED', undefined, this.lastFailure)): void {
     if (this.aborter.signal.aborted) return;
     this.aborter.abort(reason);
     if (this.timer !== undefined) this.options.timers.cancel(this.timer);
@@ -135,6 +157,7 @@ export class Joiner {
   private retry(error: Error): void {
     if (this.aborter.signal.aborted) return;
     const { minMs, maxMs, random, timers, onRetry } = this.options;
+    this.lastFailure = error;
     // The exponent is bounded so that it cannot become infinite before the minimum is taken.
     const backoffMs = Math.min(maxMs, minMs * 2 ** Math.min(this.failures, 40));
     const waitMs = backoffMs * (1 - JITTER * random());
@@ -143,4 +166,16 @@ export class Joiner {
     this.timer = timers.schedule(waitMs, this);
     onRetry(error, waitMs);
   }
+}
+
+/**
+ * Returns the error of a wait that a signal ended: it has the name and the message of the signal's reason, which belongs to the
+ * user and stays as it is, and `cause` says what the wait was for.
+ */
+function abortError(reason: unknown, cause: Error | undefined): Error {
+  const { name, message } =
+    reason instanceof Error ? reason : { name: 'AbortError', message: `The operation was aborted: ${String(reason)}` };
+  const error = new Error(message, cause === undefined ? undefined : { cause });
+  Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
+  return Object.assign(error, { code: 'ABORT_ERR', reason });
 }

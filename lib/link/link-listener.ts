@@ -3,6 +3,7 @@
 import type { Duplex } from 'node:stream';
 import { formatLinkAddress, type LinkAddress } from '../address.js';
 import type { ResolvedNodeOptions } from '../options.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import { withAddress } from './link-fault.js';
 import type { TlsFacts } from './link-owner.js';
 import type { LinkTls } from './link-tls.js';
@@ -39,6 +40,11 @@ export class LinkListener {
   async close(): Promise<void> {
     await this.transport?.close();
     this.owner.onListenerClosed(this);
+  }
+
+  /** @internal What console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    return shown('LinkListener', { address: this.address }, depth, options, inspect);
   }
 
   /** @internal Other certificates from now on. */

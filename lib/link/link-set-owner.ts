@@ -16,7 +16,7 @@ export interface DialRequest {
 }
 
 export interface LinkSetOwner {
-  /** What speaks against a link that a peer makes, beyond the limits here: told to the peer. */
+  /** What this node has against a link that a peer makes, beyond the limits here, as in `has enough links`: the peer gets it. */
   objection(link: Link): string | undefined;
   /** A link came up. Set its acceptor here. */
   onLink(link: Link): void;

@@ -246,13 +246,13 @@ export class LinkSet implements LinkOwner<Link> {
   // --- what links tell ---
 
   onHello(link: Link): Refusal | undefined {
-    if (this.isClosed) return refusal(GoodbyeCode.NORMAL, 'ERR_STARLANE_CLOSED');
+    if (this.isClosed) return refusal(GoodbyeCode.NORMAL, 'ERR_STARLANE_CLOSED', undefined, 'the peer is closed');
     if (this.byPeer.size >= this.options.maxLinks && !this.byPeer.has(link.peerId)) {
-      return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', `${this.options.maxLinks} links`);
+      return linkLimit(`has ${this.options.maxLinks} links, which is its limit (maxLinks)`);
     }
     // What this node dials itself, it wants.
     const objection = link.direction === 'inbound' ? this.owner.objection(link) : undefined;
-    return objection === undefined ? undefined : refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', objection);
+    return objection === undefined ? undefined : linkLimit(objection);
   }
 
   onDecide(link: Link): void {
@@ -271,7 +271,7 @@ export class LinkSet implements LinkOwner<Link> {
       this.timers.cancel(timer);
       if (!link.isDeciding) return;
       if (this.byPeer.get(link.peerId) !== standing) this.onDecide(link);
-      else link.refuse(refusal(GoodbyeCode.DUPLICATE, 'ERR_STARLANE_DUPLICATE_LINK', link.peerId));
+      else link.refuse(refusal(GoodbyeCode.DUPLICATE, 'ERR_STARLANE_DUPLICATE_LINK', link.peerId, this.self.nodeId));
     };
     standing.ping().then(decide, decide);
   }
@@ -412,4 +412,9 @@ export class LinkSet implements LinkOwner<Link> {
   private checkOpen(): void {
     if (this.isClosed) throw starlaneError('ERR_STARLANE_CLOSED');
   }
+}
+
+/** `what` about this node, as in `has enough links`. */
+function linkLimit(what: string): Refusal {
+  return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', `this node ${what}`, `the peer ${what}`);
 }

@@ -84,7 +84,8 @@ export class LinkTls {
       binding = socket.exportKeyingMaterial(BINDING_BYTES, EXPORTER_LABEL, NO_CONTEXT);
     } catch (error) {
       // The socket is gone already.
-      fault ??= tlsFault((error as Error).message);
+      const { message } = error as Error;
+      fault ??= tlsFault(message, message);
     }
     return {
       binding,
@@ -95,14 +96,23 @@ export class LinkTls {
   }
 
   private fault(socket: TLSSocket, certificate: X509Certificate | undefined): Refusal | undefined {
-    if (socket.alpnProtocol !== PROTOCOL) return tlsFault('the peer does not say that it means Starlane');
-    if (certificate === undefined) return tlsFault('the peer has no certificate');
+    if (socket.alpnProtocol !== PROTOCOL) {
+      return tlsFault('the peer does not say that it means Starlane', 'this node does not say that it means Starlane');
+    }
+    if (certificate === undefined) return tlsFault('the peer has no certificate', 'this node has sent no certificate');
     if (!this.isDerived) {
       if (socket.authorized) return undefined;
-      return tlsFault(`the certificate of the peer is not taken here (${String(socket.authorizationError)})`);
+      const why = String(socket.authorizationError);
+      return tlsFault(
+        `this node does not accept the certificate of the peer (${why})`,
+        `the peer does not accept the certificate of this node (${why})`,
+      );
     }
     if (rawKey(certificate.publicKey) !== undefined) return undefined;
-    return tlsFault('the certificate of the peer does not follow from its identity, and this node has no PKI');
+    return tlsFault(
+      'the certificate of the peer does not follow from its identity, and this node has no PKI',
+      'the certificate of this node does not follow from its identity, and the peer has no PKI',
+    );
   }
 
   private async makeOptions(): Promise<SecureContextOptions> {
@@ -128,8 +138,8 @@ function checkFiles(files: TlsFiles): void {
   }
 }
 
-function tlsFault(detail: string): Refusal {
-  return refusal(GoodbyeCode.TLS, 'ERR_STARLANE_TLS', detail);
+function tlsFault(detail: string, told: string): Refusal {
+  return refusal(GoodbyeCode.TLS, 'ERR_STARLANE_TLS', detail, told);
 }
 
 /** The 32 bytes of a key that is one of a node. */

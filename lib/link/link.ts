@@ -14,11 +14,12 @@ import type { MuxStream } from '../mux/mux-stream.js';
 import { MuxSession } from '../mux/session.js';
 import type { NodeRole } from '../options.js';
 import { debug } from '../util/debug.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import type { Timer } from '../util/timers.js';
 import { encodeGoodbye, encodeMessageOf, GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
 import { Control } from './control.js';
 import { foreignSpeech, tlsFailure } from './foreign.js';
-import { decides, goodbyeError, makeHello, type Refusal, refusal } from './handshake.js';
+import { broken, decides, goodbyeError, makeHello, type Refusal } from './handshake.js';
 import { Introduction, type Step } from './introduction.js';
 import type { LinkDirection, LinkInfo, LinkSetup, StreamAcceptor } from './link-owner.js';
 import { isStronger, type LinkPurpose, purposeOf } from './link-purpose.js';
@@ -26,6 +27,9 @@ import { isStronger, type LinkPurpose, purposeOf } from './link-purpose.js';
 const log = debug('link');
 
 const Phase = { HELLO: 0, DECIDING: 1, UP: 2, LEAVING: 3, CLOSED: 4 } as const;
+
+/** As console.log() has them, by phase. */
+const PHASE_NAMES: readonly string[] = ['handshake', 'handshake', 'up', 'leaving', 'closed'];
 
 /** Wide open from the start: both ends are ours, and every circuit has its own deadline. */
 const SESSION_DEFAULTS = { starlanePeer: true, maxUnackedOpens: Number.POSITIVE_INFINITY, openTimeoutMs: 0 };
@@ -166,6 +170,12 @@ export class Link implements LinkInfo {
     return { peerId, ...named, address, direction, rttMs, streams, bytesIn, bytesOut, since };
   }
 
+  /** @internal What console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    const state = PHASE_NAMES[this.phase];
+    return shown('Link', { state, role: this.role, ...this.snapshot() }, depth, options, inspect);
+  }
+
   /** Measures the round trip, in ms. Rejects when the link ends first. */
   async ping(): Promise<number> {
     const rttMs = await this.session.ping();
@@ -219,9 +229,9 @@ export class Link implements LinkInfo {
   }
 
   /** @internal The peer is told why, then the link ends. */
-  refuse({ code, error }: Refusal): void {
+  refuse({ code, error, told }: Refusal): void {
     if (this.phase >= Phase.LEAVING) return;
-    this.leave(code, error.message, error);
+    this.leave(code, told, error);
   }
 
   /** @internal The handshake is over: the peer has told all that it had to tell at the start. */
@@ -258,9 +268,7 @@ export class Link implements LinkInfo {
     stream.reset();
     // A peer of ours opens nothing more before the handshake is over; whoever does is a stranger.
     if (this.phase < Phase.UP) {
-      this.refuse(
-        refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', 'a stream before the handshake was done'),
-      );
+      this.refuse(broken(GoodbyeCode.HANDSHAKE_REFUSED, 'opened a stream before the handshake was done'));
     }
   }
 
@@ -316,7 +324,7 @@ export class Link implements LinkInfo {
         undefined,
         starlaneError('ERR_STARLANE_LINK_LOST', 'the peer ended the control stream'),
       );
-    } else this.leave(GoodbyeCode.MALFORMED, error.message, error);
+    } else this.leave(GoodbyeCode.MALFORMED, `what this node sent: ${error.message}`, error);
   }
 
   /** Does what the introduction says; false when that is to end the link. */
@@ -349,7 +357,7 @@ export class Link implements LinkInfo {
       this.hasProgressed = true;
       this.setup.owner.onMessage(this, message);
     } else if (this.phase < Phase.LEAVING) {
-      this.refuse(refusal(GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE', 'a message ahead of its time'));
+      this.refuse(broken(GoodbyeCode.HANDSHAKE_REFUSED, 'sent a message ahead of its time'));
     }
   }
 

@@ -1,6 +1,7 @@
 // The key of a network, which follows from its secret. Whoever has it is a member; it is never sent, logged or shown.
 
 import { createHash, scryptSync } from 'node:crypto';
+import { INSPECT } from '../util/shown.js';
 
 export const NETWORK_KEY_BYTES = 32;
 
@@ -26,9 +27,6 @@ export function networkKeyOf(secret: Uint8Array | undefined): Buffer | undefined
   }
   return key;
 }
-
-/** util.inspect.custom, as Node documents it for those who do not load node:util. */
-const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
 /** A key that does not show up when an object that leads to it is printed. */
 function unseen(key: Buffer): Buffer {

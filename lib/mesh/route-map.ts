@@ -2,6 +2,7 @@
 
 import { EventEmitter } from 'node:events';
 import type { NodeId } from '../address.js';
+import { INSPECT, type Inspect, type InspectOptions, shownMap } from '../util/shown.js';
 import { throwLater } from '../util/throw-later.js';
 import type { RouteInfo } from './route.js';
 
@@ -52,6 +53,11 @@ export class RouteMap extends EventEmitter<RouteMapEvents> implements Iterable<[
       const route = this.routes.route(nodeId);
       if (route !== undefined) yield [nodeId, route];
     }
+  }
+
+  /** @internal What console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    return shownMap('RouteMap', this, depth, options, inspect);
   }
 
   /** @internal Emits, and keeps what a listener throws away from the link that brought the news. */

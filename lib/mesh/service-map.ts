@@ -1,6 +1,7 @@
 // The live view of the service directory that users hold.
 
 import { EventEmitter } from 'node:events';
+import { INSPECT, type Inspect, type InspectOptions, shownMap } from '../util/shown.js';
 import { throwLater } from '../util/throw-later.js';
 import type { ServiceInfo } from './service.js';
 import type { ServiceTable } from './service-table.js';
@@ -43,6 +44,11 @@ export class ServiceMap extends EventEmitter<ServiceMapEvents> implements Iterab
 
   *entries(): IterableIterator<[string, ServiceInfo[]]> {
     for (const service of this.table.names()) yield [service, this.get(service)];
+  }
+
+  /** @internal What console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    return shownMap('ServiceMap', this, depth, options, inspect);
   }
 
   /** @internal Emits, and keeps what a listener throws away from the link that brought the news. */

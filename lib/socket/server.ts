@@ -4,6 +4,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import type { ByteStream } from '../mux/byte-stream.js';
 import { notRunning } from '../util/node-errors.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import type { FarEnd, KeepsAlive } from './far-end.js';
 import { FAMILY, Socket, type SocketOptions } from './socket.js';
 
@@ -183,6 +184,13 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     this.unrefed = true;
     this.letGo();
     return this;
+  }
+
+  /** @internal What console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    const { listening, openSockets, maxConnections } = this;
+    const values = { listening, address: this.address() ?? undefined, openSockets, maxConnections };
+    return shown('Server', values, depth, options, inspect);
   }
 
   protected tellDrop(info: DropInfo): void {

@@ -7,6 +7,7 @@ import { resetByPeer } from '../errors.js';
 import type { ByteStream } from '../mux/byte-stream.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
 import { closedBeforeConnection, socketClosed } from '../util/node-errors.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import { closeLater } from './close-queue.js';
 import { type FarEnd, type KeepsAlive, type PeerInfo, peerInfo } from './far-end.js';
 import { checkTimeout, IdleTimeout } from './idle-timeout.js';
@@ -397,6 +398,13 @@ export class Socket extends StreamDuplex {
     // After 'error', which Node emits in the tick that is queued by now.
     if (this.stream === null) process.nextTick(() => this.tellClose(error !== null));
     else closeLater(this, error !== null);
+  }
+
+  /** @internal What console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    const { readyState, destroyed, peer, localPort, remotePort, verified, secure, bytesRead, bytesWritten } = this;
+    const values = { readyState, destroyed, peer, localPort, remotePort, verified, secure, bytesRead, bytesWritten };
+    return shown('Socket', values, depth, options, inspect);
   }
 
   /** A new life after 'close', as net.Socket has with every connect. */

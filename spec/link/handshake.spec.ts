@@ -61,27 +61,44 @@ describe('a HELLO', () => {
       { version: 9, minVersion: 2 },
       GoodbyeCode.WRONG_VERSION,
       'ERR_STARLANE_VERSION',
+      'the peer speaks 2 to 9, this node 1 to 1',
+      'the peer speaks 1 to 1, this node 2 to 9',
     ],
     [
       'versions do not overlap: older',
       { version: 0, minVersion: 0 },
       GoodbyeCode.WRONG_VERSION,
       'ERR_STARLANE_VERSION',
+      'the peer speaks 0 to 0, this node 1 to 1',
+      'the peer speaks 1 to 1, this node 0 to 0',
     ],
     [
       'the id is that of another key',
       { nodeId: createIdentity().nodeId },
       GoodbyeCode.HANDSHAKE_REFUSED,
       'ERR_STARLANE_HANDSHAKE',
+      'the node id of the peer does not follow from its public key',
+      'the node id of this node does not follow from its public key',
     ],
     [
       'it is our own',
       { nodeId: self.nodeId, publicKey: self.publicKey },
       GoodbyeCode.SELF_LINK,
       'ERR_STARLANE_SELF_LINK',
+      'the link leads back to this node',
+      '',
     ],
-  ])('is refused when %s', (_why, changes, code, errorCode) => {
-    expect(checkHello({ ...hello, ...changes }, self)).toMatchObject({ code, error: { code: errorCode } });
+  ])('is refused when %s, and each end reads why from its side', (_why, changes, code, errorCode, here, told) => {
+    const refused = checkHello({ ...hello, ...changes }, self);
+    expect(refused).toMatchObject({ code, error: { code: errorCode }, told });
+    expect(refused?.error.message).toContain(here);
+  });
+
+  it('is refused when somebody else has to be there, and each end reads why from its side', () => {
+    const expected = createIdentity().nodeId;
+    const refused = checkHello(hello, self, expected);
+    expect(refused?.error.message).toContain(`${expected} is not at this address`);
+    expect(refused?.told).toBe(`the peer expects ${expected} at the address of this node`);
   });
 
   it('is answered by a goodbye that becomes an error of the same kind', () => {
@@ -91,6 +108,13 @@ describe('a HELLO', () => {
       message: expect.stringContaining('full'),
     });
     expect(goodbyeError({ code: 200, reason: '' })).toMatchObject({ code: 'ERR_STARLANE_HANDSHAKE' });
+  });
+
+  it('does not say twice what an older peer says with the text of the code', () => {
+    const text = 'there is no tls between the two nodes';
+    expect(goodbyeError({ code: GoodbyeCode.TLS, reason: `${text}: why` }).message).toBe(
+      `${text}: the peer refused the link: why`,
+    );
   });
 });
 

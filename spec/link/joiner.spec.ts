@@ -18,6 +18,7 @@ class Dialling {
   random = 0;
   private dials: Array<{ resolve(link: Link): void; reject(error: Error): void; signal: AbortSignal }> = [];
   readonly joiner = new Joiner({
+    address: 'tcp://127.0.0.1:1',
     dial: (signal) => new Promise((resolve, reject) => this.dials.push({ resolve, reject, signal })),
     minMs: 500,
     maxMs: MINUTE_MS,
@@ -124,7 +125,7 @@ describe('a join', () => {
   it('ends with the reason of its signal when nobody else waits', async () => {
     const net = dialling();
     const aborter = new AbortController();
-    const outcome = expect(net.joiner.wait(aborter.signal)).rejects.toThrow('enough');
+    const outcome = expect(net.joiner.wait({ signal: aborter.signal })).rejects.toThrow('enough');
     aborter.abort(new Error('enough'));
     await outcome;
     expect(net.signal.aborted).toBe(true);
@@ -135,11 +136,81 @@ describe('a join', () => {
     const net = dialling();
     const other = net.joiner.wait();
     const aborter = new AbortController();
-    const outcome = expect(net.joiner.wait(aborter.signal)).rejects.toThrow('enough');
+    const outcome = expect(net.joiner.wait({ signal: aborter.signal })).rejects.toThrow('enough');
     aborter.abort(new Error('enough'));
     await outcome;
     const link = await net.succeed();
     expect(await other).toBe(link);
+  });
+
+  it.each<[string, (net: Dialling) => Promise<unknown>, object]>([
+    [
+      'its signal',
+      async (net) => {
+        const aborter = new AbortController();
+        const wait = net.joiner.wait({ signal: aborter.signal });
+        await net.fail();
+        aborter.abort();
+        return wait;
+      },
+      { name: 'AbortError', code: 'ABORT_ERR', reason: { name: 'AbortError' } },
+    ],
+    [
+      'a signal whose reason is no error',
+      async (net) => {
+        const aborter = new AbortController();
+        const wait = net.joiner.wait({ signal: aborter.signal });
+        await net.fail();
+        aborter.abort('enough');
+        return wait;
+      },
+      { name: 'AbortError', code: 'ABORT_ERR', reason: 'enough', message: expect.stringContaining('enough') },
+    ],
+    [
+      'its timeout',
+      async (net) => {
+        const wait = net.joiner.wait({ timeoutMs: 100 });
+        await net.fail();
+        await net.pass(110);
+        return wait;
+      },
+      { code: 'ETIMEDOUT', syscall: 'join', message: 'join ETIMEDOUT tcp://127.0.0.1:1' },
+    ],
+    [
+      'a stop',
+      async (net) => {
+        const wait = net.joiner.wait();
+        await net.fail();
+        net.joiner.stop();
+        return wait;
+      },
+      { code: 'ERR_STARLANE_CLOSED' },
+    ],
+  ])('that %s ends is rejected with the last failure as cause, and dials no more', async (_what, end, expected) => {
+    const net = dialling();
+    await expect(end(net)).rejects.toMatchObject({ ...expected, cause: { code: 'ECONNREFUSED' } });
+    await net.pass(10 * MINUTE_MS);
+    expect([net.ended, net.going]).toEqual([1, 0]);
+  });
+
+  it('leaves the reason of a signal as it is, and does not begin to wait for one that has been given', async () => {
+    const net = dialling();
+    const reason = Object.freeze(new TypeError('enough'));
+    await expect(net.joiner.wait({ signal: AbortSignal.abort(reason) })).rejects.toMatchObject({
+      name: 'TypeError',
+      message: 'enough',
+      reason,
+    });
+    expect(net.ended).toBe(1);
+  });
+
+  it('forgets its timeout with the first link', async () => {
+    const net = dialling();
+    const wait = net.joiner.wait({ timeoutMs: 100 });
+    const link = await net.succeed();
+    await net.pass(200);
+    expect(await wait).toBe(link);
+    expect(net.ended).toBe(0);
   });
 
   it('is rejected when it is stopped, and then dials no more', async () => {

@@ -126,11 +126,11 @@ describe('nodes with the same secret', () => {
       key.toString('base64'),
       [...key.subarray(0, 8)].join(','),
     ];
-    const texts = [client, link, socket].map((shown) => inspect(shown, { depth: 7, maxArrayLength: null }));
-    texts.push(...[client.stats(), client.links()].map((shown) => inspect(shown, { depth: null })));
+    const texts = [client, link, socket].map((shown) => inspect(shown, { depth: 7, customInspect: false }));
+    texts.push(
+      ...[client.stats(), client.links(), client, link, socket].map((shown) => inspect(shown, { depth: null })),
+    );
     for (const text of texts) for (const secret of hidden) expect(text.includes(secret)).toBe(false);
-    // That is where it would have been.
-    expect(texts[0]).toContain('<network key>');
     expect(JSON.stringify([client.stats(), client.links(), key])).not.toContain([...key.subarray(0, 8)].join(','));
     socket.destroy();
   });

@@ -157,13 +157,15 @@ class LinkTrial implements Trial, LinkOwner<Link> {
   onHello(link: Link): ReturnType<LinkOwner<Link>['onHello']> {
     this.told.push('proved');
     must(link.peerId === this.peer.nodeId && this.isProved, 'it believes one who has proved nothing');
-    return this.is(Setting.OBJECTS) ? refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', 'enough') : undefined;
+    return this.is(Setting.OBJECTS)
+      ? refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', 'enough', 'enough')
+      : undefined;
   }
 
   onDecide(link: Link): void {
     this.told.push('decides');
     const how = (this.setup[2] ?? 0) % 4;
-    if (how === 0) link.refuse(refusal(GoodbyeCode.DUPLICATE, 'ERR_STARLANE_DUPLICATE_LINK', link.peerId));
+    if (how === 0) link.refuse(refusal(GoodbyeCode.DUPLICATE, 'ERR_STARLANE_DUPLICATE_LINK', link.peerId, ''));
     else if (how > 1) link.accept();
   }
 
