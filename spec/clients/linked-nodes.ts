@@ -1,20 +1,13 @@
 // Two nodes with a tcp link between them, made anew for each spec and taken away behind it.
 
 import type net from 'node:net';
-import { afterEach, beforeEach, expect } from '@jest/globals';
+import { afterEach, beforeEach } from '@jest/globals';
 import type { DialOptions, Node } from '../../lib/index.js';
-import { within } from '../support/deadline.js';
-import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { type Testnet, testnet } from '../support/testnet.js';
+import { SpecNodes } from './spec-nodes.js';
 
-const CLOSE_DEADLINE_MS = 5000;
-
-/** Something that a spec opened, with the way to close it. */
-type Closer = () => unknown;
-
-export class LinkedNodes {
+export class LinkedNodes extends SpecNodes {
   private net!: Testnet;
-  private closers: Closer[] = [];
 
   /** Where clients dial. */
   get joiner(): Node {
@@ -36,33 +29,14 @@ export class LinkedNodes {
     return this.joiner.dial(address, options) as unknown as net.Socket;
   }
 
-  /** To be called when the spec is over, the last one first. */
-  finally(closer: Closer): void {
-    this.closers.push(closer);
-  }
-
-  async open(): Promise<void> {
-    watchHandles();
+  protected async openNodes(): Promise<void> {
     this.net = await testnet('tcp', { closeTimeoutMs: 200, rejoinMinMs: 1, rejoinMaxMs: 20 });
   }
 
-  async close(): Promise<void> {
-    const { joiner, listener } = this;
-    const failures: unknown[] = [];
-    for (const closer of this.closers.splice(0).reverse()) {
-      await within('the end of a client or server', run(closer), CLOSE_DEADLINE_MS).catch((error) =>
-        failures.push(error),
-      );
-    }
+  protected async closeNodes(): Promise<Node[]> {
     await this.net.close();
-    expect(failures).toEqual([]);
-    for (const node of [joiner, listener]) expect(node.stats().holds).toBe(0);
-    await nothingLeft();
+    return [this.joiner, this.listener];
   }
-}
-
-async function run(closer: Closer): Promise<void> {
-  await closer();
 }
 
 /** For the specs of a describe block. */

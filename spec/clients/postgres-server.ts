@@ -1,11 +1,9 @@
 // PostgreSQL as Debian packages it, with a fresh database.
 
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import net, { type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { certificateFor } from '../support/certificates.js';
-import { ServerProgram } from './server-program.js';
+import { freePort, ServerProgram } from './server-program.js';
 
 export const POSTGRES = { programs: ['initdb', 'postgres'], debian: 'postgresql' };
 
@@ -44,12 +42,4 @@ export async function startPostgres(): Promise<PostgresServer> {
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   await program.start('postgres', ['-D', data, ...args], /ready to accept connections/);
   return { host, port, stop: () => program.stop('SIGQUIT') };
-}
-
-async function freePort(host: string): Promise<number> {
-  const probe = net.createServer();
-  await once(probe.listen(0, host), 'listening');
-  const { port } = probe.address() as AddressInfo;
-  await once(probe.close(), 'close');
-  return port;
 }

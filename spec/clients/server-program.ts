@@ -1,8 +1,10 @@
-// A server that is a program of the system: it runs in a temporary folder of its own, is awaited until it says that it is
-// ready, and goes with its folder.
+// A server that is a program of the system: it runs in a temporary folder of its own, is awaited until it is ready, and goes
+// with its folder.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import net, { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { within } from '../support/deadline.js';
@@ -69,16 +71,10 @@ export class ServerProgram {
     if (this.process?.exitCode !== 0) throw new Error(`${name} failed: ${this.output}`);
   }
 
-  /** Starts the server and waits until what it prints matches `ready`. */
-  async start(name: string, args: readonly string[], ready: RegExp): Promise<void> {
+  /** Starts the server and waits until what it prints matches `ready`, or until it accepts connections there. */
+  async start(name: string, args: readonly string[], ready: RegExp | net.TcpNetConnectOpts): Promise<void> {
     const child = this.spawn(name, args);
-    const isReady = new Promise<void>((resolve) => {
-      const look = (): void => {
-        if (ready.test(this.output)) resolve();
-      };
-      child.stdout?.on('data', look);
-      child.stderr?.on('data', look);
-    });
+    const isReady = ready instanceof RegExp ? this.prints(child, ready) : this.accepts(child, ready);
     const isOver = this.closed.then(() => {
       throw new Error(`${name} ended: ${this.output}`);
     });
@@ -108,6 +104,30 @@ export class ServerProgram {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
+  private prints(child: ChildProcess, text: RegExp): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (text.test(this.output)) resolve();
+      };
+      child.stdout?.on('data', look);
+      child.stderr?.on('data', look);
+    });
+  }
+
+  private async accepts(child: ChildProcess, at: net.TcpNetConnectOpts): Promise<void> {
+    while (child.exitCode === null && child.signalCode === null) {
+      const socket = net.connect(at);
+      try {
+        await once(socket, 'connect');
+        return;
+      } catch {
+        // Not yet.
+      } finally {
+        socket.destroy();
+      }
+    }
+  }
+
   private spawn(name: string, args: readonly string[]): ChildProcess {
     this.output = '';
     const child = spawn(findProgram(name) ?? name, args, {
@@ -131,4 +151,13 @@ export class ServerProgram {
     this.process = child;
     return child;
   }
+}
+
+/** A port of `host` at which nobody listens. */
+export async function freePort(host: string): Promise<number> {
+  const probe = net.createServer();
+  await once(probe.listen(0, host), 'listening');
+  const { port } = probe.address() as AddressInfo;
+  await once(probe.close(), 'close');
+  return port;
 }
