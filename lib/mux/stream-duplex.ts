@@ -155,6 +155,11 @@ export abstract class StreamDuplex extends Duplex {
     return this.dispatched + this.writableLength - this.writing;
   }
 
+  /** Bytes of those that have left the buffer of Node's Writable. */
+  protected get totalDispatched(): number {
+    return this.dispatched;
+  }
+
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: WriteCallback): void {
     if (this.lost !== null) {
       callback(this.lost);
@@ -281,6 +286,7 @@ function emitUnlessUnheard(this: StreamDuplex, event: string | symbol, ...values
   return Duplex.prototype.emit.call(this, event, ...values);
 }
 
-function unpinned(chunk: Buffer): Buffer {
+/** A chunk that may wait: the rest of the memory that it is a part of does not wait with it. */
+export function unpinned(chunk: Buffer): Buffer {
   return chunk.length * PINNED_SHARE > chunk.buffer.byteLength ? chunk : copyOf(chunk);
 }

@@ -9,6 +9,7 @@ import { lookupError, type NetErrorCode, netError } from '../errors.js';
 import type { ByteStream } from '../mux/byte-stream.js';
 import { invalidArgValue } from '../util/node-errors.js';
 import type { FarEnd } from './far-end.js';
+import { HELD } from './held-input.js';
 import { type ConnectTarget, checkNumbers, connectArguments, connectTarget, noDescriptors } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
 import { OnRead } from './on-read.js';
@@ -28,8 +29,6 @@ export interface NetSocketOptions extends SocketOptions {
 }
 
 export class NetSocket extends Socket {
-  /** The server that accepted this socket, null for others. */
-  server: unknown = null;
   /** Whom its events belong to in async_hooks. */
   private scope: AsyncResource;
   /** Whom the idle timeout belongs to: who has set it. */
@@ -172,7 +171,7 @@ export class NetSocket extends Socket {
     // Ahead of what `onread` still holds back: that is read on as well if the stream is lost now.
     this.isInputWhole = true;
     this.scope.runInAsyncScope(() => {
-      if (this.reader?.holdEnd(() => super.onEnd(stream))) return;
+      if (this[HELD] === null && this.reader?.holdEnd(() => super.onEnd(stream))) return;
       super.onEnd(stream);
     });
   }
@@ -202,7 +201,7 @@ export class NetSocket extends Socket {
   }
 
   private takeData(stream: ByteStream, chunk: Buffer): void {
-    if (this.reader === null) super.onData(stream, chunk);
+    if (this.reader === null || this[HELD] !== null) super.onData(stream, chunk);
     else {
       this.countRead(chunk.length);
       this.reader.push(this, stream, chunk);

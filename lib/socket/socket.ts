@@ -8,6 +8,7 @@ import { StreamDuplex } from '../mux/stream-duplex.js';
 import { closedBeforeConnection, socketClosed } from '../util/node-errors.js';
 import { closeLater } from './close-queue.js';
 import { type FarEnd, type KeepsAlive, type PeerInfo, peerInfo } from './far-end.js';
+import { HELD, HeldInput } from './held-input.js';
 import { checkTimeout, IdleTimeout } from './idle-timeout.js';
 import { duplexOptions, type SocketOptions } from './socket-options.js';
 
@@ -29,9 +30,15 @@ const Bit = {
   UNREF: 0x8,
   /** The peer is to be told of a destruction by a reset. */
   RESET: 0x10,
+  /** Somebody wants to read. */
+  ASKED: 0x20,
 } as const;
 
+// As net.Socket's, the getters of addresses and counts answer undefined where there is no socket: tools that mock or inspect
+// classes read them on the prototype.
 export class Socket extends StreamDuplex {
+  /** The server that accepted this socket, as of net.Socket: a net.Server if that was bound. Null for dialled sockets. */
+  server: unknown = null;
   private received = 0;
   private nearPort = 0;
   private farPort = 0;
@@ -46,6 +53,8 @@ export class Socket extends StreamDuplex {
    */
   private early: readonly Buffer[] | null = null;
   private idle: IdleTimeout | null = null;
+  /** What has arrived while nobody has wanted to read yet: paused from the start. */
+  protected [HELD]: HeldInput | null = null;
   private keepsAlive: KeepsAlive | null;
   /** Called once when the socket is over, by whoever counts sockets. */
   private onOver: (() => void) | null = null;
@@ -82,7 +91,18 @@ export class Socket extends StreamDuplex {
 
   /** Bytes written, those in buffers included. */
   get bytesWritten(): number {
-    return this.totalWritten;
+    const { totalWritten } = this;
+    return Number.isNaN(totalWritten) ? (undefined as unknown as number) : totalWritten;
+  }
+
+  /** An old name of `connecting` that libraries read. */
+  get _connecting(): boolean {
+    return this.connecting;
+  }
+
+  /** Bytes written that have left the buffer of the socket. Libraries read it of net.Socket. */
+  get _bytesDispatched(): number {
+    return this.connecting ? 0 : this.totalDispatched;
   }
 
   /** Bytes that wait in the socket for the link; undefined when it is neither connected nor connecting. */
@@ -97,7 +117,7 @@ export class Socket extends StreamDuplex {
 
   /** The virtual port of the other end; undefined before the connection stands. */
   get remotePort(): number | undefined {
-    return this.far === null ? undefined : this.farPort;
+    return this.far ? this.farPort : undefined;
   }
 
   /** `@` and the id of this node; undefined while not connected. */
@@ -107,7 +127,7 @@ export class Socket extends StreamDuplex {
 
   /** `@` and the id of the node at the other end; undefined before the connection stands. */
   get remoteAddress(): string | undefined {
-    return this.far === null ? undefined : `@${this.far.peerId}`;
+    return this.far ? `@${this.far.peerId}` : undefined;
   }
 
   /** The kind of addresses: 'Starlane'; undefined while not connected. */
@@ -117,12 +137,12 @@ export class Socket extends StreamDuplex {
 
   /** The kind of addresses: 'Starlane'; undefined before the connection stands. */
   get remoteFamily(): string | undefined {
-    return this.far === null ? undefined : FAMILY;
+    return this.far ? FAMILY : undefined;
   }
 
   /** Who is at the other end and through whom; undefined before the connection stands. */
   get peer(): PeerInfo | undefined {
-    return this.far === null ? undefined : peerInfo(this.far, this.service);
+    return this.far ? peerInfo(this.far, this.service) : undefined;
   }
 
   /** Whether the node at the other end has proved to be {@link peer}; false while not connected. */
@@ -269,8 +289,31 @@ export class Socket extends StreamDuplex {
   // --- the Duplex ---
 
   override onData(stream: ByteStream, chunk: Buffer): void {
+    if (this[HELD] !== null) {
+      this[HELD].push(chunk);
+      return;
+    }
     this.countRead(chunk.length);
     super.onData(stream, chunk);
+  }
+
+  override onEnd(stream: ByteStream): void {
+    if (this[HELD] === null) super.onEnd(stream);
+    else {
+      this[HELD].isEnded = true;
+      this.isInputWhole = true;
+    }
+  }
+
+  override _read(): void {
+    this.bits |= Bit.ASKED;
+    const { stream } = this;
+    const held = this[HELD];
+    if (held === null) return;
+    this[HELD] = null;
+    if (stream === null) return;
+    for (const chunk of held.chunks) this.onData(stream, chunk);
+    if (held.isEnded) this.onEnd(stream);
   }
 
   override onSent(stream: ByteStream, bytes: number): void {
@@ -327,7 +370,9 @@ export class Socket extends StreamDuplex {
     const { onOver } = this;
     this.onOver = null;
     this.early = null;
-    if (this.bits & Bit.RESET) this.stream?.reset();
+    // Held bytes are lost as others that nobody will read.
+    if (this.bits & Bit.RESET || (this[HELD] !== null && this[HELD].chunks.length > 0)) this.stream?.reset();
+    this[HELD] = null;
     super._destroy(error, callback);
     onOver?.();
     // After 'error', which Node emits in the tick that is queued by now.
@@ -353,7 +398,7 @@ export class Socket extends StreamDuplex {
 
   private get near(): { address: string; family: string; port: number } | undefined {
     const { far } = this;
-    if (far === null || this.destroyed) return undefined;
+    if (!far || this.destroyed) return undefined;
     return { address: `@${far.localId}`, family: FAMILY, port: this.nearPort };
   }
 
@@ -364,7 +409,9 @@ export class Socket extends StreamDuplex {
     this.nearPort = localPort;
     this.farPort = remotePort;
     if (this.stream !== null) this.stream.sink = this;
-    this.startReading();
+    // As net.Socket, which reads nothing then, so that nothing counts as read.
+    if ((this.bits & Bit.ASKED) === 0 && this.isPaused()) this[HELD] = new HeldInput();
+    else this.startReading();
     if (this.idle !== null) this.idle.touch();
   }
 
