@@ -14,7 +14,7 @@ export interface NodeEvents {
   unservice: [service: ServiceInfo];
   /** A link or a peer is at fault; the node goes on, and tries again where it makes sense. */
   warning: [error: Error];
-  /** What was asked for cannot be had. Not thrown when nobody listens. */
+  /** What was asked for cannot be had. Not thrown when nobody listens, but for a bind of what is taken. */
   error: [error: Error];
   close: [];
 }
