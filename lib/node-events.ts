@@ -17,7 +17,10 @@ export interface NodeEvents {
    * warning of the process, at most one a minute for each code.
    */
   warning: [error: Error];
-  /** What was asked for cannot be had. Without a listener it is not thrown: it becomes a warning of the process as well. */
+  /**
+   * What was asked for cannot be had. Without a listener it becomes a warning of the process as well; that of a bind of what is
+   * taken is thrown, as by net.Server.
+   */
   error: [error: Error];
   close: [];
 }

@@ -189,7 +189,8 @@ export class Node extends NodeFamily {
 
   /**
    * Serves `name` (any port), `name:port` or `:port`; port 0 is a free one. What is taken already is an 'error' event
-   * EADDRINUSE of the server, or else of the node.
+   * EADDRINUSE of the server, or else of a handler that is an emitter, or else of the node. Where nobody listens for it, it is
+   * thrown as that of a net.Server, and ends the process.
    * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT
    */
   bind(address: string, handler?: BindHandler): Server;
@@ -417,10 +418,15 @@ export class Node extends NodeFamily {
     else this.unheard.report(error);
   }
 
-  private onError(error: Error): void {
+  /** False when nobody listens. */
+  private onError(error: Error): boolean {
     log('%s error: %s', this.id, error.message);
-    if (this.listenerCount('error') > 0) this.tell('error', error);
-    else this.unheard.report(error);
+    if (this.listenerCount('error') > 0) {
+      this.tell('error', error);
+      return true;
+    }
+    this.unheard.report(error);
+    return false;
   }
 
   /** Emits, and keeps what a listener throws away from the links that it is told about. */

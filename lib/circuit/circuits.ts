@@ -34,7 +34,7 @@ import { NeighbourRoutes, type Path, type Paths, type Routes } from './path.js';
 import { Relay, type RelayCounters } from './relay.js';
 import { type RelayLimits, relayLimits } from './relay-limits.js';
 import { CircuitSecurity } from './secure/circuit-security.js';
-import { attachHandler, type BindHandler, optionsFor } from './server-handler.js';
+import { attachHandler, type BindHandler, emitBindError, optionsFor } from './server-handler.js';
 import type { Shortcuts } from './shortcuts.js';
 
 const log = debug('node');
@@ -59,8 +59,8 @@ export interface CircuitsSetup {
   readonly timers: Timers;
   readonly services: ServiceHost;
   readonly keepsAlive: KeepsAlive;
-  /** Nobody has asked to hear of the failure of a server to bind. */
-  onError(error: Error): void;
+  /** Nobody listens for the failure of a server to bind. False when nobody does here either. */
+  onError(error: Error): boolean;
   /** The key that the record of a node names, if there is one. */
   publicKeyOf(nodeId: NodeId): Uint8Array | undefined;
   /** A function of the user failed to say whether a circuit is allowed, or a secure circuit was not. */
@@ -182,8 +182,9 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       if ((error as { syscall?: string }).syscall === undefined) throw error;
       // As a net.Server: in an event, when there has been time to listen for it.
       process.nextTick(() => {
-        if (server.listenerCount('error') > 0) server.emit('error', error as Error);
-        else this.setup.onError(error as Error);
+        if (emitBindError(server, handler, error as Error) || this.setup.onError(error as Error)) return;
+        // As an 'error' of any emitter that nobody listens for.
+        throw error;
       });
       return server;
     }

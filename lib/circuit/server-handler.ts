@@ -2,10 +2,11 @@
 // to those that it would accept itself. It hears 'listening' (from then on http counts and times its sockets), counts and
 // limits its sockets, and its close() closes what it is bound to.
 
-import type { EventEmitter } from 'node:events';
+import { EventEmitter } from 'node:events';
 import { Server as NodeServer } from 'node:net';
+import { getDefaultHighWaterMark } from 'node:stream';
 import { starlaneError } from '../errors.js';
-import type { Server, ServerOptions } from '../socket/server.js';
+import type { Closable, Server, ServerOptions, Taker } from '../socket/server.js';
 import type { Socket } from '../socket/socket.js';
 
 /** Takes the sockets of a server: a function, or a net.Server or http.Server, which gets 'connection' events. */
@@ -17,14 +18,38 @@ interface CountingServer extends NodeServer {
   _emitCloseIfDrained(): void;
 }
 
-/** Options of the server for a handler: a server of Node has said already whether its sockets are half-open. */
+/** What a net.Server says of its sockets, where its types leave it out. */
+interface SocketTerms {
+  allowHalfOpen?: boolean;
+  pauseOnConnect?: boolean;
+  highWaterMark?: number;
+}
+
+/** Options of the server for a handler: of what the options leave out, a server of Node has said already what its sockets are. */
 export function optionsFor<T extends ServerOptions>(
   options: T | undefined,
   handler: BindHandler | undefined,
 ): T | undefined {
-  if (!(handler instanceof NodeServer) || options?.allowHalfOpen !== undefined) return options;
-  const { allowHalfOpen } = handler as unknown as { allowHalfOpen?: boolean };
-  return { ...options, allowHalfOpen: Boolean(allowHalfOpen) } as T;
+  if (!(handler instanceof NodeServer)) return options;
+  const terms = handler as SocketTerms;
+  return {
+    ...options,
+    allowHalfOpen: options?.allowHalfOpen ?? Boolean(terms.allowHalfOpen),
+    pauseOnConnect: options?.pauseOnConnect ?? Boolean(terms.pauseOnConnect),
+    highWaterMark: options?.highWaterMark ?? unlessDefault(terms.highWaterMark),
+  } as T;
+}
+
+/** What is the default is left out, for a socket with defaults has no options of its own. */
+function unlessDefault(highWaterMark: number | undefined): number | undefined {
+  return highWaterMark === getDefaultHighWaterMark(false) ? undefined : highWaterMark;
+}
+
+/** Emits the 'error' of a bind: of the server, or else of its handler. False when nobody listens. */
+export function emitBindError(server: Server, handler: BindHandler | undefined, error: Error): boolean {
+  const emitters = handler instanceof EventEmitter ? [server, handler] : [server];
+  const listening = emitters.find((emitter) => emitter.listenerCount('error') > 0);
+  return listening?.emit('error', error) === true;
 }
 
 /** @throws ERR_STARLANE_ARGUMENT */
@@ -50,47 +75,71 @@ function boundServer(handler: CountingServer): BoundServer {
 }
 
 /** A server of Node, and what it is bound to: it may be several names. */
-class BoundServer {
-  private readonly servers = new Set<Server>();
+class BoundServer implements Taker {
+  private readonly servers = new Set<Closable>();
   private readonly close: CountingServer['close'];
+  /** 'listening' was emitted since it was bound to the first of them. */
+  private isListening = false;
 
-  constructor(private readonly handler: CountingServer) {
-    this.close = handler.close;
-    handler.close = (callback) => this.closeAll(callback);
+  constructor(readonly server: CountingServer) {
+    const { close, _emitCloseIfDrained: emitClose, [Symbol.asyncDispose]: dispose } = server;
+    this.close = close;
+    server.close = (callback) => this.closeAll(callback);
+    // Without a handle of its own it takes itself for closed, and every last socket for the end.
+    server._emitCloseIfDrained = () => {
+      if (this.servers.size === 0) emitClose.call(server);
+    };
+    server[Symbol.asyncDispose] = () =>
+      this.servers.size === 0 ? dispose.call(server) : new Promise((resolve) => server.close(() => resolve()));
   }
 
-  add(server: Server): void {
-    const { handler, servers } = this;
-    server.limits = handler;
-    server.on('connection', (socket) => this.onSocket(socket));
-    server.on('drop', (info) => handler.emit('drop', info));
-    server.once('listening', () => {
-      servers.add(server);
-      if (servers.size === 1 && !handler.listening) handler.emit('listening');
+  add(bound: Server): void {
+    const { server } = this;
+    bound.taker = this;
+    bound.on('connection', (socket) => {
+      server.emit('connection', socket);
     });
-    server.once('close', () => {
-      // The last one: what it does while it listens, it does no more.
-      if (servers.delete(server) && servers.size === 0 && !handler.listening) this.close.call(handler);
+    bound.on('drop', (info) => server.emit('drop', info));
+    bound.once('listening', () => {
+      if (this.isListening || server.listening) return;
+      this.isListening = true;
+      server.emit('listening');
     });
   }
 
-  private onSocket(socket: Socket): void {
-    const { handler } = this;
-    handler._connections++;
-    socket.once('close', () => {
-      handler._connections--;
-      handler._emitCloseIfDrained();
-    });
-    handler.emit('connection', socket);
+  get isFull(): boolean {
+    const { maxConnections, _connections } = this.server;
+    return maxConnections != null && _connections >= maxConnections;
+  }
+
+  onBound(bound: Closable): void {
+    this.servers.add(bound);
+  }
+
+  onClosed(bound: Closable): void {
+    if (!this.servers.delete(bound) || this.servers.size > 0) return;
+    this.isListening = false;
+    // The last one: what it does while it listens, it does no more.
+    if (!this.server.listening) this.close.call(this.server);
+  }
+
+  onSocket(): void {
+    this.server._connections++;
+  }
+
+  onSocketOver(): void {
+    this.server._connections--;
+    this.server._emitCloseIfDrained();
   }
 
   private closeAll(callback?: (error?: Error) => void): CountingServer {
-    const { handler, servers } = this;
+    const { server, servers } = this;
     const wasBound = servers.size > 0;
     const bound = [...servers];
     servers.clear();
-    for (const server of bound) server.close();
-    this.close.call(handler, callback === undefined ? undefined : (error) => callback(wasBound ? undefined : error));
-    return handler;
+    this.isListening = false;
+    for (const one of bound) one.close();
+    this.close.call(server, callback === undefined ? undefined : (error) => callback(wasBound ? undefined : error));
+    return server;
   }
 }

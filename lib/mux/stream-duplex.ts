@@ -221,6 +221,11 @@ export abstract class StreamDuplex extends Duplex implements Teller {
     return this.dispatched + this.writableLength - this.writing;
   }
 
+  /** Bytes of those that have left the buffer of Node's Writable. */
+  protected get totalDispatched(): number {
+    return this.dispatched;
+  }
+
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: WriteCallback): void {
     if (this.lost !== null) {
       this.writeToLost(callback);
@@ -387,6 +392,7 @@ function isBelowTls(stream: StreamDuplex): boolean {
   return stream.listeners('data').some((listener) => String(listener).includes('_handle.readBuffer('));
 }
 
-function unpinned(chunk: Buffer): Buffer {
+/** A chunk that may wait: the rest of the memory that it is a part of does not wait with it. */
+export function unpinned(chunk: Buffer): Buffer {
   return chunk.length * PINNED_SHARE > chunk.buffer.byteLength ? chunk : copyOf(chunk);
 }

@@ -10,7 +10,7 @@ import { checkNumbers, listenArguments, listenTarget } from './net-arguments.js'
 import type { NetHost } from './net-host.js';
 import type { NetSocket, NetSocketOptions } from './net-socket.js';
 import { type DropInfo, Server, type ServerAddress } from './server.js';
-import type { Socket } from './socket.js';
+import { Socket } from './socket.js';
 
 type ConnectionListener = (socket: NetSocket) => void;
 
@@ -78,10 +78,25 @@ export class NetServer extends Server<ServerAddress | string> {
     return this.path !== null && this.listening ? this.path : super.address();
   }
 
-  protected override tellDrop(info: DropInfo): void {
+  /** @internal */
+  override announce(socket: Socket): void {
+    if (socket instanceof ExcessSocket) this.scope.runInAsyncScope(this.drop, this, socket);
+    else super.announce(socket);
+  }
+
+  /** As a kernel, which has connected a socket by the time that its server learns of it. */
+  protected override refuse(info: DropInfo): Socket {
     // Node says nothing of who was dropped at a path.
-    if (this.path === null) super.tellDrop(info);
-    else this.emit('drop');
+    return new ExcessSocket(this.path === null ? info : undefined);
+  }
+
+  private drop(socket: ExcessSocket): void {
+    try {
+      if (socket.info === undefined) this.emit('drop');
+      else this.emit('drop', socket.info);
+    } finally {
+      socket.destroy();
+    }
   }
 
   protected override createSocket(): Socket {
@@ -90,6 +105,21 @@ export class NetServer extends Server<ServerAddress | string> {
     socket.server = this;
     socket.useFor(this.pauseOnConnect);
     return socket;
+  }
+}
+
+/** The end of a circuit beyond maxConnections. The user does not see it, and it holds no process. */
+class ExcessSocket extends Socket {
+  constructor(readonly info: DropInfo | undefined) {
+    super(undefined, null);
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const { stream } = this;
+    this.stream = null;
+    super._destroy(error, callback);
+    // On a busy link the answer may have to wait, and is to arrive all the same.
+    stream?.abandon(true);
   }
 }
 

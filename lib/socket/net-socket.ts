@@ -8,6 +8,7 @@ import { addAbortSignal, type DuplexOptions } from 'node:stream';
 import { lookupError, type NetErrorCode, netError } from '../errors.js';
 import type { ByteStream } from '../mux/byte-stream.js';
 import { invalidArgValue } from '../util/node-errors.js';
+import { HELD } from './held-input.js';
 import { type ConnectTarget, checkNumbers, connectArguments, connectTarget, noDescriptors } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
 import { OnRead } from './on-read.js';
@@ -27,8 +28,6 @@ export interface NetSocketOptions extends SocketOptions {
 }
 
 export class NetSocket extends Socket {
-  /** The server that accepted this socket, null for others. */
-  server: unknown = null;
   private reader: OnRead | null = null;
   private target: ConnectTarget | null = null;
   /** Its signal was aborted before it was made. */
@@ -147,12 +146,12 @@ export class NetSocket extends Socket {
   }
 
   protected override tellEnd(stream: ByteStream): void {
-    if (this.reader?.holdEnd(() => super.tellEnd(stream))) return;
+    if (this[HELD] === null && this.reader?.holdEnd(() => super.tellEnd(stream))) return;
     super.tellEnd(stream);
   }
 
   protected override tellData(stream: ByteStream, chunk: Buffer): void {
-    if (this.reader === null) super.tellData(stream, chunk);
+    if (this.reader === null || this[HELD] !== null) super.tellData(stream, chunk);
     else {
       this.countRead(chunk.length);
       this.reader.push(this, stream, chunk);

@@ -9,8 +9,13 @@ import type { FarEnd, KeepsAlive } from './far-end.js';
 import { FAMILY, Socket, type SocketOptions } from './socket.js';
 
 export interface ServerOptions extends SocketOptions {
-  /** Sockets open at once; further ones are refused with ECONNREFUSED and reported by 'drop'. Default no limit. */
+  /**
+   * Sockets open at once; further ones are refused with ECONNREFUSED, so that a dial goes on to another instance, and
+   * reported by 'drop'. Default no limit.
+   */
   maxConnections?: number | undefined;
+  /** Whether sockets are paused from the start, as of net.Server: nothing is read before they are resumed. Default false. */
+  pauseOnConnect?: boolean | undefined;
 }
 
 /** The place where a server is bound. */
@@ -42,6 +47,27 @@ export interface DropInfo {
   remoteFamily: string;
 }
 
+/** Whatever a server of Node closes with itself. */
+export interface Closable {
+  close(): unknown;
+}
+
+/** Who takes the sockets of a bound server and counts them as its own: a server of Node, which may be bound to several names. */
+export interface Taker {
+  /** What the `server` of the sockets is. */
+  readonly server: unknown;
+  /** Whether it has as many sockets as it may have. */
+  readonly isFull: boolean;
+  /** The server is bound. */
+  onBound(server: Closable): void;
+  /** The server is closed, and its last socket too. */
+  onClosed(server: Closable): void;
+  /** One more socket of the server is open. */
+  onSocket(): void;
+  /** One is open no longer. Not told by an event of the socket: whoever gets a socket may remove all of its listeners. */
+  onSocketOver(): void;
+}
+
 /** Any server, whatever it says of where it is bound. */
 export type AnyServer = Server<ServerAddress | string>;
 
@@ -57,10 +83,11 @@ export interface ServerEvents {
 export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> {
   /** Sockets open at once, at most; undefined for no limit. */
   maxConnections: number | undefined;
-  /** @internal Whose limit counts where none is set here: the server of Node that takes the sockets. */
-  limits: { maxConnections?: number } | null = null;
+  /** @internal */
+  taker: Taker | null = null;
   protected binding: Binding | null = null;
   private readonly socketOptions: SocketOptions | undefined;
+  readonly #isPausing: boolean;
   private openCount = 0;
   private holding = false;
   private unrefed = false;
@@ -79,12 +106,14 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
       options?.allowHalfOpen === undefined && options?.highWaterMark === undefined
         ? undefined
         : { allowHalfOpen: options.allowHalfOpen, highWaterMark: options.highWaterMark };
+    this.#isPausing = options?.pauseOnConnect === true;
   }
 
   /** @internal Bound: 'listening' follows in the next tick. */
   start(binding: Binding): void {
     this.binding = binding;
     this.hold();
+    this.taker?.onBound(this);
     process.nextTick(() => {
       if (this.binding === binding) this.emit('listening');
     });
@@ -93,9 +122,8 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   /** @internal A circuit for this server. Null when it is refused; else the socket, not yet told to the user. */
   admit(stream: ByteStream, far: FarEnd, service: string, localPort: number, remotePort: number): Socket | null {
     if (this.binding === null) return null;
-    const most = this.maxConnections ?? this.limits?.maxConnections;
-    if (most !== undefined && this.openCount >= most) {
-      this.scope.runInAsyncScope(this.tellDrop, this, {
+    if (this.isFull) {
+      const excess = this.scope.runInAsyncScope(this.refuse, this, {
         localAddress: `@${far.localId}`,
         localPort,
         localFamily: FAMILY,
@@ -103,12 +131,14 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
         remotePort,
         remoteFamily: FAMILY,
       });
-      return null;
+      excess?.accept(stream, far, service, localPort, remotePort);
+      return excess;
     }
     const socket = this.scope.runInAsyncScope(this.createSocket, this);
     socket.accept(stream, far, service, localPort, remotePort);
     socket.whenOver(this.forget);
     this.openCount++;
+    this.taker?.onSocket();
     return socket;
   }
 
@@ -119,7 +149,8 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
 
   /** Whether it is bound. */
   get listening(): boolean {
-    return this.binding !== null;
+    // Undefined on the prototype, which tools that mock or inspect classes read.
+    return Boolean(this.binding);
   }
 
   /** Where it is bound; null before and after. */
@@ -193,23 +224,38 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     return shown('Server', values, depth, options, inspect);
   }
 
-  protected tellDrop(info: DropInfo): void {
+  /** A circuit beyond maxConnections: null refuses it; a socket is announced, but does not count. */
+  protected refuse(info: DropInfo): Socket | null {
     this.emit('drop', info);
+    return null;
   }
 
   /** The socket for a circuit that is admitted. */
   protected createSocket(): Socket {
-    return new Socket(this.socketOptions, this.keepsAlive, undefined, this.scope);
+    const socket = new Socket(this.socketOptions, this.keepsAlive, undefined, this.scope);
+    socket.server = this.taker === null ? this : this.taker.server;
+    if (this.#isPausing) socket.pause();
+    return socket;
+  }
+
+  private get isFull(): boolean {
+    const { maxConnections, openCount, taker } = this;
+    // Null is no limit either, for net.Server.
+    return (maxConnections != null && openCount >= maxConnections) || taker?.isFull === true;
   }
 
   private onSocketOver(): void {
     this.openCount--;
+    this.taker?.onSocketOver();
     this.closeIfDrained();
   }
 
   private closeIfDrained(): void {
     if (this.binding !== null || this.openCount > 0) return;
-    process.nextTick(() => this.emit('close'));
+    process.nextTick(() => {
+      this.taker?.onClosed(this);
+      this.emit('close');
+    });
   }
 
   private hold(): void {

@@ -10,6 +10,7 @@ import { closedBeforeConnection, socketClosed } from '../util/node-errors.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import { closeLater } from './close-queue.js';
 import { type FarEnd, type KeepsAlive, type PeerInfo, peerInfo } from './far-end.js';
+import { HELD, HeldInput } from './held-input.js';
 import { checkTimeout, IdleTimeout } from './idle-timeout.js';
 import { duplexOptions, type SocketOptions } from './socket-options.js';
 import { answerWraps, IS_SOCKET } from './stream-wrap.js';
@@ -32,13 +33,15 @@ const Bit = {
   UNREF: 0x8,
   /** The peer is to be told of a destruction by a reset. */
   RESET: 0x10,
-  /** Somebody has begun to read, or has not said otherwise. */
-  READING: 0x20,
+  /** Somebody wants to read. */
+  ASKED: 0x20,
 } as const;
 
-const IS_READING = Bit.CONNECTED | Bit.READING;
-
+// As net.Socket's, the getters of addresses and counts answer undefined where there is no socket: tools that mock or inspect
+// classes read them on the prototype.
 export class Socket extends StreamDuplex {
+  /** The server that accepted this socket, as of net.Socket: a net.Server if that was bound. Null for dialled sockets. */
+  server: unknown = null;
   private received = 0;
   private nearPort = 0;
   private farPort = 0;
@@ -53,6 +56,8 @@ export class Socket extends StreamDuplex {
    */
   private early: readonly Buffer[] | null = null;
   private idle: IdleTimeout | null = null;
+  /** What has arrived while nobody has wanted to read yet: paused from the start. */
+  protected [HELD]: HeldInput | null = null;
   private keepsAlive: KeepsAlive | null;
   /** Called once when the socket is over, by whoever counts sockets. */
   private onOver: (() => void) | null = null;
@@ -69,7 +74,6 @@ export class Socket extends StreamDuplex {
   ) {
     super(duplexOptions(options, streamOptions), scope);
     this.keepsAlive = keepsAlive;
-    this.bits = Bit.READING;
     this.updateHold();
   }
 
@@ -103,7 +107,18 @@ export class Socket extends StreamDuplex {
 
   /** Bytes written, those in buffers included. */
   get bytesWritten(): number {
-    return this.totalWritten;
+    const { totalWritten } = this;
+    return Number.isNaN(totalWritten) ? (undefined as unknown as number) : totalWritten;
+  }
+
+  /** An old name of `connecting` that libraries read. */
+  get _connecting(): boolean {
+    return this.connecting;
+  }
+
+  /** Bytes written that have left the buffer of the socket. Libraries read it of net.Socket. */
+  get _bytesDispatched(): number {
+    return this.connecting ? 0 : this.totalDispatched;
   }
 
   /** Bytes that wait in the socket for the link; undefined when it is neither connected nor connecting. */
@@ -118,7 +133,7 @@ export class Socket extends StreamDuplex {
 
   /** The virtual port of the other end; undefined before the connection stands. */
   get remotePort(): number | undefined {
-    return this.far === null ? undefined : this.farPort;
+    return this.far ? this.farPort : undefined;
   }
 
   /** `@` and the id of this node; undefined while not connected. */
@@ -128,7 +143,7 @@ export class Socket extends StreamDuplex {
 
   /** `@` and the id of the node at the other end; undefined before the connection stands. */
   get remoteAddress(): string | undefined {
-    return this.far === null ? undefined : `@${this.far.peerId}`;
+    return this.far ? `@${this.far.peerId}` : undefined;
   }
 
   /** The kind of addresses: 'Starlane'; undefined while not connected. */
@@ -138,12 +153,12 @@ export class Socket extends StreamDuplex {
 
   /** The kind of addresses: 'Starlane'; undefined before the connection stands. */
   get remoteFamily(): string | undefined {
-    return this.far === null ? undefined : FAMILY;
+    return this.far ? FAMILY : undefined;
   }
 
   /** Who is at the other end and through whom; undefined before the connection stands. */
   get peer(): PeerInfo | undefined {
-    return this.far === null ? undefined : peerInfo(this.far, this.service);
+    return this.far ? peerInfo(this.far, this.service) : undefined;
   }
 
   /** Whether the node at the other end has proved to be {@link peer}; false while not connected. */
@@ -307,9 +322,20 @@ export class Socket extends StreamDuplex {
   // --- the Duplex ---
 
   protected override tellData(stream: ByteStream, chunk: Buffer): void {
+    const held = this[HELD];
+    if (held !== null) {
+      held.push(chunk);
+      return;
+    }
     this.countRead(chunk.length);
     super.tellData(stream, chunk);
     if (this.readableLength > 0) this.updateHold();
+  }
+
+  protected override tellEnd(stream: ByteStream): void {
+    const held = this[HELD];
+    if (held === null) super.tellEnd(stream);
+    else held.isEnded = true;
   }
 
   /** @internal */
@@ -320,13 +346,13 @@ export class Socket extends StreamDuplex {
 
   override read(size?: number): unknown {
     const chunk = super.read(size);
-    if ((this.bits & Bit.HOLDING) === 0) this.updateHold(Bit.READING);
+    if ((this.bits & Bit.HOLDING) === 0) this.updateHold();
     return chunk;
   }
 
   override resume(): this {
     super.resume();
-    this.updateHold(Bit.READING);
+    this.updateHold();
     return this;
   }
 
@@ -338,6 +364,18 @@ export class Socket extends StreamDuplex {
   protected override finishWrite(error: Error | null): void {
     super.finishWrite(error);
     if (this.isInputWhole) this.updateHold();
+  }
+
+  override _read(): void {
+    this.bits |= Bit.ASKED;
+    const { stream } = this;
+    const held = this[HELD];
+    if (held === null) return;
+    this[HELD] = null;
+    if (stream === null) return;
+    for (const chunk of held.chunks) this.tellData(stream, chunk);
+    if (held.isEnded) this.tellEnd(stream);
+    this.updateHold();
   }
 
   override onSent(stream: ByteStream, bytes: number): void {
@@ -392,7 +430,9 @@ export class Socket extends StreamDuplex {
     const { onOver } = this;
     this.onOver = null;
     this.early = null;
-    if (this.bits & Bit.RESET) this.stream?.reset();
+    // Held bytes are lost as others that nobody will read.
+    if (this.bits & Bit.RESET || (this[HELD] !== null && this[HELD].chunks.length > 0)) this.stream?.reset();
+    this[HELD] = null;
     super._destroy(error, callback);
     onOver?.();
     // After 'error', which Node emits in the tick that is queued by now.
@@ -409,7 +449,7 @@ export class Socket extends StreamDuplex {
 
   /** A new life after 'close', as net.Socket has with every connect. */
   protected renew(): void {
-    this.bits = (this.bits & Bit.UNREF) | Bit.READING;
+    this.bits &= Bit.UNREF;
     this.received = 0;
     this.far = null;
     this.service = '';
@@ -425,7 +465,7 @@ export class Socket extends StreamDuplex {
 
   private get near(): { address: string; family: string; port: number } | undefined {
     const { far } = this;
-    if (far === null || this.destroyed) return undefined;
+    if (!far || this.destroyed) return undefined;
     return { address: `@${far.localId}`, family: FAMILY, port: this.nearPort };
   }
 
@@ -436,9 +476,9 @@ export class Socket extends StreamDuplex {
     this.nearPort = localPort;
     this.farPort = remotePort;
     if (this.stream !== null) this.stream.sink = this;
-    this.startReading();
-    // As net.Socket, which does not begin to read while it is paused.
-    if (this.isPaused()) this.bits &= ~Bit.READING;
+    // As net.Socket, which reads nothing then, so that nothing counts as read.
+    if ((this.bits & Bit.ASKED) === 0 && this.isPaused()) this[HELD] = new HeldInput();
+    else this.startReading();
     this.updateHold();
     if (this.idle !== null) this.idle.touch();
   }
@@ -458,13 +498,12 @@ export class Socket extends StreamDuplex {
 
   /**
    * A socket holds the process while something can happen to it, as a handle of the system does: while it connects, while a write is
-   * going on, and while it reads, which ends with the end of the peer, or while what has come is not taken. `bits` are set before.
+   * going on, and while it reads: until the end of the peer, and not while what has come is not taken.
    */
-  private updateHold(bits = 0): void {
-    this.bits |= bits;
+  private updateHold(): void {
     if (this.keepsAlive === null) return;
-    const mayRead = (this.bits & IS_READING) === IS_READING;
-    const isReading = mayRead && !this.isInputWhole && this.readableLength < this.readableHighWaterMark;
+    const mayRead = (this.bits & Bit.CONNECTED) !== 0 && this[HELD] === null && !this.isInputWhole;
+    const isReading = mayRead && this.readableLength < this.readableHighWaterMark;
     const isActive = (this.bits & Bit.CONNECTING) !== 0 || isReading || this.isWriting;
     if (!isActive || this.bits & Bit.UNREF || this.destroyed) this.letGo();
     else if ((this.bits & Bit.HOLDING) === 0) {

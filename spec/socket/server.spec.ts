@@ -3,6 +3,8 @@ import { createServer as createHttpServer, request } from 'node:http';
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Server, Socket } from '../../lib/index.js';
+import { runProgram } from '../support/built-lib.js';
+import { within } from '../support/deadline.js';
 import { type NodePair, nodePair, readAll, socketPair } from '../support/socket-pair.js';
 
 let pair: NodePair;
@@ -66,6 +68,26 @@ describe('a bound server', () => {
     const [error] = await once(second, 'error');
     expect(error).toMatchObject({ code: 'ECONNREFUSED', syscall: 'connect', address: 'few' });
     expect((await dropped)[0]).toMatchObject({ remoteAddress: `@${pair.client.id}` });
+  });
+
+  it('of node.net closes a socket beyond maxConnections also when a listener of drop throws', async () => {
+    const child = runProgram(`
+      process.on('uncaughtException', ({ message }) => say({ message }));
+      const { once } = await import('node:events');
+      const { net } = starlane.createNode();
+      const server = net.createServer().listen(7);
+      server.maxConnections = 1;
+      server.on('drop', () => {
+        throw new Error('of drop');
+      });
+      const near = net.connect(7);
+      const [[far]] = await Promise.all([once(server, 'connection'), once(near, 'connect')]);
+      await once(net.connect(7).resume(), 'close');
+      far.destroy();
+      near.destroy();
+      server.close();`);
+    expect(await within('the end of the process', child.exited)).toBe(0);
+    expect(child.lines).toEqual([{ message: 'of drop' }]);
   });
 
   it('closes with the server of Node that has its sockets, and that with it', async () => {

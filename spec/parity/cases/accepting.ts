@@ -1,10 +1,57 @@
 // What the options of a server mean for the sockets it accepts.
 
 import { EventEmitter } from 'node:events';
-import { getDefaultHighWaterMark } from 'node:stream';
+import type { Socket } from 'node:net';
+import { getDefaultHighWaterMark, PassThrough } from 'node:stream';
 import { expect } from '@jest/globals';
 import { turn } from '../../support/turns.js';
-import { next, readAll, type Topic } from '../trial.js';
+import { next, type Pair, readAll, recorded, soon, type Topic, type Trial } from '../trial.js';
+
+/** A socket that is paused from the beginning, and what the other end has sent is there. */
+async function pausedWith(t: Trial, text: string): Promise<Pair> {
+  const pair = await t.pair({ server: { pauseOnConnect: true } });
+  pair.near.end(text);
+  await next(pair.near, 'finish');
+  // What goes the same way later has come.
+  await t.ends(pair.server);
+  return pair;
+}
+
+/** Each way to read that begins without resume. */
+const WAYS_TO_READ: ReadonlyArray<[name: string, read: (socket: Socket) => Promise<string>]> = [
+  [
+    'read',
+    async (socket) => {
+      let text = '';
+      const ended = next(socket, 'end');
+      const readOn = (): void => {
+        for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) text += chunk;
+      };
+      readOn();
+      socket.on('readable', readOn);
+      await ended;
+      return text;
+    },
+  ],
+  [
+    'iteration',
+    async (socket) => {
+      let text = '';
+      for await (const chunk of socket) text += chunk;
+      return text;
+    },
+  ],
+  [
+    'pipe',
+    async (socket) => {
+      const through = new PassThrough();
+      socket.pipe(through);
+      let text = '';
+      for await (const chunk of through) text += chunk;
+      return text;
+    },
+  ],
+];
 
 export const ACCEPTING: Topic = {
   name: 'an accepted socket',
@@ -26,6 +73,50 @@ export const ACCEPTING: Topic = {
         far.resume();
         await ended;
         expect(arrived).toBe('hello');
+      },
+    },
+    {
+      title: 'that is paused from the beginning has read nothing, and is not told of the end',
+      run: async (_carrier, t) => {
+        const { far } = await pausedWith(t, 'hello');
+        const seen = recorded(far, ['data', 'end', 'close']);
+        expect([far.bytesRead, far.readableLength, far.isPaused()]).toEqual([0, 0, true]);
+        await turn();
+        expect([seen, far.bytesRead, far.readyState]).toEqual([[], 0, 'open']);
+        const closed = next(far, 'close');
+        far.resume();
+        await closed;
+        expect([seen, far.bytesRead]).toEqual([['data', 'end', 'close'], 5]);
+      },
+    },
+    {
+      title: 'that is paused from the beginning can be read in every way',
+      run: async (_carrier, t) => {
+        for (const [name, read] of WAYS_TO_READ) {
+          const { far } = await pausedWith(t, 'hello');
+          expect([name, await soon(name, read(far)), far.bytesRead]).toEqual([name, 'hello', 5]);
+        }
+      },
+    },
+    {
+      title: 'that is paused from the beginning can be written and ended',
+      run: async (_carrier, t) => {
+        const { near, far } = await pausedWith(t, 'question');
+        const answer = readAll(near);
+        far.end('answer');
+        expect([String(await answer), far.bytesRead]).toEqual(['answer', 0]);
+      },
+    },
+    {
+      title: 'that is paused from the beginning and destroyed resets what has not read all of it',
+      run: async (_carrier, t) => {
+        const { server, near, far } = await t.pair({ server: { pauseOnConnect: true } });
+        near.write('hello');
+        await t.ends(server);
+        const failed = next(near, 'error');
+        near.resume();
+        far.destroy();
+        expect((await failed)[0]).toMatchObject({ code: 'ECONNRESET' });
       },
     },
     {

@@ -190,6 +190,26 @@ export const EXPORTS: Topic = {
       },
     },
     {
+      title: 'has getters that can be read on the prototypes, as tools do that mock or inspect classes',
+      run: ({ clientNet, serverNet }) => {
+        const socket = clientNet.Socket.prototype;
+        expect([
+          socket.bytesRead,
+          socket.bytesWritten,
+          socket.bufferSize,
+          socket.localAddress,
+          socket.localPort,
+          socket.localFamily,
+          socket.remoteAddress,
+          socket.remotePort,
+          socket.remoteFamily,
+          (socket as unknown as { _bytesDispatched: unknown })._bytesDispatched,
+        ]).toEqual(Array(10).fill(undefined));
+        expect([socket.pending, socket.readyState]).toEqual([true, 'closed']);
+        expect(serverNet.Server.prototype.listening).toBe(false);
+      },
+    },
+    {
       title: 'tells an accepted socket its server, and a dialled one none',
       run: async (_carrier, t) => {
         const { near, far, server } = await t.pair();

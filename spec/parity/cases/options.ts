@@ -209,6 +209,24 @@ export const OPTIONS: Topic = {
       },
     },
     {
+      title: 'onread is held up by pause before the connection, and nothing counts as read',
+      run: async (_carrier, t) => {
+        const { onread, all } = gathering(Buffer.alloc(2), 5);
+        const server = await t.listening(t.server((socket) => socket.end('hello')));
+        const near = t.connect(server, { onread });
+        near.pause();
+        const seen = recorded(near, ['end']);
+        await next(near, 'ready');
+        await readAll(t.connect(server));
+        await turn();
+        expect([seen, near.bytesRead]).toEqual([[], 0]);
+        const ended = next(near, 'end');
+        near.resume();
+        expect([String(await all), near.bytesRead]).toEqual(['hello', 5]);
+        await ended;
+      },
+    },
+    {
       title: 'onread that is held up holds up end as well',
       run: async (_carrier, t) => {
         const seen: string[] = [];

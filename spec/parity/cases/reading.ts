@@ -5,7 +5,7 @@ import { finished, PassThrough, pipeline } from 'node:stream';
 import { pipeline as piped, finished as whenFinished } from 'node:stream/promises';
 import { expect } from '@jest/globals';
 import { turn } from '../../support/turns.js';
-import { called, next, readAll, readBytes, soon, type Topic } from '../trial.js';
+import { called, next, readAll, readBytes, recorded, soon, type Topic } from '../trial.js';
 
 export const READING: Topic = {
   name: 'reading',
@@ -113,6 +113,40 @@ export const READING: Topic = {
         near.resume();
         await ended;
         expect(text).toBe('hello');
+      },
+    },
+    {
+      title: 'has read nothing when it was paused before the connection',
+      run: async (_carrier, t) => {
+        const server = await t.listening(t.server((socket) => socket.end('hello')));
+        const near = t.connect(server);
+        near.pause();
+        await next(near, 'ready');
+        await readAll(t.connect(server));
+        const seen = recorded(near, ['data', 'end']);
+        await turn();
+        expect([seen, near.bytesRead, near.readableLength]).toEqual([[], 0, 0]);
+        expect([String(await readAll(near.resume())), near.bytesRead]).toEqual(['hello', 5]);
+      },
+    },
+    {
+      title: 'has begun when it was paused again before the connection',
+      run: async (_carrier, t) => {
+        const server = await t.listening(t.server((socket) => socket.write('hello')));
+        const near = t.connect(server);
+        near.resume();
+        process.nextTick(() => process.nextTick(() => near.pause()));
+        await next(near, 'readable');
+        expect([near.bytesRead, near.readableLength]).toEqual([5, 5]);
+      },
+    },
+    {
+      title: 'begins with a listener for readable before the connection',
+      run: async (_carrier, t) => {
+        const server = await t.listening(t.server((socket) => socket.end('hello')));
+        const near = t.connect(server);
+        await next(near, 'readable');
+        expect([String(near.read()), near.bytesRead]).toEqual(['hello', 5]);
       },
     },
     {

@@ -242,6 +242,29 @@ export const SERVERS: Topic = {
       },
     },
     {
+      title: 'connects sockets beyond maxConnections and closes them, which is no error of theirs',
+      run: async (_carrier, t) => {
+        const server = await t.listening();
+        server.maxConnections = 1;
+        const first = await t.ends(server);
+        for (let time = 0; time < 2; time++) {
+          const dropped = next(server, 'drop');
+          const extra = t.connect(server);
+          const seen = recorded(extra, ['connect', 'end', 'error', 'close']);
+          const closed = next(extra, 'close');
+          extra.resume();
+          expect(await closed).toEqual([false]);
+          expect(seen).toEqual(['connect', 'end', 'close']);
+          await dropped;
+        }
+        const count = await called<number>((done) => server.getConnections(done));
+        expect([count, first.near.destroyed, first.far.destroyed]).toEqual([1, false, false]);
+        const closed = called((done) => server.close(done));
+        first.near.destroy();
+        await closed;
+      },
+    },
+    {
       title: 'takes sockets again when there is room below maxConnections',
       run: async (_carrier, t) => {
         const server = await t.listening();

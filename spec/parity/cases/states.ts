@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net';
 import { expect } from '@jest/globals';
-import { next, portOf, recorded, type Topic } from '../trial.js';
+import { called, next, portOf, recorded, type Topic } from '../trial.js';
 
 function stateOf(socket: Socket): unknown[] {
   return [socket.readyState, socket.pending, socket.connecting, socket.destroyed];
@@ -45,6 +45,24 @@ export const STATES: Topic = {
         const near = t.connect(server);
         expect(stateOf(near)).toEqual(['opening', true, true, false]);
         await next(near, 'connect');
+      },
+    },
+    {
+      title: 'is told by the old names that libraries read too',
+      run: async (_carrier, t) => {
+        const server = await t.listening();
+        const accepted = next(server, 'connection');
+        const near = t.connect(server) as Socket & { _connecting: boolean; _bytesDispatched: number };
+        const written = called((done) => near.write('héllo', done));
+        expect([near._connecting, near._bytesDispatched]).toEqual([true, 0]);
+        await written;
+        expect([near._connecting, near._bytesDispatched]).toEqual([false, 6]);
+        near.cork();
+        near.write('more');
+        expect([near._bytesDispatched, near.bytesWritten]).toEqual([6, 10]);
+        near.uncork();
+        expect(near._bytesDispatched).toBe(10);
+        await accepted;
       },
     },
     {
