@@ -4,7 +4,7 @@
 // one before it have run.
 
 import { withoutContext } from '../util/no-context.js';
-import { guard } from '../util/throw-later.js';
+import { throwLater } from '../util/throw-later.js';
 
 /** Has further events of one stream to tell. */
 export interface Teller {
@@ -31,9 +31,13 @@ function tellAll(): void {
   const turn = tellers;
   tellers = [];
   for (const teller of turn) {
-    guard(() => {
+    try {
       if (teller.tellNext()) tellers.push(teller);
-    });
+    } catch (error) {
+      // Of a listener; it costs nobody else his events.
+      throwLater(error);
+      tellers.push(teller);
+    }
   }
   if (tellers.length > 0) queueMicrotask(afterPromises);
 }
