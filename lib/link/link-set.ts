@@ -10,8 +10,8 @@ import { starlaneError } from '../errors.js';
 import type { ResolvedNodeOptions } from '../options.js';
 import { debug } from '../util/debug.js';
 import type { Timers } from '../util/timers.js';
-import { GoodbyeCode, type Message } from '../wire/messages.js';
-import { type Refusal, refusal, type SelfDescription } from './handshake.js';
+import { GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
+import { isTaken, type Refusal, refusal, type SelfDescription } from './handshake.js';
 import { Link } from './link.js';
 import { countDial, countFailure, type LinkCounters, newCounters } from './link-counters.js';
 import { isDuplicate, isLoss, isNoFault, proofMs, withAddress } from './link-fault.js';
@@ -23,6 +23,7 @@ import type { LinkTls } from './link-tls.js';
 import { LinkWaits } from './link-waits.js';
 import { isSameListener, reachableAddresses } from './reach.js';
 import { negotiateRole } from './role.js';
+import { duplicate, duplicateAt, isLaterRun, newerText, OlderRuns, olderText } from './runs.js';
 import { type Stranger, Strangers } from './strangers.js';
 import { connect } from './transport.js';
 
@@ -56,6 +57,7 @@ export class LinkSet implements LinkOwner<Link> {
   private readonly waits: LinkWaits;
   /** What links that are about to stand are to be for besides. */
   private readonly promotions = new Map<NodeId, LinkPurpose>();
+  private readonly olderRuns = new OlderRuns();
   private isClosed = false;
   private onEmpty: (() => void) | undefined;
 
@@ -221,6 +223,8 @@ export class LinkSet implements LinkOwner<Link> {
     if (this.byPeer.size >= this.options.maxLinks && !this.byPeer.has(link.peerId)) {
       return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', `${this.options.maxLinks} links`);
     }
+    const rival = this.rivalRefusal(link);
+    if (rival !== undefined) return rival;
     // What this node dials itself, it wants.
     const objection = link.direction === 'inbound' ? this.owner.objection(link) : undefined;
     return objection === undefined ? undefined : refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', objection);
@@ -252,10 +256,9 @@ export class LinkSet implements LinkOwner<Link> {
     this.byPeer.set(link.peerId, link);
     this.leaveStrangers(link);
     this.counters.opened++;
-    if (standing !== undefined) {
-      const how = standing.bootId === link.bootId ? 'the peer has given it up' : 'the peer has restarted';
-      standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', how));
-    }
+    if (standing?.bootId === link.bootId)
+      standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'the peer has given it up'));
+    else if (standing !== undefined) this.replace(standing, link);
     this.owner.onLink(link);
     link.promote(this.promotions.get(link.peerId) ?? link.purpose);
     this.promotions.delete(link.peerId);
@@ -268,6 +271,20 @@ export class LinkSet implements LinkOwner<Link> {
 
   onMessage(link: Link, message: Message): void {
     this.owner.onMessage(link, message);
+  }
+
+  /** A later run of the peer of this link is elsewhere, at `address` as far as anybody knows. */
+  onLaterRun(link: Link, address: string): void {
+    if (!link.isUp) return;
+    this.proveAlive(link, () => {
+      if (!link.isUp) return;
+      this.reportRivals(link.peerId, link.bootId, link.address, address);
+      link.supersede(olderText(address), starlaneError('ERR_STARLANE_LINK_LOST', 'a newer process has the identity'));
+    });
+  }
+
+  onNotice(link: Link, notice: Error): void {
+    this.owner.onWarning(withAddress(notice, link.address));
   }
 
   onDrain(link: Link): void {
@@ -286,6 +303,7 @@ export class LinkSet implements LinkOwner<Link> {
     if (wasUp) {
       if (isLoss(reason)) this.counters.lost++;
       this.owner.onUnlink(link, reason);
+      if (reason !== undefined && isTaken(reason)) this.owner.onWarning(withAddress(reason, link.address));
     }
     const failure = reason ?? starlaneError('ERR_STARLANE_CLOSED');
     const isFault = !wasUp && !isNoFault(link, failure);
@@ -311,6 +329,56 @@ export class LinkSet implements LinkOwner<Link> {
     this.all.delete(link);
     this.leaveStrangers(link);
     if (this.all.size === 0) this.onEmpty?.();
+  }
+
+  /** The peer has restarted, which is no rival, or runs a second time: the old link shows which, as only a rival answers. */
+  private replace(standing: Link, link: Link): void {
+    const { peerId, bootId } = standing;
+    // Before the goodbye, after which it answers nothing.
+    this.proveAlive(standing, () => {
+      this.reportRivals(peerId, bootId, standing.address, link.address);
+      link.send({ type: MessageType.NOTICE, code: GoodbyeCode.TAKEN, reason: newerText(standing.address) });
+    });
+    standing.supersede(olderText(link.address), starlaneError('ERR_STARLANE_LINK_LOST', 'the peer has restarted'));
+  }
+
+  /** What speaks against a link of a run that is older than the one that is linked. */
+  private rivalRefusal(link: Link): Refusal | undefined {
+    const { peerId, bootId, address } = link;
+    const newer = this.olderRuns.newerOf(bootId);
+    if (newer !== undefined) {
+      const text = olderText(newer);
+      return { code: GoodbyeCode.TAKEN, error: duplicate(link.direction === 'inbound' ? text : `${peerId}: ${text}`) };
+    }
+    const standing = this.byPeer.get(peerId);
+    if (standing === undefined || isLaterRun(standing.bootId, bootId) !== true) return undefined;
+    // Or its clock was set back. What stands has to show that it lives; until then the other may try again.
+    this.proveAlive(standing, () => {
+      if (this.olderRuns.has(bootId)) return;
+      this.reportRivals(peerId, bootId, address, standing.address);
+      standing.send({ type: MessageType.NOTICE, code: GoodbyeCode.TAKEN, reason: newerText(address) });
+    });
+    return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', 'a newer process with this identity is linked');
+  }
+
+  /** Calls back when the peer answers; a link whose peer does not in time is given up. */
+  private proveAlive(link: Link, onAnswer: () => void): void {
+    const timer = this.timers.schedule(proofMs(link.rttMs, link.lateMs, this.options.handshakeTimeoutMs), {
+      onDeadline: () =>
+        link.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'it did not answer when its peer came again')),
+    });
+    link.ping().then(
+      () => {
+        this.timers.cancel(timer);
+        onAnswer();
+      },
+      () => this.timers.cancel(timer),
+    );
+  }
+
+  private reportRivals(peerId: NodeId, olderBootId: string, older: string, newer: string): void {
+    this.olderRuns.add(olderBootId, newer);
+    this.owner.onWarning(duplicateAt(peerId, older, newer));
   }
 
   /** The standing link does what this one was for; it may be one that is known at the other end only, so far. */
