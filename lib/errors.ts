@@ -48,7 +48,7 @@ export const ERRORS = {
   // The mesh: records, gossip and relays.
   ERR_STARLANE_RECORD: { message: 'a peer sent an invalid record' },
   ERR_STARLANE_GOSSIP_FLOOD: { message: 'a peer sends more records than it may' },
-  ERR_STARLANE_DUPLICATE_IDENTITY: { message: 'another process has the identity of this node' },
+  ERR_STARLANE_DUPLICATE_IDENTITY: { message: 'two processes have one identity' },
   ERR_STARLANE_NOT_FOUND: { message: 'no instance of the service can be dialled from here' },
   ERR_STARLANE_RELAY_LIMIT: { message: 'a relay has no room for the circuit' },
   ERR_STARLANE_SECURE: { message: 'the encryption of the circuit from end to end does not hold' },

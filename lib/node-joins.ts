@@ -3,7 +3,7 @@
 import type { LinkAddress } from './address.js';
 import { formatLinkAddress } from './address.js';
 import { optionError } from './errors.js';
-import { isPermanent } from './link/handshake.js';
+import { isPermanent, isTaken } from './link/handshake.js';
 import { Joiner, type JoinOptions } from './link/joiner.js';
 import type { Link } from './link/link.js';
 import type { LinkSet } from './link/link-set.js';
@@ -63,6 +63,7 @@ export class NodeJoins {
       random: this.random,
       // Behind a balancer, or a name of many addresses, another node may answer next time.
       isFinal: (error) => isPermanent(error) && (!isSelf(error) || links.isOwn(address)),
+      isOver: isTaken,
       onRetry: (error) => this.owner.onWarning(error),
       onEnd: () => {
         this.joiners.delete(key);

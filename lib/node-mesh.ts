@@ -21,7 +21,7 @@ export interface NodeMeshSetup {
   /** Link addresses joined at start, with their schemes. */
   readonly seeds: readonly string[];
   readonly links: LinkSet;
-  readonly owner: Omit<ControlPlaneOwner, 'onEpoch' | 'onSynced'>;
+  readonly owner: Omit<ControlPlaneOwner, 'onEpoch' | 'onSynced' | 'onLaterRun'>;
 }
 
 /** Of all nodes in this process: they hear the same records, of the same keys. */
@@ -68,6 +68,11 @@ export function createControlPlane({
       onUnroute: (route) => owner.onUnroute(route),
       onWarning: (error) => owner.onWarning(error),
       onSynced: (link) => links.onSynced(link as Link),
+      onLaterRun: (link, { addresses, links: [neighbour] }) => {
+        const where =
+          addresses[0] ?? (neighbour === undefined ? 'an unknown address' : `a link to ${neighbour.peerId}`);
+        links.onLaterRun(link as Link, where);
+      },
       onEpoch: (epoch) => {
         if (file === undefined) return;
         try {

@@ -22,6 +22,8 @@ export interface Wide {
   readonly loop: EventLoop;
   readonly paths: Paths;
   hostAt(address: string): SimHost | undefined;
+  /** Where a connection to an address gets: there, or to a machine that a balancer has chosen. */
+  behind(address: string): string;
   /** Link addresses behind the name of a host. */
   lookup(address: string): readonly string[];
 }
@@ -43,11 +45,12 @@ export class SimNetwork implements MeshNetwork {
   async dial(address: string, request: LinkRequest): Promise<SimLink> {
     if (request.signal?.aborted) throw request.signal.reason;
     const timeoutMs = this.own.handshakeTimeoutMs;
-    const answer = await this.connect(address, timeoutMs, request.signal);
+    const where = this.wide.behind(address);
+    const answer = await this.connect(where, timeoutMs, request.signal);
     if (answer === 'silent') throw transportError('ETIMEDOUT', address);
     if (answer === 'refused') throw transportError('ECONNREFUSED', address);
     const { host } = this.own;
-    const far = this.wide.hostAt(address);
+    const far = this.wide.hostAt(where);
     const own = new SimLink({ ...request, owner: this.own, direction: 'outbound', address });
     this.own.add(own);
     const farLinks = far?.links;
@@ -74,7 +77,7 @@ export class SimNetwork implements MeshNetwork {
   }
 
   probe(address: string, timeoutMs: number): Promise<ProbeResult> {
-    return this.connect(address, timeoutMs);
+    return this.connect(this.wide.behind(address), timeoutMs);
   }
 
   private connect(address: string, timeoutMs: number, signal?: AbortSignal): Promise<ProbeResult> {

@@ -43,6 +43,7 @@ export class World implements NodeWorld {
   isMuted = false;
   private readonly signatures: Signatures;
   private readonly hosts = new Map<string, SimHost>();
+  private readonly balancers = new Map<string, { readonly hosts: readonly SimHost[]; readonly random: Random }>();
   private readonly names = new Map<string, readonly string[]>();
   private readonly onRejection = (error: unknown): void => this.loop.fail(error);
 
@@ -102,6 +103,11 @@ export class World implements NodeWorld {
     );
   }
 
+  /** An address in front of machines: each connection gets to one of those that listen, by chance. */
+  balance(address: string, hosts: readonly SimHost[]): void {
+    this.balancers.set(address, { hosts, random: this.random.fork() });
+  }
+
   /** A link that is there without a handshake. */
   link(one: SimNode, other: SimNode, purpose: LinkPurpose = 'mesh'): void {
     if (one.run === undefined || other.run === undefined) throw new Error('a node that does not run has no links');
@@ -125,6 +131,12 @@ export class World implements NodeWorld {
 
   hostAt(address: string): SimHost | undefined {
     return this.hosts.get(address);
+  }
+
+  behind(address: string): string {
+    const balancer = this.balancers.get(address);
+    const listening = balancer?.hosts.filter((host) => host.isListening) ?? [];
+    return balancer === undefined || listening.length === 0 ? address : balancer.random.pick(listening).address;
   }
 
   lookup(address: string): readonly string[] {

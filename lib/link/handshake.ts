@@ -131,6 +131,7 @@ const GOODBYE_ERRORS: ReadonlyMap<number, StarlaneErrorCode> = new Map<number, S
   [GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET'],
   [GoodbyeCode.IDENTITY, 'ERR_STARLANE_IDENTITY'],
   [GoodbyeCode.TLS, 'ERR_STARLANE_TLS'],
+  [GoodbyeCode.TAKEN, 'ERR_STARLANE_DUPLICATE_IDENTITY'],
 ]);
 
 /** Will another attempt at the same address fail the same way, as far as anyone can tell? */
@@ -146,9 +147,15 @@ export function isPermanent(error: unknown): boolean {
   );
 }
 
+/** A newer process has the identity of this node: this one is to keep away, also from where it was linked before. */
+export function isTaken(error: unknown): boolean {
+  return (error as { code?: unknown } | undefined)?.code === 'ERR_STARLANE_DUPLICATE_IDENTITY';
+}
+
 const PERMANENT: ReadonlySet<string> = new Set<StarlaneErrorCode>([
   'ERR_STARLANE_ADDRESS',
   'ERR_STARLANE_ARGUMENT',
+  'ERR_STARLANE_DUPLICATE_IDENTITY',
   'ERR_STARLANE_IDENTITY',
   'ERR_STARLANE_INSECURE',
   'ERR_STARLANE_OPTION',

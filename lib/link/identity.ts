@@ -1,7 +1,7 @@
 // Who a node is: a key pair, the id that follows from it, and an id for this run of it.
 
 import { createPublicKey, generateKeyPairSync, KeyObject, sign, verify } from 'node:crypto';
-import { v4 as uuid } from 'uuid';
+import { v7 as uuid } from 'uuid';
 import { type NodeId, nodeIdFromPublicKey } from '../address.js';
 import { starlaneError } from '../errors.js';
 import { readIdentityFile } from './identity-file.js';
@@ -10,7 +10,10 @@ export interface Identity {
   readonly nodeId: NodeId;
   /** Raw Ed25519, 32 bytes. */
   readonly publicKey: Uint8Array;
-  /** A UUID that no other run of any node has: tells a node that has restarted from one that is still there. */
+  /**
+   * A UUID that no other run of any node has: tells a node that has restarted from one that is still there. It begins with the
+   * time, so that it also tells which of two runs is the newer one.
+   */
   readonly bootId: string;
   /** The Ed25519 signature of these bytes, 64 bytes. */
   sign(bytes: Uint8Array): Uint8Array;

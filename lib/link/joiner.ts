@@ -34,6 +34,8 @@ export interface JoinerOptions {
   random(): number;
   /** Is there no point in trying again? Asked until the first success only: what has worked once may work again. */
   isFinal(error: unknown): boolean;
+  /** Is there no point in it ever again, whatever has worked before? */
+  isOver(error: unknown): boolean;
   /** An attempt failed that will be made again after `waitMs`. */
   onRetry(error: Error, waitMs: number): void;
   /** It has ended for ever: stopped, a permanent fault before the first success, or a link closed on purpose. */
@@ -138,7 +140,7 @@ export class Joiner {
       link = await this.options.dial(this.aborter.signal);
     } catch (error) {
       if (this.aborter.signal.aborted) return;
-      if (!this.hasLinked && this.options.isFinal(error)) this.stop(error as Error);
+      if (this.options.isOver(error) || (!this.hasLinked && this.options.isFinal(error))) this.stop(error as Error);
       else this.retry(error as Error);
       return;
     }

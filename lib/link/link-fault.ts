@@ -25,15 +25,20 @@ export function isDuplicate(error: Error): boolean {
   return codeOf(error) === 'ERR_STARLANE_DUPLICATE_LINK';
 }
 
+const IS_TOLD_THERE: ReadonlySet<string | undefined> = new Set([
+  'ERR_STARLANE_SELF_LINK',
+  'ERR_STARLANE_DUPLICATE_IDENTITY',
+]);
+
 /**
  * Somebody tried to link and did not succeed, which is no fault: a probe, a port scan or the health check of a load balancer
  * that says nothing; a neighbour who finds that this node has links enough; a second link to a peer; this node itself, behind a
- * balancer, which hears of it at the end that dials.
+ * balancer, which hears of it at the end that dials; an older process with the identity of another, of which all have heard.
  */
 export function isNoFault(link: Link, error: Error): boolean {
   if (isDuplicate(error)) return true;
   const code = codeOf(error);
-  if (link.direction === 'inbound' && code === 'ERR_STARLANE_SELF_LINK') return true;
+  if (link.direction === 'inbound' && IS_TOLD_THERE.has(code)) return true;
   if (link.direction === 'inbound' && link.bytesIn === 0) {
     return code !== 'ERR_STARLANE_HANDSHAKE_TIMEOUT' && code !== 'ERR_STARLANE_LINK_LIMIT';
   }

@@ -46,6 +46,8 @@ export interface LinkOwner<Link> {
   onPromoted(link: Link): void;
   /** Anything but HELLO and GOODBYE, from onUp to onDown. */
   onMessage(link: Link, message: Message): void;
+  /** The peer says something that the user should hear of. Told once. */
+  onNotice(link: Link, notice: Error): void;
   /** The control stream has room again. */
   onDrain(link: Link): void;
   /** Not usable from here on, if it ever was. Open streams may still end. Told once; undefined: closed on purpose. */

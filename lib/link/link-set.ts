@@ -10,9 +10,9 @@ import { starlaneError } from '../errors.js';
 import type { ResolvedNodeOptions } from '../options.js';
 import { debug } from '../util/debug.js';
 import type { Timers } from '../util/timers.js';
-import { GoodbyeCode, type Message } from '../wire/messages.js';
+import { GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
 import { dialTurns } from './dial-turns.js';
-import { type Refusal, refusal, type SelfDescription } from './handshake.js';
+import { isTaken, type Refusal, refusal, type SelfDescription } from './handshake.js';
 import { Link } from './link.js';
 import { countDial, countFailure, type LinkCounters, newCounters } from './link-counters.js';
 import { isDuplicate, isLoss, isNoFault, proofMs, withAddress } from './link-fault.js';
@@ -24,6 +24,7 @@ import type { LinkTls } from './link-tls.js';
 import { LinkWaits } from './link-waits.js';
 import { isSameListener, reachableAddresses } from './reach.js';
 import { negotiateRole } from './role.js';
+import { duplicate, duplicateAt, isLaterRun, newerText, OlderRuns, olderText } from './runs.js';
 import { type Stranger, Strangers } from './strangers.js';
 import { connect } from './transport.js';
 
@@ -62,6 +63,7 @@ export class LinkSet implements LinkOwner<Link> {
   private readonly waits: LinkWaits;
   /** What links that are about to stand are to be for besides. */
   private readonly promotions = new Map<NodeId, LinkPurpose>();
+  private readonly olderRuns = new OlderRuns();
   private isClosed = false;
   private listenersClosed: Promise<unknown> | undefined;
   private onEmpty: (() => void) | undefined;
@@ -250,6 +252,8 @@ export class LinkSet implements LinkOwner<Link> {
     if (this.byPeer.size >= this.options.maxLinks && !this.byPeer.has(link.peerId)) {
       return linkLimit(`has ${this.options.maxLinks} links, which is its limit (maxLinks)`);
     }
+    const rival = this.rivalRefusal(link);
+    if (rival !== undefined) return rival;
     // What this node dials itself, it wants.
     const objection = link.direction === 'inbound' ? this.owner.objection(link) : undefined;
     return objection === undefined ? undefined : linkLimit(objection);
@@ -282,10 +286,9 @@ export class LinkSet implements LinkOwner<Link> {
     this.leaveStrangers(link);
     this.counters.opened++;
     this.lastFailure = undefined;
-    if (standing !== undefined) {
-      const how = standing.bootId === link.bootId ? 'the peer has given it up' : 'the peer has restarted';
-      standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', how));
-    }
+    if (standing?.bootId === link.bootId)
+      standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'the peer has given it up'));
+    else if (standing !== undefined) this.replace(standing, link);
     this.owner.onLink(link);
     link.promote(this.promotions.get(link.peerId) ?? link.purpose);
     this.promotions.delete(link.peerId);
@@ -298,6 +301,20 @@ export class LinkSet implements LinkOwner<Link> {
 
   onMessage(link: Link, message: Message): void {
     this.owner.onMessage(link, message);
+  }
+
+  /** A later run of the peer of this link is elsewhere, at `address` as far as anybody knows. */
+  onLaterRun(link: Link, address: string): void {
+    if (!link.isUp) return;
+    this.proveAlive(link, () => {
+      if (!link.isUp) return;
+      this.reportRivals(link.peerId, link.bootId, link.address, address);
+      link.supersede(olderText(address), starlaneError('ERR_STARLANE_LINK_LOST', 'a newer process has the identity'));
+    });
+  }
+
+  onNotice(link: Link, notice: Error): void {
+    this.owner.onWarning(withAddress(notice, link.address));
   }
 
   onDrain(link: Link): void {
@@ -316,6 +333,7 @@ export class LinkSet implements LinkOwner<Link> {
     if (wasUp) {
       if (isLoss(reason)) this.counters.lost++;
       this.owner.onUnlink(link, reason);
+      if (reason !== undefined && isTaken(reason)) this.owner.onWarning(withAddress(reason, link.address));
     }
     const failure = reason ?? starlaneError('ERR_STARLANE_CLOSED');
     const isFault = !wasUp && !isNoFault(link, failure);
@@ -342,6 +360,58 @@ export class LinkSet implements LinkOwner<Link> {
     this.all.delete(link);
     this.leaveStrangers(link);
     if (this.all.size === 0) this.onEmpty?.();
+  }
+
+  /** The peer has restarted, which is no rival, or runs a second time: the old link shows which, as only a rival answers. */
+  private replace(standing: Link, link: Link): void {
+    const { peerId, bootId } = standing;
+    // Before the goodbye, after which it answers nothing.
+    this.proveAlive(standing, () => {
+      this.reportRivals(peerId, bootId, standing.address, link.address);
+      link.send({ type: MessageType.NOTICE, code: GoodbyeCode.TAKEN, reason: newerText(standing.address) });
+    });
+    standing.supersede(olderText(link.address), starlaneError('ERR_STARLANE_LINK_LOST', 'the peer has restarted'));
+  }
+
+  /** What speaks against a link of a run that is older than the one that is linked. */
+  private rivalRefusal(link: Link): Refusal | undefined {
+    const { peerId, bootId, address } = link;
+    const newer = this.olderRuns.newerOf(bootId);
+    if (newer !== undefined) {
+      const text = olderText(newer);
+      const error = duplicate(link.direction === 'inbound' ? text : `${peerId}: ${text}`);
+      return { code: GoodbyeCode.TAKEN, error, told: text };
+    }
+    const standing = this.byPeer.get(peerId);
+    if (standing === undefined || isLaterRun(standing.bootId, bootId) !== true) return undefined;
+    // Or its clock was set back. What stands has to show that it lives; until then the other may try again.
+    this.proveAlive(standing, () => {
+      if (this.olderRuns.has(bootId)) return;
+      this.reportRivals(peerId, bootId, address, standing.address);
+      standing.send({ type: MessageType.NOTICE, code: GoodbyeCode.TAKEN, reason: newerText(address) });
+    });
+    const what = 'a newer process with this identity is linked';
+    return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', what, what);
+  }
+
+  /** Calls back when the peer answers; a link whose peer does not in time is given up. */
+  private proveAlive(link: Link, onAnswer: () => void): void {
+    const timer = this.timers.schedule(proofMs(link.rttMs, link.lateMs, this.options.handshakeTimeoutMs), {
+      onDeadline: () =>
+        link.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'it did not answer when its peer came again')),
+    });
+    link.ping().then(
+      () => {
+        this.timers.cancel(timer);
+        onAnswer();
+      },
+      () => this.timers.cancel(timer),
+    );
+  }
+
+  private reportRivals(peerId: NodeId, olderBootId: string, older: string, newer: string): void {
+    this.olderRuns.add(olderBootId, newer);
+    this.owner.onWarning(duplicateAt(peerId, older, newer));
   }
 
   /** The standing link does what this one was for; it may be one that is known at the other end only, so far. */

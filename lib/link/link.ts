@@ -55,6 +55,7 @@ export class Link implements LinkInfo {
   private readonly setup: LinkSetup<Link>;
   private handshakeTimer: Timer | undefined;
   private isDown = false;
+  private hasNotice = false;
   /** Something has been said since the deadline was set. */
   private hasProgressed = false;
 
@@ -234,6 +235,11 @@ export class Link implements LinkInfo {
     this.leave(code, told, error);
   }
 
+  /** @internal A newer process of the peer has come in its place, or so it seems: it is told, and may finish what is open. */
+  supersede(text: string, reason: Error): void {
+    if (this.phase < Phase.LEAVING) this.leave(GoodbyeCode.TAKEN, text, reason);
+  }
+
   /** @internal The handshake is over: the peer has told all that it had to tell at the start. */
   onSynced(): void {
     this.stopTimer();
@@ -304,6 +310,13 @@ export class Link implements LinkInfo {
         return;
       case MessageType.GOODBYE:
         if (this.phase < Phase.LEAVING) this.leave(undefined, undefined, goodbyeError(message, this.peerId !== ''));
+        return;
+      case MessageType.NOTICE:
+        if (this.phase === Phase.UP && message.code === GoodbyeCode.TAKEN && !this.hasNotice) {
+          // Once: a peer could fill the log of the user.
+          this.hasNotice = true;
+          this.setup.owner.onNotice(this, goodbyeError(message));
+        }
         return;
       default:
         this.onOther(message);

@@ -2,6 +2,7 @@
 // It lives on what it is given (links, time, chance, signatures), so that a simulation runs a thousand of them.
 
 import type { NodeId } from '../address.js';
+import { isLaterRun } from '../link/runs.js';
 import type { NodeRole } from '../options.js';
 import type { Timed, Timer } from '../util/timers.js';
 import { type Message, MessageType } from '../wire/messages.js';
@@ -62,6 +63,8 @@ export interface ControlPlaneOwner {
   /** The peer has told all that it had to tell when the link came up, and it has been taken in. */
   onSynced(link: MeshLink): void;
   onWarning(error: Error): void;
+  /** A record tells of a later run of the peer of a link than the one that it is linked to. */
+  onLaterRun?(link: MeshLink, record: NodeRecord): void;
   /** The epoch of the own records, for the next run to count on from. */
   onEpoch(epoch: number): void;
 }
@@ -280,6 +283,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
       this.routing.onRecord(record);
       // Whether its link is announced depends on what a peer says of itself.
       if (previous === undefined && this.isPeer(nodeId)) this.announced.update('good');
+      if (previous !== undefined && record.bootId !== previous.bootId) this.findRival(record, previous.bootId);
     }
     this.registry.onNodeChanged(nodeId);
   }
@@ -416,6 +420,17 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
       isMesh: purpose !== 'direct' && role !== 'client',
       isSuspect: this.watch.isSuspect(link),
     };
+  }
+
+  /**
+   * A later run has spoken after one that this node is linked to: that is over, or goes on beside the other. Not so when the run
+   * of the record is a past one and the clock was set back since: the linked one has gone beyond whatever that had said.
+   */
+  private findRival(record: NodeRecord, previousBootId: string): void {
+    for (const link of this.links) {
+      if (link.peerId !== record.nodeId || link.bootId !== previousBootId) continue;
+      if (isLaterRun(record.bootId, link.bootId) === true) this.setup.owner.onLaterRun?.(link, record);
+    }
   }
 
   private isPeer(nodeId: NodeId): boolean {

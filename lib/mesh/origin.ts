@@ -11,6 +11,7 @@ import {
   MAX_RECORD_LINKS,
   type MeshRecord,
   NodeFlag,
+  RecordKind,
   type RecordLink,
 } from '../wire/records.js';
 import type { ServiceEntry } from '../wire/service-entry.js';
@@ -52,6 +53,8 @@ export interface NodeDescription {
 
 const FIRST_SEQS = 0x10_0000;
 
+const MAX_EARLIER_RUNS = 8;
+
 const NOTHING: NodeDescription = { flags: 0, addresses: [], links: [] };
 
 export class Origin implements Timed {
@@ -64,6 +67,8 @@ export class Origin implements Timed {
   private hasLeft = false;
   private readonly throttle = new NodeThrottle();
   private readonly shards: OwnShards;
+  /** Runs of this node that others knew of before it spoke. */
+  private readonly earlierRuns = new Set<string>();
   private readonly dispute = new IdentityDispute();
   /** Until when nothing is said because another one says it is this node; 0: nobody does. */
   private silentUntilMs = 0;
@@ -128,7 +133,13 @@ export class Origin implements Timed {
     }
     this.epoch = record.epoch + 1;
     this.seq = this.firstSeq();
-    if (!this.isSpeaking) return;
+    if (!this.isSpeaking) {
+      // One earlier run as a rule; more only where nobody has heard of the last ones yet.
+      if (this.earlierRuns.size < MAX_EARLIER_RUNS) this.earlierRuns.add(record.bootId);
+      return;
+    }
+    // It goes beyond what this run has said since, so it is not over.
+    if (this.earlierRuns.delete(record.bootId)) this.warn(record.nodeId, `an older process has it, ${placeOf(record)}`);
     this.owner.onEpoch(this.epoch);
     const now = this.now();
     const wasDisputed = this.dispute.isOn;
@@ -254,6 +265,15 @@ export class Origin implements Timed {
   private now(): number {
     return this.environment.timers.now();
   }
+}
+
+/** Where the node of a record is, as far as that says. */
+function placeOf(record: MeshRecord): string {
+  if (record.kind !== RecordKind.NODE) return 'somewhere';
+  const [address] = record.addresses;
+  if (address !== undefined) return `at ${address}`;
+  const [link] = record.links;
+  return link === undefined ? 'somewhere' : `linked to ${link.peerId}`;
 }
 
 /** As many as fit a record, the first ones, each peer once. Their order means nothing, so that it is no change either. */

@@ -7,7 +7,7 @@
 // surplus; it is dialled again when it is out of reach, so that a network that has split finds together.
 
 import type { NodeId } from '../address.js';
-import { StarlaneError } from '../errors.js';
+import { StarlaneError, type StarlaneErrorCode } from '../errors.js';
 import type { Timer } from '../util/timers.js';
 import { type BackOff, backOffMs } from './back-off.js';
 import { shuffle } from './candidates.js';
@@ -164,11 +164,14 @@ export class SeedWatch {
     seed.isBusy = false;
     if (this.aborter.signal.aborted || !this.seeds.includes(seed)) return;
     // A link may have come up and gone while others were still being dialled.
+    const code = codeOf(failure);
+    // A newer process has the identity of this node: this one is to keep away.
+    const isOver = code === 'ERR_STARLANE_DUPLICATE_IDENTITY';
     const isFine = failure === undefined && !seed.addresses.some((address) => this.isDue(address, NEEDED));
     if (isFine) this.schedule(seed, this.askAgainMs(seed));
+    else if (isOver) this.seeds = this.seeds.filter((one) => one !== seed);
     else this.schedule(seed, backOffMs(seed.failures++, backOff, environment.random));
     if (failure === undefined || seed.isJoined) return;
-    const code = failure instanceof StarlaneError ? failure.code : 'ERR_STARLANE_TRANSPORT';
     this.setup.onWarning(new StarlaneError(code, `seed ${seed.name}: ${failure.message}`, { cause: failure }));
   }
 
@@ -244,10 +247,18 @@ export class SeedWatch {
       done(undefined);
     } catch (error) {
       this.staggeredUntilMs = timers.now();
-      done((error as { code?: string }).code === 'ERR_STARLANE_SELF_LINK' ? undefined : (error as Error));
+      done(this.isNoFault(error as Error) ? undefined : (error as Error));
     }
     this.dialling--;
     if (!this.aborter.signal.aborted) this.takeTurns();
+  }
+
+  /** Behind a balancer is this node as well, and others that have links enough; so has this node, if not as many as it likes. */
+  private isNoFault(failure: Error): boolean {
+    const code = codeOf(failure);
+    return (
+      code === 'ERR_STARLANE_SELF_LINK' || (code === 'ERR_STARLANE_LINK_LIMIT' && this.setup.neighbours.degree > 0)
+    );
   }
 
   /** Whether a dial there would do any good. */
@@ -305,6 +316,10 @@ export class SeedWatch {
     if (seed.timer !== undefined) this.setup.environment.timers.cancel(seed.timer);
     seed.timer = undefined;
   }
+}
+
+function codeOf(failure: Error | undefined): StarlaneErrorCode {
+  return failure instanceof StarlaneError ? failure.code : 'ERR_STARLANE_TRANSPORT';
 }
 
 function newSeed(name: string, isJoined: boolean): Seed {

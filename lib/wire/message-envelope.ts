@@ -21,6 +21,7 @@ export const MessageType = {
   ENTRIES: 9,
   WANT: 10,
   AUTH: 11,
+  NOTICE: 12,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 

@@ -5,6 +5,7 @@
 //   AUTH           64 signature | u8 n + n membership proof; what is signed and proved stands in lib/link/auth.ts
 //   SYNCED         empty: all that there was to tell when the link came up has been told
 //   GOODBYE        u8 code | u8 n + reason
+//   NOTICE         u8 code | u8 n + text: what the user of the peer should hear of, the code as of GOODBYE; the link goes on
 //
 // Those by which records travel are in gossip-messages.ts.
 // A reader skips types that it does not know, and bytes behind the fields that it knows, so that later versions can
@@ -74,6 +75,8 @@ export const GoodbyeCode = {
   IDENTITY: 9,
   /** The certificate is not one that this end takes. */
   TLS: 10,
+  /** A newer process has the identity. */
+  TAKEN: 11,
 } as const;
 export type GoodbyeCode = (typeof GoodbyeCode)[keyof typeof GoodbyeCode];
 
@@ -121,6 +124,7 @@ export type Message =
   | ({ readonly type: typeof MessageType.AUTH } & Auth)
   | { readonly type: typeof MessageType.SYNCED }
   | ({ readonly type: typeof MessageType.GOODBYE } & Goodbye)
+  | ({ readonly type: typeof MessageType.NOTICE } & Goodbye)
   | GossipMessage;
 
 /** The place in this list is the number on the wire: append only. */
@@ -177,8 +181,16 @@ export function encodeSynced(): Buffer {
 }
 
 export function encodeGoodbye(goodbye: Goodbye): Buffer {
-  const reason = encodeReason(goodbye.reason);
-  return encodeMessage(MessageType.GOODBYE, [uint(1, goodbye.code, 'code'), uint(1, reason.length, 'reason'), reason]);
+  return encodeMessage(MessageType.GOODBYE, codeAndReason(goodbye));
+}
+
+export function encodeNotice(notice: Goodbye): Buffer {
+  return encodeMessage(MessageType.NOTICE, codeAndReason(notice));
+}
+
+function codeAndReason({ code, reason }: Goodbye): Buffer[] {
+  const bytes = encodeReason(reason);
+  return [uint(1, code, 'code'), uint(1, bytes.length, 'reason'), bytes];
 }
 
 /** Any message. */
@@ -192,6 +204,8 @@ export function encodeMessageOf(message: Message): Buffer {
       return encodeSynced();
     case MessageType.GOODBYE:
       return encodeGoodbye(message);
+    case MessageType.NOTICE:
+      return encodeNotice(message);
     default:
       return encodeGossipMessage(message);
   }
@@ -212,6 +226,7 @@ export function decodeMessage(typeAndBody: Uint8Array): Message | undefined {
     case MessageType.SYNCED:
       return { type };
     case MessageType.GOODBYE:
+    case MessageType.NOTICE:
       return { type, code: fields.uint(1), reason: fields.take(fields.uint(1), readReason) };
     case MessageType.RECORDS:
       return decodeRecords(fields);

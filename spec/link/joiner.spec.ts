@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { isPermanent } from '../../lib/link/handshake.js';
+import { isPermanent, isTaken } from '../../lib/link/handshake.js';
 import { Joiner } from '../../lib/link/joiner.js';
 import type { Link } from '../../lib/link/link.js';
 import { Timers } from '../../lib/util/timers.js';
@@ -25,6 +25,7 @@ class Dialling {
     timers: this.timers,
     random: () => this.random,
     isFinal: isPermanent,
+    isOver: isTaken,
     onRetry: (error, waitMs) => {
       this.errors.push(error);
       this.waits.push(waitMs);
@@ -120,6 +121,16 @@ describe('a join', () => {
     await net.fail(coded(code));
     await outcome;
     expect([net.ended, net.waits]).toEqual([1, []]);
+  });
+
+  it('ends for ever when a newer process has the identity, whatever has worked before', async () => {
+    const net = dialling();
+    const link = await net.succeed();
+    net.joiner.onUnlink(link, false);
+    await net.pass(510);
+    await net.fail(coded('ERR_STARLANE_DUPLICATE_IDENTITY'));
+    await net.pass(10 * MINUTE_MS);
+    expect([net.ended, net.going]).toEqual([1, 0]);
   });
 
   it('ends with the reason of its signal when nobody else waits', async () => {

@@ -201,6 +201,15 @@ describe('a seed that fails', () => {
     expect(net.neighbours.degree).toBe(1);
   });
 
+  it('is given up when a newer process has the identity of this one', async () => {
+    const net = new Seeding([A]);
+    net.network.outcomes.set(A, starlaneError('ERR_STARLANE_DUPLICATE_IDENTITY'));
+    net.seeds.start();
+    await net.pass(10 * MINUTE_MS, 500);
+    expect([net.network.dials.length, net.seeds.size]).toEqual([1, 0]);
+    expect(net.warnings).toMatchObject([{ code: 'ERR_STARLANE_DUPLICATE_IDENTITY' }]);
+  });
+
   it('is resolved anew each time', async () => {
     const net = new Seeding([NAMED]);
     net.network.names.set(NAMED, [A]);

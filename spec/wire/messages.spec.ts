@@ -8,6 +8,7 @@ import {
   encodeGoodbye,
   encodeHello,
   encodeMessage,
+  encodeNotice,
   encodeSynced,
   envDigests,
   type Goodbye,
@@ -69,6 +70,7 @@ const written: fc.Arbitrary<{ message: Message; bytes: Buffer }> = fc.oneof(
   hello.map((fields) => ({ message: { type: MessageType.HELLO, ...fields }, bytes: encodeHello(fields) })),
   auth.map((fields) => ({ message: { type: MessageType.AUTH, ...fields }, bytes: encodeAuth(fields) })),
   goodbye.map((fields) => ({ message: { type: MessageType.GOODBYE, ...fields }, bytes: encodeGoodbye(fields) })),
+  goodbye.map((fields) => ({ message: { type: MessageType.NOTICE, ...fields }, bytes: encodeNotice(fields) })),
   fc.constant({ message: { type: MessageType.SYNCED }, bytes: encodeSynced() }),
 );
 

@@ -187,6 +187,8 @@ class LinkTrial implements Trial, LinkOwner<Link> {
     if (this.told.at(-1) !== event) this.told.push(event);
   }
 
+  onNotice(): void {}
+
   onDrain(): void {}
 
   onDown(_link: Link, reason: Error | undefined): void {
