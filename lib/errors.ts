@@ -25,6 +25,7 @@ export const ERRORS = {
   ERR_STARLANE_ARGUMENT: { message: 'invalid argument' },
   ERR_STARLANE_ADDRESS: { message: 'invalid address' },
   ERR_STARLANE_ALLOW: { message: 'the function of the option allow failed' },
+  ERR_STARLANE_CLIENT_BIND: { message: 'a node with role client announces no services' },
   ERR_STARLANE_INSECURE: { message: 'plain tcp beyond loopback is refused unless insecure: true is said' },
   ERR_STARLANE_CLOSED: { message: 'the node, link or session is closed' },
 

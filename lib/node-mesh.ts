@@ -78,8 +78,8 @@ export function createControlPlane({
         try {
           writeEpoch(file, epoch);
         } catch (error) {
-          // The next run asks the network for it.
-          owner.onWarning(error as Error);
+          // The next run asks the network for it. Where secrets are mounted, nothing can be written, and nobody need be told.
+          if (!READ_ONLY.has((error as NodeJS.ErrnoException).code ?? '')) owner.onWarning(error as Error);
         }
       },
     },
@@ -91,6 +91,9 @@ function bindAccess(options: ResolvedNodeOptions, onWarning: (error: Error) => v
   if (allow === undefined) return undefined;
   return new BindAccess({ allow, env, timers: sharedTimers, timeoutMs, maxPending, onWarning });
 }
+
+/** Codes of node:fs for a place at which this process may not write. */
+const READ_ONLY: ReadonlySet<string> = new Set(['EROFS', 'EACCES', 'EPERM']);
 
 const EPOCHS_SINCE_MS = Date.UTC(2020);
 const MAX_CLOCK_EPOCH = 0xff00_0000;

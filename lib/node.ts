@@ -23,7 +23,13 @@ import type { RouteMap } from './mesh/route-map.js';
 import type { ServiceInfo, ServiceInstance } from './mesh/service.js';
 import type { ServiceMap } from './mesh/service-map.js';
 import type { WaitOptions } from './mesh/service-waits.js';
-import { type NodeEnvironment, readEnvironment, withEnvironment } from './node-environment.js';
+import {
+  type NodeEnvironment,
+  readEnvironment,
+  releaseIdentity,
+  takeIdentity,
+  withEnvironment,
+} from './node-environment.js';
 import type { NodeEvents } from './node-events.js';
 import { NodeFamily } from './node-family.js';
 import { NodeHold } from './node-hold.js';
@@ -54,6 +60,8 @@ export class Node extends NodeFamily {
   // Not `private`: they may hold the secret, which is not to be seen when a node is printed.
   #options: NodeOptions;
   readonly #environment: NodeEnvironment;
+  /** The identity file that the environment has given to this node, until it is given back. */
+  #ownIdentity: string | undefined;
   readonly #resolved: ResolvedNodeOptions;
   private readonly identity: OwnIdentity;
   private readonly means: LinkMeans;
@@ -76,6 +84,7 @@ export class Node extends NodeFamily {
   constructor(options: NodeOptions, environment: NodeEnvironment) {
     super();
     const given = withEnvironment(options, environment);
+    this.#ownIdentity = options.identity === undefined ? environment.identity : undefined;
     const resolved = resolveNodeOptions(given);
     this.#options = options;
     this.#resolved = resolved;
@@ -373,15 +382,24 @@ export class Node extends NodeFamily {
     if (this.circuits.isRelaying) await relayed;
     await Promise.all([closed, this.linkSet.close(sharedTimers.now() - startedMs)]);
     this.mesh.stop();
+    this.releaseIdentity();
     this.tell('close');
   }
 
   protected override derive(changes: NodeOptions): this {
     // `createNode(options).client()`: the first node is a step on the way, and must not join seeds unless it is used.
-    if (!this.isStarted) this.isDerivedFrom = true;
+    if (!this.isStarted) {
+      this.isDerivedFrom = true;
+      this.releaseIdentity();
+    }
     // Two nodes must not have one identity: from a node that is in use, only what it was told otherwise is taken.
     const identity = this.isStarted ? undefined : this.#options.identity;
     return makeNode({ ...this.#options, identity, ...changes }, this.#environment) as this;
+  }
+
+  private releaseIdentity(): void {
+    if (this.#ownIdentity !== undefined) releaseIdentity(this.#ownIdentity);
+    this.#ownIdentity = undefined;
   }
 
   private onLink(link: Link): void {
@@ -446,7 +464,13 @@ export function createNode(options: NodeOptions = {}): Node {
 
 /** A class that names itself has the name `_Node` in the bundle, and in every stack trace. */
 function makeNode(options: NodeOptions, environment: NodeEnvironment): Node {
-  return new Node(options, environment);
+  const identity = options.identity === undefined ? takeIdentity(environment) : undefined;
+  try {
+    return new Node(options, { ...environment, identity });
+  } catch (error) {
+    if (identity !== undefined) releaseIdentity(identity);
+    throw error;
+  }
 }
 
 function isHandler(value: unknown): value is BindHandler {

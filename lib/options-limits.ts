@@ -68,7 +68,8 @@ export interface NodeLimits {
   relayPoolBytes: number;
   /**
    * 1 to 10000000. Default 100000 circuits a second that one link may open to services of this node, up to twice that at
-   * once; further ones get ECONNREFUSED. About what one core can accept.
+   * once; the answers to further ones are held back until there is room, and those that would wait for more than two seconds
+   * get ECONNREFUSED. About what one core can accept.
    */
   opensPerSecond: number;
   /**

@@ -20,35 +20,36 @@ export interface NodeOptions extends Partial<NodeLimits> {
    */
   env?: string | readonly string[];
   /**
-   * Default 'peer'. 'client' announces and relays nothing; 'server' announces and never dials peers by itself;
+   * Default: STARLANE_ROLE from the environment, or else 'peer'. 'client' announces and relays nothing; 'server' announces and never dials peers by itself;
    * 'router' relays by trade.
    */
   role?: NodeRole;
-  /** May circuits of others pass through. Default true, but false for clients. */
+  /** May circuits of others pass through. Default: STARLANE_RELAY, or else true, but false for clients. */
   relay?: boolean;
   /** May it dial its own services. Default true. */
   loopback?: boolean;
   /**
    * The private key (Ed25519) that the id of the node follows from, or the path of its file in PEM, which is made with mode
-   * 0600 if it is missing and refused if others may read it. Default: a fresh one for every node.
+   * 0600 if it is missing and refused if others may read it; the group may where root owns the file, as with mounted secrets.
+   * Default: STARLANE_IDENTITY, a path, for one node of the process at a time, or else a fresh one for every node.
    */
   identity?: string | KeyObject;
   /**
    * The secret of a network, 1 to 1024 bytes, a string as UTF-8: whoever has it is a member, and links to nobody else come up
    * (ERR_STARLANE_SECRET at both ends). Makes tls the default scheme, by certificates that follow from the identities unless
    * there is `tls` as well. Take 16 random bytes or more: a shorter one is a 'warning' ERR_STARLANE_WEAK_SECRET, as one recorded
-   * handshake is enough to try guesses on. Default: STARLANE_SECRET from the environment, or else none.
+   * handshake is enough to try guesses on. Default: STARLANE_SECRET, or the file of STARLANE_SECRET_FILE, or else none.
    */
   secret?: string | Uint8Array;
   /**
    * A certificate and key of an own PKI, instead of certificates that follow from the identities; makes tls the default
    * scheme. The common name in the certificate of a peer is the `peerName` of the link. May be changed by `setTls`, not set by
-   * it. Default: none.
+   * it. Default: the files of STARLANE_TLS_CERT, STARLANE_TLS_KEY and STARLANE_TLS_CA, or else none.
    */
   tls?: TlsFiles;
   /**
    * Must be true to listen at plain tcp beyond loopback, where whoever reaches the port reads along, and is a peer if there is
-   * no secret; with `secret` or `tls` to dial such an address as well. Default false.
+   * no secret; with `secret` or `tls` to dial such an address as well. Default: STARLANE_INSECURE, or else false.
    */
   insecure?: boolean;
   /**
@@ -61,6 +62,12 @@ export interface NodeOptions extends Partial<NodeLimits> {
    * then both must allow.
    */
   allow?: Allow;
+  /**
+   * Link addresses, up to 8, that other nodes use to reach this one, instead of those at which it listens: a mapped port, a DNS
+   * name or a load balancer. They count while the node listens. Default: STARLANE_ADVERTISE from the environment, or else where
+   * the node listens, and every interface of the machine where it listens at all of them.
+   */
+  advertise?: string | readonly string[];
   /** Link addresses joined at start and tried again for ever. Default none. */
   seeds?: readonly string[];
 }
@@ -76,11 +83,16 @@ export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
   readonly tls: Readonly<TlsFiles> | undefined;
   readonly insecure: boolean;
   readonly allow: Allow | undefined;
+  /** Empty: where the node listens. */
+  readonly advertise: readonly string[];
   readonly seeds: readonly string[];
 }
 
 /** As many as fit the handshake. */
 export const MAX_ENVS = 16;
+
+/** As many as fit the handshake and the record of a node. */
+const MAX_ADVERTISED = 8;
 
 const ROLES: readonly NodeRole[] = ['peer', 'client', 'server', 'router'];
 const OTHER_OPTIONS: ReadonlySet<string> = new Set([
@@ -93,6 +105,7 @@ const OTHER_OPTIONS: ReadonlySet<string> = new Set([
   'tls',
   'insecure',
   'allow',
+  'advertise',
   'seeds',
 ]);
 
@@ -124,7 +137,8 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
     tls: resolveTls(options.tls),
     insecure: resolveFlag('insecure', options.insecure, false),
     allow: resolveAllow(options.allow),
-    seeds: resolveSeeds(options.seeds),
+    advertise: resolveAdvertise(options.advertise),
+    seeds: resolveAddresses('seeds', options.seeds),
   });
 }
 
@@ -161,15 +175,29 @@ function resolveIdentity(identity: unknown): string | KeyObject | undefined {
   throw optionError('identity', 'a private key as KeyObject, or the path of its file, is needed');
 }
 
-function resolveSeeds(seeds: unknown): readonly string[] {
-  if (seeds === undefined) return Object.freeze([]);
-  if (!Array.isArray(seeds)) throw optionError('seeds', 'a list of link addresses is needed');
-  for (const [index, seed] of seeds.entries()) {
+function resolveAddresses(option: string, addresses: unknown): readonly string[] {
+  if (addresses === undefined) return Object.freeze([]);
+  if (!Array.isArray(addresses)) throw optionError(option, 'a list of link addresses is needed');
+  for (const [index, address] of addresses.entries()) {
     try {
-      parseLinkAddress(seed);
+      parseLinkAddress(address);
     } catch (error) {
-      throw optionError(`seeds[${index}]`, 'a link address is needed', error);
+      throw optionError(`${option}[${index}]`, 'a link address is needed', error);
     }
   }
-  return Object.freeze([...new Set<string>(seeds)]);
+  return Object.freeze([...new Set<string>(addresses)]);
+}
+
+function resolveAdvertise(advertise: unknown): readonly string[] {
+  const addresses = resolveAddresses('advertise', typeof advertise === 'string' ? [advertise] : advertise);
+  if (addresses.length > MAX_ADVERTISED) throw optionError('advertise', `at most ${MAX_ADVERTISED} addresses`);
+  for (const address of addresses) {
+    const where = parseLinkAddress(address);
+    if (where.scheme === 'unix') continue;
+    if (where.port === 0) throw optionError('advertise', `${address}: a port from 1 to 65535 is needed`);
+    if (where.host === undefined || where.host === '0.0.0.0' || /^[0:]+$/.test(where.host)) {
+      throw optionError('advertise', `${address}: a host that others can reach is needed`);
+    }
+  }
+  return addresses;
 }

@@ -25,6 +25,7 @@ describe('resolveNodeOptions', () => {
       tls: undefined,
       insecure: false,
       allow: undefined,
+      advertise: [],
       seeds: [],
     });
     expect(DEFAULT_LIMITS).toEqual({
@@ -125,6 +126,12 @@ describe('resolveNodeOptions', () => {
     ['tls.ca: a string', { tls: { cert: 'x', key: 'y', ca: [] } }],
     ['tls.pfx: there is no such option', { tls: { cert: 'x', key: 'y', pfx: 'z' } }],
     ['seeds: a list', { seeds: 'tcp://a:1' }],
+    ['advertise[0]: a link address', { advertise: 'nonsense' }],
+    ['advertise: a list', { advertise: 7 }],
+    ['advertise: tcp://a:0: a port', { advertise: ['tcp://a:0'] }],
+    ['advertise: :1: a host', { advertise: ':1' }],
+    ['advertise: tcp://0.0.0.0:1: a host', { advertise: 'tcp://0.0.0.0:1' }],
+    ['advertise: at most 8', { advertise: Array.from({ length: 9 }, (_, n) => `a:${n + 1}`) }],
     ['seeds[1]: a link address', { seeds: ['tcp://a:1', 'a'] }],
     ['seeds[0]: a link address', { seeds: [7] }],
     ['keepAliveTimeoutMs: it must be more', { keepAliveMs: 15_000 }],

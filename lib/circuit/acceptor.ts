@@ -17,6 +17,7 @@ import type { Binding, Bindings } from './bindings.js';
 import type { CircuitAccess } from './circuit-access.js';
 import { Decisions } from './decisions.js';
 import type { FarEnds } from './far-ends.js';
+import { HeldOpens } from './held-opens.js';
 import { OpenRate } from './open-rate.js';
 import { QueuedPrefix } from './queued-prefix.js';
 import type { Relay } from './relay.js';
@@ -71,6 +72,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
   private timer: Timer | null = null;
   private readonly slow = new Set<SlowOpen>();
   private readonly rate: OpenRate;
+  private readonly held: HeldOpens;
   private readonly unconfirmed: Unconfirmed;
   private readonly claims: ClaimQueue;
   private readonly decisions: Decisions;
@@ -90,6 +92,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     private readonly envDigests: readonly string[] = [],
   ) {
     this.rate = new OpenRate(host.opensPerSecond, host.timers.now());
+    this.held = new HeldOpens(this.rate, host.timers);
     this.unconfirmed = new Unconfirmed(host);
     this.claims = new ClaimQueue(host.timers.clock);
     this.decisions = new Decisions(host.access);
@@ -132,6 +135,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     this.timer = null;
     this.fresh = null;
     for (const slow of this.slow) slow.stop();
+    this.held.stop();
   }
 
   /** Reads OPEN and answers it; false when not all of it is there. */
@@ -191,11 +195,18 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
   }
 
   private answer(stream: MuxStream, open: Open, rest: Buffer, far: FarEnd, namesMeet: boolean): void {
-    const { neighbour, rate, host } = this;
-    if (neighbour !== null && !rate.take(host.timers)) {
-      this.refuse(stream, ReplyCode.LIMIT, `more than ${rate.perSecond} opens a second`);
-      return;
-    }
+    const { neighbour, rate, held, host } = this;
+    // Those that wait come first.
+    if (neighbour === null || (held.size === 0 && rate.take(host.timers))) {
+      this.serve(stream, open, rest, far, namesMeet);
+    } else if (held.isFull) {
+      const what = `more than ${rate.perSecond} opens a second (opensPerSecond), and ${held.size} wait`;
+      this.refuse(stream, ReplyCode.LIMIT, what);
+    } else held.hold(stream, open, rest, (kept, bytes) => this.serve(stream, kept, bytes, far, namesMeet));
+  }
+
+  private serve(stream: MuxStream, open: Open, rest: Buffer, far: FarEnd, namesMeet: boolean): void {
+    const { neighbour, host } = this;
     const { service, dstPort } = open;
     const binding = service === '' || namesMeet ? host.bindings.find(service, dstPort) : undefined;
     if (binding === undefined) this.refuse(stream, ReplyCode.REFUSED, '');
@@ -212,7 +223,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     }
     const { stream, open } = call;
     if (claims.size >= host.maxUnconfirmed) {
-      this.refuse(stream, ReplyCode.LIMIT, `${claims.size} circuits wait to be checked`);
+      this.refuse(stream, ReplyCode.LIMIT, `${claims.size} circuits wait to be checked (acceptBacklog)`);
       return;
     }
     // The bytes of an OPEN are used again.
@@ -247,7 +258,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     const { decisions, host } = this;
     const { stream, binding, open, far } = call;
     if (decisions.isFull) {
-      this.refuse(stream, ReplyCode.LIMIT, `${decisions.waiting} circuits wait to be allowed`);
+      this.refuse(stream, ReplyCode.LIMIT, `${decisions.waiting} circuits wait to be allowed (maxPendingDecisions)`);
       return;
     }
     // What is bound, whatever was dialled: a port leads to names as well.
@@ -291,7 +302,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     stream.accept();
     const socket = binding.server.admit(stream, far, open.service, port, open.srcPort);
     if (socket === null) {
-      this.refuse(stream, ReplyCode.LIMIT, '');
+      this.refuse(stream, ReplyCode.LIMIT, 'the server has as many connections as it may (maxConnections)');
       return;
     }
     this.host.counters.accepted++;

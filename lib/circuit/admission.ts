@@ -61,15 +61,16 @@ export class RelayAdmission {
   /** Asks for a circuit of `src` that a neighbour has passed on. If it may pass, it counts until {@link release}. */
   admit(from: RelayNeighbour, src: NodeId, circuitId: Uint8Array, now: number): Admission {
     const { limits, pool } = this;
-    if (!from.takeOpen(now)) return limit(`more than ${limits.opensPerSecond} opens a second`);
-    if (from.circuits >= limits.maxCircuitsPerNeighbour) return limit(`${from.circuits} circuits of one neighbour`);
+    if (!from.takeOpen(now)) return limit(`more than ${limits.opensPerSecond} opens a second (relayOpensPerSecond)`);
+    if (from.circuits >= limits.maxCircuitsPerNeighbour)
+      return limit(`${from.circuits} circuits of one neighbour (maxCircuitsPerNeighbour)`);
     const source = from.sources.get(src);
     if (source !== undefined && source.circuits >= limits.maxCircuitsPerSource) {
-      return limit(`${source.circuits} circuits of one source`);
+      return limit(`${source.circuits} circuits of one source (maxCircuitsPerSource)`);
     }
-    if (pool.all.isTight) return limit('the relay is short of memory');
-    if (from.share.isTight) return limit('the circuits of the link hold too much');
-    if (source?.share.isTight) return limit('the circuits of the source hold too much');
+    if (pool.all.isTight) return limit('the relay is short of memory (relayPoolBytes)');
+    if (from.share.isTight) return limit('the circuits of the link hold too much (relayPoolBytes)');
+    if (source?.share.isTight) return limit('the circuits of the source hold too much (relayPoolBytes)');
     if (!this.seen.isNew(circuitId, now)) return { refused: 'loop', reason: 'the circuit has been here' };
     from.circuits++;
     return { source: this.count(from, src, source) };

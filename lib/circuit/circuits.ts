@@ -92,6 +92,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   private readonly envDigests: readonly string[];
   private readonly relayLimits: RelayLimits;
   private isClosed = false;
+  private hasWarnedOfRole = false;
 
   constructor(private readonly setup: CircuitsSetup) {
     const { identity, options, timers, services } = setup;
@@ -247,6 +248,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     const { weight, meta, allow } = terms;
     if (this.isClosed) throw netError('ECANCELED', 'listen', { address: service, port });
     const binding = this.bindings.add(service, port, server, this.access.guardsOf(allow));
+    if (this.setup.options.role === 'client') this.warnOfRole(service);
     if (service === '') return binding;
     try {
       this.setup.services.bind(service, binding.anyPort ? 0 : binding.port, weight, meta);
@@ -255,6 +257,15 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       throw error;
     }
     return binding;
+  }
+
+  /** 'listening' follows all the same, as the node itself can dial it; but that is hardly what it was bound for. */
+  private warnOfRole(service: string): void {
+    if (this.hasWarnedOfRole) return;
+    this.hasWarnedOfRole = true;
+    const what = service === '' ? 'a server at a bare port' : service;
+    const error = starlaneError('ERR_STARLANE_CLIENT_BIND', `other nodes do not find ${what}`);
+    process.nextTick(() => this.setup.onWarning(error));
   }
 
   onLink(link: Link): void {

@@ -9,6 +9,9 @@ import { starlaneError } from '../errors.js';
 const PRIVATE_MODE = 0o600;
 /** Anything that others than the owner may do. */
 const OTHERS = 0o077;
+/** What a group may do where the owner is root: secrets that are mounted for a service have mode 0440. */
+const GROUP_READS = 0o040;
+const ROOT = 0;
 const MAX_EPOCH = 0xffff_ffff;
 
 /** The key in the file, which is made if it is missing. @throws ERR_STARLANE_OPTION */
@@ -39,14 +42,21 @@ export function writeEpoch(path: string, epoch: number): void {
   renameSync(`${file}.new`, file);
 }
 
+/** Whether a file with this mode and owner is for its owner alone, or for a group that root has chosen to read it. */
+export function isPrivate(mode: number, uid: number): boolean {
+  const forbidden = uid === ROOT ? OTHERS & ~GROUP_READS : OTHERS;
+  return (mode & forbidden) === 0;
+}
+
 function readKey(path: string): KeyObject {
   const file = openSync(path, 'r');
   try {
-    const { mode } = fstatSync(file);
+    const { mode, uid } = fstatSync(file);
     // Windows has no such bits, and reports them all.
-    if (process.platform !== 'win32' && (mode & OTHERS) !== 0) {
-      const octal = (mode & 0o777).toString(8);
-      throw starlaneError('ERR_STARLANE_OPTION', `identity: ${path} has mode ${octal}, 600 is needed`);
+    if (process.platform !== 'win32' && !isPrivate(mode, uid)) {
+      const octal = (mode & 0o777).toString(8).padStart(4, '0');
+      const needed = '0600 is needed, or 0440 where root owns it';
+      throw starlaneError('ERR_STARLANE_OPTION', `identity: ${path} has mode ${octal}: ${needed}`);
     }
     const pem = readFileSync(file);
     try {

@@ -104,6 +104,9 @@ export class LinkSet implements LinkOwner<Link> {
 
   /** Link addresses at which others reach this node. */
   get listenAddresses(): readonly string[] {
+    const { advertise } = this.options;
+    if (this.listeners.size === 0) return [];
+    if (advertise.length > 0) return advertise.map((address) => formatLinkAddress(this.parse(address)));
     return reachableAddresses([...this.listeners].map((listener) => listener.address));
   }
 

@@ -327,7 +327,7 @@ describe('while the answer of allow is awaited', () => {
     const further = open();
     expect(await replyOn(further)).toMatchObject({
       code: ReplyCode.LIMIT,
-      reason: '2 circuits wait to be allowed',
+      reason: '2 circuits wait to be allowed (maxPendingDecisions)',
     });
     answers.answer(0, true);
     await replyOn(waiting[0]);
@@ -376,17 +376,26 @@ describe('while the answer of allow is awaited', () => {
 });
 
 describe('what one link may open', () => {
-  it('is opensPerSecond, and what is more is refused', async () => {
-    await meet({ opensPerSecond: 3 });
+  it('is opensPerSecond: what is more waits for its answer, and all are served in their order', async () => {
+    await meet({ opensPerSecond: 100 });
     const sockets = bindEcho();
-    const streams = Array.from({ length: 12 }, () => open());
-    const codes: number[] = [];
-    for (const stream of streams) codes.push((await replyOn(stream)).code);
-    expect(codes.slice(0, 3)).toEqual([ReplyCode.ACCEPTED, ReplyCode.ACCEPTED, ReplyCode.ACCEPTED]);
-    expect(codes.at(-1)).toBe(ReplyCode.LIMIT);
-    // Another second may have begun, and the bucket may have been filled once more.
-    expect(sockets.length).toBeLessThanOrEqual(7);
-    expect((await replyOn(streams[11])).reason).toBe('more than 3 opens a second');
+    const streams = Array.from({ length: 130 }, () => open());
+    await turnsUntil('the first ones are served', () => sockets.length >= 100);
+    const last = streams.at(-1) as MuxStream;
+    await turnsUntil('the last one is acknowledged', () => last.isAcknowledged);
+    for (const stream of streams) expect((await replyOn(stream)).code).toBe(ReplyCode.ACCEPTED);
+    expect(sockets).toHaveLength(130);
     for (const stream of streams) stream.end();
+  });
+
+  it('is refused by the name of the limit when it would wait for more than two seconds', async () => {
+    await meet({ opensPerSecond: 3 });
+    bindEcho();
+    const streams = Array.from({ length: 30 }, () => open());
+    expect(await replyOn(streams[29] as MuxStream)).toMatchObject({
+      code: ReplyCode.LIMIT,
+      reason: expect.stringMatching(/^more than 3 opens a second \(opensPerSecond\), and \d wait$/),
+    });
+    for (const stream of streams) stream.reset();
   });
 });

@@ -39,7 +39,9 @@ describe('Admission', () => {
     const [one, other] = [neighbour(), neighbour()];
     const admitted = ['S', 'T', 'U'].map((src) => admission.admit(one, src, circuitId(), 0));
     expect(admitted.map(refusal)).toEqual([undefined, undefined, undefined]);
-    expect(refusal(admission.admit(one, 'V', circuitId(), 0))).toBe('limit: 3 circuits of one neighbour');
+    expect(refusal(admission.admit(one, 'V', circuitId(), 0))).toBe(
+      'limit: 3 circuits of one neighbour (maxCircuitsPerNeighbour)',
+    );
     expect(refusal(admission.admit(other, 'V', circuitId(), 0))).toBeUndefined();
     const [first] = admitted;
     if ('source' in first) admission.release(one, first.source);
@@ -50,7 +52,7 @@ describe('Admission', () => {
     const { admission, neighbour } = setup({ maxCircuitsPerSource: 2 });
     const [liar, honest] = [neighbour(), neighbour()];
     const told = [1, 2, 3].map(() => refusal(admission.admit(liar, 'S', circuitId(), 0)));
-    expect(told).toEqual([undefined, undefined, 'limit: 2 circuits of one source']);
+    expect(told).toEqual([undefined, undefined, 'limit: 2 circuits of one source (maxCircuitsPerSource)']);
     expect(refusal(admission.admit(liar, 'T', circuitId(), 0))).toBeUndefined();
     expect(refusal(admission.admit(honest, 'S', circuitId(), 0))).toBeUndefined();
   });
@@ -77,7 +79,9 @@ describe('Admission', () => {
     expect(take(9)).toBe(0);
     expect(take(50)).toBe(5);
     expect(take(100_000)).toBe(20);
-    expect(refusal(admission.admit(from, 'S', circuitId(), 100_000))).toBe('limit: more than 100 opens a second');
+    expect(refusal(admission.admit(from, 'S', circuitId(), 100_000))).toBe(
+      'limit: more than 100 opens a second (relayOpensPerSecond)',
+    );
     // A clock that stands still, or goes back, gives nothing.
     expect(take(99_000)).toBe(0);
   });
@@ -99,14 +103,20 @@ describe('Admission', () => {
     const holder = { held: 0, next: null, previous: null, from: busy, to: null, source, reset: () => {} };
     pool.add(holder);
     pool.hold(holder, 151);
-    expect(refusal(admission.admit(busy, 'S', circuitId(), 0))).toBe('limit: the circuits of the source hold too much');
+    expect(refusal(admission.admit(busy, 'S', circuitId(), 0))).toBe(
+      'limit: the circuits of the source hold too much (relayPoolBytes)',
+    );
     expect(refusal(admission.admit(idle, 'S', circuitId(), 0))).toBeUndefined();
     expect(refusal(admission.admit(busy, 'T', circuitId(), 0))).toBeUndefined();
     busy.share.held = 301;
-    expect(refusal(admission.admit(busy, 'T', circuitId(), 0))).toBe('limit: the circuits of the link hold too much');
+    expect(refusal(admission.admit(busy, 'T', circuitId(), 0))).toBe(
+      'limit: the circuits of the link hold too much (relayPoolBytes)',
+    );
     expect(refusal(admission.admit(idle, 'T', circuitId(), 0))).toBeUndefined();
     pool.all.held = 751;
-    expect(refusal(admission.admit(idle, 'U', circuitId(), 0))).toBe('limit: the relay is short of memory');
+    expect(refusal(admission.admit(idle, 'U', circuitId(), 0))).toBe(
+      'limit: the relay is short of memory (relayPoolBytes)',
+    );
   });
 });
 

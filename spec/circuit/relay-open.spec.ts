@@ -299,9 +299,9 @@ describe('A relay refuses', () => {
   });
 
   it.each([
-    ['of a neighbour', { maxCircuitsPerNeighbour: 2 }, '2 circuits of one neighbour'],
-    ['of a source', { maxCircuitsPerSource: 2 }, '2 circuits of one source'],
-    ['a second', { opensPerSecond: 1, openBurst: 2 }, 'more than 1 opens a second'],
+    ['of a neighbour', { maxCircuitsPerNeighbour: 2 }, '2 circuits of one neighbour (maxCircuitsPerNeighbour)'],
+    ['of a source', { maxCircuitsPerSource: 2 }, '2 circuits of one source (maxCircuitsPerSource)'],
+    ['a second', { opensPerSecond: 1, openBurst: 2 }, 'more than 1 opens a second (relayOpensPerSecond)'],
   ])('more circuits %s than there may be', async (_what, limits, reason) => {
     start([D], limits);
     const [from, to] = [relay.link('P'), relay.link('D')];

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { nodeIdFromPublicKey } from '../../lib/address.js';
 import { createIdentity, type Identity } from '../../lib/link/identity.js';
-import { readEpoch, writeEpoch } from '../../lib/link/identity-file.js';
+import { isPrivate, readEpoch, writeEpoch } from '../../lib/link/identity-file.js';
 import { thrownCode } from '../support/thrown.js';
 
 let folder: string;
@@ -65,11 +65,23 @@ describe('the file of an identity', () => {
   it('is refused when others may read or write it, and stays as it is', () => {
     createIdentity(path);
     const pem = readFileSync(path, 'utf8');
-    for (const mode of [0o640, 0o604, 0o622]) {
+    for (const mode of [0o604, 0o622, 0o660]) {
       chmodSync(path, mode);
       expect(thrownCode(() => createIdentity(path))).toBe('ERR_STARLANE_OPTION');
     }
     expect(readFileSync(path, 'utf8')).toBe(pem);
+  });
+
+  it.each<[string, number, number, boolean]>([
+    ['for its owner alone', 0o100600, 1000, true],
+    ['for root alone', 0o100400, 0, true],
+    ['of root, and the group may read it, as a mounted secret', 0o100440, 0, true],
+    ['of root, and the group may read it, and root write', 0o100640, 0, true],
+    ['of root, and the group may write it', 0o100660, 0, false],
+    ['of root, and all may read it', 0o100444, 0, false],
+    ['of a user, and the group may read it', 0o100440, 1000, false],
+  ])('that is %s is private or not: mode %i, owner %i, %p', (_what, mode, uid, expected) => {
+    expect(isPrivate(mode, uid)).toBe(expected);
   });
 
   it('is refused when it holds something else', () => {

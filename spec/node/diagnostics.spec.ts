@@ -140,6 +140,34 @@ describe('the options of join', () => {
   });
 });
 
+describe('a bind on a client', () => {
+  it.each<[string, (node: Node) => { once(event: 'listening', listener: () => void): unknown }]>([
+    ['by name', (node) => node.bind('web')],
+    ['by port', (node) => node.bind(':80')],
+    ['of a server of node.net', (node) => node.net.createServer().listen(80, 'web')],
+  ])('%s is a warning, once, and listens for the node itself', async (_how, bind) => {
+    const node = makeNode({ role: 'client' });
+    const warnings: unknown[] = [];
+    node.on('warning', (error) => warnings.push(error));
+    await once(bind(node) as Node, 'listening');
+    await once(node.bind('another'), 'listening');
+    expect(warnings).toMatchObject([
+      {
+        code: 'ERR_STARLANE_CLIENT_BIND',
+        message: expect.stringMatching(/do not find (web|a server at a bare port)$/),
+      },
+    ]);
+  });
+
+  it('is a warning of the process, where nobody listens for it, and none for other roles', async () => {
+    const warnings = processWarnings();
+    for (const role of ['peer', 'server', 'router'] as const) await once(makeNode({ role }).bind('web'), 'listening');
+    expect(warnings).toEqual([]);
+    await once(makeNode({ role: 'client' }).bind('web'), 'listening');
+    expect(warnings).toEqual([[expect.stringContaining('do not find web'), 'ERR_STARLANE_CLIENT_BIND']]);
+  });
+});
+
 describe("an 'error' of a node that nobody hears", () => {
   it('is a warning of the process', async () => {
     const warnings = processWarnings();

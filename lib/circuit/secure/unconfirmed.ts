@@ -47,7 +47,7 @@ export class Unconfirmed {
   ): Refusal | undefined {
     const { host } = this;
     if (this.count >= host.maxUnconfirmed) {
-      return { code: ReplyCode.LIMIT, reason: `${this.count} circuits have not been confirmed` };
+      return { code: ReplyCode.LIMIT, reason: `${this.count} circuits have not been confirmed (acceptBacklog)` };
     }
     let answer: SecureAnswer;
     try {
@@ -65,7 +65,7 @@ export class Unconfirmed {
     const socket = server.admit(secure, far, service, port, srcPort);
     if (socket === null) {
       secure.forgo();
-      return { code: ReplyCode.LIMIT, reason: '' };
+      return { code: ReplyCode.LIMIT, reason: 'the server has as many connections as it may (maxConnections)' };
     }
     this.count++;
     wait.start(secure, socket);
