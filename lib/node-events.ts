@@ -1,5 +1,6 @@
 // What a node tells its user.
 
+import type { CodedError } from './errors.js';
 import type { Link } from './link/link.js';
 import type { ServiceInfo } from './mesh/service.js';
 
@@ -7,14 +8,14 @@ export interface NodeEvents {
   /** A link is up. */
   link: [link: Link];
   /** A link is lost, or closed: then without a reason if this node closed it. */
-  unlink: [link: Link, reason: Error | undefined];
+  unlink: [link: Link, reason: NodeJS.ErrnoException | undefined];
   /** Someone, this node included, offers a service. */
   service: [service: ServiceInfo];
   /** It is not offered any more. */
   unservice: [service: ServiceInfo];
   /** A link or a peer is at fault; the node goes on, and tries again where it makes sense. */
-  warning: [error: Error];
+  warning: [error: CodedError];
   /** What was asked for cannot be had. Not thrown when nobody listens. */
-  error: [error: Error];
+  error: [error: CodedError];
   close: [];
 }

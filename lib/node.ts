@@ -7,7 +7,7 @@ import type { NodeId } from './address.js';
 import type { BindOptions, DialOptions } from './circuit/circuit-options.js';
 import { Circuits } from './circuit/circuits.js';
 import type { BindHandler } from './circuit/server-handler.js';
-import { optionError, starlaneError } from './errors.js';
+import { coded, optionError, starlaneError } from './errors.js';
 import { createIdentity, type OwnIdentity } from './link/identity.js';
 import type { Link } from './link/link.js';
 import { isLoss } from './link/link-fault.js';
@@ -150,7 +150,7 @@ export class Node extends NodeFamily {
    * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET or _IDENTITY, or the reason of
    * the signal
    */
-  async join(address: string, options: { signal?: AbortSignal } = {}): Promise<Link> {
+  async join(address: string, options: { signal?: AbortSignal | undefined } = {}): Promise<Link> {
     this.start();
     if (this.closing !== undefined) throw starlaneError('ERR_STARLANE_CLOSED');
     return this.keepsAlive.during(this.joins.join(address, options.signal));
@@ -162,7 +162,7 @@ export class Node extends NodeFamily {
    * With a secret, its proof is made, but what passes is not encrypted.
    * @throws ERR_STARLANE_HANDSHAKE, _HANDSHAKE_TIMEOUT, _SELF_LINK, _VERSION, _TRANSPORT, _SECRET, _IDENTITY, _CLOSED
    */
-  async attach(duplex: Duplex, options: { initiator?: boolean } = {}): Promise<Link> {
+  async attach(duplex: Duplex, options: { initiator?: boolean | undefined } = {}): Promise<Link> {
     this.start();
     if (!(duplex instanceof Duplex)) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a Duplex is needed');
     return this.keepsAlive.during(this.linkSet.attach(duplex, options.initiator));
@@ -367,12 +367,12 @@ export class Node extends NodeFamily {
   private onWarning(error: Error): void {
     this.warnings++;
     log('%s warning: %s', this.id, error.message);
-    this.tell('warning', error);
+    this.tell('warning', coded(error));
   }
 
   private onError(error: Error): void {
     log('%s error: %s', this.id, error.message);
-    if (this.listenerCount('error') > 0) this.tell('error', error);
+    if (this.listenerCount('error') > 0) this.tell('error', coded(error));
   }
 
   /** Emits, and keeps what a listener throws away from the links that it is told about. */
