@@ -1,14 +1,14 @@
 // tls.connect for hosts of the overlay: tls as ever, over a socket of the overlay.
 
-import { createRequire } from 'node:module';
 import * as net from 'node:net';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { secureSocket } from '../http/secure-socket.js';
 import { Socket } from '../socket/socket.js';
+import { nodeTls } from '../util/builtins.js';
 import { overlayService } from './overlay-host.js';
 
 // The module object itself: what `import` gives cannot be changed.
-const tls = createRequire(import.meta.url)('node:tls') as typeof import('node:tls');
+const tls = nodeTls();
 
 type Connect = (...args: unknown[]) => TLSSocket;
 
