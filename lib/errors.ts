@@ -98,6 +98,18 @@ export interface NetError extends NodeJS.ErrnoException {
   port?: number;
 }
 
+/** An error that says what it is: by a code of {@link ERRORS}, or by one of Node's own, as that of a connect that fails. */
+export interface CodedError extends Error {
+  code: ErrorCode | (string & Record<never, never>);
+}
+
+/** The error itself if it has a code, as all have that are made here; else one around it. */
+export function coded(error: Error): CodedError {
+  const { code } = error as Partial<CodedError>;
+  if (typeof code === 'string') return error as CodedError;
+  return starlaneError('ERR_STARLANE_TRANSPORT', error.message, error);
+}
+
 /** Makes the error for `code`; `detail` says what exactly, and follows the text of the table. */
 export function starlaneError(code: StarlaneErrorCode, detail?: string, cause?: unknown): StarlaneError {
   const { message } = ERRORS[code];

@@ -1,9 +1,13 @@
 // What users of the package see.
 
+// TypeScript 6 and later load no types of Node unless someone asks for them, and these are made of them.
+/// <reference types="node" preserve="true" />
+
 export type { LinkAddress, NodeId, ServiceAddress } from './address.js';
 export type { BindOptions, DialOptions } from './circuit/circuit-options.js';
 export type { BindHandler } from './circuit/server-handler.js';
 export {
+  type CodedError,
   ERRORS,
   type ErrorCode,
   type NetError,

@@ -2,7 +2,7 @@
 
 import type { NodeId } from './address.js';
 import type { Circuits } from './circuit/circuits.js';
-import type { RelayCounters } from './circuit/relay.js';
+import type { RelayCounters } from './circuit/relay-counters.js';
 import type { RefusalKind } from './link/link-counters.js';
 import type { LinkSet } from './link/link-set.js';
 import type { ControlPlane } from './mesh/control-plane.js';
@@ -51,6 +51,7 @@ export interface NodeStats {
   holds: number;
 }
 
+/** @internal */
 export interface StatsSources {
   readonly id: NodeId;
   readonly startedAtMs: number;
@@ -63,6 +64,7 @@ export interface StatsSources {
   readonly holds: number;
 }
 
+/** @internal */
 export function collectStats(from: StatsSources): NodeStats {
   const { links, circuits, mesh } = from;
   let bytesIn = 0;

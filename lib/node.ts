@@ -8,7 +8,7 @@ import type { NodeId } from './address.js';
 import type { BindOptions, DialOptions } from './circuit/circuit-options.js';
 import { Circuits } from './circuit/circuits.js';
 import type { BindHandler } from './circuit/server-handler.js';
-import { optionError, starlaneError } from './errors.js';
+import { coded, optionError, starlaneError } from './errors.js';
 import { createIdentity, type OwnIdentity } from './link/identity.js';
 import type { JoinOptions } from './link/joiner.js';
 import type { Link } from './link/link.js';
@@ -190,7 +190,7 @@ export class Node extends NodeFamily {
    * With a secret, its proof is made, but what passes is not encrypted.
    * @throws ERR_STARLANE_HANDSHAKE, _HANDSHAKE_TIMEOUT, _SELF_LINK, _VERSION, _TRANSPORT, _SECRET, _IDENTITY, _CLOSED
    */
-  async attach(duplex: Duplex, options: { initiator?: boolean } = {}): Promise<Link> {
+  async attach(duplex: Duplex, options: { initiator?: boolean | undefined } = {}): Promise<Link> {
     this.start();
     if (!(duplex instanceof Duplex)) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a Duplex is needed');
     return this.keepsAlive.during(this.linkSet.attach(duplex, options.initiator));
@@ -432,7 +432,7 @@ export class Node extends NodeFamily {
   private onWarning(error: Error): void {
     this.warnings++;
     log('%s warning: %s', this.id, error.message);
-    if (this.listenerCount('warning') > 0) this.tell('warning', error);
+    if (this.listenerCount('warning') > 0) this.tell('warning', coded(error));
     else this.unheard.report(error);
   }
 
@@ -440,7 +440,7 @@ export class Node extends NodeFamily {
   private onError(error: Error): boolean {
     log('%s error: %s', this.id, error.message);
     if (this.listenerCount('error') > 0) {
-      this.tell('error', error);
+      this.tell('error', coded(error));
       return true;
     }
     this.unheard.report(error);

@@ -159,13 +159,16 @@ export const LIMITS: ReadonlyMap<keyof NodeLimits, readonly [normal: number, min
   ['rejoinMaxMs', [60_000, 1, MAX_TIMEOUT_MS]],
 ] satisfies Array<[keyof NodeLimits, [number, number, number]]>);
 
+/** What a node may be given of them. Undefined counts as not given. */
+export type LimitOptions = { [Limit in keyof NodeLimits]?: NodeLimits[Limit] | undefined };
+
 /** The value of every limit that is not given. Frozen. */
 export const DEFAULT_LIMITS: Readonly<NodeLimits> = Object.freeze(
   Object.fromEntries([...LIMITS].map(([name, [normal]]) => [name, normal])) as unknown as NodeLimits,
 );
 
 /** Checks those that are given and fills in the others. @throws ERR_STARLANE_OPTION, naming the option */
-export function resolveLimits(options: Partial<NodeLimits>): NodeLimits {
+export function resolveLimits(options: LimitOptions): NodeLimits {
   const limits = { ...DEFAULT_LIMITS };
   for (const [name, [, min, max]] of LIMITS) {
     const value = options[name];

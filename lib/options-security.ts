@@ -10,7 +10,7 @@ export interface TlsFiles {
    * Who may sign the certificates of peers. Default: the authorities that Node trusts, and then everybody to whom one of them has
    * given a certificate is a peer, unless there is a secret as well.
    */
-  readonly ca?: string | Buffer | ReadonlyArray<string | Buffer>;
+  readonly ca?: string | Buffer | ReadonlyArray<string | Buffer> | undefined;
 }
 
 export const MAX_SECRET_BYTES = 1024;

@@ -4,7 +4,7 @@ import { KeyObject } from 'node:crypto';
 import { isServiceName, parseLinkAddress } from './address.js';
 import { optionError, starlaneError } from './errors.js';
 import { type Allow, resolveAllow } from './options-allow.js';
-import { LIMITS, type NodeLimits, resolveLimits } from './options-limits.js';
+import { LIMITS, type LimitOptions, type NodeLimits, resolveLimits } from './options-limits.js';
 import { resolveTls, secretBytes, type TlsFiles } from './options-security.js';
 
 export { DEFAULT_LIMITS, type NodeLimits } from './options-limits.js';
@@ -13,45 +13,45 @@ export type { TlsFiles } from './options-security.js';
 /** What part a node takes in the network. */
 export type NodeRole = 'peer' | 'client' | 'server' | 'router';
 
-export interface NodeOptions extends Partial<NodeLimits> {
+export interface NodeOptions extends LimitOptions {
   /**
    * Service namespace: names only meet inside the same env. Up to 16, each spelled like a service name.
    * Default: STARLANE_ENV from the environment, or else none, which is a namespace of its own.
    */
-  env?: string | readonly string[];
+  env?: string | readonly string[] | undefined;
   /**
    * Default: STARLANE_ROLE from the environment, or else 'peer'. 'client' announces and relays nothing; 'server' announces and never dials peers by itself;
    * 'router' relays by trade.
    */
-  role?: NodeRole;
+  role?: NodeRole | undefined;
   /** May circuits of others pass through. Default: STARLANE_RELAY, or else true, but false for clients. */
-  relay?: boolean;
+  relay?: boolean | undefined;
   /** May it dial its own services. Default true. */
-  loopback?: boolean;
+  loopback?: boolean | undefined;
   /**
    * The private key (Ed25519) that the id of the node follows from, or the path of its file in PEM, which is made with mode
    * 0600 if it is missing and refused if others may read it; the group may where root owns the file, as with mounted secrets.
    * Default: STARLANE_IDENTITY, a path, for one node of the process at a time, or else a fresh one for every node.
    */
-  identity?: string | KeyObject;
+  identity?: string | KeyObject | undefined;
   /**
    * The secret of a network, 1 to 1024 bytes, a string as UTF-8: whoever has it is a member, and links to nobody else come up
    * (ERR_STARLANE_SECRET at both ends). Makes tls the default scheme, by certificates that follow from the identities unless
    * there is `tls` as well. Take 16 random bytes or more: a shorter one is a 'warning' ERR_STARLANE_WEAK_SECRET, as one recorded
    * handshake is enough to try guesses on. Default: STARLANE_SECRET, or the file of STARLANE_SECRET_FILE, or else none.
    */
-  secret?: string | Uint8Array;
+  secret?: string | Uint8Array | undefined;
   /**
    * A certificate and key of an own PKI, instead of certificates that follow from the identities; makes tls the default
    * scheme. The common name in the certificate of a peer is the `peerName` of the link. May be changed by `setTls`, not set by
    * it. Default: the files of STARLANE_TLS_CERT, STARLANE_TLS_KEY and STARLANE_TLS_CA, or else none.
    */
-  tls?: TlsFiles;
+  tls?: TlsFiles | undefined;
   /**
    * Must be true to listen at plain tcp beyond loopback, where whoever reaches the port reads along, and is a peer if there is
    * no secret; with `secret` or `tls` to dial such an address as well. Default: STARLANE_INSECURE, or else false.
    */
-  insecure?: boolean;
+  insecure?: boolean | undefined;
   /**
    * Who may dial services of this node, and whose services this node sees: a function, or a list of rules, where what no rule
    * fits is denied. Default: everybody. Asked of each circuit that comes in (direction 'dial'; denied: EACCES at the dialler),
@@ -61,15 +61,15 @@ export interface NodeOptions extends Partial<NodeLimits> {
    * the 1.5 s that they wait; what is late, rejected or thrown is denied. A server may have an `allow` of its own besides, and
    * then both must allow.
    */
-  allow?: Allow;
+  allow?: Allow | undefined;
   /**
    * Link addresses, up to 8, that other nodes use to reach this one, instead of those at which it listens: a mapped port, a DNS
    * name or a load balancer. They count while the node listens. Default: STARLANE_ADVERTISE from the environment, or else where
    * the node listens, and every interface of the machine where it listens at all of them.
    */
-  advertise?: string | readonly string[];
+  advertise?: string | readonly string[] | undefined;
   /** Link addresses joined at start and tried again for ever. Default none. */
-  seeds?: readonly string[];
+  seeds?: readonly string[] | undefined;
 }
 
 /** Every option with its value, checked, but for the secret. Frozen. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { describe, expect, it } from '@jest/globals';
-import { ERRORS, type ErrorCode, netError, StarlaneError, starlaneError } from '../lib/errors.js';
+import { coded, ERRORS, type ErrorCode, netError, StarlaneError, starlaneError } from '../lib/errors.js';
 
 describe('the table of errors', () => {
   it('is the table of the README, row by row', () => {
@@ -86,5 +86,20 @@ describe('netError', () => {
       expect(error.errno).toBeLessThan(0);
       expect(error).toMatchObject({ code, syscall: 'write', cause });
     }
+  });
+});
+
+describe('coded', () => {
+  it('leaves an error with a code as it is, whoever made it', () => {
+    for (const error of [starlaneError('ERR_STARLANE_TLS'), netError('EPIPE', 'write'), new TypeError('wrong')]) {
+      const withCode = error instanceof TypeError ? Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' }) : error;
+      expect(coded(withCode)).toBe(withCode);
+    }
+  });
+
+  it('puts an error with a code around one without', () => {
+    const cause = Object.assign(new Error('strange'), { code: 7 });
+    expect(coded(cause)).toMatchObject({ code: 'ERR_STARLANE_TRANSPORT', cause });
+    expect(coded(cause).message).toMatch(/: strange$/);
   });
 });

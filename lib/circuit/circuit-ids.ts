@@ -9,7 +9,7 @@ const DRAWN_IDS = 256;
 
 export class CircuitIds {
   /** The newest id, 16 bytes; the next one takes its place. */
-  readonly bytes = new Uint8Array(ID_BYTES);
+  readonly bytes: Uint8Array = new Uint8Array(ID_BYTES);
   private readonly drawn = new Uint8Array(DRAWN_IDS * ID_BYTES);
   private at = this.drawn.length;
 

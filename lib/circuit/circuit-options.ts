@@ -8,34 +8,34 @@ import type { SocketOptions } from '../socket/socket.js';
 
 export interface DialOptions extends SocketOptions {
   /** Destroys the socket with an AbortError, before or after it is connected. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Milliseconds, 1 to 2147483647: for the service to appear and to answer. Default: the node's dialTimeoutMs. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** Which instance of the service. Default random. */
-  selector?: SelectorOption;
+  selector?: SelectorOption | undefined;
   /**
    * Asks for a direct link to the node when there is none, and waits for it up to half of the time; without one, the dial
    * goes through relays as any other. Default false.
    */
-  direct?: boolean;
+  direct?: boolean | undefined;
   /**
    * Encrypts from here to the server, with keys that both prove to be of their node ids, so that relays on the way can neither
    * read nor alter what goes by them: a dial that cannot be had like that fails. Default: where the node has a secret, true for
    * circuits through relays; else false. Links to neighbours are encrypted themselves, or are not to be.
    */
-  secure?: boolean;
+  secure?: boolean | undefined;
 }
 
 export interface BindOptions extends ServerOptions {
   /** 0 to 255, default 1: the share of random dials that this instance wants, against others. 0: only in need. */
-  weight?: number;
+  weight?: number | undefined;
   /** Anything that JSON can hold in 4096 bytes; peers see it in ServiceInfo. */
   meta?: unknown;
   /**
    * Who may dial this server: a function, or a list of rules, where what no rule fits is denied with EACCES at the dialler.
    * The `allow` of the node is asked before, and both must allow. Default: whoever the node allows.
    */
-  allow?: Allow;
+  allow?: Allow | undefined;
 }
 
 export interface CheckedBindOptions {

@@ -12,6 +12,7 @@ import { RelayAdmission, type RelayNeighbour } from './admission.js';
 import { HalfCircuit, type HalfCircuitHost, type RelayHop } from './half-circuit.js';
 import type { HopFailure } from './hop-search.js';
 import type { Routes } from './path.js';
+import type { RelayCounters } from './relay-counters.js';
 import type { RelayLimits } from './relay-limits.js';
 import { RelayPool } from './relay-pool.js';
 import { Splice, type SpliceHost } from './splice.js';
@@ -30,19 +31,6 @@ export interface RelaySetup {
   /** Asked each time: it may change. */
   readonly routes: () => Routes;
   hop(neighbour: NodeId): RelayHop | undefined;
-}
-
-/** Counts of circuits through this node. */
-export interface RelayCounters {
-  /** Open now, and on their way to be. */
-  circuits: number;
-  pending: number;
-  /** Since the start: stood, were not admitted or led nowhere, ended by the loss of a link or a limit. */
-  opened: number;
-  refused: number;
-  lost: number;
-  /** Since the start, payload in both directions. */
-  bytes: number;
 }
 
 export class Relay implements HalfCircuitHost, SpliceHost {

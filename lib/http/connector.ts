@@ -16,17 +16,17 @@ export interface ConnectRequest {
   /** The host without its port. */
   hostname: string;
   /** The host as in the URL. */
-  host?: string;
+  host?: string | undefined;
   /** `http:` or `https:`. */
   protocol: string;
   /** Empty for the usual port of the protocol. */
   port: string;
   /** The name for TLS, from the Host header of the request. */
-  servername?: string | null;
+  servername?: string | null | undefined;
   /** Whether the dispatcher speaks HTTP/2, where it was told. */
-  allowH2?: boolean;
+  allowH2?: boolean | undefined;
   /** A socket to begin TLS on, instead of a dialled one. */
-  httpSocket?: NetSocket;
+  httpSocket?: NetSocket | undefined;
 }
 
 /** Called once, with an error or with a socket that is ready for HTTP. */
@@ -44,13 +44,13 @@ export interface ConnectorOptions extends TlsOptions, ServiceOptions {
    * Milliseconds, 1 to 2147483647, for the dial, and again for the TLS handshake, which then fails with ETIMEDOUT. Default:
    * `dial.timeoutMs` or the node's dialTimeoutMs for the dial, 10000 for the handshake, as undici.
    */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Whether to offer HTTP/2 to a TLS server. Default: what the dispatcher was told, or else false. */
-  allowH2?: boolean;
+  allowH2?: boolean | undefined;
   /** Whether to speak HTTP/2 without TLS, to servers that are known to. Default false. */
-  useH2c?: boolean;
+  useH2c?: boolean | undefined;
   /** TLS sessions kept to be resumed, at most; 0 for none. Default 100, as undici. */
-  maxCachedSessions?: number;
+  maxCachedSessions?: number | undefined;
 }
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;

@@ -1,5 +1,7 @@
 // What users of `starlane/http` see.
 
+/// <reference types="node" preserve="true" />
+
 export { type AgentOptions, agent } from './agent.js';
 export {
   type ConnectCallback,

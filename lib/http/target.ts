@@ -21,9 +21,9 @@ export interface ServiceOptions {
    * Where a request goes: any address that `node.dial` takes. Default {@link serviceAddress}. Called for each socket, not
    * for each request: requests for the same host and port share sockets.
    */
-  address?: (target: HttpTarget) => string;
+  address?: ((target: HttpTarget) => string) | undefined;
   /** Options for each dial: `timeoutMs` (default the node's `dialTimeoutMs`), `selector`, `highWaterMark`, `secure`. */
-  dial?: Pick<DialOptions, 'timeoutMs' | 'selector' | 'highWaterMark' | 'secure'>;
+  dial?: Pick<DialOptions, 'timeoutMs' | 'selector' | 'highWaterMark' | 'secure'> | undefined;
 }
 
 /** @internal The ports that URLs leave out. */

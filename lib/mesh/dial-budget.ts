@@ -42,7 +42,6 @@ export class DialBudget implements Timed {
     for (const waiter of this.waiting.splice(0)) waiter.reject(starlaneError('ERR_STARLANE_CLOSED'));
   }
 
-  /** @internal */
   onDeadline(): void {
     this.timer = undefined;
     const now = this.timers.now();

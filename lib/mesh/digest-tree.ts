@@ -7,8 +7,8 @@ import type { MeshRecord } from '../wire/records.js';
 export class DigestTree {
   rootHigh = 0;
   rootLow = 0;
-  readonly high = new Uint32Array(BUCKETS);
-  readonly low = new Uint32Array(BUCKETS);
+  readonly high: Uint32Array = new Uint32Array(BUCKETS);
+  readonly low: Uint32Array = new Uint32Array(BUCKETS);
 
   /** Adds a record that is not there, or removes one that is. */
   toggle(record: MeshRecord): void {

@@ -11,10 +11,10 @@ const ROOM_CLASSES = 6;
 /** Undirected: each edge is in the lists of both its ends, with the same weight. Weights are positive 32 bit integers. */
 export class EdgeLists {
   /** Replaced when they grow, as the others: to be read anew for each walk. */
-  peers = new Int32Array(64);
-  weights = new Uint32Array(64);
-  starts = new Int32Array(16);
-  degrees = new Uint8Array(16);
+  peers: Int32Array = new Int32Array(64);
+  weights: Uint32Array = new Uint32Array(64);
+  starts: Int32Array = new Int32Array(16);
+  degrees: Uint8Array = new Uint8Array(16);
   private rooms = new Uint8Array(16);
   private readonly freeBlocks: number[][] = Array.from({ length: ROOM_CLASSES }, () => []);
   private end = 0;

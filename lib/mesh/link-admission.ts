@@ -115,7 +115,6 @@ export class LinkAdmission implements Timed {
     return links.map(({ link }) => link);
   }
 
-  /** @internal */
   onDeadline(): void {
     this.timer = undefined;
     const { environment, neighbours } = this.setup;

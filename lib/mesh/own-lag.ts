@@ -43,7 +43,6 @@ export class OwnLag implements Timed {
     this.timer = undefined;
   }
 
-  /** @internal */
   onDeadline(now: number): void {
     this.lastLateMs = Math.max(0, now - this.dueMs);
     this.schedule(now);

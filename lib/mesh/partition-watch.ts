@@ -54,7 +54,6 @@ export class PartitionWatch implements Timed {
     this.timer = undefined;
   }
 
-  /** @internal */
   onDeadline(): void {
     this.start();
     if (!this.isProbing && this.setup.environment.random() < this.chance()) void this.probe();

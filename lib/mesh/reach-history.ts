@@ -43,7 +43,6 @@ export class ReachHistory implements Timed {
     this.timer = undefined;
   }
 
-  /** @internal */
   onDeadline(): void {
     const { environment, samples, view } = this;
     const now = environment.timers.now();

@@ -77,7 +77,6 @@ export class Refill implements Timed {
     }
   }
 
-  /** @internal */
   onDeadline(): void {
     this.timer = undefined;
     const { candidates } = this.setup;

@@ -48,7 +48,6 @@ export class Rotation implements Timed {
     this.timer = undefined;
   }
 
-  /** @internal */
   onDeadline(): void {
     this.start();
     const { environment, history, view } = this.setup;

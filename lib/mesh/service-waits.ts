@@ -7,9 +7,9 @@ import type { ServiceInfo, ServiceInstance } from './service.js';
 import type { ServiceTable } from './service-table.js';
 
 export interface WaitOptions {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Milliseconds, from 1; Infinity to wait for ever. Default: the node's dialTimeoutMs. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 interface Wait {

@@ -140,7 +140,6 @@ export class Shortcuts implements Timed {
     this.timer = undefined;
   }
 
-  /** @internal */
   onDeadline(now: number): void {
     this.timer = undefined;
     for (const shortcut of [...this.links.values()]) {

@@ -22,9 +22,9 @@ const heap = new MinHeap();
 
 export class ShortestPaths {
   /** In µs, and {@link DRAIN_STEP} for each draining node on the way; Infinity when there is no path. */
-  distances = new Float64Array(16).fill(UNREACHABLE);
+  distances: Float64Array = new Float64Array(16).fill(UNREACHABLE);
   /** The node before, SELF when that is the root, -1 when there is no path. */
-  parents = new Int32Array(16).fill(NO_PARENT);
+  parents: Int32Array = new Int32Array(16).fill(NO_PARENT);
   /** Nodes for which there is a path since the last update, or none any more. */
   readonly crossed: number[] = [];
   private readonly seeds = new Map<number, number>();

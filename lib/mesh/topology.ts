@@ -37,7 +37,7 @@ export function linkMicroseconds(ms: number): number {
 export class Topology {
   readonly edges = new EdgeLists();
   /** {@link TRANSIT} and {@link DRAINING} of each node. Replaced when it grows. */
-  flags = new Uint8Array(16);
+  flags: Uint8Array = new Uint8Array(16);
   private readonly indexes = new Map<NodeId, number>();
   private readonly ids: NodeId[] = [];
   private readonly records: (NodeRecord | undefined)[] = [];

@@ -1,5 +1,7 @@
 // `starlane/mux`: plain yamux over any Duplex, for peers of every kind (hashicorp/yamux, libp2p).
 
+/// <reference types="node" preserve="true" />
+
 import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
 import { starlaneError } from '../errors.js';
@@ -14,9 +16,11 @@ export { StarlaneError, type StarlaneErrorCode } from '../errors.js';
 export { GoAwayCode } from '../wire/header.js';
 
 /** Options of a {@link Session}. Only `client` must be said; each default stands with its option. */
-export type SessionOptions = Partial<
-  Omit<AllSessionOptions, 'client' | 'timers' | 'starlanePeer' | 'firstStreamId'>
-> & {
+export type SessionOptions = {
+  [Option in keyof Omit<AllSessionOptions, 'client' | 'timers' | 'starlanePeer' | 'firstStreamId'>]?:
+    | AllSessionOptions[Option]
+    | undefined;
+} & {
   /** One end of a link is the client, the other the server: it decides who opens odd stream ids. */
   client: boolean;
 };
@@ -62,7 +66,7 @@ export interface SessionEvents {
   /** The peer accepts no more streams. */
   goaway: [];
   /** The session failed; 'close' follows. Never thrown when nobody listens. */
-  error: [error: Error];
+  error: [error: NodeJS.ErrnoException];
   /** The session is over and so are its streams. */
   close: [];
 }
@@ -144,7 +148,7 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   /** Why the session ended; undefined while it is open and when it ended in order. */
-  get error(): Error | undefined {
+  get error(): NodeJS.ErrnoException | undefined {
     return this.closeError;
   }
 

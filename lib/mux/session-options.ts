@@ -93,7 +93,9 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
 };
 
 /** @throws ERR_STARLANE_OPTION for an unknown option or a value out of its range */
-export function resolveSessionOptions(options: Partial<SessionOptions> & { client: boolean }): SessionOptions {
+export function resolveSessionOptions(
+  options: { [Option in keyof SessionOptions]?: SessionOptions[Option] | undefined } & { client: boolean },
+): SessionOptions {
   for (const name of Object.keys(options)) {
     if (name !== 'client' && !Object.hasOwn(DEFAULT_SESSION_OPTIONS, name)) {
       throw starlaneError('ERR_STARLANE_OPTION', `the session has no option '${name}'`);

@@ -1,13 +1,12 @@
 // Names of the overlay are never asked for in the DNS: that would tell them to strangers, and the answer of one could lead
 // there. A lookup gets the address that stands for the service, every other query of theirs ENOTFOUND.
 
-import { createRequire } from 'node:module';
 import { lookupError } from '../errors.js';
 import { invalidArgType } from '../util/node-errors.js';
 import { overlayService, standInAddress } from './overlay-host.js';
 
 // The module object itself: what `import` gives cannot be changed.
-const dns = createRequire(import.meta.url)('node:dns') as typeof import('node:dns');
+const dns = process.getBuiltinModule('node:dns');
 
 const QUERIES =
   'resolve resolve4 resolve6 resolveAny resolveCaa resolveCname resolveMx resolveNaptr resolveNs resolvePtr resolveSoa ' +

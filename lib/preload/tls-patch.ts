@@ -1,14 +1,14 @@
 // tls over sockets of the overlay. That a TLSSocket is connected to a service is the affair of net.Socket.connect; here is what
 // tls.connect has to say for it, and what TLS has to know of a socket of the overlay that it is begun on.
 
-import { createRequire } from 'node:module';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { secureSocket, type TlsCarrier } from '../http/secure-socket.js';
+import { nodeTls } from '../util/builtins.js';
 import { isOverlaySocket } from './adopt-socket.js';
 import { overlayService } from './overlay-host.js';
 
 // The module object itself: what `import` gives cannot be changed.
-const tls = createRequire(import.meta.url)('node:tls') as typeof import('node:tls');
+const tls = nodeTls();
 
 type Connect = (...args: unknown[]) => TLSSocket;
 

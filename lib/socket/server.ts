@@ -76,7 +76,7 @@ export interface ServerEvents {
   listening: [];
   drop: [info?: DropInfo];
   close: [];
-  error: [error: Error];
+  error: [error: NodeJS.ErrnoException];
 }
 
 /** `Address`: what it says of where it is bound. */
