@@ -4,6 +4,7 @@
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { MessageReader } from '../wire/message-reader.js';
 import type { Message } from '../wire/messages.js';
+import { type ControlInput, type ControlTurns, controlTurns } from './control-turns.js';
 
 /** The longest message of a stranger: a HELLO has 2.3 KiB at most, and later versions may add to it. */
 const MAX_STRANGER_BYTES = 8 * 1024;
@@ -17,13 +18,20 @@ export interface ControlOwner {
   onControlClose(error: Error | undefined): void;
 }
 
-export class Control implements StreamSink {
+export class Control implements StreamSink, ControlInput {
   private stream: MuxStream | undefined;
   /** Bytes of messages that wait for the peer to take them. */
   private queuedBytes = 0;
   private readonly reader: MessageReader;
+  /** Copies of what came when a turn had taken in enough. The window of the stream bounds it: it is given no credit. */
+  private waiting: Buffer[] = [];
+  /** The peer has ended the stream behind what waits. */
+  private hasEnded = false;
 
-  constructor(private readonly owner: ControlOwner) {
+  constructor(
+    private readonly owner: ControlOwner,
+    private readonly turns: ControlTurns = controlTurns,
+  ) {
     this.reader = new MessageReader((message, bytes) => this.owner.onMessage(message, bytes), MAX_STRANGER_BYTES);
   }
 
@@ -60,17 +68,36 @@ export class Control implements StreamSink {
   }
 
   onData(stream: MuxStream, chunk: Buffer): void {
-    try {
-      this.reader.push(chunk);
-    } catch (error) {
-      this.reader.stop();
-      this.owner.onControlClose(error as Error);
+    const now = this.waiting.length > 0 ? 0 : this.turns.claim(chunk.length);
+    if (now < chunk.length) {
+      this.waiting.push(Buffer.from(chunk.subarray(now)));
+      this.turns.wait(this);
     }
-    stream.consumed(chunk.length);
+    if (now > 0) this.read(stream, now < chunk.length ? chunk.subarray(0, now) : chunk);
+  }
+
+  /** @internal */
+  takeIn(bytes: number): number {
+    let taken = 0;
+    while (taken < bytes) {
+      const chunk = this.waiting[0];
+      if (chunk === undefined || this.stream === undefined) break;
+      const part = chunk.subarray(0, bytes - taken);
+      if (part.length === chunk.length) this.waiting.shift();
+      else this.waiting[0] = chunk.subarray(part.length);
+      taken += part.length;
+      this.read(this.stream, part);
+    }
+    if (this.waiting.length === 0 && this.hasEnded) {
+      this.hasEnded = false;
+      this.owner.onControlClose(undefined);
+    }
+    return taken;
   }
 
   onEnd(): void {
-    this.owner.onControlClose(undefined);
+    if (this.waiting.length > 0) this.hasEnded = true;
+    else this.owner.onControlClose(undefined);
   }
 
   onSent(_stream: MuxStream, bytes: number): void {
@@ -79,6 +106,19 @@ export class Control implements StreamSink {
   }
 
   onReset(_stream: MuxStream, error: Error): void {
+    this.waiting = [];
+    this.hasEnded = false;
+    this.turns.leave(this);
     this.owner.onControlClose(error);
+  }
+
+  private read(stream: MuxStream, bytes: Buffer): void {
+    try {
+      this.reader.push(bytes);
+    } catch (error) {
+      this.reader.stop();
+      this.owner.onControlClose(error as Error);
+    }
+    stream.consumed(bytes.length);
   }
 }

@@ -19,10 +19,10 @@ import type { RecordAdmission } from './record-admission.js';
 import { compareVersions } from './record-order.js';
 import { type RecordStore, Standing } from './record-store.js';
 
-/** Two milliseconds of Ed25519. */
-const VERIFICATIONS_PER_TURN = 20;
+/** A millisecond of Ed25519. */
+const VERIFICATIONS_PER_TURN = 10;
 /** What turns out to be known when its turn comes costs little, but not nothing. */
-const STEPS_PER_TURN = 1_000;
+const STEPS_PER_TURN = 250;
 const MAX_STRIKES = 3;
 
 /** Who brings an old version has most likely sent it before ours arrived. Only after that long it is told. */
