@@ -76,7 +76,6 @@ export class Control implements StreamSink, ControlInput {
     if (now > 0) this.read(stream, now < chunk.length ? chunk.subarray(0, now) : chunk);
   }
 
-  /** @internal */
   takeIn(bytes: number): number {
     let taken = 0;
     while (taken < bytes) {

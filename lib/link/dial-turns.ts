@@ -26,7 +26,6 @@ export class DialTurn implements Timed {
     this.onDeadline();
   }
 
-  /** @internal */
   onDeadline(): void {
     this.timer = undefined;
     this.onEnd();

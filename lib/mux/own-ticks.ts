@@ -12,7 +12,7 @@ export interface Teller {
   tellNext(): boolean;
 }
 
-/** Counts the reads of all links: two events with the same count may come from one read. */
+/** Counts the callbacks of all links, reads and ends: two events with the same count may come from one. */
 export const inputReads = { count: 0 };
 
 let tellers: Teller[] = [];

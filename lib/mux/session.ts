@@ -168,6 +168,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   }
 
   onInputEnd(): void {
+    inputReads.count++;
     if (this.phase === Phase.ENDING || this.phase === Phase.CLOSED) return;
     this.resets.tellAll();
     if (!this.decoder.betweenFrames || this.reading !== null) {
@@ -187,6 +188,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   }
 
   private lose(error: Error): void {
+    inputReads.count++;
     this.resets.tellAll();
     // Whatever fails after the last stream has ended and all was said takes nothing away.
     this.finish(this.phase === Phase.ENDING ? undefined : error);

@@ -9,7 +9,7 @@ import { copyOf } from '../util/copy-of.js';
 import { endedByOther, streamDestroyed } from '../util/node-errors.js';
 import type { ByteStream } from './byte-stream.js';
 import { COPY_BYTES } from './output.js';
-import { inputReads, type Teller, tellLater } from './own-ticks.js';
+import { inputReads, tellLater } from './own-ticks.js';
 
 /** A write callback of Node's Writable. */
 type WriteCallback = (error?: Error | null) => void;
@@ -21,7 +21,7 @@ const PINNED_SHARE = 4;
 const JOIN_BYTES = 4 * COPY_BYTES;
 
 // Also a StreamSink, but those members are not for users.
-export abstract class StreamDuplex extends Duplex implements Teller {
+export abstract class StreamDuplex extends Duplex {
   protected stream: ByteStream | null = null;
   /** Whom its events belong to: they run in the async context (AsyncLocalStorage) of whoever made it, not of the link. */
   protected scope: AsyncResource;
