@@ -7,6 +7,7 @@ import type { RefusalKind } from './link/link-counters.js';
 import type { LinkSet } from './link/link-set.js';
 import type { ControlPlane } from './mesh/control-plane.js';
 import type { GossipCounters } from './mesh/gossip-counters.js';
+import { kOpenSockets } from './mux/hidden.js';
 
 export interface NodeStats {
   id: NodeId;
@@ -76,7 +77,7 @@ export function collectStats(from: StatsSources): NodeStats {
     streams += link.streams;
   }
   let openSockets = 0;
-  for (const server of circuits.bindings.servers()) openSockets += server.openSockets;
+  for (const server of circuits.bindings.servers()) openSockets += server[kOpenSockets];
   const { dialled, connected, failed } = circuits.dialCounters;
   return {
     id: from.id,

@@ -6,6 +6,7 @@
 
 import type { NodeId } from '../address.js';
 import type { Guard } from '../mesh/access.js';
+import { kAdmit, kAnnounce, kOnData, kOnEnd, kOnReset, kOnSent } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { FarEnd } from '../socket/far-end.js';
 import { debug } from '../util/debug.js';
@@ -108,18 +109,18 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     this.timer ??= this.host.timers.schedule(this.host.openTimeoutMs, this);
   }
 
-  onData(stream: MuxStream, chunk: Buffer): void {
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
     if (this.fresh === stream) this.fresh = null;
-    if (!this.tryOpen(stream, chunk)) this.watch(stream).onData(stream, chunk);
+    if (!this.tryOpen(stream, chunk)) this.watch(stream)[kOnData](stream, chunk);
   }
 
-  onEnd(stream: MuxStream): void {
+  [kOnEnd](stream: MuxStream): void {
     this.drop(stream);
   }
 
-  onSent(): void {}
+  [kOnSent](): void {}
 
-  onReset(stream: MuxStream): void {
+  [kOnReset](stream: MuxStream): void {
     if (this.fresh === stream) this.fresh = null;
   }
 
@@ -232,7 +233,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     stream.accept();
     stream.sink = claims.wait(rest, (held, isEnded) => {
       if (this.isStillBound(kept)) this.checkClaim(kept, held);
-      if (isEnded) stream.sink.onEnd(stream);
+      if (isEnded) stream.sink[kOnEnd](stream);
     });
   }
 
@@ -294,13 +295,13 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     const to = { service: open.service, port: portOf(open, binding), srcPort: open.srcPort };
     const refusal = this.unconfirmed.accept(stream, binding.server, claim, far, to);
     if (refusal !== undefined) this.refuse(stream, refusal.code, refusal.reason);
-    else if (rest.length > 0) stream.sink.onData(stream, rest);
+    else if (rest.length > 0) stream.sink[kOnData](stream, rest);
   }
 
   private accept(stream: MuxStream, binding: Binding, open: Open, far: FarEnd, rest: Buffer): void {
     const port = portOf(open, binding);
     stream.accept();
-    const socket = binding.server.admit(stream, far, open.service, port, open.srcPort);
+    const socket = binding.server[kAdmit](stream, far, open.service, port, open.srcPort);
     if (socket === null) {
       this.refuse(stream, ReplyCode.LIMIT, 'the server has as many connections as it may (maxConnections)');
       return;
@@ -309,10 +310,10 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     const reply = binding.acceptance(port);
     if (!stream.write(reply)) stream.sink = new QueuedPrefix(socket, reply.length);
     try {
-      binding.server.announce(socket);
+      binding.server[kAnnounce](socket);
     } finally {
       // After the listeners are there, so that it reaches them without a detour over the socket's buffer.
-      if (rest.length > 0) stream.sink.onData(stream, rest);
+      if (rest.length > 0) stream.sink[kOnData](stream, rest);
     }
   }
 

@@ -11,6 +11,19 @@ import type { NodeId } from '../address.js';
 import { type NetErrorCode, netError, starlaneError } from '../errors.js';
 import type { Selector } from '../mesh/selector.js';
 import type { ServiceInstance } from '../mesh/service.js';
+import {
+  kAttachStream,
+  kDetachStream,
+  kEstablish,
+  kFailConnect,
+  kOnAttempt,
+  kOnAttemptFailed,
+  kOnData,
+  kOnEnd,
+  kOnReset,
+  kOnSent,
+  kWhenOver,
+} from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { ResetReason } from '../mux/reset-reason.js';
 import type { FarEnd } from '../socket/far-end.js';
@@ -118,7 +131,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
 
   start(timeoutMs: number): void {
     // The user may destroy the socket at any time.
-    this.socket.whenOver(() => this.cancel());
+    this.socket[kWhenOver](() => this.cancel());
     this.deadline = this.dialer.timers.now() + timeoutMs;
     this.next();
     this.setTimer();
@@ -132,7 +145,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
     this.stream = null;
     stream?.reset();
     this.crankback?.cancel(ResetReason.NONE);
-    if (error !== undefined) this.socket.failConnect(error);
+    if (error !== undefined) this.socket[kFailConnect](error);
   }
 
   /** An instance of the service has appeared. */
@@ -189,7 +202,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
     this.rival = new Rival(this, stream, { instance, nodeId, port, path, secure, partial }, this.queuedOpen);
     this.stream = null;
     this.isAttached = false;
-    this.socket.detachStream();
+    this.socket[kDetachStream]();
     this.remember();
     this.next();
   }
@@ -200,7 +213,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
     stream?.reset();
     crankback?.cancel(ResetReason.NONE);
     this.partial = null;
-    this.onData(rival.stream, bytes);
+    this[kOnData](rival.stream, bytes);
   }
 
   onRivalLost(rival: Rival): void {
@@ -237,7 +250,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
 
   // --- the stream, until the reply ---
 
-  onData(stream: MuxStream, chunk: Buffer): void {
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
     const bytes = this.partial === null ? chunk : Buffer.concat([this.partial, chunk]);
     let read: { reply: ReadReply; bytesRead: number } | undefined;
     try {
@@ -259,17 +272,17 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
     else this.giveUp(this.refusal(reply));
   }
 
-  onEnd(): void {
+  [kOnEnd](): void {
     this.lose(this.error('ECONNRESET', starlaneError('ERR_STARLANE_MESSAGE', 'the stream ended before the reply')));
   }
 
-  onSent(stream: MuxStream, bytes: number): void {
+  [kOnSent](stream: MuxStream, bytes: number): void {
     const own = Math.min(bytes, this.queuedOpen);
     this.queuedOpen -= own;
-    if (bytes > own) this.socket.onSent(stream, bytes - own);
+    if (bytes > own) this.socket[kOnSent](stream, bytes - own);
   }
 
-  onReset(stream: MuxStream, error: Error): void {
+  [kOnReset](stream: MuxStream, error: Error): void {
     this.stream = null;
     // The open has crossed the end of the link, and nobody has seen what was written.
     if (!stream.isAcknowledged && this.path?.canOpen === false) {
@@ -292,13 +305,13 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
       const carried = secure.carry(stream);
       sink = carried;
       far = dialer.secureEnd(far);
-      socket.attachStream(carried);
-    } else if (!this.isAttached) socket.attachStream(stream);
+      socket[kAttachStream](carried);
+    } else if (!this.isAttached) socket[kAttachStream](stream);
     try {
-      socket.establish(far, this.target.service, this.localPort, reply.port);
+      socket[kEstablish](far, this.target.service, this.localPort, reply.port);
     } finally {
       if (queuedOpen > 0 && stream.sink === sink) stream.sink = new QueuedPrefix(sink, queuedOpen);
-      if (rest.length > 0) stream.sink.onData(stream, rest);
+      if (rest.length > 0) stream.sink[kOnData](stream, rest);
     }
   }
 
@@ -396,7 +409,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
         const { shortcuts } = dialer;
         if (wantsLink && shortcuts !== undefined) this.waitForLink(shortcuts);
         else if (!this.trySearch()) return false;
-        else socket.onAttempt(nodeId, port);
+        else socket[kOnAttempt](nodeId, port);
         return true;
       }
       this.path = path;
@@ -409,9 +422,9 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
     }
     // What is written can only be encrypted with what the reply brings.
     this.isAttached = this.secure === null && this.rival === null;
-    if (this.isAttached) socket.attachStream(this.stream as MuxStream);
+    if (this.isAttached) socket[kAttachStream](this.stream as MuxStream);
     if (this.timer !== null) this.setTimer();
-    socket.onAttempt(nodeId, port);
+    socket[kOnAttempt](nodeId, port);
     return true;
   }
 
@@ -445,18 +458,18 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
   private lose(failure: Error): void {
     if (this.isUnread) this.giveUp(failure, this.path?.canOpen === false);
     else {
-      this.socket.onAttemptFailed(failure);
+      this.socket[kOnAttemptFailed](failure);
       this.fail(failure);
     }
   }
 
   /** This instance is no good, or the link to it is not and a relay may lead there: on to the next. */
   private giveUp(failure: Error, mayGoRound = false): void {
-    this.socket.onAttemptFailed(failure);
+    this.socket[kOnAttemptFailed](failure);
     const { stream } = this;
     this.stream = null;
     this.isAttached = false;
-    this.socket.detachStream();
+    this.socket[kDetachStream]();
     stream?.reset();
     if (mayGoRound && this.trySearch()) return;
     this.failure = failure;
@@ -492,7 +505,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
     this.rival?.stream.reset();
     this.rival = null;
     // The socket lives on, for days maybe, and must not keep this.
-    this.socket.whenOver(NOTHING);
+    this.socket[kWhenOver](NOTHING);
     this.dialer.onOver(this, connected);
   }
 }

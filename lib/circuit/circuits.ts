@@ -10,6 +10,7 @@ import { random } from '../mesh/selector.js';
 import type { ServiceInstance } from '../mesh/service.js';
 import type { ServiceTable } from '../mesh/service-table.js';
 import { WarnOnce } from '../mesh/warn-once.js';
+import { kFailConnect, kStart, kStartConnecting } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { ResolvedNodeOptions } from '../options.js';
 import type { Allow } from '../options-allow.js';
@@ -190,7 +191,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       });
       return server;
     }
-    server.start(binding);
+    server[kStart](binding);
     log('bound %s', address);
     return server;
   }
@@ -210,7 +211,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     }
     const socket = new Socket(options, this.setup.keepsAlive);
     if (onConnect !== undefined) socket.once('connect', onConnect);
-    socket.startConnecting();
+    socket[kStartConnecting]();
     if (signal !== undefined) addAbortSignal(signal, socket);
     this.dialer.dial(socket, target, selector, timeoutMs, { wantsLink: options?.direct, secure: options?.secure });
     return socket;
@@ -229,7 +230,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     } catch (error) {
       // No service can have that name, and nothing is ever bound to port 0.
       const code = port === 0 ? 'ECONNREFUSED' : 'ENOTFOUND';
-      process.nextTick(() => socket.failConnect(netError(code, 'connect', { address: host, port }, error)));
+      process.nextTick(() => socket[kFailConnect](netError(code, 'connect', { address: host, port }, error)));
       return;
     }
     const { dialTimeoutMs } = this.setup.options;

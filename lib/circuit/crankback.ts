@@ -4,6 +4,7 @@
 
 import type { NodeId } from '../address.js';
 import { starlaneError } from '../errors.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { passedOn, ResetReason } from '../mux/reset-reason.js';
 import { debug } from '../util/debug.js';
@@ -111,7 +112,7 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
 
   // --- the stream, until the reply ---
 
-  onData(stream: MuxStream, chunk: Buffer): void {
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
     const bytes = this.partial === null ? chunk : Buffer.concat([this.partial, chunk]);
     let read: { reply: ReadReply; bytesRead: number } | undefined;
     try {
@@ -138,16 +139,16 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     }
   }
 
-  onEnd(stream: MuxStream): void {
+  [kOnEnd](stream: MuxStream): void {
     stream.reset();
     this.lost(starlaneError('ERR_STARLANE_MESSAGE', 'the stream ended before the reply'), 'it ended without a reply');
   }
 
-  onSent(_stream: MuxStream, bytes: number): void {
+  [kOnSent](_stream: MuxStream, bytes: number): void {
     this.queuedOpen -= Math.min(bytes, this.queuedOpen);
   }
 
-  onReset(_stream: MuxStream, error: Error, reason: number): void {
+  [kOnReset](_stream: MuxStream, error: Error, reason: number): void {
     const isSilent = reason === ResetReason.NONE && (error as { code?: string }).code === 'ERR_STARLANE_STREAM_RESET';
     // A link that takes no more streams resets them as well, and says nothing about its node.
     if (!isSilent || this.hop?.canOpen !== true) this.lost(error, error.message);
@@ -224,7 +225,7 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
       this.owner.onCircuit(stream, reply, this.hop as HopKind);
     } finally {
       if (queuedOpen > 0 && stream.sink !== this) stream.sink = new QueuedPrefix(stream.sink, queuedOpen);
-      if (rest.length > 0) stream.sink.onData(stream, rest);
+      if (rest.length > 0) stream.sink[kOnData](stream, rest);
     }
   }
 

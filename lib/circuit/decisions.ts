@@ -2,6 +2,7 @@
 // what comes, within the window of the stream.
 
 import type { Decision, Guard, Verdict } from '../mesh/access.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { AllowRequest } from '../options-allow.js';
 import type { CircuitAccess } from './circuit-access.js';
@@ -45,7 +46,7 @@ export class Decisions {
         tell(verdict, held);
       } finally {
         // Also when a listener of the server has thrown: the circuit stands.
-        if (isEnded) stream.sink.onEnd(stream);
+        if (isEnded) stream.sink[kOnEnd](stream);
       }
     });
     if (decision.start()) return;
@@ -82,17 +83,17 @@ export class Undecided implements StreamSink {
     return this.bytes.subarray(0, this.length);
   }
 
-  onData(_stream: MuxStream, chunk: Buffer): void {
+  [kOnData](_stream: MuxStream, chunk: Buffer): void {
     this.keep(chunk);
   }
 
-  onEnd(): void {
+  [kOnEnd](): void {
     this.isEnded = true;
   }
 
-  onSent(): void {}
+  [kOnSent](): void {}
 
-  onReset(): void {
+  [kOnReset](): void {
     this.bytes = NOTHING;
     this.length = 0;
     this.onGone();

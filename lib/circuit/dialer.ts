@@ -6,6 +6,7 @@ import { netError } from '../errors.js';
 import type { Selector } from '../mesh/selector.js';
 import type { ServiceInstance } from '../mesh/service.js';
 import type { ServiceTable } from '../mesh/service-table.js';
+import { kAttachStream, kEstablish, kWhenOver } from '../mux/hidden.js';
 import type { MuxStream } from '../mux/mux-stream.js';
 import type { FarEnd } from '../socket/far-end.js';
 import type { Socket } from '../socket/socket.js';
@@ -206,16 +207,16 @@ export class Dialer implements AttemptHost {
     const { secure } = attempt;
     const carried = secure === null ? undefined : secure.carry(stream);
     const sink = carried ?? socket;
-    socket.attachStream(carried ?? stream);
+    socket[kAttachStream](carried ?? stream);
     const far = farEnds.get(nodeId, via);
     try {
-      socket.establish(secure === null ? far : farEnds.secure(far), service, attempt.localPort, port);
+      socket[kEstablish](secure === null ? far : farEnds.secure(far), service, attempt.localPort, port);
     } finally {
       // Unless it was destroyed at once.
       if (stream.sink === sink && this.shortcuts !== undefined) {
         const metered = this.traffic.opened(nodeId, sink, tookMs);
         stream.sink = metered;
-        socket.whenOver(() => metered.close());
+        socket[kWhenOver](() => metered.close());
       }
     }
   }

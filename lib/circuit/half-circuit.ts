@@ -3,6 +3,7 @@
 
 import type { NodeId } from '../address.js';
 import { Backlog } from '../mux/backlog.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { passedOn } from '../mux/reset-reason.js';
 import { MAX_VISITED } from '../wire/node-ids.js';
@@ -91,7 +92,7 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
 
   // --- the stream that it came by ---
 
-  onData(_stream: MuxStream, chunk: Buffer): void {
+  [kOnData](_stream: MuxStream, chunk: Buffer): void {
     this.early ??= new Backlog();
     this.early.pack(chunk);
     this.host.pool.hold(this, chunk.length);
@@ -101,13 +102,13 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
     return true;
   }
 
-  onEnd(): void {
+  [kOnEnd](): void {
     // Told onwards with what came before it.
   }
 
-  onSent(): void {}
+  [kOnSent](): void {}
 
-  onReset(_stream: MuxStream, _error: Error, reason: number): void {
+  [kOnReset](_stream: MuxStream, _error: Error, reason: number): void {
     if (this.isOver) return;
     this.crankback.cancel(passedOn(reason));
     this.finish(undefined);
@@ -124,8 +125,8 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
     for (const stream of [near, far]) stream.expectForwarding();
     far.sink = splice;
     near.sink = near.write(bytes) ? splice : new QueuedPrefix(splice, bytes.length);
-    early?.drain((part) => splice.onData(near, part));
-    if (near.readEnded) splice.onEnd(near);
+    early?.drain((part) => splice[kOnData](near, part));
+    if (near.readEnded) splice[kOnEnd](near);
   }
 
   onNoCircuit(failure: HopFailure, tried: readonly NodeId[]): void {

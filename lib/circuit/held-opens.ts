@@ -2,6 +2,7 @@
 // refused: their answer is held back until there is room, which slows down whoever dials. What comes on their streams
 // meanwhile is kept, within the windows of the streams.
 
+import { kOnEnd } from '../mux/hidden.js';
 import type { MuxStream } from '../mux/mux-stream.js';
 import { guard } from '../util/throw-later.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
@@ -73,7 +74,7 @@ export class HeldOpens implements Timed {
       const { stream, open, sink, answer } = held;
       const { held: bytes, isEnded } = sink;
       guard(() => answer(open, bytes));
-      if (isEnded) stream.sink.onEnd(stream);
+      if (isEnded) stream.sink[kOnEnd](stream);
     }
     if (this.held.size > 0) this.schedule();
   }

@@ -1,6 +1,7 @@
 // Keeps bytes that a circuit sends ahead of a socket's own (OPEN, or the reply) out of the socket's count of what has
 // been sent. Only made when the link was so busy that they had to wait in the stream's queue.
 
+import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 
 export class QueuedPrefix implements StreamSink {
@@ -13,28 +14,28 @@ export class QueuedPrefix implements StreamSink {
     return this.sink.keepsNothing === true;
   }
 
-  onData(stream: MuxStream, chunk: Buffer): void {
-    this.sink.onData(stream, chunk);
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
+    this.sink[kOnData](stream, chunk);
   }
 
-  onEnd(stream: MuxStream): void {
-    this.sink.onEnd(stream);
+  [kOnEnd](stream: MuxStream): void {
+    this.sink[kOnEnd](stream);
   }
 
-  onSent(stream: MuxStream, bytes: number): void {
+  [kOnSent](stream: MuxStream, bytes: number): void {
     const own = Math.min(bytes, this.bytes);
     this.bytes -= own;
     // Bytes leave in order, so from here on they are all the socket's.
     if (this.bytes === 0 && stream.sink === this) stream.sink = this.sink;
-    if (bytes > own) this.sink.onSent(stream, bytes - own);
+    if (bytes > own) this.sink[kOnSent](stream, bytes - own);
   }
 
-  onReset(stream: MuxStream, error: Error, reason: number): void {
-    this.sink.onReset(stream, error, reason);
+  [kOnReset](stream: MuxStream, error: Error, reason: number): void {
+    this.sink[kOnReset](stream, error, reason);
   }
 
-  readOn(stream: MuxStream, error: Error): boolean {
-    return this.sink.readOn?.(stream, error) === true;
+  [kReadOn](stream: MuxStream, error: Error): boolean {
+    return this.sink[kReadOn]?.(stream, error) === true;
   }
 
   onClosed(stream: MuxStream): void {

@@ -2,6 +2,7 @@
 // all of them end when the node does.
 
 import type { NodeId } from '../address.js';
+import { kOnData } from '../mux/hidden.js';
 import type { MuxStream } from '../mux/mux-stream.js';
 import { passedOn, ResetReason } from '../mux/reset-reason.js';
 import { debug } from '../util/debug.js';
@@ -76,7 +77,7 @@ export class Relay implements HalfCircuitHost, SpliceHost {
     const half = new HalfCircuit(this, stream, open, from, admission.source);
     this.pool.add(half);
     this.counters.pending++;
-    if (rest.length > 0) half.onData(stream, rest);
+    if (rest.length > 0) half[kOnData](stream, rest);
     half.start();
   }
 

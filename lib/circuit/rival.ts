@@ -3,6 +3,7 @@
 
 import type { NodeId } from '../address.js';
 import type { ServiceInstance } from '../mesh/service.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { ReplyCode, tryReadReply } from '../wire/open-reply.js';
 import type { Path } from './path.js';
@@ -40,7 +41,7 @@ export class Rival implements StreamSink {
     stream.sink = this;
   }
 
-  onData(_stream: MuxStream, chunk: Buffer): void {
+  [kOnData](_stream: MuxStream, chunk: Buffer): void {
     const bytes = this.partial === null ? chunk : Buffer.concat([this.partial, chunk]);
     try {
       const reply = tryReadReply(bytes)?.reply;
@@ -52,15 +53,15 @@ export class Rival implements StreamSink {
     }
   }
 
-  onEnd(): void {
+  [kOnEnd](): void {
     this.lose();
   }
 
-  onSent(_stream: MuxStream, bytes: number): void {
+  [kOnSent](_stream: MuxStream, bytes: number): void {
     this.queuedOpen -= Math.min(bytes, this.queuedOpen);
   }
 
-  onReset(): void {
+  [kOnReset](): void {
     this.owner.onRivalLost(this);
   }
 

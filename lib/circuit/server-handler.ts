@@ -6,6 +6,7 @@ import { EventEmitter } from 'node:events';
 import { Server as NodeServer } from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
 import { starlaneError } from '../errors.js';
+import { kTaker } from '../mux/hidden.js';
 import type { Closable, Server, ServerOptions, Taker } from '../socket/server.js';
 import type { Socket } from '../socket/socket.js';
 
@@ -95,7 +96,7 @@ class BoundServer implements Taker {
 
   add(bound: Server): void {
     const { server } = this;
-    bound.taker = this;
+    bound[kTaker] = this;
     bound.on('connection', (socket) => {
       server.emit('connection', socket);
     });

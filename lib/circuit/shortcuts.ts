@@ -1,6 +1,7 @@
 // Word of relayed circuits to whoever makes direct links for busy pairs: how many there are, and what goes over them.
 
 import type { NodeId } from '../address.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 
 /** Makes direct links on demand. */
@@ -81,24 +82,24 @@ export class MeteredSink implements StreamSink {
     this.traffic.closed(this.destination, this.bytes);
   }
 
-  onData(stream: MuxStream, chunk: Buffer): void {
-    this.sink.onData(stream, chunk);
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
+    this.sink[kOnData](stream, chunk);
   }
 
-  onEnd(stream: MuxStream): void {
-    this.sink.onEnd(stream);
+  [kOnEnd](stream: MuxStream): void {
+    this.sink[kOnEnd](stream);
   }
 
-  onSent(stream: MuxStream, bytes: number): void {
-    this.sink.onSent(stream, bytes);
+  [kOnSent](stream: MuxStream, bytes: number): void {
+    this.sink[kOnSent](stream, bytes);
   }
 
-  onReset(stream: MuxStream, error: Error, reason: number): void {
-    this.sink.onReset(stream, error, reason);
+  [kOnReset](stream: MuxStream, error: Error, reason: number): void {
+    this.sink[kOnReset](stream, error, reason);
   }
 
-  readOn(stream: MuxStream, error: Error): boolean {
-    return this.sink.readOn?.(stream, error) === true;
+  [kReadOn](stream: MuxStream, error: Error): boolean {
+    return this.sink[kReadOn]?.(stream, error) === true;
   }
 
   onCredit(_stream: MuxStream, bytes: number): void {

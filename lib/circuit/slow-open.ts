@@ -1,5 +1,6 @@
 // An OPEN that has not arrived as a whole: waits for the rest, and not for ever.
 
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
 
@@ -28,7 +29,7 @@ export class SlowOpen implements StreamSink, Timed {
     this.timer = acceptor.timers.schedule(timeoutMs, this);
   }
 
-  onData(stream: MuxStream, chunk: Buffer): void {
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
     // Copied: a few bytes must not keep a whole chunk of the transport. A malformed length is told before it is waited for.
     this.bytes = this.bytes === null ? Buffer.from(chunk) : Buffer.concat([this.bytes, chunk]);
     let isOpen = true;
@@ -40,14 +41,14 @@ export class SlowOpen implements StreamSink, Timed {
     }
   }
 
-  onEnd(stream: MuxStream): void {
+  [kOnEnd](stream: MuxStream): void {
     this.stop();
     this.acceptor.drop(stream);
   }
 
-  onSent(): void {}
+  [kOnSent](): void {}
 
-  onReset(): void {
+  [kOnReset](): void {
     this.stop();
   }
 

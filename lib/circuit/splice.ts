@@ -7,6 +7,7 @@
 // Credit goes back to the sender for what the onward link has taken, so no more than a window waits here for each
 // direction, whoever is slow. Nothing is ever done about the links themselves.
 
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { passedOn, ResetReason } from '../mux/reset-reason.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
@@ -85,7 +86,7 @@ export class Splice implements StreamSink, Holder {
 
   // --- the streams ---
 
-  onData(stream: MuxStream, chunk: Buffer): void {
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
     // Nobody is left to read it, and no credit for it means that no more than a window comes.
     if (this.isOver || this.draining !== null) return;
     const { length } = chunk;
@@ -94,12 +95,12 @@ export class Splice implements StreamSink, Holder {
     else this.host.pool.hold(this, length);
   }
 
-  onEnd(stream: MuxStream): void {
+  [kOnEnd](stream: MuxStream): void {
     this.other(stream).end();
     this.finishIfClosed();
   }
 
-  onSent(stream: MuxStream, bytes: number): void {
+  [kOnSent](stream: MuxStream, bytes: number): void {
     this.host.pool.release(this, bytes);
     this.other(stream).consumed(bytes);
     if (this.draining === null) return;
@@ -111,7 +112,7 @@ export class Splice implements StreamSink, Holder {
     this.finishIfClosed();
   }
 
-  onReset(stream: MuxStream, _error: Error, reason: number): void {
+  [kOnReset](stream: MuxStream, _error: Error, reason: number): void {
     if (this.isOver) return;
     const onward = passedOn(reason);
     const other = this.other(stream);

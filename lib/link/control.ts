@@ -1,6 +1,7 @@
 // The control stream of a link: messages over the client's first stream, in both directions, for as long as the link
 // lives. Knows what a message is, not what it means.
 
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { MessageReader } from '../wire/message-reader.js';
 import type { Message } from '../wire/messages.js';
@@ -67,7 +68,7 @@ export class Control implements StreamSink, ControlInput {
     this.stream?.end();
   }
 
-  onData(stream: MuxStream, chunk: Buffer): void {
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
     const now = this.waiting.length > 0 ? 0 : this.turns.claim(chunk.length);
     if (now < chunk.length) {
       this.waiting.push(Buffer.from(chunk.subarray(now)));
@@ -94,17 +95,17 @@ export class Control implements StreamSink, ControlInput {
     return taken;
   }
 
-  onEnd(): void {
+  [kOnEnd](): void {
     if (this.waiting.length > 0) this.hasEnded = true;
     else this.owner.onControlClose(undefined);
   }
 
-  onSent(_stream: MuxStream, bytes: number): void {
+  [kOnSent](_stream: MuxStream, bytes: number): void {
     this.queuedBytes = Math.max(0, this.queuedBytes - bytes);
     if (this.queuedBytes === 0) this.owner.onControlDrain();
   }
 
-  onReset(_stream: MuxStream, error: Error): void {
+  [kOnReset](_stream: MuxStream, error: Error): void {
     this.waiting = [];
     this.hasEnded = false;
     this.turns.leave(this);

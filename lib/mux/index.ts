@@ -7,6 +7,7 @@ import { Duplex } from 'node:stream';
 import { starlaneError } from '../errors.js';
 import { guard } from '../util/throw-later.js';
 import { GoAwayCode } from '../wire/header.js';
+import { kAccept, kStartReading, kStream } from './hidden.js';
 import type { MuxStream } from './mux-stream.js';
 import { MuxSession } from './session.js';
 import type { SessionOptions as AllSessionOptions } from './session-options.js';
@@ -36,26 +37,26 @@ const STREAM_OPTIONS = Object.freeze({ allowHalfOpen: true, autoDestroy: true })
 export class Stream extends StreamDuplex {
   /** The id of the stream in its session: odd when the client opened it. */
   readonly id: number;
-  declare protected stream: MuxStream | null;
+  declare protected [kStream]: MuxStream | null;
 
   /** @internal */
   constructor(session: MuxSession, incoming?: MuxStream) {
     super(STREAM_OPTIONS);
     const stream = incoming ?? session.open(this);
     stream.sink = this;
-    this.stream = stream;
+    this[kStream] = stream;
     this.id = stream.id;
-    this.startReading();
+    this[kStartReading]();
   }
 
   /** @internal */
-  accept(): void {
-    this.stream?.accept();
+  [kAccept](): void {
+    this[kStream]?.accept();
   }
 
   /** Gives the stream up at once: the peer sees a reset, this end only 'close'. */
   reset(): void {
-    this.stream?.reset();
+    this[kStream]?.reset();
     this.destroy();
   }
 }
@@ -155,7 +156,7 @@ export class Session extends EventEmitter<SessionEvents> {
   private onStream(incoming: MuxStream): void {
     const stream = new Stream(this.session, incoming);
     if (this.listenerCount('stream') > 0 && this.waiting.size === 0) {
-      stream.accept();
+      stream[kAccept]();
       this.emit('stream', stream);
       return;
     }
@@ -169,7 +170,7 @@ export class Session extends EventEmitter<SessionEvents> {
       // A listener may be there for one stream only.
       if (this.listenerCount('stream') === 0) return;
       this.waiting.delete(stream);
-      stream.accept();
+      stream[kAccept]();
       guard(() => this.emit('stream', stream));
     }
   }

@@ -5,6 +5,7 @@ import { starlaneError } from '../errors.js';
 import { throwLater } from '../util/throw-later.js';
 import { Flag, FrameType, INITIAL_WINDOW_BYTES, MAX_UINT32 } from '../wire/header.js';
 import { Backlog } from './backlog.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from './hidden.js';
 import { COPY_BYTES } from './output.js';
 import { ResetReason } from './reset-reason.js';
 import { NO_TURN, type Schedulable } from './scheduler.js';
@@ -251,7 +252,7 @@ export class MuxStream {
     const inBudget = this.host.budget.deliver(chunk.length);
     const { sink } = this;
     try {
-      sink.onData(this, this.host.lendsReads && sink.keepsNothing !== true ? Buffer.from(chunk) : chunk);
+      sink[kOnData](this, this.host.lendsReads && sink.keepsNothing !== true ? Buffer.from(chunk) : chunk);
     } catch (error) {
       throwLater(error);
     }
@@ -261,7 +262,7 @@ export class MuxStream {
   /** @internal The peer has ended its half. */
   deliverEnd(): void {
     try {
-      this.sink.onEnd(this);
+      this.sink[kOnEnd](this);
     } catch (error) {
       throwLater(error);
     }
@@ -323,9 +324,9 @@ export class MuxStream {
     this.sink = NO_SINK;
     this.close();
     try {
-      if (!isOwn && this.readEnded && sink.readOn?.(this, error) === true) return;
+      if (!isOwn && this.readEnded && sink[kReadOn]?.(this, error) === true) return;
       this.releaseUnread();
-      sink.onReset(this, error, reason);
+      sink[kOnReset](this, error, reason);
     } catch (fault) {
       throwLater(fault);
     }
@@ -334,7 +335,7 @@ export class MuxStream {
   /** @internal */
   onHandedOver(bytes: number): void {
     try {
-      this.sink.onSent(this, bytes);
+      this.sink[kOnSent](this, bytes);
     } catch (error) {
       throwLater(error);
     }

@@ -5,11 +5,12 @@
 
 import { withoutContext } from '../util/no-context.js';
 import { throwLater } from '../util/throw-later.js';
+import { kTellNext } from './hidden.js';
 
 /** Has further events of one stream to tell. */
 export interface Teller {
   /** Tells the next one. True while more wait. */
-  tellNext(): boolean;
+  [kTellNext](): boolean;
 }
 
 /** Counts the callbacks of all links, reads and ends: two events with the same count may come from one. */
@@ -32,7 +33,7 @@ function tellAll(): void {
   tellers = [];
   for (const teller of turn) {
     try {
-      if (teller.tellNext()) tellers.push(teller);
+      if (teller[kTellNext]()) tellers.push(teller);
     } catch (error) {
       // Of a listener; it costs nobody else his events.
       throwLater(error);

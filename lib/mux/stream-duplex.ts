@@ -8,6 +8,50 @@ import { Duplex, type DuplexOptions } from 'node:stream';
 import { copyOf } from '../util/copy-of.js';
 import { endedByOther, streamDestroyed } from '../util/node-errors.js';
 import type { ByteStream } from './byte-stream.js';
+import {
+  kCanSendDirectly,
+  kCountSent,
+  kCreditConsumed,
+  kDispatch,
+  kDispatched,
+  kEmitDirectly,
+  kFinishWrite,
+  kForgetSent,
+  kHasTold,
+  kHasUnsent,
+  kHasWrittenToLost,
+  kIsInputWhole,
+  kIsWriting,
+  kLetCrashNobody,
+  kLost,
+  kMustWait,
+  kOnData,
+  kOnEnd,
+  kOnReset,
+  kOnSent,
+  kReadOn,
+  kRefuseWrite,
+  kRevive,
+  kScope,
+  kSendChunk,
+  kStartReading,
+  kStream,
+  kTellData,
+  kTellEnd,
+  kTellNext,
+  kTellReset,
+  kToldAt,
+  kTotalDispatched,
+  kTotalWritten,
+  kUncredited,
+  kUnsent,
+  kWait,
+  kWaiting,
+  kWaitingAt,
+  kWriteCallback,
+  kWriteToLost,
+  kWriting,
+} from './hidden.js';
 import { COPY_BYTES } from './output.js';
 import { inputReads, tellLater } from './own-ticks.js';
 
@@ -22,102 +66,102 @@ const JOIN_BYTES = 4 * COPY_BYTES;
 
 // Also a StreamSink, but those members are not for users.
 export abstract class StreamDuplex extends Duplex {
-  protected stream: ByteStream | null = null;
+  protected [kStream]: ByteStream | null = null;
   /** Whom its events belong to: they run in the async context (AsyncLocalStorage) of whoever made it, not of the link. */
-  protected scope: AsyncResource;
+  protected [kScope]: AsyncResource;
   /** Bytes pushed into the readable buffer whose credit has not gone back. */
-  private uncredited = 0;
+  private [kUncredited] = 0;
   /** Bytes taken over from Node's write buffer since the start. */
-  private dispatched = 0;
+  private [kDispatched] = 0;
   /** The write that is going on: its size, what of it the transport has not taken, and whom to tell. */
-  private writing = 0;
-  private unsent = 0;
-  private writeCallback: WriteCallback | null = null;
+  private [kWriting] = 0;
+  private [kUnsent] = 0;
+  private [kWriteCallback]: WriteCallback | null = null;
   /** The peer has sent all it had to send, and it was delivered. */
-  protected isInputWhole = false;
+  protected [kIsInputWhole] = false;
   /** Why the stream was lost, where there was something left to read. */
-  private lost: Error | null = null;
-  private hasWrittenToLost = false;
+  private [kLost]: Error | null = null;
+  private [kHasWrittenToLost] = false;
   /** The read of a link that brought the last event. */
-  private toldAt = -1;
+  private [kToldAt] = -1;
   /** Events that wait for a tick of their own: chunks, null for the end, an error for a reset. */
-  private waiting: Array<Buffer | null | Error> | null = null;
-  private waitingAt = 0;
+  private [kWaiting]: Array<Buffer | null | Error> | null = null;
+  private [kWaitingAt] = 0;
 
   protected constructor(options: DuplexOptions, scope: AsyncResource = new AsyncResource('STARLANESOCKET')) {
     super(options);
-    this.scope = scope;
+    this[kScope] = scope;
   }
 
   // --- reading ---
 
   /** @internal */
-  onData(stream: ByteStream, chunk: Buffer): void {
+  [kOnData](stream: ByteStream, chunk: Buffer): void {
     if (this.destroyed) return;
-    if (this.mustWait) this.wait(chunk);
+    if (this[kMustWait]) this[kWait](chunk);
     else {
       // What is only buffered is no event.
-      if (this.readableFlowing === true) this.toldAt = inputReads.count;
-      this.scope.runInAsyncScope(this.tellData, this, stream, chunk);
+      if (this.readableFlowing === true) this[kToldAt] = inputReads.count;
+      this[kScope].runInAsyncScope(this[kTellData], this, stream, chunk);
     }
   }
 
   /** @internal */
-  onEnd(stream: ByteStream): void {
+  [kOnEnd](stream: ByteStream): void {
     // Ahead of what waits: that is read on as well if the stream is lost now.
-    this.isInputWhole = true;
-    if (this.mustWait) this.wait(null);
-    else this.scope.runInAsyncScope(this.tellEnd, this, stream);
+    this[kIsInputWhole] = true;
+    if (this[kMustWait]) this[kWait](null);
+    else this[kScope].runInAsyncScope(this[kTellEnd], this, stream);
   }
 
   /** @internal */
-  onReset(_stream: ByteStream, error: Error): void {
-    if (this.mustWait) this.wait(error);
-    else this.scope.runInAsyncScope(this.tellReset, this, error);
+  [kOnReset](_stream: ByteStream, error: Error): void {
+    if (this[kMustWait]) this[kWait](error);
+    else this[kScope].runInAsyncScope(this[kTellReset], this, error);
   }
 
   /** @internal The next event that waits. */
-  tellNext(): boolean {
-    const { waiting, stream } = this;
+  [kTellNext](): boolean {
+    const { [kWaiting]: waiting, [kStream]: stream } = this;
     if (waiting === null || stream === null) return false;
-    const event = waiting[this.waitingAt++];
-    if (this.waitingAt === waiting.length) this.waiting = null;
-    const { scope } = this;
-    if (event === null) scope.runInAsyncScope(this.tellEnd, this, stream);
-    else if (event instanceof Error) scope.runInAsyncScope(this.tellReset, this, event);
-    else if (!this.destroyed) scope.runInAsyncScope(this.tellData, this, stream, event);
-    return this.waiting !== null;
+    const event = waiting[this[kWaitingAt]++];
+    if (this[kWaitingAt] === waiting.length) this[kWaiting] = null;
+    const { [kScope]: scope } = this;
+    if (event === null) scope.runInAsyncScope(this[kTellEnd], this, stream);
+    else if (event instanceof Error) scope.runInAsyncScope(this[kTellReset], this, event);
+    else if (!this.destroyed) scope.runInAsyncScope(this[kTellData], this, stream, event);
+    return this[kWaiting] !== null;
   }
 
   /** An event has been told: what else the same read has brought comes later. */
-  protected hasTold(): void {
-    this.toldAt = inputReads.count;
+  protected [kHasTold](): void {
+    this[kToldAt] = inputReads.count;
   }
 
-  private get mustWait(): boolean {
-    return this.waiting !== null || this.toldAt === inputReads.count;
+  private get [kMustWait](): boolean {
+    return this[kWaiting] !== null || this[kToldAt] === inputReads.count;
   }
 
-  private wait(event: Buffer | null | Error): void {
-    if (this.waiting !== null) {
-      this.waiting.push(event);
+  private [kWait](event: Buffer | null | Error): void {
+    if (this[kWaiting] !== null) {
+      this[kWaiting].push(event);
       return;
     }
-    this.waiting = [event];
-    this.waitingAt = 0;
+    this[kWaiting] = [event];
+    this[kWaitingAt] = 0;
     tellLater(this);
   }
 
-  protected tellData(stream: ByteStream, chunk: Buffer): void {
+  protected [kTellData](stream: ByteStream, chunk: Buffer): void {
     const { length } = chunk;
-    this.uncredited += length;
+    this[kUncredited] += length;
     try {
-      if (!this.emitDirectly(chunk)) this.push(this.readableFlowing === true ? chunk : unpinned(chunk));
+      if (!this[kEmitDirectly](chunk)) this.push(this.readableFlowing === true ? chunk : unpinned(chunk));
     } finally {
       // Also when a listener throws.
       if (this.readableLength === 0) {
-        const consumed = this.uncredited;
-        this.uncredited = 0;
+        const consumed = this[kUncredited];
+        this[kUncredited] = 0;
         stream.consumed(consumed);
       }
     }
@@ -127,7 +171,7 @@ export abstract class StreamDuplex extends Duplex {
    * What push comes to while data flows and nothing is buffered, without its bookkeeping for sources that are asked to
    * read. False when it has to be pushed.
    */
-  private emitDirectly(chunk: Buffer): boolean {
+  private [kEmitDirectly](chunk: Buffer): boolean {
     return (
       this.readableFlowing === true &&
       this.readableLength === 0 &&
@@ -137,7 +181,7 @@ export abstract class StreamDuplex extends Duplex {
     );
   }
 
-  protected tellEnd(_stream: ByteStream): void {
+  protected [kTellEnd](_stream: ByteStream): void {
     // Behind all other listeners: TLS on top may have begun at any time before.
     if (!this.allowHalfOpen) this.once('end', stayOpenBelowTls);
     this.push(null);
@@ -151,13 +195,13 @@ export abstract class StreamDuplex extends Duplex {
       chunk = super.read(size);
     } finally {
       // Also when a listener throws.
-      if (this.uncredited > 0) this.creditConsumed(chunk === null && size !== undefined ? size : 0);
+      if (this[kUncredited] > 0) this[kCreditConsumed](chunk === null && size !== undefined ? size : 0);
     }
     return chunk;
   }
 
   /** From here on data may come: without a first read, Node holds the first chunk back for a tick. */
-  protected startReading(): void {
+  protected [kStartReading](): void {
     super.read(0);
   }
 
@@ -166,12 +210,12 @@ export abstract class StreamDuplex extends Duplex {
   }
 
   /** `wanted`: bytes that the reader waits for at once; when it wants more than it has, what it has may not hold it up. */
-  private creditConsumed(wanted: number): void {
+  private [kCreditConsumed](wanted: number): void {
     const left = this.readableLength;
-    const consumed = wanted > left ? this.uncredited : this.uncredited - left;
-    if (consumed <= 0 || this.stream === null) return;
-    this.uncredited -= consumed;
-    this.stream.consumed(consumed);
+    const consumed = wanted > left ? this[kUncredited] : this[kUncredited] - left;
+    if (consumed <= 0 || this[kStream] === null) return;
+    this[kUncredited] -= consumed;
+    this[kStream].consumed(consumed);
   }
 
   // --- writing ---
@@ -191,19 +235,19 @@ export abstract class StreamDuplex extends Duplex {
       chunk.length < this.writableHighWaterMark &&
       this.writable &&
       this.writableCorked === 0 &&
-      this.canSendDirectly &&
+      this[kCanSendDirectly] &&
       chunk.length > 0 &&
-      this.stream?.tryWrite(chunk) === true
+      this[kStream]?.tryWrite(chunk) === true
     ) {
-      this.dispatched += chunk.length;
+      this[kDispatched] += chunk.length;
       return true;
     }
-    if (!this.allowHalfOpen && this.writableEnded && this.readableEnded) return this.refuseWrite(encoding, callback);
+    if (!this.allowHalfOpen && this.writableEnded && this.readableEnded) return this[kRefuseWrite](encoding, callback);
     return super.write(chunk, encoding as BufferEncoding, callback as WriteCallback);
   }
 
   /** The other end has ended, and so the writing half was ended too, for a writer who did not ask for that. */
-  private refuseWrite(encoding: unknown, callback: unknown): boolean {
+  private [kRefuseWrite](encoding: unknown, callback: unknown): boolean {
     const error = endedByOther();
     const told = typeof encoding === 'function' ? encoding : callback;
     if (typeof told === 'function') process.nextTick(told as WriteCallback, error);
@@ -212,38 +256,38 @@ export abstract class StreamDuplex extends Duplex {
   }
 
   /** Whether writes may go to the stream at once. */
-  protected get canSendDirectly(): boolean {
+  protected get [kCanSendDirectly](): boolean {
     return true;
   }
 
   /** Bytes written by the user, those that wait in buffers included. */
-  protected get totalWritten(): number {
-    return this.dispatched + this.writableLength - this.writing;
+  protected get [kTotalWritten](): number {
+    return this[kDispatched] + this.writableLength - this[kWriting];
   }
 
   /** Bytes of those that have left the buffer of Node's Writable. */
-  protected get totalDispatched(): number {
-    return this.dispatched;
+  protected get [kTotalDispatched](): number {
+    return this[kDispatched];
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: WriteCallback): void {
-    if (this.lost !== null) {
-      this.writeToLost(callback);
+    if (this[kLost] !== null) {
+      this[kWriteToLost](callback);
       return;
     }
     const { length } = chunk;
-    if (this.stream?.write(chunk) === true) {
-      this.dispatched += length;
+    if (this[kStream]?.write(chunk) === true) {
+      this[kDispatched] += length;
       callback();
       return;
     }
-    this.unsent += length;
-    this.dispatch(length, callback);
+    this[kUnsent] += length;
+    this[kDispatch](length, callback);
   }
 
   override _writev(items: Array<{ chunk: Buffer; encoding: BufferEncoding }>, callback: WriteCallback): void {
-    if (this.lost !== null) {
-      this.writeToLost(callback);
+    if (this[kLost] !== null) {
+      this[kWriteToLost](callback);
       return;
     }
     let bytes = 0;
@@ -253,123 +297,124 @@ export abstract class StreamDuplex extends Duplex {
       StreamDuplex.prototype._write.call(this, Buffer.concat(chunks, bytes), 'utf8', callback);
       return;
     }
-    this.dispatch(bytes, callback);
-    for (const chunk of chunks) this.sendChunk(chunk);
-    if (this.unsent === 0) this.finishWrite(null);
+    this[kDispatch](bytes, callback);
+    for (const chunk of chunks) this[kSendChunk](chunk);
+    if (this[kUnsent] === 0) this[kFinishWrite](null);
   }
 
   /**
    * TLS answers the end of the peer with a close_notify. A kernel would take that, whether or not the peer is still there, and an
    * error would cost the reader what he has not read.
    */
-  private writeToLost(callback: WriteCallback): void {
-    const isTaken = !this.hasWrittenToLost && isBelowTls(this);
-    this.hasWrittenToLost = true;
-    callback(isTaken ? null : this.lost);
+  private [kWriteToLost](callback: WriteCallback): void {
+    const isTaken = !this[kHasWrittenToLost] && isBelowTls(this);
+    this[kHasWrittenToLost] = true;
+    callback(isTaken ? null : this[kLost]);
   }
 
   override _final(callback: WriteCallback): void {
-    this.stream?.end();
+    this[kStream]?.end();
     callback();
   }
 
   /** @internal */
-  onSent(_stream: ByteStream, bytes: number): void {
-    this.countSent(bytes);
-    if (this.unsent === 0 && this.writeCallback !== null) this.scope.runInAsyncScope(this.finishWrite, this, null);
+  [kOnSent](_stream: ByteStream, bytes: number): void {
+    this[kCountSent](bytes);
+    if (this[kUnsent] === 0 && this[kWriteCallback] !== null)
+      this[kScope].runInAsyncScope(this[kFinishWrite], this, null);
   }
 
   /** A write of `bytes` is going on; `callback` is called when the transport has taken all of it. */
-  protected dispatch(bytes: number, callback: WriteCallback): void {
-    this.dispatched += bytes;
-    this.writing = bytes;
-    this.writeCallback = callback;
+  protected [kDispatch](bytes: number, callback: WriteCallback): void {
+    this[kDispatched] += bytes;
+    this[kWriting] = bytes;
+    this[kWriteCallback] = callback;
   }
 
-  protected countSent(bytes: number): void {
-    this.unsent -= bytes;
+  protected [kCountSent](bytes: number): void {
+    this[kUnsent] -= bytes;
   }
 
   /** The stream that took parts of the write is gone, and none of it counts. */
-  protected forgetSent(): void {
-    this.unsent = 0;
+  protected [kForgetSent](): void {
+    this[kUnsent] = 0;
   }
 
   /** Sends a part of the write that is going on. */
-  protected sendChunk(chunk: Buffer): void {
-    if (this.stream !== null && !this.stream.write(chunk)) this.unsent += chunk.length;
+  protected [kSendChunk](chunk: Buffer): void {
+    if (this[kStream] !== null && !this[kStream].write(chunk)) this[kUnsent] += chunk.length;
   }
 
-  protected finishWrite(error: Error | null): void {
-    const callback = this.writeCallback;
+  protected [kFinishWrite](error: Error | null): void {
+    const callback = this[kWriteCallback];
     if (callback === null) return;
-    this.writeCallback = null;
-    this.writing = 0;
-    this.unsent = 0;
+    this[kWriteCallback] = null;
+    this[kWriting] = 0;
+    this[kUnsent] = 0;
     callback(error);
   }
 
-  protected get isWriting(): boolean {
-    return this.writeCallback !== null;
+  protected get [kIsWriting](): boolean {
+    return this[kWriteCallback] !== null;
   }
 
-  protected get hasUnsent(): boolean {
-    return this.unsent > 0;
+  protected get [kHasUnsent](): boolean {
+    return this[kUnsent] > 0;
   }
 
   // --- the end ---
 
-  protected tellReset(error: Error): void {
-    this.letCrashNobody();
+  protected [kTellReset](error: Error): void {
+    this[kLetCrashNobody]();
     this.destroy(error);
   }
 
   /** What a peer or the network does crashes no process, also where nobody listens; 'close' follows in any case. */
-  protected letCrashNobody(): void {
+  protected [kLetCrashNobody](): void {
     // Whoever listens now may have stopped by the time of the event.
     this.on('error', ignore);
   }
 
   /** @internal As TCP on Linux, where a reset after the end of the peer takes nothing from the reader. */
-  readOn(_stream: ByteStream, error: Error): boolean {
-    if (!this.isInputWhole || this.writeCallback !== null || this.writableLength > 0) return false;
+  [kReadOn](_stream: ByteStream, error: Error): boolean {
+    if (!this[kIsInputWhole] || this[kWriteCallback] !== null || this.writableLength > 0) return false;
     const isTls = isBelowTls(this);
     // TLS may still have to give its reader what it has taken from here.
     if (this.readableEnded && !isTls) return false;
-    this.letCrashNobody();
-    this.lost = error;
+    this[kLetCrashNobody]();
+    this[kLost] = error;
     // Whoever only reads has got everything, and hears of no error; whoever wants to write hears of it.
     if (!isTls && this.allowHalfOpen && !this.writableEnded) this.once('end', () => this.destroy(error));
     return true;
   }
 
   /** Takes back what destroy() has done, so that another stream can follow. */
-  protected revive(): void {
+  protected [kRevive](): void {
     (this as unknown as { _undestroy(): void })._undestroy();
     this.removeListener('error', ignore);
-    this.stream = null;
-    this.waiting = null;
-    this.toldAt = -1;
-    this.uncredited = 0;
-    this.dispatched = 0;
-    this.isInputWhole = false;
-    this.lost = null;
-    this.hasWrittenToLost = false;
+    this[kStream] = null;
+    this[kWaiting] = null;
+    this[kToldAt] = -1;
+    this[kUncredited] = 0;
+    this[kDispatched] = 0;
+    this[kIsInputWhole] = false;
+    this[kLost] = null;
+    this[kHasWrittenToLost] = false;
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    const { stream } = this;
+    const { [kStream]: stream } = this;
     if (stream !== null) {
       // Bytes that arrived and that nobody will read are lost, or bytes that were written: the peer hears of it, as from TCP.
       // An error is an affair of this side, and what was sent before it arrives, as from net.Socket.
-      const isUnread = this.readableLength > 0 || this.waiting !== null || this.lost !== null;
-      const isDropped = this.writableLength > this.writing;
+      const isUnread = this.readableLength > 0 || this[kWaiting] !== null || this[kLost] !== null;
+      const isDropped = this.writableLength > this[kWriting];
       if (isUnread || isDropped) stream.reset();
       else stream.abandon();
     }
-    this.waiting = null;
-    this.uncredited = 0;
-    if (this.writeCallback !== null) this.finishWrite(error ?? streamDestroyed());
+    this[kWaiting] = null;
+    this[kUncredited] = 0;
+    if (this[kWriteCallback] !== null) this[kFinishWrite](error ?? streamDestroyed());
     callback(error);
   }
 }

@@ -1,6 +1,7 @@
 // The two sides of a lean stream: the session that it belongs to, and the sink that is told what happens to it.
 // Generic in the stream, so that these can be said without knowing it.
 
+import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from './hidden.js';
 import type { Output } from './output.js';
 import type { Schedulable, Scheduler } from './scheduler.js';
 import type { ReceiveBudget } from './window.js';
@@ -10,21 +11,21 @@ export interface SinkOf<Stream> {
   /** Nothing of a chunk is used any more when `onData` has returned. Others are given memory of their own. */
   readonly keepsNothing?: boolean;
   /** The next bytes, in order. They are to be given back by `consumed` once the reader has them. */
-  onData(stream: Stream, chunk: Buffer): void;
+  [kOnData](stream: Stream, chunk: Buffer): void;
   /** The peer will send no more; everything it sent was delivered before. */
-  onEnd(stream: Stream): void;
+  [kOnEnd](stream: Stream): void;
   /** `bytes` of writes that returned false are now with the transport; their memory is free again. */
-  onSent(stream: Stream, bytes: number): void;
+  [kOnSent](stream: Stream, bytes: number): void;
   /**
    * The stream is gone (reset by the peer, link lost, deadline); nothing follows. Not called after an own reset.
    * `reason`: one of ResetReason and how far away it arose, to be passed on.
    */
-  onReset(stream: Stream, error: Error, reason: number): void;
+  [kOnReset](stream: Stream, error: Error, reason: number): void;
   /**
    * The stream is lost after the peer's end. True: what was delivered is still read, and stays counted as unread until it is
    * consumed or the stream is reset; `onReset` is not called. Without it, false.
    */
-  readOn?(stream: Stream, error: Error): boolean;
+  [kReadOn]?(stream: Stream, error: Error): boolean;
 
   // Only told of hops of relayed circuits:
 
@@ -39,12 +40,12 @@ export interface SinkOf<Stream> {
 /** Takes everything and does nothing with it: until there is another, and when there is none any more. */
 export const NO_SINK: SinkOf<{ consumed(bytes: number): void }> = {
   keepsNothing: true,
-  onData(stream, chunk) {
+  [kOnData](stream, chunk) {
     stream.consumed(chunk.length);
   },
-  onEnd() {},
-  onSent() {},
-  onReset() {},
+  [kOnEnd]() {},
+  [kOnSent]() {},
+  [kOnReset]() {},
 };
 
 /** What a stream needs of its session. */

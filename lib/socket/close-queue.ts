@@ -2,12 +2,13 @@
 // that have ended in one turn are told in one go, so that what their listeners send leaves together, with time for promises in
 // between: whoever awaits the 'close' of one may listen to that of the next then.
 
+import { kTellClose } from '../mux/hidden.js';
 import { withoutContext } from '../util/no-context.js';
 import { throwLater } from '../util/throw-later.js';
 
 export interface Closing {
   /** Emits 'close'. */
-  tellClose(hadError: boolean): void;
+  [kTellClose](hadError: boolean): void;
 }
 
 /** Promises that may follow from each other between two sockets: an await of events.once in a Promise.race has about five. */
@@ -29,7 +30,7 @@ async function closeAll(): Promise<void> {
   errors = [];
   for (let index = 0; index < ended.length; index++) {
     try {
-      ended[index].tellClose(hadErrors[index]);
+      ended[index][kTellClose](hadErrors[index]);
     } catch (error) {
       throwLater(error);
     }

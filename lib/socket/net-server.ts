@@ -5,6 +5,18 @@ import { AsyncResource } from 'node:async_hooks';
 import type { ListenOptions, ServerOpts } from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
 import { netError } from '../errors.js';
+import {
+  kAnnounce,
+  kCreateSocket,
+  kHost,
+  kMakeSocket,
+  kPath,
+  kRefuse,
+  kScope,
+  kStart,
+  kStream,
+  kUseFor,
+} from '../mux/hidden.js';
 import { alreadyListening, invalidArgType } from '../util/node-errors.js';
 import { checkNumbers, listenArguments, listenTarget } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
@@ -15,19 +27,23 @@ import { Socket } from './socket.js';
 type ConnectionListener = (socket: NetSocket) => void;
 
 export class NetServer extends Server<ServerAddress | string> {
+  private readonly [kHost]: NetHost;
+  private readonly [kMakeSocket]: (options: NetSocketOptions) => NetSocket;
   readonly allowHalfOpen: boolean;
   readonly pauseOnConnect: boolean;
   readonly highWaterMark: number;
-  private path: string | null = null;
+  private [kPath]: string | null = null;
 
   /** @throws ERR_INVALID_ARG_TYPE */
   constructor(
-    private readonly host: NetHost,
-    private readonly makeSocket: (options: NetSocketOptions) => NetSocket,
+    host: NetHost,
+    makeSocket: (options: NetSocketOptions) => NetSocket,
     options?: ServerOpts | ConnectionListener | null,
     connectionListener?: ConnectionListener,
   ) {
     super(undefined, host.keepsAlive);
+    this[kHost] = host;
+    this[kMakeSocket] = makeSocket;
     const isListener = typeof options === 'function';
     const { allowHalfOpen, pauseOnConnect, highWaterMark } = checkOptions(isListener ? undefined : options);
     this.allowHalfOpen = Boolean(allowHalfOpen);
@@ -58,10 +74,10 @@ export class NetServer extends Server<ServerAddress | string> {
     if (callback !== undefined) this.once('listening', callback);
     const target = listenTarget(options);
     closeOnAbort(this, options.signal);
-    this.scope = new AsyncResource('STARLANESERVER');
+    this[kScope] = new AsyncResource('STARLANESERVER');
     try {
-      this.start(this.host.listen(this, target));
-      this.path = target.path ?? null;
+      this[kStart](this[kHost].listen(this, target));
+      this[kPath] = target.path ?? null;
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       const where = { address: target.said, port: target.port };
@@ -75,19 +91,19 @@ export class NetServer extends Server<ServerAddress | string> {
 
   /** Where it is bound: a string for a path; null while it is not bound. */
   override address(): ServerAddress | string | null {
-    return this.path !== null && this.listening ? this.path : super.address();
+    return this[kPath] !== null && this.listening ? this[kPath] : super.address();
   }
 
   /** @internal */
-  override announce(socket: Socket): void {
-    if (socket instanceof ExcessSocket) this.scope.runInAsyncScope(this.drop, this, socket);
-    else super.announce(socket);
+  override [kAnnounce](socket: Socket): void {
+    if (socket instanceof ExcessSocket) this[kScope].runInAsyncScope(this.drop, this, socket);
+    else super[kAnnounce](socket);
   }
 
   /** As a kernel, which has connected a socket by the time that its server learns of it. */
-  protected override refuse(info: DropInfo): Socket {
+  protected override [kRefuse](info: DropInfo): Socket {
     // Node says nothing of who was dropped at a path.
-    return new ExcessSocket(this.path === null ? info : undefined);
+    return new ExcessSocket(this[kPath] === null ? info : undefined);
   }
 
   private drop(socket: ExcessSocket): void {
@@ -99,11 +115,11 @@ export class NetServer extends Server<ServerAddress | string> {
     }
   }
 
-  protected override createSocket(): Socket {
+  protected override [kCreateSocket](): Socket {
     const { allowHalfOpen, highWaterMark } = this;
-    const socket = this.makeSocket({ allowHalfOpen, highWaterMark });
+    const socket = this[kMakeSocket]({ allowHalfOpen, highWaterMark });
     socket.server = this;
-    socket.useFor(this.pauseOnConnect);
+    socket[kUseFor](this.pauseOnConnect);
     return socket;
   }
 }
@@ -115,8 +131,8 @@ class ExcessSocket extends Socket {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    const { stream } = this;
-    this.stream = null;
+    const { [kStream]: stream } = this;
+    this[kStream] = null;
     super._destroy(error, callback);
     // On a busy link the answer may have to wait, and is to arrive all the same.
     stream?.abandon(true);

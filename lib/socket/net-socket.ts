@@ -7,6 +7,26 @@ import { isIP, type OnReadOpts, type SocketConnectOpts } from 'node:net';
 import { addAbortSignal, type DuplexOptions } from 'node:stream';
 import { lookupError, type NetErrorCode, netError } from '../errors.js';
 import type { ByteStream } from '../mux/byte-stream.js';
+import {
+  kAsNet,
+  kAttempted,
+  kCountRead,
+  kFailConnect,
+  kHost,
+  kIsAborted,
+  kIsLookedUp,
+  kOnAttempt,
+  kOnAttemptFailed,
+  kReader,
+  kRenew,
+  kScope,
+  kStartConnecting,
+  kTarget,
+  kTellData,
+  kTellEnd,
+  kUse,
+  kUseFor,
+} from '../mux/hidden.js';
 import { invalidArgValue } from '../util/node-errors.js';
 import { HELD } from './held-input.js';
 import { type ConnectTarget, checkNumbers, connectArguments, connectTarget, noDescriptors } from './net-arguments.js';
@@ -28,24 +48,23 @@ export interface NetSocketOptions extends SocketOptions {
 }
 
 export class NetSocket extends Socket {
-  private reader: OnRead | null = null;
-  private target: ConnectTarget | null = null;
+  private readonly [kHost]: NetHost;
+  private [kReader]: OnRead | null = null;
+  private [kTarget]: ConnectTarget | null = null;
   /** Its signal was aborted before it was made. */
-  private readonly isAborted: boolean;
-  private isLookedUp = false;
+  private readonly [kIsAborted]: boolean;
+  private [kIsLookedUp] = false;
   /** Address, port and family of the last attempt. */
-  private attempted: [string, number, string] | null = null;
+  private [kAttempted]: [string, number, string] | null = null;
 
   /** @throws ERR_INVALID_ARG_VALUE for object modes, ERR_INVALID_ARG_TYPE, ERR_STARLANE_ARGUMENT for a file descriptor */
-  constructor(
-    private readonly host: NetHost,
-    options?: NetSocketOptions,
-  ) {
+  constructor(host: NetHost, options?: NetSocketOptions) {
     checkOptions(options);
     super(options ?? {}, null, streamOptions(options));
-    if (OnRead.isWanted(options?.onread)) this.reader = new OnRead(options.onread);
+    this[kHost] = host;
+    if (OnRead.isWanted(options?.onread)) this[kReader] = new OnRead(options.onread);
     if (options?.signal != null) addAbortSignal(options.signal, this);
-    this.isAborted = options?.signal?.aborted === true;
+    this[kIsAborted] = options?.signal?.aborted === true;
   }
 
   /**
@@ -61,29 +80,29 @@ export class NetSocket extends Socket {
     const { options, callback } = connectArguments(args);
     if (callback !== undefined) this.once('connect', callback);
     const target = connectTarget(options);
-    if (this.isAborted) return this;
-    if (this.destroyed) this.renew();
+    if (this[kIsAborted]) return this;
+    if (this.destroyed) this[kRenew]();
     else if (this.connecting || !this.pending) {
       const code = this.connecting ? 'EALREADY' : 'EISCONN';
       process.nextTick(() => this.destroy(netError(code, 'connect', where(target))));
       return this;
     }
-    this.target = target;
-    this.isLookedUp = false;
-    this.attempted = null;
-    this.scope = new AsyncResource('STARLANESOCKET');
-    this.startConnecting();
-    this.use(this.host.keepsAlive);
+    this[kTarget] = target;
+    this[kIsLookedUp] = false;
+    this[kAttempted] = null;
+    this[kScope] = new AsyncResource('STARLANESOCKET');
+    this[kStartConnecting]();
+    this[kUse](this[kHost].keepsAlive);
     // Not at once: what is in this process would answer before the caller has listened to anything.
     setImmediate(() => {
-      if (this.target === target && this.connecting) this.host.connect(this, target, target.localPort);
+      if (this[kTarget] === target && this.connecting) this[kHost].connect(this, target, target.localPort);
     });
     return this;
   }
 
   /** @internal Accepted by a server. */
-  useFor(isPaused: boolean): void {
-    this.use(this.host.keepsAlive);
+  [kUseFor](isPaused: boolean): void {
+    this[kUse](this[kHost].keepsAlive);
     if (isPaused) this.pause();
   }
 
@@ -97,75 +116,76 @@ export class NetSocket extends Socket {
   }
 
   override pause(): this {
-    this.reader?.pause();
+    this[kReader]?.pause();
     return super.pause();
   }
 
   override resume(): this {
     super.resume();
-    this.reader?.resume();
+    this[kReader]?.resume();
     return this;
   }
 
   override read(size?: number): unknown {
-    this.reader?.resume();
+    this[kReader]?.resume();
     return super.read(size);
   }
 
   // --- for the node; everything the user hears is told in his async context ---
 
   /** @internal As Node tells what a name came to, and of each attempt. Of a path there is nothing to look up. */
-  override onAttempt(nodeId: string, port: number): void {
-    const { target } = this;
+  override [kOnAttempt](nodeId: string, port: number): void {
+    const { [kTarget]: target } = this;
     if (target === null || target.said.isPath) return;
-    this.scope.runInAsyncScope(() => {
+    this[kScope].runInAsyncScope(() => {
       const address = target.host === '' ? where(target).address : `@${nodeId}`;
-      this.attempted = [address, port, FAMILY];
-      if (isIP(target.said.host) === 0 && !this.isLookedUp) {
-        this.isLookedUp = true;
+      this[kAttempted] = [address, port, FAMILY];
+      if (isIP(target.said.host) === 0 && !this[kIsLookedUp]) {
+        this[kIsLookedUp] = true;
         this.emit('lookup', null, address, null, target.said.host);
       }
-      if (this.connecting) this.emit('connectionAttempt', ...this.attempted);
+      if (this.connecting) this.emit('connectionAttempt', ...this[kAttempted]);
     });
   }
 
   /** @internal */
-  override onAttemptFailed(error: NodeJS.ErrnoException): void {
-    const { attempted } = this;
+  override [kOnAttemptFailed](error: NodeJS.ErrnoException): void {
+    const { [kAttempted]: attempted } = this;
     if (attempted === null || !this.connecting) return;
-    this.scope.runInAsyncScope(() => this.emit('connectionAttemptFailed', ...attempted, this.asNet(error)));
+    this[kScope].runInAsyncScope(() => this.emit('connectionAttemptFailed', ...attempted, this[kAsNet](error)));
   }
 
   /** @internal */
-  override failConnect(error: NodeJS.ErrnoException): void {
-    this.scope.runInAsyncScope(() => {
-      const failure = this.asNet(error);
-      if (failure.syscall === 'getaddrinfo') this.emit('lookup', failure, undefined, undefined, this.target?.said.host);
+  override [kFailConnect](error: NodeJS.ErrnoException): void {
+    this[kScope].runInAsyncScope(() => {
+      const failure = this[kAsNet](error);
+      if (failure.syscall === 'getaddrinfo')
+        this.emit('lookup', failure, undefined, undefined, this[kTarget]?.said.host);
       this.destroy(failure);
     });
   }
 
-  protected override tellEnd(stream: ByteStream): void {
-    if (this[HELD] === null && this.reader?.holdEnd(() => super.tellEnd(stream))) return;
-    super.tellEnd(stream);
+  protected override [kTellEnd](stream: ByteStream): void {
+    if (this[HELD] === null && this[kReader]?.holdEnd(() => super[kTellEnd](stream))) return;
+    super[kTellEnd](stream);
   }
 
-  protected override tellData(stream: ByteStream, chunk: Buffer): void {
-    if (this.reader === null || this[HELD] !== null) super.tellData(stream, chunk);
+  protected override [kTellData](stream: ByteStream, chunk: Buffer): void {
+    if (this[kReader] === null || this[HELD] !== null) super[kTellData](stream, chunk);
     else {
-      this.countRead(chunk.length);
-      this.reader.push(this, stream, chunk);
+      this[kCountRead](chunk.length);
+      this[kReader].push(this, stream, chunk);
     }
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.reader?.stop();
+    this[kReader]?.stop();
     super._destroy(error, callback);
   }
 
   /** The error of a dial with the names of net: the host as the user said it, and lookups of names as lookups. */
-  private asNet(error: NodeJS.ErrnoException): NodeJS.ErrnoException {
-    const { target } = this;
+  private [kAsNet](error: NodeJS.ErrnoException): NodeJS.ErrnoException {
+    const { [kTarget]: target } = this;
     if (target === null || error.syscall !== 'connect') return error;
     const { code, cause } = error;
     if (code === 'ENOTFOUND' && !target.said.isPath) return lookupError(target.said.host, undefined, cause);

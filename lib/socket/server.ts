@@ -3,6 +3,30 @@
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import type { ByteStream } from '../mux/byte-stream.js';
+import {
+  kAccept,
+  kAdmit,
+  kAnnounce,
+  kBinding,
+  kCloseIfDrained,
+  kCreateSocket,
+  kForget,
+  kHold,
+  kHolding,
+  kIsFull,
+  kKeepsAlive,
+  kLetGo,
+  kOnSocketOver,
+  kOpenCount,
+  kOpenSockets,
+  kRefuse,
+  kScope,
+  kSocketOptions,
+  kStart,
+  kTaker,
+  kUnrefed,
+  kWhenOver,
+} from '../mux/hidden.js';
 import { notRunning } from '../util/node-errors.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import type { FarEnd, KeepsAlive } from './far-end.js';
@@ -84,25 +108,24 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   /** Sockets open at once, at most; undefined for no limit. */
   maxConnections: number | undefined;
   /** @internal */
-  taker: Taker | null = null;
-  protected binding: Binding | null = null;
-  private readonly socketOptions: SocketOptions | undefined;
+  [kTaker]: Taker | null = null;
+  protected readonly [kKeepsAlive]: KeepsAlive;
+  protected [kBinding]: Binding | null = null;
+  private readonly [kSocketOptions]: SocketOptions | undefined;
   readonly #isPausing: boolean;
-  private openCount = 0;
-  private holding = false;
-  private unrefed = false;
-  private readonly forget = (): void => this.onSocketOver();
+  private [kOpenCount] = 0;
+  private [kHolding] = false;
+  private [kUnrefed] = false;
+  private readonly [kForget] = (): void => this[kOnSocketOver]();
   /** Whom its events and those of its sockets belong to: whoever has bound it. */
-  protected scope = new AsyncResource('STARLANESERVER');
+  protected [kScope] = new AsyncResource('STARLANESERVER');
 
   /** @internal Servers come from bind. */
-  constructor(
-    options: ServerOptions | undefined,
-    protected readonly keepsAlive: KeepsAlive,
-  ) {
+  constructor(options: ServerOptions | undefined, keepsAlive: KeepsAlive) {
     super();
+    this[kKeepsAlive] = keepsAlive;
     this.maxConnections = options?.maxConnections;
-    this.socketOptions =
+    this[kSocketOptions] =
       options?.allowHalfOpen === undefined && options?.highWaterMark === undefined
         ? undefined
         : { allowHalfOpen: options.allowHalfOpen, highWaterMark: options.highWaterMark };
@@ -110,20 +133,20 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   }
 
   /** @internal Bound: 'listening' follows in the next tick. */
-  start(binding: Binding): void {
-    this.binding = binding;
-    this.hold();
-    this.taker?.onBound(this);
+  [kStart](binding: Binding): void {
+    this[kBinding] = binding;
+    this[kHold]();
+    this[kTaker]?.onBound(this);
     process.nextTick(() => {
-      if (this.binding === binding) this.emit('listening');
+      if (this[kBinding] === binding) this.emit('listening');
     });
   }
 
   /** @internal A circuit for this server. Null when it is refused; else the socket, not yet told to the user. */
-  admit(stream: ByteStream, far: FarEnd, service: string, localPort: number, remotePort: number): Socket | null {
-    if (this.binding === null) return null;
-    if (this.isFull) {
-      const excess = this.scope.runInAsyncScope(this.refuse, this, {
+  [kAdmit](stream: ByteStream, far: FarEnd, service: string, localPort: number, remotePort: number): Socket | null {
+    if (this[kBinding] === null) return null;
+    if (this[kIsFull]) {
+      const excess = this[kScope].runInAsyncScope(this[kRefuse], this, {
         localAddress: `@${far.localId}`,
         localPort,
         localFamily: FAMILY,
@@ -131,45 +154,45 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
         remotePort,
         remoteFamily: FAMILY,
       });
-      excess?.accept(stream, far, service, localPort, remotePort);
+      excess?.[kAccept](stream, far, service, localPort, remotePort);
       return excess;
     }
-    const socket = this.scope.runInAsyncScope(this.createSocket, this);
-    socket.accept(stream, far, service, localPort, remotePort);
-    socket.whenOver(this.forget);
-    this.openCount++;
-    this.taker?.onSocket();
+    const socket = this[kScope].runInAsyncScope(this[kCreateSocket], this);
+    socket[kAccept](stream, far, service, localPort, remotePort);
+    socket[kWhenOver](this[kForget]);
+    this[kOpenCount]++;
+    this[kTaker]?.onSocket();
     return socket;
   }
 
   /** @internal The circuit of an admitted socket stands. */
-  announce(socket: Socket): void {
-    this.scope.runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'connection', socket);
+  [kAnnounce](socket: Socket): void {
+    this[kScope].runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'connection', socket);
   }
 
   /** Whether it is bound. */
   get listening(): boolean {
     // Undefined on the prototype, which tools that mock or inspect classes read.
-    return Boolean(this.binding);
+    return Boolean(this[kBinding]);
   }
 
   /** Where it is bound; null before and after. */
   address(): Address | ServerAddress | null {
-    const { binding } = this;
+    const { [kBinding]: binding } = this;
     if (binding === null) return null;
     return { address: `@${binding.nodeId}`, family: FAMILY, port: binding.port, service: binding.service };
   }
 
   /** The number of open sockets. */
   getConnections(callback: (error: Error | null, count: number) => void): this {
-    const count = this.openCount;
+    const count = this[kOpenCount];
     process.nextTick(() => callback(null, count));
     return this;
   }
 
   /** @internal Open sockets, for statistics. */
-  get openSockets(): number {
-    return this.openCount;
+  get [kOpenSockets](): number {
+    return this[kOpenCount];
   }
 
   /**
@@ -177,23 +200,23 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
    * ERR_SERVER_NOT_RUNNING when it was not bound.
    */
   close(callback?: (error?: Error) => void): this {
-    const { binding } = this;
+    const { [kBinding]: binding } = this;
     if (typeof callback === 'function') {
       this.once('close', () => {
         if (binding === null) callback(notRunning());
         else callback();
       });
     }
-    this.binding = null;
+    this[kBinding] = null;
     binding?.unbind();
-    this.letGo();
-    this.closeIfDrained();
+    this[kLetGo]();
+    this[kCloseIfDrained]();
     return this;
   }
 
   /** Closes and waits until it has closed. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.binding === null) return;
+    if (this[kBinding] === null) return;
     await new Promise<void>((resolve) => this.close(() => resolve()));
   }
 
@@ -205,69 +228,69 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
 
   /** Holds the process open again, as a listening server does unless told otherwise. */
   ref(): this {
-    this.unrefed = false;
-    this.hold();
+    this[kUnrefed] = false;
+    this[kHold]();
     return this;
   }
 
   /** Lets the process end while this server listens. */
   unref(): this {
-    this.unrefed = true;
-    this.letGo();
+    this[kUnrefed] = true;
+    this[kLetGo]();
     return this;
   }
 
   /** @internal What console.log() prints. */
   [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
-    const { listening, openSockets, maxConnections } = this;
+    const { listening, [kOpenSockets]: openSockets, maxConnections } = this;
     const values = { listening, address: this.address() ?? undefined, openSockets, maxConnections };
     return shown('Server', values, depth, options, inspect);
   }
 
   /** A circuit beyond maxConnections: null refuses it; a socket is announced, but does not count. */
-  protected refuse(info: DropInfo): Socket | null {
+  protected [kRefuse](info: DropInfo): Socket | null {
     this.emit('drop', info);
     return null;
   }
 
   /** The socket for a circuit that is admitted. */
-  protected createSocket(): Socket {
-    const socket = new Socket(this.socketOptions, this.keepsAlive, undefined, this.scope);
-    socket.server = this.taker === null ? this : this.taker.server;
+  protected [kCreateSocket](): Socket {
+    const socket = new Socket(this[kSocketOptions], this[kKeepsAlive], undefined, this[kScope]);
+    socket.server = this[kTaker] === null ? this : this[kTaker].server;
     if (this.#isPausing) socket.pause();
     return socket;
   }
 
-  private get isFull(): boolean {
-    const { maxConnections, openCount, taker } = this;
+  private get [kIsFull](): boolean {
+    const { maxConnections, [kOpenCount]: openCount, [kTaker]: taker } = this;
     // Null is no limit either, for net.Server.
     return (maxConnections != null && openCount >= maxConnections) || taker?.isFull === true;
   }
 
-  private onSocketOver(): void {
-    this.openCount--;
-    this.taker?.onSocketOver();
-    this.closeIfDrained();
+  private [kOnSocketOver](): void {
+    this[kOpenCount]--;
+    this[kTaker]?.onSocketOver();
+    this[kCloseIfDrained]();
   }
 
-  private closeIfDrained(): void {
-    if (this.binding !== null || this.openCount > 0) return;
+  private [kCloseIfDrained](): void {
+    if (this[kBinding] !== null || this[kOpenCount] > 0) return;
     process.nextTick(() => {
-      this.taker?.onClosed(this);
+      this[kTaker]?.onClosed(this);
       this.emit('close');
     });
   }
 
-  private hold(): void {
+  private [kHold](): void {
     // A server that is closing is held by its sockets.
-    if (this.holding || this.unrefed || this.binding === null) return;
-    this.holding = true;
-    this.keepsAlive.hold();
+    if (this[kHolding] || this[kUnrefed] || this[kBinding] === null) return;
+    this[kHolding] = true;
+    this[kKeepsAlive].hold();
   }
 
-  private letGo(): void {
-    if (!this.holding) return;
-    this.holding = false;
-    this.keepsAlive.release();
+  private [kLetGo](): void {
+    if (!this[kHolding]) return;
+    this[kHolding] = false;
+    this[kKeepsAlive].release();
   }
 }

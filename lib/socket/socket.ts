@@ -5,6 +5,61 @@ import { AsyncResource } from 'node:async_hooks';
 import type { DuplexOptions } from 'node:stream';
 import { resetByPeer } from '../errors.js';
 import type { ByteStream } from '../mux/byte-stream.js';
+import {
+  kAccept,
+  kAttachStream,
+  kBits,
+  kCanSendDirectly,
+  kCountRead,
+  kCountSent,
+  kDetachStream,
+  kDispatch,
+  kEarly,
+  kEstablish,
+  kFailConnect,
+  kFar,
+  kFarPort,
+  kFinishWrite,
+  kForgetSent,
+  kHasTold,
+  kHasUnsent,
+  kIdle,
+  kIsInputWhole,
+  kIsWriting,
+  kKeepsAlive,
+  kLetGo,
+  kNear,
+  kNearPort,
+  kOnAttempt,
+  kOnAttemptFailed,
+  kOnEnd,
+  kOnIdle,
+  kOnOver,
+  kOnReset,
+  kOnSent,
+  kReadOn,
+  kReceived,
+  kRenew,
+  kRevive,
+  kScope,
+  kSendChunk,
+  kSendEarly,
+  kService,
+  kStart,
+  kStartConnecting,
+  kStartReading,
+  kStream,
+  kTellClose,
+  kTellConnect,
+  kTellData,
+  kTellEnd,
+  kTotalDispatched,
+  kTotalWritten,
+  kUpdateHold,
+  kUse,
+  kWhenOver,
+  kWriteEarly,
+} from '../mux/hidden.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
 import { closedBeforeConnection, socketClosed } from '../util/node-errors.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
@@ -42,25 +97,25 @@ const Bit = {
 export class Socket extends StreamDuplex {
   /** The server that accepted this socket, as of net.Socket: a net.Server if that was bound. Null for dialled sockets. */
   server: unknown = null;
-  private received = 0;
-  private nearPort = 0;
-  private farPort = 0;
+  private [kReceived] = 0;
+  private [kNearPort] = 0;
+  private [kFarPort] = 0;
   /** The idle timeout in ms as set by setTimeout; undefined before that. */
   timeout: number | undefined = undefined;
-  private far: FarEnd | null = null;
-  private service = '';
-  private bits = 0;
+  private [kFar]: FarEnd | null = null;
+  private [kService] = '';
+  private [kBits] = 0;
   /**
    * What was written before the connection stands. It is sent with the open, and kept to be sent again if another
    * instance has to be tried.
    */
-  private early: readonly Buffer[] | null = null;
-  private idle: IdleTimeout | null = null;
+  private [kEarly]: readonly Buffer[] | null = null;
+  private [kIdle]: IdleTimeout | null = null;
   /** What has arrived while nobody has wanted to read yet: paused from the start. */
   protected [HELD]: HeldInput | null = null;
-  private keepsAlive: KeepsAlive | null;
+  private [kKeepsAlive]: KeepsAlive | null;
   /** Called once when the socket is over, by whoever counts sockets. */
-  private onOver: (() => void) | null = null;
+  private [kOnOver]: (() => void) | null = null;
 
   /**
    * @internal Sockets come from dial and from servers. `keepsAlive` null: it holds nothing until it {@link use}s some. `scope`: that of
@@ -73,8 +128,8 @@ export class Socket extends StreamDuplex {
     scope?: AsyncResource,
   ) {
     super(duplexOptions(options, streamOptions), scope);
-    this.keepsAlive = keepsAlive;
-    this.updateHold();
+    this[kKeepsAlive] = keepsAlive;
+    this[kUpdateHold]();
   }
 
   /** @internal */
@@ -84,7 +139,7 @@ export class Socket extends StreamDuplex {
 
   /** Connected and not closed for either direction, or on the way there. As net.Socket's. */
   get readyState(): 'opening' | 'open' | 'readOnly' | 'writeOnly' | 'closed' {
-    if (this.bits & Bit.CONNECTING) return 'opening';
+    if (this[kBits] & Bit.CONNECTING) return 'opening';
     if (this.readable && this.writable) return 'open';
     if (this.readable) return 'readOnly';
     return this.writable ? 'writeOnly' : 'closed';
@@ -92,22 +147,22 @@ export class Socket extends StreamDuplex {
 
   /** Dialled and not answered yet. */
   get connecting(): boolean {
-    return (this.bits & Bit.CONNECTING) !== 0;
+    return (this[kBits] & Bit.CONNECTING) !== 0;
   }
 
   /** Not connected: not yet, or not any more. */
   get pending(): boolean {
-    return (this.bits & Bit.CONNECTED) === 0 || this.destroyed;
+    return (this[kBits] & Bit.CONNECTED) === 0 || this.destroyed;
   }
 
   /** Bytes received. */
   get bytesRead(): number {
-    return this.received;
+    return this[kReceived];
   }
 
   /** Bytes written, those in buffers included. */
   get bytesWritten(): number {
-    const { totalWritten } = this;
+    const { [kTotalWritten]: totalWritten } = this;
     return Number.isNaN(totalWritten) ? (undefined as unknown as number) : totalWritten;
   }
 
@@ -118,7 +173,7 @@ export class Socket extends StreamDuplex {
 
   /** Bytes written that have left the buffer of the socket. Libraries read it of net.Socket. */
   get _bytesDispatched(): number {
-    return this.connecting ? 0 : this.totalDispatched;
+    return this.connecting ? 0 : this[kTotalDispatched];
   }
 
   /** Bytes that wait in the socket for the link; undefined when it is neither connected nor connecting. */
@@ -128,42 +183,42 @@ export class Socket extends StreamDuplex {
 
   /** The virtual port of this end; undefined while not connected. */
   get localPort(): number | undefined {
-    return this.near?.port;
+    return this[kNear]?.port;
   }
 
   /** The virtual port of the other end; undefined before the connection stands. */
   get remotePort(): number | undefined {
-    return this.far ? this.farPort : undefined;
+    return this[kFar] ? this[kFarPort] : undefined;
   }
 
   /** `@` and the id of this node; undefined while not connected. */
   get localAddress(): string | undefined {
-    return this.near?.address;
+    return this[kNear]?.address;
   }
 
   /** `@` and the id of the node at the other end; undefined before the connection stands. */
   get remoteAddress(): string | undefined {
-    return this.far ? `@${this.far.peerId}` : undefined;
+    return this[kFar] ? `@${this[kFar].peerId}` : undefined;
   }
 
   /** The kind of addresses: 'Starlane'; undefined while not connected. */
   get localFamily(): string | undefined {
-    return this.near?.family;
+    return this[kNear]?.family;
   }
 
   /** The kind of addresses: 'Starlane'; undefined before the connection stands. */
   get remoteFamily(): string | undefined {
-    return this.far ? FAMILY : undefined;
+    return this[kFar] ? FAMILY : undefined;
   }
 
   /** Who is at the other end and through whom; undefined before the connection stands. */
   get peer(): PeerInfo | undefined {
-    return this.far ? peerInfo(this.far, this.service) : undefined;
+    return this[kFar] ? peerInfo(this[kFar], this[kService]) : undefined;
   }
 
   /** Whether the node at the other end has proved to be {@link peer}; false while not connected. */
   get verified(): boolean {
-    return this.far?.isVerified === true;
+    return this[kFar]?.isVerified === true;
   }
 
   /**
@@ -171,12 +226,12 @@ export class Socket extends StreamDuplex {
    * false while not connected.
    */
   get secure(): boolean {
-    return this.far?.isSecure === true;
+    return this[kFar]?.isSecure === true;
   }
 
   /** This end's address as net.Socket gives it; empty while not connected. */
   address(): { address: string; family: string; port: number } | Record<string, never> {
-    return this.near ?? {};
+    return this[kNear] ?? {};
   }
 
   /**
@@ -188,11 +243,11 @@ export class Socket extends StreamDuplex {
     if (this.destroyed) return this;
     checkTimeout(timeoutMs, callback);
     this.timeout = timeoutMs;
-    this.idle?.stop();
+    this[kIdle]?.stop();
     // As that of a timer, the context is that of the call.
     const scope = new AsyncResource('STARLANETIMEOUT');
-    const onIdle = (): void => scope.runInAsyncScope(this.onIdle, this);
-    this.idle = timeoutMs === 0 ? null : new IdleTimeout(timeoutMs, onIdle);
+    const onIdle = (): void => scope.runInAsyncScope(this[kOnIdle], this);
+    this[kIdle] = timeoutMs === 0 ? null : new IdleTimeout(timeoutMs, onIdle);
     if (callback !== undefined) {
       if (timeoutMs === 0) this.removeListener('timeout', callback);
       else this.once('timeout', callback);
@@ -218,15 +273,15 @@ export class Socket extends StreamDuplex {
 
   /** Holds the process open again while something can happen to it, as a socket does unless told otherwise. */
   ref(): this {
-    this.bits &= ~Bit.UNREF;
-    this.updateHold();
+    this[kBits] &= ~Bit.UNREF;
+    this[kUpdateHold]();
     return this;
   }
 
   /** Lets the process end while this socket is open. */
   unref(): this {
-    this.bits |= Bit.UNREF;
-    this.updateHold();
+    this[kBits] |= Bit.UNREF;
+    this[kUpdateHold]();
     return this;
   }
 
@@ -243,7 +298,7 @@ export class Socket extends StreamDuplex {
    */
   resetAndDestroy(): this {
     if (this.pending && !this.connecting) return this.destroy(socketClosed());
-    this.bits |= Bit.RESET;
+    this[kBits] |= Bit.RESET;
     if (this.connecting) this.once('connect', () => this.destroy());
     else this.destroy();
     return this;
@@ -252,165 +307,165 @@ export class Socket extends StreamDuplex {
   // --- for diallers and servers ---
 
   /** @internal Dialled: nothing is connected yet, writes are welcome. */
-  startConnecting(): void {
-    this.bits |= Bit.CONNECTING;
-    this.updateHold();
+  [kStartConnecting](): void {
+    this[kBits] |= Bit.CONNECTING;
+    this[kUpdateHold]();
   }
 
   /** @internal A stream has been opened for this socket; its answer still belongs to the dialler. */
-  attachStream(stream: ByteStream): void {
-    this.stream = stream;
-    this.sendEarly();
+  [kAttachStream](stream: ByteStream): void {
+    this[kStream] = stream;
+    this[kSendEarly]();
   }
 
   /** @internal The attempt failed: what was written is kept for the next one. */
-  detachStream(): void {
-    this.stream = null;
-    this.forgetSent();
+  [kDetachStream](): void {
+    this[kStream] = null;
+    this[kForgetSent]();
   }
 
   /** @internal The stream of {@link attachStream} is connected: the socket is its sink from now on. */
-  establish(far: FarEnd, service: string, localPort: number, remotePort: number): void {
-    this.start(far, service, localPort, remotePort);
-    this.early = null;
-    this.scope.runInAsyncScope(this.tellConnect, this);
+  [kEstablish](far: FarEnd, service: string, localPort: number, remotePort: number): void {
+    this[kStart](far, service, localPort, remotePort);
+    this[kEarly] = null;
+    this[kScope].runInAsyncScope(this[kTellConnect], this);
   }
 
   /** @internal Around a stream that a peer opened. */
-  accept(stream: ByteStream, far: FarEnd, service: string, localPort: number, remotePort: number): void {
-    this.stream = stream;
-    this.start(far, service, localPort, remotePort);
+  [kAccept](stream: ByteStream, far: FarEnd, service: string, localPort: number, remotePort: number): void {
+    this[kStream] = stream;
+    this[kStart](far, service, localPort, remotePort);
     // 'connection'.
-    this.hasTold();
+    this[kHasTold]();
   }
 
   /** @internal A node is asked for the service, or was no good. */
-  onAttempt(_nodeId: string, _port: number): void {}
-  onAttemptFailed(_error: NodeJS.ErrnoException): void {}
+  [kOnAttempt](_nodeId: string, _port: number): void {}
+  [kOnAttemptFailed](_error: NodeJS.ErrnoException): void {}
 
-  private tellConnect(): void {
-    this.hasTold();
+  private [kTellConnect](): void {
+    this[kHasTold]();
     this.emit('connect');
     this.emit('ready');
-    if (!this.hasUnsent) this.finishWrite(null);
+    if (!this[kHasUnsent]) this[kFinishWrite](null);
   }
 
   /** @internal The dial has failed. */
-  failConnect(error: Error): void {
-    this.scope.runInAsyncScope(this.destroy, this, error);
+  [kFailConnect](error: Error): void {
+    this[kScope].runInAsyncScope(this.destroy, this, error);
   }
 
   /** @internal `callback` is called once, when the socket is destroyed. */
-  whenOver(callback: () => void): void {
-    this.onOver = callback;
+  [kWhenOver](callback: () => void): void {
+    this[kOnOver] = callback;
   }
 
   /** @internal */
-  tellClose(hadError: boolean): void {
-    this.scope.runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'close', hadError);
+  [kTellClose](hadError: boolean): void {
+    this[kScope].runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'close', hadError);
   }
 
-  protected countRead(bytes: number): void {
-    this.received += bytes;
-    if (this.idle !== null) this.idle.touch();
+  protected [kCountRead](bytes: number): void {
+    this[kReceived] += bytes;
+    if (this[kIdle] !== null) this[kIdle].touch();
   }
 
-  protected onIdle(): void {
+  protected [kOnIdle](): void {
     this.emit('timeout');
   }
 
   // --- the Duplex ---
 
-  protected override tellData(stream: ByteStream, chunk: Buffer): void {
+  protected override [kTellData](stream: ByteStream, chunk: Buffer): void {
     const held = this[HELD];
     if (held !== null) {
       held.push(chunk);
       return;
     }
-    this.countRead(chunk.length);
-    super.tellData(stream, chunk);
-    if (this.readableLength > 0) this.updateHold();
+    this[kCountRead](chunk.length);
+    super[kTellData](stream, chunk);
+    if (this.readableLength > 0) this[kUpdateHold]();
   }
 
-  protected override tellEnd(stream: ByteStream): void {
+  protected override [kTellEnd](stream: ByteStream): void {
     const held = this[HELD];
-    if (held === null) super.tellEnd(stream);
+    if (held === null) super[kTellEnd](stream);
     else held.isEnded = true;
   }
 
   /** @internal */
-  override onEnd(stream: ByteStream): void {
-    super.onEnd(stream);
-    this.updateHold();
+  override [kOnEnd](stream: ByteStream): void {
+    super[kOnEnd](stream);
+    this[kUpdateHold]();
   }
 
   override read(size?: number): unknown {
     const chunk = super.read(size);
-    if ((this.bits & Bit.HOLDING) === 0) this.updateHold();
+    if ((this[kBits] & Bit.HOLDING) === 0) this[kUpdateHold]();
     return chunk;
   }
 
   override resume(): this {
     super.resume();
-    this.updateHold();
+    this[kUpdateHold]();
     return this;
   }
 
-  protected override dispatch(bytes: number, callback: WriteCallback): void {
-    super.dispatch(bytes, callback);
-    this.updateHold();
+  protected override [kDispatch](bytes: number, callback: WriteCallback): void {
+    super[kDispatch](bytes, callback);
+    this[kUpdateHold]();
   }
 
-  protected override finishWrite(error: Error | null): void {
-    super.finishWrite(error);
-    if (this.isInputWhole) this.updateHold();
+  protected override [kFinishWrite](error: Error | null): void {
+    super[kFinishWrite](error);
+    if (this[kIsInputWhole]) this[kUpdateHold]();
   }
 
   override _read(): void {
-    this.bits |= Bit.ASKED;
-    const { stream } = this;
+    this[kBits] |= Bit.ASKED;
+    const { [kStream]: stream } = this;
     const held = this[HELD];
     if (held === null) return;
     this[HELD] = null;
     if (stream === null) return;
-    for (const chunk of held.chunks) this.tellData(stream, chunk);
-    if (held.isEnded) this.tellEnd(stream);
-    this.updateHold();
+    for (const chunk of held.chunks) this[kTellData](stream, chunk);
+    if (held.isEnded) this[kTellEnd](stream);
+    this[kUpdateHold]();
   }
 
-  override onSent(stream: ByteStream, bytes: number): void {
-    if (this.idle !== null) this.idle.touch();
+  override [kOnSent](stream: ByteStream, bytes: number): void {
+    if (this[kIdle] !== null) this[kIdle].touch();
     // While connecting, the callback waits for the connection, as net.Socket's does.
-    if (this.bits & Bit.CONNECTING) this.countSent(bytes);
-    else super.onSent(stream, bytes);
+    if (this[kBits] & Bit.CONNECTING) this[kCountSent](bytes);
+    else super[kOnSent](stream, bytes);
   }
 
-  override onReset(stream: ByteStream, cause: Error): void {
-    super.onReset(stream, resetByPeer(cause));
+  override [kOnReset](stream: ByteStream, cause: Error): void {
+    super[kOnReset](stream, resetByPeer(cause));
   }
 
-  override readOn(stream: ByteStream, cause: Error): boolean {
-    if (!super.readOn(stream, resetByPeer(cause))) return false;
+  override [kReadOn](stream: ByteStream, cause: Error): boolean {
+    if (!super[kReadOn](stream, resetByPeer(cause))) return false;
     return true;
   }
 
-  protected override get canSendDirectly(): boolean {
-    return (this.bits & Bit.CONNECTING) === 0 && this.idle === null;
+  protected override get [kCanSendDirectly](): boolean {
+    return (this[kBits] & Bit.CONNECTING) === 0 && this[kIdle] === null;
   }
 
   override _write(chunk: Buffer, encoding: BufferEncoding, callback: WriteCallback): void {
-    if (this.idle !== null) this.idle.touch();
-    if (this.bits & Bit.CONNECTING) this.writeEarly([chunk], callback);
-    else if (this.stream === null) callback(socketClosed());
+    if (this[kIdle] !== null) this[kIdle].touch();
+    if (this[kBits] & Bit.CONNECTING) this[kWriteEarly]([chunk], callback);
+    else if (this[kStream] === null) callback(socketClosed());
     else super._write(chunk, encoding, callback);
   }
 
   override _writev(items: Array<{ chunk: Buffer; encoding: BufferEncoding }>, callback: WriteCallback): void {
-    if (this.idle !== null) this.idle.touch();
-    if (this.bits & Bit.CONNECTING) {
+    if (this[kIdle] !== null) this[kIdle].touch();
+    if (this[kBits] & Bit.CONNECTING) {
       const chunks = items.map(({ chunk }) => chunk);
-      this.writeEarly(chunks, callback);
-    } else if (this.stream === null) callback(socketClosed());
+      this[kWriteEarly](chunks, callback);
+    } else if (this[kStream] === null) callback(socketClosed());
     else super._writev(items, callback);
   }
 
@@ -420,23 +475,23 @@ export class Socket extends StreamDuplex {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    if (this.bits & Bit.CONNECTING) {
-      this.bits &= ~Bit.CONNECTING;
-      this.finishWrite(closedBeforeConnection());
+    if (this[kBits] & Bit.CONNECTING) {
+      this[kBits] &= ~Bit.CONNECTING;
+      this[kFinishWrite](closedBeforeConnection());
     }
-    this.idle?.stop();
-    this.idle = null;
-    this.letGo();
-    const { onOver } = this;
-    this.onOver = null;
-    this.early = null;
+    this[kIdle]?.stop();
+    this[kIdle] = null;
+    this[kLetGo]();
+    const { [kOnOver]: onOver } = this;
+    this[kOnOver] = null;
+    this[kEarly] = null;
     // Held bytes are lost as others that nobody will read.
-    if (this.bits & Bit.RESET || (this[HELD] !== null && this[HELD].chunks.length > 0)) this.stream?.reset();
+    if (this[kBits] & Bit.RESET || (this[HELD] !== null && this[HELD].chunks.length > 0)) this[kStream]?.reset();
     this[HELD] = null;
     super._destroy(error, callback);
     onOver?.();
     // After 'error', which Node emits in the tick that is queued by now.
-    if (this.stream === null) process.nextTick(() => this.tellClose(error !== null));
+    if (this[kStream] === null) process.nextTick(() => this[kTellClose](error !== null));
     else closeLater(this, error !== null);
   }
 
@@ -448,73 +503,73 @@ export class Socket extends StreamDuplex {
   }
 
   /** A new life after 'close', as net.Socket has with every connect. */
-  protected renew(): void {
-    this.bits &= Bit.UNREF;
-    this.received = 0;
-    this.far = null;
-    this.service = '';
-    this.early = null;
-    this.revive();
+  protected [kRenew](): void {
+    this[kBits] &= Bit.UNREF;
+    this[kReceived] = 0;
+    this[kFar] = null;
+    this[kService] = '';
+    this[kEarly] = null;
+    this[kRevive]();
   }
 
   /** The socket is in use from now on, and holds the process open unless told otherwise. */
-  protected use(keepsAlive: KeepsAlive): void {
-    this.keepsAlive = keepsAlive;
-    this.updateHold();
+  protected [kUse](keepsAlive: KeepsAlive): void {
+    this[kKeepsAlive] = keepsAlive;
+    this[kUpdateHold]();
   }
 
-  private get near(): { address: string; family: string; port: number } | undefined {
-    const { far } = this;
+  private get [kNear](): { address: string; family: string; port: number } | undefined {
+    const { [kFar]: far } = this;
     if (!far || this.destroyed) return undefined;
-    return { address: `@${far.localId}`, family: FAMILY, port: this.nearPort };
+    return { address: `@${far.localId}`, family: FAMILY, port: this[kNearPort] };
   }
 
-  private start(far: FarEnd, service: string, localPort: number, remotePort: number): void {
-    this.bits = (this.bits & ~Bit.CONNECTING) | Bit.CONNECTED;
-    this.far = far;
-    this.service = service;
-    this.nearPort = localPort;
-    this.farPort = remotePort;
-    if (this.stream !== null) this.stream.sink = this;
+  private [kStart](far: FarEnd, service: string, localPort: number, remotePort: number): void {
+    this[kBits] = (this[kBits] & ~Bit.CONNECTING) | Bit.CONNECTED;
+    this[kFar] = far;
+    this[kService] = service;
+    this[kNearPort] = localPort;
+    this[kFarPort] = remotePort;
+    if (this[kStream] !== null) this[kStream].sink = this;
     // As net.Socket, which reads nothing then, so that nothing counts as read.
-    if ((this.bits & Bit.ASKED) === 0 && this.isPaused()) this[HELD] = new HeldInput();
-    else this.startReading();
-    this.updateHold();
-    if (this.idle !== null) this.idle.touch();
+    if ((this[kBits] & Bit.ASKED) === 0 && this.isPaused()) this[HELD] = new HeldInput();
+    else this[kStartReading]();
+    this[kUpdateHold]();
+    if (this[kIdle] !== null) this[kIdle].touch();
   }
 
-  private writeEarly(chunks: readonly Buffer[], callback: WriteCallback): void {
-    this.early = chunks;
+  private [kWriteEarly](chunks: readonly Buffer[], callback: WriteCallback): void {
+    this[kEarly] = chunks;
     let bytes = 0;
     for (const chunk of chunks) bytes += chunk.length;
-    this.dispatch(bytes, callback);
-    if (this.stream !== null) this.sendEarly();
+    this[kDispatch](bytes, callback);
+    if (this[kStream] !== null) this[kSendEarly]();
   }
 
-  private sendEarly(): void {
-    if (this.early === null) return;
-    for (const chunk of this.early) this.sendChunk(chunk);
+  private [kSendEarly](): void {
+    if (this[kEarly] === null) return;
+    for (const chunk of this[kEarly]) this[kSendChunk](chunk);
   }
 
   /**
    * A socket holds the process while something can happen to it, as a handle of the system does: while it connects, while a write is
    * going on, and while it reads: until the end of the peer, and not while what has come is not taken.
    */
-  private updateHold(): void {
-    if (this.keepsAlive === null) return;
-    const mayRead = (this.bits & Bit.CONNECTED) !== 0 && this[HELD] === null && !this.isInputWhole;
+  private [kUpdateHold](): void {
+    if (this[kKeepsAlive] === null) return;
+    const mayRead = (this[kBits] & Bit.CONNECTED) !== 0 && this[HELD] === null && !this[kIsInputWhole];
     const isReading = mayRead && this.readableLength < this.readableHighWaterMark;
-    const isActive = (this.bits & Bit.CONNECTING) !== 0 || isReading || this.isWriting;
-    if (!isActive || this.bits & Bit.UNREF || this.destroyed) this.letGo();
-    else if ((this.bits & Bit.HOLDING) === 0) {
-      this.bits |= Bit.HOLDING;
-      this.keepsAlive.hold();
+    const isActive = (this[kBits] & Bit.CONNECTING) !== 0 || isReading || this[kIsWriting];
+    if (!isActive || this[kBits] & Bit.UNREF || this.destroyed) this[kLetGo]();
+    else if ((this[kBits] & Bit.HOLDING) === 0) {
+      this[kBits] |= Bit.HOLDING;
+      this[kKeepsAlive].hold();
     }
   }
 
-  private letGo(): void {
-    if ((this.bits & Bit.HOLDING) === 0) return;
-    this.bits &= ~Bit.HOLDING;
-    this.keepsAlive?.release();
+  private [kLetGo](): void {
+    if ((this[kBits] & Bit.HOLDING) === 0) return;
+    this[kBits] &= ~Bit.HOLDING;
+    this[kKeepsAlive]?.release();
   }
 }

@@ -3,6 +3,7 @@
 import { createHash, randomFillSync } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { QueuedPrefix } from '../../lib/circuit/queued-prefix.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { NotingSink } from '../support/session-fixture.js';
@@ -16,9 +17,9 @@ describe('bytes that a circuit sends ahead of its socket', () => {
     const stream = {} as MuxStream;
     const prefix = new QueuedPrefix(sink, 10);
     stream.sink = prefix;
-    for (const bytes of [4, 5]) prefix.onSent(stream, bytes);
+    for (const bytes of [4, 5]) prefix[kOnSent](stream, bytes);
     expect([sink.events, stream.sink]).toEqual([[], prefix]);
-    prefix.onSent(stream, 3);
+    prefix[kOnSent](stream, 3);
     expect(sink.events).toEqual(['sent 2']);
     expect(stream.sink).toBe(sink);
   });
@@ -29,9 +30,9 @@ describe('bytes that a circuit sends ahead of its socket', () => {
     const stream = {} as MuxStream;
     const prefix = new QueuedPrefix(sink, 10);
     stream.sink = prefix;
-    prefix.onData(stream, Buffer.from('abc'));
-    prefix.onEnd(stream);
-    prefix.onReset(stream, Object.assign(new Error(), { code: 'X' }), 0);
+    prefix[kOnData](stream, Buffer.from('abc'));
+    prefix[kOnEnd](stream);
+    prefix[kOnReset](stream, Object.assign(new Error(), { code: 'X' }), 0);
     expect(sink.events).toEqual(['data 3', 'end', 'reset X']);
   });
 });

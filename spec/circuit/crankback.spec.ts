@@ -5,6 +5,7 @@ import { Crankback } from '../../lib/circuit/crankback.js';
 import { HopSearch } from '../../lib/circuit/hop-search.js';
 import type { Routes } from '../../lib/circuit/path.js';
 import { starlaneError } from '../../lib/errors.js';
+import { kOnReset } from '../../lib/mux/hidden.js';
 import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import { Timers } from '../../lib/util/timers.js';
 import { ReplyCode } from '../../lib/wire/open-reply.js';
@@ -79,14 +80,14 @@ describe('a reset without a word', () => {
 
   it('is the answer of a destination that has no room', () => {
     const { crankback, events } = search({ neighbours: [DST, RELAY], src: SOURCE });
-    crankback.onReset({} as MuxStream, error, 0);
+    crankback[kOnReset]({} as MuxStream, error, 0);
     expect(events.at(-1)).toBe(`no circuit: ${ReplyCode.LIMIT}`);
   });
 
   it('is none when the link takes no more streams: another way is tried', () => {
     const { crankback, events, links } = search({ neighbours: [DST, RELAY], src: SOURCE });
     Object.assign(links.get(DST) as object, { canOpen: false });
-    crankback.onReset({} as MuxStream, error, 0);
+    crankback[kOnReset]({} as MuxStream, error, 0);
     expect(events.slice(-2)).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
     crankback.cancel(0);
   });

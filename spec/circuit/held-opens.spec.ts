@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { HeldOpens } from '../../lib/circuit/held-opens.js';
 import { OpenRate } from '../../lib/circuit/open-rate.js';
+import { kOnData, kOnEnd, kOnReset } from '../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
 import { Timers } from '../../lib/util/timers.js';
 import type { Open } from '../../lib/wire/open.js';
@@ -65,9 +66,9 @@ describe('opens beyond the rate', () => {
     });
     // The memory of an OPEN is used again.
     circuitId.fill(0);
-    kept.sink.onData(kept, Buffer.from('llo'));
-    kept.sink.onEnd(kept);
-    gone.sink.onReset(gone, new Error('reset'), 0);
+    kept.sink[kOnData](kept, Buffer.from('llo'));
+    kept.sink[kOnEnd](kept);
+    gone.sink[kOnReset](gone, new Error('reset'), 0);
     expect(held.size).toBe(1);
     clock.advance(100);
     expect(got).toEqual([7, 'hello', 'end']);

@@ -5,6 +5,7 @@ import * as http from 'node:http';
 import * as net from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Node, Socket } from '../../lib/index.js';
+import { kOpenSockets } from '../../lib/mux/hidden.js';
 import { CARRIERS, type Carrier } from '../http/carriers.js';
 import { readUntil } from '../http/exchange.js';
 import { runProgram } from '../support/built-lib.js';
@@ -254,7 +255,7 @@ describe('a server of Node that is bound', () => {
     server.on('close', () => closes++);
     await new Promise<void>((resolve) => one.close(() => resolve()));
     (await dialled('two', server)).resume();
-    await turnsUntil('the socket is over', () => two.openSockets === 0);
+    await turnsUntil('the socket is over', () => two[kOpenSockets] === 0);
     await turn();
     expect(closes).toBe(0);
     const over = once(server, 'close');

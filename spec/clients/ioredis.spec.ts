@@ -5,6 +5,7 @@ import type { Socket as NetSocket } from 'node:net';
 import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { AbstractConnector, Redis, type RedisOptions } from 'ioredis';
 import type { DialOptions, Server } from '../../lib/index.js';
+import { kOpenSockets } from '../../lib/mux/hidden.js';
 import { within } from '../support/deadline.js';
 import { emitted } from './emitted.js';
 import { linkedNodes } from './linked-nodes.js';
@@ -132,7 +133,7 @@ describeWithPrograms('ioredis', REDIS, () => {
   it('leaves no socket behind when it quits', async () => {
     const redis = client();
     await within('ping', redis.ping());
-    expect(published.openSockets).toBe(1);
+    expect(published[kOpenSockets]).toBe(1);
     const allClosed = emitted(published.close(), 'close');
     const ended = emitted(redis, 'end');
     await within('quit', redis.quit());

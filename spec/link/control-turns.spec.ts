@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import { Control } from '../../lib/link/control.js';
 import { ControlTurns } from '../../lib/link/control-turns.js';
+import { kOnData, kOnEnd, kOnReset } from '../../lib/mux/hidden.js';
 import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import { encodeMessageOf, MessageType } from '../../lib/wire/messages.js';
 
@@ -36,7 +37,7 @@ class Peer {
   /** Comes in memory that is used again at once, as that of a link. */
   send(bytes: Buffer): void {
     const lent = Buffer.from(bytes);
-    this.control.onData(this.stream, lent);
+    this.control[kOnData](this.stream, lent);
     lent.fill(0);
   }
 
@@ -46,7 +47,7 @@ class Peer {
   }
 
   reset(): void {
-    this.control.onReset(this.stream, new Error('reset'));
+    this.control[kOnReset](this.stream, new Error('reset'));
   }
 }
 
@@ -94,7 +95,7 @@ describe('what peers say', () => {
   it('is taken in before the end of the stream, however many turns that takes', async () => {
     const peer = new Peer(new ControlTurns(2 * SIZE));
     peer.sendDigests(0, 5);
-    peer.control.onEnd();
+    peer.control[kOnEnd]();
     expect(peer.closed).toEqual([]);
     await turn();
     await turn();

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import { Session } from '../../lib/mux/index.js';
 import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import { catchErrorsOfTicks } from '../support/caught-errors.js';
@@ -15,23 +16,23 @@ class FaultySink extends NotingSink {
     super();
   }
 
-  override onData(stream: MuxStream, chunk: Buffer): void {
-    super.onData(stream, chunk);
+  override [kOnData](stream: MuxStream, chunk: Buffer): void {
+    super[kOnData](stream, chunk);
     this.fault('data');
   }
 
-  override onEnd(): void {
-    super.onEnd();
+  override [kOnEnd](): void {
+    super[kOnEnd]();
     this.fault('end');
   }
 
-  override onSent(stream: MuxStream, bytes: number): void {
-    super.onSent(stream, bytes);
+  override [kOnSent](stream: MuxStream, bytes: number): void {
+    super[kOnSent](stream, bytes);
     this.fault('sent');
   }
 
-  override onReset(stream: MuxStream, error: Error): void {
-    super.onReset(stream, error);
+  override [kOnReset](stream: MuxStream, error: Error): void {
+    super[kOnReset](stream, error);
     this.fault('reset');
   }
 

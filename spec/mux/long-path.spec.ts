@@ -1,6 +1,7 @@
 // Two sessions over TCP around the world: a round trip of 300 ms, and 5 % of packets lost. The peer lives, and counts as alive.
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import type { SessionOwner } from '../../lib/mux/session-owner.js';
@@ -40,18 +41,18 @@ class End implements SessionOwner, StreamSink {
     this.ends.push(error?.message);
   }
 
-  onData(stream: MuxStream, chunk: Buffer): void {
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
     this.receivedBytes += chunk.length;
     stream.consumed(chunk.length);
   }
 
   /** There is always more to send. */
-  onSent(stream: MuxStream): void {
+  [kOnSent](stream: MuxStream): void {
     while (stream.queuedBytes < 4 * CHUNK.length) stream.write(CHUNK);
   }
 
-  onEnd(): void {}
-  onReset(): void {}
+  [kOnEnd](): void {}
+  [kOnReset](): void {}
 }
 
 describe('a session on a path that delays and loses', () => {
@@ -98,7 +99,7 @@ describe('a session on a path that delays and loses', () => {
     'lives for an hour of a bulk stream',
     async () => {
       const stream = near.session.open(near, CHUNK);
-      near.onSent(stream);
+      near[kOnSent](stream);
       await pass(HOUR_MS);
       expect([near.ends, far.ends]).toEqual([[], []]);
       expect(far.receivedBytes).toBeGreaterThan(10e6);

@@ -3,6 +3,7 @@
 import { type Socket as NetSocket, Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { kOnData } from '../../lib/mux/hidden.js';
 import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import { lendReads } from '../../lib/mux/read-loan.js';
 import { MuxSession } from '../../lib/mux/session.js';
@@ -16,9 +17,9 @@ class PassingSink extends NotingSink {
   readonly keepsNothing = true;
   readonly memory = new Set<ArrayBufferLike>();
 
-  override onData(stream: MuxStream, chunk: Buffer): void {
+  override [kOnData](stream: MuxStream, chunk: Buffer): void {
     this.memory.add(chunk.buffer);
-    super.onData(stream, Buffer.from(chunk));
+    super[kOnData](stream, Buffer.from(chunk));
   }
 }
 

@@ -1,6 +1,7 @@
 // Streams that the peer resets by the thousand: each turn of the event loop tells so many of them.
 
 import { beforeEach, describe, expect, it } from '@jest/globals';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
 import { ResetReason } from '../../lib/mux/reset-reason.js';
 import { MuxSession } from '../../lib/mux/session.js';
@@ -22,13 +23,13 @@ class Scene {
   readonly ends: Array<Error | undefined> = [];
   whenTold = (_stream: MuxStream): void => {};
   private readonly sink: StreamSink = {
-    onData: (stream, chunk) => {
+    [kOnData]: (stream, chunk) => {
       this.received.push(stream.id);
       stream.consumed(chunk.length);
     },
-    onEnd: () => {},
-    onSent: () => {},
-    onReset: (stream, _error, reason) => {
+    [kOnEnd]: () => {},
+    [kOnSent]: () => {},
+    [kOnReset]: (stream, _error, reason) => {
       this.told.push(stream.id);
       this.reasons.add(reason);
       this.whenTold(stream);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { kOnReset } from '../../lib/mux/hidden.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import { ACK, data, FIN, goAway, pattern, ping, SYN, windowUpdate } from '../support/frames.js';
 import { NotingSink, sessionFixtures } from '../support/session-fixture.js';
@@ -220,7 +221,7 @@ describe('The loss of the link', () => {
   it('leaves streams that can still be used without harm', async () => {
     const fixture = await make();
     const { stream, sink } = fixture.open();
-    sink.onReset = () => {
+    sink[kOnReset] = () => {
       stream.write(pattern(100_000));
       stream.end();
       stream.consumed(10);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { kOnData } from '../../lib/mux/hidden.js';
 import { FLUSH_BYTES, type MuxStream } from '../../lib/mux/mux-stream.js';
 import { ACK, data, FIN, pattern, payloadOf, ping, RST, SYN, windowUpdate } from '../support/frames.js';
 import { naiveDecode } from '../support/naive-codec.js';
@@ -163,7 +164,7 @@ for (const opener of ['us', 'peer'] as const) {
     it('that is reset while it delivers drops what follows', async () => {
       const fixture = await make();
       const { stream, sink, id } = await established(fixture, opener);
-      sink.onData = () => stream.reset();
+      sink[kOnData] = () => stream.reset();
       const answers = await fixture.exchange(data(id, 'one', FIN), data(id, 'two'), ping(5));
       expect(answers).toEqual([`WINDOW ${id} RST 0`, 'PING ACK 5']);
       expect(sink.events).toEqual([]);

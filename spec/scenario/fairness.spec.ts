@@ -1,6 +1,7 @@
 // Who waits for whom on one link. Measured in bytes and in the order of frames, never by the clock.
 
 import { describe, expect, it } from '@jest/globals';
+import { kOnSent } from '../../lib/mux/hidden.js';
 import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import { MAX_OUTSTANDING_BYTES } from '../../lib/mux/output.js';
 import { SHARED_QUANTUM_BYTES, SOLE_QUANTUM_BYTES } from '../../lib/mux/scheduler.js';
@@ -27,8 +28,8 @@ class RefillingSink extends NotingSink {
     super();
   }
 
-  override onSent(stream: MuxStream, bytes: number): void {
-    super.onSent(stream, bytes);
+  override [kOnSent](stream: MuxStream, bytes: number): void {
+    super[kOnSent](stream, bytes);
     stream.write(Buffer.alloc(this.chunkBytes));
   }
 }

@@ -2,6 +2,7 @@
 
 import type { HalfCircuit } from '../../lib/circuit/half-circuit.js';
 import type { Relay } from '../../lib/circuit/relay.js';
+import { kOnData, kOnEnd } from '../../lib/mux/hidden.js';
 import type { Open } from '../../lib/wire/open.js';
 import type { ReadReply } from '../../lib/wire/open-reply.js';
 
@@ -39,12 +40,12 @@ export function corrupt(relay: Relay, deeds: Deeds): void {
   const splice = relay.splice.bind(relay);
   relay.splice = (half, near, far, to) => {
     const made = splice(half, near, far, to);
-    const onData = made.onData.bind(made);
-    made.onData = (stream, chunk) => {
+    const onData = made[kOnData].bind(made);
+    made[kOnData] = (stream, chunk) => {
       const towards = stream === near ? 'server' : 'dialler';
       const copy = Buffer.from(chunk);
       for (const part of data === undefined ? [copy] : data(copy, towards)) onData(stream, part);
-      if (cuts?.(towards)) made.onEnd(stream);
+      if (cuts?.(towards)) made[kOnEnd](stream);
     };
     return made;
   };

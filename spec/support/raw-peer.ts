@@ -5,6 +5,7 @@ import { AuthRole, makeAuth, type Transcript } from '../../lib/link/auth.js';
 import type { Identity } from '../../lib/link/identity.js';
 import { createIdentity } from '../../lib/link/identity.js';
 import type { Transport } from '../../lib/link/transport.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import type { SessionOwner } from '../../lib/mux/session-owner.js';
@@ -223,22 +224,22 @@ export class RawPeer implements SessionOwner, StreamSink {
     this.wake();
   }
 
-  onData(stream: MuxStream, chunk: Buffer): void {
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
     if (stream === this.control) this.reader.push(chunk);
     else this.bytes.set(stream, Buffer.concat([this.received(stream), chunk]));
     stream.consumed(chunk.length);
     this.wake();
   }
 
-  onEnd(stream: MuxStream): void {
+  [kOnEnd](stream: MuxStream): void {
     if (stream === this.control) stream.end();
     else this.endedStreams.add(stream);
     this.wake();
   }
 
-  onSent(): void {}
+  [kOnSent](): void {}
 
-  onReset(stream: MuxStream): void {
+  [kOnReset](stream: MuxStream): void {
     this.resetStreams.add(stream);
     this.wake();
   }

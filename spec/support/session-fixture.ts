@@ -1,6 +1,7 @@
 // A session against a scripted peer, with a clock that stands still, and sinks that note what they are told.
 
 import { afterEach, expect } from '@jest/globals';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import type { SessionOptions } from '../../lib/mux/session-options.js';
@@ -24,22 +25,22 @@ export class NotingSink implements StreamSink {
   /** What relays would pass on of each reset. */
   readonly reasons: number[] = [];
 
-  onData(stream: MuxStream, chunk: Buffer): void {
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
     this.events.push(`data ${chunk.length}`);
     this.chunks.push(chunk);
     if (!this.paused) stream.consumed(chunk.length);
   }
 
-  onEnd(): void {
+  [kOnEnd](): void {
     this.events.push('end');
   }
 
-  onSent(_stream: MuxStream, bytes: number): void {
+  [kOnSent](_stream: MuxStream, bytes: number): void {
     this.events.push(`sent ${bytes}`);
     this.sentBytes += bytes;
   }
 
-  onReset(_stream: MuxStream, error: Error, reason = 0): void {
+  [kOnReset](_stream: MuxStream, error: Error, reason = 0): void {
     this.events.push(`reset ${codeOf(error)}`);
     this.error = error;
     this.reasons.push(reason);

@@ -1,6 +1,7 @@
 // Two sessions over a link that moves bytes by hand, and what must hold of their streams at any time.
 
 import { expect } from '@jest/globals';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import type { SessionOptions } from '../../lib/mux/session-options.js';
@@ -55,7 +56,7 @@ export class StreamEnd implements StreamSink {
     this.stream?.consumed(count);
   }
 
-  onData(stream: MuxStream, chunk: Buffer): void {
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
     expect(stream).toBe(this.stream);
     expect(this.sawEnd || this.isOver).toBe(false);
     const expected = pattern(this.received + chunk.length, this.other?.seed ?? -1).subarray(this.received);
@@ -64,19 +65,19 @@ export class StreamEnd implements StreamSink {
     if (!this.paused) this.consume(chunk.length);
   }
 
-  onEnd(): void {
+  [kOnEnd](): void {
     expect(this.sawEnd || this.isOver).toBe(false);
     this.sawEnd = true;
     expect(this.received).toBe(this.other?.written);
   }
 
-  onSent(_stream: MuxStream, bytes: number): void {
+  [kOnSent](_stream: MuxStream, bytes: number): void {
     expect(this.isOver).toBe(false);
     this.sent += bytes;
     expect(this.sent).toBeLessThanOrEqual(this.queued);
   }
 
-  onReset(_stream: MuxStream, error: Error): void {
+  [kOnReset](_stream: MuxStream, error: Error): void {
     expect(this.isOver).toBe(false);
     this.error = error;
   }

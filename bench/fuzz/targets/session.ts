@@ -1,6 +1,7 @@
 // A session, in either role, whose peer sends anything. The first part says how the session is set up and what its streams
 // do with what arrives, the others are chunks of what the peer sends.
 
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import { StarlaneError } from '../../../lib/errors.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/mux-stream.js';
 import { MuxSession } from '../../../lib/mux/session.js';
@@ -186,7 +187,7 @@ class AnySink implements StreamSink {
 
   constructor(private readonly habit: number) {}
 
-  onData(stream: MuxStream, chunk: Buffer): void {
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
     this.note('data');
     if (this.hasEnded || this.isOver) this.fault = 'data after the end';
     if (chunk.length === 0) this.fault = 'no data';
@@ -205,16 +206,16 @@ class AnySink implements StreamSink {
     }
   }
 
-  onEnd(stream: MuxStream): void {
+  [kOnEnd](stream: MuxStream): void {
     this.note('end');
     if (this.hasEnded || this.isOver) this.fault = 'a second end';
     this.hasEnded = true;
     if (this.habit !== Habit.KEEP) stream.end();
   }
 
-  onSent(): void {}
+  [kOnSent](): void {}
 
-  onReset(_stream: MuxStream, error: Error): void {
+  [kOnReset](_stream: MuxStream, error: Error): void {
     this.note(`reset ${(error as { code?: string }).code}`);
     if (this.isOver) this.fault = 'a reset after the end';
     this.isOver = true;

@@ -7,6 +7,7 @@
 
 import { starlaneError } from '../../errors.js';
 import type { ByteSink, ByteStream } from '../../mux/byte-stream.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/mux-stream.js';
 import { FLUSH_BYTES } from '../../mux/mux-stream.js';
 import { COPY_BYTES } from '../../mux/output.js';
@@ -136,13 +137,13 @@ export class SecureStream implements StreamSink, ByteStream {
   /** Gives it up for `error`, of which both ends are told. */
   kill(error: Error, reason: number): void {
     // Both halves may have ended, and only what has come with the last end be wrong.
-    if (this.stream.isClosed) this.onReset(this.stream, error, reason);
+    if (this.stream.isClosed) this[kOnReset](this.stream, error, reason);
     else this.stream.kill(error, reason);
   }
 
   // --- the stream of the session ---
 
-  onData(_stream: MuxStream, chunk: Buffer): void {
+  [kOnData](_stream: MuxStream, chunk: Buffer): void {
     this.uncredited += chunk.length;
     const { opener } = this;
     try {
@@ -161,19 +162,19 @@ export class SecureStream implements StreamSink, ByteStream {
     this.stream.consumed(due);
   }
 
-  onEnd(): void {
+  [kOnEnd](): void {
     if (!this.hasPeerEnded) {
       this.kill(starlaneError('ERR_STARLANE_SECURE', 'it was cut off'), ResetReason.SECURE);
       return;
     }
     try {
-      this.sink.onEnd(this);
+      this.sink[kOnEnd](this);
     } catch (error) {
       throwLater(error);
     }
   }
 
-  onSent(_stream: MuxStream, bytes: number): void {
+  [kOnSent](_stream: MuxStream, bytes: number): void {
     this.unsent -= bytes;
     if (this.unsent > 0) return;
     this.freeRecords();
@@ -181,17 +182,17 @@ export class SecureStream implements StreamSink, ByteStream {
     this.sendQueued();
     // The session may have taken all of it at once.
     if (this.unsent === 0) sent += this.takeOwed();
-    if (sent > 0) this.sink.onSent(this, sent);
+    if (sent > 0) this.sink[kOnSent](this, sent);
   }
 
-  onReset(_stream: MuxStream, error: Error, reason: number): void {
+  [kOnReset](_stream: MuxStream, error: Error, reason: number): void {
     const { sink } = this;
     this.finish(error);
-    sink.onReset(this, error, reason);
+    sink[kOnReset](this, error, reason);
   }
 
-  readOn(_stream: MuxStream, error: Error): boolean {
-    if (this.sink.readOn?.(this, error) !== true) return false;
+  [kReadOn](_stream: MuxStream, error: Error): boolean {
+    if (this.sink[kReadOn]?.(this, error) !== true) return false;
     this.finish(error);
     return true;
   }
@@ -207,7 +208,7 @@ export class SecureStream implements StreamSink, ByteStream {
     else if (type === RecordType.DATA) {
       this.uncredited -= plain.length;
       try {
-        this.sink.onData(this, plain);
+        this.sink[kOnData](this, plain);
       } catch (error) {
         // Of a listener: what follows is to reach it all the same.
         throwLater(error);

@@ -2,6 +2,7 @@
 // be there who has the keys. The server hears of none of them before.
 
 import { starlaneError } from '../../errors.js';
+import { kAdmit, kAnnounce } from '../../mux/hidden.js';
 import type { MuxStream } from '../../mux/mux-stream.js';
 import { ResetReason } from '../../mux/reset-reason.js';
 import type { FarEnd } from '../../socket/far-end.js';
@@ -62,7 +63,7 @@ export class Unconfirmed {
       this.count--;
       wait.onConfirm(error);
     });
-    const socket = server.admit(secure, far, service, port, srcPort);
+    const socket = server[kAdmit](secure, far, service, port, srcPort);
     if (socket === null) {
       secure.forgo();
       return { code: ReplyCode.LIMIT, reason: 'the server has as many connections as it may (maxConnections)' };
@@ -103,7 +104,7 @@ class Wait implements Timed {
     if (socket === null) return;
     if (failure === undefined) {
       host.counters.accepted++;
-      this.server.announce(socket);
+      this.server[kAnnounce](socket);
     } else if ((failure as { code?: string }).code === 'ERR_STARLANE_SECURE') {
       // Not that the dialler has gone, or a link.
       host.security.refused(this.far.peerId, this.far.via, failure);

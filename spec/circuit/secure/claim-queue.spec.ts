@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { CircuitSecurity } from '../../../lib/circuit/secure/circuit-security.js';
 import { ClaimQueue } from '../../../lib/circuit/secure/claim-queue.js';
 import { createNode } from '../../../lib/index.js';
+import { kOnData, kOnEnd, kOnReset } from '../../../lib/mux/hidden.js';
 import type { MuxStream } from '../../../lib/mux/mux-stream.js';
 import { envDigests } from '../../../lib/wire/messages.js';
 import { encodeOpen } from '../../../lib/wire/open.js';
@@ -24,8 +25,8 @@ describe('Claims of one link', () => {
       expect(queue.take()).toBe(false);
       return queue.wait(Buffer.from(`${n}`), (held, isEnded) => checked.push(`${held} ${isEnded}`));
     });
-    sinks[4].onData(stream, Buffer.from(' and more'));
-    sinks[5].onEnd(stream);
+    sinks[4][kOnData](stream, Buffer.from(' and more'));
+    sinks[5][kOnEnd](stream);
     clock.runImmediates();
     expect(checked).toEqual(['0 false', '1 false', '2 false', '3 false']);
     // Whoever comes now comes behind them.
@@ -43,7 +44,7 @@ describe('Claims of one link', () => {
     const sink = queue.wait(Buffer.alloc(0), () => {
       throw new Error('it is checked');
     });
-    sink.onReset(stream, new Error('gone'), 0);
+    sink[kOnReset](stream, new Error('gone'), 0);
     expect(queue.size).toBe(0);
     clock.runImmediates();
   });

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { CircuitSecuritySetup } from '../../../lib/circuit/secure/circuit-security.js';
 import type { Node, Socket } from '../../../lib/index.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/mux-stream.js';
 import { envDigests } from '../../../lib/wire/messages.js';
 import { encodeOpen, type Open } from '../../../lib/wire/open.js';
@@ -349,10 +350,10 @@ describe('A relay that keeps something back, or brings it again', () => {
     const replay = (...bytes: Buffer[]): Promise<Error> =>
       new Promise((resolve) => {
         const sink: StreamSink = {
-          onData: (stream, chunk) => stream.consumed(chunk.length),
-          onEnd: () => {},
-          onSent: () => {},
-          onReset: (_stream, error) => resolve(error),
+          [kOnData]: (stream, chunk) => stream.consumed(chunk.length),
+          [kOnEnd]: () => {},
+          [kOnSent]: () => {},
+          [kOnReset]: (_stream, error) => resolve(error),
         };
         const stream = hop?.open(sink, again) as MuxStream;
         stream.narrow();
@@ -381,7 +382,7 @@ describe('A relay that keeps something back, or brings it again', () => {
       remainingMs: 1000,
       relays: 1,
     };
-    const sink = { onData: () => {}, onEnd: () => {}, onSent: () => {}, onReset: () => {} };
+    const sink = { [kOnData]: () => {}, [kOnEnd]: () => {}, [kOnSent]: () => {}, [kOnReset]: () => {} };
     const stream = hop?.open(sink, encodeOpen(open)) as MuxStream;
     stream.narrow();
     await turnsUntil('the server has it', () => accepted.length === 1);

@@ -6,6 +6,7 @@ import { EphemeralKey } from '../../../lib/circuit/secure/ephemeral-key.js';
 import { dialStatement, dialTranscript } from '../../../lib/circuit/secure/transcript.js';
 import type { BindOptions, DialOptions, Node, NodeOptions, Socket } from '../../../lib/index.js';
 import { createIdentity } from '../../../lib/link/identity.js';
+import { kOpenSockets } from '../../../lib/mux/hidden.js';
 import type { MuxStream } from '../../../lib/mux/mux-stream.js';
 import { encodeProof } from '../../../lib/wire/circuit-proof.js';
 import { encodeOpen } from '../../../lib/wire/open.js';
@@ -207,7 +208,7 @@ describe('A server', () => {
     const near = net.first.dial(`@${net.last.id}:7`);
     await once(near, 'connect');
     near.resetAndDestroy();
-    await turnsUntil('the server has forgotten it', () => server.openSockets === 0);
+    await turnsUntil('the server has forgotten it', () => server[kOpenSockets] === 0);
     expect(sockets).toEqual([]);
     expect(net.last.stats()).toMatchObject({ accepts: { accepted: 0, insecure: 0 }, warnings: 0 });
   });

@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Socket } from '../../../lib/index.js';
+import { kOnData } from '../../../lib/mux/hidden.js';
 import { within } from '../../support/deadline.js';
 import { pattern } from '../../support/frames.js';
 import { nothingLeft, watchHandles } from '../../support/open-handles.js';
@@ -83,8 +84,8 @@ describe('A secure dial', () => {
     const splice = relay.splice.bind(relay);
     relay.splice = (...values) => {
       const made = splice(...values);
-      const onData = made.onData.bind(made);
-      made.onData = (stream, chunk) => {
+      const onData = made[kOnData].bind(made);
+      made[kOnData] = (stream, chunk) => {
         seen.push(Buffer.from(chunk));
         onData(stream, chunk);
       };

@@ -8,6 +8,7 @@ import { RecordSealer } from '../../../lib/circuit/secure/record-codec.js';
 import { MAX_PLAIN_BYTES, RecordType } from '../../../lib/circuit/secure/record-format.js';
 import { SecureStream } from '../../../lib/circuit/secure/secure-stream.js';
 import type { ByteStream } from '../../../lib/mux/byte-stream.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/mux-stream.js';
 import { ResetReason } from '../../../lib/mux/reset-reason.js';
 import { catchErrorsOfTicks } from '../../support/caught-errors.js';
@@ -47,7 +48,7 @@ class HandStream {
     const count = Math.min(bytes, this.queuedBytes);
     if (count === 0) return;
     this.queuedBytes -= count;
-    this.sink.onSent(this.asMux, count);
+    this.sink[kOnSent](this.asMux, count);
   }
 
   end(): void {
@@ -66,7 +67,7 @@ class HandStream {
   kill(error: Error, reason: number): void {
     this.isClosed = true;
     this.fate ??= `killed ${reason}`;
-    this.sink.onReset(this.asMux, error, reason);
+    this.sink[kOnReset](this.asMux, error, reason);
   }
 
   consumed(bytes: number): void {
@@ -81,19 +82,19 @@ class HandSocket {
   ends = 0;
   error: Error | undefined;
 
-  onData(_stream: ByteStream, chunk: Buffer): void {
+  [kOnData](_stream: ByteStream, chunk: Buffer): void {
     this.chunks.push(chunk);
   }
 
-  onEnd(): void {
+  [kOnEnd](): void {
     this.ends++;
   }
 
-  onSent(_stream: ByteStream, bytes: number): void {
+  [kOnSent](_stream: ByteStream, bytes: number): void {
     this.sent += bytes;
   }
 
-  onReset(_stream: ByteStream, error: Error): void {
+  [kOnReset](_stream: ByteStream, error: Error): void {
     this.error = error;
   }
 
@@ -120,7 +121,7 @@ function deliver(from: HandStream, to: HandStream, bytes = Number.POSITIVE_INFIN
   from.wire = [all.subarray(taken.length)];
   for (let at = 0; at < taken.length; at += partBytes) {
     const part = Buffer.from(taken.subarray(at, at + partBytes));
-    to.sink.onData(to.asMux, part);
+    to.sink[kOnData](to.asMux, part);
     part.fill(0xee);
   }
   return taken.length;
@@ -165,7 +166,7 @@ describe('A secure stream', () => {
         expect(dialler.sent).toBe(owed);
         expect(near.hasEnded).toBe(true);
         arrived += deliver(near, far, undefined, 10_007);
-        far.sink.onEnd(far.asMux);
+        far.sink[kOnEnd](far.asMux);
         expect(server.received.equals(Buffer.concat(written))).toBe(true);
         expect(server.ends).toBe(1);
         // What is no plaintext has been given back; the rest is the reader's.
@@ -202,7 +203,7 @@ describe('A secure stream', () => {
   it('goes on behind a listener that throws', async () => {
     const { near, far, dialled, server } = pair();
     const chunks: string[] = [];
-    server.onData = (_stream, chunk) => {
+    server[kOnData] = (_stream, chunk) => {
       chunks.push(chunk.toString());
       throw new Error('of a listener');
     };
@@ -215,7 +216,7 @@ describe('A secure stream', () => {
 
   it('delivers nothing more once its user has given it up', () => {
     const { near, far, dialled, accepted, server } = pair();
-    server.onData = function (this: HandSocket, _stream, chunk) {
+    server[kOnData] = function (this: HandSocket, _stream, chunk) {
       this.chunks.push(chunk);
       accepted.reset();
     };
@@ -238,7 +239,7 @@ describe('A secure stream', () => {
   it('tells that it was not confirmed when it ends before', () => {
     const { far, confirms } = pair();
     const error = new Error('lost');
-    far.sink.onReset(far.asMux, error, ResetReason.LINK_LOST);
+    far.sink[kOnReset](far.asMux, error, ResetReason.LINK_LOST);
     expect(confirms).toEqual([error]);
   });
 });
@@ -248,7 +249,7 @@ describe('The end of a secure stream', () => {
     const { near, far, dialled, server } = pair();
     dialled.write(Buffer.from('hello'));
     deliver(near, far);
-    far.sink.onEnd(far.asMux);
+    far.sink[kOnEnd](far.asMux);
     expect(server.ends).toBe(0);
     expect(server.error).toMatchObject({ code: 'ERR_STARLANE_SECURE', message: expect.stringContaining('cut off') });
     expect(far.fate).toBe(`killed ${ResetReason.SECURE}`);
@@ -259,7 +260,7 @@ describe('The end of a secure stream', () => {
     deliver(near, far);
     accepted.end();
     far.isClosed = true;
-    far.sink.onEnd(far.asMux);
+    far.sink[kOnEnd](far.asMux);
     expect(server.error).toMatchObject({ code: 'ERR_STARLANE_SECURE' });
   });
 
@@ -291,7 +292,7 @@ describe('The end of a secure stream', () => {
     const { far, server } = pair();
     const sealer = new RecordSealer(keys().fromDialler);
     for (const type of types) {
-      far.sink.onData(far.asMux, sealer.seal(type, type === RecordType.DATA ? Buffer.from('x') : undefined));
+      far.sink[kOnData](far.asMux, sealer.seal(type, type === RecordType.DATA ? Buffer.from('x') : undefined));
     }
     expect(server.error).toMatchObject({ code: 'ERR_STARLANE_SECURE', message: expect.stringContaining(reason) });
     expect(far.fate).toBe(`killed ${ResetReason.SECURE}`);
@@ -299,7 +300,7 @@ describe('The end of a secure stream', () => {
 
   it('with a confirmation of the server is a reset', () => {
     const { near, dialler } = pair();
-    near.sink.onData(near.asMux, new RecordSealer(keys().fromServer).seal(RecordType.CONFIRM));
+    near.sink[kOnData](near.asMux, new RecordSealer(keys().fromServer).seal(RecordType.CONFIRM));
     expect(dialler.error).toMatchObject({ code: 'ERR_STARLANE_SECURE' });
   });
 });

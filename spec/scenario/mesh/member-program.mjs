@@ -109,6 +109,8 @@ export function member(starlane, say) {
   const commands = {
     async start({ options, listen, services }) {
       node = starlane.createNode(options);
+      // Links that are lost are what this is about.
+      node.on('warning', () => {});
       for (const service of services ?? []) node.bind(service, { allowHalfOpen: true }, mirror);
       const address = listen === undefined ? undefined : (await node.listenAndServe(listen)).address;
       return { nodeId: node.id, address };
