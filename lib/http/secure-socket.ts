@@ -1,8 +1,9 @@
 // TLS on top of a socket of a node.
 //
-// A socket without a handle of the system is wrapped by node:tls (lib/internal/js_stream_socket.js in Node), which leaves two
-// things to be done here. The wrap has no `ref` and `unref`: an idle TLS socket in a pool would hold the process open. And it
-// hands on every error of the carrier, also to a TLS socket that has failed already: a request would fail twice.
+// A socket without a handle of the system is wrapped by node:tls (lib/internal/js_stream_socket.js in Node), which leaves three
+// things to be done here. The wrap has no `ref` and `unref`: an idle TLS socket in a pool would hold the process open. It hands
+// on every error of the carrier, also to a TLS socket that has failed already: a request would fail twice. And it takes no
+// strings: a carrier with an encoding for the plain text that came first (STARTTLS) would fail, where one of the system works.
 
 import type { EventEmitter } from 'node:events';
 import type { TLSSocket } from 'node:tls';
@@ -19,6 +20,7 @@ export interface TlsCarrier extends EventEmitter {
  * @throws what `start` throws, for options that tls does not take; the carrier is destroyed then
  */
 export function secureSocket(carrier: TlsCarrier, start: () => TLSSocket): TLSSocket {
+  clearEncoding(carrier);
   const others = carrier.listeners('error');
   let secure: TLSSocket;
   try {
@@ -45,4 +47,12 @@ export function refThrough(secure: TLSSocket, socket: { ref(): unknown; unref():
     socket.unref();
     return secure;
   };
+}
+
+/** Undoes setEncoding(), for which streams have no way. */
+function clearEncoding(carrier: object): void {
+  const { _readableState: state } = carrier as { _readableState?: { decoder: unknown; encoding: unknown } };
+  if (state === undefined) return;
+  state.decoder = null;
+  state.encoding = null;
 }

@@ -8,7 +8,7 @@ import { emitted } from './emitted.js';
 import { linkedNodes } from './linked-nodes.js';
 import { MOSQUITTO, type MosquittoServer, startMosquitto } from './mosquitto-server.js';
 import { publish } from './publish.js';
-import { scriptNetwork, WAYS } from './script-network.js';
+import { SCRIPT_SPEC_MS, scriptNetwork, WAYS } from './script-network.js';
 import { describeWithPrograms } from './server-program.js';
 
 const MIB = 1024 * 1024;
@@ -159,17 +159,21 @@ describeWithPrograms('mqtt.js', MOSQUITTO, () => {
       publish(network.server, 'broker', { path: server.path });
     });
 
-    it.each(['module', 'commonjs'] as const)('reaches a broker by name (%s)', async (kind) => {
-      const lines = await network.run(kind, `${HEADERS[kind]}\n(async () => {${SCRIPT}})();`);
-      expect(lines).toEqual([
-        {
-          heard: [
-            ['news/0', 1],
-            ['news/1', 1000],
-            ['news/2', 1_000_000],
-          ],
-        },
-      ]);
-    });
+    it.each(['module', 'commonjs'] as const)(
+      'reaches a broker by name (%s)',
+      async (kind) => {
+        const lines = await network.run(kind, `${HEADERS[kind]}\n(async () => {${SCRIPT}})();`);
+        expect(lines).toEqual([
+          {
+            heard: [
+              ['news/0', 1],
+              ['news/1', 1000],
+              ['news/2', 1_000_000],
+            ],
+          },
+        ]);
+      },
+      SCRIPT_SPEC_MS,
+    );
   });
 });

@@ -11,7 +11,7 @@ import type { Node } from '../../lib/index.js';
 import { within } from '../support/deadline.js';
 import { emitted } from './emitted.js';
 import { linkedNodes } from './linked-nodes.js';
-import { scriptNetwork, WAYS } from './script-network.js';
+import { SCRIPT_SPEC_MS, scriptNetwork, WAYS } from './script-network.js';
 import type { SpecNodes } from './spec-nodes.js';
 
 /** Numbers that came as events. */
@@ -178,9 +178,13 @@ describe.each(WAYS)('the TCP transport of NestJS under the preload, %s', (way) =
     await serve(network, network.server);
   });
 
-  it.each(['module', 'commonjs'] as const)('calls a service by name (%s)', async (kind) => {
-    const lines = await network.run(kind, `${HEADERS[kind]}\n(async () => {${SCRIPT}})();`);
-    expect(lines).toEqual([{ sums: 5050 }, { upTo: [1, 2, 3, 4, 5] }, { length: 3_000_000 }]);
-    expect(counted).toEqual([7]);
-  });
+  it.each(['module', 'commonjs'] as const)(
+    'calls a service by name (%s)',
+    async (kind) => {
+      const lines = await network.run(kind, `${HEADERS[kind]}\n(async () => {${SCRIPT}})();`);
+      expect(lines).toEqual([{ sums: 5050 }, { upTo: [1, 2, 3, 4, 5] }, { length: 3_000_000 }]);
+      expect(counted).toEqual([7]);
+    },
+    SCRIPT_SPEC_MS,
+  );
 });

@@ -11,7 +11,7 @@ import { within } from '../support/deadline.js';
 import { linkedNodes } from './linked-nodes.js';
 import { POSTGRES, type PostgresServer, startPostgres } from './postgres-server.js';
 import { publish } from './publish.js';
-import { scriptNetwork, WAYS } from './script-network.js';
+import { SCRIPT_SPEC_MS, scriptNetwork, WAYS } from './script-network.js';
 import { describeWithPrograms } from './server-program.js';
 
 const ROWS = 100_000;
@@ -181,9 +181,13 @@ describeWithPrograms('postgres.js', POSTGRES, () => {
     });
 
     // postgres.js writes host and port to the socket, where they take the place of members of ours.
-    it.failing.each(['module', 'commonjs'] as const)('reaches PostgreSQL by name (%s)', async (kind) => {
-      const lines = await network.run(kind, `${HEADERS[kind]}\n(async () => {${SCRIPT}})();`);
-      expect(lines).toEqual([{ sums: 5050 }, { characters: 5_000_000 }, { inside: 1 }, { code: '42703' }]);
-    });
+    it.failing.each(['module', 'commonjs'] as const)(
+      'reaches PostgreSQL by name (%s)',
+      async (kind) => {
+        const lines = await network.run(kind, `${HEADERS[kind]}\n(async () => {${SCRIPT}})();`);
+        expect(lines).toEqual([{ sums: 5050 }, { characters: 5_000_000 }, { inside: 1 }, { code: '42703' }]);
+      },
+      SCRIPT_SPEC_MS,
+    );
   });
 });

@@ -12,6 +12,12 @@ import { SpecNodes } from './spec-nodes.js';
 export type Way = 'over a link' | 'with a secret, through a relay';
 export const WAYS: readonly Way[] = ['over a link', 'with a secret, through a relay'];
 
+/** Loading a large library may take a while. */
+const SCRIPT_DEADLINE_MS = 60_000;
+
+/** For jest: how long a spec with a script may take. */
+export const SCRIPT_SPEC_MS = 90_000;
+
 const OPTIONS = { closeTimeoutMs: 200 };
 const SECRET = 'sixteen bytes or more';
 
@@ -33,7 +39,9 @@ export class ScriptNetwork extends SpecNodes {
   async run(kind: 'module' | 'commonjs', script: string): Promise<readonly Line[]> {
     const child = runPreloaded(kind, script, this.environment);
     this.finally(() => child.stop());
-    const code = await within('the end of the script', child.exited).catch((error: Error) => error.message);
+    const code = await within('the end of the script', child.exited, SCRIPT_DEADLINE_MS).catch(
+      (error: Error) => error.message,
+    );
     const { errors, lines } = child;
     expect({ code, errors, lines }).toEqual({ code: 0, errors: '', lines });
     if (this.relay !== undefined) expect(this.relay.stats().relay.opened).toBeGreaterThan(0);

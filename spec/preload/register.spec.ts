@@ -8,7 +8,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import { createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createServer as createTlsServer } from 'node:tls';
+import { createServer as createTlsServer, TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createNode, type Node } from '../../lib/index.js';
 import { runPreloaded } from '../support/built-lib.js';
@@ -198,6 +198,28 @@ describe.each(KINDS)('a program (%s)', (kind) => {
       { text: 'secure' },
       { code: 'ERR_TLS_CERT_ALTNAME_INVALID' },
     ]);
+  });
+
+  it('begins tls on a socket that has read texts', async () => {
+    node.bind('upgrade:7', (socket) => {
+      socket.once('data', () => {
+        const secure = new TLSSocket(socket, { isServer: true, cert, key });
+        secure.on('error', () => {}).once('data', (chunk) => secure.end(chunk));
+      });
+      socket.write('ready');
+    });
+    const child = run(
+      kind,
+      ['net', 'tls', 'events', 'stream/consumers'],
+      `const plain = net.connect(7, 'upgrade.starlane').setEncoding('utf8');
+       const ready = new Promise((resolve) => plain.once('data', resolve));
+       plain.once('connect', () => plain.write('start'));
+       say({ text: await ready });
+       const secure = tls.connect({ socket: plain, servername: 'web.starlane' });
+       secure.write('secret');
+       say({ text: await stream_consumers.text(secure) });`,
+    );
+    expect(await lines(child)).toEqual([{ text: 'ready' }, { text: 'secret' }]);
   });
 
   it('speaks http2', async () => {
