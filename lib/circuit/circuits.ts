@@ -18,6 +18,7 @@ import type { NetHost, Place } from '../socket/net-host.js';
 import { type AnyServer, Server } from '../socket/server.js';
 import { Socket } from '../socket/socket.js';
 import { debug } from '../util/debug.js';
+import { nextTick } from '../util/real-timers.js';
 import type { Timers } from '../util/timers.js';
 import { envDigests } from '../wire/messages.js';
 import { type AcceptCounters, Acceptor, type AcceptorHost } from './acceptor.js';
@@ -183,7 +184,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     } catch (error) {
       if ((error as { syscall?: string }).syscall === undefined) throw error;
       // As a net.Server: in an event, when there has been time to listen for it.
-      process.nextTick(() => {
+      nextTick(() => {
         if (emitBindError(server, handler, error as Error) || this.setup.onError(error as Error)) return;
         // As an 'error' of any emitter that nobody listens for.
         throw error;
@@ -229,7 +230,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     } catch (error) {
       // No service can have that name, and nothing is ever bound to port 0.
       const code = port === 0 ? 'ECONNREFUSED' : 'ENOTFOUND';
-      process.nextTick(() => socket.failConnect(netError(code, 'connect', { address: host, port }, error)));
+      nextTick(() => socket.failConnect(netError(code, 'connect', { address: host, port }, error)));
       return;
     }
     const { dialTimeoutMs } = this.setup.options;

@@ -4,6 +4,7 @@
 // one before it have run.
 
 import { withoutContext } from '../util/no-context.js';
+import { nextTick, queueMicrotask } from '../util/real-timers.js';
 import { throwLater } from '../util/throw-later.js';
 
 /** Has further events of one stream to tell. */
@@ -24,7 +25,7 @@ export function tellLater(teller: Teller): void {
 
 /** Runs among promises: the tick runs behind all of them, those that they lead to included. */
 function afterPromises(): void {
-  process.nextTick(tellAll);
+  nextTick(tellAll);
 }
 
 function tellAll(): void {

@@ -3,6 +3,7 @@
 // between: whoever awaits the 'close' of one may listen to that of the next then.
 
 import { withoutContext } from '../util/no-context.js';
+import { setImmediate } from '../util/real-timers.js';
 import { throwLater } from '../util/throw-later.js';
 
 export interface Closing {

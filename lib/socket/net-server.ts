@@ -6,6 +6,7 @@ import type { ListenOptions, ServerOpts } from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
 import { netError } from '../errors.js';
 import { alreadyListening, invalidArgType } from '../util/node-errors.js';
+import { nextTick } from '../util/real-timers.js';
 import { checkNumbers, listenArguments, listenTarget } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
 import type { NetSocket, NetSocketOptions } from './net-socket.js';
@@ -68,7 +69,7 @@ export class NetServer extends Server<ServerAddress | string> {
       const failure = code === 'EADDRINUSE' ? netError(code, 'listen', where) : (error as NodeJS.ErrnoException);
       // As Node says of what has no port.
       if (target.path !== undefined) Object.assign(failure, { port: -1 });
-      process.nextTick(() => this.emit('error', failure));
+      nextTick(() => this.emit('error', failure));
     }
     return this;
   }
@@ -140,7 +141,7 @@ function closeOnAbort(server: NetServer, signal: unknown): void {
     server.close();
   };
   if (signal.aborted) {
-    process.nextTick(onAbort);
+    nextTick(onAbort);
     return;
   }
   signal.addEventListener('abort', onAbort, { once: true });

@@ -8,6 +8,7 @@ import { addAbortSignal, type DuplexOptions } from 'node:stream';
 import { lookupError, type NetErrorCode, netError } from '../errors.js';
 import type { ByteStream } from '../mux/byte-stream.js';
 import { invalidArgValue } from '../util/node-errors.js';
+import { nextTick, setImmediate } from '../util/real-timers.js';
 import { HELD } from './held-input.js';
 import { type ConnectTarget, checkNumbers, connectArguments, connectTarget, noDescriptors } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
@@ -65,7 +66,7 @@ export class NetSocket extends Socket {
     if (this.destroyed) this.renew();
     else if (this.connecting || !this.pending) {
       const code = this.connecting ? 'EALREADY' : 'EISCONN';
-      process.nextTick(() => this.destroy(netError(code, 'connect', where(target))));
+      nextTick(() => this.destroy(netError(code, 'connect', where(target))));
       return this;
     }
     this.target = target;

@@ -4,6 +4,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import type { ByteStream } from '../mux/byte-stream.js';
 import { notRunning } from '../util/node-errors.js';
+import { nextTick } from '../util/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import type { FarEnd, KeepsAlive } from './far-end.js';
 import { FAMILY, Socket, type SocketOptions } from './socket.js';
@@ -114,7 +115,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     this.binding = binding;
     this.hold();
     this.taker?.onBound(this);
-    process.nextTick(() => {
+    nextTick(() => {
       if (this.binding === binding) this.emit('listening');
     });
   }
@@ -163,7 +164,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   /** The number of open sockets. */
   getConnections(callback: (error: Error | null, count: number) => void): this {
     const count = this.openCount;
-    process.nextTick(() => callback(null, count));
+    nextTick(() => callback(null, count));
     return this;
   }
 
@@ -252,7 +253,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
 
   private closeIfDrained(): void {
     if (this.binding !== null || this.openCount > 0) return;
-    process.nextTick(() => {
+    nextTick(() => {
       this.taker?.onClosed(this);
       this.emit('close');
     });

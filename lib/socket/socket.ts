@@ -7,6 +7,7 @@ import { resetByPeer } from '../errors.js';
 import type { ByteStream } from '../mux/byte-stream.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
 import { closedBeforeConnection, socketClosed } from '../util/node-errors.js';
+import { nextTick } from '../util/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import { closeLater } from './close-queue.js';
 import { type FarEnd, type KeepsAlive, type PeerInfo, peerInfo } from './far-end.js';
@@ -436,7 +437,7 @@ export class Socket extends StreamDuplex {
     super._destroy(error, callback);
     onOver?.();
     // After 'error', which Node emits in the tick that is queued by now.
-    if (this.stream === null) process.nextTick(() => this.tellClose(error !== null));
+    if (this.stream === null) nextTick(() => this.tellClose(error !== null));
     else closeLater(this, error !== null);
   }
 
