@@ -12,6 +12,7 @@ import { ControlPlane, type ControlPlaneOwner } from './mesh/control-plane.js';
 import type { LinkRequest, MeshNetwork, ProbeResult } from './mesh/mesh-network.js';
 import type { NodeEnvironment } from './node-environment.js';
 import type { ResolvedNodeOptions } from './options.js';
+import { dateNow, nextTick } from './util/real-timers.js';
 import { sharedTimers } from './util/timers.js';
 
 export interface NodeMeshSetup {
@@ -54,7 +55,7 @@ export function createControlPlane({
       backOff: { minMs: rejoinMinMs, maxMs: rejoinMaxMs },
       keepAliveMs,
       keepAliveTimeoutMs,
-      firstEpoch: firstEpochOf(options.identity, Date.now()),
+      firstEpoch: firstEpochOf(options.identity, dateNow()),
       maxServicesPerNode: options.maxServicesPerPeer,
       maxNodes: options.maxNodes,
       maxInstances: options.maxInstances,
@@ -127,7 +128,7 @@ export function seedsOf(
     try {
       known.add(formatLinkAddress(parseLinkAddress(address, scheme)));
     } catch (error) {
-      process.nextTick(() => onError(error as Error));
+      nextTick(() => onError(error as Error));
     }
   }
   return [...known];

@@ -44,6 +44,7 @@ import { createNetModule, type NetModule } from './socket/net-module.js';
 import type { Server } from './socket/server.js';
 import type { Socket } from './socket/socket.js';
 import { debug } from './util/debug.js';
+import { nextTick } from './util/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from './util/shown.js';
 import { throwLater } from './util/throw-later.js';
 import { sharedTimers } from './util/timers.js';
@@ -145,7 +146,7 @@ export class Node extends NodeFamily {
     this.circuits.shortcuts = this.mesh.shortcuts;
     this.circuits.sharedEnv = (nodeId) => this.mesh.sharedEnv(nodeId);
     // Later, so that there has been time to listen for events.
-    process.nextTick(() => {
+    nextTick(() => {
       if (!this.isDerivedFrom) this.start();
       const warning = this.isDerivedFrom ? undefined : secretWarning(given.secret);
       if (warning !== undefined) this.onWarning(warning);

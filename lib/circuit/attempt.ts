@@ -28,6 +28,7 @@ import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { ResetReason } from '../mux/reset-reason.js';
 import type { FarEnd } from '../socket/far-end.js';
 import type { Socket } from '../socket/socket.js';
+import { setImmediate } from '../util/real-timers.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
 import { type ReadReply, ReplyCode, tryReadReply } from '../wire/open-reply.js';
 import type { Crankback, CrankbackOwner } from './crankback.js';

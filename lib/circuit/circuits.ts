@@ -19,6 +19,7 @@ import type { NetHost, Place } from '../socket/net-host.js';
 import { type AnyServer, Server } from '../socket/server.js';
 import { Socket } from '../socket/socket.js';
 import { debug } from '../util/debug.js';
+import { nextTick } from '../util/real-timers.js';
 import type { Timers } from '../util/timers.js';
 import { envDigests } from '../wire/messages.js';
 import { type AcceptCounters, Acceptor, type AcceptorHost } from './acceptor.js';
@@ -184,7 +185,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     } catch (error) {
       if ((error as { syscall?: string }).syscall === undefined) throw error;
       // As a net.Server: in an event, when there has been time to listen for it.
-      process.nextTick(() => {
+      nextTick(() => {
         if (emitBindError(server, handler, error as Error) || this.setup.onError(error as Error)) return;
         // As an 'error' of any emitter that nobody listens for.
         throw error;
@@ -230,7 +231,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     } catch (error) {
       // No service can have that name, and nothing is ever bound to port 0.
       const code = port === 0 ? 'ECONNREFUSED' : 'ENOTFOUND';
-      process.nextTick(() => socket[kFailConnect](netError(code, 'connect', { address: host, port }, error)));
+      nextTick(() => socket[kFailConnect](netError(code, 'connect', { address: host, port }, error)));
       return;
     }
     const { dialTimeoutMs } = this.setup.options;
@@ -267,7 +268,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.hasWarnedOfRole = true;
     const what = service === '' ? 'a server at a bare port' : service;
     const error = starlaneError('ERR_STARLANE_CLIENT_BIND', `other nodes do not find ${what}`);
-    process.nextTick(() => this.setup.onWarning(error));
+    nextTick(() => this.setup.onWarning(error));
   }
 
   onLink(link: Link): void {

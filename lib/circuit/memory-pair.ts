@@ -4,6 +4,7 @@
 
 import { Duplex } from 'node:stream';
 import { withoutContext } from '../util/no-context.js';
+import { setImmediate } from '../util/real-timers.js';
 
 type Callback = (error?: Error | null) => void;
 

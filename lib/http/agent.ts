@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { Node } from '../node.js';
 import type { Socket } from '../socket/socket.js';
+import { setImmediate } from '../util/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import { keepContext } from './request-context.js';
 import { secureSocket } from './secure-socket.js';

@@ -6,6 +6,7 @@ import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { netError, starlaneError } from '../errors.js';
 import type { Node } from '../node.js';
 import type { Socket } from '../socket/socket.js';
+import { clearTimeout, nextTick, setTimeout } from '../util/real-timers.js';
 import { secureSocket } from './secure-socket.js';
 import { ServiceDialer } from './service-dialer.js';
 import { type HttpTarget, type ServiceOptions, USUAL_PORT } from './target.js';
@@ -112,7 +113,7 @@ export function connector(node: Node, options: ConnectorOptions = {}): Connector
     try {
       socket = isSecure ? secure(request) : plain(request);
     } catch (error) {
-      process.nextTick(callback, error as Error, null);
+      nextTick(callback, error as Error, null);
       return;
     }
     report(socket, isSecure ? 'secureConnect' : 'connect', callback);

@@ -2,6 +2,8 @@
 // socket brings two megabytes in one poll: whoever floods them would keep the circuits of all others waiting for a tenth of
 // a second, again and again. What is over waits, unacknowledged, so that its sender has to wait as well.
 
+import { setImmediate } from '../util/real-timers.js';
+
 /** Of all links of this process together: some milliseconds. */
 const BYTES_PER_TURN = 32 * 1024;
 

@@ -14,6 +14,7 @@ import type { MuxStream } from '../mux/mux-stream.js';
 import { MuxSession } from '../mux/session.js';
 import type { NodeRole } from '../options.js';
 import { debug } from '../util/debug.js';
+import { dateNow } from '../util/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import type { Timer } from '../util/timers.js';
 import { encodeGoodbye, encodeMessageOf, GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
@@ -387,7 +388,7 @@ export class Link implements LinkInfo {
 
   private goUp(): void {
     this.phase = Phase.UP;
-    this.since = Date.now();
+    this.since = dateNow();
     log('%s %s up, %s', this.peerId, this.address, this.direction);
     this.setup.owner.onUp(this);
   }

@@ -4,6 +4,7 @@
 import { connect as connectTcp, isIP } from 'node:net';
 import { formatLinkAddress, type LinkAddress, parseLinkAddress } from '../address.js';
 import { nodeDns, nodeOs } from '../util/builtins.js';
+import { clearTimeout, setTimeout } from '../util/real-timers.js';
 import { MAX_LISTEN_ADDRESSES } from '../wire/messages.js';
 import { isLoopback } from './transport.js';
 

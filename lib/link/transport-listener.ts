@@ -8,6 +8,7 @@ import { formatLinkAddress, type LinkAddress } from '../address.js';
 import { nodeTls } from '../util/builtins.js';
 import { debug } from '../util/debug.js';
 import { withoutContext } from '../util/no-context.js';
+import { setImmediate } from '../util/real-timers.js';
 import { speaksNoTls, tlsFailure } from './foreign.js';
 import type { TlsFacts } from './link-owner.js';
 import { type LinkTls, TLS_SETTINGS } from './link-tls.js';

@@ -1,6 +1,7 @@
 // The Duplex under a session: its events while the session lives, and how it is laid down afterwards.
 
 import type { Duplex } from 'node:stream';
+import { nextTick } from '../util/real-timers.js';
 import type { Timers } from '../util/timers.js';
 import { keptReads } from './kept-reads.js';
 import { LOAN_BYTES, lendReads } from './read-loan.js';
@@ -36,7 +37,7 @@ export class Carrier {
     // Not once: a later error must not surface as an unhandled one.
     duplex.on('error', (error) => handlers.onFailure(error));
     duplex.once('close', () => handlers.onGone());
-    if (duplex.destroyed) process.nextTick(() => handlers.onGone());
+    if (duplex.destroyed) nextTick(() => handlers.onGone());
   }
 
   get isGone(): boolean {

@@ -1,6 +1,7 @@
 // The end of a session for its streams. A million of them are told over many turns of the event loop, so that the
 // process goes on meanwhile.
 
+import { setImmediate } from '../util/real-timers.js';
 import type { MuxStream } from './mux-stream.js';
 import { ResetReason } from './reset-reason.js';
 

@@ -5,6 +5,7 @@
 import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
 import { starlaneError } from '../errors.js';
+import { nextTick } from '../util/real-timers.js';
 import { guard } from '../util/throw-later.js';
 import { GoAwayCode } from '../wire/header.js';
 import { kAccept, kStartReading, kStream } from './hidden.js';
@@ -90,7 +91,7 @@ export class Session extends EventEmitter<SessionEvents> {
       onClose: (error) => this.onClose(error),
     });
     (this as EventEmitter).on('newListener', (event) => {
-      if (event === 'stream') process.nextTick(() => this.emitWaiting());
+      if (event === 'stream') nextTick(() => this.emitWaiting());
     });
   }
 
@@ -179,7 +180,7 @@ export class Session extends EventEmitter<SessionEvents> {
     this.closed = true;
     this.closeError = error;
     this.waiting.clear();
-    process.nextTick(() => {
+    nextTick(() => {
       if (error !== undefined && this.listenerCount('error') > 0) this.emit('error', error);
       this.emit('close');
     });

@@ -6,6 +6,7 @@
 // urgent still has a queue that it can overtake.
 
 import { copyOf } from '../util/copy-of.js';
+import { nextTick, setImmediate } from '../util/real-timers.js';
 import { addFlags, Flag, FrameType, HEADER_BYTES, SESSION_STREAM_ID, writeHeader } from '../wire/header.js';
 import { CONTROL_QUEUE_BYTES, ControlQueue } from './control-queue.js';
 import { Reports, type Sender } from './reports.js';
@@ -237,7 +238,7 @@ export class Output {
   scheduleFlush(): void {
     if (this.flushScheduled || this.sealed) return;
     this.flushScheduled = true;
-    if (!this.isGathering) process.nextTick(this.flushLater);
+    if (!this.isGathering) nextTick(this.flushLater);
   }
 
   /** Until {@link release}, what is written is only collected. */

@@ -4,6 +4,7 @@
 // one before it have run.
 
 import { withoutContext } from '../util/no-context.js';
+import { nextTick, queueMicrotask } from '../util/real-timers.js';
 import { throwLater } from '../util/throw-later.js';
 import { kTellNext } from './hidden.js';
 
@@ -25,7 +26,7 @@ export function tellLater(teller: Teller): void {
 
 /** Runs among promises: the tick runs behind all of them, those that they lead to included. */
 function afterPromises(): void {
-  process.nextTick(tellAll);
+  nextTick(tellAll);
 }
 
 function tellAll(): void {

@@ -2,6 +2,7 @@
 // one poll of the socket, and what each costs the user of a stream is a hundred times what it costs to read: a turn of the
 // event loop tells so many, the others are told in the turns that follow.
 
+import { setImmediate } from '../util/real-timers.js';
 import type { MuxStream } from './mux-stream.js';
 import { resetError } from './reset-reason.js';
 import { StreamState } from './stream-state.js';

@@ -4,6 +4,7 @@
 import type { Duplex } from 'node:stream';
 import { type StarlaneErrorCode, starlaneError } from '../errors.js';
 import { debug } from '../util/debug.js';
+import { nextTick } from '../util/real-timers.js';
 import { guard } from '../util/throw-later.js';
 import type { Timer } from '../util/timers.js';
 import { FrameDecoder, type FrameHandlers } from '../wire/frame-decoder.js';
@@ -367,7 +368,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
 
   onControlFlood(): void {
     // Whoever called is in the middle of a frame: the end comes after it.
-    process.nextTick(() => this.protocolError('more answers than it reads', 'ERR_STARLANE_CONTROL_FLOOD'));
+    nextTick(() => this.protocolError('more answers than it reads', 'ERR_STARLANE_CONTROL_FLOOD'));
   }
 
   sendPing(opaque: number): void {
@@ -394,7 +395,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     if (this.streams.size > 0 || this.phase !== Phase.CLOSING) return;
     // The frames that ended the last stream leave first.
     this.phase = Phase.ENDING;
-    process.nextTick(() => {
+    nextTick(() => {
       if (this.phase !== Phase.ENDING) return;
       this.output.finish();
       this.carrier.end(this.options.closeTimeoutMs);

@@ -7,6 +7,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { Duplex, type DuplexOptions } from 'node:stream';
 import { copyOf } from '../util/copy-of.js';
 import { endedByOther, streamDestroyed } from '../util/node-errors.js';
+import { nextTick } from '../util/real-timers.js';
 import type { ByteStream } from './byte-stream.js';
 import {
   kCanSendDirectly,
@@ -250,7 +251,7 @@ export abstract class StreamDuplex extends Duplex {
   private [kRefuseWrite](encoding: unknown, callback: unknown): boolean {
     const error = endedByOther();
     const told = typeof encoding === 'function' ? encoding : callback;
-    if (typeof told === 'function') process.nextTick(told as WriteCallback, error);
+    if (typeof told === 'function') nextTick(told as WriteCallback, error);
     this.destroy(error);
     return false;
   }

@@ -3,6 +3,7 @@
 
 import { lookupError } from '../errors.js';
 import { invalidArgType } from '../util/node-errors.js';
+import { nextTick } from '../util/real-timers.js';
 import { overlayService, standInAddress } from './overlay-host.js';
 
 // The module object itself: what `import` gives cannot be changed.
@@ -26,7 +27,7 @@ export function patchDns(): void {
     const refuse = (...args: unknown[]): unknown => {
       const callback = args.at(-1);
       if (typeof callback === 'function')
-        process.nextTick(callback as Query, lookupError(String(args[0]), name.replace('resolve', 'query')));
+        nextTick(callback as Query, lookupError(String(args[0]), name.replace('resolve', 'query')));
       return {};
     };
     const refusePromise = (host: unknown): Promise<never> =>
@@ -49,9 +50,9 @@ function lookupWithCallback(host: unknown, ...rest: unknown[]): unknown {
   const callback = rest.at(-1);
   if (typeof callback !== 'function') throw invalidArgType('callback', 'of type function', callback);
   const found = find(host, rest[0]);
-  if (found === undefined) process.nextTick(callback as Query, lookupError(String(host)));
-  else if (isForAll(rest[0])) process.nextTick(callback as Query, null, [found]);
-  else process.nextTick(callback as Query, null, found.address, found.family);
+  if (found === undefined) nextTick(callback as Query, lookupError(String(host)));
+  else if (isForAll(rest[0])) nextTick(callback as Query, null, [found]);
+  else nextTick(callback as Query, null, found.address, found.family);
   return {};
 }
 

@@ -4,6 +4,7 @@
 
 import { kTellClose } from '../mux/hidden.js';
 import { withoutContext } from '../util/no-context.js';
+import { setImmediate } from '../util/real-timers.js';
 import { throwLater } from '../util/throw-later.js';
 
 export interface Closing {

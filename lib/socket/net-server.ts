@@ -18,6 +18,7 @@ import {
   kUseFor,
 } from '../mux/hidden.js';
 import { alreadyListening, invalidArgType } from '../util/node-errors.js';
+import { nextTick } from '../util/real-timers.js';
 import { checkNumbers, listenArguments, listenTarget } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
 import type { NetSocket, NetSocketOptions } from './net-socket.js';
@@ -84,7 +85,7 @@ export class NetServer extends Server<ServerAddress | string> {
       const failure = code === 'EADDRINUSE' ? netError(code, 'listen', where) : (error as NodeJS.ErrnoException);
       // As Node says of what has no port.
       if (target.path !== undefined) Object.assign(failure, { port: -1 });
-      process.nextTick(() => this.emit('error', failure));
+      nextTick(() => this.emit('error', failure));
     }
     return this;
   }
@@ -156,7 +157,7 @@ function closeOnAbort(server: NetServer, signal: unknown): void {
     server.close();
   };
   if (signal.aborted) {
-    process.nextTick(onAbort);
+    nextTick(onAbort);
     return;
   }
   signal.addEventListener('abort', onAbort, { once: true });

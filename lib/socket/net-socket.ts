@@ -28,6 +28,7 @@ import {
   kUseFor,
 } from '../mux/hidden.js';
 import { invalidArgValue } from '../util/node-errors.js';
+import { nextTick, setImmediate } from '../util/real-timers.js';
 import { HELD } from './held-input.js';
 import { type ConnectTarget, checkNumbers, connectArguments, connectTarget, noDescriptors } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
@@ -84,7 +85,7 @@ export class NetSocket extends Socket {
     if (this.destroyed) this[kRenew]();
     else if (this.connecting || !this.pending) {
       const code = this.connecting ? 'EALREADY' : 'EISCONN';
-      process.nextTick(() => this.destroy(netError(code, 'connect', where(target))));
+      nextTick(() => this.destroy(netError(code, 'connect', where(target))));
       return this;
     }
     this[kTarget] = target;

@@ -3,6 +3,7 @@
 
 import type { OnReadOpts } from 'node:net';
 import type { ByteStream } from '../mux/byte-stream.js';
+import { nextTick } from '../util/real-timers.js';
 
 export class OnRead {
   private buffer: Uint8Array;
@@ -48,7 +49,7 @@ export class OnRead {
   resume(): void {
     this.isPaused = false;
     // In the next tick: whoever resumes does not expect data before he is done.
-    if (this.waiting.length > 0) process.nextTick(() => this.feed());
+    if (this.waiting.length > 0) nextTick(() => this.feed());
   }
 
   /** The socket is destroyed. */

@@ -28,6 +28,7 @@ import {
   kWhenOver,
 } from '../mux/hidden.js';
 import { notRunning } from '../util/node-errors.js';
+import { nextTick } from '../util/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import type { FarEnd, KeepsAlive } from './far-end.js';
 import { FAMILY, Socket, type SocketOptions } from './socket.js';
@@ -137,7 +138,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     this[kBinding] = binding;
     this[kHold]();
     this[kTaker]?.onBound(this);
-    process.nextTick(() => {
+    nextTick(() => {
       if (this[kBinding] === binding) this.emit('listening');
     });
   }
@@ -186,7 +187,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   /** The number of open sockets. */
   getConnections(callback: (error: Error | null, count: number) => void): this {
     const count = this[kOpenCount];
-    process.nextTick(() => callback(null, count));
+    nextTick(() => callback(null, count));
     return this;
   }
 
@@ -275,7 +276,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
 
   private [kCloseIfDrained](): void {
     if (this[kBinding] !== null || this[kOpenCount] > 0) return;
-    process.nextTick(() => {
+    nextTick(() => {
       this[kTaker]?.onClosed(this);
       this.emit('close');
     });

@@ -62,6 +62,7 @@ import {
 } from '../mux/hidden.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
 import { closedBeforeConnection, socketClosed } from '../util/node-errors.js';
+import { nextTick } from '../util/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import { closeLater } from './close-queue.js';
 import { type FarEnd, type KeepsAlive, type PeerInfo, peerInfo } from './far-end.js';
@@ -491,7 +492,7 @@ export class Socket extends StreamDuplex {
     super._destroy(error, callback);
     onOver?.();
     // After 'error', which Node emits in the tick that is queued by now.
-    if (this[kStream] === null) process.nextTick(() => this[kTellClose](error !== null));
+    if (this[kStream] === null) nextTick(() => this[kTellClose](error !== null));
     else closeLater(this, error !== null);
   }
 

@@ -1,8 +1,10 @@
 // An exception of a user's handler surfaces as it would from a socket of its own: uncaught, in a tick of its own. Thrown
 // on through the code that serves all streams of a link, it would cost the others their data.
 
+import { nextTick } from './real-timers.js';
+
 export function throwLater(error: unknown): void {
-  process.nextTick(() => {
+  nextTick(() => {
     throw error;
   });
 }

@@ -8,6 +8,7 @@
 // that scheduling and cancelling the same delay over and over costs a list operation and nothing else.
 
 import { withoutContext } from './no-context.js';
+import { clearTimeout, performanceNow, setImmediate, setTimeout } from './real-timers.js';
 
 /** Time and the event loop, replaceable in specs and simulations. */
 export interface Clock {
@@ -19,11 +20,11 @@ export interface Clock {
 }
 
 /**
- * The real clock. Its timeouts do not hold the process open, and run in nobody's async context: what shares one may belong to many.
- * `performance` is the global, which Node loads at its first use; node:perf_hooks would be loaded with the import.
+ * The real clock, whatever tests have put in its place since. Its timeouts do not hold the process open, and run in nobody's async
+ * context: what shares one may belong to many.
  */
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  now: performanceNow,
   setTimeout: (fn, ms) => withoutContext(setTimeout, fn, ms).unref(),
   clearTimeout: (handle) => clearTimeout(handle as NodeJS.Timeout),
   setImmediate: (fn) => {
