@@ -17,9 +17,9 @@ const JITTER = 0.5;
 /** How long to wait for a link. */
 export interface JoinOptions {
   /** Ends the waiting. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Milliseconds, from 1; Infinity, the default, waits for ever. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 export interface JoinerOptions {

@@ -18,6 +18,7 @@ export const kCreditConsumed: unique symbol = Symbol('starlane.creditConsumed');
 export const kDetachStream: unique symbol = Symbol('starlane.detachStream');
 export const kDispatch: unique symbol = Symbol('starlane.dispatch');
 export const kDispatched: unique symbol = Symbol('starlane.dispatched');
+export const kDrop: unique symbol = Symbol('starlane.drop');
 export const kEarly: unique symbol = Symbol('starlane.early');
 export const kEmitDirectly: unique symbol = Symbol('starlane.emitDirectly');
 export const kEstablish: unique symbol = Symbol('starlane.establish');

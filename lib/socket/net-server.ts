@@ -8,6 +8,7 @@ import { netError } from '../errors.js';
 import {
   kAnnounce,
   kCreateSocket,
+  kDrop,
   kHost,
   kMakeSocket,
   kPath,
@@ -97,7 +98,7 @@ export class NetServer extends Server<ServerAddress | string> {
 
   /** @internal */
   override [kAnnounce](socket: Socket): void {
-    if (socket instanceof ExcessSocket) this[kScope].runInAsyncScope(this.drop, this, socket);
+    if (socket instanceof ExcessSocket) this[kScope].runInAsyncScope(this[kDrop], this, socket);
     else super[kAnnounce](socket);
   }
 
@@ -107,7 +108,7 @@ export class NetServer extends Server<ServerAddress | string> {
     return new ExcessSocket(this[kPath] === null ? info : undefined);
   }
 
-  private drop(socket: ExcessSocket): void {
+  private [kDrop](socket: ExcessSocket): void {
     try {
       if (socket.info === undefined) this.emit('drop');
       else this.emit('drop', socket.info);

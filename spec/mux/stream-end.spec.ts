@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { kOnData } from '../../lib/mux/hidden.js';
+import { kOnData, kReadOn } from '../../lib/mux/hidden.js';
 import { FLUSH_BYTES, type MuxStream } from '../../lib/mux/mux-stream.js';
 import { ACK, data, FIN, pattern, payloadOf, ping, RST, SYN, windowUpdate } from '../support/frames.js';
 import { naiveDecode } from '../support/naive-codec.js';
@@ -104,7 +104,7 @@ for (const opener of ['us', 'peer'] as const) {
         const fixture = await make();
         const { stream, sink, id } = await established(fixture, opener);
         sink.paused = true;
-        Object.assign(sink, { readOn: () => true });
+        Object.assign(sink, { [kReadOn]: () => true });
         await fixture.exchange(data(id, 'unread', FIN), windowUpdate(id, 0, RST));
         expect(sink.events).toEqual(['data 6', 'end']);
         expect(fixture.session.streamCount).toBe(0);
@@ -118,7 +118,7 @@ for (const opener of ['us', 'peer'] as const) {
       const fixture = await make();
       const { stream, sink, id } = await established(fixture, opener);
       sink.paused = true;
-      Object.assign(sink, { readOn: () => true });
+      Object.assign(sink, { [kReadOn]: () => true });
       await fixture.exchange(data(id, 'unread', FIN));
       stream.kill(new Error('over the budget'));
       expect(stream.unreadBytes).toBe(0);
@@ -129,7 +129,7 @@ for (const opener of ['us', 'peer'] as const) {
       const fixture = await make();
       const { stream, sink, id } = await established(fixture, opener);
       sink.paused = true;
-      Object.assign(sink, { readOn: () => true });
+      Object.assign(sink, { [kReadOn]: () => true });
       await fixture.exchange(data(id, 'unread'), windowUpdate(id, 0, RST));
       expect(stream.unreadBytes).toBe(0);
     });

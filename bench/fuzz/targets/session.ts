@@ -1,8 +1,8 @@
 // A session, in either role, whose peer sends anything. The first part says how the session is set up and what its streams
 // do with what arrives, the others are chunks of what the peer sends.
 
-import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import { StarlaneError } from '../../../lib/errors.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/mux-stream.js';
 import { MuxSession } from '../../../lib/mux/session.js';
 import type { SessionOwner } from '../../../lib/mux/session-owner.js';
