@@ -153,11 +153,6 @@ export class Node extends NodeFamily {
     });
   }
 
-  /** Listeners run in the async context of whoever has made the node. */
-  override emit<Name extends keyof NodeEvents>(name: Name, ...values: NodeEvents[Name]): boolean {
-    return this.scope.runInAsyncScope(super.emit as (...args: unknown[]) => boolean, this, name, ...values);
-  }
-
   /**
    * Listens for links at `tcp://host:port`, `tls://host:port`, `unix:/path`, `host:port` or `:port` (tls if the node has
    * the option secret or tls, else tcp). Port 0 picks a free one.
@@ -451,7 +446,8 @@ export class Node extends NodeFamily {
   /** Emits, and keeps what a listener throws away from the links that it is told about. */
   private tell<K extends keyof NodeEvents>(event: K, ...values: NodeEvents[K]): void {
     try {
-      (this.emit as (name: string, ...args: unknown[]) => boolean).call(this, event, ...values);
+      // Listeners run in the async context of whoever has made the node.
+      this.scope.runInAsyncScope(this.emit as (name: string, ...args: unknown[]) => boolean, this, event, ...values);
     } catch (error) {
       throwLater(error);
     }

@@ -3,10 +3,17 @@
 
 import { nextTick } from './real-timers.js';
 
+/** How errors are raised: as uncaught ones. Specs of what raises them collect them instead. */
+export const raising = {
+  raise(error: unknown): void {
+    nextTick(() => {
+      throw error;
+    });
+  },
+};
+
 export function throwLater(error: unknown): void {
-  nextTick(() => {
-    throw error;
-  });
+  raising.raise(error);
 }
 
 /** Calls a handler of someone else; what it throws is its own affair. */

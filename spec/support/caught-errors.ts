@@ -1,25 +1,20 @@
-// A fault of a handler is raised again in a tick of its own, where it would end the run. This catches it there.
+// A fault of a handler is raised again in a tick of its own, where it would end the run. This collects it instead.
 
-import { afterEach, beforeEach, jest } from '@jest/globals';
+import { afterEach, beforeEach } from '@jest/globals';
+import { raising } from '../../lib/util/throw-later.js';
 
-/** For the specs of a describe block: the errors that the library raised by `process.nextTick`. */
+/** For the specs of a describe block: the errors that the library raised. */
 export function catchErrorsOfTicks(): Error[] {
   const caught: Error[] = [];
-  let spy: { mockRestore(): void };
+  const { raise } = raising;
   beforeEach(() => {
     caught.length = 0;
-    const nextTick = process.nextTick.bind(process);
-    const catching = (fn: (...args: unknown[]) => void, ...args: unknown[]): void => {
-      nextTick(() => {
-        try {
-          fn(...args);
-        } catch (error) {
-          caught.push(error as Error);
-        }
-      });
+    raising.raise = (error) => {
+      caught.push(error as Error);
     };
-    spy = jest.spyOn(process, 'nextTick').mockImplementation(catching as typeof process.nextTick);
   });
-  afterEach(() => spy.mockRestore());
+  afterEach(() => {
+    raising.raise = raise;
+  });
   return caught;
 }
