@@ -62,7 +62,7 @@ describe('opens beyond the rate', () => {
     held.hold(gone, openOf(1), NOTHING, () => got.push('gone'));
     held.hold(kept, openOf(2, circuitId), Buffer.from('he'), (open, bytes) => {
       got.push(open.circuitId[0], bytes.toString());
-      kept.sink = { onEnd: () => got.push('end') } as unknown as StreamSink;
+      kept.sink = { [kOnEnd]: () => got.push('end') } as unknown as StreamSink;
     });
     // The memory of an OPEN is used again.
     circuitId.fill(0);

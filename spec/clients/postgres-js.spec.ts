@@ -181,7 +181,7 @@ describeWithPrograms('postgres.js', POSTGRES, () => {
     });
 
     // postgres.js writes host and port to the socket, where they take the place of members of ours.
-    it.failing.each(['module', 'commonjs'] as const)(
+    it.each(['module', 'commonjs'] as const)(
       'reaches PostgreSQL by name (%s)',
       async (kind) => {
         const lines = await network.run(kind, `${HEADERS[kind]}\n(async () => {${SCRIPT}})();`);

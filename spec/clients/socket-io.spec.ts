@@ -174,7 +174,7 @@ describe('socket.io with the option agent', () => {
     });
 
     // A bound http.Server emits 'close' whenever its last connection ends, and socket.io closes with it.
-    it.failing('connects again over a link that was lost', async () => {
+    it('connects again over a link that was lost', async () => {
       // Without idle sockets in the agent: a request of polling on one that has ended is repeated, but never sent.
       const socket = await unlessClosed(ready(false));
       const id = socket.id;
@@ -189,12 +189,18 @@ describe('socket.io with the option agent', () => {
       expect(await within('the answer', unlessClosed(socket.emitWithAck('echo', 'again')))).toBe('again');
     });
 
-    // The same.
-    it.failing('serves the next client when the last one has gone', async () => {
+    // Without an upgrade, the keep-alive connections of polling do not all end with the agent.
+    const holds = last === 'websocket' ? it : it.skip;
+    holds('serves the next client when the last one has gone', async () => {
       for (let count = 0; count < 3; count++) {
         const socket = await unlessClosed(ready());
         const noSocket = emitted(server.httpServer as EventEmitter as never, 'last socket');
+        const gone = new Promise((resolve) =>
+          server.sockets.sockets.values().next().value?.once('disconnect', resolve),
+        );
         socket.close();
+        // Polling says so by a request, whose connection stays for the next one.
+        await within('the end at the server', gone);
         agents.at(-1)?.destroy();
         await within('the end of all sockets', unlessClosed(noSocket));
       }
@@ -219,7 +225,7 @@ describe.each(WAYS)('socket.io under the preload, %s', (way) => {
   afterEach(() => server.close());
 
   // Without an agent every request of polling has a connection of its own, so that each one is the last.
-  it.failing.each(['module', 'commonjs'] as const)(
+  it.each(['module', 'commonjs'] as const)(
     'reaches a server by name, in three ways (%s)',
     async (kind) => {
       const lines = await network.run(kind, `${HEADERS[kind]}\n(async () => {${SCRIPT}})();`);
