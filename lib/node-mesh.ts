@@ -165,6 +165,10 @@ class LinkNetwork implements MeshNetwork {
     return this.set.listenAddresses;
   }
 
+  get ownAddresses(): readonly string[] {
+    return this.set.ownAddresses;
+  }
+
   links(): Iterable<Link> {
     return this.set.values();
   }

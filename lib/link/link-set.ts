@@ -110,6 +110,11 @@ export class LinkSet implements LinkOwner<Link> {
     return reachableAddresses([...this.listeners].map((listener) => listener.address));
   }
 
+  /** Link addresses at which this node itself listens, on whatever interface: not those that it only advertises. */
+  get ownAddresses(): readonly string[] {
+    return reachableAddresses([...this.listeners].map((listener) => listener.address));
+  }
+
   /** Whether it is certain that nobody but this node answers there. */
   isOwn(address: LinkAddress): boolean {
     return [...this.listeners].some((listener) => isSameListener(address, this.parse(listener.address)));

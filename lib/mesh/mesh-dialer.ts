@@ -53,7 +53,8 @@ export class MeshDialer {
 
   /** Whether this node itself listens there. That it answered there once says nothing of the next time. */
   isOwn(address: string): boolean {
-    return this.network.listenAddresses.includes(address);
+    const { ownAddresses, listenAddresses } = this.network;
+    return (ownAddresses ?? listenAddresses).includes(address);
   }
 
   /** Who was found there last; this node, too. */

@@ -23,6 +23,8 @@ export interface MeshNetwork {
   probe(address: string, timeoutMs: number): Promise<ProbeResult>;
   /** Link addresses at which others reach this node. */
   readonly listenAddresses: readonly string[];
+  /** Those at which this node itself listens. At an advertised one, as of a load balancer, others may answer. Default: the former. */
+  readonly ownAddresses?: readonly string[];
   /** Why the last link ended or did not come up, unless one has come up since. */
   readonly lastFailure?: Error | undefined;
   /** Links that are up. */

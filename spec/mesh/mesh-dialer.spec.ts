@@ -5,6 +5,7 @@ import { MINUTE_MS, refused, Scene, ScriptedLink, SELF } from './scripted-networ
 
 const BACK_OFF = { minMs: 500, maxMs: MINUTE_MS };
 const A = 'tcp://a.test:1';
+const B = 'tcp://b.test:1';
 
 class Dialling extends Scene {
   readonly dialer = new MeshDialer(this.environment, this.network, BACK_OFF);
@@ -41,6 +42,13 @@ describe('a dial', () => {
     await net.pass(0);
     expect(await both[0]).toBe(await both[1]);
     expect(net.network.dials.length).toBe(1);
+  });
+
+  it('goes to an address that this node only advertises, where others may answer, and to none at which it listens', () => {
+    const net = new Dialling();
+    net.network.listenAddresses = [A];
+    net.network.ownAddresses = [B];
+    expect([net.dialer.canDial(A), net.dialer.canDial(B)]).toEqual([true, false]);
   });
 
   it('finds out that it has reached this node itself, and may ask there again later: another one may answer', async () => {

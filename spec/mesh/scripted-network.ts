@@ -78,6 +78,7 @@ export type Outcome = ScriptedLink | Error | undefined | ((request: LinkRequest)
 
 export class ScriptedNetwork implements MeshNetwork {
   listenAddresses: readonly string[] = ['tcp://10.9.9.9:1'];
+  ownAddresses?: readonly string[];
   readonly dials: Dial[] = [];
   readonly probes: string[] = [];
   readonly outcomes = new Map<string, Outcome>();
