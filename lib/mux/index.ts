@@ -55,6 +55,12 @@ export class Stream extends StreamDuplex {
     this[kStream]?.accept();
   }
 
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    // Where a socket is like one of node:net, a stream of yamux has a reset to say that something went wrong.
+    if (error !== null) this[kStream]?.reset();
+    super._destroy(error, callback);
+  }
+
   /** Gives the stream up at once: the peer sees a reset, this end only 'close'. */
   reset(): void {
     this[kStream]?.reset();

@@ -129,7 +129,7 @@ describe('TLS inside of a socket', () => {
     async function pair(version: tls.SecureVersion = 'TLSv1.3'): Promise<[near: TLSSocket, far: TLSSocket]> {
       const { cert: ca, key } = await certificateFor('web');
       const server = tls.createServer({ cert: ca, key, maxVersion: version, ALPNProtocols: ['chat', 'news'] });
-      nodes.listener.bind('web', { allowHalfOpen: true }, server);
+      nodes.listener.bind('web', server);
       const accepted = emitted<TLSSocket>(server, 'secureConnection');
       const near = await connected({ servername: 'web', ca, ALPNProtocols: ['news'] });
       const far = await within('the connection', accepted);

@@ -2,6 +2,7 @@
 
 import { finished } from 'node:stream/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { kStream } from '../../lib/mux/hidden.js';
 import type { Session, Stream } from '../../lib/mux/index.js';
 import { within } from '../support/deadline.js';
 import { duplexPair } from '../support/duplex-pair.js';
@@ -190,5 +191,5 @@ describe('Readers that stop for good', () => {
 });
 
 function receiveWindowOf(stream: Stream): number {
-  return (Reflect.get(stream, 'stream') as { receiveWindowBytes: number }).receiveWindowBytes;
+  return (Reflect.get(stream, kStream) as { receiveWindowBytes: number }).receiveWindowBytes;
 }
