@@ -44,7 +44,7 @@ describe('the option allow', () => {
   it('is nothing, a function, or a list of rules that nobody can change any more', () => {
     const ask = (): boolean => true;
     expect(resolveAllow(undefined)).toBeUndefined();
-    expect(resolveAllow(ask)).toBe(ask);
+    expect((resolveAllow(ask) as () => boolean)()).toBe(true);
     const ids = [ID];
     const rules = [{ id: ids, service: 'web*' }];
     const resolved = resolveAllow(rules) as readonly AllowRule[];

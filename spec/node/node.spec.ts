@@ -3,6 +3,7 @@ import { createServer as createHttpServer, get } from 'node:http';
 import { createServer as createNetServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createNode, type Link, type Node, type NodeOptions, type ServiceInfo, type Socket } from '../../lib/index.js';
+import { raising } from '../../lib/util/throw-later.js';
 import { sharedTimers } from '../../lib/util/timers.js';
 import { memberTls } from '../support/certificates.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
@@ -109,15 +110,8 @@ describe('a node', () => {
   it('keeps working when listeners of its events throw', async () => {
     const [client, server] = await twoNodes();
     const thrown: unknown[] = [];
-    const nextTick = process.nextTick;
-    process.nextTick = ((fn: (...args: unknown[]) => void, ...args: unknown[]) =>
-      nextTick(() => {
-        try {
-          fn(...args);
-        } catch (error) {
-          thrown.push(error);
-        }
-      })) as typeof nextTick;
+    const { raise } = raising;
+    raising.raise = (error) => thrown.push(error);
     try {
       for (const event of ['service', 'unservice', 'unlink'] as const) {
         client.on(event, () => {
@@ -136,7 +130,7 @@ describe('a node', () => {
       await unknows(client, 'echo');
       await turn();
     } finally {
-      process.nextTick = nextTick;
+      raising.raise = raise;
     }
     expect(thrown.map((error) => (error as Error).message)).toEqual(
       expect.arrayContaining(['service', 'add', 'unservice', 'unlink']),
