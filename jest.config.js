@@ -1,4 +1,5 @@
 export default {
+  testSequencer: './spec/support/long-first.cjs',
   testEnvironment: '<rootDir>/spec/support/environment.mjs',
   roots: ['<rootDir>/spec'],
   testMatch: ['**/*.spec.ts'],
