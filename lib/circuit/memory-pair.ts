@@ -1,6 +1,6 @@
 // Two Duplexes in memory, one the other end of the other, with the pace of the system: what is written arrives in a later turn of
-// the event loop, each chunk in a callback of its own, with all ticks and promises in between. Whoever talks to himself has the
-// same time to listen and to write as over TCP.
+// the event loop, each chunk in a callback of its own, with all ticks and promises in between. A node that dials
+// itself has the same time to attach listeners as over TCP.
 
 import { Duplex } from 'node:stream';
 import { withoutContext } from '../util/no-context.js';

@@ -18,7 +18,7 @@ const JITTER = 0.5;
 export interface JoinOptions {
   /** Ends the waiting. */
   signal?: AbortSignal | undefined;
-  /** Milliseconds, from 1; Infinity, the default, waits for ever. */
+  /** Milliseconds, from 1; Default Infinity: no limit. */
   timeoutMs?: number | undefined;
 }
 

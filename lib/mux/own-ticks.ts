@@ -36,7 +36,7 @@ function tellAll(): void {
     try {
       if (teller[kTellNext]()) tellers.push(teller);
     } catch (error) {
-      // Of a listener; it costs nobody else his events.
+      // Thrown by a listener. Later events still arrive.
       throwLater(error);
       tellers.push(teller);
     }

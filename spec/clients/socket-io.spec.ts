@@ -189,7 +189,7 @@ describe('socket.io with the option agent', () => {
       expect(await within('the answer', unlessClosed(socket.emitWithAck('echo', 'again')))).toBe('again');
     });
 
-    // Without an upgrade, the keep-alive connections of polling do not all end with the agent.
+    // Fails with polling alone: a connection stays open after the agent is destroyed. The cause is not known.
     const holds = last === 'websocket' ? it : it.skip;
     holds('serves the next client when the last one has gone', async () => {
       for (let count = 0; count < 3; count++) {
