@@ -5,6 +5,7 @@ import { optionError } from './errors.js';
 import type { NodeOptions, NodeRole, TlsFiles } from './options.js';
 import { LIMITS, type NodeLimits } from './options-limits.js';
 import { secretBytes } from './options-security.js';
+import type { SocketAddressKind } from './socket/socket-addresses.js';
 
 /** Each field is the default of the option of that name, unless it says something else; undefined where nothing is set. */
 export interface NodeEnvironment {
@@ -22,6 +23,8 @@ export interface NodeEnvironment {
   readonly role: NodeRole | undefined;
   /** STARLANE_ADVERTISE: link addresses. */
   readonly advertise: readonly string[];
+  /** STARLANE_SOCKET_ADDRESSES: id or ipv4. */
+  readonly socketAddresses: SocketAddressKind | undefined;
   /** STARLANE_RELAY: true or false. */
   readonly relay: boolean | undefined;
   /** STARLANE_INSECURE: true or false. */
@@ -52,6 +55,7 @@ export function readEnvironment(variables: Variables): NodeEnvironment {
     // Checked with the options, which have the same values.
     role: readText(variables, 'STARLANE_ROLE') as NodeRole | undefined,
     advertise: words(variables['STARLANE_ADVERTISE']),
+    socketAddresses: readText(variables, 'STARLANE_SOCKET_ADDRESSES') as SocketAddressKind | undefined,
     relay: readFlag(variables, 'STARLANE_RELAY'),
     insecure: readFlag(variables, 'STARLANE_INSECURE'),
     tls: readTls(variables),
@@ -66,12 +70,13 @@ export function limitVariable(name: string): string {
 
 /** The options of a node, with what the environment adds where nothing is said. */
 export function withEnvironment(options: NodeOptions, environment: NodeEnvironment): NodeOptions {
-  const { env, advertise, relay, insecure, role, limits, secret, tls, identity } = environment;
+  const { env, advertise, socketAddresses, relay, insecure, role, limits, secret, tls, identity } = environment;
   const defaults: NodeOptions = {
     ...limits,
     env: env.length > 0 ? env : undefined,
     advertise: advertise.length > 0 ? advertise : undefined,
     role,
+    socketAddresses,
     // A client relays nothing, whatever is said for all nodes of the process.
     relay: (options.role ?? role) === 'client' ? undefined : relay,
     insecure,

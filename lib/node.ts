@@ -66,6 +66,7 @@ export class Node extends NodeFamily {
   readonly #resolved: ResolvedNodeOptions;
   private readonly identity: OwnIdentity;
   private readonly means: LinkMeans;
+  private readonly secretFault: Error | undefined;
   private readonly startedAtMs = sharedTimers.now();
   private readonly keepsAlive = new NodeHold();
   private readonly linkSet: LinkSet;
@@ -78,7 +79,7 @@ export class Node extends NodeFamily {
   private readonly unheard = new UnheardFaults(() => sharedTimers.now());
   private isStarted = false;
   private readonly scope = new AsyncResource('STARLANENODE');
-  private isDerivedFrom = false;
+  private startsByItself = true;
   private closing: Promise<void> | undefined;
 
   /** @internal */
@@ -93,6 +94,7 @@ export class Node extends NodeFamily {
     this.identity = createIdentity(resolved.identity);
     this.id = this.identity.nodeId;
     this.means = createMeans(given.secret, resolved, this.identity);
+    this.secretFault = secretWarning(given.secret);
     const digests = envDigests(resolved.env);
     const self = { ...this.identity, role: resolved.role, envDigests: digests };
     const linksOwner: LinkSetOwner = {
@@ -104,10 +106,7 @@ export class Node extends NodeFamily {
       onUnlink: (link, reason) => this.onUnlink(link, reason),
       onWarning: (error) => this.onWarning(error),
       onError: (error) => this.onError(error),
-      onUnlisten: () => {
-        this.keepsAlive.release();
-        this.mesh.onListening();
-      },
+      onUnlisten: () => this.mesh.onListening(),
     };
     this.linkSet = new LinkSet(self, resolved, sharedTimers, linksOwner, this.means);
     this.mesh = createControlPlane({
@@ -147,9 +146,8 @@ export class Node extends NodeFamily {
     this.circuits.sharedEnv = (nodeId) => this.mesh.sharedEnv(nodeId);
     // Later, so that there has been time to listen for events.
     nextTick(() => {
-      if (!this.isDerivedFrom) this.start();
-      const warning = this.isDerivedFrom ? undefined : secretWarning(given.secret);
-      if (warning !== undefined) this.onWarning(warning);
+      if (!this.startsByItself) return;
+      this.start();
     });
   }
 
@@ -162,7 +160,7 @@ export class Node extends NodeFamily {
   async listenAndServe(address: string): Promise<LinkListener> {
     this.start();
     const listener = await this.keepsAlive.during(this.linkSet.listen(address));
-    this.keepsAlive.hold(); // Until the listener is closed.
+    listener.holdBy(this.keepsAlive);
     this.mesh.onListening();
     return listener;
   }
@@ -308,6 +306,12 @@ export class Node extends NodeFamily {
     });
   }
 
+  /** @internal Without a use it does nothing. */
+  startWhenUsed(): this {
+    this.startsByItself = false;
+    return this;
+  }
+
   /** @internal What console.log() prints. */
   [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
     const { role, env } = this.#resolved;
@@ -355,10 +359,12 @@ export class Node extends NodeFamily {
     return this.close();
   }
 
-  /** Seeds, and what the environment says. Once, with the first use or in the tick after the node was made. */
-  private start(): void {
+  /** @internal Seeds, and what the environment says. Once, with the first use or in the tick after the node was made. */
+  start(): void {
     if (this.isStarted || this.closing !== undefined) return;
     this.isStarted = true;
+    const secretFault = this.secretFault;
+    if (secretFault !== undefined) nextTick(() => this.onWarning(secretFault));
     this.mesh.start();
     for (const address of this.#environment.listen) {
       this.listenAndServe(address).catch((error) => this.onError(error));
@@ -385,7 +391,7 @@ export class Node extends NodeFamily {
   protected override derive(changes: NodeOptions): this {
     // `createNode(options).client()`: the first node is a step on the way, and must not join seeds unless it is used.
     if (!this.isStarted) {
-      this.isDerivedFrom = true;
+      this.startsByItself = false;
       this.releaseIdentity();
     }
     // Two nodes must not have one identity: from a node that is in use, only what it was told otherwise is taken.
@@ -457,6 +463,11 @@ export class Node extends NodeFamily {
 /** Makes a node. It does nothing, and does not hold the process open, until it is used or has seeds. */
 export function createNode(options: NodeOptions = {}): Node {
   return makeNode(options, readEnvironment(process.env));
+}
+
+/** @internal In another environment than that of the process. */
+export function createNodeIn(options: NodeOptions, environment: NodeEnvironment): Node {
+  return makeNode(options, environment);
 }
 
 /** A class that names itself has the name `_Node` in the bundle, and in every stack trace. */

@@ -6,6 +6,7 @@ import { optionError, starlaneError } from './errors.js';
 import { type Allow, resolveAllow } from './options-allow.js';
 import { LIMITS, type LimitOptions, type NodeLimits, resolveLimits } from './options-limits.js';
 import { resolveTls, secretBytes, type TlsFiles } from './options-security.js';
+import type { SocketAddressKind } from './socket/socket-addresses.js';
 
 export { DEFAULT_LIMITS, type NodeLimits } from './options-limits.js';
 export type { TlsFiles } from './options-security.js';
@@ -68,6 +69,12 @@ export interface NodeOptions extends LimitOptions {
    * the node listens, and every interface of the machine where it listens at all of them.
    */
   advertise?: string | readonly string[] | undefined;
+  /**
+   * What sockets and servers give as addresses. 'id': `@nodeId`, of the family 'Starlane'. 'ipv4': an address of 198.19.0.0/16 that
+   * stands for the node in this process, of the family 'IPv4', for programs that take nothing else for an address; a dial to it
+   * goes to that node. `socket.peer` has the id in any case. Default: STARLANE_SOCKET_ADDRESSES from the environment, or else 'id'.
+   */
+  socketAddresses?: SocketAddressKind | undefined;
   /** Link addresses joined at start and tried again for ever. Default none. */
   seeds?: readonly string[] | undefined;
 }
@@ -85,6 +92,7 @@ export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
   readonly allow: Allow | undefined;
   /** Empty: where the node listens. */
   readonly advertise: readonly string[];
+  readonly socketAddresses: SocketAddressKind;
   readonly seeds: readonly string[];
 }
 
@@ -106,6 +114,7 @@ const OTHER_OPTIONS: ReadonlySet<string> = new Set([
   'insecure',
   'allow',
   'advertise',
+  'socketAddresses',
   'seeds',
 ]);
 
@@ -138,6 +147,7 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
     insecure: resolveFlag('insecure', options.insecure, false),
     allow: resolveAllow(options.allow),
     advertise: resolveAdvertise(options.advertise),
+    socketAddresses: resolveSocketAddresses(options.socketAddresses),
     seeds: resolveAddresses('seeds', options.seeds),
   });
 }
@@ -161,6 +171,12 @@ function resolveRole(role: unknown): NodeRole {
   const known = ROLES.find((name) => name === role);
   if (known === undefined) throw optionError('role', `one of ${ROLES.join(', ')} is needed`);
   return known;
+}
+
+function resolveSocketAddresses(kind: unknown): SocketAddressKind {
+  if (kind === undefined) return 'id';
+  if (kind !== 'id' && kind !== 'ipv4') throw optionError('socketAddresses', "'id' or 'ipv4' is needed");
+  return kind;
 }
 
 function resolveFlag(name: string, value: unknown, normal: boolean): boolean {

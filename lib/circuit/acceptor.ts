@@ -9,6 +9,7 @@ import type { Guard } from '../mesh/access.js';
 import { kAdmit, kAnnounce, kOnData, kOnEnd, kOnReset, kOnSent } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import type { FarEnd } from '../socket/far-end.js';
+import type { SocketAddresses } from '../socket/socket-addresses.js';
 import { debug } from '../util/debug.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
 import { type Open, tryReadOpen } from '../wire/open.js';
@@ -32,6 +33,7 @@ const log = debug('route');
 /** What acceptors need of their node. */
 export interface AcceptorHost extends UnconfirmedHost {
   readonly nodeId: NodeId;
+  readonly addresses: SocketAddresses;
   readonly bindings: Bindings;
   readonly timers: Timers;
   /** Time that a peer has from opening a stream to the last byte of OPEN, and from a secure reply to its first record. */

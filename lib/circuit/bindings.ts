@@ -12,6 +12,7 @@ import { MAX_VIRTUAL_PORT, type NodeId } from '../address.js';
 import { netError } from '../errors.js';
 import type { Guard } from '../mesh/access.js';
 import type { AnyServer } from '../socket/server.js';
+import type { SocketAddresses } from '../socket/socket-addresses.js';
 import { encodeReply, ReplyCode } from '../wire/open-reply.js';
 
 /** Where free ports are picked from, as IANA has it for TCP. Below, a port is always someone's choice. */
@@ -19,6 +20,8 @@ export const FIRST_FREE_PORT = 49_152;
 
 export interface BindingsOwner {
   readonly nodeId: NodeId;
+  /** How the servers name this node. */
+  readonly addresses: SocketAddresses;
   /** A name is gone. */
   onUnbind(binding: Binding): void;
 }
@@ -30,7 +33,7 @@ export class Binding {
 
   constructor(
     private readonly bindings: Bindings,
-    readonly nodeId: NodeId,
+    private readonly owner: BindingsOwner,
     /** Empty for a bare port. */
     readonly service: string,
     readonly port: number,
@@ -41,6 +44,14 @@ export class Binding {
     readonly guards: readonly Guard[] | undefined,
   ) {}
 
+  get address(): string {
+    return this.owner.addresses.of(this.owner.nodeId);
+  }
+
+  get family(): string {
+    return this.owner.addresses.family;
+  }
+
   unbind(): void {
     this.bindings.delete(this);
   }
@@ -48,7 +59,7 @@ export class Binding {
   /** The bytes that accept a circuit; made once, since they are the same for nearly all of them. */
   acceptance(port: number): Buffer {
     if (this.reply === undefined || this.replyPort !== port) {
-      this.reply = encodeReply({ code: ReplyCode.ACCEPTED, port, at: this.nodeId });
+      this.reply = encodeReply({ code: ReplyCode.ACCEPTED, port, at: this.owner.nodeId });
       this.replyPort = port;
     }
     return this.reply;
@@ -80,7 +91,7 @@ export class Bindings {
   add(service: string, port: number | undefined, server: AnyServer, guards?: readonly Guard[]): Binding {
     if (this.isTaken(service, port)) throw netError('EADDRINUSE', 'listen', { address: service, port });
     const where = port || this.freePort();
-    const binding = new Binding(this, this.owner.nodeId, service, where, port === undefined, server, guards);
+    const binding = new Binding(this, this.owner, service, where, port === undefined, server, guards);
     if (service !== '') {
       let named = this.names.get(service);
       if (named === undefined) {

@@ -18,6 +18,7 @@ import type { FarEnd, KeepsAlive } from '../socket/far-end.js';
 import type { NetHost, Place } from '../socket/net-host.js';
 import { type AnyServer, Server } from '../socket/server.js';
 import { Socket } from '../socket/socket.js';
+import { type SocketAddresses, socketAddresses } from '../socket/socket-addresses.js';
 import { debug } from '../util/debug.js';
 import { nextTick } from '../util/real-timers.js';
 import type { Timers } from '../util/timers.js';
@@ -72,6 +73,7 @@ export interface CircuitsSetup {
 
 export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   readonly nodeId: NodeId;
+  readonly addresses: SocketAddresses;
   readonly bindings: Bindings;
   readonly timers: Timers;
   readonly openTimeoutMs: number;
@@ -100,6 +102,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   constructor(private readonly setup: CircuitsSetup) {
     const { identity, options, timers, services } = setup;
     this.nodeId = identity.nodeId;
+    this.addresses = socketAddresses(options.socketAddresses);
     this.timers = timers;
     this.openTimeoutMs = options.handshakeTimeoutMs;
     this.opensPerSecond = options.opensPerSecond;
@@ -123,7 +126,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.relayLimits = relayLimits(options);
     this.routes = new NeighbourRoutes((nodeId) => this.paths.has(nodeId));
     this.sharedEnv = () => this.envDigests[0];
-    this.farEnds = new FarEnds(identity.nodeId);
+    this.farEnds = new FarEnds(identity.nodeId, this.addresses);
     this.relay = new Relay({
       nodeId: identity.nodeId,
       timers,
@@ -277,6 +280,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       peerId: link.peerId,
       via: NOBODY,
       isVerified: true,
+      addresses: this.addresses,
       name: link.peerName,
     });
     const neighbour = new RelayNeighbour(this.relayLimits, this.timers.now());

@@ -2,6 +2,7 @@
 
 import { type NodeId, nodeIdToBytes, parseServiceAddress } from '../address.js';
 import { starlaneError } from '../errors.js';
+import { hostOfStandIn } from '../socket/socket-addresses.js';
 
 /** Addresses kept parsed, at most; a program dials few, and one that dials many gains nothing from any cache. */
 const MAX_TARGETS = 1024;
@@ -31,6 +32,14 @@ export class DialTarget {
   }
 }
 
+/** An address that stands for a node or a service means that one. */
+function meant(address: string): string {
+  if (typeof address !== 'string') return address;
+  const colon = address.lastIndexOf(':');
+  const host = hostOfStandIn(colon < 0 ? address : address.slice(0, colon));
+  return host === undefined ? address : host + (colon < 0 ? '' : address.slice(colon));
+}
+
 /** Parses addresses, once. */
 export class DialTargets {
   private readonly targets = new Map<string, DialTarget>();
@@ -48,7 +57,7 @@ export class DialTargets {
   }
 
   private parse(address: string): DialTarget {
-    const parsed = parseServiceAddress(address);
+    const parsed = parseServiceAddress(meant(address));
     if (parsed.port === 0) throw starlaneError('ERR_STARLANE_ADDRESS', `${address}: port 0 cannot be dialled`);
     switch (parsed.kind) {
       case 'service':

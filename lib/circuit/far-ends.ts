@@ -3,6 +3,7 @@
 
 import type { NodeId } from '../address.js';
 import type { FarEnd } from '../socket/far-end.js';
+import type { SocketAddresses } from '../socket/socket-addresses.js';
 
 /** The far end of a circuit through relays. */
 export interface RelayedEnd {
@@ -21,7 +22,10 @@ export class FarEnds {
   private readonly kept = new Map<string, FarEnd>();
   private readonly secured = new WeakMap<FarEnd, FarEnd>();
 
-  constructor(private readonly localId: NodeId) {}
+  constructor(
+    private readonly localId: NodeId,
+    private readonly addresses: SocketAddresses,
+  ) {}
 
   /** @param via the relays, nearest first */
   get(peerId: NodeId, via: readonly NodeId[]): FarEnd {
@@ -35,6 +39,7 @@ export class FarEnds {
       peerId,
       via: Object.freeze([...via]),
       isVerified: false,
+      addresses: this.addresses,
       name: undefined,
     });
     this.kept.set(key, far);

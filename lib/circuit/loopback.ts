@@ -35,6 +35,7 @@ export class Loopback implements Path {
       peerId: nodeId,
       via: Object.freeze([]),
       isVerified: true,
+      addresses: host.addresses,
       name: undefined,
     });
   }

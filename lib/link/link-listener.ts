@@ -3,6 +3,7 @@
 import type { Duplex } from 'node:stream';
 import { formatLinkAddress, type LinkAddress } from '../address.js';
 import type { ResolvedNodeOptions } from '../options.js';
+import type { KeepsAlive } from '../socket/far-end.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import { withAddress } from './link-fault.js';
 import type { TlsFacts } from './link-owner.js';
@@ -21,8 +22,10 @@ export interface ListenerOwner {
   onListenerClosed(listener: LinkListener): void;
 }
 
-/** What `listenAndServe` gives. Holds the process open until it, or the node, is closed. */
+/** What `listenAndServe` gives. Holds the process open until it, or the node, is closed, unless told otherwise. */
 export class LinkListener {
+  private keepsAlive: KeepsAlive | undefined;
+  private isHolding = false;
   private transport: TransportListener | undefined;
 
   /** @internal */
@@ -39,7 +42,28 @@ export class LinkListener {
   /** Stops listening. Links stay. */
   async close(): Promise<void> {
     await this.transport?.close();
+    this.onClosed();
     this.owner.onListenerClosed(this);
+  }
+
+  /** Holds the process open again while it listens, as it does unless told otherwise. */
+  ref(): this {
+    if (!this.isHolding) this.keepsAlive?.hold();
+    this.isHolding = this.keepsAlive !== undefined;
+    return this;
+  }
+
+  /** Lets the process end while it listens. */
+  unref(): this {
+    if (this.isHolding) this.keepsAlive?.release();
+    this.isHolding = false;
+    return this;
+  }
+
+  /** @internal It listens, and holds the process open by this from now on. */
+  holdBy(keepsAlive: KeepsAlive): void {
+    this.keepsAlive = keepsAlive;
+    this.ref();
   }
 
   /** @internal What console.log() prints. */
@@ -65,8 +89,14 @@ export class LinkListener {
       onRefused: (remote, error) => owner.fault(withAddress(error, remote)),
       onError: (error) => {
         owner.onListenerFailed(error);
+        this.onClosed();
         owner.onListenerClosed(this);
       },
     });
+  }
+
+  private onClosed(): void {
+    this.unref();
+    this.keepsAlive = undefined;
   }
 }

@@ -158,7 +158,10 @@ class SocketListener implements TransportListener {
       };
       server.once('listening', onListening);
       server.once('error', onError);
-      const at = where.scheme === 'unix' ? { path: where.path } : { port: where.port, host: where.host };
+      // In a worker of a cluster, others would get some of the links without `exclusive`.
+      const exclusive = true;
+      const at =
+        where.scheme === 'unix' ? { path: where.path, exclusive } : { port: where.port, host: where.host, exclusive };
       // What is accepted inherits the context.
       withoutContext(() => server.listen(at));
     });

@@ -1,10 +1,12 @@
 // Names of the overlay are never asked for in the DNS: that would tell them to strangers, and the answer of one could lead
 // there. A lookup gets the address that stands for the service, every other query of theirs ENOTFOUND.
 
+import { isIP } from 'node:net';
 import { lookupError } from '../errors.js';
+import { standInForService } from '../socket/socket-addresses.js';
 import { invalidArgType } from '../util/node-errors.js';
 import { nextTick } from '../util/real-timers.js';
-import { overlayService, standInAddress } from './overlay-host.js';
+import { overlayService } from './overlay-host.js';
 
 // The module object itself: what `import` gives cannot be changed.
 const dns = process.getBuiltinModule('node:dns');
@@ -63,11 +65,16 @@ async function lookupWithPromise(host: unknown, options: unknown): Promise<Found
 }
 
 function find(host: unknown, options: unknown): Found | undefined {
-  const address = standInAddress(overlayService(host) as string);
+  const address = addressOf(host as string);
   if (address === undefined) return undefined;
   const family = typeof options === 'object' && options !== null ? (options as { family?: unknown }).family : options;
   if (family === 6 || family === 'IPv6') return { address: `::ffff:${address}`, family: 6 };
   return { address, family: 4 };
+}
+
+/** What is an address already is its own. */
+function addressOf(host: string): string | undefined {
+  return isIP(host) === 0 ? standInForService(overlayService(host) as string) : host.replace(/^::ffff:/i, '');
 }
 
 function isForAll(options: unknown): boolean {

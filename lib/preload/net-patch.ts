@@ -35,7 +35,8 @@ export function patchNet(overlay: () => NetModule): void {
       throw starlaneError('ERR_STARLANE_ARGUMENT', 'between the overlay and elsewhere a new net.Socket is needed');
     }
     // An address that stands for a service means nothing to who reads an error.
-    const said = net.isIP(String(options.host)) === 0 ? String(options.host) : `${service}.starlane`;
+    const said =
+      net.isIP(String(options.host)) === 0 || service.startsWith('@') ? String(options.host) : `${service}.starlane`;
     const where = { ...options, host: service, [SAID_HOST]: said };
     const listener = callback === undefined ? [] : [callback];
     if (isSecure) return connectSecure(this, overlay(), where, ...listener);

@@ -1,6 +1,8 @@
 // Who is at the other end of a socket, and what keeps the process alive. Both are shared by all sockets of a link or
 // node, so that a socket carries references only.
 
+import type { SocketAddresses } from './socket-addresses.js';
+
 /** The two nodes between which sockets run. One object for all sockets between them. */
 export interface FarEnd {
   /** The id of this node. */
@@ -13,6 +15,8 @@ export interface FarEnd {
   readonly isVerified: boolean;
   /** What goes between the two is encrypted from end to end. Default false. */
   readonly isSecure?: boolean;
+  /** How its sockets name the two nodes. */
+  readonly addresses: SocketAddresses;
   /** The name in its certificate, where there is one that was signed for it. */
   readonly name: string | undefined;
 }

@@ -3,6 +3,7 @@
 import type { KeepsAlive } from './far-end.js';
 import type { AnyServer, Binding } from './server.js';
 import type { Socket } from './socket.js';
+import type { SocketAddresses } from './socket-addresses.js';
 
 /** Where a socket goes, or a server is bound: by service name, by node, or by neither, which is this node itself. */
 export interface Place {
@@ -14,6 +15,8 @@ export interface Place {
 
 export interface NetHost {
   readonly keepsAlive: KeepsAlive;
+  /** How its sockets name nodes. */
+  readonly addresses: SocketAddresses;
   /**
    * Connects a socket in the state `connecting`; what is wrong is told by its failConnect, later.
    * @param localPort the virtual port of its own end, undefined for whichever

@@ -20,6 +20,7 @@ import {
 } from '../mux/hidden.js';
 import { alreadyListening, invalidArgType } from '../util/node-errors.js';
 import { nextTick } from '../util/real-timers.js';
+import { checkListenSignal } from './listen-signal.js';
 import { checkNumbers, listenArguments, listenTarget } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
 import type { NetSocket, NetSocketOptions } from './net-socket.js';
@@ -75,7 +76,7 @@ export class NetServer extends Server<ServerAddress | string> {
     if (this.listening) throw alreadyListening();
     if (callback !== undefined) this.once('listening', callback);
     const target = listenTarget(options);
-    closeOnAbort(this, options.signal);
+    checkListenSignal(this, options.signal);
     this[kScope] = new AsyncResource('STARLANESERVER');
     try {
       this[kStart](this[kHost].listen(this, target));
@@ -147,20 +148,4 @@ function checkOptions(options: unknown): ServerOpts {
   const record = options as Record<string, unknown>;
   checkNumbers(record, 'keepAliveInitialDelay', 'highWaterMark');
   return record as ServerOpts;
-}
-
-function closeOnAbort(server: NetServer, signal: unknown): void {
-  if (signal === undefined) return;
-  if (!(signal instanceof AbortSignal)) {
-    throw invalidArgType('options.signal', 'an instance of AbortSignal', signal);
-  }
-  const onAbort = (): void => {
-    server.close();
-  };
-  if (signal.aborted) {
-    nextTick(onAbort);
-    return;
-  }
-  signal.addEventListener('abort', onAbort, { once: true });
-  server.once('close', () => signal.removeEventListener('abort', onAbort));
 }

@@ -33,7 +33,7 @@ import { HELD } from './held-input.js';
 import { type ConnectTarget, checkNumbers, connectArguments, connectTarget, noDescriptors } from './net-arguments.js';
 import type { NetHost } from './net-host.js';
 import { OnRead } from './on-read.js';
-import { FAMILY, Socket, type SocketOptions } from './socket.js';
+import { Socket, type SocketOptions } from './socket.js';
 
 type WriteCallback = (error?: Error | null) => void;
 
@@ -139,11 +139,12 @@ export class NetSocket extends Socket {
     const { [kTarget]: target } = this;
     if (target === null || target.said.isPath) return;
     this[kScope].runInAsyncScope(() => {
-      const address = target.host === '' ? where(target).address : `@${nodeId}`;
-      this[kAttempted] = [address, port, FAMILY];
+      const { addresses } = this[kHost];
+      const address = target.host === '' ? where(target).address : addresses.of(nodeId);
+      this[kAttempted] = [address, port, addresses.family];
       if (isIP(target.said.host) === 0 && !this[kIsLookedUp]) {
         this[kIsLookedUp] = true;
-        this.emit('lookup', null, address, null, target.said.host);
+        this.emit('lookup', null, address, isIP(address) || null, target.said.host);
       }
       if (this.connecting) this.emit('connectionAttempt', ...this[kAttempted]);
     });

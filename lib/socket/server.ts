@@ -31,7 +31,7 @@ import { notRunning } from '../util/node-errors.js';
 import { nextTick } from '../util/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import type { FarEnd, KeepsAlive } from './far-end.js';
-import { FAMILY, Socket, type SocketOptions } from './socket.js';
+import { Socket, type SocketOptions } from './socket.js';
 
 export interface ServerOptions extends SocketOptions {
   /**
@@ -48,13 +48,14 @@ export interface Binding {
   /** The service name; empty for a bare port. */
   readonly service: string;
   readonly port: number;
-  /** The id of the node. */
-  readonly nodeId: string;
+  /** What sockets and servers call the node. */
+  readonly address: string;
+  readonly family: string;
   /** Gives the name and the port free again. */
   unbind(): void;
 }
 
-/** Where a bound server answers. `address` is `@` and the id of the node. */
+/** Where a bound server answers. `address` is `@` and the id of the node, or what stands for it (option `socketAddresses`). */
 export interface ServerAddress {
   address: string;
   family: string;
@@ -147,13 +148,14 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   [kAdmit](stream: ByteStream, far: FarEnd, service: string, localPort: number, remotePort: number): Socket | null {
     if (this[kBinding] === null) return null;
     if (this[kIsFull]) {
+      const { addresses } = far;
       const excess = this[kScope].runInAsyncScope(this[kRefuse], this, {
-        localAddress: `@${far.localId}`,
+        localAddress: addresses.of(far.localId),
         localPort,
-        localFamily: FAMILY,
-        remoteAddress: `@${far.peerId}`,
+        localFamily: addresses.family,
+        remoteAddress: addresses.of(far.peerId),
         remotePort,
-        remoteFamily: FAMILY,
+        remoteFamily: addresses.family,
       });
       excess?.[kAccept](stream, far, service, localPort, remotePort);
       return excess;
@@ -181,7 +183,8 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   address(): Address | ServerAddress | null {
     const { [kBinding]: binding } = this;
     if (binding === null) return null;
-    return { address: `@${binding.nodeId}`, family: FAMILY, port: binding.port, service: binding.service };
+    const { address, family, port, service } = binding;
+    return { address, family, port, service };
   }
 
   /** The number of open sockets. */

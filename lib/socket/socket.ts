@@ -75,9 +75,6 @@ export type { SocketOptions };
 
 type WriteCallback = (error?: Error | null) => void;
 
-/** The kind of addresses of sockets and servers, where net has IPv4 and IPv6. */
-export const FAMILY = 'Starlane';
-
 const Bit = {
   /** Dialled, not answered yet. */
   CONNECTING: 0x1,
@@ -192,24 +189,25 @@ export class Socket extends StreamDuplex {
     return this[kFar] ? this[kFarPort] : undefined;
   }
 
-  /** `@` and the id of this node; undefined while not connected. */
+  /** `@` and the id of this node, or an address that stands for it (option `socketAddresses`); undefined while not connected. */
   get localAddress(): string | undefined {
     return this[kNear]?.address;
   }
 
-  /** `@` and the id of the node at the other end; undefined before the connection stands. */
+  /** `@` and the id of the node at the other end, or an address that stands for it; undefined before the connection stands. */
   get remoteAddress(): string | undefined {
-    return this[kFar] ? `@${this[kFar].peerId}` : undefined;
+    const { [kFar]: far } = this;
+    return far ? far.addresses.of(far.peerId) : undefined;
   }
 
-  /** The kind of addresses: 'Starlane'; undefined while not connected. */
+  /** The kind of addresses: 'Starlane' or 'IPv4'; undefined while not connected. */
   get localFamily(): string | undefined {
     return this[kNear]?.family;
   }
 
-  /** The kind of addresses: 'Starlane'; undefined before the connection stands. */
+  /** The kind of addresses: 'Starlane' or 'IPv4'; undefined before the connection stands. */
   get remoteFamily(): string | undefined {
-    return this[kFar] ? FAMILY : undefined;
+    return this[kFar] ? this[kFar].addresses.family : undefined;
   }
 
   /** Who is at the other end and through whom; undefined before the connection stands. */
@@ -522,7 +520,8 @@ export class Socket extends StreamDuplex {
   private get [kNear](): { address: string; family: string; port: number } | undefined {
     const { [kFar]: far } = this;
     if (!far || this.destroyed) return undefined;
-    return { address: `@${far.localId}`, family: FAMILY, port: this[kNearPort] };
+    const { addresses, localId } = far;
+    return { address: addresses.of(localId), family: addresses.family, port: this[kNearPort] };
   }
 
   private [kStart](far: FarEnd, service: string, localPort: number, remotePort: number): void {

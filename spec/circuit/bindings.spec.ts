@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { type Binding, Bindings, FIRST_FREE_PORT } from '../../lib/circuit/bindings.js';
 import type { Server } from '../../lib/socket/server.js';
+import { socketAddresses } from '../../lib/socket/socket-addresses.js';
 import { tryReadReply } from '../../lib/wire/open-reply.js';
 
 const NODE_ID = 'AAAAAAAAAAA';
@@ -10,7 +11,11 @@ let unbound: Binding[];
 let bindings: Bindings;
 beforeEach(() => {
   unbound = [];
-  bindings = new Bindings({ nodeId: NODE_ID, onUnbind: (binding) => unbound.push(binding) });
+  bindings = new Bindings({
+    nodeId: NODE_ID,
+    addresses: socketAddresses('id'),
+    onUnbind: (binding) => unbound.push(binding),
+  });
 });
 
 describe('a server bound by name alone', () => {

@@ -16,6 +16,7 @@ import { CircuitSecurity } from '../../lib/circuit/secure/circuit-security.js';
 import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import type { SessionOwner } from '../../lib/mux/session-owner.js';
+import { socketAddresses } from '../../lib/socket/socket-addresses.js';
 import { Timers } from '../../lib/util/timers.js';
 import { encodeOpen, type Open, type OpenRequest, tryReadOpen } from '../../lib/wire/open.js';
 import { encodeReply, type OpenReply, type ReadReply, tryReadReply } from '../../lib/wire/open-reply.js';
@@ -23,6 +24,8 @@ import { FakeClock } from './fake-clock.js';
 import { createTestIdentity } from './identities.js';
 import { NotingSink } from './session-fixture.js';
 import { turn, turnsUntil } from './turns.js';
+
+const ADDRESSES = socketAddresses('id');
 
 const OPTIONS = { starlanePeer: true, maxUnackedOpens: Number.POSITIVE_INFINITY, openTimeoutMs: 0, keepAliveMs: 0 };
 
@@ -87,7 +90,7 @@ export class HandNeighbour implements SessionOwner {
     far.once('close', () => near.destroy());
     this.duplex = far;
     this.neighbour = new RelayNeighbour(limits, host.timers.now());
-    const end = Object.freeze({ localId: relayId, peerId: id, via: [], isVerified: true, name: undefined });
+    const end = Object.freeze({ localId: relayId, peerId: id, via: [], isVerified: true, addresses: ADDRESSES, name: undefined });
     const acceptor = new Acceptor(host, end, true, this.neighbour);
     const options = { ...OPTIONS, timers: host.timers, closeTimeoutMs: 1000, acceptBacklog: 16 };
     this.relayEnd = new MuxSession(
@@ -183,7 +186,8 @@ export class RelayFixture {
     });
     this.host = {
       nodeId: this.id,
-      bindings: new Bindings({ nodeId: this.id, onUnbind: () => {} }),
+      addresses: ADDRESSES,
+      bindings: new Bindings({ nodeId: this.id, addresses: ADDRESSES, onUnbind: () => {} }),
       timers: this.timers,
       openTimeoutMs: 1000,
       counters: { accepted: 0, refused: 0, denied: 0 },
@@ -205,7 +209,7 @@ export class RelayFixture {
       opensPerSecond: 100_000,
       sharedEnv: () => undefined,
       relay: this.relay,
-      farEnds: new FarEnds(this.id),
+      farEnds: new FarEnds(this.id, ADDRESSES),
       knowsEnv: () => true,
     };
   }
