@@ -2,10 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { optionError } from './errors.js';
-import type { NodeOptions, NodeRole, TlsFiles } from './options.js';
+import type { NodeOptions, NodeRole, SocketAddressKind, TlsFiles } from './options.js';
 import { LIMITS, type NodeLimits } from './options-limits.js';
 import { secretBytes } from './options-security.js';
-import type { SocketAddressKind } from './socket/socket-addresses.js';
 
 /** Each field is the default of the option of that name, unless it says something else; undefined where nothing is set. */
 export interface NodeEnvironment {

@@ -1,6 +1,6 @@
 // What keeps the process alive: one timer for all that a node's user has in use. The sockets of links never do.
 
-import type { KeepsAlive } from './socket/far-end.js';
+import type { KeepsAlive } from './util/keeps-alive.js';
 import { clearInterval, setInterval } from './util/real-timers.js';
 
 /** About 12 days, which Node can still count; when it fires, nothing happens. */

@@ -6,13 +6,15 @@ import { optionError, starlaneError } from './errors.js';
 import { type Allow, resolveAllow } from './options-allow.js';
 import { LIMITS, type LimitOptions, type NodeLimits, resolveLimits } from './options-limits.js';
 import { resolveTls, secretBytes, type TlsFiles } from './options-security.js';
-import type { SocketAddressKind } from './socket/socket-addresses.js';
 
 export { DEFAULT_LIMITS, type NodeLimits } from './options-limits.js';
 export type { TlsFiles } from './options-security.js';
 
 /** What part a node takes in the network. */
 export type NodeRole = 'peer' | 'client' | 'server' | 'router';
+
+/** What sockets and servers give as addresses. */
+export type SocketAddressKind = 'id' | 'ipv4';
 
 export interface NodeOptions extends LimitOptions {
   /**

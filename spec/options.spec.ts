@@ -19,6 +19,7 @@ describe('resolveNodeOptions', () => {
       ...DEFAULT_LIMITS,
       env: [],
       role: 'peer',
+      socketAddresses: 'id',
       relay: true,
       loopback: true,
       identity: undefined,

@@ -3,7 +3,7 @@
 import type { Duplex } from 'node:stream';
 import { formatLinkAddress, type LinkAddress } from '../address.js';
 import type { ResolvedNodeOptions } from '../options.js';
-import type { KeepsAlive } from '../socket/far-end.js';
+import type { KeepsAlive } from '../util/keeps-alive.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import { withAddress } from './link-fault.js';
 import type { TlsFacts } from './link-owner.js';

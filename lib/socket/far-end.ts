@@ -1,5 +1,4 @@
-// Who is at the other end of a socket, and what keeps the process alive. Both are shared by all sockets of a link or
-// node, so that a socket carries references only.
+// Who is at the other end of a socket: shared by all sockets of a link, so that a socket carries a reference only.
 
 import type { SocketAddresses } from './socket-addresses.js';
 
@@ -19,12 +18,6 @@ export interface FarEnd {
   readonly addresses: SocketAddresses;
   /** The name in its certificate, where there is one that was signed for it. */
   readonly name: string | undefined;
-}
-
-/** Holds the process open while something is in use, as an open net.Socket does. */
-export interface KeepsAlive {
-  hold(): void;
-  release(): void;
 }
 
 /** What `socket.peer` tells. */

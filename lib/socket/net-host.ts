@@ -1,6 +1,6 @@
 // What the sockets and servers of `node.net` need of their node.
 
-import type { KeepsAlive } from './far-end.js';
+import type { KeepsAlive } from '../util/keeps-alive.js';
 import type { AnyServer, Binding } from './server.js';
 import type { Socket } from './socket.js';
 import type { SocketAddresses } from './socket-addresses.js';

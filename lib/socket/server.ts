@@ -27,10 +27,11 @@ import {
   kUnrefed,
   kWhenOver,
 } from '../mux/hidden.js';
+import type { KeepsAlive } from '../util/keeps-alive.js';
 import { notRunning } from '../util/node-errors.js';
 import { nextTick } from '../util/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
-import type { FarEnd, KeepsAlive } from './far-end.js';
+import type { FarEnd } from './far-end.js';
 import { Socket, type SocketOptions } from './socket.js';
 
 export interface ServerOptions extends SocketOptions {

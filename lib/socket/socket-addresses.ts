@@ -5,9 +5,7 @@
 // that a program under the preload has looked up, 198.19.0.0/16 for nodes.
 
 import type { NodeId } from '../address.js';
-
-/** What the option `socketAddresses` can be. */
-export type SocketAddressKind = 'id' | 'ipv4';
+import type { SocketAddressKind } from '../options.js';
 
 /** How sockets of a node name nodes. One object for all sockets of a kind. */
 export interface SocketAddresses {

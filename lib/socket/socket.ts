@@ -61,11 +61,12 @@ import {
   kWriteEarly,
 } from '../mux/hidden.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
+import type { KeepsAlive } from '../util/keeps-alive.js';
 import { closedBeforeConnection, socketClosed } from '../util/node-errors.js';
 import { nextTick } from '../util/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
 import { closeLater } from './close-queue.js';
-import { type FarEnd, type KeepsAlive, type PeerInfo, peerInfo } from './far-end.js';
+import { type FarEnd, type PeerInfo, peerInfo } from './far-end.js';
 import { HELD, HeldInput } from './held-input.js';
 import { checkTimeout, IdleTimeout } from './idle-timeout.js';
 import { duplexOptions, type SocketOptions } from './socket-options.js';

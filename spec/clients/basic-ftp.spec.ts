@@ -154,8 +154,7 @@ describeWithPrograms('basic-ftp', VSFTPD, () => {
     const network = scriptNetwork(way);
     beforeEach(() => publishFtp(network.server, server));
 
-    // The address of the server, where basic-ftp opens data connections, is no host that the preload routes.
-    it.failing.each(['module', 'commonjs'] as const)(
+    it.each(['module', 'commonjs'] as const)(
       'stores and fetches a file by name (%s)',
       async (kind) => {
         const lines = await network.run(kind, `${HEADERS[kind]}\nconst options = {};\n(async () => {${SCRIPT}})();`);

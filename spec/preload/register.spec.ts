@@ -90,7 +90,7 @@ describe.each(KINDS)('a program (%s)', (kind) => {
        say({ text, read: two.bytesRead, written: two.bytesWritten, same: same === two });`,
     );
     expect(await lines(child)).toEqual([
-      { connected: 'Starlane' },
+      { connected: 'IPv4' },
       { text: 'zw\u00f6lf', read: 6, written: 6, same: true },
     ]);
   });

@@ -90,7 +90,14 @@ export class HandNeighbour implements SessionOwner {
     far.once('close', () => near.destroy());
     this.duplex = far;
     this.neighbour = new RelayNeighbour(limits, host.timers.now());
-    const end = Object.freeze({ localId: relayId, peerId: id, via: [], isVerified: true, addresses: ADDRESSES, name: undefined });
+    const end = Object.freeze({
+      localId: relayId,
+      peerId: id,
+      via: [],
+      isVerified: true,
+      addresses: ADDRESSES,
+      name: undefined,
+    });
     const acceptor = new Acceptor(host, end, true, this.neighbour);
     const options = { ...OPTIONS, timers: host.timers, closeTimeoutMs: 1000, acceptBacklog: 16 };
     this.relayEnd = new MuxSession(
