@@ -11,7 +11,7 @@ import { type LivingTarget, must, type PureTarget } from '../../bench/fuzz/targe
 import { TARGETS } from '../../bench/fuzz/targets/index.js';
 import { Random } from '../../bench/simulation/random.js';
 
-const INPUTS = 200_000;
+const INPUTS = 80_000;
 const CORPUS = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'bench', 'fuzz', 'corpus');
 
 describe('Whatever a peer sends, nothing but errors with a code comes of it, and nothing is left:', () => {

@@ -3,17 +3,33 @@
 
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
-import { CARRIER_KINDS, type Carrier } from './carriers.js';
+import { CARRIER_KINDS, type Carrier, type CarrierKind, DIAL_TIMEOUT_MS } from './carriers.js';
 import { TOPICS } from './topics.js';
-import { Trial } from './trial.js';
+import { type Topic, Trial } from './trial.js';
 
 for (const kind of CARRIER_KINDS) {
   describe(`over ${kind.name}`, () => {
+    const topics = TOPICS.filter(({ without }) => without?.includes(kind.name) !== true);
+    for (const [dialTimeoutMs, some] of byDialTimeout(topics)) overCarrier(kind, dialTimeoutMs, some);
+  });
+}
+
+function byDialTimeout(topics: readonly Topic[]): Map<number, Topic[]> {
+  const found = new Map<number, Topic[]>();
+  for (const topic of topics) {
+    const { dialTimeoutMs = DIAL_TIMEOUT_MS } = topic;
+    found.set(dialTimeoutMs, [...(found.get(dialTimeoutMs) ?? []), topic]);
+  }
+  return found;
+}
+
+function overCarrier(kind: CarrierKind, dialTimeoutMs: number, topics: readonly Topic[]): void {
+  describe(`that waits for names for ${dialTimeoutMs} ms`, () => {
     let carrier: Carrier;
 
     beforeAll(async () => {
       watchHandles();
-      carrier = await kind.open();
+      carrier = await kind.open(dialTimeoutMs);
     });
 
     afterAll(async () => {
@@ -22,7 +38,7 @@ for (const kind of CARRIER_KINDS) {
       if (carrier.isOverlay) await nothingLeft();
     });
 
-    for (const topic of TOPICS) {
+    for (const topic of topics) {
       describe(topic.name, () => {
         for (const { title, run } of topic.cases) {
           it(title, async () => {

@@ -42,6 +42,10 @@ export interface Case {
 
 export interface Topic {
   readonly name: string;
+  /** Carriers that it does not run over, for the time it takes. */
+  readonly without?: readonly string[];
+  /** How long it waits for names that nobody offers. Default {@link DIAL_TIMEOUT_MS}. */
+  readonly dialTimeoutMs?: number;
   readonly cases: readonly Case[];
 }
 

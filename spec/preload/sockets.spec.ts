@@ -70,6 +70,7 @@ async function seen(body: string): Promise<[tcp: unknown, overlay: unknown]> {
     say({ seen: await run({ host: 'web.starlane', port: 7 }, { host: 'web.starlane', port: 8, ...lax }) });`;
   const child = runPreloaded('module', program, {
     STARLANE_JOIN: address,
+    STARLANE_DIAL_TIMEOUT_MS: '2000',
     NODE_EXTRA_CA_CERTS: join(folder, 'ca.pem'),
   });
   children.push(child);

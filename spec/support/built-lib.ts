@@ -1,10 +1,10 @@
 // The library as JavaScript that a process of its own can load, for specs about whole processes.
 
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { transformSync } from '@swc/core';
 import { Child } from './child.js';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
@@ -27,21 +27,8 @@ function build(): string {
   if (existsSync(out)) return out;
   removeOld();
   const making = `${out}-${process.pid}`;
-  for (const { name, text } of sources) {
-    const { code } = transformSync(text, {
-      filename: name,
-      swcrc: false,
-      jsc: {
-        target: 'es2022',
-        parser: { syntax: 'typescript' },
-        transform: { useDefineForClassFields: false },
-      },
-      module: { type: 'es6' },
-    });
-    const target = join(making, name.replace(/\.ts$/, '.js'));
-    mkdirSync(dirname(target), { recursive: true });
-    writeFileSync(target, code);
-  }
+  // A bundle loads in half the time, and there are hundreds of processes.
+  execFileSync('npm', ['run', '--silent', 'bundle', '--', `--outdir=${making}`], { cwd: ROOT });
   writeFileSync(join(making, 'package.json'), '{"type":"module"}');
   try {
     renameSync(making, out);

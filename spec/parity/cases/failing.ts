@@ -13,6 +13,7 @@ interface ConnectError extends NodeJS.ErrnoException {
 
 export const FAILING: Topic = {
   name: 'a socket that cannot connect',
+  dialTimeoutMs: 300,
   cases: [
     {
       title: 'is destroyed with ECONNREFUSED where nobody listens',

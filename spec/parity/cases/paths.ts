@@ -59,6 +59,7 @@ function connectForm(title: string, argumentsFor: (path: string, listener: () =>
 
 export const PATHS: Topic = {
   name: 'a path',
+  dialTimeoutMs: 300,
   cases: [
     listenForm('a path', (path) => [path]),
     listenForm('a path and a listener', (path, listener) => [path, listener]),
