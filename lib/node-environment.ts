@@ -14,8 +14,11 @@ export interface NodeEnvironment {
   readonly listen: readonly string[];
   /** STARLANE_ENV. */
   readonly env: readonly string[];
-  /** STARLANE_SECRET, or the text of the file STARLANE_SECRET_FILE without the end of its last line. */
-  readonly secret: string | undefined;
+  /**
+   * STARLANE_SECRET, or the text of the file STARLANE_SECRET_FILE without the end of its last line; as a list with the same of
+   * STARLANE_OLD_SECRET or STARLANE_OLD_SECRET_FILE behind it.
+   */
+  readonly secret: string | readonly string[] | undefined;
   /** STARLANE_IDENTITY: the path of a file. Only for one node of the process at a time. */
   readonly identity: string | undefined;
   /** STARLANE_ROLE. */
@@ -49,7 +52,7 @@ export function readEnvironment(variables: Variables): NodeEnvironment {
     join: words(variables['STARLANE_JOIN']),
     listen: words(variables['STARLANE_LISTEN']),
     env: words(variables['STARLANE_ENV']),
-    secret: readSecret(variables),
+    secret: readSecrets(variables),
     identity: readText(variables, 'STARLANE_IDENTITY'),
     // Checked with the options, which have the same values.
     role: readText(variables, 'STARLANE_ROLE') as NodeRole | undefined,
@@ -118,14 +121,24 @@ function readFlag(variables: Variables, name: string): boolean | undefined {
   throw optionError(name, 'true, false, 1 or 0 is needed');
 }
 
-function readSecret(variables: Variables): string | undefined {
-  const secret = variables['STARLANE_SECRET'];
-  secretBytes(secret, 'STARLANE_SECRET');
-  const path = readText(variables, 'STARLANE_SECRET_FILE');
+function readSecrets(variables: Variables): string | readonly string[] | undefined {
+  const secret = readSecret(variables, 'STARLANE_SECRET');
+  const old = readSecret(variables, 'STARLANE_OLD_SECRET');
+  if (old === undefined) return secret;
+  if (secret === undefined) throw optionError('STARLANE_OLD_SECRET', 'STARLANE_SECRET is not set');
+  return [secret, old];
+}
+
+/** The value of a variable, or of the file that the variable of this name with `_FILE` names. */
+function readSecret(variables: Variables, name: string): string | undefined {
+  const secret = variables[name];
+  secretBytes(secret, name);
+  const file = `${name}_FILE`;
+  const path = readText(variables, file);
   if (path === undefined) return secret;
-  if (secret !== undefined) throw optionError('STARLANE_SECRET_FILE', 'STARLANE_SECRET is set as well');
-  const text = readFile('STARLANE_SECRET_FILE', path).replace(/\r?\n$/, '');
-  secretBytes(text, 'STARLANE_SECRET_FILE');
+  if (secret !== undefined) throw optionError(file, `${name} is set as well`);
+  const text = readFile(file, path).replace(/\r?\n$/, '');
+  secretBytes(text, file);
   return text;
 }
 

@@ -6,21 +6,21 @@ import type { LinkMeans } from './link/link-set-owner.js';
 import { LinkTls } from './link/link-tls.js';
 import { networkKeyOf } from './link/network-key.js';
 import type { ResolvedNodeOptions } from './options.js';
-import { STRONG_SECRET_BYTES, secretBytes } from './options-security.js';
+import { STRONG_SECRET_BYTES, secretList } from './options-security.js';
 
 /**
- * The key of the network and the certificates.
+ * The keys of the network and the certificates.
  * @throws ERR_STARLANE_OPTION when certificate and key do not fit each other
  */
 export function createMeans(secret: unknown, { tls }: ResolvedNodeOptions, identity: OwnIdentity): LinkMeans {
-  const networkKey = networkKeyOf(secretBytes(secret));
-  const hasTls = tls !== undefined || networkKey !== undefined;
-  return { networkKey, tls: hasTls ? new LinkTls(tls, identity) : undefined };
+  const networkKeys = secretList(secret).map(networkKeyOf);
+  const hasTls = tls !== undefined || networkKeys.length > 0;
+  return { networkKeys, tls: hasTls ? new LinkTls(tls, identity) : undefined };
 }
 
 /** What its user should know about a secret. */
 export function secretWarning(secret: unknown): Error | undefined {
-  const bytes = secretBytes(secret)?.length ?? STRONG_SECRET_BYTES;
+  const bytes = Math.min(STRONG_SECRET_BYTES, ...secretList(secret).map(({ length }) => length));
   if (bytes >= STRONG_SECRET_BYTES) return undefined;
   return starlaneError('ERR_STARLANE_WEAK_SECRET', `${bytes} bytes instead of ${STRONG_SECRET_BYTES} or more`);
 }

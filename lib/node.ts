@@ -132,7 +132,7 @@ export class Node extends NodeFamily {
     this.joins = new NodeJoins(this.linkSet, joinsOwner, Math.random);
     this.circuits = new Circuits({
       identity: this.identity,
-      networkKey: this.means.networkKey,
+      networkKeys: this.means.networkKeys,
       options: resolved,
       timers: sharedTimers,
       services: this.mesh,

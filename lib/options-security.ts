@@ -31,6 +31,25 @@ export function secretBytes(secret: unknown, name = 'secret'): Buffer | undefine
   return bytes;
 }
 
+/** How many secrets a network may have at a time, while one takes the place of another. */
+export const MAX_SECRETS = 4;
+
+/** The bytes of one secret or a list of them, without repetitions; none where there is no secret. @throws ERR_STARLANE_OPTION */
+export function secretList(secret: unknown): Buffer[] {
+  if (secret === undefined) return [];
+  if (!Array.isArray(secret)) return [secretBytes(secret) as Buffer];
+  if (secret.length === 0 || secret.length > MAX_SECRETS) {
+    throw optionError('secret', `${secret.length} secrets instead of 1 to ${MAX_SECRETS}`);
+  }
+  const list: Buffer[] = [];
+  for (const [index, one] of secret.entries()) {
+    const bytes = secretBytes(one, `secret[${index}]`);
+    if (bytes === undefined) throw optionError(`secret[${index}]`, 'a string or Uint8Array is needed');
+    if (!list.some((known) => known.equals(bytes))) list.push(bytes);
+  }
+  return list;
+}
+
 /** Checks `{ cert, key, ca }`, and not yet whether they fit each other. @throws ERR_STARLANE_OPTION */
 export function resolveTls(tls: unknown): Readonly<TlsFiles> | undefined {
   if (tls === undefined) return undefined;

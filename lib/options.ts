@@ -5,7 +5,7 @@ import { isServiceName, parseLinkAddress } from './address.js';
 import { optionError, starlaneError } from './errors.js';
 import { type Allow, resolveAllow } from './options-allow.js';
 import { LIMITS, type LimitOptions, type NodeLimits, resolveLimits } from './options-limits.js';
-import { resolveTls, secretBytes, type TlsFiles } from './options-security.js';
+import { resolveTls, secretList, type TlsFiles } from './options-security.js';
 
 export { DEFAULT_LIMITS, type NodeLimits } from './options-limits.js';
 export type { TlsFiles } from './options-security.js';
@@ -41,9 +41,11 @@ export interface NodeOptions extends LimitOptions {
    * The secret of a network, 1 to 1024 bytes, a string as UTF-8: whoever has it is a member, and links to nobody else come up
    * (ERR_STARLANE_SECRET at both ends). Makes tls the default scheme, by certificates that follow from the identities unless
    * there is `tls` as well. Take 16 random bytes or more: a shorter one is a 'warning' ERR_STARLANE_WEAK_SECRET, as one recorded
-   * handshake is enough to try guesses on. Default: STARLANE_SECRET, or the file of STARLANE_SECRET_FILE, or else none.
+   * handshake is enough to try guesses on. A list of 2 to 4 is for the time in which one secret takes the place of another: this
+   * node proves all of them, and who proves one of them is a member. Default: STARLANE_SECRET, or the file of STARLANE_SECRET_FILE,
+   * and besides STARLANE_OLD_SECRET or the file of STARLANE_OLD_SECRET_FILE, or else none.
    */
-  secret?: string | Uint8Array | undefined;
+  secret?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined;
   /**
    * A certificate and key of an own PKI, instead of certificates that follow from the identities; makes tls the default
    * scheme. The common name in the certificate of a peer is the `peerName` of the link. May be changed by `setTls`, not set by
@@ -133,7 +135,7 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
       throw optionError(name, 'there is no such option');
   }
   // Checked, but not kept, as options are seen when a node is printed: see network-key.ts.
-  secretBytes(options.secret);
+  secretList(options.secret);
   const limits = resolveLimits(options);
   const role = resolveRole(options.role);
   const relay = resolveFlag('relay', options.relay, role !== 'client');

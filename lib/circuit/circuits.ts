@@ -58,8 +58,8 @@ export interface ServiceHost {
 
 export interface CircuitsSetup {
   readonly identity: Identity;
-  /** Of the network that this node is a member of: 32 bytes; undefined when it has no secret. */
-  readonly networkKey: Buffer | undefined;
+  /** Of the network that this node is a member of: 32 bytes for each of its secrets. */
+  readonly networkKeys: readonly Buffer[];
   readonly options: ResolvedNodeOptions;
   readonly timers: Timers;
   readonly services: ServiceHost;
@@ -118,7 +118,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     const warnings = new WarnOnce(timers, (error) => setup.onWarning(error));
     this.security = new CircuitSecurity({
       identity,
-      networkKey: setup.networkKey,
+      networkKeys: setup.networkKeys,
       publicKeyOf: (nodeId) => setup.publicKeyOf(nodeId),
       warn: (subject, error) => warnings.warn(subject, error),
     });

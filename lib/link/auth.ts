@@ -3,7 +3,8 @@
 //
 //   T          SHA-256('starlane link 1' | u8 role | u16 n + binding | u16 n + client's HELLO | u16 n + server's HELLO)
 //   signature  Ed25519 by the key in the sender's HELLO, over T
-//   proof      HMAC-SHA256 by the network key, over T; nothing when the sender has no secret
+//   proof      HMAC-SHA256 by the network key, over T; nothing when the sender has no secret, and several while one secret takes
+//              the place of another: one that holds is enough
 //
 // The role is 0 for what the client says and 1 for the server, so that nobody can send back what was sent to it. The
 // binding is what only the two ends of a tls session know (RFC 9266, with a label of its own); there, the client does not
@@ -54,22 +55,24 @@ export function transcriptHash({ role, binding, clientHello, serverHello }: Tran
   return hash.digest();
 }
 
-/** The proofs of a node with this key, and this secret if it has one. */
+/** The proofs of a node with this key, and the keys of its network if it has a secret. */
 export function makeAuth(
   transcript: Transcript,
   sign: (bytes: Uint8Array) => Uint8Array,
-  networkKey: Uint8Array | undefined,
+  networkKeys: readonly Uint8Array[],
 ): Auth {
   const hash = transcriptHash(transcript);
-  return { signature: sign(hash), proof: membershipProof(hash, networkKey) };
+  const [proof = NOTHING, ...furtherProofs] = networkKeys.map((key) => membershipProof(hash, key));
+  const auth = { signature: sign(hash), proof };
+  return furtherProofs.length === 0 ? auth : { ...auth, furtherProofs };
 }
 
 /** What is wrong with the proofs of a peer, or undefined when they hold. */
 export function checkAuth(
-  { signature, proof }: Auth,
+  { signature, proof, furtherProofs = [] }: Auth,
   transcript: Transcript,
   publicKey: Uint8Array,
-  networkKey: Uint8Array | undefined,
+  networkKeys: readonly Uint8Array[],
 ): AuthFault | undefined {
   const hash = transcriptHash(transcript);
   // First, as a man in the middle breaks both, and this is what is wrong then.
@@ -81,19 +84,21 @@ export function checkAuth(
       'the signature of this node does not hold for the handshake',
     );
   }
-  const expected = membershipProof(hash, networkKey);
-  if (proof.length !== expected.length) {
-    const [detail, told] = expected.length === 0 ? [ONLY_PEER, ONLY_THIS] : [ONLY_THIS, ONLY_PEER];
+  const hasProof = proof.length > 0;
+  if (hasProof !== networkKeys.length > 0) {
+    const [detail, told] = hasProof ? [ONLY_PEER, ONLY_THIS] : [ONLY_THIS, ONLY_PEER];
     return fault(GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET', detail, told);
   }
-  if (!timingSafeEqual(proof, expected)) {
+  const expected = networkKeys.map((key) => membershipProof(hash, key));
+  const holds = (given: Uint8Array): boolean => expected.some((one) => timingSafeEqual(given, one));
+  if (hasProof && ![proof, ...furtherProofs].some(holds)) {
     return fault(GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET', DIFFERENT, DIFFERENT);
   }
   return undefined;
 }
 
-function membershipProof(hash: Buffer, networkKey: Uint8Array | undefined): Buffer {
-  return networkKey === undefined ? NOTHING : createHmac('sha256', networkKey).update(hash).digest();
+function membershipProof(hash: Buffer, networkKey: Uint8Array): Buffer {
+  return createHmac('sha256', networkKey).update(hash).digest();
 }
 
 function fault(code: GoodbyeCode, errorCode: StarlaneErrorCode, detail: string, told: string): AuthFault {

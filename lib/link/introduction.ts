@@ -18,7 +18,7 @@ import type { TlsFacts } from './link-owner.js';
 
 export interface IntroductionSetup {
   readonly self: SelfDescription;
-  readonly networkKey: Uint8Array | undefined;
+  readonly networkKeys: readonly Uint8Array[];
   readonly client: boolean;
   readonly tls: TlsFacts | undefined;
   /** Who has to be there. */
@@ -88,14 +88,14 @@ export class Introduction {
   }
 
   onAuth(auth: Auth): Step {
-    const { networkKey, client, tls } = this.setup;
+    const { networkKeys, client, tls } = this.setup;
     const { claimed } = this;
     if (claimed === undefined || this.peer !== undefined) {
       const what = claimed === undefined ? 'sent AUTH ahead of HELLO' : 'sent a second AUTH';
       return broken(GoodbyeCode.HANDSHAKE_REFUSED, what);
     }
     const transcript = this.transcript(client ? AuthRole.SERVER : AuthRole.CLIENT);
-    const fault = checkAuth(auth, transcript, claimed.publicKey, networkKey);
+    const fault = checkAuth(auth, transcript, claimed.publicKey, networkKeys);
     if (fault !== undefined) return refusal(fault.code, fault.errorCode, fault.detail, fault.told);
     this.peer = claimed;
     if (client) return { say: [] };
@@ -109,9 +109,9 @@ export class Introduction {
   }
 
   private auth(): Buffer {
-    const { self, networkKey, client } = this.setup;
+    const { self, networkKeys, client } = this.setup;
     const role = client ? AuthRole.CLIENT : AuthRole.SERVER;
-    return encodeAuth(makeAuth(this.transcript(role), self.sign, networkKey));
+    return encodeAuth(makeAuth(this.transcript(role), self.sign, networkKeys));
   }
 
   private transcript(role: AuthRole): Transcript {

@@ -80,7 +80,7 @@ export interface LinkSetup<Link> {
   /** Who has to be there. */
   readonly expect?: NodeId;
   /** Of the network that this node is a member of, if it has a secret. */
-  readonly networkKey?: Uint8Array;
+  readonly networkKeys?: readonly Uint8Array[];
   /** Of a link over tls. */
   readonly tls?: TlsFacts;
   readonly timers: Timers;

@@ -37,7 +37,7 @@ export interface LinkSetOwner {
 /** What a node brings to its links besides itself. */
 export interface LinkMeans {
   /** 32 bytes, if it is the member of a network with a secret. */
-  readonly networkKey: Buffer | undefined;
+  readonly networkKeys: readonly Buffer[];
   /** Without it, links are plain. */
   readonly tls: LinkTls | undefined;
 }

@@ -73,7 +73,7 @@ export class LinkSet implements LinkOwner<Link> {
     readonly options: ResolvedNodeOptions,
     readonly timers: Timers,
     private readonly owner: LinkSetOwner,
-    private readonly means: LinkMeans = { networkKey: undefined, tls: undefined },
+    private readonly means: LinkMeans = { networkKeys: [], tls: undefined },
   ) {
     this.strangers = new Strangers(options.maxPendingHandshakes, timers);
     this.waits = new LinkWaits(timers, options.handshakeTimeoutMs);
@@ -462,7 +462,7 @@ export class LinkSet implements LinkOwner<Link> {
       ...origin,
       self,
       owner: this,
-      networkKey: this.means.networkKey,
+      networkKeys: this.means.networkKeys,
       timers,
       handshakeTimeoutMs: options.handshakeTimeoutMs,
       maxMessageBytes: options.maxMessageBytes,

@@ -73,7 +73,7 @@ export class Link implements LinkInfo {
     );
     this.introduction = new Introduction({
       self: setup.self,
-      networkKey: setup.networkKey,
+      networkKeys: setup.networkKeys ?? [],
       client: setup.client,
       tls: setup.tls,
       expect: setup.expect,

@@ -1,4 +1,4 @@
-// The key of a network, which follows from its secret. Whoever has it is a member; it is never sent, logged or shown.
+// The keys of a network, one for each of its secrets. Whoever has one is a member; it is never sent, logged or shown.
 
 import { createHash, scryptSync } from 'node:crypto';
 import { INSPECT } from '../util/shown.js';
@@ -15,9 +15,8 @@ const MAX_KEYS = 64;
 /** By the hash of the secret, so that the secrets themselves are not kept a second time. */
 const known = new Map<string, Buffer>();
 
-/** The key of the network with this secret: 32 bytes, or undefined where there is no secret. */
-export function networkKeyOf(secret: Uint8Array | undefined): Buffer | undefined {
-  if (secret === undefined) return undefined;
+/** The key of the network with this secret: 32 bytes. */
+export function networkKeyOf(secret: Uint8Array): Buffer {
   const hash = createHash('sha256').update(secret).digest('base64');
   let key = known.get(hash);
   if (key === undefined) {

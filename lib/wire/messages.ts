@@ -49,6 +49,8 @@ export const NONCE_BYTES = 16;
 /** HMAC-SHA256 of a member; no bytes of a node that has no secret. */
 export const PROOF_BYTES = 32;
 
+export const MAX_FURTHER_PROOFS = 3;
+
 const PUBLIC_KEY_BYTES = 32;
 const BOOT_ID_BYTES = 16;
 const SIGNATURE_BYTES = 64;
@@ -110,6 +112,8 @@ export interface Auth {
   readonly signature: Uint8Array;
   /** {@link PROOF_BYTES}, or none of a node that has no secret. */
   readonly proof: Uint8Array;
+  /** Of the further secrets of a node, while one takes the place of another: up to {@link MAX_FURTHER_PROOFS}. */
+  readonly furtherProofs?: readonly Uint8Array[];
 }
 
 export interface Goodbye {
@@ -168,11 +172,14 @@ export function encodeHello(hello: Hello): Buffer {
   ]);
 }
 
-export function encodeAuth({ signature, proof }: Auth): Buffer {
+export function encodeAuth({ signature, proof, furtherProofs = [] }: Auth): Buffer {
+  const further = furtherProofs.map((one) => exactly(PROOF_BYTES, one, 'proof'));
   return encodeMessage(MessageType.AUTH, [
     exactly(SIGNATURE_BYTES, signature, 'signature'),
     uint(1, proof.length, 'proof'),
     proofBytes(proof),
+    // Left out where there are none, as by the versions before.
+    ...(further.length === 0 ? [] : [uint(1, further.length, 'proofs'), ...further]),
   ]);
 }
 
@@ -222,7 +229,7 @@ export function decodeMessage(typeAndBody: Uint8Array): Message | undefined {
     case MessageType.HELLO:
       return decodeHello(fields);
     case MessageType.AUTH:
-      return { type, signature: fields.copy(SIGNATURE_BYTES), proof: proofBytes(fields.copy(fields.uint(1))) };
+      return decodeAuth(fields);
     case MessageType.SYNCED:
       return { type };
     case MessageType.GOODBYE:
@@ -241,6 +248,14 @@ export function decodeMessage(typeAndBody: Uint8Array): Message | undefined {
     default:
       return undefined;
   }
+}
+
+function decodeAuth(fields: FieldReader): Message {
+  const auth = { signature: fields.copy(SIGNATURE_BYTES), proof: proofBytes(fields.copy(fields.uint(1))) };
+  const further = fields.left === 0 ? [] : fields.list(MAX_FURTHER_PROOFS, () => fields.copy(PROOF_BYTES));
+  if (further.length === 0) return { type: MessageType.AUTH, ...auth };
+  if (auth.proof.length === 0) throw malformed('further proofs without a first one');
+  return { type: MessageType.AUTH, ...auth, furtherProofs: further };
 }
 
 function decodeHello(fields: FieldReader): Message {

@@ -2,13 +2,13 @@
 //
 //   u16 length | u8 code | u32 port | 8 at | u8 n + reason | u8 n + n * 8 visited | u8 n + proof
 //
-// The proof of the destination (circuit-proof.ts), of a secure circuit that is accepted, has 128 bytes. Empty fields at the
-// end may be left out.
+// The proof of the destination (circuit-proof.ts), of a secure circuit that is accepted, has 128 bytes, or 129 with a secret. Empty
+// fields at the end may be left out.
 //
 // The length counts what follows it. A reader skips what it does not know at the end, so that later versions can append.
 
 import { isVirtualPort, NODE_ID_BYTES, type NodeId } from '../address.js';
-import { PROOF_BYTES, writeProof } from './circuit-proof.js';
+import { isReplyProof, writeProof } from './circuit-proof.js';
 import { readUint32, writeUint16, writeUint32 } from './fields.js';
 import {
   type EncodedNodeId,
@@ -22,7 +22,7 @@ import {
 } from './node-ids.js';
 import { encodeReason, malformed, readReason } from './text.js';
 
-/** The longest reply that is read, with its length: 657 bytes can be in use, the rest is room for later versions. */
+/** The longest reply that is read, with its length: 658 bytes can be in use, the rest is room for later versions. */
 export const MAX_REPLY_BYTES = 1024;
 
 const LENGTH_BYTES = 2;
@@ -66,7 +66,7 @@ export interface OpenReply {
    * Default none.
    */
   readonly visited?: readonly EncodedNodeId[];
-  /** The 128 bytes by which the destination of a secure circuit proves who it is. Default none. */
+  /** The bytes by which the destination of a secure circuit proves who it is. Default none. */
   readonly proof?: Uint8Array | undefined;
 }
 
@@ -97,7 +97,7 @@ export function encodeReply(reply: OpenReply): Buffer {
   const ownBytes = LENGTH_BYTES + FIXED_BYTES + reasonBytes;
   const hasVisited = visited.length > 0 || proof !== undefined;
   const bytes = Buffer.allocUnsafe(
-    ownBytes + (hasVisited ? visitedBytes(visited) : 0) + (proof === undefined ? 0 : 1 + PROOF_BYTES),
+    ownBytes + (hasVisited ? visitedBytes(visited) : 0) + (proof === undefined ? 0 : 1 + proof.length),
   );
   writeUint16(bytes, 0, bytes.length - LENGTH_BYTES);
   bytes[2] = reply.code;
@@ -107,7 +107,8 @@ export function encodeReply(reply: OpenReply): Buffer {
   if (reason !== undefined) bytes.set(reason, at);
   if (hasVisited) at = writeVisited(bytes, ownBytes, visited);
   if (proof !== undefined) {
-    bytes[at] = PROOF_BYTES;
+    if (!isReplyProof(proof.length)) throw malformed(`a proof of ${proof.length} bytes`);
+    bytes[at] = proof.length;
     writeProof(bytes, at + 1, proof);
   }
   return bytes;
@@ -135,7 +136,8 @@ export function tryReadReply(bytes: Uint8Array): { reply: ReadReply; bytesRead: 
 
 /** One of another length is of a later version, and no proof to this one. */
 function tryReadProof(bytes: Uint8Array, at: number, end: number): Uint8Array | undefined {
-  if (at === end || bytes[at] !== PROOF_BYTES) return undefined;
-  if (at + 1 + PROOF_BYTES > end) throw malformed('reply is too short for its proof');
-  return bytes.subarray(at + 1, at + 1 + PROOF_BYTES);
+  if (at === end || !isReplyProof(bytes[at])) return undefined;
+  const proofEnd = at + 1 + bytes[at];
+  if (proofEnd > end) throw malformed('reply is too short for its proof');
+  return bytes.subarray(at + 1, proofEnd);
 }

@@ -3,13 +3,13 @@
 //   u16 length | u8 version | u8 flags | u8 hop limit | 8 destination | u32 destination port
 //   | 8 source | u32 source port | 16 circuit id | u8 n + n * 8 visited | u8 n + service
 //   | with flag 1: 8 env digest | with flag 2: u16 remaining time, u8 relays passed
-//   | with flag 4: 128 proof of the source (circuit-proof.ts)
+//   | with flag 4: 128 proof of the source, with flag 8 too: u8 n + n * 4 key hints (circuit-proof.ts)
 //
 // The length counts what follows it. A reader skips what it does not know at the end, so that later versions can append;
 // a relay passes it on.
 
 import { isVirtualPort, NODE_ID_BYTES, type NodeId } from '../address.js';
-import { PROOF_BYTES, writeProof } from './circuit-proof.js';
+import { hintedProofEnd, isOpenProof, PROOF_BYTES, writeProof } from './circuit-proof.js';
 import { readUint16, readUint32, writeUint16, writeUint32 } from './fields.js';
 import {
   type EncodedNodeId,
@@ -27,12 +27,12 @@ export const OPEN_VERSION = 1;
 
 export const CIRCUIT_ID_BYTES = 16;
 
-/** The longest OPEN that is read, with its length: 697 bytes can be in use, the rest is room for later versions. */
+/** The longest OPEN that is read, with its length: 714 bytes can be in use, the rest is room for later versions. */
 export const MAX_OPEN_BYTES = 1024;
 
 /** Bits of the flags: what follows the service. The numbers are the wire: append only. */
-const OpenFlag = { ENV: 0x1, WAY: 0x2, SECURE: 0x4 } as const;
-const KNOWN_FLAGS = OpenFlag.ENV | OpenFlag.WAY | OpenFlag.SECURE;
+const OpenFlag = { ENV: 0x1, WAY: 0x2, SECURE: 0x4, HINTS: 0x8 } as const;
+const KNOWN_FLAGS = OpenFlag.ENV | OpenFlag.WAY | OpenFlag.SECURE | OpenFlag.HINTS;
 
 const LENGTH_BYTES = 2;
 const ENV_BYTES = 8;
@@ -67,7 +67,7 @@ export interface OpenRequest {
   readonly remainingMs?: number;
   /** How many of the visited nodes, the last ones, it passes through. Only told with `remainingMs`. Default 0. */
   readonly relays?: number;
-  /** The 128 bytes by which the source proves who it is, of a circuit that is encrypted from end to end. Default none. */
+  /** The bytes by which the source proves who it is, of a circuit that is encrypted from end to end. Default none. */
   readonly proof?: Uint8Array;
   /** What {@link Open.rest} was. Default nothing. */
   readonly rest?: Uint8Array;
@@ -104,7 +104,7 @@ export function openBytes(open: OpenRequest): number {
     known +
     (env === undefined ? 0 : ENV_BYTES) +
     (remainingMs === undefined ? 0 : WAY_BYTES) +
-    (proof === undefined ? 0 : PROOF_BYTES) +
+    (proof === undefined ? 0 : proof.length) +
     (rest === undefined ? 0 : rest.length)
   );
 }
@@ -125,7 +125,7 @@ export function writeOpen(target: Buffer, offset: number, open: OpenRequest): nu
     (flags & ~KNOWN_FLAGS) |
     (env === undefined ? 0 : OpenFlag.ENV) |
     (remainingMs === undefined ? 0 : OpenFlag.WAY) |
-    (proof === undefined ? 0 : OpenFlag.SECURE);
+    (proof === undefined ? 0 : proof.length === PROOF_BYTES ? OpenFlag.SECURE : OpenFlag.SECURE | OpenFlag.HINTS);
   target[at++] = open.hopLimit;
   at = writeNodeId(target, at, open.dst);
   at = writeUint32(target, at, open.dstPort);
@@ -139,7 +139,10 @@ export function writeOpen(target: Buffer, offset: number, open: OpenRequest): nu
   for (let index = 0; index < name.length; index++) target[at++] = name[index];
   if (env !== undefined) at = writeEnv(target, at, env);
   if (remainingMs !== undefined) at = writeWay(target, at, remainingMs, open.relays ?? 0, visited.length);
-  if (proof !== undefined) at = writeProof(target, at, proof);
+  if (proof !== undefined) {
+    if (!isOpenProof(proof)) throw malformed(`a proof of ${proof.length} bytes`);
+    at = writeProof(target, at, proof);
+  }
   if (rest !== undefined) at = writeRest(target, at, rest);
   if (at > target.length || at - offset > MAX_OPEN_BYTES) throw malformed('no room for an OPEN');
   writeUint16(target, offset, at - offset - LENGTH_BYTES);
@@ -207,9 +210,10 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
       at += WAY_BYTES;
     }
     if (flags & OpenFlag.SECURE) {
-      proof = bytes.subarray(at, at + PROOF_BYTES);
-      at += PROOF_BYTES;
-    }
+      const proofEnd = flags & OpenFlag.HINTS ? hintedProofEnd(bytes, at, end) : at + PROOF_BYTES;
+      proof = bytes.subarray(at, proofEnd);
+      at = proofEnd;
+    } else if (flags & OpenFlag.HINTS) throw malformed('OPEN has key hints without a proof');
   }
   const rest = at === end ? NO_BYTES : bytes.subarray(at, end);
   return {

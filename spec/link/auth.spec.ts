@@ -29,15 +29,33 @@ describe('a proof', () => {
     const serverHello = Buffer.alloc(257, 3);
     const hash = transcriptHash({ ...transcript, role: AuthRole.SERVER, serverHello });
     expect(hash).toEqual(createHash('sha256').update(bytes).digest());
-    const { signature, proof } = makeAuth({ ...transcript, role: AuthRole.SERVER, serverHello }, identity.sign, KEY);
+    const { signature, proof } = makeAuth({ ...transcript, role: AuthRole.SERVER, serverHello }, identity.sign, [KEY]);
     expect(verify(null, hash, publicKeyFrom(identity.publicKey), signature)).toBe(true);
     expect(proof).toEqual(createHmac('sha256', KEY).update(hash).digest());
   });
 
   it('holds for the same handshake, with a secret and without', () => {
-    for (const key of [KEY, undefined]) {
-      expect(checkAuth(makeAuth(transcript, identity.sign, key), transcript, identity.publicKey, key)).toBeUndefined();
+    for (const keys of [[KEY], []]) {
+      expect(
+        checkAuth(makeAuth(transcript, identity.sign, keys), transcript, identity.publicKey, keys),
+      ).toBeUndefined();
     }
+  });
+
+  it('holds where one of the secrets of either end is one of the other, whichever', () => {
+    const [older, newer] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+    const holds = (theirs: Buffer[], own: Buffer[]): boolean =>
+      checkAuth(makeAuth(transcript, identity.sign, theirs), transcript, identity.publicKey, own) === undefined;
+    for (const both of [
+      [newer, older],
+      [older, newer],
+    ]) {
+      for (const other of [[older], [newer], both]) {
+        expect([holds(both, other), holds(other, both)]).toEqual([true, true]);
+      }
+      expect(holds(both, [KEY])).toBe(false);
+    }
+    expect(holds([older], [newer])).toBe(false);
   });
 
   it.each<[string, Partial<Transcript>]>([
@@ -51,36 +69,38 @@ describe('a proof', () => {
       { clientHello: Buffer.from('clients'), serverHello: Buffer.from('erver') },
     ],
   ])('does not hold when it is %s', (_what, changes) => {
-    const auth = makeAuth({ ...transcript, ...changes }, identity.sign, KEY);
-    expect(checkAuth(auth, transcript, identity.publicKey, KEY)).toMatchObject({ errorCode: 'ERR_STARLANE_IDENTITY' });
+    const auth = makeAuth({ ...transcript, ...changes }, identity.sign, [KEY]);
+    expect(checkAuth(auth, transcript, identity.publicKey, [KEY])).toMatchObject({
+      errorCode: 'ERR_STARLANE_IDENTITY',
+    });
   });
 
   it('does not hold for the key of another, nor for bytes that are no key', () => {
-    const auth = makeAuth(transcript, identity.sign, KEY);
+    const auth = makeAuth(transcript, identity.sign, [KEY]);
     for (const publicKey of [createIdentity().publicKey, Buffer.alloc(32, 0xff), Buffer.alloc(32)]) {
-      expect(checkAuth(auth, transcript, publicKey, KEY)).toMatchObject({ errorCode: 'ERR_STARLANE_IDENTITY' });
+      expect(checkAuth(auth, transcript, publicKey, [KEY])).toMatchObject({ errorCode: 'ERR_STARLANE_IDENTITY' });
     }
   });
 
-  it.each<[string, Buffer | undefined, Buffer | undefined, string, string]>([
+  it.each<[string, Buffer[], Buffer[], string, string]>([
     [
       'the peer has another secret',
-      Buffer.alloc(32, 8),
-      KEY,
+      [Buffer.alloc(32, 8)],
+      [KEY],
       'this node has a secret, and the peer has a different one',
       'this node has a secret, and the peer has a different one',
     ],
     [
       'the peer has none',
-      undefined,
-      KEY,
+      [],
+      [KEY],
       'this node has a secret, the peer has none',
       'the peer has a secret, this node has none',
     ],
     [
       'only the peer has one',
-      KEY,
-      undefined,
+      [KEY],
+      [],
       'the peer has a secret, this node has none',
       'this node has a secret, the peer has none',
     ],

@@ -234,7 +234,7 @@ describe('a member where another one is expected', () => {
       resolveNodeOptions({ closeTimeoutMs: 200 }),
       sharedTimers,
       { ...owner, objection: () => undefined, onWarning: told, onError: told, onUnlisten: told },
-      { networkKey: KEY, tls },
+      { networkKeys: [KEY], tls },
     );
     const certified = createIdentity();
     const arrived: RawPeer[] = [];

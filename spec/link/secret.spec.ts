@@ -2,6 +2,7 @@
 
 import { scryptSync } from 'node:crypto';
 import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { inspect } from 'node:util';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -22,9 +23,9 @@ function makeNode(options: NodeOptions = {}): Node {
   return node;
 }
 
-async function echo(from: Node, text: string): Promise<string> {
+async function echo(from: Node, said: string): Promise<string> {
   const socket = from.dial('echo');
-  socket.end(text);
+  socket.end(said);
   return (await readToEnd(socket)).toString();
 }
 
@@ -44,8 +45,7 @@ afterEach(async () => {
 describe('the key of a network', () => {
   it('follows from the secret as the protocol says', () => {
     const key = scryptSync(SECRET, 'starlane network 1', 32, { N: 16_384, r: 8, p: 1 });
-    expect(networkKeyOf(Buffer.from(SECRET))?.equals(key)).toBe(true);
-    expect(networkKeyOf(undefined)).toBeUndefined();
+    expect(networkKeyOf(Buffer.from(SECRET)).equals(key)).toBe(true);
   });
 
   it('is made once for a secret', () => {
@@ -94,6 +94,44 @@ describe('nodes with the same secret', () => {
     const client = makeNode({ secret: SECRET, seeds: [address.replace('tls://', '')] });
     await once(client, 'link');
     expect(client.links()).toMatchObject([{ peerId: server.id, address }]);
+  });
+
+  it('change it one by one, and reach each other meanwhile, also through each other', async () => {
+    const [old, both, fresh] = [SECRET, [`${SECRET} of today`, SECRET], `${SECRET} of today`];
+    for (const [one, other] of [
+      [old, both],
+      [both, fresh],
+    ]) {
+      for (const [first, second, third] of [
+        [one, other, one],
+        [other, one, other],
+        [one, other, other],
+        [other, other, one],
+      ]) {
+        const [dialler, relay, server] = [first, second, third].map((secret) => makeNode({ secret, role: 'server' }));
+        const { address } = await relay.listenAndServe('127.0.0.1:0');
+        server.bind('echo', (socket) => socket.pipe(socket));
+        await Promise.all([dialler.join(address), server.join(address)]);
+        const socket = dialler.dial('echo');
+        await within('the circuit', once(socket, 'connect'));
+        expect([socket.secure, socket.peer?.via]).toEqual([true, [relay.id]]);
+        socket.end('hello');
+        expect(await within('the echo', text(socket))).toBe('hello');
+        await Promise.all([dialler, relay, server].map((node) => node.close()));
+      }
+    }
+  });
+
+  it('that have none in common are no members, however many they have', async () => {
+    const server = makeNode({ secret: ['secret one of the network', 'secret two of the network'] });
+    const { address } = await server.listenAndServe('127.0.0.1:0');
+    const other = makeNode({ secret: ['secret three of the network', 'secret four of the network'] });
+    await expect(other.join(address)).rejects.toMatchObject({ code: 'ERR_STARLANE_SECRET' });
+    for (const secret of [[], Array(5).fill(SECRET), ['', SECRET], [undefined, SECRET], [[SECRET]]]) {
+      expect(() => createNode({ secret: secret as string[] })).toThrow(
+        expect.objectContaining({ code: 'ERR_STARLANE_OPTION' }),
+      );
+    }
   });
 
   it('are told once when it is a weak one', async () => {

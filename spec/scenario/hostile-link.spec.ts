@@ -112,8 +112,9 @@ describe('A member that sends too much:', () => {
 
   it('proofs of secure circuits, which take longer to check than to send, wait for their turn', async () => {
     const offender = await scene.member();
-    const { identity, networkKey } = offender;
-    const security = new CircuitSecurity({ identity, networkKey, publicKeyOf: () => undefined, warn: () => {} });
+    const { identity } = offender;
+    const networkKeys = [offender.networkKey as Buffer];
+    const security = new CircuitSecurity({ identity, networkKeys, publicKeyOf: () => undefined, warn: () => {} });
     const opens = Array.from({ length: 400 }, (_, n) => {
       const terms = termsOf(offender);
       return data(1_001 + 2 * n, encodeOpen({ ...terms, hopLimit: 8, proof: security.dial(terms).proof }), SYN);

@@ -119,7 +119,7 @@ export class RawPeer implements SessionOwner, StreamSink {
       serverHello: this.isEager ? Buffer.alloc(0) : hellos[1],
       ...changes,
     };
-    return makeAuth(transcript, sign, this.networkKey);
+    return makeAuth(transcript, sign, this.networkKey === undefined ? [] : [this.networkKey]);
   }
 
   say(...messages: Buffer[]): this {

@@ -208,7 +208,7 @@ export class RelayFixture {
       }),
       security: new CircuitSecurity({
         identity: createTestIdentity(),
-        networkKey: undefined,
+        networkKeys: [],
         publicKeyOf: () => undefined,
         warn: () => {},
       }),

@@ -163,7 +163,11 @@ describe('messages', () => {
     expect(readAll([later])).toEqual([{ type: MessageType.GOODBYE, code: 2, reason: 'x' }]);
     // Such as the certificate of a member.
     const fields = { signature: Buffer.alloc(64, 3), proof: Buffer.alloc(32, 4) };
-    const certified = encodeMessage(MessageType.AUTH, [bodyOf(encodeAuth(fields)), Buffer.from('later')]);
+    const certified = encodeMessage(MessageType.AUTH, [
+      bodyOf(encodeAuth(fields)),
+      Buffer.from([0]),
+      Buffer.from('later'),
+    ]);
     expect(readAll([certified])).toEqual([{ type: MessageType.AUTH, ...fields }]);
   });
 
@@ -210,6 +214,13 @@ describe('MessageReader', () => {
     ['an empty HELLO', MessageType.HELLO, ''],
     ['an AUTH that ends early', MessageType.AUTH, '33'.repeat(63)],
     ['an AUTH with a proof of a kind that there is not', MessageType.AUTH, `${'33'.repeat(64)}10${'44'.repeat(16)}`],
+    ['an AUTH with more proofs than there can be', MessageType.AUTH, `${'33'.repeat(64)}20${'44'.repeat(32)}04`],
+    ['an AUTH with further proofs and no first one', MessageType.AUTH, `${'33'.repeat(64)}0001${'44'.repeat(32)}`],
+    [
+      'an AUTH with half a further proof',
+      MessageType.AUTH,
+      `${'33'.repeat(64)}20${'44'.repeat(32)}01${'44'.repeat(16)}`,
+    ],
     ['an AUTH with half a proof', MessageType.AUTH, `${'33'.repeat(64)}20${'44'.repeat(16)}`],
     ['a GOODBYE with a reason that is longer than the message', MessageType.GOODBYE, '00ff616161'],
     ['a GOODBYE with an overlong encoding', MessageType.GOODBYE, '0002c181'],

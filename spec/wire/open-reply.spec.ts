@@ -10,7 +10,7 @@ const reply: fc.Arbitrary<ReadReply> = fc.record({
   at: nodeId,
   reason: fc.string({ maxLength: 60, unit: 'grapheme' }).filter((text) => Buffer.byteLength(text) <= 255),
   visited: fc.array(nodeId, { maxLength: 32, size: 'max' }),
-  proof: fc.option(bytesOf(128), { nil: undefined }),
+  proof: fc.option(fc.oneof(bytesOf(128), bytesOf(129)), { nil: undefined }),
 });
 
 function plainOf(read: ReadReply | undefined): object {

@@ -13,6 +13,14 @@ import {
 import { byte, bytesOf, damaged, nodeId, serviceName, uint16, uint32 } from '../support/arbitraries.js';
 import { thrownCode } from '../support/thrown.js';
 
+/** A proof with so many key hints. */
+const hinted = (count: number): fc.Arbitrary<Buffer> =>
+  bytesOf(129 + 4 * count).map((bytes) => {
+    const proof = Buffer.from(bytes);
+    proof[128] = count;
+    return proof;
+  });
+
 const SOME_OPEN: OpenRequest = {
   hopLimit: 8,
   dst: Buffer.from('0001020304050607', 'hex'),
@@ -52,7 +60,7 @@ type TextRequest = Required<OpenRequest> & { dst: string; src: string; visited: 
 /** Every field with a value that is read as it was written. */
 const request: fc.Arbitrary<TextRequest> = fc
   .record({
-    flags: byte.map((flags) => flags & ~7),
+    flags: byte.map((flags) => flags & ~15),
     hopLimit: byte,
     dst: nodeId,
     dstPort: uint32,
@@ -64,7 +72,7 @@ const request: fc.Arbitrary<TextRequest> = fc
     env: bytesOf(8).map((bytes) => Buffer.from(bytes).toString('hex')),
     remainingMs: uint16.map((units) => units * 10),
     relays: byte,
-    proof: bytesOf(128),
+    proof: fc.oneof(bytesOf(128), hinted(0), hinted(1), hinted(4)),
     rest: fc.uint8Array({ maxLength: 20 }),
   })
   .map((open) => ({ ...open, relays: open.relays % (open.visited.length + 1) }));
@@ -185,6 +193,8 @@ describe('OPEN', () => {
       { remainingMs: 0, relays: 2 },
       { remainingMs: 0, relays: -1 },
       { proof: Buffer.alloc(127) },
+      { proof: Buffer.alloc(130) },
+      { proof: Buffer.concat([Buffer.alloc(128), Buffer.from([5]), Buffer.alloc(20)]) },
       { rest: Buffer.alloc(MAX_OPEN_BYTES) },
     ];
     for (const fields of bad) {
@@ -217,7 +227,7 @@ describe('OPEN', () => {
   });
 
   it('is refused when its flags promise more than there is', () => {
-    for (const flags of [1, 2, 3, 4, 7]) {
+    for (const flags of [1, 2, 3, 4, 7, 8, 12]) {
       const bytes = Buffer.from(SOME_OPEN_HEX, 'hex');
       bytes[3] = flags;
       expect(thrownCode(() => tryReadOpen(bytes))).toBe('ERR_STARLANE_MESSAGE');

@@ -113,7 +113,7 @@ class LinkTrial implements Trial, LinkOwner<Link> {
       client,
       purpose: 'join',
       expect: this.is(Setting.WRONG_PEER) ? PEERS[0].nodeId : undefined,
-      networkKey: this.is(Setting.SECRET) ? NETWORK_KEY : undefined,
+      networkKeys: this.is(Setting.SECRET) ? [NETWORK_KEY] : [],
       tls: this.is(Setting.TLS) ? this.facts() : undefined,
       timers,
       handshakeTimeoutMs: 5_000,
@@ -261,7 +261,7 @@ class LinkTrial implements Trial, LinkOwner<Link> {
         serverHello,
       },
       this.peer.sign,
-      this.is(Setting.PEER_HAS_SECRET) ? NETWORK_KEY : undefined,
+      this.is(Setting.PEER_HAS_SECRET) ? [NETWORK_KEY] : [],
     );
     // Whether it holds depends on much more; this says only that nothing else can.
     if (this.is(Setting.SECRET) === this.is(Setting.PEER_HAS_SECRET)) this.isProved = true;

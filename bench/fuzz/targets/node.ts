@@ -103,9 +103,10 @@ class NodeTrial implements Trial {
     });
     this.peers = PEERS.map((identity) => new RawPeer(client, identity));
     const networkKey = is(Setting.SECRET) ? NETWORK_KEY : undefined;
+    const networkKeys = networkKey === undefined ? [] : [networkKey];
     for (const peer of this.peers) peer.networkKey = networkKey;
     this.securities = PEERS.map(
-      (identity) => new CircuitSecurity({ identity, networkKey, publicKeyOf: () => undefined, warn: () => {} }),
+      (identity) => new CircuitSecurity({ identity, networkKeys, publicKeyOf: () => undefined, warn: () => {} }),
     );
     this.run(client, parts).then(
       () => {

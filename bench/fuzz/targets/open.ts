@@ -2,7 +2,7 @@
 
 import { nodeIdFromBytes } from '../../../lib/address.js';
 import { StarlaneError } from '../../../lib/errors.js';
-import { PROOF_BYTES } from '../../../lib/wire/circuit-proof.js';
+import { KEY_HINT_BYTES, PROOF_BYTES } from '../../../lib/wire/circuit-proof.js';
 import { encodeOpen, MAX_OPEN_BYTES, type OpenRequest, tryReadOpen } from '../../../lib/wire/open.js';
 import { encodeReply, MAX_REPLY_BYTES, type OpenReply, tryReadReply } from '../../../lib/wire/open-reply.js';
 import type { Random } from '../../simulation/random.js';
@@ -92,6 +92,12 @@ function isEmpty(field: unknown): boolean {
   return field === undefined || field === 0 || field === '' || (field as { length?: number }).length === 0;
 }
 
+function proofOf(random: Random): Buffer {
+  const hints = random.below(6);
+  if (hints === 5) return random.bytes(PROOF_BYTES);
+  return Buffer.concat([random.bytes(PROOF_BYTES), Buffer.from([hints]), random.bytes(hints * KEY_HINT_BYTES)]);
+}
+
 export function randomOpen(random: Random, changes: Partial<OpenRequest> = {}): Buffer {
   const visited = Array.from({ length: random.below(4) }, () => nodeIdFromBytes(random.bytes(8)));
   return encodeOpen({
@@ -106,7 +112,7 @@ export function randomOpen(random: Random, changes: Partial<OpenRequest> = {}): 
     env: random.below(2) === 0 ? undefined : random.bytes(8).toString('hex'),
     remainingMs: random.below(2) === 0 ? undefined : random.below(1_000_000),
     relays: random.below(visited.length + 1),
-    proof: random.below(3) === 0 ? random.bytes(PROOF_BYTES) : undefined,
+    proof: random.below(3) === 0 ? proofOf(random) : undefined,
     ...changes,
   });
 }
@@ -117,7 +123,7 @@ export function randomReply(random: Random, changes: Partial<OpenReply> = {}): B
     port: random.below(2 ** 32),
     at: nodeIdFromBytes(random.bytes(8)),
     reason: random.pick(['', 'no', 'größe', 'x'.repeat(255)]),
-    proof: random.below(3) === 0 ? random.bytes(PROOF_BYTES) : undefined,
+    proof: random.below(3) === 0 ? random.bytes(PROOF_BYTES + random.below(2)) : undefined,
     visited: Array.from({ length: random.below(4) }, () => nodeIdFromBytes(random.bytes(8))),
     ...changes,
   });

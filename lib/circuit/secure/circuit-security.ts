@@ -10,8 +10,8 @@ import type { CircuitTerms } from './transcript.js';
 
 export interface CircuitSecuritySetup {
   readonly identity: Pick<Identity, 'publicKey' | 'sign'>;
-  /** 32 bytes that only members have; undefined where there is no secret. */
-  readonly networkKey: Uint8Array | undefined;
+  /** Of 32 bytes, which only members have, one for each secret. */
+  readonly networkKeys: readonly Uint8Array[];
   /** The key that the record of a node names, if there is one. */
   publicKeyOf(nodeId: NodeId): Uint8Array | undefined;
   /** Somebody else's proof or record did not hold. `subject`: the same for warnings that say the same. */
@@ -31,19 +31,19 @@ export class CircuitSecurity {
 
   /** Whether circuits through relays are encrypted unless something else is said. */
   get isDefault(): boolean {
-    return this.setup.networkKey !== undefined;
+    return this.setup.networkKeys.length > 0;
   }
 
   /** A circuit that this node opens. */
   dial(terms: CircuitTerms): SecureDial {
-    const { identity, networkKey } = this.setup;
-    return new SecureDial(terms, identity, networkKey, (nodeId, key) => this.check(nodeId, key));
+    const { identity, networkKeys } = this.setup;
+    return new SecureDial(terms, identity, networkKeys, (nodeId, key) => this.check(nodeId, key));
   }
 
   /** What an OPEN with a proof claims. Nothing of it is kept. @throws ERR_STARLANE_SECURE when it does not hold */
   claimOf(open: Open): DialClaim {
-    const { identity, networkKey } = this.setup;
-    return new DialClaim(open, identity, networkKey, (nodeId, key) => this.check(nodeId, key));
+    const { identity, networkKeys } = this.setup;
+    return new DialClaim(open, identity, networkKeys, (nodeId, key) => this.check(nodeId, key));
   }
 
   /** A circuit that came in was not secure: altered on its way, replayed, or opened by somebody else. */

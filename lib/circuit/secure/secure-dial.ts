@@ -9,6 +9,7 @@ import { encodeProof, readProof } from '../../wire/circuit-proof.js';
 import type { ReadReply } from '../../wire/open-reply.js';
 import { EphemeralKey } from './ephemeral-key.js';
 import { type CircuitKeys, circuitKeys } from './key-schedule.js';
+import { chosenKey, offeredKeys } from './network-keys.js';
 import { SecureStream } from './secure-stream.js';
 import { acceptStatement, acceptTranscript, type CircuitTerms, dialStatement, dialTranscript } from './transcript.js';
 
@@ -25,12 +26,16 @@ export class SecureDial {
   constructor(
     private readonly terms: CircuitTerms,
     { publicKey, sign }: Pick<Identity, 'publicKey' | 'sign'>,
-    private readonly networkKey: Uint8Array | undefined,
+    private readonly networkKeys: readonly Uint8Array[],
     private readonly checkKey: KeyCheck,
   ) {
     const keys = { publicKey, ephemeral: this.ephemeral.publicKey };
     this.transcript = dialTranscript(terms, keys);
-    this.proof = encodeProof({ ...keys, signature: sign(dialStatement(this.transcript)) });
+    this.proof = encodeProof({
+      ...keys,
+      signature: sign(dialStatement(this.transcript)),
+      keys: offeredKeys(networkKeys),
+    });
   }
 
   /** Why an acceptance is not that of the destination; undefined when it is. */
@@ -54,13 +59,13 @@ export class SecureDial {
   private keysOf({ proof, port }: ReadReply): CircuitKeys {
     const { dst } = this.terms;
     if (proof === undefined) throw starlaneError('ERR_STARLANE_SECURE', `the reply has no proof of ${dst}`);
-    const { publicKey, ephemeral, signature } = readProof(proof);
+    const { publicKey, ephemeral, signature, keys } = readProof(proof);
     this.checkKey(dst, publicKey);
     const dialSignature = readProof(this.proof).signature;
     const accept = acceptTranscript(this.transcript, dialSignature, { publicKey, ephemeral }, port);
     if (!verifySignature(publicKey, acceptStatement(accept), signature)) {
       throw starlaneError('ERR_STARLANE_SECURE', `the reply is not what ${dst} has signed`);
     }
-    return circuitKeys(this.ephemeral.agree(ephemeral), this.networkKey, accept);
+    return circuitKeys(this.ephemeral.agree(ephemeral), chosenKey(keys, this.networkKeys), accept);
   }
 }

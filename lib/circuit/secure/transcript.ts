@@ -27,7 +27,7 @@ export interface CircuitTerms {
 }
 
 /** The keys that an end names in its proof. */
-type Keys = Omit<CircuitProof, 'signature'>;
+type Keys = Pick<CircuitProof, 'publicKey' | 'ephemeral'>;
 
 export function dialTranscript(terms: CircuitTerms, { publicKey, ephemeral }: Keys): Buffer {
   const { src, srcPort, dst, dstPort, circuitId, env = '', service } = terms;

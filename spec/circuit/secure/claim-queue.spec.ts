@@ -60,7 +60,7 @@ describe('A node that is sent many proofs at once', () => {
     await attached;
     const security = new CircuitSecurity({
       identity: peer.identity,
-      networkKey: undefined,
+      networkKeys: [],
       publicKeyOf: () => undefined,
       warn: () => {},
     });

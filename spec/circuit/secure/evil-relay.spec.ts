@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { CircuitSecuritySetup } from '../../../lib/circuit/secure/circuit-security.js';
+import { offeredKeys } from '../../../lib/circuit/secure/network-keys.js';
 import type { Node, Socket } from '../../../lib/index.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/mux-stream.js';
@@ -466,7 +467,21 @@ describe('Ends of a secure circuit', () => {
 
   it('that are of two networks cannot read each other', async () => {
     await shape();
-    Object.assign(setupOf(net.first), { networkKey: Buffer.alloc(32, 1) });
+    Object.assign(setupOf(net.first), { networkKeys: [Buffer.alloc(32, 1)] });
+    const near = await failure(dial());
+    expect(told(near)).toContain('EHOSTUNREACH ERR_STARLANE_SECURE: DST says:');
+    expect(told(near)).toContain('the two nodes have no secret in common');
+    expect(warned()).toEqual(['ERR_STARLANE_SECURE: the two nodes have no secret in common']);
+    expect(accepted).toEqual([]);
+  });
+
+  it('cannot read each other either where a relay says that they have one in common', async () => {
+    await shape();
+    Object.assign(setupOf(net.first), { networkKeys: [Buffer.alloc(32, 1)] });
+    const keys = (setupOf(net.last).networkKeys ?? []) as Buffer[];
+    corrupt(net.relay(1), {
+      open: (open) => ({ ...open, proof: Buffer.concat([(open.proof as Buffer).subarray(0, 128), offeredKeys(keys)]) }),
+    });
     const near = await failure(dial());
     expect(told(near)).toBe('ECONNRESET ERR_STARLANE_SECURE: so says a node 1 hop on');
     expect(warned()).toEqual(['ERR_STARLANE_SECURE: a record was altered on its way']);
