@@ -50,9 +50,14 @@ function join(a: End, b: End): void {
 }
 
 function reset(end: End): void {
+  // What has been ended already has no reset any more: Node would leave its handle open (EINVAL of libuv). Nor has a unix socket.
+  if (end.writableEnded) {
+    end.destroy();
+    return;
+  }
   try {
     end.resetAndDestroy();
   } catch {
-    end.destroy(); // A unix socket has no reset.
+    end.destroy();
   }
 }
