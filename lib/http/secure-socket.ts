@@ -7,6 +7,7 @@
 
 import type { EventEmitter } from 'node:events';
 import type { TLSSocket } from 'node:tls';
+import { clearEncoding } from '../socket/stream-wrap.js';
 
 /** What TLS is begun on. */
 export interface TlsCarrier extends EventEmitter {
@@ -47,12 +48,4 @@ export function refThrough(secure: TLSSocket, socket: { ref(): unknown; unref():
     socket.unref();
     return secure;
   };
-}
-
-/** Undoes setEncoding(), for which streams have no way. */
-function clearEncoding(carrier: object): void {
-  const { _readableState: state } = carrier as { _readableState?: { decoder: unknown; encoding: unknown } };
-  if (state === undefined) return;
-  state.decoder = null;
-  state.encoding = null;
 }

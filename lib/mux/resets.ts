@@ -27,9 +27,9 @@ export class Resets {
 
   /** The peer has reset an open stream. Until it is told it is as if the frame were still on its way. */
   take(stream: MuxStream, reason: number, isTheirs: boolean): void {
-    // Of one that is not acknowledged yet nothing has been said, and nothing is to be.
+    // Of one that is not acknowledged yet nothing has been said, and nothing is to be: it need not wait behind others.
     const isUnanswered = (stream.state & StreamState.ACK_OWED) !== 0;
-    if (isUnanswered || (this.told < STREAMS_PER_TURN && this.size === 0)) this.tell(stream, reason);
+    if (this.told < STREAMS_PER_TURN && (isUnanswered || this.size === 0)) this.tell(stream, reason);
     else (isTheirs ? this.theirs : this.own).set(stream, reason);
     this.nextTurn();
   }
@@ -37,6 +37,13 @@ export class Resets {
   /** The peer opens a stream. Who opens and resets them without end shall not have more and more of them waiting here. */
   onOpen(): void {
     this.tellWaiting(this.theirs, TOLD_PER_OPEN);
+  }
+
+  /** Tells those that wait, for as long as `isNeeded` says: what they hold unread would cost others their streams. */
+  tellWhile(isNeeded: () => boolean): void {
+    for (const waiting of [this.theirs, this.own]) {
+      while (waiting.size > 0 && isNeeded()) this.tellWaiting(waiting, 1);
+    }
   }
 
   /** Another frame for that stream: its reset came first. False when it does not wait. */

@@ -333,6 +333,9 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
   }
 
   onOverBudget(stream: MuxStream): void {
+    // What the peer has reset already is over, and only waits to be told.
+    this.resets.tellWhile(() => this.budget.isExceeded);
+    if (!this.budget.isExceeded) return;
     const largest = this.streams.largestReader(stream);
     log('over the receive budget: stream %d with %d unread bytes is reset', largest.id, largest.unreadBytes);
     largest.kill(starlaneError('ERR_STARLANE_RECEIVE_BUDGET', `${largest.unreadBytes} bytes unread`));

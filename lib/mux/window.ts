@@ -94,6 +94,11 @@ export class ReceiveBudget {
     return this.unread <= this.limitBytes;
   }
 
+  /** Whether more is unread than it allows. */
+  get isExceeded(): boolean {
+    return this.unread > this.limitBytes;
+  }
+
   consume(bytes: number): void {
     this.unread -= bytes;
   }

@@ -70,7 +70,7 @@ import { type FarEnd, type PeerInfo, peerInfo } from './far-end.js';
 import { HELD, HeldInput } from './held-input.js';
 import { checkTimeout, IdleTimeout } from './idle-timeout.js';
 import { duplexOptions, type SocketOptions } from './socket-options.js';
-import { answerWraps, IS_SOCKET } from './stream-wrap.js';
+import { answerWraps, IS_SOCKET, keepingWrap } from './stream-wrap.js';
 
 export type { SocketOptions };
 
@@ -262,6 +262,11 @@ export class Socket extends StreamDuplex {
 
   /** No effect: the link watches over its peer for all of its streams. */
   setKeepAlive(_enable?: boolean, _initialDelayMs?: number): this {
+    return this;
+  }
+
+  override removeAllListeners(event?: string | symbol): this {
+    keepingWrap(this, () => super.removeAllListeners(event));
     return this;
   }
 

@@ -2,6 +2,9 @@
 // the handle of that wrap for its addresses, and to hold the process open or not, and Node's own has no answer: its TLS
 // sockets and http2 sessions would have no remoteAddress, and their unref() no effect. Around a socket of a node the handle
 // answers for it. Around any other stream it does what it did without these methods: nothing.
+//
+// A wrap hears its stream by listeners, where TLS on a socket of the system reads the handle. So clients that hand a socket over to
+// TLS (STARTTLS) may remove all of their listeners from it, and leave an encoding behind: around a socket of a node neither disturbs.
 
 import { Duplex } from 'node:stream';
 import { loadedModules, nodeTls } from '../util/builtins.js';
@@ -28,6 +31,7 @@ interface Wrapped {
 export interface StreamWrap extends Duplex {
   readonly stream: Duplex;
   readonly _handle: object;
+  readStart(): number;
 }
 
 type WrapClass = new (stream: Duplex) => StreamWrap;
@@ -41,6 +45,14 @@ interface Address {
 const MODULE = 'NativeModule internal/js_stream_socket';
 /** As libuv has it for a socket that is not connected; net only asks whether it is 0. */
 const NOT_CONNECTED = -107;
+
+/** What a wrap listens to its stream by. */
+const WRAP_EVENTS = ['data', 'end', 'close', 'error'] as const;
+
+type Listener = (...args: unknown[]) => void;
+
+/** By the socket: the listeners of the wrap around it. */
+const wrapListeners = new WeakMap<object, ReadonlyArray<[event: string, listener: Listener]>>();
 
 let wrapClass: WrapClass | undefined;
 let modules: readonly string[] | undefined;
@@ -68,8 +80,44 @@ export function streamWrap(): WrapClass {
   const { _handle: handle } = wrap;
   const owner = Object.getOwnPropertySymbols(handle).find((key) => Reflect.get(handle, key) === wrap) as symbol;
   addAnswers(Object.getPrototypeOf(handle) as object, owner);
+  keepListening(wrapClass.prototype as StreamWrap);
   probe.destroy();
   return wrapClass;
+}
+
+/** Wraps keep hearing a socket of a node whose listeners are all removed, see {@link keepingWrap}. */
+function keepListening(prototype: StreamWrap): void {
+  const { readStart } = prototype;
+  prototype.readStart = function () {
+    const { stream } = this;
+    if ((stream as { [IS_SOCKET]?: boolean })[IS_SOCKET] === true && !wrapListeners.has(stream)) {
+      clearEncoding(stream);
+      // The first read is at the end of the constructor: those that were added last are its own.
+      const own = WRAP_EVENTS.map((event): [string, Listener] => [
+        event,
+        stream.rawListeners(event).at(-1) as Listener,
+      ]);
+      wrapListeners.set(stream, own);
+    }
+    return readStart.call(this);
+  };
+}
+
+/** Calls `remove`, which takes listeners from a socket, and gives it back those of a wrap around it that it had until then. */
+export function keepingWrap(socket: Duplex, remove: () => unknown): void {
+  const own = wrapListeners.get(socket)?.filter(([event, listener]) => socket.rawListeners(event).includes(listener));
+  remove();
+  for (const [event, listener] of own ?? []) {
+    if (!socket.rawListeners(event).includes(listener)) socket.on(event, listener);
+  }
+}
+
+/** Undoes setEncoding(), for which streams have no way. */
+export function clearEncoding(stream: object): void {
+  const { _readableState: state } = stream as { _readableState?: { decoder: unknown; encoding: unknown } };
+  if (state === undefined) return;
+  state.decoder = null;
+  state.encoding = null;
 }
 
 /** @param owner under which key a handle has its wrap */

@@ -130,8 +130,7 @@ describeWithPrograms('basic-ftp', VSFTPD, () => {
       expect(await within('the list', ftp.list())).toEqual([]);
     });
 
-    // basic-ftp reads texts from the socket that it upgrades, which Node's TLS refuses of all sockets but those of the system.
-    it.failing('speaks TLS on control and data connections', async () => {
+    it('speaks TLS on control and data connections', async () => {
       const { cert } = await certificateFor('ftp');
       const ftp = await connected({ ca: cert });
       const body = randomBytes(4 * MIB);
@@ -163,8 +162,7 @@ describeWithPrograms('basic-ftp', VSFTPD, () => {
       SCRIPT_SPEC_MS,
     );
 
-    // The same, and as above.
-    it.failing(
+    it(
       'stores and fetches a file over TLS',
       async () => {
         const { cert } = await certificateFor('ftp');

@@ -151,4 +151,56 @@ describe('Streams that the peer resets at once', () => {
     scene.peer.feed(scene.resets(0, scene.streams.slice(-1)));
     expect(scene.told).toHaveLength(2 * PER_TURN + 1);
   });
+
+  it('wait beyond a thousand a turn also where this side has not answered them yet', async () => {
+    const closed: number[] = [];
+    const waiting = { [kOnData]: () => {}, [kOnEnd]: () => {}, [kOnSent]: () => {} };
+    const peer = new ScriptedPeer();
+    new MuxSession(
+      peer,
+      { client: false, starlanePeer: true, keepAliveMs: 0, acceptBacklog: STREAMS },
+      {
+        onStream: (stream) => {
+          stream.sink = { ...waiting, [kOnReset]: () => closed.push(stream.id) };
+        },
+        onClose: () => {},
+      },
+    );
+    await turn();
+    const ids = Array.from({ length: STREAMS }, (_, n) => 1 + 2 * n);
+    peer.feed(Buffer.concat(ids.map((id) => windowUpdate(id, 0, SYN))));
+    peer.feed(Buffer.concat(ids.map((id) => windowUpdate(id, 0, RST))));
+    expect(closed).toHaveLength(PER_TURN);
+    await turnsUntil('all have heard', () => closed.length === STREAMS, 100);
+    expect(closed).toEqual(ids);
+  });
+
+  it('hold nothing of the receive budget against those that are not reset', async () => {
+    const KIB = 1024;
+    const reset: number[] = [];
+    const reader: StreamSink = {
+      [kOnData]: () => {}, // Read later.
+      [kOnEnd]: () => {},
+      [kOnSent]: () => {},
+      [kOnReset]: (stream) => reset.push(stream.id),
+    };
+    const peer = new ScriptedPeer();
+    const session = new MuxSession(
+      peer,
+      { client: true, starlanePeer: true, keepAliveMs: 0, maxUnackedOpens: 100_000, receiveBudgetBytes: 1024 * KIB },
+      { onStream: () => {}, onClose: () => {} },
+    );
+    const streams = Array.from({ length: STREAMS }, () => session.open(reader));
+    await turn();
+    const [live, ...others] = streams.toReversed() as [MuxStream, ...MuxStream[]];
+    const held = others.slice(0, 20);
+    peer.feed(...held.map(({ id }) => data(id, Buffer.alloc(50 * KIB), ACK)));
+    peer.feed(Buffer.concat(streams.slice(0, -1).map(({ id }) => windowUpdate(id, 0, RST))));
+    expect(reset).toHaveLength(PER_TURN);
+    peer.feed(data(live.id, Buffer.alloc(200 * KIB), ACK));
+    expect(live.isClosed).toBe(false);
+    expect(session.unreadBytes).toBeLessThanOrEqual(1024 * KIB);
+    await turnsUntil('the others have heard', () => reset.length === STREAMS - 1, 100);
+    expect([live.isClosed, session.unreadBytes]).toEqual([false, 200 * KIB]);
+  });
 });
