@@ -1,7 +1,7 @@
 // Every error that Starlane makes itself, in one table. The README prints the same table, and a spec compares the two.
 // Two families: the codes that users of node:net test already, and ERR_STARLANE_* for configuration and protocol faults.
 
-import { nodeUtil } from './util/builtins.js';
+import { nodeUtil } from './util/runtime/builtins.js';
 
 /** Code and meaning of every error. `message` is the text of a StarlaneError, and the reason column in the README. */
 export const ERRORS = {

@@ -4,8 +4,7 @@
 /// <reference types="node" preserve="true" />
 
 export type { LinkAddress, NodeId, ServiceAddress } from './address.js';
-export type { BindOptions, DialOptions } from './circuit/circuit-options.js';
-export type { BindHandler } from './circuit/server-handler.js';
+export type { BindOptions, DialOptions } from './circuit/options.js';
 export {
   type CodedError,
   ERRORS,
@@ -17,19 +16,18 @@ export {
 } from './errors.js';
 export type { JoinOptions } from './link/joiner.js';
 export type { Link } from './link/link.js';
-export type { LinkListener } from './link/link-listener.js';
 export type { LinkDirection, LinkInfo } from './link/link-owner.js';
 export type { LinkPurpose } from './link/link-purpose.js';
-export type { RouteInfo } from './mesh/route.js';
-export type { RouteMap, RouteMapEvents } from './mesh/route-map.js';
-export { hash, nearest, random, type Selector, type SelectorOption } from './mesh/selector.js';
-export type { ServiceInfo } from './mesh/service.js';
-export type { ServiceMap, ServiceMapEvents } from './mesh/service-map.js';
-export type { WaitOptions } from './mesh/service-waits.js';
-export { createNode, Node } from './node.js';
-export type { NodeEvents } from './node-events.js';
-export type { NodeStats } from './node-stats.js';
-export type { NodeLimits, NodeOptions, NodeRole, TlsFiles } from './options.js';
+export type { LinkListener } from './link/transport/listener.js';
+export { hash, nearest, random, type Selector, type SelectorOption } from './mesh/directory/selector.js';
+export type { ServiceInfo } from './mesh/directory/service.js';
+export type { ServiceMap, ServiceMapEvents } from './mesh/directory/service-map.js';
+export type { WaitOptions } from './mesh/directory/service-waits.js';
+export type { RouteInfo } from './mesh/routing/route.js';
+export type { RouteMap, RouteMapEvents } from './mesh/routing/route-map.js';
+export type { NodeEvents } from './node/events.js';
+export { createNode, Node } from './node/node.js';
+export type { NodeStats } from './node/stats.js';
 export type {
   Allow,
   AllowDirection,
@@ -37,7 +35,9 @@ export type {
   AllowPeer,
   AllowRequest,
   AllowRule,
-} from './options-allow.js';
+} from './options/allow.js';
+export type { NodeLimits, NodeOptions, NodeRole, TlsFiles } from './options/options.js';
 export type { PeerInfo } from './socket/far-end.js';
 export { type DropInfo, Server, type ServerAddress, type ServerEvents, type ServerOptions } from './socket/server.js';
+export type { BindHandler } from './socket/server-handler.js';
 export { Socket, type SocketOptions } from './socket/socket.js';

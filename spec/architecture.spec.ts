@@ -1,4 +1,4 @@
-// The layers of the source: who may import whom, how long a file may be, and what the package exports.
+// The layers of the source: who may import whom, how many files a folder holds, and what the package exports.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
@@ -11,6 +11,11 @@ const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 /** Words that say nothing about what is in a file. */
 const EMPTY_NAMES = /^(manager|helpers?|common|misc|info|utils?|types?|data|base)$/;
 
+/** An import or export of nothing but types. */
+const TYPES_ONLY = /^(?:import|export) (?:type\b|\{(?:\s*type [^,}]*,?)+\s*\})/;
+/** Files that a folder holds at most, besides its sub-folders. */
+const MAX_FILES = 18;
+
 interface Layer {
   readonly rank: number;
   readonly name: string;
@@ -18,19 +23,21 @@ interface Layer {
 
 /** A file imports from lower ranks and from its own folder only. */
 const LAYERS: ReadonlyArray<[RegExp, Layer]> = [
-  [/^(util\/|errors\.ts$|address\.ts$|options(-[\w-]+)?\.ts$)/, { rank: 0, name: 'foundation' }],
+  [/^(util\/|errors\.ts$|address\.ts$|options\/)/, { rank: 0, name: 'foundation' }],
   [/^wire\//, { rank: 1, name: 'wire' }],
+  [/^identity\//, { rank: 2, name: 'identity' }],
+  [/^access\//, { rank: 2, name: 'access' }],
   [/^mux\//, { rank: 2, name: 'mux' }],
   [/^link\//, { rank: 3, name: 'link' }],
   [/^socket\//, { rank: 3, name: 'socket' }],
   [/^mesh\//, { rank: 4, name: 'mesh' }],
   [/^circuit\//, { rank: 5, name: 'circuit' }],
-  [/^node(-[\w-]+)?\.ts$/, { rank: 6, name: 'node' }],
-  [/^(index\.ts$|http\/|preload\/|register\.ts$)/, { rank: 7, name: 'edge' }],
+  [/^node\//, { rank: 6, name: 'node' }],
+  [/^(index\.ts$|http\/|preload\/)/, { rank: 7, name: 'edge' }],
   [/^cli\//, { rank: 8, name: 'cli' }],
 ];
 
-/** What a layer must not know although its rank is lower (ARCHITECTURE, section 1). */
+/** What a layer must not know although its rank is lower. */
 const BLIND: ReadonlyArray<[from: string, to: string]> = [['mesh', 'socket']];
 
 function sources(folder: string): string[] {
@@ -45,11 +52,14 @@ function layerOf(file: string): Layer {
   return found[1];
 }
 
-/** Files of lib that a file imports, types included. */
-function importsOf(file: string): string[] {
+/** Files of lib that a file imports: for types as well, or for values only. */
+function importsOf(file: string, isForValues = false): string[] {
   const text = readFileSync(join(ROOT, 'lib', file), 'utf8');
   const found: string[] = [];
-  for (const [, specifier] of text.matchAll(/^(?:import|export)\b[^;]*?\bfrom '([^']+)';|^import '([^']+)';/gms)) {
+  for (const [statement, specifier] of text.matchAll(
+    /^(?:import|export)\b[^;]*?\bfrom '([^']+)';|^import '([^']+)';/gms,
+  )) {
+    if (isForValues && TYPES_ONLY.test(statement)) continue;
     if (specifier?.startsWith('.')) found.push(join(dirname(file), specifier.replace(/\.js$/, '.ts')));
   }
   return found;
@@ -57,6 +67,8 @@ function importsOf(file: string): string[] {
 
 const files = sources('lib');
 const graph = new Map(files.map((file) => [file, importsOf(file)]));
+/** The same without imports of types, which are gone when the program runs. */
+const values = new Map(files.map((file) => [file, importsOf(file, true)]));
 
 describe('the layers', () => {
   it('hold every file, and every import is of a file that is there', () => {
@@ -81,7 +93,7 @@ describe('the layers', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('have no circles, not even of types', () => {
+  it('have no circles of values', () => {
     const done = new Set<string>();
     const path: string[] = [];
     const circles: string[] = [];
@@ -89,7 +101,7 @@ describe('the layers', () => {
       if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(' > '));
       else if (!done.has(file)) {
         path.push(file);
-        for (const imported of graph.get(file) ?? []) visit(imported);
+        for (const imported of values.get(file) ?? []) visit(imported);
         path.pop();
         done.add(file);
       }
@@ -114,6 +126,25 @@ describe('the layers', () => {
 
 describe('the files', () => {
   const all = [...files.map((file) => `lib/${file}`), ...sources('spec').map((file) => `spec/${file}`)];
+
+  it('are all in the tree of docs/architecture.md, and no others', () => {
+    const docs = readFileSync(join(ROOT, 'docs/architecture.md'), 'utf8');
+    const tree = /## Tree\n+```\n([^`]*)```/.exec(docs)?.[1] ?? '';
+    const named: string[] = [];
+    let folder = '';
+    for (const line of tree.split('\n').filter((text) => text !== '')) {
+      const words = line.trim().split(/\s+/);
+      if (!line.startsWith(' ')) folder = (words.shift() as string).replace(/^lib\/?/, '');
+      named.push(...words.map((name) => join(folder, `${name}.ts`)));
+    }
+    expect(named.sort()).toEqual([...files].sort());
+  });
+
+  it('are few enough in each folder to find one', () => {
+    const counts = new Map<string, number>();
+    for (const file of files) counts.set(dirname(file), (counts.get(dirname(file)) ?? 0) + 1);
+    expect([...counts].filter(([, count]) => count > MAX_FILES)).toEqual([]);
+  });
 
   it('are named in kebab case, and for what they hold', () => {
     const wrong = all.filter((file) => {

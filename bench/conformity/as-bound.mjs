@@ -20,7 +20,7 @@ if (!carrier.listening) await once(carrier.ref(), 'listening');
 carrier.unref();
 process.env.STARLANE_JOIN = `tcp://127.0.0.1:${carrier.address().port}`;
 const held = setTimeout(() => {}, 30_000);
-await Promise.all([once(serving, 'link'), import('../../dist/register.js')]);
+await Promise.all([once(serving, 'link'), import('../../dist/preload/index.js')]);
 clearTimeout(held);
 delete process.env.STARLANE_JOIN;
 

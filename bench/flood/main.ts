@@ -5,8 +5,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { createIdentity } from '../../lib/identity/identity.js';
 import { createNode } from '../../lib/index.js';
-import { createIdentity } from '../../lib/link/identity.js';
 import { HostileMember } from '../../spec/support/hostile-member.js';
 
 const SECRET = 'the secret of a network that is flooded';
@@ -22,10 +22,6 @@ interface Latency {
   readonly p99: number;
   readonly most: number;
 }
-
-type Line =
-  | { readonly address: string }
-  | { readonly calm: Latency; readonly flooded: Latency; readonly ended: string };
 
 const [role, address = ''] = process.argv.slice(2);
 
@@ -123,7 +119,9 @@ async function flood(address: string): Promise<void> {
       await new Promise(setImmediate);
       while (member.socket.writableNeedDrain && member.ended === undefined) await new Promise(setImmediate);
     }
-    console.error(`the member has sent ${sent} records over ${links} links; the last one ended by ${member.ended.error?.message ?? 'GOODBYE'}`);
+    console.error(
+      `the member has sent ${sent} records over ${links} links; the last one ended by ${member.ended.error?.message ?? 'GOODBYE'}`,
+    );
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

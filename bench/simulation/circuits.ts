@@ -2,8 +2,8 @@
 // patience, and comes back when it leads nowhere. No data follows: what counts is whether it gets there, and how.
 
 import type { NodeId } from '../../lib/address.js';
-import { type HopFailure, HopSearch } from '../../lib/circuit/hop-search.js';
-import { HopWait } from '../../lib/circuit/patience.js';
+import { type HopFailure, HopSearch } from '../../lib/circuit/open/hop-search.js';
+import { HopWait } from '../../lib/circuit/open/patience.js';
 import type { Timed, Timer } from '../../lib/util/timers.js';
 import { ReplyCode } from '../../lib/wire/open-reply.js';
 import type { SimLink, StreamHolder, StreamMail } from './sim-link.js';

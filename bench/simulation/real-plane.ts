@@ -2,13 +2,13 @@
 
 import type { NodeId } from '../../lib/address.js';
 import type { Routes } from '../../lib/circuit/path.js';
-import { isLoss } from '../../lib/link/link-fault.js';
+import { isLoss } from '../../lib/link/handshake/link-fault.js';
 import { ControlPlane } from '../../lib/mesh/control-plane.js';
-import type { MeshEnvironment } from '../../lib/mesh/mesh-environment.js';
-import type { MeshLink } from '../../lib/mesh/mesh-link.js';
-import type { MeshNetwork } from '../../lib/mesh/mesh-network.js';
-import { Standing } from '../../lib/mesh/record-store.js';
-import { DEFAULT_LIMITS } from '../../lib/options.js';
+import type { MeshEnvironment } from '../../lib/mesh/ports/mesh-environment.js';
+import type { MeshLink } from '../../lib/mesh/ports/mesh-link.js';
+import type { MeshNetwork } from '../../lib/mesh/ports/mesh-network.js';
+import { Standing } from '../../lib/mesh/records/store.js';
+import { DEFAULT_LIMITS } from '../../lib/options/options.js';
 import { envDigests, type Message } from '../../lib/wire/messages.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
 import type { DatabaseDigest, Plane, PlaneSetup, PlaneShortcut, PlaneView } from './plane.js';

@@ -7,12 +7,12 @@
 
 import type { NodeId } from '../../lib/address.js';
 import { starlaneError } from '../../lib/errors.js';
-import { broken, checkHello, decides, goodbyeError, type Refusal } from '../../lib/link/handshake.js';
+import { broken, checkHello, decides, goodbyeError, type Refusal } from '../../lib/link/handshake/handshake.js';
 import { isStronger, type LinkPurpose, purposeOf } from '../../lib/link/link-purpose.js';
-import type { MeshLink } from '../../lib/mesh/mesh-link.js';
-import { Lateness } from '../../lib/mux/lateness.js';
-import { RoundTrip } from '../../lib/mux/round-trip.js';
-import type { NodeRole } from '../../lib/options.js';
+import type { MeshLink } from '../../lib/mesh/ports/mesh-link.js';
+import { Lateness } from '../../lib/mux/liveness/lateness.js';
+import { RoundTrip } from '../../lib/mux/liveness/round-trip.js';
+import type { NodeRole } from '../../lib/options/options.js';
 import type { Timer } from '../../lib/util/timers.js';
 import { GoodbyeCode, type Hello, type Message, MessageType } from '../../lib/wire/messages.js';
 import type { Actor } from './event-loop.js';

@@ -4,8 +4,8 @@
 import { randomBytes } from 'node:crypto';
 import type { NodeId } from '../../lib/address.js';
 import { starlaneError } from '../../lib/errors.js';
-import { type Refusal, refusal, type SelfDescription } from '../../lib/link/handshake.js';
-import { isDuplicate, isLoss, proofMs, withAddress } from '../../lib/link/link-fault.js';
+import { type Refusal, refusal, type SelfDescription } from '../../lib/link/handshake/handshake.js';
+import { isDuplicate, isLoss, proofMs, withAddress } from '../../lib/link/handshake/link-fault.js';
 import { type LinkPurpose, purposeFlags } from '../../lib/link/link-purpose.js';
 import { Timers } from '../../lib/util/timers.js';
 import {

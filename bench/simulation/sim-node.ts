@@ -2,7 +2,7 @@
 
 import { type NodeId, nodeIdFromPublicKey } from '../../lib/address.js';
 import type { LinkPurpose } from '../../lib/link/link-purpose.js';
-import type { NodeRole } from '../../lib/options.js';
+import type { NodeRole } from '../../lib/options/options.js';
 import { envDigests, type Message } from '../../lib/wire/messages.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
 import type { Plane, PlaneMaker } from './plane.js';

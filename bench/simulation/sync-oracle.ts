@@ -2,7 +2,7 @@
 // other oracles look at a network at rest, where anti-entropy has long repaired what the first exchange of a link has lost;
 // this one looks at each link at that moment.
 
-import { areTwins, compareVersions } from '../../lib/mesh/record-order.js';
+import { areTwins, compareVersions } from '../../lib/mesh/records/order.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
 import { label, viewOf } from './oracles.js';
 import type { SimLink } from './sim-link.js';

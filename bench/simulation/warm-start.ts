@@ -5,7 +5,7 @@
 //   links, all words thrown away  ->  each learns of its neighbours and writes its record  ->  all learn all records
 //   ->  words are heard again, databases are compared and found equal
 
-import { CLIENT_TARGET, MAX_CLIENTS, RANDOM_PICKS, TAKES_ALL_BELOW, TARGET } from '../../lib/mesh/degree.js';
+import { CLIENT_TARGET, MAX_CLIENTS, RANDOM_PICKS, TAKES_ALL_BELOW, TARGET } from '../../lib/mesh/neighbours/degree.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
 import type { SimNode } from './sim-node.js';
 import type { World } from './world.js';

@@ -2,7 +2,7 @@
 
 import type { NodeId } from '../../lib/address.js';
 import type { LinkPurpose } from '../../lib/link/link-purpose.js';
-import type { NodeRole } from '../../lib/options.js';
+import type { NodeRole } from '../../lib/options/options.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
 import { EventLoop } from './event-loop.js';
 import { type LatencyModel, type PathConditions, Paths } from './paths.js';

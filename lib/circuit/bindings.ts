@@ -8,9 +8,9 @@
 // Like addresses of a machine, names do not get in each other's way: web:80 and api:80 can both be bound. Dialled by
 // port alone, a port belongs to bind(':port'), or else to the first name bound to it.
 
+import type { Guard } from '../access/guard.js';
 import { MAX_VIRTUAL_PORT, type NodeId } from '../address.js';
 import { netError } from '../errors.js';
-import type { Guard } from '../mesh/access.js';
 import type { AnyServer } from '../socket/server.js';
 import type { SocketAddresses } from '../socket/socket-addresses.js';
 import { encodeReply, ReplyCode } from '../wire/open-reply.js';

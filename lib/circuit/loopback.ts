@@ -2,13 +2,13 @@
 // other. Made when it is first needed.
 
 import type { NodeId } from '../address.js';
-import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
 import { MuxSession } from '../mux/session.js';
 import type { SessionOptions } from '../mux/session-options.js';
 import type { SessionOwner } from '../mux/session-owner.js';
+import type { MuxStream, StreamSink } from '../mux/stream/stream.js';
 import type { FarEnd } from '../socket/far-end.js';
-import { withoutContext } from '../util/no-context.js';
-import { Acceptor, type AcceptorHost } from './acceptor.js';
+import { withoutContext } from '../util/runtime/no-context.js';
+import { Acceptor, type AcceptorHost } from './accept/acceptor.js';
 import { memoryPair } from './memory-pair.js';
 import type { Path } from './path.js';
 

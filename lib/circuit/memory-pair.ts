@@ -3,8 +3,8 @@
 // itself has the same time to attach listeners as over TCP.
 
 import { Duplex } from 'node:stream';
-import { withoutContext } from '../util/no-context.js';
-import { setImmediate } from '../util/real-timers.js';
+import { withoutContext } from '../util/runtime/no-context.js';
+import { setImmediate } from '../util/runtime/real-timers.js';
 
 type Callback = (error?: Error | null) => void;
 

@@ -2,7 +2,7 @@
 // neighbours lead to whom.
 
 import type { NodeId } from '../address.js';
-import type { MuxStream, StreamSink } from '../mux/mux-stream.js';
+import type { MuxStream, StreamSink } from '../mux/stream/stream.js';
 import type { FarEnd } from '../socket/far-end.js';
 
 /** Opens streams towards a node. */

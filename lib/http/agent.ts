@@ -6,10 +6,10 @@ import { Agent as HttpsAgent, type AgentOptions as NodeAgentOptions, type Reques
 import { Socket as NetSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
-import type { Node } from '../node.js';
+import type { Node } from '../node/node.js';
 import type { Socket } from '../socket/socket.js';
-import { setImmediate } from '../util/real-timers.js';
-import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
+import { setImmediate } from '../util/runtime/real-timers.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
 import { keepContext } from './request-context.js';
 import { secureSocket } from './secure-socket.js';
 import { ServiceDialer } from './service-dialer.js';

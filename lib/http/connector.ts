@@ -4,9 +4,9 @@
 import { isIP, type Socket as NetSocket } from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { netError, starlaneError } from '../errors.js';
-import type { Node } from '../node.js';
+import type { Node } from '../node/node.js';
 import type { Socket } from '../socket/socket.js';
-import { clearTimeout, nextTick, setTimeout } from '../util/real-timers.js';
+import { clearTimeout, nextTick, setTimeout } from '../util/runtime/real-timers.js';
 import { secureSocket } from './secure-socket.js';
 import { ServiceDialer } from './service-dialer.js';
 import { type HttpTarget, type ServiceOptions, USUAL_PORT } from './target.js';

@@ -1,8 +1,8 @@
 // Dials the service that a request is for.
 
 import { starlaneError } from '../errors.js';
-import { type Selector, toSelector } from '../mesh/selector.js';
-import type { Node } from '../node.js';
+import { type Selector, toSelector } from '../mesh/directory/selector.js';
+import type { Node } from '../node/node.js';
 import type { Socket } from '../socket/socket.js';
 import { type HttpTarget, type ServiceOptions, serviceAddress, USUAL_PORT } from './target.js';
 

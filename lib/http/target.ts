@@ -4,7 +4,7 @@
 // becomes punycode, and a host whose last label is a number is an IPv4 address. `http://Web/` is for `web`, and
 // `http://müller/` for `xn--mller-kva`. A service meant for URLs is bound by such a name, or the option `address` translates.
 
-import type { DialOptions } from '../circuit/circuit-options.js';
+import type { DialOptions } from '../circuit/options.js';
 
 /** What a request is for, as its URL or its options say. */
 export interface HttpTarget {

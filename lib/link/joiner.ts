@@ -2,7 +2,7 @@
 // Pure but for what is passed in: it dials by a function, waits by a clock and jitters by a random source.
 
 import { netError, starlaneError } from '../errors.js';
-import { debug } from '../util/debug.js';
+import { debug } from '../util/runtime/debug.js';
 import type { Timer, Timers } from '../util/timers.js';
 import type { Link } from './link.js';
 

@@ -1,11 +1,11 @@
 // What is told about a link, to whom, and what a link is made with.
 
 import type { NodeId } from '../address.js';
-import type { MuxStream } from '../mux/mux-stream.js';
 import type { SessionOptions } from '../mux/session-options.js';
+import type { MuxStream } from '../mux/stream/stream.js';
 import type { Timers } from '../util/timers.js';
 import type { Message } from '../wire/messages.js';
-import type { Refusal, SelfDescription } from './handshake.js';
+import type { Refusal, SelfDescription } from './handshake/handshake.js';
 import type { LinkPurpose } from './link-purpose.js';
 
 export type LinkDirection = 'inbound' | 'outbound';

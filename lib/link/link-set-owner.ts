@@ -3,9 +3,9 @@
 import type { NodeId } from '../address.js';
 import type { Message } from '../wire/messages.js';
 import type { Link } from './link.js';
-import type { LinkListener } from './link-listener.js';
 import type { LinkPurpose } from './link-purpose.js';
-import type { LinkTls } from './link-tls.js';
+import type { LinkListener } from './transport/listener.js';
+import type { LinkTls } from './transport/tls.js';
 
 /** What a link is dialled for. */
 export interface DialRequest {

@@ -7,26 +7,26 @@
 import type { Duplex } from 'node:stream';
 import { formatLinkAddress, type LinkAddress, type NodeId, parseLinkAddress } from '../address.js';
 import { starlaneError } from '../errors.js';
-import type { ResolvedNodeOptions } from '../options.js';
-import { debug } from '../util/debug.js';
+import type { ResolvedNodeOptions } from '../options/options.js';
+import { debug } from '../util/runtime/debug.js';
 import type { Timers } from '../util/timers.js';
 import { GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
-import { dialTurns } from './dial-turns.js';
-import { isTaken, type Refusal, refusal, type SelfDescription } from './handshake.js';
+import { isTaken, type Refusal, refusal, type SelfDescription } from './handshake/handshake.js';
+import { countDial, countFailure, type LinkCounters, newCounters } from './handshake/link-counters.js';
+import { isDuplicate, isLoss, isNoFault, proofMs, withAddress } from './handshake/link-fault.js';
+import { negotiateRole } from './handshake/role.js';
 import { Link } from './link.js';
-import { countDial, countFailure, type LinkCounters, newCounters } from './link-counters.js';
-import { isDuplicate, isLoss, isNoFault, proofMs, withAddress } from './link-fault.js';
-import { LinkListener } from './link-listener.js';
 import type { LinkDirection, LinkOwner, TlsFacts } from './link-owner.js';
 import type { LinkPurpose } from './link-purpose.js';
 import type { DialRequest, LinkMeans, LinkSetOwner } from './link-set-owner.js';
-import type { LinkTls } from './link-tls.js';
 import { LinkWaits } from './link-waits.js';
-import { isSameListener, reachableAddresses } from './reach.js';
-import { negotiateRole } from './role.js';
 import { duplicate, duplicateAt, isLaterRun, newerText, OlderRuns, olderText } from './runs.js';
-import { type Stranger, Strangers } from './strangers.js';
-import { connect } from './transport.js';
+import { isSameListener, reachableAddresses } from './transport/address-probe.js';
+import { connect } from './transport/connect.js';
+import { dialTurns } from './transport/dial-turns.js';
+import { LinkListener } from './transport/listener.js';
+import { type Stranger, Strangers } from './transport/pending-connections.js';
+import type { LinkTls } from './transport/tls.js';
 
 const log = debug('link');
 

@@ -9,21 +9,21 @@
 import type { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
 import { starlaneError } from '../errors.js';
-import { Lateness } from '../mux/lateness.js';
-import type { MuxStream } from '../mux/mux-stream.js';
+import { Lateness } from '../mux/liveness/lateness.js';
 import { MuxSession } from '../mux/session.js';
-import type { NodeRole } from '../options.js';
-import { debug } from '../util/debug.js';
-import { dateNow } from '../util/real-timers.js';
-import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
+import type { MuxStream } from '../mux/stream/stream.js';
+import type { NodeRole } from '../options/options.js';
+import { debug } from '../util/runtime/debug.js';
+import { dateNow } from '../util/runtime/real-timers.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
 import type { Timer } from '../util/timers.js';
 import { encodeGoodbye, encodeMessageOf, GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
-import { Control } from './control.js';
-import { foreignSpeech, tlsFailure } from './foreign.js';
-import { broken, decides, goodbyeError, makeHello, type Refusal } from './handshake.js';
-import { Introduction, type Step } from './introduction.js';
+import { Control } from './handshake/control.js';
+import { broken, decides, goodbyeError, makeHello, type Refusal } from './handshake/handshake.js';
+import { Introduction, type Step } from './handshake/introduction.js';
 import type { LinkDirection, LinkInfo, LinkSetup, StreamAcceptor } from './link-owner.js';
 import { isStronger, type LinkPurpose, purposeOf } from './link-purpose.js';
+import { foreignSpeech, tlsFailure } from './transport/protocol-mismatch.js';
 
 const log = debug('link');
 

@@ -5,13 +5,13 @@
 import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
 import { starlaneError } from '../errors.js';
-import { nextTick } from '../util/real-timers.js';
-import { guard } from '../util/throw-later.js';
+import { nextTick } from '../util/runtime/real-timers.js';
+import { guard } from '../util/runtime/throw-later.js';
 import { GoAwayCode } from '../wire/header.js';
 import { kAccept, kStartReading, kStream } from './hidden.js';
-import type { MuxStream } from './mux-stream.js';
 import { MuxSession } from './session.js';
 import type { SessionOptions as AllSessionOptions } from './session-options.js';
+import type { MuxStream } from './stream/stream.js';
 import { StreamDuplex } from './stream-duplex.js';
 
 export { StarlaneError, type StarlaneErrorCode } from '../errors.js';

@@ -1,6 +1,6 @@
 // Who is told of what concerns a session as a whole.
 
-import type { MuxStream } from './mux-stream.js';
+import type { MuxStream } from './stream/stream.js';
 
 /** Who a session belongs to. */
 export interface SessionOwner {

@@ -3,29 +3,29 @@
 
 import type { Duplex } from 'node:stream';
 import { type StarlaneErrorCode, starlaneError } from '../errors.js';
-import { debug } from '../util/debug.js';
-import { nextTick } from '../util/real-timers.js';
-import { guard } from '../util/throw-later.js';
+import { debug } from '../util/runtime/debug.js';
+import { nextTick } from '../util/runtime/real-timers.js';
+import { guard } from '../util/runtime/throw-later.js';
 import type { Timer } from '../util/timers.js';
 import { FrameDecoder, type FrameHandlers } from '../wire/frame-decoder.js';
 import { Flag, FrameType, GoAwayCode, SESSION_STREAM_ID } from '../wire/header.js';
-import { Carrier, type CarrierHandlers } from './carrier.js';
-import { copiesWrites, isEncrypted } from './duplex-kind.js';
-import { failStreams } from './fail-streams.js';
-import { Liveness, type LivenessHost } from './liveness.js';
-import type { MuxStream, StreamHost, StreamSink } from './mux-stream.js';
-import { Output, type OutputHost } from './output.js';
-import { OwedFlags } from './owed-flags.js';
-import { inputReads } from './own-ticks.js';
-import { Pacer } from './pacer.js';
-import { ResetReason, readResetReason } from './reset-reason.js';
-import { Resets } from './resets.js';
-import { Scheduler } from './scheduler.js';
+import { Liveness, type LivenessHost } from './liveness/liveness.js';
+import { Output, type OutputHost } from './send/output.js';
+import { OwedFlags } from './send/owed-flags.js';
+import { Pacer } from './send/pacer.js';
+import { Scheduler } from './send/scheduler.js';
 import { resolveSessionOptions, type SessionOptions } from './session-options.js';
 import type { SessionOwner } from './session-owner.js';
-import { afterFlags, INVALID_STATE, mayReceive, StreamState } from './stream-state.js';
-import { StreamTable } from './stream-table.js';
-import { InputBacklog, ReceiveBudget } from './window.js';
+import { failStreams } from './stream/fail-streams.js';
+import { inputReads } from './stream/own-ticks.js';
+import { ResetReason, readResetReason } from './stream/reset-reason.js';
+import { Resets } from './stream/resets.js';
+import type { MuxStream, StreamHost, StreamSink } from './stream/stream.js';
+import { afterFlags, INVALID_STATE, mayReceive, StreamState } from './stream/stream-state.js';
+import { StreamTable } from './stream/stream-table.js';
+import { InputBacklog, ReceiveBudget } from './stream/window.js';
+import { Carrier, type CarrierHandlers } from './transport/carrier.js';
+import { copiesWrites, isEncrypted } from './transport/duplex-kind.js';
 
 const log = debug('mux');
 

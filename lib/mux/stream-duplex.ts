@@ -6,9 +6,8 @@
 import { AsyncResource } from 'node:async_hooks';
 import { Duplex, type DuplexOptions } from 'node:stream';
 import { copyOf } from '../util/copy-of.js';
-import { endedByOther, streamDestroyed } from '../util/node-errors.js';
-import { nextTick } from '../util/real-timers.js';
-import type { ByteStream } from './byte-stream.js';
+import { endedByOther, streamDestroyed } from '../util/runtime/node-errors.js';
+import { nextTick } from '../util/runtime/real-timers.js';
 import {
   kCanSendDirectly,
   kCountSent,
@@ -53,8 +52,9 @@ import {
   kWriteToLost,
   kWriting,
 } from './hidden.js';
-import { COPY_BYTES } from './output.js';
-import { inputReads, tellLater } from './own-ticks.js';
+import { COPY_BYTES } from './send/output.js';
+import type { ByteStream } from './stream/byte-stream.js';
+import { inputReads, tellLater } from './stream/own-ticks.js';
 
 /** A write callback of Node's Writable. */
 type WriteCallback = (error?: Error | null) => void;

@@ -4,8 +4,8 @@
 
 import * as net from 'node:net';
 import { Duplex } from 'node:stream';
-import type { NetModule } from '../socket/net-module.js';
-import type { NetSocketOptions } from '../socket/net-socket.js';
+import type { NetModule } from '../socket/net/module.js';
+import type { NetSocketOptions } from '../socket/net/socket.js';
 import { IS_SOCKET } from '../socket/stream-wrap.js';
 
 /** What both kinds of sockets have from Duplex: its state, its listeners and options, which stay. */

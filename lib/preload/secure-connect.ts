@@ -6,7 +6,7 @@ import * as net from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { secureSocket } from '../http/secure-socket.js';
-import type { NetModule } from '../socket/net-module.js';
+import type { NetModule } from '../socket/net/module.js';
 import { type StreamWrap, streamWrap } from '../socket/stream-wrap.js';
 
 /** Members of a TLSSocket that its types leave out. */

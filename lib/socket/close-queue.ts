@@ -3,9 +3,9 @@
 // between: whoever awaits the 'close' of one may listen to that of the next then.
 
 import { kTellClose } from '../mux/hidden.js';
-import { withoutContext } from '../util/no-context.js';
-import { setImmediate } from '../util/real-timers.js';
-import { throwLater } from '../util/throw-later.js';
+import { withoutContext } from '../util/runtime/no-context.js';
+import { setImmediate } from '../util/runtime/real-timers.js';
+import { throwLater } from '../util/runtime/throw-later.js';
 
 export interface Closing {
   /** Emits 'close'. */

@@ -1,6 +1,6 @@
 // The idle timeout of one socket. Made only for sockets that set one; activity costs a number, not a timer.
 
-import { invalidArgType, outOfRange } from '../util/node-errors.js';
+import { invalidArgType, outOfRange } from '../util/runtime/node-errors.js';
 import { sharedTimers, type Timed, type Timer } from '../util/timers.js';
 
 /** The longest a timer of Node can be, in ms. */

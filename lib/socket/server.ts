@@ -2,7 +2,6 @@
 
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
-import type { ByteStream } from '../mux/byte-stream.js';
 import {
   kAccept,
   kAdmit,
@@ -27,10 +26,11 @@ import {
   kUnrefed,
   kWhenOver,
 } from '../mux/hidden.js';
-import type { KeepsAlive } from '../util/keeps-alive.js';
-import { notRunning } from '../util/node-errors.js';
-import { nextTick } from '../util/real-timers.js';
-import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
+import type { ByteStream } from '../mux/stream/byte-stream.js';
+import type { KeepsAlive } from '../util/runtime/keeps-alive.js';
+import { notRunning } from '../util/runtime/node-errors.js';
+import { nextTick } from '../util/runtime/real-timers.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
 import type { FarEnd } from './far-end.js';
 import { Socket, type SocketOptions } from './socket.js';
 

@@ -5,7 +5,7 @@
 // that a program under the preload has looked up, 198.19.0.0/16 for nodes.
 
 import type { NodeId } from '../address.js';
-import type { SocketAddressKind } from '../options.js';
+import type { SocketAddressKind } from '../options/options.js';
 
 /** How sockets of a node name nodes. One object for all sockets of a kind. */
 export interface SocketAddresses {

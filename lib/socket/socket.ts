@@ -4,7 +4,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { DuplexOptions } from 'node:stream';
 import { resetByPeer } from '../errors.js';
-import type { ByteStream } from '../mux/byte-stream.js';
 import {
   kAccept,
   kAttachStream,
@@ -60,15 +59,16 @@ import {
   kWhenOver,
   kWriteEarly,
 } from '../mux/hidden.js';
+import type { ByteStream } from '../mux/stream/byte-stream.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
-import type { KeepsAlive } from '../util/keeps-alive.js';
-import { closedBeforeConnection, socketClosed } from '../util/node-errors.js';
-import { nextTick } from '../util/real-timers.js';
-import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/shown.js';
+import type { KeepsAlive } from '../util/runtime/keeps-alive.js';
+import { closedBeforeConnection, socketClosed } from '../util/runtime/node-errors.js';
+import { nextTick } from '../util/runtime/real-timers.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
 import { closeLater } from './close-queue.js';
 import { type FarEnd, type PeerInfo, peerInfo } from './far-end.js';
-import { HELD, HeldInput } from './held-input.js';
 import { checkTimeout, IdleTimeout } from './idle-timeout.js';
+import { HELD, HeldInput } from './net/held-input.js';
 import { duplexOptions, type SocketOptions } from './socket-options.js';
 import { answerWraps, IS_SOCKET, keepingWrap } from './stream-wrap.js';
 

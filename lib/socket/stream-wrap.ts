@@ -7,7 +7,7 @@
 // TLS (STARTTLS) may remove all of their listeners from it, and leave an encoding behind: around a socket of a node neither disturbs.
 
 import { Duplex } from 'node:stream';
-import { loadedModules, nodeTls } from '../util/builtins.js';
+import { loadedModules, nodeTls } from '../util/runtime/builtins.js';
 
 /** Marks what a wrap may be asked about: the sockets of nodes. The same for all copies of the library in a process. */
 export const IS_SOCKET = Symbol.for('starlane.socket');

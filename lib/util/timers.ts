@@ -7,8 +7,8 @@
 // tick has a timeout armed, and with no timers there is none. An emptied bucket stays until its tick has passed, so
 // that scheduling and cancelling the same delay over and over costs a list operation and nothing else.
 
-import { withoutContext } from './no-context.js';
-import { clearTimeout, performanceNow, setImmediate, setTimeout } from './real-timers.js';
+import { withoutContext } from './runtime/no-context.js';
+import { clearTimeout, performanceNow, setImmediate, setTimeout } from './runtime/real-timers.js';
 
 /** Time and the event loop, replaceable in specs and simulations. */
 export interface Clock {

@@ -2,7 +2,7 @@
 //
 //   HELLO          u16 version | u16 least version | 8 node id | 32 public key | 16 boot id | u8 role | u8 flags
 //                  | u32 capabilities | u8 n + n * 8 env digests | u8 n + n * (u8 n + listen address) | 16 nonce
-//   AUTH           64 signature | u8 n + n membership proof; what is signed and proved stands in lib/link/auth.ts
+//   AUTH           64 signature | u8 n + n membership proof; what is signed and proved stands in lib/link/handshake/auth.ts
 //   SYNCED         empty: all that there was to tell when the link came up has been told
 //   GOODBYE        u8 code | u8 n + reason
 //   NOTICE         u8 code | u8 n + text: what the user of the peer should hear of, the code as of GOODBYE; the link goes on
@@ -13,7 +13,7 @@
 
 import { createHash } from 'node:crypto';
 import { MAX_LINK_ADDRESS_BYTES, NODE_ID_BYTES, type NodeId, nodeIdFromBytes, nodeIdToBytes } from '../address.js';
-import type { NodeRole } from '../options.js';
+import type { NodeRole } from '../options/options.js';
 import {
   bootIdBytes,
   bootIdFromBytes,

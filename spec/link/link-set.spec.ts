@@ -2,8 +2,8 @@
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { createIdentity } from '../../lib/identity/identity.js';
 import { createNode, type Link, type Node, type NodeOptions } from '../../lib/index.js';
-import { createIdentity } from '../../lib/link/identity.js';
 import { encodeSynced, GoodbyeCode, MessageType } from '../../lib/wire/messages.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { identityBeside, RawPeer } from '../support/raw-peer.js';

@@ -2,13 +2,13 @@
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { parseLinkAddress } from '../../lib/address.js';
-import type { SelfDescription } from '../../lib/link/handshake.js';
-import { createIdentity } from '../../lib/link/identity.js';
+import { createIdentity } from '../../lib/identity/identity.js';
+import type { SelfDescription } from '../../lib/link/handshake/handshake.js';
 import type { Link } from '../../lib/link/link.js';
 import { isStronger, type LinkPurpose, purposeFlags, purposeOf } from '../../lib/link/link-purpose.js';
 import { LinkSet } from '../../lib/link/link-set.js';
-import { probe } from '../../lib/link/reach.js';
-import { resolveNodeOptions } from '../../lib/options.js';
+import { probe } from '../../lib/link/transport/address-probe.js';
+import { resolveNodeOptions } from '../../lib/options/options.js';
 import { sharedTimers } from '../../lib/util/timers.js';
 import { MessageType } from '../../lib/wire/messages.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';

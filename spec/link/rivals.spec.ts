@@ -2,8 +2,8 @@
 
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { createIdentity } from '../../lib/identity/identity.js';
 import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
-import { createIdentity } from '../../lib/link/identity.js';
 import { isLaterRun, OlderRuns } from '../../lib/link/runs.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { readToEnd, socketPath } from '../support/testnet.js';

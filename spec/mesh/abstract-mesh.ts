@@ -3,9 +3,9 @@
 
 import type { NodeId } from '../../lib/address.js';
 import { starlaneError } from '../../lib/errors.js';
-import type { LinkRequest, ProbeResult } from '../../lib/mesh/mesh-network.js';
-import { Neighbourhood } from '../../lib/mesh/neighbourhood.js';
-import type { NodeRole } from '../../lib/options.js';
+import { Neighbourhood } from '../../lib/mesh/neighbours/neighbourhood.js';
+import type { LinkRequest, ProbeResult } from '../../lib/mesh/ports/mesh-network.js';
+import type { NodeRole } from '../../lib/options/options.js';
 import { Timers } from '../../lib/util/timers.js';
 import { NodeFlag } from '../../lib/wire/records.js';
 import { FakeClock } from '../support/fake-clock.js';

@@ -1,12 +1,12 @@
 // A node that makes links by itself, in a scripted network.
 
-import { Candidates } from '../../lib/mesh/candidates.js';
-import { MeshDialer } from '../../lib/mesh/mesh-dialer.js';
-import { Neighbours } from '../../lib/mesh/neighbours.js';
-import { PeerBook } from '../../lib/mesh/peer-book.js';
-import { ReachHistory } from '../../lib/mesh/reach-history.js';
-import { Refill } from '../../lib/mesh/refill.js';
-import { Rotation } from '../../lib/mesh/rotation.js';
+import { Candidates } from '../../lib/mesh/neighbours/candidates.js';
+import { MeshDialer } from '../../lib/mesh/neighbours/dialer.js';
+import { Neighbours } from '../../lib/mesh/neighbours/neighbours.js';
+import { PeerBook } from '../../lib/mesh/neighbours/peer-book.js';
+import { ReachHistory } from '../../lib/mesh/neighbours/reach-history.js';
+import { Refill } from '../../lib/mesh/neighbours/refill.js';
+import { Rotation } from '../../lib/mesh/neighbours/rotation.js';
 import { MINUTE_MS, Scene, ScriptedLink, SELF } from './scripted-network.js';
 
 export class Filling extends Scene {

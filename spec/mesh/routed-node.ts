@@ -1,8 +1,8 @@
 // One node's routes with what they tell, and a clock that a spec moves.
 
-import type { LocalLink } from '../../lib/mesh/own-links.js';
-import type { RouteInfo } from '../../lib/mesh/route.js';
-import { Routing } from '../../lib/mesh/routing.js';
+import type { LocalLink } from '../../lib/mesh/routing/own-links.js';
+import type { RouteInfo } from '../../lib/mesh/routing/route.js';
+import { Routing } from '../../lib/mesh/routing/routing.js';
 import { Timers } from '../../lib/util/timers.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { BOOT, type MadeNode, nodeRecord } from './made-records.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import { Session } from '../../lib/mux/index.js';
-import type { MuxStream } from '../../lib/mux/mux-stream.js';
+import type { MuxStream } from '../../lib/mux/stream/stream.js';
 import { catchErrorsOfTicks } from '../support/caught-errors.js';
 import { ACK, data, FIN, goAway, ping, RST, SYN, windowUpdate } from '../support/frames.js';
 import { ScriptedPeer } from '../support/scripted-peer.js';

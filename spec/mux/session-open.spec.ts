@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { MuxStream } from '../../lib/mux/mux-stream.js';
+import type { MuxStream } from '../../lib/mux/stream/stream.js';
 import { ACK, data, FIN, goAway, pattern, ping, RST, SYN, windowUpdate } from '../support/frames.js';
 import { sessionFixtures } from '../support/session-fixture.js';
 

@@ -6,7 +6,7 @@ import { duplexPair } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { agent } from '../../lib/http/index.js';
 import { createNode, type Node, type NodeOptions, type Socket } from '../../lib/index.js';
-import type { AllowRequest } from '../../lib/options-allow.js';
+import type { AllowRequest } from '../../lib/options/allow.js';
 import { failureOf, ask as request } from '../http/exchange.js';
 import { memberTls } from '../support/certificates.js';
 import { within } from '../support/deadline.js';

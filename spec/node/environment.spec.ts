@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
-import { limitVariable, readEnvironment, withEnvironment } from '../../lib/node-environment.js';
-import { LIMITS } from '../../lib/options-limits.js';
+import { limitVariable, readEnvironment, withEnvironment } from '../../lib/node/environment.js';
+import { LIMITS } from '../../lib/options/limits.js';
 import { memberTls } from '../support/certificates.js';
 import { thrownCode } from '../support/thrown.js';
 import { turnsUntil } from '../support/turns.js';
@@ -109,7 +109,7 @@ describe('the environment', () => {
 
   it('has a variable for every limit, which docs/operation.md names', () => {
     const docs = readFileSync(new URL('../../docs/operation.md', import.meta.url), 'utf8');
-    const source = readFileSync(new URL('../../lib/node-environment.ts', import.meta.url), 'utf8');
+    const source = readFileSync(new URL('../../lib/node/environment.ts', import.meta.url), 'utf8');
     const named = [...source.matchAll(/'(STARLANE_[A-Z_]+)'/g)].map(([, name]) => name as string);
     expect(limitVariable('maxCircuitsPerNeighbour')).toBe('STARLANE_MAX_CIRCUITS_PER_NEIGHBOUR');
     expect(new Set(named).size).toBeGreaterThan(12);

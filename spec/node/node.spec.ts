@@ -3,7 +3,7 @@ import { createServer as createHttpServer, get } from 'node:http';
 import { createServer as createNetServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createNode, type Link, type Node, type NodeOptions, type ServiceInfo, type Socket } from '../../lib/index.js';
-import { raising } from '../../lib/util/throw-later.js';
+import { raising } from '../../lib/util/runtime/throw-later.js';
 import { sharedTimers } from '../../lib/util/timers.js';
 import { memberTls } from '../support/certificates.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';

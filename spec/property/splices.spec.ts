@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import type { MuxStream } from '../../lib/mux/mux-stream.js';
+import type { MuxStream } from '../../lib/mux/stream/stream.js';
 import { encodeReply, tryReadReply } from '../../lib/wire/open-reply.js';
 import { pattern } from '../support/frames.js';
 import { type HandNeighbour, type HandStream, nodeIdOf, RelayFixture } from '../support/relay-fixture.js';

@@ -2,9 +2,9 @@
 
 import { describe, expect, it } from '@jest/globals';
 import { kOnSent } from '../../lib/mux/hidden.js';
-import type { MuxStream } from '../../lib/mux/mux-stream.js';
-import { MAX_OUTSTANDING_BYTES } from '../../lib/mux/output.js';
-import { SHARED_QUANTUM_BYTES, SOLE_QUANTUM_BYTES } from '../../lib/mux/scheduler.js';
+import { MAX_OUTSTANDING_BYTES } from '../../lib/mux/send/output.js';
+import { SHARED_QUANTUM_BYTES, SOLE_QUANTUM_BYTES } from '../../lib/mux/send/scheduler.js';
+import type { MuxStream } from '../../lib/mux/stream/stream.js';
 import { HEADER_BYTES } from '../../lib/wire/header.js';
 import { within } from '../support/deadline.js';
 import { ACK, pattern, ping, windowUpdate } from '../support/frames.js';

@@ -3,7 +3,7 @@
 
 import { describe, expect, it } from '@jest/globals';
 import { CircuitSecurity } from '../../lib/circuit/secure/circuit-security.js';
-import type { MuxStream } from '../../lib/mux/mux-stream.js';
+import type { MuxStream } from '../../lib/mux/stream/stream.js';
 import { encodeMessage, envDigests, MessageType } from '../../lib/wire/messages.js';
 import { encodeOpen, type OpenRequest } from '../../lib/wire/open.js';
 import { ReplyCode, tryReadReply } from '../../lib/wire/open-reply.js';

@@ -5,8 +5,8 @@
 import { once } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
 import { nodeIdFromBytes } from '../../lib/address.js';
+import { createIdentity } from '../../lib/identity/identity.js';
 import type { Node } from '../../lib/index.js';
-import { createIdentity } from '../../lib/link/identity.js';
 import { encodeAuth, encodeMessageOf, GoodbyeCode, type Message, MessageType } from '../../lib/wire/messages.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
 import type { ServiceEntry } from '../../lib/wire/service-entry.js';

@@ -9,7 +9,7 @@ import { allComplaints, viewOf } from '../../bench/simulation/oracles.js';
 import { makeRealPlane } from '../../bench/simulation/real-plane.js';
 import type { SimNode } from '../../bench/simulation/sim-node.js';
 import { World } from '../../bench/simulation/world.js';
-import { DEFAULT_LIMITS } from '../../lib/options.js';
+import { DEFAULT_LIMITS } from '../../lib/options/options.js';
 import { TinyPlane } from './tiny-plane.js';
 
 const RTT_MS = 300;

@@ -51,13 +51,13 @@ function removeOld(): void {
 
 /** Runs the file of a program under the preload, and whatever that starts. */
 export function runPreloadedFile(path: string, env: Record<string, string>): Child {
-  const preload = pathToFileURL(join(build(), 'register.js')).href;
+  const preload = pathToFileURL(join(build(), 'preload/index.js')).href;
   return new Child(process.execPath, ['--import', preload, path], { env: { PATH: process.env['PATH'], ...env } });
 }
 
 /** Runs an unchanged program under the preload, with `say` as it has it in {@link runProgram}. */
 export function runPreloaded(kind: 'module' | 'commonjs', body: string, env: Record<string, string>): Child {
-  const preload = pathToFileURL(join(build(), 'register.js')).href;
+  const preload = pathToFileURL(join(build(), 'preload/index.js')).href;
   const program = `const say = (line) => console.log(JSON.stringify(line));\n${body}`;
   return new Child(process.execPath, ['--import', preload, `--input-type=${kind}`, '--eval', program], {
     cwd: ROOT,

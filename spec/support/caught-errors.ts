@@ -1,7 +1,7 @@
 // A fault of a handler is raised again in a tick of its own, where it would end the run. This collects it instead.
 
 import { afterEach, beforeEach } from '@jest/globals';
-import { raising } from '../../lib/util/throw-later.js';
+import { raising } from '../../lib/util/runtime/throw-later.js';
 
 /** For the specs of a describe block: the errors that the library raised. */
 export function catchErrorsOfTicks(): Error[] {

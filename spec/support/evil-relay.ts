@@ -1,7 +1,7 @@
 // A relay that does not pass circuits on as they are.
 
-import type { HalfCircuit } from '../../lib/circuit/half-circuit.js';
-import type { Relay } from '../../lib/circuit/relay.js';
+import type { HalfCircuit } from '../../lib/circuit/relay/half-circuit.js';
+import type { Relay } from '../../lib/circuit/relay/relay.js';
 import { kOnData, kOnEnd } from '../../lib/mux/hidden.js';
 import type { Open } from '../../lib/wire/open.js';
 import type { ReadReply } from '../../lib/wire/open-reply.js';

@@ -3,8 +3,8 @@
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { createIdentity, type Identity } from '../../lib/link/identity.js';
-import { networkKeyOf } from '../../lib/link/network-key.js';
+import { createIdentity, type Identity } from '../../lib/identity/identity.js';
+import { networkKeyOf } from '../../lib/identity/network-key.js';
 import { encodeMessage, encodeMessageOf, envDigests, MessageType } from '../../lib/wire/messages.js';
 import {
   encodeNodeRecord,

@@ -5,11 +5,12 @@ const { default: Sequencer } = require('@jest/test-sequencer');
 
 const LONGEST = [
   'parity/parity',
-  'scenario/sessions',
-  'simulation/trial',
-  'scenario/hostile-link',
   'scenario/mesh-processes',
-  'simulation/long-path',
+  'fuzz/fuzz',
+  'interop/hashicorp-yamux',
+  'simulation/faults',
+  'simulation/trial',
+  'scenario/hostile-member',
 ];
 
 module.exports = class extends Sequencer {

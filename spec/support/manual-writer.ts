@@ -1,6 +1,6 @@
 // The writing side of a Duplex in the hands of a spec: it notes every call and confirms writes when told to.
 
-import type { Writer } from '../../lib/mux/output.js';
+import type { Writer } from '../../lib/mux/send/output.js';
 import { frameText } from './frames.js';
 import { type NaiveFrame, naiveDecode } from './naive-codec.js';
 

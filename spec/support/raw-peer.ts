@@ -1,14 +1,14 @@
 // A peer made by hand: speaks yamux, and on the control stream exactly what a spec wants it to say.
 
 import { type Duplex, duplexPair } from 'node:stream';
-import { AuthRole, makeAuth, type Transcript } from '../../lib/link/auth.js';
-import type { Identity } from '../../lib/link/identity.js';
-import { createIdentity } from '../../lib/link/identity.js';
-import type { Transport } from '../../lib/link/transport.js';
+import type { Identity } from '../../lib/identity/identity.js';
+import { createIdentity } from '../../lib/identity/identity.js';
+import { AuthRole, makeAuth, type Transcript } from '../../lib/link/handshake/auth.js';
+import type { Transport } from '../../lib/link/transport/connect.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
-import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import type { SessionOwner } from '../../lib/mux/session-owner.js';
+import type { MuxStream, StreamSink } from '../../lib/mux/stream/stream.js';
 import { MessageReader } from '../../lib/wire/message-reader.js';
 import {
   type Auth,

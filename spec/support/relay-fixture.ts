@@ -3,19 +3,19 @@
 
 import { type Duplex, duplexPair } from 'node:stream';
 import type { NodeId } from '../../lib/address.js';
-import { Acceptor, type AcceptorHost } from '../../lib/circuit/acceptor.js';
-import { RelayNeighbour } from '../../lib/circuit/admission.js';
+import { Acceptor, type AcceptorHost } from '../../lib/circuit/accept/acceptor.js';
+import { CircuitAccess } from '../../lib/circuit/accept/circuit-access.js';
 import { Bindings } from '../../lib/circuit/bindings.js';
-import { CircuitAccess } from '../../lib/circuit/circuit-access.js';
-import { FarEnds } from '../../lib/circuit/far-ends.js';
-import type { RelayHop } from '../../lib/circuit/half-circuit.js';
 import type { Routes } from '../../lib/circuit/path.js';
-import { Relay } from '../../lib/circuit/relay.js';
-import { DEFAULT_RELAY_LIMITS, type RelayLimits } from '../../lib/circuit/relay-limits.js';
+import { RelayNeighbour } from '../../lib/circuit/relay/admission.js';
+import type { RelayHop } from '../../lib/circuit/relay/half-circuit.js';
+import { DEFAULT_RELAY_LIMITS, type RelayLimits } from '../../lib/circuit/relay/limits.js';
+import { Relay } from '../../lib/circuit/relay/relay.js';
+import { FarEnds } from '../../lib/circuit/remote-endpoints.js';
 import { CircuitSecurity } from '../../lib/circuit/secure/circuit-security.js';
-import type { MuxStream } from '../../lib/mux/mux-stream.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import type { SessionOwner } from '../../lib/mux/session-owner.js';
+import type { MuxStream } from '../../lib/mux/stream/stream.js';
 import { socketAddresses } from '../../lib/socket/socket-addresses.js';
 import { Timers } from '../../lib/util/timers.js';
 import { encodeOpen, type Open, type OpenRequest, tryReadOpen } from '../../lib/wire/open.js';

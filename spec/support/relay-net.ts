@@ -2,7 +2,7 @@
 
 import { type Duplex, duplexPair } from 'node:stream';
 import type { Circuits } from '../../lib/circuit/circuits.js';
-import type { RelayLimits } from '../../lib/circuit/relay-limits.js';
+import type { RelayLimits } from '../../lib/circuit/relay/limits.js';
 import { createNode, type Link, type Node, type NodeOptions } from '../../lib/index.js';
 import { type Edge, Graph, GraphRoutes } from './graph-routes.js';
 

@@ -2,10 +2,10 @@
 
 import { afterEach, expect } from '@jest/globals';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
-import type { MuxStream, StreamSink } from '../../lib/mux/mux-stream.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import type { SessionOptions } from '../../lib/mux/session-options.js';
 import type { SessionOwner } from '../../lib/mux/session-owner.js';
+import type { MuxStream, StreamSink } from '../../lib/mux/stream/stream.js';
 import { Timers } from '../../lib/util/timers.js';
 import { FakeClock } from './fake-clock.js';
 import { ScriptedPeer } from './scripted-peer.js';

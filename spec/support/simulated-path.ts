@@ -1,7 +1,7 @@
 // A path in virtual time, for the model of a sender: a bottleneck with a rate and a queue, a round trip, losses that are sent again one
 // round trip later while all behind them waits, and ends that are busy for a while. The sender always has more to send.
 
-import { PathModel } from '../../lib/mux/path-model.js';
+import { PathModel } from '../../lib/mux/send/path-model.js';
 
 export interface PathConditions {
   mibPerS: number;

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Duplex, duplexPair } from 'node:stream';
 import { createNode, type Link, type Node } from '../../lib/index.js';
-import type { NodeOptions } from '../../lib/options.js';
+import type { NodeOptions } from '../../lib/options/options.js';
 import { memberTls } from './certificates.js';
 
 export type LinkKind = 'memory' | 'tcp' | 'tls' | 'unix';

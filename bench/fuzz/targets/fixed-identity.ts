@@ -1,7 +1,7 @@
 // Keys that are the same in every run, or what is kept of a run would not fit the next.
 
 import { createPrivateKey, type KeyObject } from 'node:crypto';
-import { createIdentity, type Identity } from '../../../lib/link/identity.js';
+import { createIdentity, type Identity } from '../../../lib/identity/identity.js';
 
 /** What is in front of an Ed25519 key in PKCS #8 (RFC 8410, section 7). */
 const PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex');

@@ -3,9 +3,9 @@
 //
 //   part    u8 what | message, frames, or settings of a HELLO
 
-import { AuthRole, makeAuth } from '../../../lib/link/auth.js';
-import { refusal } from '../../../lib/link/handshake.js';
-import type { Identity } from '../../../lib/link/identity.js';
+import type { Identity } from '../../../lib/identity/identity.js';
+import { AuthRole, makeAuth } from '../../../lib/link/handshake/auth.js';
+import { refusal } from '../../../lib/link/handshake/handshake.js';
 import { Link } from '../../../lib/link/link.js';
 import type { LinkOwner, TlsFacts } from '../../../lib/link/link-owner.js';
 import { Timers } from '../../../lib/util/timers.js';

@@ -2,7 +2,7 @@
 
 import { nodeIdFromBytes } from '../../../lib/address.js';
 import { StarlaneError } from '../../../lib/errors.js';
-import type { NodeRole } from '../../../lib/options.js';
+import type { NodeRole } from '../../../lib/options/options.js';
 import { BUCKETS } from '../../../lib/wire/gossip-messages.js';
 import { MessageReader } from '../../../lib/wire/message-reader.js';
 import {

@@ -2,7 +2,7 @@
 
 import { type NodeId, nodeIdFromPublicKey } from '../../address.js';
 import { starlaneError } from '../../errors.js';
-import type { Identity } from '../../link/identity.js';
+import type { Identity } from '../../identity/identity.js';
 import type { Open } from '../../wire/open.js';
 import { DialClaim } from './dial-claim.js';
 import { SecureDial } from './secure-dial.js';

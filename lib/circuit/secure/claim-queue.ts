@@ -1,10 +1,10 @@
 // Claims of secure circuits are checked a few in a turn of the event loop: one takes half a millisecond, and whoever sends it a
 // few microseconds. Of one link those that are over wait, and what comes on their streams with them.
 
-import type { StreamSink } from '../../mux/mux-stream.js';
-import { guard } from '../../util/throw-later.js';
+import type { StreamSink } from '../../mux/stream/stream.js';
+import { guard } from '../../util/runtime/throw-later.js';
 import type { Clock } from '../../util/timers.js';
-import { Undecided } from '../decisions.js';
+import { Undecided } from '../accept/decisions.js';
 
 /** About two milliseconds. */
 const CLAIMS_PER_TURN = 4;

@@ -1,8 +1,8 @@
 // The accepting end of a secure circuit: what an OPEN claims, checked, and the answer to it.
 
 import { starlaneError } from '../../errors.js';
-import type { Identity } from '../../link/identity.js';
-import { verifySignature } from '../../link/identity.js';
+import type { Identity } from '../../identity/identity.js';
+import { verifySignature } from '../../identity/identity.js';
 import { encodeProof, readProof } from '../../wire/circuit-proof.js';
 import type { Open } from '../../wire/open.js';
 import { EphemeralKey } from './ephemeral-key.js';

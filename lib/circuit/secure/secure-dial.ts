@@ -2,9 +2,9 @@
 
 import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
-import type { Identity } from '../../link/identity.js';
-import { verifySignature } from '../../link/identity.js';
-import type { MuxStream } from '../../mux/mux-stream.js';
+import type { Identity } from '../../identity/identity.js';
+import { verifySignature } from '../../identity/identity.js';
+import type { MuxStream } from '../../mux/stream/stream.js';
 import { encodeProof, readProof } from '../../wire/circuit-proof.js';
 import type { ReadReply } from '../../wire/open-reply.js';
 import { EphemeralKey } from './ephemeral-key.js';

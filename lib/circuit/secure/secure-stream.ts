@@ -6,14 +6,14 @@
 // consumed it.
 
 import { starlaneError } from '../../errors.js';
-import type { ByteSink, ByteStream } from '../../mux/byte-stream.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../../mux/hidden.js';
-import type { MuxStream, StreamSink } from '../../mux/mux-stream.js';
-import { FLUSH_BYTES } from '../../mux/mux-stream.js';
-import { COPY_BYTES } from '../../mux/output.js';
-import { ResetReason } from '../../mux/reset-reason.js';
-import { NO_SINK } from '../../mux/stream-host.js';
-import { throwLater } from '../../util/throw-later.js';
+import { COPY_BYTES } from '../../mux/send/output.js';
+import type { ByteSink, ByteStream } from '../../mux/stream/byte-stream.js';
+import { ResetReason } from '../../mux/stream/reset-reason.js';
+import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
+import { FLUSH_BYTES } from '../../mux/stream/stream.js';
+import { NO_SINK } from '../../mux/stream/stream-host.js';
+import { throwLater } from '../../util/runtime/throw-later.js';
 import type { CircuitKeys } from './key-schedule.js';
 import { NO_RECORD, RecordOpener, RecordSealer } from './record-codec.js';
 import { MAX_PLAIN_BYTES, RECORD_OVERHEAD, RecordType } from './record-format.js';

@@ -3,14 +3,14 @@
 
 import { starlaneError } from '../../errors.js';
 import { kAdmit, kAnnounce } from '../../mux/hidden.js';
-import type { MuxStream } from '../../mux/mux-stream.js';
-import { ResetReason } from '../../mux/reset-reason.js';
+import { ResetReason } from '../../mux/stream/reset-reason.js';
+import type { MuxStream } from '../../mux/stream/stream.js';
 import type { FarEnd } from '../../socket/far-end.js';
 import type { AnyServer } from '../../socket/server.js';
 import type { Socket } from '../../socket/socket.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
-import { QueuedPrefix } from '../queued-prefix.js';
+import { QueuedPrefix } from '../open/queued-prefix.js';
 import type { CircuitSecurity } from './circuit-security.js';
 import type { DialClaim, SecureAnswer } from './dial-claim.js';
 import { SecureStream } from './secure-stream.js';

@@ -3,7 +3,7 @@ import { CircuitSecurity } from '../../../lib/circuit/secure/circuit-security.js
 import { ClaimQueue } from '../../../lib/circuit/secure/claim-queue.js';
 import { createNode } from '../../../lib/index.js';
 import { kOnData, kOnEnd, kOnReset } from '../../../lib/mux/hidden.js';
-import type { MuxStream } from '../../../lib/mux/mux-stream.js';
+import type { MuxStream } from '../../../lib/mux/stream/stream.js';
 import { envDigests } from '../../../lib/wire/messages.js';
 import { encodeOpen } from '../../../lib/wire/open.js';
 import { tryReadReply } from '../../../lib/wire/open-reply.js';

@@ -6,7 +6,7 @@ import type { CircuitSecuritySetup } from '../../../lib/circuit/secure/circuit-s
 import { offeredKeys } from '../../../lib/circuit/secure/network-keys.js';
 import type { Node, Socket } from '../../../lib/index.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
-import type { MuxStream, StreamSink } from '../../../lib/mux/mux-stream.js';
+import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
 import { envDigests } from '../../../lib/wire/messages.js';
 import { encodeOpen, type Open } from '../../../lib/wire/open.js';
 import type { ReadReply } from '../../../lib/wire/open-reply.js';

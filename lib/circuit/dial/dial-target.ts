@@ -1,0 +1,71 @@
+// An address that has been dialled before: parsed, and with the parts of OPEN that do not change.
+
+import { type NodeId, nodeIdToBytes, parseServiceAddress } from '../../address.js';
+import { starlaneError } from '../../errors.js';
+import { hostOfStandIn } from '../../socket/socket-addresses.js';
+
+/** Addresses kept parsed, at most; a program dials few, and one that dials many gains nothing from any cache. */
+const MAX_TARGETS = 1024;
+
+export class DialTarget {
+  private lastNodeId: NodeId | undefined;
+  private lastNodeIdBytes: Uint8Array | undefined;
+
+  constructor(
+    /** Empty: by port alone. */
+    readonly service: string,
+    /** Undefined: any port. */
+    readonly port: number | undefined,
+    /** Undefined: whichever node offers the service. */
+    readonly nodeId: NodeId | undefined,
+    /** As errors name it: the service, `@nodeId`, or empty. */
+    readonly name: string,
+  ) {}
+
+  /** The bytes of a node id; mostly the same one again. */
+  bytesOf(nodeId: NodeId): Uint8Array {
+    if (this.lastNodeIdBytes === undefined || this.lastNodeId !== nodeId) {
+      this.lastNodeIdBytes = nodeIdToBytes(nodeId);
+      this.lastNodeId = nodeId;
+    }
+    return this.lastNodeIdBytes;
+  }
+}
+
+/** An address that stands for a node or a service means that one. */
+function meant(address: string): string {
+  if (typeof address !== 'string') return address;
+  const colon = address.lastIndexOf(':');
+  const host = hostOfStandIn(colon < 0 ? address : address.slice(0, colon));
+  return host === undefined ? address : host + (colon < 0 ? '' : address.slice(colon));
+}
+
+/** Parses addresses, once. */
+export class DialTargets {
+  private readonly targets = new Map<string, DialTarget>();
+
+  constructor(private readonly self: NodeId) {}
+
+  /** @throws ERR_STARLANE_ADDRESS */
+  get(address: string): DialTarget {
+    const known = this.targets.get(address);
+    if (known !== undefined) return known;
+    if (this.targets.size >= MAX_TARGETS) this.targets.clear();
+    const target = this.parse(address);
+    this.targets.set(address, target);
+    return target;
+  }
+
+  private parse(address: string): DialTarget {
+    const parsed = parseServiceAddress(meant(address));
+    if (parsed.port === 0) throw starlaneError('ERR_STARLANE_ADDRESS', `${address}: port 0 cannot be dialled`);
+    switch (parsed.kind) {
+      case 'service':
+        return new DialTarget(parsed.service, parsed.port, undefined, parsed.service);
+      case 'port':
+        return new DialTarget('', parsed.port, this.self, '');
+      case 'node':
+        return new DialTarget('', parsed.port, parsed.nodeId, `@${parsed.nodeId}`);
+    }
+  }
+}

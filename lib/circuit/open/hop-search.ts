@@ -1,0 +1,186 @@
+// The search for a way at one node: which neighbour an OPEN goes to next, and what its failure means. Pure, and the same
+// for diallers, relays and simulations.
+//
+//   visited of an OPEN = [ tried and led nowhere ... | passed, in order ... | this node, if it is a relay ]
+//
+// A failed neighbour brings back what was tried beyond it (crankback), so that nobody tries a dead end twice, and what has
+// been visited is never gone to again. So a search ends: with a way, with a word that is final, or when all were tried.
+
+import type { NodeId } from '../../address.js';
+import { MAX_VISITED } from '../../wire/node-ids.js';
+import { ReplyCode } from '../../wire/open-reply.js';
+import type { Routes } from '../path.js';
+
+/** Neighbours that one node tries for a circuit, at most. */
+export const MAX_TRIES = 3;
+
+/** Whose search it is, and how the circuit has come there. */
+export interface SearchStart {
+  readonly self: NodeId;
+  readonly src: NodeId;
+  readonly dst: NodeId;
+  readonly circuitHash: number;
+  /** Relays between the source and this node, in order. */
+  readonly passed: readonly NodeId[];
+  /** Nodes that were tried before and led nowhere. */
+  readonly tried: readonly NodeId[];
+}
+
+/** Why there is no circuit. */
+export interface HopFailure {
+  /** One of ReplyCode, or a later one. */
+  readonly code: number;
+  /** The node that says so. */
+  readonly at: NodeId;
+  readonly reason: string;
+  /** What happened at this node, if it did. */
+  readonly error?: Error;
+}
+
+export class HopSearch {
+  /** Whether there were others to try when the last neighbour was chosen. */
+  hasOthers = false;
+  private current: NodeId | undefined;
+  private tries = 0;
+  private readonly deadEnds: NodeId[];
+  private worst: HopFailure | undefined;
+
+  constructor(
+    private readonly start: SearchStart,
+    private readonly routes: Routes,
+    private readonly maxTries = MAX_TRIES,
+  ) {
+    this.deadEnds = start.tried.filter((nodeId) => nodeId !== start.dst);
+  }
+
+  /** The next neighbour to try; undefined when there is none. `isUp`: whether a stream can be opened to it. */
+  next(isUp: (neighbour: NodeId) => boolean): NodeId | undefined {
+    const { dst, circuitHash } = this.start;
+    this.current = undefined;
+    this.hasOthers = false;
+    if (this.tries >= this.maxTries || !this.hasRoom) return undefined;
+    const avoided = this.avoided();
+    for (const neighbour of this.routes.nextHops(dst, circuitHash, avoided, this.deadEnds.length > 0)) {
+      if (avoided.includes(neighbour) || !isUp(neighbour)) continue;
+      if (this.current === undefined) this.current = neighbour;
+      else {
+        this.hasOthers = this.tries + 1 < this.maxTries;
+        break;
+      }
+    }
+    if (this.current !== undefined) this.tries++;
+    return this.current;
+  }
+
+  /**
+   * The neighbour that is being tried led nowhere. False when that is the last word and no other is to be tried. `isFair`: it
+   * has had its chance, and others are to be tried before it for a while.
+   */
+  failed(failure: HopFailure, visited: readonly NodeId[], isFair = true): boolean {
+    const { self, src, dst } = this.start;
+    const { current } = this;
+    if (current === undefined) return false;
+    this.current = undefined;
+    // Only the source knows that its OPEN was as it should be; then it was altered on its way.
+    const isAltered = failure.code === ReplyCode.INSECURE && self === src;
+    if (!isAltered && isFinal(failure, dst)) {
+      this.worst = failure;
+      // Who has heard from the destination leads there.
+      if (failure.at === dst) this.routes.reward(current, dst);
+      return false;
+    }
+    if (this.worst === undefined || weightOf(failure.code) >= weightOf(this.worst.code)) this.worst = failure;
+    const isItsFault = isFair && failure.code !== ReplyCode.LOOP && failure.code !== ReplyCode.HOP_LIMIT;
+    if (isItsFault) this.routes.penalise(current, dst);
+    const known = new Set(this.avoided()).add(dst).add(current);
+    this.deadEnds.push(current);
+    for (const nodeId of visited) {
+      if (known.has(nodeId) || this.deadEnds.length > MAX_VISITED) continue;
+      known.add(nodeId);
+      this.deadEnds.push(nodeId);
+    }
+    return true;
+  }
+
+  /** There is no time to try the neighbour that was chosen last. */
+  expired(): void {
+    this.current = undefined;
+    this.worst ??= { code: ReplyCode.TIMEOUT, at: this.start.self, reason: 'no time is left' };
+  }
+
+  /** The neighbour that is being tried has led to the destination. */
+  accepted(): void {
+    if (this.current !== undefined) this.routes.reward(this.current, this.start.dst);
+  }
+
+  /** What an OPEN has to say of the nodes visited. */
+  get visited(): NodeId[] {
+    return [...this.triedElsewhere, ...this.start.passed, ...this.ownId];
+  }
+
+  /** How many of them, the last ones, the circuit passes through. */
+  get relays(): number {
+    return this.start.passed.length + this.ownId.length;
+  }
+
+  /** What the node before is told of the nodes tried, when nothing led to the destination. */
+  get tried(): NodeId[] {
+    return [...this.triedElsewhere, ...this.ownId].slice(-MAX_VISITED);
+  }
+
+  /** Why there is no way. */
+  get failure(): HopFailure {
+    const { self, dst } = this.start;
+    return this.worst ?? { code: ReplyCode.NO_ROUTE, at: self, reason: `no way to ${dst}` };
+  }
+
+  /** Dead ends for all: not the destination, which this node only cannot reach by its own link. */
+  private get triedElsewhere(): NodeId[] {
+    return this.deadEnds.filter((nodeId) => nodeId !== this.start.dst);
+  }
+
+  private get ownId(): readonly NodeId[] {
+    const { self, src } = this.start;
+    return self === src ? [] : [self];
+  }
+
+  private get hasRoom(): boolean {
+    return this.triedElsewhere.length + this.relays <= MAX_VISITED;
+  }
+
+  private avoided(): NodeId[] {
+    const { self, src, passed } = this.start;
+    return [self, src, ...passed, ...this.deadEnds];
+  }
+}
+
+/** Whether no other way can change it: the destination has spoken, or somebody does not allow it. */
+export function isFinal({ code, at }: HopFailure, dst: NodeId): boolean {
+  switch (code) {
+    case ReplyCode.NO_ROUTE:
+    case ReplyCode.TIMEOUT:
+    case ReplyCode.HOP_LIMIT:
+    case ReplyCode.LOOP:
+      return false;
+    case ReplyCode.LIMIT:
+      return at === dst;
+    default:
+      return true;
+  }
+}
+
+/** Of several failures, the one that says most is passed on. */
+function weightOf(code: number): number {
+  switch (code) {
+    case ReplyCode.INSECURE:
+      return 4;
+    case ReplyCode.LIMIT:
+      return 3;
+    case ReplyCode.TIMEOUT:
+      return 2;
+    case ReplyCode.LOOP:
+      return 0;
+    default:
+      return 1;
+  }
+}

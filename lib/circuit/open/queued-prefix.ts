@@ -1,0 +1,52 @@
+// Keeps bytes that a circuit sends ahead of a socket's own (OPEN, or the reply) out of the socket's count of what has
+// been sent. Only made when the link was so busy that they had to wait in the stream's queue.
+
+import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../../mux/hidden.js';
+import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
+
+export class QueuedPrefix implements StreamSink {
+  constructor(
+    private readonly sink: StreamSink,
+    private bytes: number,
+  ) {}
+
+  get keepsNothing(): boolean {
+    return this.sink.keepsNothing === true;
+  }
+
+  [kOnData](stream: MuxStream, chunk: Buffer): void {
+    this.sink[kOnData](stream, chunk);
+  }
+
+  [kOnEnd](stream: MuxStream): void {
+    this.sink[kOnEnd](stream);
+  }
+
+  [kOnSent](stream: MuxStream, bytes: number): void {
+    const own = Math.min(bytes, this.bytes);
+    this.bytes -= own;
+    // Bytes leave in order, so from here on they are all the socket's.
+    if (this.bytes === 0 && stream.sink === this) stream.sink = this.sink;
+    if (bytes > own) this.sink[kOnSent](stream, bytes - own);
+  }
+
+  [kOnReset](stream: MuxStream, error: Error, reason: number): void {
+    this.sink[kOnReset](stream, error, reason);
+  }
+
+  [kReadOn](stream: MuxStream, error: Error): boolean {
+    return this.sink[kReadOn]?.(stream, error) === true;
+  }
+
+  onClosed(stream: MuxStream): void {
+    this.sink.onClosed?.(stream);
+  }
+
+  onCredit(stream: MuxStream, bytes: number): void {
+    this.sink.onCredit?.(stream, bytes);
+  }
+
+  growthLimit(stream: MuxStream): number {
+    return this.sink.growthLimit === undefined ? stream.maxWindowBytes : this.sink.growthLimit(stream);
+  }
+}

@@ -1,0 +1,96 @@
+// Who may pass through this node, and how much of it one neighbour or one source may take. Pure: time is an argument.
+
+import type { NodeId } from '../../address.js';
+import type { RelayLimits } from './limits.js';
+import { PoolShare, type RelayPool } from './pool.js';
+import { SeenCircuits } from './seen-circuits.js';
+
+/** A neighbour whose circuits pass, either way. One a link, so that it goes with the link. */
+export class RelayNeighbour {
+  /** Circuits that it has opened and that are not over. */
+  circuits = 0;
+  /** By source, as it says: what it says of others must not count against what they do by another way. */
+  readonly sources = new Map<NodeId, RelaySource>();
+  readonly share: PoolShare;
+  private tokens: number;
+  private filledAt: number;
+
+  constructor(
+    private readonly limits: RelayLimits,
+    now: number,
+  ) {
+    this.share = new PoolShare(limits.poolBytesPerLink);
+    this.tokens = limits.openBurst;
+    this.filledAt = now;
+  }
+
+  /** Whether it may open another circuit now, by how many it has opened in the last seconds. */
+  takeOpen(now: number): boolean {
+    const { opensPerSecond, openBurst } = this.limits;
+    const elapsed = Math.max(0, now - this.filledAt);
+    this.tokens = Math.min(openBurst, this.tokens + (elapsed * opensPerSecond) / 1000);
+    this.filledAt = now;
+    if (this.tokens < 1) return false;
+    this.tokens--;
+    return true;
+  }
+}
+
+/** A node that has circuits through this one, by way of one neighbour. */
+export interface RelaySource {
+  readonly nodeId: NodeId;
+  circuits: number;
+  readonly share: PoolShare;
+}
+
+/** What became of a request to pass. */
+export type Admission =
+  | { readonly source: RelaySource }
+  | { readonly refused: 'limit' | 'loop'; readonly reason: string };
+
+export class RelayAdmission {
+  private readonly seen: SeenCircuits;
+
+  constructor(
+    private readonly limits: RelayLimits,
+    private readonly pool: RelayPool,
+  ) {
+    this.seen = new SeenCircuits(limits.rememberMs, limits.maxRemembered);
+  }
+
+  /** Asks for a circuit of `src` that a neighbour has passed on. If it may pass, it counts until {@link release}. */
+  admit(from: RelayNeighbour, src: NodeId, circuitId: Uint8Array, now: number): Admission {
+    const { limits, pool } = this;
+    if (!from.takeOpen(now)) return limit(`more than ${limits.opensPerSecond} opens a second (relayOpensPerSecond)`);
+    if (from.circuits >= limits.maxCircuitsPerNeighbour)
+      return limit(`${from.circuits} circuits of one neighbour (maxCircuitsPerNeighbour)`);
+    const source = from.sources.get(src);
+    if (source !== undefined && source.circuits >= limits.maxCircuitsPerSource) {
+      return limit(`${source.circuits} circuits of one source (maxCircuitsPerSource)`);
+    }
+    if (pool.all.isTight) return limit('the relay is short of memory (relayPoolBytes)');
+    if (from.share.isTight) return limit('the circuits of the link hold too much (relayPoolBytes)');
+    if (source?.share.isTight) return limit('the circuits of the source hold too much (relayPoolBytes)');
+    if (!this.seen.isNew(circuitId, now)) return { refused: 'loop', reason: 'the circuit has been here' };
+    from.circuits++;
+    return { source: this.count(from, src, source) };
+  }
+
+  /** A circuit that was admitted is over. */
+  release(from: RelayNeighbour, source: RelaySource): void {
+    from.circuits--;
+    source.circuits--;
+    if (source.circuits === 0) from.sources.delete(source.nodeId);
+  }
+
+  private count(from: RelayNeighbour, nodeId: NodeId, known: RelaySource | undefined): RelaySource {
+    const source = known ?? { nodeId, circuits: 0, share: new PoolShare(this.limits.poolBytesPerSource) };
+    if (known === undefined) from.sources.set(nodeId, source);
+    source.circuits++;
+    return source;
+  }
+}
+
+function limit(reason: string): Admission {
+  return { refused: 'limit', reason };
+}

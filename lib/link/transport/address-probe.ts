@@ -1,0 +1,89 @@
+// What is behind a link address, short of a link: the addresses of a name, whether anyone answers there, and the addresses
+// of this machine under which others find a listener.
+
+import { connect as connectTcp, isIP } from 'node:net';
+import { formatLinkAddress, type LinkAddress, parseLinkAddress } from '../../address.js';
+import { nodeDns, nodeOs } from '../../util/runtime/builtins.js';
+import { clearTimeout, setTimeout } from '../../util/runtime/real-timers.js';
+import { MAX_LISTEN_ADDRESSES } from '../../wire/messages.js';
+import { isLoopback } from './connect.js';
+
+/** What a bare attempt to connect has shown: nobody listens, a kernel answers, or nothing does. */
+export type Answer = 'refused' | 'open' | 'silent';
+
+/** Connects without a handshake and ends at once. Never rejects; `silent` after `timeoutMs`. */
+export function probe(address: string, timeoutMs: number): Promise<Answer> {
+  return new Promise((resolve) => {
+    const where = parseLinkAddress(address);
+    const socket =
+      where.scheme === 'unix'
+        ? connectTcp({ path: where.path })
+        : connectTcp({ host: where.host ?? 'localhost', port: where.port });
+    const timer = setTimeout(() => settle('silent'), timeoutMs).unref();
+    const settle = (answer: Answer): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.unref();
+    socket.once('connect', () => settle('open'));
+    // Unreachable, no such name, no such file: nobody is there, as far as this machine can tell.
+    socket.on('error', () => settle('refused'));
+  });
+}
+
+/** The concrete addresses behind a link address: every one that its host name has, or itself. @throws as node:dns */
+export async function resolveAddresses(address: string, timeoutMs: number): Promise<string[]> {
+  const where = parseLinkAddress(address);
+  // The name of a tls server is what its certificate is checked against, so it stays, and Node tries every address.
+  if (where.scheme !== 'tcp' || where.host === undefined || isIP(where.host) !== 0) return [formatLinkAddress(where)];
+  const { scheme, port, host } = where;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${host} was not found within ${timeoutMs} ms`)), timeoutMs).unref();
+  });
+  try {
+    const found = await Promise.race([nodeDns().lookup(host, { all: true }), late]);
+    return found.map((entry) => formatLinkAddress({ scheme, host: entry.address, port }));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Addresses to tell others for those that a node listens at: instead of every interface, each of the machine's own. */
+export function reachableAddresses(listening: readonly string[]): string[] {
+  const found = new Set<string>();
+  for (const address of listening) {
+    for (const concrete of concreteAddresses(parseLinkAddress(address))) found.add(formatLinkAddress(concrete));
+  }
+  return [...found].slice(0, MAX_LISTEN_ADDRESSES);
+}
+
+/** Whether whoever dials `address` on this machine gets to the listener at `listening`, and to nobody else. */
+export function isSameListener(address: LinkAddress, listening: LinkAddress): boolean {
+  if (address.scheme === 'unix' || listening.scheme === 'unix') {
+    return address.scheme === 'unix' && listening.scheme === 'unix' && address.path === listening.path;
+  }
+  if (address.port !== listening.port) return false;
+  const isEverywhere = isUnspecified(listening.host);
+  if (isLoopback(address.host ?? 'localhost')) return isEverywhere || isLoopback(listening.host);
+  return concreteAddresses(listening).some((own) => own.scheme !== 'unix' && own.host === address.host);
+}
+
+/** Every interface of the machine. */
+function isUnspecified(host: string | undefined): boolean {
+  return host === undefined || host === '0.0.0.0' || /^[0:]+$/.test(host);
+}
+
+function concreteAddresses(where: LinkAddress): LinkAddress[] {
+  if (where.scheme === 'unix') return [where];
+  const { scheme, host, port } = where;
+  if (!isUnspecified(host)) return [where];
+  const hosts = Object.values(nodeOs().networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    // An address of the link only is none without its interface.
+    .filter(({ internal, family, address }) => !internal && !(family === 'IPv6' && address.startsWith('fe80')))
+    .filter(({ family }) => host !== '0.0.0.0' || family === 'IPv4')
+    .map(({ address }) => address);
+  return (hosts.length > 0 ? hosts : ['127.0.0.1']).map((each) => ({ scheme, host: each, port }));
+}

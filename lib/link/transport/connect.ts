@@ -1,0 +1,130 @@
+// Reliable byte streams to build links on: tcp, tls and unix sockets, dialled here and listened for in transport-listener.ts.
+// Knows nothing of sessions, handshakes or peers. A resumable layer may later slide in between here and the session.
+
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { SecureContext, TLSSocket } from 'node:tls';
+import { formatLinkAddress, type LinkAddress } from '../../address.js';
+import { starlaneError } from '../../errors.js';
+import { nodeTls } from '../../util/runtime/builtins.js';
+import { withoutContext } from '../../util/runtime/no-context.js';
+import { sharedTimers, type Timed, type Timers } from '../../util/timers.js';
+import type { TlsFacts } from '../link-owner.js';
+import { tlsFailure } from './protocol-mismatch.js';
+import { type LinkTls, TLS_SETTINGS } from './tls.js';
+
+/** A second net under the pings of the session, in ms of silence. Node fixes the interval and number of the probes. */
+export const KERNEL_KEEPALIVE_MS = 5_000;
+
+/** A byte stream that is ready, and what its tls has shown if it has that. */
+export interface Transport {
+  readonly duplex: Duplex;
+  readonly tls: TlsFacts | undefined;
+}
+
+export interface ConnectOptions {
+  readonly tls?: LinkTls;
+  /** Allows plain tcp beyond loopback. Default true: it is those with something to lose who say false. */
+  readonly insecure?: boolean;
+  readonly signal?: AbortSignal;
+  /** Until connected, tls included. */
+  readonly timeoutMs: number;
+  readonly timers?: Timers;
+}
+
+/**
+ * Connects to a link address. TCP_NODELAY and the kernel's keepalive are set, and the socket does not hold the process.
+ * @throws Node's own error, ERR_STARLANE_OPTION for tls without certificate, ERR_STARLANE_INSECURE for plain tcp beyond
+ * loopback, ERR_STARLANE_TLS, ERR_STARLANE_HANDSHAKE_TIMEOUT, or the reason of the signal
+ */
+export async function connect(address: LinkAddress, options: ConnectOptions): Promise<Transport> {
+  const { signal, tls, timers = sharedTimers, insecure = true } = options;
+  if (!insecure) checkSecure(address, address.host ?? 'localhost', 'dial');
+  const context = address.scheme === 'tls' ? await contextFor(address, tls).secureContext() : undefined;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) throw signal.reason;
+    const socket = withoutContext(dial, address, context, tls?.isDerived !== true);
+    const late: Timed = {
+      onDeadline: () =>
+        socket.destroy(starlaneError('ERR_STARLANE_HANDSHAKE_TIMEOUT', `connecting to ${formatLinkAddress(address)}`)),
+    };
+    const timer = timers.schedule(options.timeoutMs, late);
+    const onAbort = (): void => {
+      socket.destroy(signal?.reason instanceof Error ? signal.reason : new Error('aborted', { cause: signal?.reason }));
+    };
+    const settle = (): void => {
+      timers.cancel(timer);
+      signal?.removeEventListener('abort', onAbort);
+      socket.removeListener('close', onClose);
+      socket.removeListener(connected, onConnected);
+      // The error of a dialled socket comes before 'close'; from here on the session listens for it.
+      socket.removeListener('error', onError);
+    };
+    let failure: Error | undefined;
+    const onError = (error: Error): void => {
+      failure = error;
+    };
+    const onClose = (): void => {
+      settle();
+      reject(
+        tlsFailure(
+          failure ?? starlaneError('ERR_STARLANE_TRANSPORT', `${formatLinkAddress(address)} closed the connection`),
+        ),
+      );
+    };
+    const onConnected = (): void => {
+      settle();
+      socket.unref();
+      resolve({ duplex: socket, tls: context === undefined ? undefined : tls?.facts(socket as TLSSocket) });
+    };
+    const connected = address.scheme === 'tls' ? 'secureConnect' : 'connect';
+    socket.once(connected, onConnected);
+    socket.on('error', onError);
+    socket.once('close', onClose);
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+/** Is it certain that only this machine can reach a listener on `host`? */
+export function isLoopback(host: string | undefined): boolean {
+  if (host === undefined) return false;
+  if (host === 'localhost') return true;
+  const version = isIP(host);
+  if (version === 4) return host.startsWith('127.');
+  if (version === 6) return /^(0*:)*:?0*1$/.test(host) || /^::ffff:127\./i.test(host);
+  return false;
+}
+
+/** @throws ERR_STARLANE_INSECURE for plain tcp that is not certain to stay on this machine */
+export function checkSecure(address: LinkAddress, host: string | undefined, what: string): void {
+  if (address.scheme !== 'tcp' || isLoopback(host)) return;
+  throw starlaneError('ERR_STARLANE_INSECURE', `${what} ${formatLinkAddress(address)}`);
+}
+
+/** @throws ERR_STARLANE_OPTION */
+export function contextFor(address: LinkAddress, tls: LinkTls | undefined): LinkTls {
+  if (tls === undefined) {
+    throw starlaneError('ERR_STARLANE_OPTION', `${formatLinkAddress(address)} needs the option secret or tls`);
+  }
+  return tls;
+}
+
+function dial(address: LinkAddress, secureContext: SecureContext | undefined, isNamed: boolean): Socket {
+  if (address.scheme === 'unix') return connectTcp({ path: address.path });
+  const { host = 'localhost', port } = address;
+  const tcp = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KERNEL_KEEPALIVE_MS };
+  if (secureContext === undefined) return connectTcp(tcp);
+  const socket = nodeTls().connect({
+    ...tcp,
+    ...TLS_SETTINGS,
+    ALPNProtocols: [...TLS_SETTINGS.ALPNProtocols],
+    secureContext,
+    minVersion: 'TLSv1.3',
+    // In clear, so it is only said where it counts. An address is not a server name in tls; Node then checks the certificate
+    // against `host` all the same.
+    servername: isNamed && isIP(host) === 0 ? host : '',
+  });
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true, KERNEL_KEEPALIVE_MS);
+  return socket;
+}

@@ -1,0 +1,90 @@
+// Waiting for a service to be offered by anyone.
+
+import { parseServiceAddress } from '../../address.js';
+import { netError, starlaneError } from '../../errors.js';
+import type { Timer, Timers } from '../../util/timers.js';
+import type { ServiceInfo, ServiceInstance } from './service.js';
+import type { ServiceTable } from './service-table.js';
+
+export interface WaitOptions {
+  signal?: AbortSignal | undefined;
+  /** Milliseconds, from 1; Infinity to wait for ever. Default: the node's dialTimeoutMs. */
+  timeoutMs?: number | undefined;
+}
+
+interface Wait {
+  readonly service: string;
+  resolve(info: ServiceInfo): void;
+  reject(error: unknown): void;
+}
+
+export class ServiceWaits {
+  private readonly waits = new Set<Wait>();
+
+  constructor(
+    private readonly table: ServiceTable,
+    private readonly timers: Timers,
+    private readonly defaultTimeoutMs: number,
+    /** Whether instances at this node count. */
+    private readonly loopback: boolean,
+    /** Why nobody is found who offers a service. */
+    private readonly absenceOf: (service: string, port: number | undefined) => Error,
+  ) {}
+
+  /**
+   * The first instance of `name` or `name:port` that can be dialled, now or as soon as there is one.
+   * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, ENOTFOUND after the timeout, or the reason of the signal
+   */
+  async waitFor(address: string, options: WaitOptions = {}): Promise<ServiceInfo> {
+    const where = parseServiceAddress(address);
+    if (where.kind !== 'service')
+      throw starlaneError('ERR_STARLANE_ADDRESS', `${address}: the name of a service is needed`);
+    const { signal, timeoutMs = this.defaultTimeoutMs } = options;
+    if (!(timeoutMs >= 1)) throw starlaneError('ERR_STARLANE_OPTION', 'timeoutMs: a number from 1 is needed');
+    signal?.throwIfAborted();
+    const { service, port } = where;
+    const there = this.table.find(service, port).find((instance) => this.loopback || !instance.local);
+    if (there !== undefined) return there.snapshot();
+
+    return new Promise<ServiceInfo>((resolve, reject) => {
+      const onAbort = (): void => wait.reject(signal?.reason);
+      let timer: Timer | undefined;
+      const settle = (): void => {
+        this.waits.delete(wait);
+        if (timer !== undefined) this.timers.cancel(timer);
+        signal?.removeEventListener('abort', onAbort);
+      };
+      const wait: Wait = {
+        service,
+        resolve: (info) => {
+          if (port !== undefined && info.port !== 0 && info.port !== port) return;
+          settle();
+          resolve(info);
+        },
+        reject: (error) => {
+          settle();
+          reject(error);
+        },
+      };
+      this.waits.add(wait);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (timeoutMs !== Number.POSITIVE_INFINITY) {
+        const late = (): void =>
+          wait.reject(netError('ENOTFOUND', 'waitFor', { address: service, port }, this.absenceOf(service, port)));
+        timer = this.timers.schedule(timeoutMs, { onDeadline: late });
+      }
+    });
+  }
+
+  onService(instance: ServiceInstance): void {
+    if (this.waits.size === 0 || (instance.local && !this.loopback)) return;
+    for (const wait of [...this.waits]) {
+      if (wait.service === instance.service) wait.resolve(instance.snapshot());
+    }
+  }
+
+  /** Every wait ends with ECANCELED. */
+  close(): void {
+    for (const wait of [...this.waits]) wait.reject(netError('ECANCELED', 'waitFor', { address: wait.service }));
+  }
+}

@@ -1,0 +1,72 @@
+// Links that come and go: a link to a peer that is lost again and again is not announced for a while, or every loss and
+// return of it would be told to the whole mesh. It is used all the same by the two at its ends.
+
+import type { NodeId } from '../../address.js';
+import { RecentMap } from '../../util/recent-map.js';
+import type { Timer, Timers } from '../../util/timers.js';
+
+const LOSS_PENALTY = 1000;
+const HALF_LIFE_MS = 60_000;
+const SUPPRESS_ABOVE = 3000;
+const REUSE_BELOW = 1000;
+const MAX_SUPPRESS_MS = 300_000;
+const MAX_PEERS = 1024;
+
+interface Flaps {
+  penalty: number;
+  atMs: number;
+  /** Until the peer may be announced again. */
+  timer: Timer | undefined;
+  /** It is announced again at that time, however often it is lost until then. */
+  latestMs: number;
+}
+
+export class FlapDamping {
+  private readonly peers = new RecentMap<NodeId, Flaps>(MAX_PEERS);
+
+  constructor(
+    private readonly timers: Timers,
+    /** The links to a peer may be announced again. */
+    private readonly onReuse: (peerId: NodeId) => void,
+  ) {}
+
+  isSuppressed(peerId: NodeId): boolean {
+    return this.peers.peek(peerId)?.timer !== undefined;
+  }
+
+  onLoss(peerId: NodeId): void {
+    const now = this.timers.now();
+    let flaps = this.peers.get(peerId);
+    if (flaps === undefined) {
+      flaps = { penalty: 0, atMs: now, timer: undefined, latestMs: 0 };
+      this.peers.set(peerId, flaps);
+    }
+    flaps.penalty = penaltyAt(flaps, now) + LOSS_PENALTY;
+    flaps.atMs = now;
+    if (flaps.timer === undefined) {
+      if (flaps.penalty <= SUPPRESS_ABOVE) return;
+      flaps.latestMs = now + MAX_SUPPRESS_MS;
+    } else this.timers.cancel(flaps.timer);
+    const waitMs = HALF_LIFE_MS * Math.log2(flaps.penalty / REUSE_BELOW);
+    this.wait(peerId, flaps, Math.min(waitMs, flaps.latestMs - now));
+  }
+
+  stop(): void {
+    for (const flaps of this.peers.values()) {
+      if (flaps.timer !== undefined) this.timers.cancel(flaps.timer);
+    }
+  }
+
+  private wait(peerId: NodeId, flaps: Flaps, waitMs: number): void {
+    flaps.timer = this.timers.schedule(waitMs, {
+      onDeadline: () => {
+        flaps.timer = undefined;
+        this.onReuse(peerId);
+      },
+    });
+  }
+}
+
+function penaltyAt({ penalty, atMs }: Flaps, now: number): number {
+  return penalty * 2 ** ((atMs - now) / HALF_LIFE_MS);
+}

@@ -1,0 +1,173 @@
+// Whom this node could link to: nodes picked at random from the directory, and near ones, found by connecting to some.
+//
+// Random links keep the graph whole and a liar from choosing our neighbours; near ones keep the ways short. Either kind
+// alone does not do: with near ones only, most of the network is out of reach.
+
+import { type NodeId, parseLinkAddress } from '../../address.js';
+import { NodeFlag, type NodeRecord } from '../../wire/records.js';
+import type { MeshEnvironment } from '../ports/mesh-environment.js';
+import type { MeshNetwork } from '../ports/mesh-network.js';
+import type { MeshView } from '../ports/mesh-view.js';
+import { TAKES_ALL_BELOW, TAKES_NEEDY_BELOW } from './degree.js';
+import type { MeshDialer } from './dialer.js';
+import type { Neighbours } from './neighbours.js';
+import type { PeerBook } from './peer-book.js';
+
+export interface Candidate {
+  readonly nodeId: NodeId;
+  readonly addresses: readonly string[];
+}
+
+/** How many are connected to, to find the near ones; half of them are chosen because the way there is short by now. */
+const PROBED = 8;
+const SHORTLISTED = 32;
+const PROBE_TIMEOUT_MS = 2_000;
+/** Of the links this node makes, so many go to one network (/24, /48) if there is a choice: it may be all one owner. */
+const MAX_IN_NETWORK = 2;
+const RANDOM_SAMPLE = 8;
+
+export interface CandidatesSetup {
+  readonly environment: MeshEnvironment;
+  readonly network: MeshNetwork;
+  readonly view: MeshView;
+  readonly dialer: MeshDialer;
+  readonly neighbours: Neighbours;
+  readonly book: PeerBook;
+}
+
+export class Candidates {
+  /** They are being connected to, and will be dialled by and by. */
+  private readonly probing = new Set<NodeId>();
+
+  constructor(private readonly setup: CandidatesSetup) {}
+
+  /** Anyone, with preference for a network where this node has few links yet. */
+  random(): Candidate | undefined {
+    const drawn = this.draw(RANDOM_SAMPLE);
+    const inNetwork = new Map<string, number>();
+    for (const { link } of this.setup.neighbours.mesh()) {
+      if (link.direction !== 'outbound') continue;
+      const network = networkOf(link.address);
+      inNetwork.set(network, (inNetwork.get(network) ?? 0) + 1);
+    }
+    const isRare = ({ addresses }: Candidate): boolean =>
+      (inNetwork.get(networkOf(addresses[0] as string)) ?? 0) < MAX_IN_NETWORK;
+    return drawn.find(isRare) ?? drawn[0];
+  }
+
+  /** Up to `count` near ones, the nearest first. */
+  async near(count: number): Promise<Candidate[]> {
+    const { view } = this.setup;
+    const drawn = this.draw(SHORTLISTED);
+    const distance = ({ nodeId }: Candidate): number => view.distance(nodeId) ?? Number.POSITIVE_INFINITY;
+    const closest = [...drawn].sort((a, b) => distance(a) - distance(b)).slice(0, PROBED / 2);
+    const probed = [...closest, ...drawn.filter((one) => !closest.includes(one))].slice(0, PROBED);
+    // With no choice there is nothing to measure.
+    if (probed.length <= count) return probed;
+    for (const { nodeId } of probed) this.probing.add(nodeId);
+    try {
+      const measured = await Promise.all(probed.map((candidate) => this.measure(candidate)));
+      return measured
+        .filter(({ ms }) => ms < Number.POSITIVE_INFINITY)
+        .sort((a, b) => a.ms - b.ms)
+        .slice(0, count)
+        .map(({ candidate }) => candidate);
+    } finally {
+      for (const { nodeId } of probed) this.probing.delete(nodeId);
+    }
+  }
+
+  /** Up to `count` different nodes, at random, of the best kind that there is. */
+  private draw(count: number): Candidate[] {
+    const { neighbours, view, book } = this.setup;
+    const { degree } = neighbours;
+    const isIsolated = degree === 0;
+    // A shortcut could become a mesh link, but then it would have been chosen for its traffic.
+    const linked = neighbours.ids(degree >= 2);
+    const hasRoom = ({ links }: NodeRecord): boolean => links.length < TAKES_ALL_BELOW;
+    const takesNeedy = ({ links }: NodeRecord): boolean => degree < 2 && links.length < TAKES_NEEDY_BELOW;
+    const isRelay = ({ flags }: NodeRecord): boolean => (flags & NodeFlag.RELAY) !== 0;
+    const isWell = ({ flags }: NodeRecord): boolean => (flags & NodeFlag.OVERLOAD) === 0;
+    const reached = ({ nodeId }: NodeRecord): boolean => view.isReachable(nodeId);
+    for (const fits of [
+      (record: NodeRecord) => reached(record) && isRelay(record) && isWell(record) && hasRoom(record),
+      (record: NodeRecord) => reached(record) && hasRoom(record),
+      (record: NodeRecord) => reached(record) && isRelay(record) && takesNeedy(record),
+      // Its record says nothing any more: all of the last view is worth a try.
+      (record: NodeRecord) => isIsolated && isRelay(record),
+    ]) {
+      const stays = (record: NodeRecord): boolean =>
+        (record.flags & (NodeFlag.DRAIN | NodeFlag.LEAVING)) === 0 && fits(record);
+      const drawn = this.sample(view.nodes(), count, linked, stays);
+      if (drawn.length > 0) return drawn;
+    }
+    return isIsolated ? this.sample(book.entries(), count, linked, () => true) : [];
+  }
+
+  private sample<T extends Candidate>(
+    nodes: Iterable<T>,
+    count: number,
+    linked: ReadonlySet<NodeId>,
+    fits: (node: T) => boolean,
+  ): Candidate[] {
+    const { random } = this.setup.environment;
+    const drawn: T[] = [];
+    let seen = 0;
+    for (const node of nodes) {
+      if (linked.has(node.nodeId) || !fits(node) || !this.canDial(node)) continue;
+      seen++;
+      if (drawn.length < count) drawn.push(node);
+      else {
+        const place = Math.floor(random() * seen);
+        if (place < count) drawn[place] = node;
+      }
+    }
+    shuffle(drawn, random);
+    return drawn.map((node) => this.candidate(node));
+  }
+
+  private canDial({ nodeId, addresses }: Candidate): boolean {
+    const { dialer, environment, view } = this.setup;
+    if (nodeId === environment.identity.nodeId || dialer.isDialling(nodeId) || this.probing.has(nodeId)) return false;
+    if (view.isBanned(nodeId)) return false;
+    return addresses.some((address) => dialer.canDial(address));
+  }
+
+  private candidate({ nodeId, addresses }: Candidate): Candidate {
+    return { nodeId, addresses: addresses.filter((address) => this.setup.dialer.canDial(address)) };
+  }
+
+  private async measure(candidate: Candidate): Promise<{ candidate: Candidate; ms: number }> {
+    const { dialer, environment, network } = this.setup;
+    const address = candidate.addresses[0] as string;
+    const since = environment.timers.now();
+    const found = await network.probe(address, PROBE_TIMEOUT_MS).catch(() => 'silent');
+    if (found === 'open') return { candidate, ms: environment.timers.now() - since };
+    dialer.failed(address);
+    return { candidate, ms: Number.POSITIVE_INFINITY };
+  }
+}
+
+/** What one owner of machines is likely to have: the /24 or /48 of an address, or the name of a machine. */
+function networkOf(address: string): string {
+  let host: string | undefined;
+  try {
+    host = parseLinkAddress(address).host;
+  } catch {
+    return address;
+  }
+  if (host === undefined) return '';
+  if (host.includes(':')) return host.split(':', 3).join(':');
+  return /^[\d.]+$/.test(host) ? host.slice(0, host.lastIndexOf('.')) : host;
+}
+
+/** In place, every order as likely as any other. */
+export function shuffle<T>(items: T[], random: () => number): T[] {
+  for (let last = items.length - 1; last > 0; last--) {
+    const place = Math.floor(random() * (last + 1));
+    const item = items[place] as T;
+    items[place] = items[last] as T;
+    items[last] = item;
+  }
+  return items;
+}

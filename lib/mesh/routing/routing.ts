@@ -1,0 +1,346 @@
+// The routes of one node: what the records of all and the links of this one add up to. Links count at once, records a
+// little later and many together. Whoever becomes reachable, or is not any more, is told when all of it is known.
+
+import type { NodeId } from '../../address.js';
+import type { Timers } from '../../util/timers.js';
+import type { NodeRecord } from '../../wire/records.js';
+import { Detour } from './detour.js';
+import { HopScores } from './hop-scores.js';
+import { NextHops } from './next-hops.js';
+import { type LocalLink, type OwnLink, readLinks } from './own-links.js';
+import { costOf, isAboutAsGood, type RouteInfo } from './route.js';
+import { DEFAULT_DELAYS, RunDelay, type RunDelays } from './run-delay.js';
+import { ShortestPaths } from './shortest-paths.js';
+import { SELF, Topology, TRANSIT } from './topology.js';
+
+/** Must not throw. */
+export interface RoutingOwner {
+  /** These have become reachable, or unreachable: all that changed at once, before anyone hears of one of them. */
+  onReachability(changed: readonly NodeId[]): void;
+  onRoute(route: RouteInfo): void;
+  /** The route as it was. */
+  onUnroute(route: RouteInfo): void;
+}
+
+export interface RoutingOptions {
+  readonly delays?: RunDelays;
+}
+
+/** What is to be told of a node. */
+interface News {
+  readonly isRoute: boolean;
+  readonly route: RouteInfo;
+}
+
+export class Routing {
+  private readonly topology: Topology;
+  private readonly paths: ShortestPaths;
+  private readonly scores: HopScores;
+  private readonly hops: NextHops;
+  private readonly delay: RunDelay;
+  private links: ReadonlyMap<NodeId, OwnLink> = new Map();
+  /** Peers from which circuits go on, the cheapest first. */
+  private relays: OwnLink[] = [];
+  private readonly reachable = new Set<NodeId>();
+  /** The next hop that was told last. It stays until another one is clearly better. */
+  private readonly preferred = new Map<NodeId, NodeId>();
+  private readonly news: News[] = [];
+  private isTelling = false;
+
+  constructor(
+    private readonly self: NodeId,
+    timers: Timers,
+    private readonly owner: RoutingOwner,
+    { delays = DEFAULT_DELAYS }: RoutingOptions = {},
+  ) {
+    this.topology = new Topology(self);
+    this.paths = new ShortestPaths(this.topology);
+    this.scores = new HopScores(timers);
+    this.hops = new NextHops(this.topology, this.scores, new Detour(this.topology, timers));
+    this.delay = new RunDelay(timers, delays, () => this.run());
+  }
+
+  // --- what routes are made of ---
+
+  /** A new or newer record, of this node or another. */
+  onRecord(record: NodeRecord): void {
+    this.topology.set(record);
+    this.onChange(record.nodeId);
+  }
+
+  /** There is no record of the node any more. */
+  onForgotten(nodeId: NodeId): void {
+    this.topology.delete(nodeId);
+    this.onChange(nodeId);
+  }
+
+  /** All links of this node that are up. What has come or gone counts when this returns. */
+  setLinks(links: Iterable<LocalLink>): void {
+    const before = this.links;
+    const after = readLinks(links);
+    after.delete(this.self);
+    this.links = after;
+    for (const peerId of before.keys()) {
+      if (!after.has(peerId)) this.seed(peerId, undefined);
+    }
+    for (const [peerId, link] of after) this.seed(peerId, link);
+    this.sortRelays();
+    this.hops.keep(after);
+    const moved = difference(before, after);
+    if (moved.length > 0) this.run(moved, before);
+    else if (this.paths.isBehind) this.delay.onChange(this.topology.size);
+  }
+
+  /** A circuit towards `dst` failed by way of a peer, so that others are tried before it for a while. */
+  penalise(neighbour: NodeId, dst: NodeId): void {
+    this.scores.penalise(neighbour, dst);
+  }
+
+  /** A circuit towards `dst` was accepted by way of a peer. */
+  reward(neighbour: NodeId, dst: NodeId): void {
+    this.scores.reward(neighbour, dst);
+  }
+
+  /** Takes in at once what has changed, and tells of it. */
+  update(): void {
+    if (this.paths.isBehind) this.run();
+  }
+
+  /** Nothing is computed by itself from now on. */
+  stop(): void {
+    this.delay.cancel();
+  }
+
+  // --- what they are ---
+
+  /** How many other nodes can be reached. */
+  get size(): number {
+    return this.reachable.size;
+  }
+
+  /** They can, in no order. */
+  nodeIds(): IterableIterator<NodeId> {
+    return this.reachable.values();
+  }
+
+  /** True for this node, too. */
+  isReachable(nodeId: NodeId): boolean {
+    return nodeId === this.self || this.reachable.has(nodeId);
+  }
+
+  /** What a route costs, in ms; undefined when there is none. */
+  distance(nodeId: NodeId): number | undefined {
+    if (nodeId === this.self) return 0;
+    const link = this.directLink(nodeId);
+    if (link !== undefined) return costOf(link.weight);
+    const distance = this.pathLength(nodeId);
+    return distance === Number.POSITIVE_INFINITY ? undefined : costOf(distance);
+  }
+
+  /** Links between here and there; undefined when there is no route. */
+  hopCount(nodeId: NodeId): number | undefined {
+    if (nodeId === this.self) return 0;
+    if (this.directLink(nodeId) !== undefined) return 1;
+    return this.pathLength(nodeId) === Number.POSITIVE_INFINITY
+      ? undefined
+      : hopsTo(this.paths.parents, this.topology.indexOf(nodeId) as number);
+  }
+
+  route(nodeId: NodeId): RouteInfo | undefined {
+    const link = this.directLink(nodeId);
+    if (link !== undefined) return directRoute(link);
+    const distance = this.pathLength(nodeId);
+    if (distance === Number.POSITIVE_INFINITY) return undefined;
+    const index = this.topology.indexOf(nodeId) as number;
+    const best = this.topology.idOf(firstOf(this.paths.parents, index));
+    const kept = this.preferred.get(nodeId);
+    if (kept !== undefined && kept !== best) {
+      const route = this.routeBy(kept, nodeId, index, distance);
+      if (route !== undefined) return route;
+    }
+    this.preferred.set(nodeId, best);
+    return { nodeId, nextHop: best, hops: hopsTo(this.paths.parents, index), cost: costOf(distance) };
+  }
+
+  routes(): RouteInfo[] {
+    const routes: RouteInfo[] = [];
+    for (const nodeId of this.reachable) {
+      const route = this.route(nodeId);
+      if (route !== undefined) routes.push(route);
+    }
+    return routes;
+  }
+
+  /**
+   * The peers to try for a circuit, the best first: the link to the node itself, then peers that are closer to it, of
+   * which those about as good share the circuits by their hash, then others that know a way which does not lead back
+   * here. With `visited`, none of these, and at most one of the last kind. `isDetour`: some of them led nowhere, and only
+   * peers with a way past them count.
+   */
+  nextHops(dst: NodeId, circuitHash: number, visited?: readonly NodeId[], isDetour = false): NodeId[] {
+    if (dst === this.self) return [];
+    if (isDetour && visited !== undefined) {
+      const around = this.hops.around(dst, this.links.get(dst), this.relays, visited);
+      if (around !== undefined) return around;
+    }
+    const index = this.topology.indexOf(dst);
+    const first =
+      index === undefined || this.paths.distanceOf(index) === Number.POSITIVE_INFINITY
+        ? undefined
+        : this.links.get(this.topology.idOf(firstOf(this.paths.parents, index)));
+    const shortest = first !== undefined && this.relays.includes(first) ? first : undefined;
+    return this.hops.choose(dst, circuitHash, this.links.get(dst), this.relays, shortest, visited);
+  }
+
+  // --- inside ---
+
+  private onChange(nodeId: NodeId): void {
+    const link = this.links.get(nodeId);
+    if (link !== undefined) {
+      this.seed(nodeId, link);
+      this.sortRelays();
+    }
+    if (this.paths.isBehind) this.delay.onChange(this.topology.size);
+  }
+
+  /** A link begins paths when its peer is in the graph, and is what its record is about. */
+  private seed(peerId: NodeId, link: OwnLink | undefined): void {
+    const index = this.topology.indexOf(peerId);
+    const record = index === undefined ? undefined : this.topology.recordOf(index);
+    link?.weigh(record);
+    if (index !== undefined) this.paths.setSeed(index, link?.leadsOn(record) ? link.weight : undefined);
+  }
+
+  private sortRelays(): void {
+    const { topology } = this;
+    this.relays = [...this.links.values()].filter(({ peerId }) => {
+      const index = topology.indexOf(peerId);
+      return index !== undefined && this.paths.seedOf(index) !== undefined && (topology.flags[index] & TRANSIT) !== 0;
+    });
+    this.relays.sort((a, b) => a.weight - b.weight);
+  }
+
+  /** The link that a circuit to its peer takes; a doubtful one only when there is no better way. */
+  private directLink(nodeId: NodeId): OwnLink | undefined {
+    const link = this.links.get(nodeId);
+    if (link?.isSuspect && this.pathLength(nodeId) < link.weight) return undefined;
+    return link;
+  }
+
+  private pathLength(nodeId: NodeId): number {
+    const index = this.topology.indexOf(nodeId);
+    return index === undefined || index === SELF ? Number.POSITIVE_INFINITY : this.paths.distanceOf(index);
+  }
+
+  /** The route by way of a peer that is not the best one any more; undefined when that is clearly better. */
+  private routeBy(nextHop: NodeId, nodeId: NodeId, index: number, best: number): RouteInfo | undefined {
+    const link = this.links.get(nextHop);
+    if (link === undefined || !this.relays.includes(link)) return undefined;
+    const paths = this.hops.pathsOf(nextHop);
+    const distance = link.weight + (paths?.distanceOf(index) ?? Number.POSITIVE_INFINITY);
+    if (paths === undefined || distance === Number.POSITIVE_INFINITY || !isAboutAsGood(distance, best))
+      return undefined;
+    return { nodeId, nextHop, hops: hopsTo(paths.parents, index), cost: costOf(distance) };
+  }
+
+  /** Takes in all that has changed. `moved` are peers with a link that was not there before, or is not any more. */
+  private run(moved: readonly NodeId[] = [], linksBefore = this.links): void {
+    this.delay.cancel();
+    const { topology, paths, reachable } = this;
+    const before = copyOf(paths);
+    paths.update();
+    const touched = new Set(moved);
+    for (const index of paths.crossed) touched.add(topology.idOf(index));
+
+    const changed: NodeId[] = [];
+    const gained: NodeId[] = [];
+    for (const nodeId of touched) {
+      const isThere = this.links.has(nodeId) || this.pathLength(nodeId) !== Number.POSITIVE_INFINITY;
+      if (isThere === reachable.has(nodeId)) continue;
+      changed.push(nodeId);
+      if (isThere) {
+        reachable.add(nodeId);
+        gained.push(nodeId);
+      } else {
+        this.news.push({ isRoute: false, route: this.lastRoute(nodeId, linksBefore.get(nodeId), before) });
+        reachable.delete(nodeId);
+        this.preferred.delete(nodeId);
+      }
+    }
+    for (const nodeId of gained) this.news.push({ isRoute: true, route: this.route(nodeId) as RouteInfo });
+    topology.reclaim();
+    if (changed.length > 0) this.owner.onReachability(changed);
+    this.tell();
+  }
+
+  private lastRoute(nodeId: NodeId, link: OwnLink | undefined, before: PathCopy): RouteInfo {
+    if (link !== undefined) return directRoute(link);
+    const index = this.topology.indexOf(nodeId) as number;
+    return {
+      nodeId,
+      nextHop: this.preferred.get(nodeId) ?? this.topology.idOf(firstOf(before.parents, index)),
+      hops: hopsTo(before.parents, index),
+      cost: costOf(before.distances[index]),
+    };
+  }
+
+  /** In the order in which it happened, also when a listener causes more of it. */
+  private tell(): void {
+    if (this.isTelling) return;
+    this.isTelling = true;
+    try {
+      // Longer on the way, when a listener has caused more.
+      for (let at = 0; at < this.news.length; at++) {
+        const { isRoute, route } = this.news[at];
+        if (isRoute) this.owner.onRoute(route);
+        else this.owner.onUnroute(route);
+      }
+    } finally {
+      this.news.length = 0;
+      this.isTelling = false;
+    }
+  }
+}
+
+interface PathCopy {
+  distances: Float64Array;
+  parents: Int32Array;
+}
+
+/** How it was before a run, for what is said of routes that are gone. Used by one run at a time, until it tells. */
+const copy: PathCopy = { distances: new Float64Array(0), parents: new Int32Array(0) };
+
+function copyOf({ distances, parents }: ShortestPaths): PathCopy {
+  if (copy.distances.length < distances.length) {
+    copy.distances = new Float64Array(distances.length);
+    copy.parents = new Int32Array(parents.length);
+  }
+  copy.distances.set(distances);
+  copy.parents.set(parents);
+  return copy;
+}
+
+/** The peer that a path begins with. */
+function firstOf(parents: Int32Array, index: number): number {
+  let node = index;
+  while (parents[node] !== SELF) node = parents[node];
+  return node;
+}
+
+function hopsTo(parents: Int32Array, index: number): number {
+  let hops = 1;
+  for (let node = index; parents[node] !== SELF; node = parents[node]) hops++;
+  return hops;
+}
+
+function directRoute({ peerId, weight }: OwnLink): RouteInfo {
+  return { nodeId: peerId, nextHop: peerId, hops: 1, cost: costOf(weight) };
+}
+
+/** Keys of one of the two only. */
+function difference(one: ReadonlyMap<NodeId, unknown>, other: ReadonlyMap<NodeId, unknown>): NodeId[] {
+  const found: NodeId[] = [];
+  for (const key of one.keys()) if (!other.has(key)) found.push(key);
+  for (const key of other.keys()) if (!one.has(key)) found.push(key);
+  return found;
+}

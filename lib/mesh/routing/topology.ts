@@ -1,0 +1,181 @@
+// The graph of the mesh as the records of all nodes tell it. A link counts when both its ends list it and neither is
+// leaving; it costs what the worse side says, so that no node attracts circuits by its own word alone.
+//
+// Nodes are dense indexes, 0 is this node. What changes is noted in a journal, from which shortest paths catch up.
+
+import type { NodeId } from '../../address.js';
+import { byteToCostMs, COST_UNUSABLE, NodeFlag, type NodeRecord } from '../../wire/records.js';
+import { EdgeLists, grown, roundUp } from './edge-lists.js';
+
+/** This node. */
+export const SELF = 0;
+
+/** What a hop costs beyond its round trip, in µs: a relay takes time, and may fail. */
+export const HOP_US = 2000;
+
+/** How much dearer a node or link is that cannot keep up. */
+export const TROUBLE_FACTOR = 8;
+
+/** The highest cost of one link, in µs: sums stay exact. */
+const MAX_LINK_US = 2 ** 26;
+
+/** Circuits may pass through. */
+export const TRANSIT = 1;
+/** They should not, as long as there is another way. */
+export const DRAINING = 2;
+
+/** Pairs of nodes whose edge may have changed. Who is further behind begins anew. */
+const JOURNAL_PAIRS = 1024;
+
+const MICROSECONDS = Array.from({ length: COST_UNUSABLE }, (_, cost) => linkMicroseconds(byteToCostMs(cost)));
+
+/** A round trip as a whole number of µs, from 1. */
+export function linkMicroseconds(ms: number): number {
+  return Math.min(Math.max(Math.round(ms * 1000), 1), MAX_LINK_US);
+}
+
+export class Topology {
+  readonly edges = new EdgeLists();
+  /** {@link TRANSIT} and {@link DRAINING} of each node. Replaced when it grows. */
+  flags: Uint8Array = new Uint8Array(16);
+  private readonly indexes = new Map<NodeId, number>();
+  private readonly ids: NodeId[] = [];
+  private readonly records: (NodeRecord | undefined)[] = [];
+  private readonly free: number[] = [];
+  private readonly retired: number[] = [];
+  private readonly journal = new Int32Array(2 * JOURNAL_PAIRS);
+  private noted = 0;
+
+  constructor(self: NodeId) {
+    this.intern(self);
+  }
+
+  /** Indexes are below this. */
+  get size(): number {
+    return this.ids.length;
+  }
+
+  /** Grows with every change; see {@link changesSince}. */
+  get version(): number {
+    return this.noted;
+  }
+
+  /** The index of a node with a record, or of one whose record has gone since the last {@link reclaim}. */
+  indexOf(nodeId: NodeId): number | undefined {
+    return this.indexes.get(nodeId);
+  }
+
+  idOf(index: number): NodeId {
+    return this.ids[index];
+  }
+
+  recordOf(index: number): NodeRecord | undefined {
+    return this.records[index];
+  }
+
+  /** The newest record of a node. */
+  set(record: NodeRecord): void {
+    const index = this.indexes.get(record.nodeId) ?? this.intern(record.nodeId);
+    this.records[index] = record;
+    this.setFlags(index, flagsOf(record));
+    this.connect(index, record);
+  }
+
+  /** There is no record of the node any more. */
+  delete(nodeId: NodeId): void {
+    const index = this.indexes.get(nodeId);
+    if (index === undefined || this.records[index] === undefined) return;
+    this.records[index] = undefined;
+    this.setFlags(index, 0);
+    const { edges } = this;
+    while (edges.degrees[index] > 0) this.setEdge(index, edges.peers[edges.starts[index]], 0);
+    if (index !== SELF) this.retired.push(index);
+  }
+
+  /** Indexes of nodes without a record are used again from now on: nobody has to ask for them any more. */
+  reclaim(): void {
+    for (const index of this.retired) {
+      const nodeId = this.ids[index];
+      if (this.records[index] !== undefined || this.indexes.get(nodeId) !== index) continue;
+      this.indexes.delete(nodeId);
+      this.ids[index] = '';
+      this.free.push(index);
+    }
+    this.retired.length = 0;
+  }
+
+  /**
+   * Tells each pair of nodes whose edge may have changed since that version; twice the same node, when its flags have.
+   * False, and nothing told, when it is too long ago.
+   */
+  changesSince(version: number, tell: (one: number, other: number) => void): boolean {
+    if (this.noted - version > JOURNAL_PAIRS) return false;
+    for (let at = version; at < this.noted; at++) {
+      const slot = 2 * (at % JOURNAL_PAIRS);
+      tell(this.journal[slot], this.journal[slot + 1]);
+    }
+    return true;
+  }
+
+  private intern(nodeId: NodeId): number {
+    const index = this.free.pop() ?? this.ids.length;
+    this.ids[index] = nodeId;
+    this.indexes.set(nodeId, index);
+    this.edges.reserve(index + 1);
+    if (index >= this.flags.length) this.flags = grown(this.flags, new Uint8Array(roundUp(index + 1)));
+    return index;
+  }
+
+  private setFlags(index: number, flags: number): void {
+    if (this.flags[index] === flags) return;
+    this.flags[index] = flags;
+    this.note(index, index);
+  }
+
+  /** Makes the edges of a node those that its record and those of its peers agree upon. */
+  private connect(index: number, record: NodeRecord): void {
+    const { edges } = this;
+    const wanted = new Map<number, number>();
+    for (const { peerId, cost } of record.links) {
+      const peer = this.indexes.get(peerId);
+      if (peer === undefined || peer === index) continue;
+      const weight = weightBetween(record, cost, this.records[peer]);
+      if (weight > 0) wanted.set(peer, weight);
+    }
+    // From the end: the last one takes the place of one that is removed.
+    for (let at = edges.starts[index] + edges.degrees[index] - 1; at >= edges.starts[index]; at--) {
+      const peer = edges.peers[at];
+      const weight = wanted.get(peer) ?? 0;
+      if (weight !== edges.weights[at]) this.setEdge(index, peer, weight);
+      wanted.delete(peer);
+    }
+    for (const [peer, weight] of wanted) this.setEdge(index, peer, weight);
+  }
+
+  private setEdge(one: number, other: number, weight: number): void {
+    this.edges.set(one, other, weight);
+    this.note(one, other);
+  }
+
+  private note(one: number, other: number): void {
+    const slot = 2 * (this.noted++ % JOURNAL_PAIRS);
+    this.journal[slot] = one;
+    this.journal[slot + 1] = other;
+  }
+}
+
+function flagsOf({ flags }: NodeRecord): number {
+  const passes = (flags & NodeFlag.RELAY) !== 0 && (flags & NodeFlag.LEAVING) === 0;
+  return (passes ? TRANSIT : 0) | ((flags & NodeFlag.DRAIN) === 0 ? 0 : DRAINING);
+}
+
+/** What the link of two nodes costs, in µs; 0 when it does not count. `cost` is what the one says of it. */
+function weightBetween(one: NodeRecord, cost: number, other: NodeRecord | undefined): number {
+  if (other === undefined || ((one.flags | other.flags) & NodeFlag.LEAVING) !== 0) return 0;
+  const back = other.links.find((link) => link.peerId === one.nodeId);
+  if (back === undefined) return 0;
+  const worse = Math.max(cost, back.cost);
+  if (worse >= COST_UNUSABLE) return 0;
+  const inTrouble = ((one.flags | other.flags) & NodeFlag.OVERLOAD) !== 0;
+  return (MICROSECONDS[worse] + HOP_US) * (inTrouble ? TROUBLE_FACTOR : 1);
+}

@@ -1,0 +1,175 @@
+// The control plane of a node over its real links: what it is given of the world, and where its epoch is kept.
+
+import { formatLinkAddress, parseLinkAddress } from '../address.js';
+import type { Identity } from '../identity/identity.js';
+import { readEpoch, writeEpoch } from '../identity/identity-file.js';
+import { RecordSignatures } from '../identity/record-signature.js';
+import type { Link } from '../link/link.js';
+import type { LinkSet } from '../link/link-set.js';
+import { probe, resolveAddresses } from '../link/transport/address-probe.js';
+import { ControlPlane, type ControlPlaneOwner } from '../mesh/control-plane.js';
+import { BindAccess } from '../mesh/directory/bind-access.js';
+import type { LinkRequest, MeshNetwork, ProbeResult } from '../mesh/ports/mesh-network.js';
+import type { ResolvedNodeOptions } from '../options/options.js';
+import { dateNow, nextTick } from '../util/runtime/real-timers.js';
+import { sharedTimers } from '../util/timers.js';
+import type { NodeEnvironment } from './environment.js';
+
+export interface NodeMeshSetup {
+  readonly identity: Identity;
+  readonly options: ResolvedNodeOptions;
+  readonly envDigests: readonly string[];
+  /** Link addresses joined at start, with their schemes. */
+  readonly seeds: readonly string[];
+  readonly links: LinkSet;
+  readonly owner: Omit<ControlPlaneOwner, 'onEpoch' | 'onSynced' | 'onLaterRun'>;
+}
+
+/** Of all nodes in this process: they hear the same records, of the same keys. */
+const signatures = new RecordSignatures();
+
+export function createControlPlane({
+  identity,
+  options,
+  envDigests,
+  seeds,
+  links,
+  owner,
+}: NodeMeshSetup): ControlPlane {
+  const { role, relay, keepAliveMs, keepAliveTimeoutMs, rejoinMinMs, rejoinMaxMs } = options;
+  const file = typeof options.identity === 'string' ? options.identity : undefined;
+  return new ControlPlane({
+    environment: {
+      identity,
+      timers: sharedTimers,
+      random: Math.random,
+      verify: (record) => signatures.verify(record),
+      isVerified: (record) => signatures.isKnown(record),
+    },
+    network: new LinkNetwork(links, options.handshakeTimeoutMs),
+    options: {
+      role,
+      relay,
+      envDigests,
+      seeds,
+      backOff: { minMs: rejoinMinMs, maxMs: rejoinMaxMs },
+      keepAliveMs,
+      keepAliveTimeoutMs,
+      firstEpoch: firstEpochOf(options.identity, dateNow()),
+      maxServicesPerNode: options.maxServicesPerPeer,
+      maxNodes: options.maxNodes,
+      maxInstances: options.maxInstances,
+      recordQueueBytes: options.recordQueueBytes,
+      access: bindAccess(options, (error) => owner.onWarning(error)),
+    },
+    owner: {
+      onService: (instance) => owner.onService(instance),
+      onUnservice: (instance) => owner.onUnservice(instance),
+      onRoute: (route) => owner.onRoute(route),
+      onUnroute: (route) => owner.onUnroute(route),
+      onWarning: (error) => owner.onWarning(error),
+      onSynced: (link) => links.onSynced(link as Link),
+      onLaterRun: (link, { addresses, links: [neighbour] }) => {
+        const where =
+          addresses[0] ?? (neighbour === undefined ? 'an unknown address' : `a link to ${neighbour.peerId}`);
+        links.onLaterRun(link as Link, where);
+      },
+      onEpoch: (epoch) => {
+        if (file === undefined) return;
+        try {
+          writeEpoch(file, epoch);
+        } catch (error) {
+          // The next run asks the network for it. Where secrets are mounted, nothing can be written, and nobody need be told.
+          if (!READ_ONLY.has((error as NodeJS.ErrnoException).code ?? '')) owner.onWarning(error as Error);
+        }
+      },
+    },
+  });
+}
+
+function bindAccess(options: ResolvedNodeOptions, onWarning: (error: Error) => void): BindAccess | undefined {
+  const { allow, env, handshakeTimeoutMs: timeoutMs, maxPendingDecisions: maxPending } = options;
+  if (allow === undefined) return undefined;
+  return new BindAccess({ allow, env, timers: sharedTimers, timeoutMs, maxPending, onWarning });
+}
+
+/** Codes of node:fs for a place at which this process may not write. */
+const READ_ONLY: ReadonlySet<string> = new Set(['EROFS', 'EACCES', 'EPERM']);
+
+const EPOCHS_SINCE_MS = Date.UTC(2020);
+const MAX_CLOCK_EPOCH = 0xff00_0000;
+
+/**
+ * The epoch of the first records of a run, which must be above that of the last one: one more than was kept, or the seconds
+ * since 2020 when that is more. Where nothing was kept, others may remember the version of records that they have forgotten,
+ * and could not tell a node that comes back with a lower one. Epochs only ever need to grow, so a clock is a hint and no more:
+ * of one that ran backwards the network tells, see origin.ts.
+ */
+export function firstEpochOf(identity: ResolvedNodeOptions['identity'], nowMs: number): number {
+  // Nobody has ever heard of it.
+  if (identity === undefined) return 1;
+  const kept = typeof identity === 'string' ? readEpoch(identity) : 0;
+  const seconds = Math.floor((nowMs - EPOCHS_SINCE_MS) / 1_000);
+  return Math.max(kept + 1, Math.min(seconds, MAX_CLOCK_EPOCH));
+}
+
+/**
+ * The seeds of a node, with their schemes. One that makes no sense in the environment is told by `onError`, in the next tick:
+ * it is no reason to throw, as that of an option would be.
+ */
+export function seedsOf(
+  { seeds }: ResolvedNodeOptions,
+  { join }: NodeEnvironment,
+  scheme: 'tcp' | 'tls',
+  onError: (error: Error) => void,
+): string[] {
+  const known = new Set(seeds.map((seed) => formatLinkAddress(parseLinkAddress(seed, scheme))));
+  for (const address of join) {
+    try {
+      known.add(formatLinkAddress(parseLinkAddress(address, scheme)));
+    } catch (error) {
+      nextTick(() => onError(error as Error));
+    }
+  }
+  return [...known];
+}
+
+class LinkNetwork implements MeshNetwork {
+  constructor(
+    private readonly set: LinkSet,
+    private readonly timeoutMs: number,
+  ) {}
+
+  dial(address: string, request: LinkRequest): Promise<Link> {
+    return this.set.dial(this.set.parse(address), request);
+  }
+
+  async resolve(address: string): Promise<readonly string[]> {
+    try {
+      return await resolveAddresses(address, this.timeoutMs);
+    } catch (error) {
+      this.set.lastFailure = error as Error;
+      throw error;
+    }
+  }
+
+  get lastFailure(): Error | undefined {
+    return this.set.lastFailure;
+  }
+
+  probe(address: string, timeoutMs: number): Promise<ProbeResult> {
+    return probe(address, timeoutMs);
+  }
+
+  get listenAddresses(): readonly string[] {
+    return this.set.listenAddresses;
+  }
+
+  get ownAddresses(): readonly string[] {
+    return this.set.ownAddresses;
+  }
+
+  links(): Iterable<Link> {
+    return this.set.values();
+  }
+}

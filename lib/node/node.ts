@@ -1,0 +1,486 @@
+// A node: links to peers, servers bound by name, sockets dialled by name. Puts the parts together, and has no logic of
+// its own beyond that.
+
+import { AsyncResource } from 'node:async_hooks';
+import { EventEmitter } from 'node:events';
+import { Duplex } from 'node:stream';
+import type { NodeId } from '../address.js';
+import { Circuits } from '../circuit/circuits.js';
+import type { BindOptions, DialOptions } from '../circuit/options.js';
+import { coded, optionError, starlaneError } from '../errors.js';
+import { createIdentity, type OwnIdentity } from '../identity/identity.js';
+import { isLoss } from '../link/handshake/link-fault.js';
+import type { JoinOptions } from '../link/joiner.js';
+import type { Link } from '../link/link.js';
+import type { LinkInfo } from '../link/link-owner.js';
+import { LinkSet } from '../link/link-set.js';
+import type { LinkMeans, LinkSetOwner } from '../link/link-set-owner.js';
+import type { LinkListener } from '../link/transport/listener.js';
+import type { ControlPlane } from '../mesh/control-plane.js';
+import type { ServiceInfo, ServiceInstance } from '../mesh/directory/service.js';
+import type { ServiceMap } from '../mesh/directory/service-map.js';
+import type { WaitOptions } from '../mesh/directory/service-waits.js';
+import type { RouteInfo } from '../mesh/routing/route.js';
+import type { RouteMap } from '../mesh/routing/route-map.js';
+import { type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from '../options/options.js';
+import { resolveTls, type TlsFiles } from '../options/security.js';
+import { createNetModule, type NetModule } from '../socket/net/module.js';
+import type { Server } from '../socket/server.js';
+import type { BindHandler } from '../socket/server-handler.js';
+import type { Socket } from '../socket/socket.js';
+import { debug } from '../util/runtime/debug.js';
+import { nextTick } from '../util/runtime/real-timers.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
+import { throwLater } from '../util/runtime/throw-later.js';
+import { sharedTimers } from '../util/timers.js';
+import { UnheardFaults } from '../util/unheard-faults.js';
+import { envDigests } from '../wire/messages.js';
+import {
+  type NodeEnvironment,
+  readEnvironment,
+  releaseIdentity,
+  takeIdentity,
+  withEnvironment,
+} from './environment.js';
+import type { NodeEvents } from './events.js';
+import { NodeFamily } from './family.js';
+import { NodeHold } from './hold.js';
+import { type JoinsOwner, NodeJoins } from './joins.js';
+import { createControlPlane, seedsOf } from './mesh.js';
+import { createMeans, secretWarning } from './security.js';
+import { collectStats, type NodeStats } from './stats.js';
+import { NodeViews } from './views.js';
+
+const log = debug('node');
+
+/** A participant of the network. Made by {@link createNode}. */
+export class Node extends NodeFamily {
+  /** 64 bits as 11 characters of base64url; new for every node. */
+  readonly id: NodeId;
+
+  // Not `private`: they may hold the secret, which is not to be seen when a node is printed.
+  #options: NodeOptions;
+  readonly #environment: NodeEnvironment;
+  /** The identity file that the environment has given to this node, until it is given back. */
+  #ownIdentity: string | undefined;
+  readonly #resolved: ResolvedNodeOptions;
+  private readonly identity: OwnIdentity;
+  private readonly means: LinkMeans;
+  private readonly secretFault: Error | undefined;
+  private readonly startedAtMs = sharedTimers.now();
+  private readonly keepsAlive = new NodeHold();
+  private readonly linkSet: LinkSet;
+  private readonly joins: NodeJoins;
+  private readonly mesh: ControlPlane;
+  private readonly circuits: Circuits;
+  private readonly views: NodeViews;
+  private netModule: NetModule | undefined;
+  private warnings = 0;
+  private readonly unheard = new UnheardFaults(() => sharedTimers.now());
+  private isStarted = false;
+  private readonly scope = new AsyncResource('STARLANENODE');
+  private startsByItself = true;
+  private closing: Promise<void> | undefined;
+
+  /** @internal */
+  constructor(options: NodeOptions, environment: NodeEnvironment) {
+    super();
+    const given = withEnvironment(options, environment);
+    this.#ownIdentity = options.identity === undefined ? environment.identity : undefined;
+    const resolved = resolveNodeOptions(given);
+    this.#options = options;
+    this.#resolved = resolved;
+    this.#environment = environment;
+    this.identity = createIdentity(resolved.identity);
+    this.id = this.identity.nodeId;
+    this.means = createMeans(given.secret, resolved, this.identity);
+    this.secretFault = secretWarning(given.secret);
+    const digests = envDigests(resolved.env);
+    const self = { ...this.identity, role: resolved.role, envDigests: digests };
+    const linksOwner: LinkSetOwner = {
+      objection: (link) => (this.mesh.mayAccept(link) ? undefined : 'has enough links'),
+      onLink: (link) => this.onLink(link),
+      onPromoted: (link) => this.mesh.onPromoted(link),
+      onMessage: (link, message) => this.mesh.onMessage(link, message),
+      onDrain: (link) => this.mesh.onDrain(link),
+      onUnlink: (link, reason) => this.onUnlink(link, reason),
+      onWarning: (error) => this.onWarning(error),
+      onError: (error) => this.onError(error),
+      onUnlisten: () => this.mesh.onListening(),
+    };
+    this.linkSet = new LinkSet(self, resolved, sharedTimers, linksOwner, this.means);
+    this.mesh = createControlPlane({
+      identity: this.identity,
+      options: resolved,
+      envDigests: digests,
+      seeds: seedsOf(resolved, environment, this.linkSet.defaultScheme, (error) => this.onError(error)),
+      links: this.linkSet,
+      owner: {
+        onService: (instance) => this.onService(instance),
+        onUnservice: (instance) => this.onUnservice(instance),
+        onRoute: (route) => this.views.onRoute(route),
+        onUnroute: (route) => this.views.onUnroute(route),
+        onWarning: (error) => this.onWarning(error),
+      },
+    });
+    this.views = new NodeViews(this.mesh, resolved);
+    const joinsOwner: JoinsOwner = {
+      onWarning: (error) => this.onWarning(error),
+      onJoined: (address) => this.mesh.neighbourhood.addJoined(address),
+      onLeft: (address) => this.mesh.neighbourhood.removeJoined(address),
+    };
+    this.joins = new NodeJoins(this.linkSet, joinsOwner, Math.random);
+    this.circuits = new Circuits({
+      identity: this.identity,
+      networkKeys: this.means.networkKeys,
+      options: resolved,
+      timers: sharedTimers,
+      services: this.mesh,
+      publicKeyOf: (nodeId) => this.mesh.gossip.store.node(nodeId)?.publicKey,
+      keepsAlive: this.keepsAlive,
+      onError: (error) => this.onError(error),
+      onWarning: (error) => this.onWarning(error),
+    });
+    this.circuits.routes = this.mesh.routing;
+    this.circuits.shortcuts = this.mesh.shortcuts;
+    this.circuits.sharedEnv = (nodeId) => this.mesh.sharedEnv(nodeId);
+    // Later, so that there has been time to listen for events.
+    nextTick(() => {
+      if (!this.startsByItself) return;
+      this.start();
+    });
+  }
+
+  /**
+   * Listens for links at `tcp://host:port`, `tls://host:port`, `unix:/path`, `host:port` or `:port` (tls if the node has
+   * the option secret or tls, else tcp). Port 0 picks a free one.
+   * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_INSECURE for plain tcp beyond loopback, ERR_STARLANE_CLOSED, or Node's own
+   * error such as EADDRINUSE
+   */
+  async listenAndServe(address: string): Promise<LinkListener> {
+    this.start();
+    const listener = await this.keepsAlive.during(this.linkSet.listen(address));
+    listener.holdBy(this.keepsAlive);
+    this.mesh.onListening();
+    return listener;
+  }
+
+  /**
+   * Makes a link to the node at `address`, and makes it again whenever it is lost, until close() of link or node.
+   * Resolves with the first link that is up. Until then the node tries again: for ever, or until `timeoutMs` or `signal` ends it.
+   * Each failed attempt is a 'warning', and the last one is the `cause` of the rejection.
+   * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET or _IDENTITY; ETIMEDOUT after
+   * `timeoutMs`; ABORT_ERR with the name, the message and the `reason` of the signal
+   */
+  async join(address: string, options?: JoinOptions): Promise<Link> {
+    this.start();
+    if (this.closing !== undefined) throw starlaneError('ERR_STARLANE_CLOSED');
+    return this.keepsAlive.during(this.joins.join(address, options));
+  }
+
+  /**
+   * Makes a link over any reliable Duplex. Both ends may call it with no options; with `initiator` one end says true, the
+   * other false. Whether the Duplex holds the process open is its own affair.
+   * With a secret, its proof is made, but what passes is not encrypted.
+   * @throws ERR_STARLANE_HANDSHAKE, _HANDSHAKE_TIMEOUT, _SELF_LINK, _VERSION, _TRANSPORT, _SECRET, _IDENTITY, _CLOSED
+   */
+  async attach(duplex: Duplex, options: { initiator?: boolean | undefined } = {}): Promise<Link> {
+    this.start();
+    if (!(duplex instanceof Duplex)) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a Duplex is needed');
+    return this.keepsAlive.during(this.linkSet.attach(duplex, options.initiator));
+  }
+
+  /**
+   * Serves `name` (any port), `name:port` or `:port`; port 0 is a free one. What is taken already is an 'error' event
+   * EADDRINUSE of the server, or else of a handler that is an emitter, or else of the node. Where nobody listens for it, it is
+   * thrown as that of a net.Server, and ends the process.
+   * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT
+   */
+  bind(address: string, handler?: BindHandler): Server;
+  bind(address: string, options: BindOptions | undefined, handler?: BindHandler): Server;
+  bind(address: string, options?: BindOptions | BindHandler, handler?: BindHandler): Server {
+    this.start();
+    if (isHandler(options)) return this.circuits.bind(address, undefined, options);
+    return this.circuits.bind(address, options, handler);
+  }
+
+  /**
+   * Connects to `name`, `name:port`, `:port` (of this node) or `@nodeId:port`. What is written before 'connect' is sent.
+   * Fails with ENOTFOUND, EHOSTUNREACH, ECONNREFUSED, EACCES, ETIMEDOUT, ECONNRESET or ECANCELED.
+   * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION
+   */
+  dial(address: string, onConnect?: () => void): Socket;
+  dial(address: string, options: DialOptions | undefined, onConnect?: () => void): Socket;
+  dial(address: string, options?: DialOptions | (() => void), onConnect?: () => void): Socket {
+    this.start();
+    if (typeof options === 'function') return this.circuits.dial(address, undefined, options);
+    return this.circuits.dial(address, options, onConnect);
+  }
+
+  /** As {@link dial}, with `timeoutMs` for all of it; resolved when connected. */
+  dialTimeout(address: string, timeoutMs: number): Promise<Socket> {
+    return new Promise((resolve, reject) => {
+      const socket = this.dial(address, { timeoutMs }, () => {
+        socket.removeListener('error', reject);
+        resolve(socket);
+      });
+      socket.once('error', reject);
+    });
+  }
+
+  /** As {@link dial}, for the host of a URL: `name` or `name:port`, where port 80 says nothing. */
+  httpDial(host: string): Socket {
+    return this.dial(host.endsWith(':80') ? host.slice(0, -3) : host);
+  }
+
+  /**
+   * Everything that `require('node:net')` exports, over this node: a host is a service name or `@nodeId`; none, or an
+   * address of the machine itself, is this node; ports have 32 bits; a path is a service name without a port.
+   */
+  get net(): NetModule {
+    this.start();
+    this.netModule ??= createNetModule(this.circuits);
+    return this.netModule;
+  }
+
+  /** What can be dialled by name, as it is now. */
+  services(): ServiceInfo[] {
+    return this.views.services();
+  }
+
+  /** What can be dialled by name, live: get, iterate, 'add' and 'remove' events. One object a node. */
+  serviceMap(): ServiceMap {
+    return this.views.serviceMap();
+  }
+
+  /** The other nodes that can be reached, and how, as it is now. */
+  routes(): RouteInfo[] {
+    return this.views.routes();
+  }
+
+  /** The other nodes that can be reached, live: get, iterate, 'add' and 'remove' events. One object a node. */
+  routesMap(): RouteMap {
+    return this.views.routesMap();
+  }
+
+  /** The links that are up, as they are now. */
+  links(): LinkInfo[] {
+    return [...this.linkSet.values()].map((link) => link.snapshot());
+  }
+
+  /**
+   * The first instance of `name` or `name:port`, now or as soon as there is one.
+   * @throws ENOTFOUND after `timeoutMs` (default dialTimeoutMs), ECANCELED, or the reason of the signal
+   */
+  waitFor(service: string, options?: WaitOptions): Promise<ServiceInfo> {
+    this.start();
+    return this.keepsAlive.during(this.views.waitFor(service, options));
+  }
+
+  /**
+   * Other certificates for a node that was made with the option `tls`: for listeners at once, and for later dials. Links that
+   * stand stay. Resolved when every listener has them.
+   * @throws ERR_STARLANE_OPTION when they are invalid, do not fit each other, or the node was made without
+   */
+  async setTls(tls: TlsFiles): Promise<void> {
+    const files = resolveTls(tls);
+    if (files === undefined || this.means.tls === undefined)
+      throw optionError('tls', 'none is given, or was at the start');
+    this.means.tls.rotate(files);
+    this.#options = { ...this.#options, tls: files };
+    await this.linkSet.renewTls();
+  }
+
+  /** Everything that is counted. */
+  stats(): NodeStats {
+    return collectStats({
+      id: this.id,
+      startedAtMs: this.startedAtMs,
+      nowMs: sharedTimers.now(),
+      links: this.linkSet,
+      circuits: this.circuits,
+      mesh: this.mesh,
+      joins: this.joins.size + this.mesh.seedCount,
+      warnings: this.warnings,
+      holds: this.keepsAlive.count,
+    });
+  }
+
+  /** @internal Without a use it does nothing. */
+  startWhenUsed(): this {
+    this.startsByItself = false;
+    return this;
+  }
+
+  /** @internal What console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    const { role, env } = this.#resolved;
+    const { links, dials, servers, services, mesh } = this.stats();
+    const values = {
+      id: this.id,
+      state: this.closing === undefined ? 'open' : 'closed',
+      role,
+      env: env.length === 0 ? undefined : env.join(', '),
+      listening: [...this.linkSet.listeners].map(({ address }) => address),
+      links: links.up,
+      joins: links.joins,
+      nodes: mesh.nodes,
+      services: services.instances,
+      bound: servers.bound,
+      sockets: servers.openSockets,
+      dials: dials.connected,
+    };
+    return shown('Node', values, depth, options, inspect);
+  }
+
+  /** Holds the process open again while sockets, servers, listeners or waits of this node are there. */
+  ref(): this {
+    this.keepsAlive.setRef(true);
+    return this;
+  }
+
+  /** Lets the process end whatever this node has. */
+  unref(): this {
+    this.keepsAlive.setRef(false);
+    return this;
+  }
+
+  /**
+   * Ends everything in order: no new links, dials or circuits, and other nodes route around this one; open sockets and
+   * circuits of others have closeTimeoutMs to finish, then they are reset. Links close when the last circuit of others has
+   * ended. Resolved when nothing is left.
+   */
+  close(): Promise<void> {
+    this.closing ??= this.keepsAlive.during(this.end());
+    return this.closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** @internal Seeds, and what the environment says. Once, with the first use or in the tick after the node was made. */
+  start(): void {
+    if (this.isStarted || this.closing !== undefined) return;
+    this.isStarted = true;
+    const secretFault = this.secretFault;
+    if (secretFault !== undefined) nextTick(() => this.onWarning(secretFault));
+    this.mesh.start();
+    for (const address of this.#environment.listen) {
+      this.listenAndServe(address).catch((error) => this.onError(error));
+    }
+  }
+
+  private async end(): Promise<void> {
+    log('%s closes', this.id);
+    this.joins.close();
+    this.views.close();
+    // First of all, so that nobody dials or relays through this node while sockets and circuits end.
+    const startedMs = sharedTimers.now();
+    const relayed = this.circuits.stopRelaying();
+    this.mesh.leave();
+    const closed = this.circuits.close();
+    this.linkSet.drain();
+    if (this.circuits.isRelaying) await relayed;
+    await Promise.all([closed, this.linkSet.close(sharedTimers.now() - startedMs)]);
+    this.mesh.stop();
+    this.releaseIdentity();
+    this.tell('close');
+  }
+
+  protected override derive(changes: NodeOptions): this {
+    // `createNode(options).client()`: the first node is a step on the way, and must not join seeds unless it is used.
+    if (!this.isStarted) {
+      this.startsByItself = false;
+      this.releaseIdentity();
+    }
+    // Two nodes must not have one identity: from a node that is in use, only what it was told otherwise is taken.
+    const identity = this.isStarted ? undefined : this.#options.identity;
+    return makeNode({ ...this.#options, identity, ...changes }, this.#environment) as this;
+  }
+
+  private releaseIdentity(): void {
+    if (this.#ownIdentity !== undefined) releaseIdentity(this.#ownIdentity);
+    this.#ownIdentity = undefined;
+  }
+
+  private onLink(link: Link): void {
+    this.circuits.onLink(link);
+    this.mesh.onLink(link);
+    this.tell('link', link);
+  }
+
+  private onUnlink(link: Link, reason: Error | undefined): void {
+    this.circuits.onUnlink(link);
+    this.mesh.onUnlink(link, isLoss(reason));
+    this.joins.onUnlink(link, link.isClosedHere);
+    this.tell('unlink', link, reason);
+  }
+
+  private onService(instance: ServiceInstance): void {
+    const info = instance.snapshot();
+    this.circuits.onService(instance);
+    this.views.onServiceWaits(instance);
+    this.tell('service', info);
+    this.views.onService(info);
+  }
+
+  private onUnservice(instance: ServiceInstance): void {
+    const info = instance.snapshot();
+    this.tell('unservice', info);
+    this.views.onUnservice(info);
+  }
+
+  private onWarning(error: Error): void {
+    this.warnings++;
+    log('%s warning: %s', this.id, error.message);
+    if (this.listenerCount('warning') > 0) this.tell('warning', coded(error));
+    else this.unheard.report(error);
+  }
+
+  /** False when nobody listens. */
+  private onError(error: Error): boolean {
+    log('%s error: %s', this.id, error.message);
+    if (this.listenerCount('error') > 0) {
+      this.tell('error', coded(error));
+      return true;
+    }
+    this.unheard.report(error);
+    return false;
+  }
+
+  /** Emits, and keeps what a listener throws away from the links that it is told about. */
+  private tell<K extends keyof NodeEvents>(event: K, ...values: NodeEvents[K]): void {
+    try {
+      // Listeners run in the async context of whoever has made the node.
+      this.scope.runInAsyncScope(this.emit as (name: string, ...args: unknown[]) => boolean, this, event, ...values);
+    } catch (error) {
+      throwLater(error);
+    }
+  }
+}
+
+/** Makes a node. It does nothing, and does not hold the process open, until it is used or has seeds. */
+export function createNode(options: NodeOptions = {}): Node {
+  return makeNode(options, readEnvironment(process.env));
+}
+
+/** @internal In another environment than that of the process. */
+export function createNodeIn(options: NodeOptions, environment: NodeEnvironment): Node {
+  return makeNode(options, environment);
+}
+
+/** A class that names itself has the name `_Node` in the bundle, and in every stack trace. */
+function makeNode(options: NodeOptions, environment: NodeEnvironment): Node {
+  const identity = options.identity === undefined ? takeIdentity(environment) : undefined;
+  try {
+    return new Node(options, { ...environment, identity });
+  } catch (error) {
+    if (identity !== undefined) releaseIdentity(identity);
+    throw error;
+  }
+}
+
+function isHandler(value: unknown): value is BindHandler {
+  return typeof value === 'function' || value instanceof EventEmitter;
+}

@@ -1,0 +1,188 @@
+// The limits and timeouts of a node, with defaults and the reasons for them: everything that a peer controls has one here.
+
+import { optionError } from '../errors.js';
+
+/** Limits and timeouts of a node. All are integers; each says what happens when it is reached. */
+export interface NodeLimits {
+  /**
+   * Milliseconds, 1 to 2147483647. Default 10000: a dial waits that long for the service to appear and to answer,
+   * then fails with ENOTFOUND or ETIMEDOUT. Long enough for a peer to re-join, short enough for a person to wait.
+   */
+  dialTimeoutMs: number;
+  /**
+   * Milliseconds, 1 to 2147483647. Default 5000: a link whose peer has not finished the handshake is dropped with
+   * ERR_STARLANE_HANDSHAKE_TIMEOUT. Some round trips around the world and a TLS handshake fit in a second.
+   */
+  handshakeTimeoutMs: number;
+  /**
+   * Milliseconds, 1 to 2147483647. Default 5000: a link on which nothing arrived for that long is pinged. Below the
+   * shortest idle timeout of common NATs and load balancers, and 20 bytes a link each time.
+   */
+  keepAliveMs: number;
+  /**
+   * Milliseconds, 1 to 2147483647, more than keepAliveMs. Default 15000: a link on which nothing arrived for that
+   * long is lost with ERR_STARLANE_KEEPALIVE. Three times keepAliveMs leaves a busy peer time to answer. On a path with a round
+   * trip above 150 ms it is longer in proportion, four times at most: TCP takes that long to send again what is lost five times.
+   */
+  keepAliveTimeoutMs: number;
+  /**
+   * Milliseconds, 1 to 2147483647. Default 5000: how long a graceful close waits for the peer, for streams and for
+   * links, before it becomes a reset.
+   */
+  closeTimeoutMs: number;
+  /**
+   * 1 to 16777216. Default 4194304 streams opened by the peer of one link; further ones are reset. At about 1 KiB a
+   * stream that is 4 GiB, above what a process holds anyway, but one peer cannot fill the table without bound: a Map
+   * of V8 ends at 16777216.
+   */
+  maxStreams: number;
+  /** 1 to 65535. Default 1024 links at a time, made and accepted: further ones are refused. A file descriptor each. */
+  maxLinks: number;
+  /**
+   * 1 to 65535. Default 128 who have connected, before the end of tls and handshake; one more takes the place of the one that
+   * has been there for longest if that is a second, or is closed at once, with ERR_STARLANE_LINK_LIMIT. These are strangers
+   * still, and each may cost a TLS handshake.
+   */
+  maxPendingHandshakes: number;
+  /** 1 to 1000000. Default 32768 services that one node may announce; further ones are ignored with a 'warning'. */
+  maxServicesPerPeer: number;
+  /**
+   * 1 to 1000000. Default 16384 nodes whose records are kept, about 1 KiB each; those that come when it is full are not
+   * seen by this node. Above what one flat mesh is made for.
+   */
+  maxNodes: number;
+  /**
+   * 1 to 16777216. Default 65536 circuits that one neighbour may have through this node; further ones are refused, and
+   * go another way if there is one. About 40 MB of a relay while they are idle.
+   */
+  maxCircuitsPerNeighbour: number;
+  /** 1 to 16777216. Default 16384 circuits of one source through this node: one dialler cannot take all of a neighbour's. */
+  maxCircuitsPerSource: number;
+  /** 1 to 1000000. Default 5000 circuits a second that one neighbour may open through this node, twice that at once. */
+  relayOpensPerSecond: number;
+  /**
+   * Bytes, 1048576 to 9007199254740991. Default 268435456 (256 MiB): what circuits through this node may together hold
+   * that slow readers have not taken, a quarter of it for one link and for one source. From three quarters on, new
+   * circuits are refused; at 95 %, those that hold most are reset.
+   */
+  relayPoolBytes: number;
+  /**
+   * 1 to 10000000. Default 100000 circuits a second that one link may open to services of this node, up to twice that at
+   * once; the answers to further ones are held back until there is room, and those that would wait for more than two seconds
+   * get ECONNREFUSED. About what one core can accept.
+   */
+  opensPerSecond: number;
+  /**
+   * 1 to 1000000. Default 1024 circuits of one link that wait for a promise of `allow`; further ones get ECONNREFUSED, those
+   * that rules would decide as well. Of the services that one node offers, so many are asked about at a time; others wait.
+   */
+  maxPendingDecisions: number;
+  /** 1 to 16777216. Default 500000 instances of services of other nodes, about 200 B each; further ones are not seen. */
+  maxInstances: number;
+  /**
+   * 1 to 16777216. Default 4096 accepted sockets that a server's listeners have not seen yet; further dials get
+   * ECONNREFUSED. The listen backlog of Linux has the same default.
+   */
+  acceptBacklog: number;
+  /**
+   * Bytes, 262144 to 9007199254740991. Default 268435456 (256 MiB): what the streams of one link may together hold
+   * that readers have not consumed. Windows grow only inside it.
+   */
+  receiveBudgetBytes: number;
+  /**
+   * Bytes, 262144 to 1073741824. Default 16777216 (16 MiB): how far the window of one stream grows. That fills
+   * 1 Gbit/s at a round trip of 130 ms.
+   */
+  maxWindowBytes: number;
+  /**
+   * Bytes, 65536 to 4294967295. Default 1048576 (1 MiB): a peer that sends a longer data frame breaks the protocol, and its
+   * link ends with ERR_STARLANE_PROTOCOL. Nodes send 64 KiB at most. Nothing is kept of a frame but its last piece.
+   */
+  maxFrameBytes: number;
+  /**
+   * Bytes, 65536 to 16777216. Default 65536: the longest control message; the link of a peer that sends a longer one ends
+   * with ERR_STARLANE_MESSAGE. As much as the protocol promises to take; until a peer has proved who it is, 8192.
+   */
+  maxMessageBytes: number;
+  /**
+   * Bytes, 65536 to 1073741824. Default 16777216 (16 MiB): frames without payload that wait for a peer which does not read,
+   * and causes more; then its link ends with ERR_STARLANE_CONTROL_FLOOD.
+   */
+  controlQueueBytes: number;
+  /**
+   * Bytes, 16777216 to 9007199254740991. Default 67108864 (64 MiB): records of one peer that wait to be checked, and four
+   * times that of all; beyond, its link ends with ERR_STARLANE_GOSSIP_FLOOD. A peer that knows a mesh of maxNodes may bring
+   * that much at once.
+   */
+  recordQueueBytes: number;
+  /** Milliseconds, 1 to 2147483647. Default 500: the wait before a lost link is joined again, doubled at each failure. */
+  rejoinMinMs: number;
+  /**
+   * Milliseconds, 1 to 2147483647, at least rejoinMinMs. Default 60000: the longest wait between two attempts to join
+   * again. They go on until close(), so this is how late a node that comes back after days is noticed.
+   */
+  rejoinMaxMs: number;
+}
+
+const MAX_TIMEOUT_MS = 0x7fff_ffff;
+const MAX_MAP_ENTRIES = 0x100_0000;
+/** The initial window of a yamux stream: less than that cannot be promised. */
+const MIN_WINDOW_BYTES = 256 * 1024;
+
+/** Default, least and greatest value of every limit. The reasons stand in {@link NodeLimits}. */
+export const LIMITS: ReadonlyMap<keyof NodeLimits, readonly [normal: number, min: number, max: number]> = new Map([
+  ['dialTimeoutMs', [10_000, 1, MAX_TIMEOUT_MS]],
+  ['handshakeTimeoutMs', [5_000, 1, MAX_TIMEOUT_MS]],
+  ['keepAliveMs', [5_000, 1, MAX_TIMEOUT_MS]],
+  ['keepAliveTimeoutMs', [15_000, 1, MAX_TIMEOUT_MS]],
+  ['closeTimeoutMs', [5_000, 1, MAX_TIMEOUT_MS]],
+  ['maxStreams', [4_194_304, 1, MAX_MAP_ENTRIES]],
+  ['maxLinks', [1024, 1, 65_535]],
+  ['maxPendingHandshakes', [128, 1, 65_535]],
+  ['maxServicesPerPeer', [32_768, 1, 1_000_000]],
+  ['maxNodes', [16_384, 1, 1_000_000]],
+  ['maxCircuitsPerNeighbour', [65_536, 1, MAX_MAP_ENTRIES]],
+  ['maxCircuitsPerSource', [16_384, 1, MAX_MAP_ENTRIES]],
+  ['relayOpensPerSecond', [5_000, 1, 1_000_000]],
+  ['opensPerSecond', [100_000, 1, 10_000_000]],
+  ['maxPendingDecisions', [1024, 1, 1_000_000]],
+  ['relayPoolBytes', [256 * 1024 * 1024, 1024 * 1024, Number.MAX_SAFE_INTEGER]],
+  ['maxInstances', [500_000, 1, MAX_MAP_ENTRIES]],
+  ['acceptBacklog', [4096, 1, MAX_MAP_ENTRIES]],
+  ['receiveBudgetBytes', [256 * 1024 * 1024, MIN_WINDOW_BYTES, Number.MAX_SAFE_INTEGER]],
+  ['maxWindowBytes', [16 * 1024 * 1024, MIN_WINDOW_BYTES, 0x4000_0000]],
+  ['maxFrameBytes', [1024 * 1024, 64 * 1024, 0xffff_ffff]],
+  ['maxMessageBytes', [64 * 1024, 64 * 1024, 16 * 1024 * 1024]],
+  ['controlQueueBytes', [16 * 1024 * 1024, 64 * 1024, 0x4000_0000]],
+  ['recordQueueBytes', [64 * 1024 * 1024, 16 * 1024 * 1024, Number.MAX_SAFE_INTEGER]],
+  ['rejoinMinMs', [500, 1, MAX_TIMEOUT_MS]],
+  ['rejoinMaxMs', [60_000, 1, MAX_TIMEOUT_MS]],
+] satisfies Array<[keyof NodeLimits, [number, number, number]]>);
+
+/** What a node may be given of them. Undefined counts as not given. */
+export type LimitOptions = { [Limit in keyof NodeLimits]?: NodeLimits[Limit] | undefined };
+
+/** The value of every limit that is not given. Frozen. */
+export const DEFAULT_LIMITS: Readonly<NodeLimits> = Object.freeze(
+  Object.fromEntries([...LIMITS].map(([name, [normal]]) => [name, normal])) as unknown as NodeLimits,
+);
+
+/** Checks those that are given and fills in the others. @throws ERR_STARLANE_OPTION, naming the option */
+export function resolveLimits(options: LimitOptions): NodeLimits {
+  const limits = { ...DEFAULT_LIMITS };
+  for (const [name, [, min, max]] of LIMITS) {
+    const value = options[name];
+    if (value === undefined) continue;
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
+      throw optionError(name, `an integer from ${min} to ${max} is needed`);
+    }
+    limits[name] = value;
+  }
+  if (limits.keepAliveTimeoutMs <= limits.keepAliveMs) {
+    throw optionError('keepAliveTimeoutMs', `it must be more than keepAliveMs (${limits.keepAliveMs})`);
+  }
+  if (limits.rejoinMaxMs < limits.rejoinMinMs) {
+    throw optionError('rejoinMaxMs', `it must not be less than rejoinMinMs (${limits.rejoinMinMs})`);
+  }
+  return limits;
+}

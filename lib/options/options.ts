@@ -1,0 +1,223 @@
+// What a node can be told, with defaults and the reasons for them. Everything here does something.
+
+import { KeyObject } from 'node:crypto';
+import { isServiceName, parseLinkAddress } from '../address.js';
+import { optionError, starlaneError } from '../errors.js';
+import { type Allow, resolveAllow } from './allow.js';
+import { LIMITS, type LimitOptions, type NodeLimits, resolveLimits } from './limits.js';
+import { resolveTls, secretList, type TlsFiles } from './security.js';
+
+export { DEFAULT_LIMITS, type NodeLimits } from './limits.js';
+export type { TlsFiles } from './security.js';
+
+/** What part a node takes in the network. */
+export type NodeRole = 'peer' | 'client' | 'server' | 'router';
+
+/** What sockets and servers give as addresses. */
+export type SocketAddressKind = 'id' | 'ipv4';
+
+export interface NodeOptions extends LimitOptions {
+  /**
+   * Service namespace: names only meet inside the same env. Up to 16, each spelled like a service name.
+   * Default: STARLANE_ENV from the environment, or else none, which is a namespace of its own.
+   */
+  env?: string | readonly string[] | undefined;
+  /**
+   * Default: STARLANE_ROLE from the environment, or else 'peer'. 'client' announces and relays nothing; 'server' announces and never dials peers by itself;
+   * 'router' relays by trade.
+   */
+  role?: NodeRole | undefined;
+  /** May circuits of others pass through. Default: STARLANE_RELAY, or else true, but false for clients. */
+  relay?: boolean | undefined;
+  /** May it dial its own services. Default true. */
+  loopback?: boolean | undefined;
+  /**
+   * The private key (Ed25519) that the id of the node follows from, or the path of its file in PEM, which is made with mode
+   * 0600 if it is missing and refused if others may read it; the group may where root owns the file, as with mounted secrets.
+   * Default: STARLANE_IDENTITY, a path, for one node of the process at a time, or else a fresh one for every node.
+   */
+  identity?: string | KeyObject | undefined;
+  /**
+   * The secret of a network, 1 to 1024 bytes, a string as UTF-8: whoever has it is a member, and links to nobody else come up
+   * (ERR_STARLANE_SECRET at both ends). Makes tls the default scheme, by certificates that follow from the identities unless
+   * there is `tls` as well. Take 16 random bytes or more: a shorter one is a 'warning' ERR_STARLANE_WEAK_SECRET, as one recorded
+   * handshake is enough to try guesses on. A list of 2 to 4 is for the time in which one secret takes the place of another: this
+   * node proves all of them, and who proves one of them is a member. Default: STARLANE_SECRET, or the file of STARLANE_SECRET_FILE,
+   * and besides STARLANE_OLD_SECRET or the file of STARLANE_OLD_SECRET_FILE, or else none.
+   */
+  secret?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined;
+  /**
+   * A certificate and key of an own PKI, instead of certificates that follow from the identities; makes tls the default
+   * scheme. The common name in the certificate of a peer is the `peerName` of the link. May be changed by `setTls`, not set by
+   * it. Default: the files of STARLANE_TLS_CERT, STARLANE_TLS_KEY and STARLANE_TLS_CA, or else none.
+   */
+  tls?: TlsFiles | undefined;
+  /**
+   * Must be true to listen at plain tcp beyond loopback, where whoever reaches the port reads along, and is a peer if there is
+   * no secret; with `secret` or `tls` to dial such an address as well. Default: STARLANE_INSECURE, or else false.
+   */
+  insecure?: boolean | undefined;
+  /**
+   * Who may dial services of this node, and whose services this node sees: a function, or a list of rules, where what no rule
+   * fits is denied. Default: everybody. Asked of each circuit that comes in (direction 'dial'; denied: EACCES at the dialler),
+   * and of each service that another node begins to offer (direction 'bind'; denied: it is not in `services()` and not dialled
+   * by name). Rules count for both directions, so that `{ direction: 'bind' }` is needed for a node to see any services at
+   * all. What this node dials and binds itself is not asked. A promise has `handshakeTimeoutMs`, and over relays no more than
+   * the 1.5 s that they wait; what is late, rejected or thrown is denied. A server may have an `allow` of its own besides, and
+   * then both must allow.
+   */
+  allow?: Allow | undefined;
+  /**
+   * Link addresses, up to 8, that other nodes use to reach this one, instead of those at which it listens: a mapped port, a DNS
+   * name or a load balancer. They count while the node listens. Default: STARLANE_ADVERTISE from the environment, or else where
+   * the node listens, and every interface of the machine where it listens at all of them.
+   */
+  advertise?: string | readonly string[] | undefined;
+  /**
+   * What sockets and servers give as addresses. 'id': `@nodeId`, of the family 'Starlane'. 'ipv4': an address of 198.19.0.0/16 that
+   * stands for the node in this process, of the family 'IPv4', for programs that take nothing else for an address; a dial to it
+   * goes to that node. `socket.peer` has the id in any case. Default: STARLANE_SOCKET_ADDRESSES from the environment, or else 'id'.
+   */
+  socketAddresses?: SocketAddressKind | undefined;
+  /** Link addresses joined at start and tried again for ever. Default none. */
+  seeds?: readonly string[] | undefined;
+}
+
+/** Every option with its value, checked, but for the secret. Frozen. */
+export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
+  /** Sorted, without repetitions. */
+  readonly env: readonly string[];
+  readonly role: NodeRole;
+  readonly relay: boolean;
+  readonly loopback: boolean;
+  readonly identity: string | KeyObject | undefined;
+  readonly tls: Readonly<TlsFiles> | undefined;
+  readonly insecure: boolean;
+  readonly allow: Allow | undefined;
+  /** Empty: where the node listens. */
+  readonly advertise: readonly string[];
+  readonly socketAddresses: SocketAddressKind;
+  readonly seeds: readonly string[];
+}
+
+/** As many as fit the handshake. */
+export const MAX_ENVS = 16;
+
+/** As many as fit the handshake and the record of a node. */
+const MAX_ADVERTISED = 8;
+
+const ROLES: readonly NodeRole[] = ['peer', 'client', 'server', 'router'];
+const OTHER_OPTIONS: ReadonlySet<string> = new Set([
+  'env',
+  'role',
+  'relay',
+  'loopback',
+  'identity',
+  'secret',
+  'tls',
+  'insecure',
+  'allow',
+  'advertise',
+  'socketAddresses',
+  'seeds',
+]);
+
+/**
+ * Checks the options and fills in the defaults. An option that is `undefined` counts as not given.
+ * @throws StarlaneError ERR_STARLANE_OPTION, naming the option
+ */
+export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptions {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw starlaneError('ERR_STARLANE_OPTION', 'options is not an object');
+  }
+  for (const name of Object.keys(options)) {
+    if (!OTHER_OPTIONS.has(name) && !LIMITS.has(name as keyof NodeLimits))
+      throw optionError(name, 'there is no such option');
+  }
+  // Checked, but not kept, as options are seen when a node is printed: see network-key.ts.
+  secretList(options.secret);
+  const limits = resolveLimits(options);
+  const role = resolveRole(options.role);
+  const relay = resolveFlag('relay', options.relay, role !== 'client');
+  if (relay && role === 'client') throw optionError('relay', 'a client relays nothing');
+  return Object.freeze({
+    ...limits,
+    env: resolveEnv(options.env),
+    role,
+    relay,
+    identity: resolveIdentity(options.identity),
+    loopback: resolveFlag('loopback', options.loopback, true),
+    tls: resolveTls(options.tls),
+    insecure: resolveFlag('insecure', options.insecure, false),
+    allow: resolveAllow(options.allow),
+    advertise: resolveAdvertise(options.advertise),
+    socketAddresses: resolveSocketAddresses(options.socketAddresses),
+    seeds: resolveAddresses('seeds', options.seeds),
+  });
+}
+
+function resolveEnv(env: unknown): readonly string[] {
+  if (env === undefined) return Object.freeze([]);
+  const names: readonly unknown[] = Array.isArray(env) ? env : [env];
+  const unique = new Set<string>();
+  for (const name of names) {
+    if (typeof name !== 'string' || !isServiceName(name)) {
+      throw optionError('env', 'a name has 1 to 255 bytes, no colon, white space or control character');
+    }
+    unique.add(name);
+  }
+  if (unique.size > MAX_ENVS) throw optionError('env', `at most ${MAX_ENVS} names`);
+  return Object.freeze([...unique].sort());
+}
+
+function resolveRole(role: unknown): NodeRole {
+  if (role === undefined) return 'peer';
+  const known = ROLES.find((name) => name === role);
+  if (known === undefined) throw optionError('role', `one of ${ROLES.join(', ')} is needed`);
+  return known;
+}
+
+function resolveSocketAddresses(kind: unknown): SocketAddressKind {
+  if (kind === undefined) return 'id';
+  if (kind !== 'id' && kind !== 'ipv4') throw optionError('socketAddresses', "'id' or 'ipv4' is needed");
+  return kind;
+}
+
+function resolveFlag(name: string, value: unknown, normal: boolean): boolean {
+  if (value === undefined) return normal;
+  if (typeof value !== 'boolean') throw optionError(name, 'true or false is needed');
+  return value;
+}
+
+function resolveIdentity(identity: unknown): string | KeyObject | undefined {
+  if (identity === undefined || identity instanceof KeyObject) return identity;
+  if (typeof identity === 'string' && identity !== '') return identity;
+  throw optionError('identity', 'a private key as KeyObject, or the path of its file, is needed');
+}
+
+function resolveAddresses(option: string, addresses: unknown): readonly string[] {
+  if (addresses === undefined) return Object.freeze([]);
+  if (!Array.isArray(addresses)) throw optionError(option, 'a list of link addresses is needed');
+  for (const [index, address] of addresses.entries()) {
+    try {
+      parseLinkAddress(address);
+    } catch (error) {
+      throw optionError(`${option}[${index}]`, 'a link address is needed', error);
+    }
+  }
+  return Object.freeze([...new Set<string>(addresses)]);
+}
+
+function resolveAdvertise(advertise: unknown): readonly string[] {
+  const addresses = resolveAddresses('advertise', typeof advertise === 'string' ? [advertise] : advertise);
+  if (addresses.length > MAX_ADVERTISED) throw optionError('advertise', `at most ${MAX_ADVERTISED} addresses`);
+  for (const address of addresses) {
+    const where = parseLinkAddress(address);
+    if (where.scheme === 'unix') continue;
+    if (where.port === 0) throw optionError('advertise', `${address}: a port from 1 to 65535 is needed`);
+    if (where.host === undefined || where.host === '0.0.0.0' || /^[0:]+$/.test(where.host)) {
+      throw optionError('advertise', `${address}: a host that others can reach is needed`);
+    }
+  }
+  return addresses;
+}

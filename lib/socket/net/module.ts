@@ -1,0 +1,56 @@
+// `node.net`: everything that `require('node:net')` exports, over one node.
+
+import * as net from 'node:net';
+import type { NetHost } from './host.js';
+import { NetServer } from './server.js';
+import { NetSocket, type NetSocketOptions } from './socket.js';
+
+/** What `node.net` is. Its types are net's own: programs for those compile unchanged. */
+export type NetModule = typeof net;
+
+type ConnectOptions = net.NetConnectOpts & NetSocketOptions;
+
+/** Makes the module for a node. Its classes are bound to that node. */
+export function createNetModule(host: NetHost): NetModule {
+  class BoundSocket extends NetSocket {
+    constructor(options?: NetSocketOptions) {
+      super(host, options);
+    }
+  }
+  class BoundServer extends NetServer {
+    constructor(...args: [options?: net.ServerOpts, listener?: (socket: NetSocket) => void]) {
+      super(host, (options) => new Socket(options), ...args);
+    }
+  }
+  const Socket = callable(BoundSocket, 'Socket');
+  const Server = callable(BoundServer, 'Server');
+
+  const connect = (...args: unknown[]): NetSocket => {
+    const [first] = args;
+    const options = typeof first === 'object' && first !== null ? (first as ConnectOptions) : undefined;
+    const socket = new Socket(options);
+    if (options?.timeout) socket.setTimeout(options.timeout);
+    return (socket.connect as (...args: unknown[]) => NetSocket)(...args);
+  };
+
+  return Object.freeze({
+    ...net,
+    Socket,
+    Stream: Socket,
+    Server,
+    connect,
+    createConnection: connect,
+    createServer: (...args: ConstructorParameters<typeof Server>) => new Server(...args),
+  }) as unknown as NetModule;
+}
+
+/** Node's classes of net can be called without `new`. */
+function callable<T extends abstract new (...args: never[]) => object>(Class: T, name: string): T {
+  Object.defineProperty(Class, 'name', { value: name });
+  const result = new Proxy(Class, {
+    apply: (target, _self, args) => Reflect.construct(target, args),
+  });
+  // So that `socket.constructor === net.Socket`.
+  Object.defineProperty(Class.prototype, 'constructor', { value: result, configurable: true, writable: true });
+  return result;
+}

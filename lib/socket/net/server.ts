@@ -1,0 +1,151 @@
+// The Server class of `node.net`: a bound server, and beyond that all of net.Server: made first and bound later, with all
+// forms of listen, again after 'close'.
+
+import { AsyncResource } from 'node:async_hooks';
+import type { ListenOptions, ServerOpts } from 'node:net';
+import { getDefaultHighWaterMark } from 'node:stream';
+import { netError } from '../../errors.js';
+import {
+  kAnnounce,
+  kCreateSocket,
+  kDrop,
+  kHost,
+  kMakeSocket,
+  kPath,
+  kRefuse,
+  kScope,
+  kStart,
+  kStream,
+  kUseFor,
+} from '../../mux/hidden.js';
+import { alreadyListening, invalidArgType } from '../../util/runtime/node-errors.js';
+import { nextTick } from '../../util/runtime/real-timers.js';
+import { type DropInfo, Server, type ServerAddress } from '../server.js';
+import { Socket } from '../socket.js';
+import { checkNumbers, listenArguments, listenTarget } from './arguments.js';
+import type { NetHost } from './host.js';
+import { checkListenSignal } from './listen-signal.js';
+import type { NetSocket, NetSocketOptions } from './socket.js';
+
+type ConnectionListener = (socket: NetSocket) => void;
+
+export class NetServer extends Server<ServerAddress | string> {
+  private readonly [kHost]: NetHost;
+  private readonly [kMakeSocket]: (options: NetSocketOptions) => NetSocket;
+  readonly allowHalfOpen: boolean;
+  readonly pauseOnConnect: boolean;
+  readonly highWaterMark: number;
+  private [kPath]: string | null = null;
+
+  /** @throws ERR_INVALID_ARG_TYPE */
+  constructor(
+    host: NetHost,
+    makeSocket: (options: NetSocketOptions) => NetSocket,
+    options?: ServerOpts | ConnectionListener | null,
+    connectionListener?: ConnectionListener,
+  ) {
+    super(undefined, host.keepsAlive);
+    this[kHost] = host;
+    this[kMakeSocket] = makeSocket;
+    const isListener = typeof options === 'function';
+    const { allowHalfOpen, pauseOnConnect, highWaterMark } = checkOptions(isListener ? undefined : options);
+    this.allowHalfOpen = Boolean(allowHalfOpen);
+    this.pauseOnConnect = Boolean(pauseOnConnect);
+    this.highWaterMark =
+      highWaterMark === undefined || highWaterMark < 0 ? getDefaultHighWaterMark(false) : highWaterMark;
+    const listener = isListener ? options : connectionListener;
+    if (typeof listener === 'function') this.on('connection', listener as (socket: Socket) => void);
+  }
+
+  /**
+   * Binds. All forms of net.Server.listen; see net-arguments.ts for what hosts, ports and paths mean. `backlog`,
+   * `exclusive`, `readableAll`, `writableAll` and `ipv6Only` have no effect: circuits are accepted as they come.
+   * @throws ERR_SERVER_ALREADY_LISTEN, ERR_SOCKET_BAD_PORT, ERR_INVALID_ARG_VALUE, ERR_STARLANE_ARGUMENT for handles
+   */
+  listen(port?: number, hostname?: string, backlog?: number, listeningListener?: () => void): this;
+  listen(port?: number, hostname?: string, listeningListener?: () => void): this;
+  listen(port?: number, backlog?: number, listeningListener?: () => void): this;
+  listen(port?: number, listeningListener?: () => void): this;
+  listen(path: string, backlog?: number, listeningListener?: () => void): this;
+  listen(path: string, listeningListener?: () => void): this;
+  listen(options: ListenOptions, listeningListener?: () => void): this;
+  listen(handle: unknown, backlog?: number, listeningListener?: () => void): this;
+  listen(handle: unknown, listeningListener?: () => void): this;
+  listen(...args: unknown[]): this {
+    const { options, callback } = listenArguments(args);
+    if (this.listening) throw alreadyListening();
+    if (callback !== undefined) this.once('listening', callback);
+    const target = listenTarget(options);
+    checkListenSignal(this, options.signal);
+    this[kScope] = new AsyncResource('STARLANESERVER');
+    try {
+      this[kStart](this[kHost].listen(this, target));
+      this[kPath] = target.path ?? null;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      const where = { address: target.said, port: target.port };
+      const failure = code === 'EADDRINUSE' ? netError(code, 'listen', where) : (error as NodeJS.ErrnoException);
+      // As Node says of what has no port.
+      if (target.path !== undefined) Object.assign(failure, { port: -1 });
+      nextTick(() => this.emit('error', failure));
+    }
+    return this;
+  }
+
+  /** Where it is bound: a string for a path; null while it is not bound. */
+  override address(): ServerAddress | string | null {
+    return this[kPath] !== null && this.listening ? this[kPath] : super.address();
+  }
+
+  /** @internal */
+  override [kAnnounce](socket: Socket): void {
+    if (socket instanceof ExcessSocket) this[kScope].runInAsyncScope(this[kDrop], this, socket);
+    else super[kAnnounce](socket);
+  }
+
+  /** As a kernel, which has connected a socket by the time that its server learns of it. */
+  protected override [kRefuse](info: DropInfo): Socket {
+    // Node says nothing of who was dropped at a path.
+    return new ExcessSocket(this[kPath] === null ? info : undefined);
+  }
+
+  private [kDrop](socket: ExcessSocket): void {
+    try {
+      if (socket.info === undefined) this.emit('drop');
+      else this.emit('drop', socket.info);
+    } finally {
+      socket.destroy();
+    }
+  }
+
+  protected override [kCreateSocket](): Socket {
+    const { allowHalfOpen, highWaterMark } = this;
+    const socket = this[kMakeSocket]({ allowHalfOpen, highWaterMark });
+    socket.server = this;
+    socket[kUseFor](this.pauseOnConnect);
+    return socket;
+  }
+}
+
+/** The end of a circuit beyond maxConnections. The user does not see it, and it holds no process. */
+class ExcessSocket extends Socket {
+  constructor(readonly info: DropInfo | undefined) {
+    super(undefined, null);
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const { [kStream]: stream } = this;
+    this[kStream] = null;
+    super._destroy(error, callback);
+    // On a busy link the answer may have to wait, and is to arrive all the same.
+    stream?.abandon(true);
+  }
+}
+
+function checkOptions(options: unknown): ServerOpts {
+  if (options === undefined || options === null) return {};
+  if (typeof options !== 'object') throw invalidArgType('options', 'of type object', options);
+  const record = options as Record<string, unknown>;
+  checkNumbers(record, 'keepAliveInitialDelay', 'highWaterMark');
+  return record as ServerOpts;
+}

@@ -1,0 +1,146 @@
+// A server of Node (net, http, https, http2) as the handler of a bound server: it gets the sockets, and notices no difference
+// to those that it would accept itself. It hears 'listening' (from then on http counts and times its sockets), counts and
+// limits its sockets, and its close() closes what it is bound to.
+
+import { EventEmitter } from 'node:events';
+import { Server as NodeServer } from 'node:net';
+import { getDefaultHighWaterMark } from 'node:stream';
+import { starlaneError } from '../errors.js';
+import { kTaker } from '../mux/hidden.js';
+import type { Closable, Server, ServerOptions, Taker } from './server.js';
+import type { Socket } from './socket.js';
+
+/** Takes the sockets of a server: a function, or a net.Server or http.Server, which gets 'connection' events. */
+export type BindHandler = ((socket: Socket) => void) | EventEmitter;
+
+/** Members of net.Server that its types leave out: it counts by them, and 'close' comes when none are open. */
+interface CountingServer extends NodeServer {
+  _connections: number;
+  _emitCloseIfDrained(): void;
+}
+
+/** What a net.Server says of its sockets, where its types leave it out. */
+interface SocketTerms {
+  allowHalfOpen?: boolean;
+  pauseOnConnect?: boolean;
+  highWaterMark?: number;
+}
+
+/** Options of the server for a handler: of what the options leave out, a server of Node has said already what its sockets are. */
+export function optionsFor<T extends ServerOptions>(
+  options: T | undefined,
+  handler: BindHandler | undefined,
+): T | undefined {
+  if (!(handler instanceof NodeServer)) return options;
+  const terms = handler as SocketTerms;
+  return {
+    ...options,
+    allowHalfOpen: options?.allowHalfOpen ?? Boolean(terms.allowHalfOpen),
+    pauseOnConnect: options?.pauseOnConnect ?? Boolean(terms.pauseOnConnect),
+    highWaterMark: options?.highWaterMark ?? unlessDefault(terms.highWaterMark),
+  } as T;
+}
+
+/** What is the default is left out, for a socket with defaults has no options of its own. */
+function unlessDefault(highWaterMark: number | undefined): number | undefined {
+  return highWaterMark === getDefaultHighWaterMark(false) ? undefined : highWaterMark;
+}
+
+/** Emits the 'error' of a bind: of the server, or else of its handler. False when nobody listens. */
+export function emitBindError(server: Server, handler: BindHandler | undefined, error: Error): boolean {
+  const emitters = handler instanceof EventEmitter ? [server, handler] : [server];
+  const listening = emitters.find((emitter) => emitter.listenerCount('error') > 0);
+  return listening?.emit('error', error) === true;
+}
+
+/** @throws ERR_STARLANE_ARGUMENT */
+export function attachHandler(server: Server, handler: BindHandler): void {
+  if (typeof handler === 'function') server.on('connection', handler);
+  else if (handler instanceof NodeServer) boundServer(handler as CountingServer).add(server);
+  else if (typeof handler?.emit === 'function') {
+    server.on('connection', (socket) => {
+      handler.emit('connection', socket);
+    });
+  } else throw starlaneError('ERR_STARLANE_ARGUMENT', 'a handler is a function, a net.Server or an http.Server');
+}
+
+const boundServers = new WeakMap<NodeServer, BoundServer>();
+
+function boundServer(handler: CountingServer): BoundServer {
+  let bound = boundServers.get(handler);
+  if (bound === undefined) {
+    bound = new BoundServer(handler);
+    boundServers.set(handler, bound);
+  }
+  return bound;
+}
+
+/** A server of Node, and what it is bound to: it may be several names. */
+class BoundServer implements Taker {
+  private readonly servers = new Set<Closable>();
+  private readonly close: CountingServer['close'];
+  /** 'listening' was emitted since it was bound to the first of them. */
+  private isListening = false;
+
+  constructor(readonly server: CountingServer) {
+    const { close, _emitCloseIfDrained: emitClose, [Symbol.asyncDispose]: dispose } = server;
+    this.close = close;
+    server.close = (callback) => this.closeAll(callback);
+    // Without a handle of its own it takes itself for closed, and every last socket for the end.
+    server._emitCloseIfDrained = () => {
+      if (this.servers.size === 0) emitClose.call(server);
+    };
+    server[Symbol.asyncDispose] = () =>
+      this.servers.size === 0 ? dispose.call(server) : new Promise((resolve) => server.close(() => resolve()));
+  }
+
+  add(bound: Server): void {
+    const { server } = this;
+    bound[kTaker] = this;
+    bound.on('connection', (socket) => {
+      server.emit('connection', socket);
+    });
+    bound.on('drop', (info) => server.emit('drop', info));
+    bound.once('listening', () => {
+      if (this.isListening || server.listening) return;
+      this.isListening = true;
+      server.emit('listening');
+    });
+  }
+
+  get isFull(): boolean {
+    const { maxConnections, _connections } = this.server;
+    return maxConnections != null && _connections >= maxConnections;
+  }
+
+  onBound(bound: Closable): void {
+    this.servers.add(bound);
+  }
+
+  onClosed(bound: Closable): void {
+    if (!this.servers.delete(bound) || this.servers.size > 0) return;
+    this.isListening = false;
+    // The last one: what it does while it listens, it does no more.
+    if (!this.server.listening) this.close.call(this.server);
+  }
+
+  onSocket(): void {
+    this.server._connections++;
+  }
+
+  onSocketOver(): void {
+    this.server._connections--;
+    this.server._emitCloseIfDrained();
+  }
+
+  private closeAll(callback?: (error?: Error) => void): CountingServer {
+    const { server, servers } = this;
+    const wasBound = servers.size > 0;
+    const bound = [...servers];
+    servers.clear();
+    this.isListening = false;
+    for (const one of bound) one.close();
+    this.close.call(server, callback === undefined ? undefined : (error) => callback(wasBound ? undefined : error));
+    return server;
+  }
+}

@@ -1,0 +1,91 @@
+import { describe, expect, it } from '@jest/globals';
+import { HeldOpens } from '../../../lib/circuit/accept/held-opens.js';
+import { OpenRate } from '../../../lib/circuit/accept/open-rate.js';
+import { kOnData, kOnEnd, kOnReset } from '../../../lib/mux/hidden.js';
+import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
+import { Timers } from '../../../lib/util/timers.js';
+import type { Open } from '../../../lib/wire/open.js';
+import { FakeClock } from '../../support/fake-clock.js';
+
+const NOTHING = Buffer.alloc(0);
+
+interface FakeStream {
+  sink: StreamSink;
+  accepted: boolean;
+  accept(): void;
+}
+
+function fakeStream(): MuxStream {
+  const stream: FakeStream = {
+    sink: undefined as unknown as StreamSink,
+    accepted: false,
+    accept: () => {
+      stream.accepted = true;
+    },
+  };
+  return stream as unknown as MuxStream;
+}
+
+function setup(perSecond: number): { clock: FakeClock; held: HeldOpens; rate: OpenRate; timers: Timers } {
+  const clock = new FakeClock();
+  const timers = new Timers(clock);
+  const rate = new OpenRate(perSecond, timers.now());
+  while (rate.take(timers));
+  return { clock, timers, rate, held: new HeldOpens(rate, timers) };
+}
+
+function openOf(id: number, bytes: Buffer = Buffer.alloc(16, id)): Open {
+  return { circuitId: bytes, service: 'echo' } as unknown as Open;
+}
+
+describe('opens beyond the rate', () => {
+  it('are answered in their order as the rate allows, acknowledged at once', () => {
+    const { clock, held } = setup(100);
+    const answered: number[] = [];
+    const streams = Array.from({ length: 30 }, fakeStream);
+    for (const [n, stream] of streams.entries()) held.hold(stream, openOf(n), NOTHING, () => answered.push(n));
+    for (const stream of streams) expect((stream as unknown as FakeStream).accepted).toBe(true);
+    expect(answered).toEqual([]);
+    clock.advance(100);
+    expect(answered.length).toBeGreaterThanOrEqual(9);
+    expect(answered.length).toBeLessThanOrEqual(12);
+    clock.advance(300);
+    expect(answered).toEqual(Array.from({ length: 30 }, (_, n) => n));
+    expect([held.size, clock.armed]).toEqual([0, 0]);
+  });
+
+  it('keep the OPEN, what comes behind it and the end, and forget what is reset', () => {
+    const { clock, held } = setup(100);
+    const [kept, gone] = [fakeStream(), fakeStream()];
+    const circuitId = Buffer.alloc(16, 7);
+    const got: unknown[] = [];
+    held.hold(gone, openOf(1), NOTHING, () => got.push('gone'));
+    held.hold(kept, openOf(2, circuitId), Buffer.from('he'), (open, bytes) => {
+      got.push(open.circuitId[0], bytes.toString());
+      kept.sink = { [kOnEnd]: () => got.push('end') } as unknown as StreamSink;
+    });
+    // The memory of an OPEN is used again.
+    circuitId.fill(0);
+    kept.sink[kOnData](kept, Buffer.from('llo'));
+    kept.sink[kOnEnd](kept);
+    gone.sink[kOnReset](gone, new Error('reset'), 0);
+    expect(held.size).toBe(1);
+    clock.advance(100);
+    expect(got).toEqual([7, 'hello', 'end']);
+  });
+
+  it('are full with those of two seconds, and wait for none when the link is gone', () => {
+    const { clock, held } = setup(2);
+    const answered: number[] = [];
+    for (let n = 0; n < 4; n++) {
+      expect(held.isFull).toBe(false);
+      held.hold(fakeStream(), openOf(n), NOTHING, () => answered.push(n));
+    }
+    expect(held.isFull).toBe(true);
+    clock.advance(600);
+    expect([answered, held.isFull]).toEqual([[0], false]);
+    held.stop();
+    clock.advance(60_000);
+    expect([answered, clock.armed]).toEqual([[0], 0]);
+  });
+});

@@ -1,0 +1,77 @@
+import { describe, expect, it } from '@jest/globals';
+import { Neighbours } from '../../../lib/mesh/neighbours/neighbours.js';
+import { NodeFlag } from '../../../lib/wire/records.js';
+import { ScriptedLink, ScriptedView, SELF } from '../scripted-network.js';
+
+class Known {
+  readonly view = new ScriptedView();
+  readonly neighbours = new Neighbours(SELF, this.view);
+
+  /** A node that is reached, and its links. */
+  add(nodeId: string, peers: string[], flags: number = NodeFlag.RELAY): this {
+    this.view.add(nodeId, { flags, links: peers.map((peerId) => ({ peerId, cost: 1 })) });
+    return this;
+  }
+
+  leave(nodeId: string): this {
+    return this.add(nodeId, [], NodeFlag.RELAY | NodeFlag.LEAVING);
+  }
+
+  link(nodeId: string): ScriptedLink {
+    const link = new ScriptedLink(nodeId);
+    this.neighbours.add(link, 0);
+    return link;
+  }
+}
+
+describe('the links that a node has to others', () => {
+  it('are those of its record, but for the one to this node', () => {
+    const { neighbours } = new Known().add('a', [SELF, 'b', 'c']);
+    expect(neighbours.others('a')).toBe(2);
+  });
+
+  it('are none to nodes that have said that they leave', () => {
+    const { neighbours } = new Known().add('a', [SELF, 'b', 'c']).leave('b');
+    expect([neighbours.others('a'), neighbours.hasLeft('b'), neighbours.hasLeft('c')]).toEqual([1, true, false]);
+  });
+
+  it('are none when neither this node nor another reaches it', () => {
+    const known = new Known().add('a', ['b']);
+    known.view.reached.delete('a');
+    expect([known.neighbours.others('a'), known.neighbours.others('unknown')]).toEqual([0, 0]);
+    known.link('a');
+    expect(known.neighbours.others('a')).toBe(1);
+  });
+});
+
+describe('a link', () => {
+  it('is the only way when the peer has no other, or none but to nodes that leave', () => {
+    const known = new Known().add(SELF, ['b']).add('a', [SELF, 'c']).add('b', [SELF, 'c']);
+    known.link('b');
+    known.link('a');
+    expect(known.neighbours.isOnlyWay('a')).toBe(false);
+    known.leave('c');
+    expect(known.neighbours.isOnlyWay('a')).toBe(true);
+  });
+
+  it('is the only way when others know of no other of this node', () => {
+    const known = new Known().add('a', ['c']);
+    known.link('a');
+    expect(known.neighbours.isOnlyWay('a')).toBe(true);
+    known.add(SELF, ['a']);
+    expect(known.neighbours.isOnlyWay('a')).toBe(true);
+  });
+
+  it('is the only way when those that the record of this node names are lost, or lead to nodes that leave', () => {
+    const known = new Known().add(SELF, ['b', 'd']).add('a', ['c']).add('b', ['c']);
+    known.link('a');
+    const other = known.link('b');
+    expect(known.neighbours.isOnlyWay('a')).toBe(false);
+    known.leave('b');
+    expect(known.neighbours.isOnlyWay('a')).toBe(true);
+    known.add('b', ['c']);
+    expect(known.neighbours.isOnlyWay('a')).toBe(false);
+    known.neighbours.remove(other);
+    expect(known.neighbours.isOnlyWay('a')).toBe(true);
+  });
+});

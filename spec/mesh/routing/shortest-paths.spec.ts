@@ -1,0 +1,184 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { drainsOf } from '../../../lib/mesh/routing/route.js';
+import { DRAIN_STEP, ShortestPaths } from '../../../lib/mesh/routing/shortest-paths.js';
+import { Topology } from '../../../lib/mesh/routing/topology.js';
+import { NodeFlag } from '../../../lib/wire/records.js';
+import { type GraphNode, graphNode, isShorter, type Length, naiveLengths, nameOf, recordOf } from '../graphs.js';
+import { nodeRecord } from '../made-records.js';
+
+const SIZE = 9;
+
+/** What a link to a peer costs, in µs. */
+type Seeds = ReadonlyMap<number, number>;
+
+/** The lengths from this node, number 0, whose links are the seeds. */
+function naiveFrom(graph: ReadonlyMap<number, GraphNode>, seeds: Seeds): Map<number, Length> {
+  const others = naiveLengths(graph, 0);
+  const found = new Map<number, Length>();
+  const take = (node: number, length: Length): void => {
+    if (isShorter(length, found.get(node))) found.set(node, length);
+  };
+  for (const [peer, weight] of seeds) {
+    const node = graph.get(peer);
+    if (node === undefined) continue;
+    take(peer, [0, weight]);
+    if (!(node.flags & NodeFlag.RELAY) || node.flags & NodeFlag.LEAVING) continue;
+    for (const other of graph.keys()) {
+      const length = others.get(`${peer}>${other}`);
+      if (other === 0 || other === peer || length === undefined) continue;
+      take(other, [length[0] + (node.flags & NodeFlag.DRAIN ? 1 : 0), length[1] + weight]);
+    }
+  }
+  return found;
+}
+
+class World {
+  readonly topology = new Topology(nameOf(0));
+  readonly paths = new ShortestPaths(this.topology);
+  readonly graph = new Map<number, GraphNode>();
+  readonly seeds = new Map<number, number>();
+  private reached = new Set<number>();
+
+  setNode(node: number, made: GraphNode | null): void {
+    if (made === null) {
+      this.graph.delete(node);
+      this.topology.delete(nameOf(node));
+    } else {
+      this.graph.set(node, made);
+      this.topology.set(recordOf(node, made));
+    }
+    this.applySeed(node);
+  }
+
+  setSeed(node: number, weight: number | null): void {
+    if (weight === null) this.seeds.delete(node);
+    else this.seeds.set(node, weight);
+    this.applySeed(node);
+  }
+
+  private applySeed(node: number): void {
+    const index = this.topology.indexOf(nameOf(node));
+    if (index === undefined || node === 0) return;
+    this.paths.setSeed(index, this.graph.has(node) ? this.seeds.get(node) : undefined);
+  }
+
+  check(): void {
+    const { topology, paths } = this;
+    paths.update();
+    const crossed = paths.crossed.map((index) => topology.idOf(index)).sort();
+    const expected = naiveFrom(this.graph, this.seeds);
+    for (let node = 1; node < SIZE; node++) {
+      const index = topology.indexOf(nameOf(node));
+      const distance = index === undefined ? Number.POSITIVE_INFINITY : paths.distanceOf(index);
+      const length = expected.get(node);
+      expect(distance).toBe(length === undefined ? Number.POSITIVE_INFINITY : length[0] * DRAIN_STEP + length[1]);
+      if (length !== undefined) this.checkWay(index as number, distance);
+    }
+    const reached = new Set(expected.keys());
+    const changed = [...reached, ...this.reached].filter((node) => reached.has(node) !== this.reached.has(node));
+    expect(crossed).toEqual(changed.map(nameOf).sort());
+    this.reached = reached;
+    topology.reclaim();
+  }
+
+  /** The parents lead back to the root, over relays only, and add up. */
+  private checkWay(index: number, distance: number): void {
+    const { topology, paths } = this;
+    let length = 0;
+    let node = index;
+    while (paths.parents[node] !== 0) {
+      const parent = paths.parents[node];
+      length += topology.edges.weightOf(parent, node);
+      const record = topology.recordOf(parent);
+      expect((record?.flags ?? 0) & NodeFlag.RELAY).toBeTruthy();
+      if (record && record.flags & NodeFlag.DRAIN) length += DRAIN_STEP;
+      node = parent;
+    }
+    expect(length + (paths.seedOf(node) as number)).toBe(distance);
+  }
+}
+
+const seed = fc.option(fc.integer({ min: 1, max: 40_000 }), { freq: 4 });
+const nodeStep = fc.tuple(fc.nat(SIZE - 1), fc.option(graphNode(SIZE), { freq: 6 })).map(([node, made]) => {
+  return (world: World) => world.setNode(node, made);
+});
+const seedStep = fc.tuple(fc.integer({ min: 1, max: SIZE - 1 }), seed).map(([node, weight]) => {
+  return (world: World) => world.setSeed(node, weight);
+});
+const checkStep = fc.constant((world: World) => world.check());
+const steps = fc.array(
+  fc.oneof({ weight: 4, arbitrary: nodeStep }, { weight: 1, arbitrary: seedStep }, { weight: 1, arbitrary: checkStep }),
+  { maxLength: 120, size: 'max' },
+);
+
+describe('shortest paths', () => {
+  it('are those of Floyd and Warshall, however the graph has come about', () => {
+    fc.assert(
+      fc.property(steps, (list) => {
+        const world = new World();
+        for (const step of list) step(world);
+        world.check();
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  it('are right as well when far more has changed than is remembered', () => {
+    fc.assert(
+      fc.property(fc.array(graphNode(SIZE), { minLength: SIZE, maxLength: SIZE }), steps, (graph, list) => {
+        const world = new World();
+        graph.forEach((made, node) => void world.setNode(node, made));
+        world.setSeed(1, 100);
+        world.setSeed(2, 5000);
+        world.check();
+        for (let round = 0; round < 400; round++) {
+          world.setNode(3, { flags: NodeFlag.RELAY, links: new Map() });
+          world.setNode(3, graph[3]);
+          world.setNode(4, { flags: 0, links: graph[4].links });
+          world.setNode(4, graph[4]);
+        }
+        for (const step of list) step(world);
+        world.check();
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('never pass a node that does not relay, or this one', () => {
+    const topology = new Topology('me');
+    topology.set(nodeRecord('me', { links: { a: 0, b: 0 } }));
+    topology.set(nodeRecord('a', { links: { me: 0, x: 0 }, flags: 0 }));
+    topology.set(nodeRecord('b', { links: { me: 0, y: 0 } }));
+    topology.set(nodeRecord('x', { links: { a: 0, y: 0 } }));
+    topology.set(nodeRecord('y', { links: { b: 0, x: 0 } }));
+    const paths = new ShortestPaths(topology);
+    const at = (nodeId: string) => topology.indexOf(nodeId) as number;
+    paths.setSeed(at('a'), 0);
+    paths.update();
+    expect(paths.distanceOf(at('a'))).toBe(0);
+    expect(paths.distanceOf(at('x'))).toBe(Number.POSITIVE_INFINITY);
+    paths.setSeed(at('a'), undefined);
+    paths.setSeed(at('b'), 0);
+    paths.update();
+    expect(paths.distanceOf(at('x'))).toBe(4200);
+    expect(paths.distanceOf(at('a'))).toBe(6300);
+  });
+
+  it('pass a draining node only where there is no other way', () => {
+    const topology = new Topology('me');
+    topology.set(nodeRecord('a', { links: { x: 0, b: 0 }, flags: NodeFlag.RELAY | NodeFlag.DRAIN }));
+    topology.set(nodeRecord('b', { links: { a: 0, x: 100 } }));
+    topology.set(nodeRecord('x', { links: { a: 0, b: 100 } }));
+    const paths = new ShortestPaths(topology);
+    const at = (nodeId: string) => topology.indexOf(nodeId) as number;
+    paths.setSeed(at('a'), 100);
+    paths.setSeed(at('b'), 100);
+    paths.update();
+    expect(paths.parents[at('x')]).toBe(at('b'));
+    paths.setSeed(at('b'), undefined);
+    paths.update();
+    expect(paths.parents[at('x')]).toBe(at('a'));
+    expect(drainsOf(paths.distanceOf(at('x')))).toBe(1);
+  });
+});

@@ -1,0 +1,216 @@
+import { describe, expect, it } from '@jest/globals';
+import { FIRST_SAMPLES, Liveness, type LivenessHost } from '../../../lib/mux/liveness/liveness.js';
+import { Timers } from '../../../lib/util/timers.js';
+import { FakeClock } from '../../support/fake-clock.js';
+
+const IDLE_MS = 5_000;
+const TIMEOUT_MS = 15_000;
+
+class Host implements LivenessHost {
+  readonly clock = new FakeClock();
+  readonly timers = new Timers(this.clock);
+  readonly pings: number[] = [];
+  readonly silences: number[] = [];
+  readonly liveness: Liveness;
+
+  constructor(idleMs = IDLE_MS, isEncrypted = false) {
+    this.liveness = new Liveness(this.timers, this, idleMs, TIMEOUT_MS, isEncrypted);
+  }
+
+  sendPing(opaque: number): void {
+    this.pings.push(opaque);
+  }
+
+  onSilent(silentMs: number): void {
+    this.silences.push(silentMs);
+  }
+
+  /** The peer answers the last ping after `rttMs`. */
+  answer(rttMs: number): void {
+    this.clock.advance(rttMs);
+    this.liveness.heard();
+    this.liveness.onPong(this.pings[this.pings.length - 1]);
+  }
+
+  /** The peer answers until it is asked no more. */
+  answerAll(rttMs: number): void {
+    for (let answered = 0; answered !== this.pings.length; ) {
+      answered = this.pings.length;
+      this.answer(rttMs);
+    }
+  }
+
+  /** Two turns of the event loop, as reading what has arrived takes. */
+  twoTurns(): void {
+    this.clock.runImmediates();
+    this.clock.runImmediates();
+  }
+}
+
+describe('Liveness', () => {
+  it('measures the round trip from the start, several times, and keeps the smallest', () => {
+    const host = new Host();
+    host.liveness.start();
+    expect(host.liveness.rttMs).toBe(0);
+    for (const rttMs of [30, 12, 11, 14]) host.answer(rttMs);
+    expect(host.liveness.rttMs).toBe(11);
+    host.answerAll(11);
+    expect(host.pings).toHaveLength(FIRST_SAMPLES);
+    host.liveness.stop(new Error('end'));
+  });
+
+  it('measures again when windows ask for the round trip and the last sample is old', () => {
+    const host = new Host();
+    host.liveness.start();
+    host.answerAll(20);
+    const pings = host.pings.length;
+    expect(host.liveness.workingRttUs).toBe(20_000);
+    expect(host.pings).toHaveLength(pings);
+    host.clock.advance(1_001);
+    expect(host.liveness.workingRttUs).toBe(20_000);
+    expect(host.liveness.workingRttUs).toBe(20_000);
+    expect(host.pings).toHaveLength(pings + 1);
+    host.liveness.stop(new Error('end'));
+  });
+
+  it('takes the working round trip of a link that encrypts to be longer than the idle one, once there is one', () => {
+    const host = new Host(IDLE_MS, true);
+    expect(host.liveness.workingRttUs).toBe(0);
+    host.liveness.start();
+    host.answerAll(1);
+    expect(host.liveness.workingRttUs).toBe(1_350);
+    expect(host.liveness.rttMs).toBe(1);
+    host.liveness.stop(new Error('end'));
+  });
+
+  it('tells the user the time of a ping, and rejects it when the session ends', async () => {
+    const host = new Host();
+    host.liveness.start();
+    const measured = host.liveness.ping();
+    host.answer(42);
+    expect(await measured).toBeCloseTo(42);
+    const cut = host.liveness.ping();
+    host.liveness.stop(new Error('the end'));
+    await expect(cut).rejects.toThrow('the end');
+    expect(host.timers.size).toBe(0);
+  });
+
+  it('keeps pings apart that are answered out of order', async () => {
+    const host = new Host(0);
+    const pings = [host.liveness.ping(), host.liveness.ping()];
+    host.clock.advance(10);
+    host.liveness.onPong(1);
+    host.clock.advance(10);
+    host.liveness.onPong(0);
+    expect(await Promise.all(pings)).toEqual([20, 10]);
+  });
+
+  it('ignores answers to nothing', () => {
+    const host = new Host(0);
+    host.liveness.start();
+    host.liveness.onPong(0xffff_ffff);
+    host.liveness.onPong(0);
+    host.liveness.onPong(0);
+    expect(host.pings).toEqual([0, 1]);
+  });
+
+  it('limits the pings of a user that are unanswered', async () => {
+    const host = new Host(0);
+    const pings = Array.from({ length: 256 }, () => host.liveness.ping());
+    await expect(host.liveness.ping()).rejects.toMatchObject({ code: 'ERR_STARLANE_STREAM_LIMIT' });
+    host.liveness.stop(new Error('the end'));
+    const ends = await Promise.allSettled(pings);
+    expect(ends.every(({ status }) => status === 'rejected')).toBe(true);
+  });
+
+  it('holds nothing for a peer that never answers', () => {
+    const host = new Host();
+    host.liveness.start();
+    for (let round = 0; round < 1_000; round++) {
+      // Any byte counts as life, so the idle peer is pinged again and again.
+      host.clock.advance(IDLE_MS + 20);
+      host.liveness.heard();
+    }
+    expect(host.pings.length).toBeGreaterThan(400);
+    expect((Reflect.get(host.liveness, 'pending') as Map<number, unknown>).size).toBeLessThan(5);
+    host.liveness.stop(new Error('end'));
+  });
+
+  it('pings a quiet peer, and reports it after the timeout and two turns of the event loop', () => {
+    const host = new Host();
+    host.liveness.start();
+    host.answer(1);
+    const pings = host.pings.length;
+    host.clock.advance(IDLE_MS + 10);
+    expect(host.pings).toHaveLength(pings + 1);
+    host.clock.advance(TIMEOUT_MS - IDLE_MS);
+    expect(host.silences).toEqual([]);
+    host.twoTurns();
+    expect(host.silences).toHaveLength(1);
+    expect(host.silences[0]).toBeGreaterThanOrEqual(TIMEOUT_MS);
+    expect(host.silences[0]).toBeLessThan(TIMEOUT_MS + 100);
+    host.liveness.stop(new Error('end'));
+  });
+
+  it('waits longer for a peer whose answers come from far', () => {
+    const host = new Host();
+    host.liveness.start();
+    host.answerAll(300);
+    host.clock.advance(2 * TIMEOUT_MS - 100);
+    host.twoTurns();
+    expect(host.silences).toEqual([]);
+    host.clock.advance(200);
+    host.twoTurns();
+    expect(host.silences).toHaveLength(1);
+    host.liveness.stop(new Error('end'));
+  });
+
+  it('spares a peer whose bytes lay unread while this process was blocked', () => {
+    const host = new Host();
+    host.liveness.start();
+    host.answerAll(1);
+    // Just ahead of the check that would find the peer silent.
+    host.clock.advance(TIMEOUT_MS - 20);
+    host.clock.lag(60_000);
+    // Timers run first, reading comes after them.
+    host.clock.advance(0);
+    expect(host.clock.immediatesWaiting).toBe(1);
+    host.clock.runImmediates();
+    host.liveness.heard();
+    host.clock.runImmediates();
+    expect(host.silences).toEqual([]);
+    // And it is watched on from there.
+    host.clock.advance(IDLE_MS + 10);
+    host.clock.advance(TIMEOUT_MS - IDLE_MS + 10);
+    host.twoTurns();
+    expect(host.silences).toHaveLength(1);
+    host.liveness.stop(new Error('end'));
+  });
+
+  it('reports a peer that has really gone, soon after this process was blocked', () => {
+    const host = new Host();
+    host.liveness.start();
+    host.clock.advance(IDLE_MS + 10);
+    host.clock.lag(60_000);
+    host.clock.advance(0);
+    host.twoTurns();
+    host.clock.advance(TIMEOUT_MS);
+    host.twoTurns();
+    expect(host.silences).toHaveLength(1);
+    host.liveness.stop(new Error('end'));
+  });
+
+  it('has no timer without a keepalive, nor after the end', () => {
+    const without = new Host(0);
+    without.liveness.start();
+    expect(without.timers.size).toBe(0);
+    const stopped = new Host();
+    stopped.liveness.start();
+    stopped.clock.advance(IDLE_MS + 10);
+    stopped.clock.advance(TIMEOUT_MS);
+    stopped.liveness.stop(new Error('end'));
+    stopped.twoTurns();
+    expect(stopped.silences).toEqual([]);
+    expect(stopped.timers.size).toBe(0);
+  });
+});

@@ -1,0 +1,179 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import type { Output } from '../../../lib/mux/send/output.js';
+import type { Sender } from '../../../lib/mux/send/reports.js';
+import { Backlog } from '../../../lib/mux/send/send-queue.js';
+import { pattern } from '../../support/frames.js';
+
+/** Takes payload as an output does: by reference until it is confirmed. */
+class Taker {
+  private readonly taken: Buffer[] = [];
+  private readonly seen: Buffer[] = [];
+  private readonly reports: Array<{ sender: Sender; bytes: number }> = [];
+
+  payload(chunk: Buffer): void {
+    expect(chunk.length).toBeGreaterThan(0);
+    this.taken.push(chunk);
+    this.seen.push(Buffer.from(chunk));
+  }
+
+  report(sender: Sender, bytes: number): void {
+    this.reports.push({ sender, bytes });
+  }
+
+  /** What was taken since the last call is with the transport, unchanged since then; its memory may be used again. */
+  confirm(): void {
+    for (const [index, chunk] of this.taken.splice(0).entries()) {
+      expect(chunk.equals(this.seen[this.confirmed + index])).toBe(true);
+    }
+    this.confirmed = this.seen.length;
+    for (const { sender, bytes } of this.reports.splice(0)) sender.onHandedOver(bytes);
+  }
+
+  private confirmed = 0;
+
+  get pieces(): readonly Buffer[] {
+    return this.taken;
+  }
+
+  get received(): Buffer {
+    return Buffer.concat(this.seen);
+  }
+
+  get output(): Output {
+    return this as unknown as Output;
+  }
+}
+
+describe('A backlog', () => {
+  it('is empty at first, and ignores empty chunks', () => {
+    const backlog = new Backlog();
+    backlog.push(Buffer.alloc(0));
+    backlog.pack(Buffer.alloc(0));
+    expect(backlog.byteLength).toBe(0);
+  });
+
+  it('gives chunks of users on as they are, sliced where it must', () => {
+    const backlog = new Backlog();
+    const taker = new Taker();
+    const chunks = [pattern(10), pattern(20, 1)];
+    for (const chunk of chunks) backlog.push(chunk);
+    backlog.writeTo(taker.output, 10);
+    backlog.writeTo(taker.output, 5);
+    backlog.writeTo(taker.output, 15);
+    expect(taker.pieces[0]).toBe(chunks[0]);
+    expect(taker.pieces.slice(1).every(({ buffer }) => buffer === chunks[1].buffer)).toBe(true);
+    expect(taker.received.equals(Buffer.concat(chunks))).toBe(true);
+    expect(backlog.byteLength).toBe(0);
+  });
+
+  it('keeps a copy of what is packed', () => {
+    const backlog = new Backlog();
+    const taker = new Taker();
+    const chunk = pattern(50_000);
+    const before = Buffer.from(chunk);
+    backlog.pack(chunk);
+    chunk.fill(0);
+    backlog.writeTo(taker.output, 50_000);
+    expect(taker.received.equals(before)).toBe(true);
+  });
+
+  it('takes about as much memory as it has bytes, however they come', () => {
+    for (const size of [1, 60, 4_000, 5_000, 40_000]) {
+      const backlog = new Backlog();
+      const taker = new Taker();
+      for (let index = 0; index < 300; index++) backlog.pack(pattern(size, index));
+      const bytes = backlog.byteLength;
+      const pieces = Reflect.get(backlog, 'pieces') as Array<{ bytes: Buffer }>;
+      const memory = new Set(pieces.map((piece) => piece.bytes));
+      expect([...memory].reduce((sum, { length }) => sum + length, 0)).toBeLessThanOrEqual(1.2 * bytes + 16 * 1024);
+      backlog.writeTo(taker.output, bytes);
+      taker.confirm();
+    }
+  });
+
+  it('takes next to none for next to nothing', () => {
+    const backlog = new Backlog();
+    backlog.pack(Buffer.from('x'));
+    const [piece] = Reflect.get(backlog, 'pieces') as Array<{ bytes: Buffer }>;
+    expect(piece.bytes.length).toBe(1);
+  });
+
+  it('uses memory again once it is with the transport, and not before', () => {
+    const backlog = new Backlog();
+    const taker = new Taker();
+    backlog.pack(pattern(16 * 1024));
+    backlog.writeTo(taker.output, 16 * 1024);
+    const [first] = taker.pieces;
+    backlog.pack(pattern(16 * 1024, 1));
+    backlog.writeTo(taker.output, 16 * 1024);
+    expect(taker.pieces[1].buffer).not.toBe(first.buffer);
+    taker.confirm();
+    const buffers = new Set([first.buffer]);
+    for (let round = 0; round < 3; round++) {
+      backlog.pack(pattern(16 * 1024, round));
+      backlog.writeTo(taker.output, 16 * 1024);
+      buffers.add(taker.pieces[0].buffer);
+      taker.confirm();
+    }
+    expect(buffers.size).toBeLessThanOrEqual(2);
+  });
+
+  it('hands out all of it, in parts', () => {
+    const backlog = new Backlog();
+    backlog.push(pattern(100));
+    backlog.pack(pattern(40_000, 1));
+    const taker = new Taker();
+    backlog.writeTo(taker.output, 50);
+    const parts: Buffer[] = [];
+    backlog.drain((part) => parts.push(Buffer.from(part)));
+    expect(backlog.byteLength).toBe(0);
+    expect(Buffer.concat([taker.received, ...parts]).equals(Buffer.concat([pattern(100), pattern(40_000, 1)]))).toBe(
+      true,
+    );
+  });
+
+  it('gives back what came in, for several streams at once, in whatever steps', () => {
+    const step = fc.record({
+      which: fc.nat(2),
+      kind: fc.constantFrom('push', 'pack', 'pack', 'write', 'write', 'confirm', 'drop'),
+      bytes: fc.oneof(fc.nat(100), fc.nat(6_000), fc.nat(70_000)),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
+        const streams = Array.from({ length: 3 }, () => ({
+          backlog: new Backlog(),
+          taker: new Taker(),
+          sent: [] as Buffer[],
+        }));
+        for (const [index, { which, kind, bytes }] of steps.entries()) {
+          const stream = streams[which];
+          const { backlog, taker, sent } = stream;
+          if (kind === 'push' || kind === 'pack') {
+            const chunk = pattern(bytes, index);
+            sent.push(Buffer.from(chunk));
+            backlog[kind](chunk);
+            // What is packed has been copied.
+            if (kind === 'pack') chunk.fill(0xff);
+          } else if (kind === 'write') {
+            const length = Math.min(bytes, backlog.byteLength);
+            if (length > 0) backlog.writeTo(taker.output, length);
+          } else if (kind === 'confirm') taker.confirm();
+          else {
+            // The stream is reset: what waits is gone, and what is on its way is not touched.
+            const { received } = taker;
+            expect(Buffer.concat(sent).subarray(0, received.length).equals(received)).toBe(true);
+            stream.backlog = new Backlog();
+            stream.sent = [received];
+          }
+        }
+        for (const { backlog, taker, sent } of streams) {
+          if (backlog.byteLength > 0) backlog.writeTo(taker.output, backlog.byteLength);
+          taker.confirm();
+          expect(taker.received.equals(Buffer.concat(sent))).toBe(true);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});

@@ -1,0 +1,206 @@
+// Streams that the peer resets by the thousand: each turn of the event loop tells so many of them.
+
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
+import { MuxSession } from '../../../lib/mux/session.js';
+import { ResetReason } from '../../../lib/mux/stream/reset-reason.js';
+import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
+import { ACK, data, FIN, goAway, ping, RST, SYN, windowUpdate } from '../../support/frames.js';
+import { ScriptedPeer } from '../../support/scripted-peer.js';
+import { turn, turnsUntil } from '../../support/turns.js';
+
+/** One turn of the event loop. */
+const immediate = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+const PER_TURN = 1_000;
+const STREAMS = 3_500;
+
+class Scene {
+  readonly peer = new ScriptedPeer();
+  readonly told: number[] = [];
+  readonly reasons = new Set<number>();
+  readonly received: number[] = [];
+  readonly ends: Array<Error | undefined> = [];
+  whenTold = (_stream: MuxStream): void => {};
+  private readonly sink: StreamSink = {
+    [kOnData]: (stream, chunk) => {
+      this.received.push(stream.id);
+      stream.consumed(chunk.length);
+    },
+    [kOnEnd]: () => {},
+    [kOnSent]: () => {},
+    [kOnReset]: (stream, _error, reason) => {
+      this.told.push(stream.id);
+      this.reasons.add(reason);
+      this.whenTold(stream);
+    },
+  };
+  readonly session = new MuxSession(
+    this.peer,
+    { client: true, starlanePeer: true, keepAliveMs: 0, maxUnackedOpens: 100_000 },
+    { onStream: () => {}, onClose: (error) => this.ends.push(error) },
+  );
+  readonly streams = Array.from({ length: STREAMS }, () => this.session.open(this.sink));
+
+  async untilAllAreTold(): Promise<void> {
+    await turnsUntil('all have heard', () => this.told.length >= STREAMS, 1_000);
+  }
+
+  /** All resets in one chunk, as a relay sends them that has lost a link. */
+  resets(reason = 0, streams: readonly MuxStream[] = this.streams): Buffer {
+    return Buffer.concat(streams.map(({ id }) => windowUpdate(id, reason, ACK | RST)));
+  }
+}
+
+describe('Streams that the peer resets at once', () => {
+  let scene: Scene;
+  beforeEach(async () => {
+    scene = new Scene();
+    await turn();
+  });
+
+  it('are told in the same turn when they are few', () => {
+    scene.peer.feed(scene.resets(0, scene.streams.slice(0, 10)));
+    expect(scene.told).toHaveLength(10);
+  });
+
+  it('are told a thousand a turn, in their order', async () => {
+    scene.peer.feed(scene.resets());
+    const afterTurns = [scene.told.length];
+    while (scene.told.length < STREAMS) {
+      await immediate();
+      afterTurns.push(scene.told.length);
+    }
+    expect(afterTurns).toEqual([PER_TURN, 2 * PER_TURN, 3 * PER_TURN, STREAMS]);
+    expect(scene.told).toEqual(scene.streams.map(({ id }) => id));
+    expect(scene.session.streamCount).toBe(0);
+  });
+
+  it('are told the reason that was given', async () => {
+    scene.peer.feed(scene.resets(ResetReason.RELAY_LIMIT));
+    await scene.untilAllAreTold();
+    await turn();
+    expect([...scene.reasons]).toEqual([ResetReason.RELAY_LIMIT]);
+    expect(scene.told).toHaveLength(STREAMS);
+  });
+
+  it('have what came before the reset', () => {
+    const last = scene.streams.at(-1) as MuxStream;
+    scene.peer.feed(data(last.id, 'before it', ACK), scene.resets());
+    expect(scene.received).toEqual([last.id]);
+  });
+
+  it('are told once, however often they are reset', async () => {
+    scene.peer.feed(scene.resets(), scene.resets(), scene.resets());
+    await scene.untilAllAreTold();
+    await turn();
+    expect(scene.told).toHaveLength(STREAMS);
+  });
+
+  it('are not told when this side has given them up meanwhile', async () => {
+    scene.peer.feed(scene.resets());
+    for (const stream of scene.streams) if (!stream.isClosed) stream.reset();
+    await turn();
+    expect(scene.told).toHaveLength(PER_TURN);
+    expect(scene.session.streamCount).toBe(0);
+  });
+
+  it('are told of the end of the session when that comes first', async () => {
+    scene.peer.feed(scene.resets(ResetReason.RELAY_LIMIT));
+    scene.session.destroy();
+    await scene.untilAllAreTold();
+    expect(new Set(scene.told).size).toBe(STREAMS);
+    expect([...scene.reasons]).toEqual([ResetReason.RELAY_LIMIT, ResetReason.LINK_LOST]);
+  });
+
+  it('may end the session while they are told', async () => {
+    scene.peer.feed(scene.resets());
+    scene.whenTold = () => scene.session.destroy();
+    await scene.untilAllAreTold();
+    expect(new Set(scene.told).size).toBe(STREAMS);
+  });
+
+  it('are no more and more when the peer opens and resets them without end', async () => {
+    const opened = (n: number): Buffer => Buffer.concat([data(2 + 2 * n, 'x', SYN), windowUpdate(2 + 2 * n, 0, RST)]);
+    scene.peer.feed(...Array.from({ length: 20_000 }, (_, n) => opened(n)));
+    expect(scene.session.streamCount).toBeLessThan(STREAMS + 10);
+    await immediate();
+    expect(scene.session.streamCount).toBe(STREAMS);
+  });
+
+  it('have their own reason when the peer ends the session behind the resets', async () => {
+    scene.peer.feed(scene.resets(ResetReason.RELAY_LIMIT), goAway(0));
+    scene.peer.feedEnd();
+    await scene.untilAllAreTold();
+    await turn();
+    expect([...scene.reasons]).toEqual([ResetReason.RELAY_LIMIT]);
+    expect(scene.ends).toEqual([undefined]);
+  });
+
+  it('are told at once when another frame comes for them, which is ignored', () => {
+    const last = scene.streams.at(-1) as MuxStream;
+    scene.peer.feed(scene.resets(), windowUpdate(last.id, 0, FIN), data(last.id, 'behind it'), ping(7));
+    expect(scene.told).toContain(last.id);
+    expect([scene.received, scene.ends]).toEqual([[], []]);
+  });
+
+  it('are told a thousand a turn again when there was peace for a while', async () => {
+    scene.peer.feed(scene.resets(0, scene.streams.slice(0, 2 * PER_TURN)));
+    await turnsUntil('they have heard', () => scene.told.length === 2 * PER_TURN, 100);
+    await turn();
+    scene.peer.feed(scene.resets(0, scene.streams.slice(-1)));
+    expect(scene.told).toHaveLength(2 * PER_TURN + 1);
+  });
+
+  it('wait beyond a thousand a turn also where this side has not answered them yet', async () => {
+    const closed: number[] = [];
+    const waiting = { [kOnData]: () => {}, [kOnEnd]: () => {}, [kOnSent]: () => {} };
+    const peer = new ScriptedPeer();
+    new MuxSession(
+      peer,
+      { client: false, starlanePeer: true, keepAliveMs: 0, acceptBacklog: STREAMS },
+      {
+        onStream: (stream) => {
+          stream.sink = { ...waiting, [kOnReset]: () => closed.push(stream.id) };
+        },
+        onClose: () => {},
+      },
+    );
+    await turn();
+    const ids = Array.from({ length: STREAMS }, (_, n) => 1 + 2 * n);
+    peer.feed(Buffer.concat(ids.map((id) => windowUpdate(id, 0, SYN))));
+    peer.feed(Buffer.concat(ids.map((id) => windowUpdate(id, 0, RST))));
+    expect(closed).toHaveLength(PER_TURN);
+    await turnsUntil('all have heard', () => closed.length === STREAMS, 100);
+    expect(closed).toEqual(ids);
+  });
+
+  it('hold nothing of the receive budget against those that are not reset', async () => {
+    const KIB = 1024;
+    const reset: number[] = [];
+    const reader: StreamSink = {
+      [kOnData]: () => {}, // Read later.
+      [kOnEnd]: () => {},
+      [kOnSent]: () => {},
+      [kOnReset]: (stream) => reset.push(stream.id),
+    };
+    const peer = new ScriptedPeer();
+    const session = new MuxSession(
+      peer,
+      { client: true, starlanePeer: true, keepAliveMs: 0, maxUnackedOpens: 100_000, receiveBudgetBytes: 1024 * KIB },
+      { onStream: () => {}, onClose: () => {} },
+    );
+    const streams = Array.from({ length: STREAMS }, () => session.open(reader));
+    await turn();
+    const [live, ...others] = streams.toReversed() as [MuxStream, ...MuxStream[]];
+    const held = others.slice(0, 20);
+    peer.feed(...held.map(({ id }) => data(id, Buffer.alloc(50 * KIB), ACK)));
+    peer.feed(Buffer.concat(streams.slice(0, -1).map(({ id }) => windowUpdate(id, 0, RST))));
+    expect(reset).toHaveLength(PER_TURN);
+    peer.feed(data(live.id, Buffer.alloc(200 * KIB), ACK));
+    expect(live.isClosed).toBe(false);
+    expect(session.unreadBytes).toBeLessThanOrEqual(1024 * KIB);
+    await turnsUntil('the others have heard', () => reset.length === STREAMS - 1, 100);
+    expect([live.isClosed, session.unreadBytes]).toEqual([false, 200 * KIB]);
+  });
+});

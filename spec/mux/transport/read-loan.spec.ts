@@ -1,0 +1,127 @@
+// Sessions over sockets of the system whose reads are lent: sinks that keep what they get are given memory of their own.
+
+import { type Socket as NetSocket, Socket } from 'node:net';
+import { PassThrough } from 'node:stream';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { kOnData } from '../../../lib/mux/hidden.js';
+import { MuxSession } from '../../../lib/mux/session.js';
+import type { MuxStream } from '../../../lib/mux/stream/stream.js';
+import { lendReads } from '../../../lib/mux/transport/read-loan.js';
+import { pattern } from '../../support/frames.js';
+import { NotingSink } from '../../support/session-fixture.js';
+import { TRANSPORTS } from '../../support/transports.js';
+import { turn, turnsUntil } from '../../support/turns.js';
+
+/** Keeps nothing, and notes what it has seen while it had it. */
+class PassingSink extends NotingSink {
+  readonly keepsNothing = true;
+  readonly memory = new Set<ArrayBufferLike>();
+
+  override [kOnData](stream: MuxStream, chunk: Buffer): void {
+    this.memory.add(chunk.buffer);
+    super[kOnData](stream, Buffer.from(chunk));
+  }
+}
+
+let sessions: MuxSession[] = [];
+
+afterEach(async () => {
+  for (const session of sessions) session.destroy();
+  sessions = [];
+  await turn();
+});
+
+async function pair(transport: string): Promise<{ near: MuxSession; far: MuxSession; incoming: MuxStream[] }> {
+  const ends = await TRANSPORTS.find(({ name }) => name === transport)?.connect();
+  if (ends === undefined) throw new Error(`no transport ${transport}`);
+  const incoming: MuxStream[] = [];
+  const options = { starlanePeer: true, keepAliveMs: 0 };
+  const near = new MuxSession(ends.near, { ...options, client: true }, { onStream: () => {}, onClose: () => {} });
+  const far = new MuxSession(
+    ends.far,
+    { ...options, client: false },
+    {
+      onStream: (stream) => {
+        stream.accept();
+        incoming.push(stream);
+      },
+      onClose: () => {},
+    },
+  );
+  sessions.push(near, far);
+  return { near, far, incoming };
+}
+
+describe.each(TRANSPORTS.map(({ name }) => name))('over %s', (transport) => {
+  it('what arrives is right for those who keep it and for those who do not, before and after', async () => {
+    const { near, far, incoming } = await pair(transport);
+    const streams = Array.from({ length: 4 }, () => near.open(new NotingSink()));
+    const bytes = pattern(1_000_000);
+    for (const stream of streams) stream.write(bytes.subarray(0, 1000));
+    await turnsUntil('they are there', () => incoming.length === 4);
+    const sinks = incoming.map((stream, index) => {
+      const sink = index % 2 === 0 ? new PassingSink() : new NotingSink();
+      stream.sink = sink;
+      return sink;
+    });
+    incoming[0].expectForwarding();
+    incoming[0].expectForwarding();
+    for (const [index, stream] of streams.entries()) {
+      // In pieces of all sizes, so that frames lie across the ends of chunks.
+      for (let at = 1000, size = 1 + index; at < bytes.length; at += size, size = ((size * 7) % 60_000) + 1) {
+        stream.write(bytes.subarray(at, at + size));
+      }
+    }
+    await turnsUntil('all has arrived', () => sinks.every((sink) => sink.received.length >= bytes.length - 1000));
+    for (const [index, { received }] of sinks.entries()) {
+      expect({ index, same: bytes.subarray(bytes.length - received.length).equals(received) }).toEqual({
+        index,
+        same: true,
+      });
+    }
+    const isSocket = transport === 'TCP' || transport.startsWith('a unix');
+    expect(far.lendsReads).toBe(isSocket);
+    if (isSocket) expect((sinks[0] as PassingSink).memory.size).toBeLessThanOrEqual(2);
+    const ended = new NotingSink();
+    const last = near.open(ended);
+    await turnsUntil('it is there', () => incoming.length === 5);
+    incoming[4].end();
+    last.end();
+    await turnsUntil('ends are seen as well', () => ended.events.includes('end'));
+  });
+
+  it('the end of the link is seen', async () => {
+    const { near, far, incoming } = await pair(transport);
+    near.open(new NotingSink(), Buffer.from('hello'));
+    await turnsUntil('it is there', () => incoming.length === 1);
+    const sink = new NotingSink();
+    incoming[0].sink = sink;
+    incoming[0].expectForwarding();
+    near.destroy();
+    await turnsUntil('it is over', () => far.isClosed);
+    expect(sink.events.at(-1)).toMatch(/^reset /);
+  });
+});
+
+describe('Reads are not lent', () => {
+  it('by what is no socket, or is gone, or has bytes waiting', () => {
+    expect(lendReads(new PassThrough(), () => {})).toBe(false);
+    const unconnected = new Socket();
+    expect(lendReads(unconnected, () => {})).toBe(false);
+    unconnected.destroy();
+    expect(lendReads(unconnected, () => {})).toBe(false);
+  });
+
+  it('where Node does not have it as it is used here', async () => {
+    const ends = await TRANSPORTS.find(({ name }) => name === 'TCP')?.connect();
+    const near = ends?.near as NetSocket;
+    const far = ends?.far as NetSocket;
+    const handle = Reflect.get(near, '_handle') as object;
+    Object.defineProperty(handle, 'useUserBuffer', { value: undefined });
+    expect(lendReads(near, () => {})).toBe(false);
+    near.on('data', (chunk) => near.write(chunk));
+    far.write('still heard');
+    expect(String(await new Promise((resolve) => far.once('data', resolve)))).toBe('still heard');
+    for (const end of [near, far]) end.destroy();
+  });
+});

@@ -1,0 +1,65 @@
+// The limits that users are told of are those that there are, and every one of them is reached by a spec.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { ERRORS } from '../../lib/errors.js';
+import { LIMITS } from '../../lib/options/limits.js';
+
+/** Waits of the node's own, which no peer controls. */
+const OWN = ['dialTimeoutMs', 'rejoinMinMs', 'rejoinMaxMs'];
+const ROOT = new URL('../../', import.meta.url);
+
+function textOf(path: string): string {
+  return readFileSync(new URL(path, ROOT), 'utf8');
+}
+
+/** Rows of the table of limits, by option. */
+const rows = new Map(
+  textOf('SECURITY.md')
+    .split('\n')
+    .map((line) => /^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| (.+) \| (.+) \|$/.exec(line))
+    .filter((row) => row !== null)
+    .map(([, option, ...cells]) => [option, cells] as const),
+);
+
+describe('the table of limits in SECURITY.md', () => {
+  it('has a row for everything that a peer controls, with its default and range', () => {
+    const limits = [...LIMITS].filter(([option]) => !OWN.includes(option));
+    const told = [...rows].map(([option, [normal, least, most]]) => [option, [normal, least, most].map(Number)]);
+    expect(Object.fromEntries(told)).toEqual(Object.fromEntries(limits));
+  });
+
+  it('says of each how it ends, by codes that there are', () => {
+    for (const [option, [, , , what, end]] of rows) {
+      expect({ option, length: what.length > 10 && end.length > 7 }).toEqual({ option, length: true });
+      for (const [, code] of end.matchAll(/`(E\w+)`/g)) expect(Object.keys(ERRORS)).toContain(code);
+    }
+  });
+});
+
+describe('every limit', () => {
+  it('is documented with its range and default', () => {
+    const source = textOf('lib/options/limits.ts');
+    for (const [option, [normal, least, most]] of LIMITS) {
+      const comment = new RegExp(`/\\*\\*((?:(?!\\*/)[^])*)\\*/\\s+${option}: number;`).exec(source)?.[1] ?? '';
+      const said = comment.replace(/\s+\*\s+/g, ' ');
+      expect({ option, range: said.includes(`${least} to ${most}`) }).toEqual({ option, range: true });
+      expect({ option, normal: said.includes(`Default ${normal}`) }).toEqual({ option, normal: true });
+    }
+  });
+
+  it('stands in docs/api.md', () => {
+    const docs = textOf('docs/api.md');
+    for (const option of LIMITS.keys()) expect(docs).toContain(`\`${option}\``);
+  });
+
+  it('is set by a spec', () => {
+    const specs = readdirSync(new URL('spec', ROOT), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.spec.ts') && !/^options\/(options|limits)\.spec\.ts$/.test(file))
+      .map((file) => textOf(join('spec', file)))
+      .join('\n');
+    const unreached = [...LIMITS.keys()].filter((option) => !new RegExp(`\\b${option}['"]?[:,]`).test(specs));
+    expect(unreached).toEqual([]);
+  });
+});

@@ -1,0 +1,159 @@
+import { describe, expect, it } from '@jest/globals';
+import { StarlaneError } from '../../lib/errors.js';
+import { DEFAULT_LIMITS, type NodeOptions, resolveNodeOptions } from '../../lib/options/options.js';
+
+function refusalOf(options: unknown): string {
+  try {
+    resolveNodeOptions(options as NodeOptions);
+  } catch (error) {
+    expect(error).toBeInstanceOf(StarlaneError);
+    expect((error as StarlaneError).code).toBe('ERR_STARLANE_OPTION');
+    return (error as StarlaneError).message;
+  }
+  return 'no error';
+}
+
+describe('resolveNodeOptions', () => {
+  it('fills in every default', () => {
+    expect(resolveNodeOptions()).toEqual({
+      ...DEFAULT_LIMITS,
+      env: [],
+      role: 'peer',
+      socketAddresses: 'id',
+      relay: true,
+      loopback: true,
+      identity: undefined,
+      tls: undefined,
+      insecure: false,
+      allow: undefined,
+      advertise: [],
+      seeds: [],
+    });
+    expect(DEFAULT_LIMITS).toEqual({
+      dialTimeoutMs: 10_000,
+      handshakeTimeoutMs: 5_000,
+      keepAliveMs: 5_000,
+      keepAliveTimeoutMs: 15_000,
+      closeTimeoutMs: 5_000,
+      maxStreams: 4_194_304,
+      maxLinks: 1024,
+      maxPendingHandshakes: 128,
+      maxServicesPerPeer: 32_768,
+      maxNodes: 16_384,
+      maxInstances: 500_000,
+      maxCircuitsPerNeighbour: 65_536,
+      maxCircuitsPerSource: 16_384,
+      relayOpensPerSecond: 5_000,
+      opensPerSecond: 100_000,
+      maxPendingDecisions: 1024,
+      relayPoolBytes: 268_435_456,
+      acceptBacklog: 4096,
+      receiveBudgetBytes: 268_435_456,
+      maxWindowBytes: 16_777_216,
+      maxFrameBytes: 1_048_576,
+      maxMessageBytes: 65_536,
+      controlQueueBytes: 16_777_216,
+      recordQueueBytes: 67_108_864,
+      rejoinMinMs: 500,
+      rejoinMaxMs: 60_000,
+    });
+  });
+
+  it('keeps what is given, and takes undefined for not given', () => {
+    const tls = { cert: 'cert', key: Buffer.from('key'), ca: ['ca'] };
+    const given = {
+      role: 'router',
+      loopback: false,
+      insecure: true,
+      tls,
+      maxLinks: 7,
+      dialTimeoutMs: undefined,
+    } as const;
+    const resolved = resolveNodeOptions(given);
+    expect(resolved).toMatchObject({ role: 'router', loopback: false, insecure: true, tls, maxLinks: 7 });
+    expect(resolved.dialTimeoutMs).toBe(10_000);
+  });
+
+  it('takes one env or several, in any order and with repetitions', () => {
+    expect(resolveNodeOptions({ env: 'prod' }).env).toEqual(['prod']);
+    expect(resolveNodeOptions({ env: ['b', 'a', 'b'] }).env).toEqual(['a', 'b']);
+    expect(resolveNodeOptions({ env: [] }).env).toEqual([]);
+  });
+
+  it('relays for others unless it is a client, or told not to', () => {
+    expect(resolveNodeOptions({ role: 'server' }).relay).toBe(true);
+    expect(resolveNodeOptions({ role: 'client' }).relay).toBe(false);
+    expect(resolveNodeOptions({ relay: false }).relay).toBe(false);
+  });
+
+  it('gives a frozen result that does not share lists with the caller', () => {
+    const seeds = ['tcp://127.0.0.1:1'];
+    const resolved = resolveNodeOptions({ seeds, env: ['a'] });
+    seeds.push('tcp://127.0.0.1:2');
+    expect(resolved.seeds).toEqual(['tcp://127.0.0.1:1']);
+    for (const part of [resolved, resolved.seeds, resolved.env]) expect(Object.isFrozen(part)).toBe(true);
+  });
+
+  it('takes its own result as options', () => {
+    const resolved = resolveNodeOptions({ env: ['a', 'b'], seeds: [':1'], maxStreams: 5 });
+    expect(resolveNodeOptions({ ...resolved })).toEqual(resolved);
+  });
+
+  it.each<[string, unknown]>([
+    ['options is not an object', null],
+    ['options is not an object', []],
+    ['options is not an object', 'peer'],
+    ['maxLink: there is no such option', { maxLink: 5 }],
+    ['constructor: there is no such option', { constructor: 5 }],
+    ['role: one of', { role: 'Peer' }],
+    ['role: one of', { role: null }],
+    ['loopback: true or false', { loopback: 1 }],
+    ['relay: true or false', { relay: 0 }],
+    ['relay: a client relays nothing', { relay: true, role: 'client' }],
+    ['identity: a private key', { identity: '' }],
+    ['identity: a private key', { identity: Buffer.from('key') }],
+    ['insecure: true or false', { insecure: 'yes' }],
+    ['env: a name', { env: '' }],
+    ['env: a name', { env: ['ok', 'not ok'] }],
+    ['env: a name', { env: 5 }],
+    ['env: at most 16', { env: Array.from({ length: 17 }, (_, index) => `env${index}`) }],
+    ['secret: a string or Uint8Array', { secret: 5 }],
+    ['secret: it has 0 bytes', { secret: '' }],
+    ['secret: it has 0 bytes', { secret: new Uint8Array(0) }],
+    ['secret: it has 1026 bytes', { secret: 'ö'.repeat(513) }],
+    ['tls: {', { tls: true }],
+    ['tls.cert: a string', { tls: {} }],
+    ['tls.key: a string', { tls: { cert: 'x', key: '' } }],
+    ['tls.ca: a string', { tls: { cert: 'x', key: 'y', ca: [] } }],
+    ['tls.pfx: there is no such option', { tls: { cert: 'x', key: 'y', pfx: 'z' } }],
+    ['seeds: a list', { seeds: 'tcp://a:1' }],
+    ['advertise[0]: a link address', { advertise: 'nonsense' }],
+    ['advertise: a list', { advertise: 7 }],
+    ['advertise: tcp://a:0: a port', { advertise: ['tcp://a:0'] }],
+    ['advertise: :1: a host', { advertise: ':1' }],
+    ['advertise: tcp://0.0.0.0:1: a host', { advertise: 'tcp://0.0.0.0:1' }],
+    ['advertise: at most 8', { advertise: Array.from({ length: 9 }, (_, n) => `a:${n + 1}`) }],
+    ['seeds[1]: a link address', { seeds: ['tcp://a:1', 'a'] }],
+    ['seeds[0]: a link address', { seeds: [7] }],
+    ['keepAliveTimeoutMs: it must be more', { keepAliveMs: 15_000 }],
+    ['rejoinMaxMs: it must not be less', { rejoinMaxMs: 100 }],
+    ['maxWindowBytes: an integer', { maxWindowBytes: 65_536 }],
+  ])('refuses with "%s": %j', (start, options) => {
+    expect(refusalOf(options)).toContain(`unknown or invalid option: ${start}`);
+  });
+
+  it.each(Object.keys(DEFAULT_LIMITS))('refuses a %s that is not an integer in its range', (name) => {
+    for (const value of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '5', null, 5n, true]) {
+      expect(refusalOf({ [name]: value })).toMatch(new RegExp(`: ${name}: an integer from \\d+ to \\d+ is needed$`));
+    }
+  });
+
+  it('says what was wrong with a seed', () => {
+    expect.assertions(1);
+    try {
+      resolveNodeOptions({ seeds: ['http://a:1'] });
+    } catch (error) {
+      expect((error as StarlaneError).cause).toMatchObject({ code: 'ERR_STARLANE_ADDRESS' });
+    }
+  });
+});
