@@ -30,7 +30,10 @@ export class Resets {
     // Of one that is not acknowledged yet nothing has been said, and nothing is to be: it need not wait behind others.
     const isUnanswered = (stream.state & StreamState.ACK_OWED) !== 0;
     if (this.told < STREAMS_PER_TURN && (isUnanswered || this.size === 0)) this.tell(stream, reason);
-    else (isTheirs ? this.theirs : this.own).set(stream, reason);
+    else {
+      stream.state &= ~StreamState.ACK_OWED;
+      (isTheirs ? this.theirs : this.own).set(stream, reason);
+    }
     this.nextTurn();
   }
 
