@@ -19,10 +19,12 @@ carrier.listen(0, '127.0.0.1').unref();
 if (!carrier.listening) await once(carrier.ref(), 'listening');
 carrier.unref();
 process.env.STARLANE_JOIN = `tcp://127.0.0.1:${carrier.address().port}`;
+// In this role the preload joins at once, so that the link is there when the test begins.
+process.env.STARLANE_ROLE = 'server';
 const held = setTimeout(() => {}, 30_000);
 await Promise.all([once(serving, 'link'), import('../../dist/preload/index.js')]);
 clearTimeout(held);
-delete process.env.STARLANE_JOIN;
+for (const name of ['STARLANE_JOIN', 'STARLANE_ROLE', 'STARLANE_PRELOADED']) delete process.env[name];
 
 /** The server that each port of this machine would lead to. @type {Map<number, import('../../dist/index.js').Server>} */
 const ports = new Map();
