@@ -8,7 +8,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { createNode } from '../../dist/index.js';
 
-const serving = createNode({ closeTimeoutMs: 100 });
+const serving = createNode({ closeTimeoutMs: 100, socketAddresses: 'ipv4' });
 
 // The link between the two nodes. It does not hold the process open, as the test is what has to end.
 const carrier = net.createServer((socket) => {

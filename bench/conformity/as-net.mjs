@@ -3,7 +3,7 @@
 import Module from 'node:module';
 import { createNode } from '../../dist/index.js';
 
-const node = createNode({ dialTimeoutMs: 2_000, closeTimeoutMs: 100 });
+const node = createNode({ dialTimeoutMs: 2_000, closeTimeoutMs: 100, socketAddresses: 'ipv4' });
 const { require } = Module.prototype;
 
 /** @this {Module} @param {string} id */

@@ -140,7 +140,7 @@ class BoundServer implements Taker {
     servers.clear();
     this.isListening = false;
     for (const one of bound) one.close();
-    this.close.call(server, callback === undefined ? undefined : (error) => callback(wasBound ? undefined : error));
+    this.close.call(server, typeof callback === 'function' ? (error) => callback(wasBound ? undefined : error) : undefined);
     return server;
   }
 }

@@ -52,6 +52,14 @@ describe.each(CARRIERS)('a server of Node over $name', ({ open }) => {
   ];
 
   describe.each(KINDS)('a %s', (_name, make) => {
+    it('closes with what is no callback as without one', async () => {
+      const server = make();
+      await carrier.serve(server);
+      const over = once(server, 'close');
+      server.close('no function' as never);
+      await within("'close'", over);
+    });
+
     it('emits close once, when it is closed and not when its last socket is', async () => {
       const server = make();
       let closes = 0;
