@@ -140,7 +140,10 @@ class BoundServer implements Taker {
     servers.clear();
     this.isListening = false;
     for (const one of bound) one.close();
-    this.close.call(server, typeof callback === 'function' ? (error) => callback(wasBound ? undefined : error) : undefined);
+    this.close.call(
+      server,
+      typeof callback === 'function' ? (error) => callback(wasBound ? undefined : error) : undefined,
+    );
     return server;
   }
 }

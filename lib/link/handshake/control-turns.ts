@@ -7,6 +7,12 @@ import { setImmediate } from '../../util/runtime/real-timers.js';
 /** Of all links of this process together: some milliseconds. */
 const BYTES_PER_TURN = 32 * 1024;
 
+/**
+ * Inputs that get a part of a turn at most, which is 2 KiB then: with a thousand links in a process, equal parts would be a few bytes of
+ * a message each.
+ */
+const INPUTS_PER_TURN = 16;
+
 export interface ControlInput {
   /** Takes in so many bytes of what waits, at most. Returns how many there were: fewer when nothing is left. */
   takeIn(bytes: number): number;
@@ -58,8 +64,11 @@ export class ControlTurns {
   /** A share for each input, and what some leave of it to those that have waited for longest. */
   private work(): void {
     while (this.left > 0 && this.waiting.size > 0) {
-      const share = Math.ceil(this.left / this.waiting.size);
-      for (const input of [...this.waiting]) {
+      const share = Math.max(Math.ceil(this.left / this.waiting.size), Math.ceil(this.bytesPerTurn / INPUTS_PER_TURN));
+      // Those that have more are added at the end, and come again when all others have been.
+      let inputs = this.waiting.size;
+      for (const input of this.waiting) {
+        if (inputs-- === 0) break;
         const bytes = Math.min(share, this.left);
         if (bytes === 0) break;
         this.waiting.delete(input);

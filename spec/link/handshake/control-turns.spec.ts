@@ -5,6 +5,7 @@ import { ControlTurns } from '../../../lib/link/handshake/control-turns.js';
 import { kOnData, kOnEnd, kOnReset } from '../../../lib/mux/hidden.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
 import { encodeMessageOf, MessageType } from '../../../lib/wire/messages.js';
+import { turnsUntil } from '../../support/turns.js';
 
 /** 17 bytes. */
 function digest(count: number): Buffer {
@@ -117,5 +118,28 @@ describe('what peers say', () => {
       'ERR_STARLANE_MESSAGE',
     ]);
     expect([wrong.heard, turns.size]).toEqual([[0], 0]);
+  });
+
+  it('is taken in by pieces of 2 KiB at least, of as many links as that gives, and then of the others', async () => {
+    const turns = new ControlTurns(32 * 1024);
+    const taken: Array<[link: number, bytes: number]> = [];
+    const inputs = Array.from({ length: 100 }, (_, link) => {
+      let left = 3_000;
+      return {
+        takeIn(bytes: number): number {
+          const count = Math.min(bytes, left);
+          left -= count;
+          taken.push([link, count]);
+          return count;
+        },
+      };
+    });
+    turns.claim(32 * 1024);
+    for (const input of inputs) turns.wait(input);
+    await turn();
+    expect(taken).toEqual(Array.from({ length: 16 }, (_, link) => [link, 2_048]));
+    await turnsUntil('all is taken in', () => turns.size === 0, 20);
+    expect(taken.slice(16, 100)).toEqual(Array.from({ length: 84 }, (_, n) => [16 + n, 2_048]));
+    expect(taken.reduce((sum, [, bytes]) => sum + bytes, 0)).toBe(100 * 3_000);
   });
 });
