@@ -134,7 +134,7 @@ describe('A member that sends too much:', () => {
       expect(await answerTo(offender, Buffer.from('ffff01', 'hex'))).toBe(ReplyCode.MALFORMED);
       const asAnother = openOf(offender, { src: scene.mesh.nodes[0].id });
       expect(await answerTo(offender, asAnother)).toBe(ReplyCode.DENIED);
-      const through = openOf(offender, { dst: scene.mesh.nodes[1].id, service: 'echo-1', remainingMs: 500 });
+      const through = openOf(offender, { dst: scene.mesh.nodes[1].id, service: 'echo-1', remainingMs: 5_000 });
       expect(await answerTo(offender, through)).toBe(ReplyCode.ACCEPTED);
       expect(await answerTo(offender, through)).toBe(ReplyCode.LOOP);
     });
