@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import { createNode } from '../../dist/index.js';
+import { answerRequests } from '../requests.mjs';
 
 const BATCH = 1_000;
 
@@ -97,15 +98,6 @@ const requests = {
   async relayed() {
     return { type: 'relayed', longestMs, left: node.stats().relay.circuits };
   },
-  async exit() {
-    process.exit(0);
-  },
 };
 
-/** @param {unknown} error */
-const fail = (error) => process.send?.({ type: 'failed', reason: `${error}` });
-process.on('message', (/** @type {any} */ request) => {
-  requests[request.type](request).then((answer) => process.send?.(answer), fail);
-});
-process.on('disconnect', () => process.exit(1));
-process.on('uncaughtException', fail);
+answerRequests(requests);

@@ -7,6 +7,7 @@ import v8 from 'node:v8';
 import vm from 'node:vm';
 import { createNode } from '../../dist/index.js';
 import { pause } from '../deadline.mjs';
+import { answerRequests } from '../requests.mjs';
 
 const CHUNK = Buffer.alloc(64 * 1024, 'starlane');
 const STREAMS = 100;
@@ -115,16 +116,6 @@ const requests = {
     const { rss, heapUsed, external } = process.memoryUsage();
     return { type: 'memory', rss, heapUsed, external };
   },
-
-  async exit() {
-    process.exit(0);
-  },
 };
 
-/** @param {unknown} error */
-const fail = (error) => process.send?.({ type: 'failed', reason: `${error}` });
-process.on('message', (/** @type {any} */ request) => {
-  requests[request.type](request).then((answer) => process.send?.(answer), fail);
-});
-process.on('disconnect', () => process.exit(1));
-process.on('uncaughtException', fail);
+answerRequests(requests);

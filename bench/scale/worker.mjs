@@ -2,6 +2,7 @@
 
 import { createNode } from '../../dist/index.js';
 import { pause } from '../deadline.mjs';
+import { answerRequests } from '../requests.mjs';
 
 const LOOK_MS = 20;
 
@@ -85,16 +86,6 @@ const requests = {
     await pause(ms);
     return { type: 'rested', cpuPercent: (100 * (cpuMs() - cpu)) / (performance.now() - begin) };
   },
-
-  async exit() {
-    process.exit(0);
-  },
 };
 
-/** @param {unknown} error */
-const fail = (error) => process.send?.({ type: 'failed', reason: `${error}` });
-process.on('message', (/** @type {any} */ request) => {
-  requests[request.type](request).then((answer) => process.send?.(answer), fail);
-});
-process.on('disconnect', () => process.exit(1));
-process.on('uncaughtException', fail);
+answerRequests(requests);

@@ -146,8 +146,7 @@ export class Node extends NodeFamily {
     this.circuits.sharedEnv = (nodeId) => this.mesh.sharedEnv(nodeId);
     // Later, so that there has been time to listen for events.
     nextTick(() => {
-      if (!this.startsByItself) return;
-      this.start();
+      if (this.startsByItself) this.start();
     });
   }
 
@@ -396,7 +395,7 @@ export class Node extends NodeFamily {
     }
     // Two nodes must not have one identity: from a node that is in use, only what it was told otherwise is taken.
     const identity = this.isStarted ? undefined : this.#options.identity;
-    return makeNode({ ...this.#options, identity, ...changes }, this.#environment) as this;
+    return createNodeIn({ ...this.#options, identity, ...changes }, this.#environment) as this;
   }
 
   private releaseIdentity(): void {
@@ -462,16 +461,12 @@ export class Node extends NodeFamily {
 
 /** Makes a node. It does nothing, and does not hold the process open, until it is used or has seeds. */
 export function createNode(options: NodeOptions = {}): Node {
-  return makeNode(options, readEnvironment(process.env));
+  return createNodeIn(options, readEnvironment(process.env));
 }
 
-/** @internal In another environment than that of the process. */
+// A function, as a class that names itself has the name `_Node` in the bundle and in every stack trace.
+/** @internal In an environment that may be another one than that of the process. */
 export function createNodeIn(options: NodeOptions, environment: NodeEnvironment): Node {
-  return makeNode(options, environment);
-}
-
-/** A class that names itself has the name `_Node` in the bundle, and in every stack trace. */
-function makeNode(options: NodeOptions, environment: NodeEnvironment): Node {
   const identity = options.identity === undefined ? takeIdentity(environment) : undefined;
   try {
     return new Node(options, { ...environment, identity });

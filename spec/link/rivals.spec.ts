@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createIdentity } from '../../lib/identity/identity.js';
 import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
 import { isLaterRun, OlderRuns } from '../../lib/link/runs.js';
+import { within } from '../support/deadline.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { readToEnd, socketPath } from '../support/testnet.js';
 import { turnsUntil } from '../support/turns.js';
@@ -65,7 +66,10 @@ describe.each(['lower', 'higher'] as const)(
         };
         const older = await start('older');
         const newer = await start('newer');
-        await turnsUntil('all have heard', () => [hub, older, newer].every((node) => warned(node).length > 0));
+        const allHeard = turnsUntil('all have heard', () =>
+          [hub, older, newer].every((node) => warned(node).length > 0),
+        );
+        await within('the report', allHeard, 3_000);
         await turnsUntil(
           'the older one joins no more',
           () => older.stats().links.joins === 0 && older.links().length === 0,
