@@ -9,7 +9,7 @@ import type { NodeId } from '../../lib/address.js';
 import { starlaneError } from '../../lib/errors.js';
 import { broken, checkHello, decides, goodbyeError, type Refusal } from '../../lib/link/handshake/handshake.js';
 import { isStronger, type LinkPurpose, purposeOf } from '../../lib/link/link-purpose.js';
-import type { MeshLink } from '../../lib/mesh/ports/mesh-link.js';
+import type { MeshLink } from '../../lib/mesh/ports.js';
 import { Lateness } from '../../lib/mux/liveness/lateness.js';
 import { RoundTrip } from '../../lib/mux/liveness/round-trip.js';
 import type { NodeRole } from '../../lib/options/options.js';

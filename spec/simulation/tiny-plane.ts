@@ -2,7 +2,7 @@
 // happens to it.
 
 import type { Plane, PlaneSetup, PlaneShortcut, PlaneView } from '../../bench/simulation/plane.js';
-import type { MeshLink } from '../../lib/mesh/ports/mesh-link.js';
+import type { MeshLink } from '../../lib/mesh/ports.js';
 import { type Message, MessageType } from '../../lib/wire/messages.js';
 
 export class TinyPlane implements Plane {

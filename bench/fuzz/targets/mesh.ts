@@ -6,7 +6,7 @@
 import type { NodeId } from '../../../lib/address.js';
 import { starlaneError } from '../../../lib/errors.js';
 import { ControlPlane } from '../../../lib/mesh/control-plane.js';
-import type { MeshLink } from '../../../lib/mesh/ports/mesh-link.js';
+import type { MeshLink } from '../../../lib/mesh/ports.js';
 import { DEFAULT_LIMITS } from '../../../lib/options/options.js';
 import { Timers } from '../../../lib/util/timers.js';
 import { decodeMessage, encodeMessageOf, envDigests, type Message, MessageType } from '../../../lib/wire/messages.js';

@@ -15,9 +15,9 @@ import type { MeshEnvironment } from '../ports/mesh-environment.js';
 import { compareVersions } from '../records/order.js';
 import { type RecordStore, Standing } from '../records/store.js';
 import type { QueuedCopy } from './copy-queue.js';
-import type { Floors } from './floors.js';
 import { LinkLimits } from './link-limits.js';
 import type { RecordAdmission } from './record-admission.js';
+import type { Floors } from './tombstones.js';
 
 /** A millisecond of Ed25519. */
 const VERIFICATIONS_PER_TURN = 10;

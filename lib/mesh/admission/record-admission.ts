@@ -11,8 +11,7 @@ import type { GossipPeer } from '../gossip/peer.js';
 import type { KnownOrigin } from '../records/known-origin.js';
 import { compareVersions } from '../records/order.js';
 import { type RecordStore, Standing } from '../records/store.js';
-import type { Floors } from './floors.js';
-import { GivingWay } from './giving-way.js';
+import { GivingWay } from './eviction.js';
 import {
   countRecord,
   exceededLimit,
@@ -21,7 +20,8 @@ import {
   isNodeTooMany,
   type RecordLimits,
 } from './record-limits.js';
-import type { Refusals } from './refusals.js';
+import type { Refusals } from './rejected.js';
+import type { Floors } from './tombstones.js';
 
 /** Parked records of all origins: what is over that is lost, and comes again by comparison. */
 const MAX_PARKED_BYTES = 8 * 1024 * 1024;

@@ -4,7 +4,7 @@
 import type { NodeId } from '../../address.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
-import type { Floors } from '../admission/floors.js';
+import type { Floors } from '../admission/tombstones.js';
 import type { KnownOrigin } from '../records/known-origin.js';
 import { isLeaving } from '../records/order.js';
 import type { RecordStore } from '../records/store.js';

@@ -3,14 +3,13 @@
 
 import type { NodeId } from '../../address.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
-import type { RecordCopy } from '../../wire/gossip-messages.js';
-import { recordCopyBytes } from '../../wire/gossip-messages.js';
+import { type RecordCopy, recordCopyBytes } from '../../wire/gossip-messages.js';
 import { MessageType } from '../../wire/message-envelope.js';
 import type { MeshRecord } from '../../wire/records.js';
 import type { RecordStore } from '../records/store.js';
 import type { GossipCounters } from './counters.js';
 import type { GossipPeer } from './peer.js';
-import { Yielding } from './yielding.js';
+import { Yielding } from './suppression.js';
 
 /** How long news waits for company; the timers add up to 10 ms. */
 const BATCH_DELAY_MS = 5;

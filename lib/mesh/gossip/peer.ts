@@ -5,7 +5,7 @@ import { hashText } from '../../util/rendezvous.js';
 import type { Buckets, Digest } from '../../wire/gossip-messages.js';
 import type { MeshRecord } from '../../wire/records.js';
 import { CopyQueue } from '../admission/copy-queue.js';
-import type { MeshLink } from '../ports/mesh-link.js';
+import type { MeshLink } from '../ports.js';
 import type { BucketSet } from '../sync/digest-tree.js';
 import { Outbox } from './outbox.js';
 import { Yielded } from './yielded.js';

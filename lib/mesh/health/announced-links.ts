@@ -3,7 +3,7 @@
 import type { NodeId } from '../../address.js';
 import type { Timers } from '../../util/timers.js';
 import { COST_UNUSABLE, type RecordLink } from '../../wire/records.js';
-import type { MeshLink } from '../ports/mesh-link.js';
+import type { MeshLink } from '../ports.js';
 import type { Urgency } from '../records/throttle.js';
 import { LinkCosts } from './link-cost.js';
 

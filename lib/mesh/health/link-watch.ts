@@ -12,8 +12,8 @@ import { starlaneError } from '../../errors.js';
 import { stretchOf } from '../../mux/liveness/keepalive.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { Timers } from '../../util/timers.js';
-import type { MeshLink } from '../ports/mesh-link.js';
 import type { ProbeResult } from '../ports/mesh-network.js';
+import type { MeshLink } from '../ports.js';
 import { LocalHealth } from './local-health.js';
 import { OwnLag } from './own-lag.js';
 

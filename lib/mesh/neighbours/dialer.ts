@@ -9,8 +9,8 @@ import { inTime } from '../../util/in-time.js';
 import { RecentMap } from '../../util/recent-map.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { MeshEnvironment } from '../ports/mesh-environment.js';
-import type { MeshLink } from '../ports/mesh-link.js';
 import type { MeshNetwork } from '../ports/mesh-network.js';
+import type { MeshLink } from '../ports.js';
 import { DialBudget } from './dial-budget.js';
 
 const log = debug('link');

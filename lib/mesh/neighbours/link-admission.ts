@@ -7,8 +7,8 @@ import type { NodeRole } from '../../options/options.js';
 import type { Timed, Timer } from '../../util/timers.js';
 import { MAX_RECORD_LINKS } from '../../wire/records.js';
 import type { MeshEnvironment } from '../ports/mesh-environment.js';
-import type { MeshLink } from '../ports/mesh-link.js';
 import type { MeshView } from '../ports/mesh-view.js';
+import type { MeshLink } from '../ports.js';
 import {
   HUB_TAKES_NEEDY_BELOW,
   LOW,

@@ -14,9 +14,9 @@ import { RecentMap } from '../../util/recent-map.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { Timed, Timer } from '../../util/timers.js';
 import type { MeshEnvironment } from '../ports/mesh-environment.js';
-import type { MeshLink } from '../ports/mesh-link.js';
 import type { MeshNetwork } from '../ports/mesh-network.js';
 import type { MeshView } from '../ports/mesh-view.js';
+import type { MeshLink } from '../ports.js';
 import { PeerTraffic, type Traffic } from './peer-traffic.js';
 import { dialStaggered } from './staggered-dial.js';
 

@@ -3,7 +3,7 @@
 
 import { starlaneError } from '../../errors.js';
 import type { Timer, Timers } from '../../util/timers.js';
-import type { MeshLink } from '../ports/mesh-link.js';
+import type { MeshLink } from '../ports.js';
 
 const STAGGER_MS = 250;
 

@@ -2,7 +2,7 @@
 
 import type { NodeId } from '../../address.js';
 import type { LinkPurpose } from '../../link/link-purpose.js';
-import type { MeshLink } from './mesh-link.js';
+import type { MeshLink } from '../ports.js';
 
 export interface LinkRequest {
   readonly purpose: LinkPurpose;

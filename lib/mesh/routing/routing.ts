@@ -9,8 +9,8 @@ import { HopScores } from './hop-scores.js';
 import { NextHops } from './next-hops.js';
 import { type LocalLink, type OwnLink, readLinks } from './own-links.js';
 import { costOf, isAboutAsGood, type RouteInfo } from './route.js';
-import { DEFAULT_DELAYS, RunDelay, type RunDelays } from './run-delay.js';
 import { ShortestPaths } from './shortest-paths.js';
+import { DEFAULT_DELAYS, RunDelay, type RunDelays } from './spf-throttle.js';
 import { SELF, Topology, TRANSIT } from './topology.js';
 
 /** Must not throw. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { Shortcuts } from '../../../lib/mesh/neighbours/shortcuts.js';
-import type { MeshLink } from '../../../lib/mesh/ports/mesh-link.js';
+import type { MeshLink } from '../../../lib/mesh/ports.js';
 import type { NodeRole } from '../../../lib/options/options.js';
 import { addressOf, MINUTE_MS, refused, Scene, ScriptedLink } from '../scripted-network.js';
 

@@ -1,10 +1,10 @@
 // A link as the control plane sees it: who is at the other end, whether it is well, and messages. The links of a node are
 // such, and so are those of a simulation.
 
-import type { NodeId } from '../../address.js';
-import type { LinkPurpose } from '../../link/link-purpose.js';
-import type { NodeRole } from '../../options/options.js';
-import type { Message } from '../../wire/messages.js';
+import type { NodeId } from '../address.js';
+import type { LinkPurpose } from '../link/link-purpose.js';
+import type { NodeRole } from '../options/options.js';
+import type { Message } from '../wire/messages.js';
 
 export interface MeshLink {
   readonly peerId: NodeId;

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { DEFAULT_DELAYS, RunDelay } from '../../../lib/mesh/routing/run-delay.js';
+import { DEFAULT_DELAYS, RunDelay } from '../../../lib/mesh/routing/spf-throttle.js';
 import { Timers } from '../../../lib/util/timers.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
