@@ -23,8 +23,7 @@ export { hash, nearest, random, type Selector, type SelectorOption } from './mes
 export type { ServiceInfo } from './mesh/directory/service.js';
 export type { ServiceMap, ServiceMapEvents } from './mesh/directory/service-map.js';
 export type { WaitOptions } from './mesh/directory/service-waits.js';
-export type { RouteInfo } from './mesh/routing/route.js';
-export type { RouteMap, RouteMapEvents } from './mesh/routing/route-map.js';
+export type { RouteInfo, RouteMap, RouteMapEvents } from './mesh/routing/route-map.js';
 export type { NodeEvents } from './node/events.js';
 export { createNode, Node } from './node/node.js';
 export type { NodeStats } from './node/stats.js';

@@ -3,9 +3,7 @@
 
 import type { NodeId } from '../../lib/address.js';
 import type { Routes } from '../../lib/circuit/path.js';
-import type { MeshEnvironment } from '../../lib/mesh/ports/mesh-environment.js';
-import type { MeshNetwork } from '../../lib/mesh/ports/mesh-network.js';
-import type { MeshLink } from '../../lib/mesh/ports.js';
+import type { MeshEnvironment, MeshLink, MeshNetwork } from '../../lib/mesh/ports.js';
 import type { NodeRole } from '../../lib/options/options.js';
 import type { Message } from '../../lib/wire/messages.js';
 import type { MeshRecord } from '../../lib/wire/records.js';

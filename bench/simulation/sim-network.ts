@@ -2,7 +2,7 @@
 // and the handshake another; a host that does not answer is given up after the handshake timeout.
 
 import { netError, StarlaneError, starlaneError } from '../../lib/errors.js';
-import type { LinkRequest, MeshNetwork, ProbeResult } from '../../lib/mesh/ports/mesh-network.js';
+import type { LinkRequest, MeshNetwork, ProbeResult } from '../../lib/mesh/ports.js';
 import type { Actor, EventLoop } from './event-loop.js';
 import type { Paths } from './paths.js';
 import { Pipe } from './pipe.js';

@@ -14,17 +14,14 @@ import { Registry } from './directory/registry.js';
 import type { ServiceInstance } from './directory/service.js';
 import type { ServiceTable } from './directory/service-table.js';
 import { Gossip, type GossipOwner } from './gossip/gossip.js';
-import { AnnouncedLinks } from './health/announced-links.js';
+import { AnnouncedLinks } from './health/link-cost.js';
 import { LinkWatch, type LinkWatchOwner } from './health/link-watch.js';
 import type { Applicant } from './neighbours/link-admission.js';
 import { Neighbourhood } from './neighbours/neighbourhood.js';
 import { Shortcuts } from './neighbours/shortcuts.js';
-import type { MeshEnvironment } from './ports/mesh-environment.js';
-import type { MeshNetwork } from './ports/mesh-network.js';
-import type { MeshView } from './ports/mesh-view.js';
-import type { MeshLink } from './ports.js';
+import type { MeshEnvironment, MeshLink, MeshNetwork, MeshView } from './ports.js';
 import type { LocalLink } from './routing/own-links.js';
-import type { RouteInfo } from './routing/route.js';
+import type { RouteInfo } from './routing/route-map.js';
 import { Routing, type RoutingOwner } from './routing/routing.js';
 
 /** How often the round trips of links are looked at, in ms. Only what has moved for long is ever told. */

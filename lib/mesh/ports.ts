@@ -4,7 +4,33 @@
 import type { NodeId } from '../address.js';
 import type { LinkPurpose } from '../link/link-purpose.js';
 import type { NodeRole } from '../options/options.js';
+import type { Timers } from '../util/timers.js';
 import type { Message } from '../wire/messages.js';
+import type { MeshRecord, NodeRecord } from '../wire/records.js';
+
+// What the control plane is given instead of the world: who it is, time, chance and cryptography, so that a simulation can
+// run a thousand of them in virtual time.
+
+export interface MeshIdentity {
+  readonly nodeId: NodeId;
+  /** Raw Ed25519, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** A UUID of this run of the node. */
+  readonly bootId: string;
+  /** Ed25519, 64 bytes. */
+  sign(bytes: Uint8Array): Uint8Array;
+}
+
+export interface MeshEnvironment {
+  readonly identity: MeshIdentity;
+  readonly timers: Timers;
+  /** From 0 up to 1. */
+  random(): number;
+  /** Whether the signature of a record is that of its key. */
+  verify(record: MeshRecord): boolean;
+  /** Whether that is known without a check, which takes time. None: it never is. */
+  isVerified?(record: MeshRecord): boolean;
+}
 
 export interface MeshLink {
   readonly peerId: NodeId;
@@ -35,4 +61,49 @@ export interface MeshLink {
   /** Ends it in order, and tells the peer that it can do without. */
   shed(): void;
   destroy(error: Error): void;
+}
+
+// How the control plane makes links: by a node over its transports, or by a simulation.
+
+export interface LinkRequest {
+  readonly purpose: LinkPurpose;
+  /** Who should be there: another node is left again, with ERR_STARLANE_HANDSHAKE. */
+  readonly expect?: NodeId;
+  readonly signal?: AbortSignal;
+}
+
+/** What a bare attempt to connect has shown: nobody listens, a kernel answers, or nothing does. */
+export type ProbeResult = 'refused' | 'open' | 'silent';
+
+export interface MeshNetwork {
+  /** A link to `address` once it is up and in sync, or the standing one to the same peer. */
+  dial(address: string, request: LinkRequest): Promise<MeshLink>;
+  /** Concrete addresses of a link address with the name of a host, in the order in which they are to be tried. */
+  resolve(address: string): Promise<readonly string[]>;
+  /** Connects without a handshake, and ends at once. Never rejects; 'silent' after `timeoutMs`. */
+  probe(address: string, timeoutMs: number): Promise<ProbeResult>;
+  /** Link addresses at which others reach this node. */
+  readonly listenAddresses: readonly string[];
+  /** Those at which this node itself listens. At an advertised one, as of a load balancer, others may answer. Default: the former. */
+  readonly ownAddresses?: readonly string[];
+  /** Why the last link ended or did not come up, unless one has come up since. */
+  readonly lastFailure?: Error | undefined;
+  /** Links that are up. */
+  links(): Iterable<MeshLink>;
+}
+
+// What the neighbourhood knows of the network beyond its own links: the records of the nodes, and which of them this
+// node reaches. The record store and the routes together are such a view.
+
+export interface MeshView {
+  /** How many other nodes are reached. */
+  readonly reachable: number;
+  isReachable(nodeId: NodeId): boolean;
+  /** It has sent what it should not, and is not linked to for a while. */
+  isBanned(nodeId: NodeId): boolean;
+  node(nodeId: NodeId): NodeRecord | undefined;
+  /** Every record that is kept, reachable or not. The own one may be among them. */
+  nodes(): Iterable<NodeRecord>;
+  /** The cost of the way there, in ms; undefined where there is none. */
+  distance(nodeId: NodeId): number | undefined;
 }

@@ -9,7 +9,7 @@ import type { LinkSet } from '../link/link-set.js';
 import { probe, resolveAddresses } from '../link/transport/address-probe.js';
 import { ControlPlane, type ControlPlaneOwner } from '../mesh/control-plane.js';
 import { BindAccess } from '../mesh/directory/bind-access.js';
-import type { LinkRequest, MeshNetwork, ProbeResult } from '../mesh/ports/mesh-network.js';
+import type { LinkRequest, MeshNetwork, ProbeResult } from '../mesh/ports.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
 import { dateNow, nextTick } from '../util/runtime/real-timers.js';
 import { sharedTimers } from '../util/timers.js';

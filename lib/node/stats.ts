@@ -6,7 +6,7 @@ import type { RelayCounters } from '../circuit/relay/counters.js';
 import type { RefusalKind } from '../link/handshake/link-counters.js';
 import type { LinkSet } from '../link/link-set.js';
 import type { ControlPlane } from '../mesh/control-plane.js';
-import type { GossipCounters } from '../mesh/gossip/counters.js';
+import type { GossipCounters } from '../mesh/gossip/gossip.js';
 import { kOpenSockets } from '../mux/hidden.js';
 
 export interface NodeStats {

@@ -4,8 +4,7 @@ import type { ControlPlane } from '../mesh/control-plane.js';
 import type { ServiceInfo, ServiceInstance } from '../mesh/directory/service.js';
 import { ServiceMap } from '../mesh/directory/service-map.js';
 import { ServiceWaits, type WaitOptions } from '../mesh/directory/service-waits.js';
-import type { RouteInfo } from '../mesh/routing/route.js';
-import { RouteMap } from '../mesh/routing/route-map.js';
+import { type RouteInfo, RouteMap } from '../mesh/routing/route-map.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
 import { sharedTimers } from '../util/timers.js';
 

@@ -4,7 +4,7 @@
 import type { NodeId } from '../../lib/address.js';
 import { starlaneError } from '../../lib/errors.js';
 import { Neighbourhood } from '../../lib/mesh/neighbours/neighbourhood.js';
-import type { LinkRequest, ProbeResult } from '../../lib/mesh/ports/mesh-network.js';
+import type { LinkRequest, ProbeResult } from '../../lib/mesh/ports.js';
 import type { NodeRole } from '../../lib/options/options.js';
 import { Timers } from '../../lib/util/timers.js';
 import { NodeFlag } from '../../lib/wire/records.js';

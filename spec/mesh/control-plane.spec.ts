@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from '@jest/globals';
 import { ControlPlane } from '../../lib/mesh/control-plane.js';
-import type { MeshEnvironment } from '../../lib/mesh/ports/mesh-environment.js';
+import type { MeshEnvironment } from '../../lib/mesh/ports.js';
 import { Timers } from '../../lib/util/timers.js';
 import { NodeFlag } from '../../lib/wire/records.js';
 import { FakeClock } from '../support/fake-clock.js';

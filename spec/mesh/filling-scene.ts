@@ -3,8 +3,8 @@
 import { Candidates } from '../../lib/mesh/neighbours/candidates.js';
 import { MeshDialer } from '../../lib/mesh/neighbours/dialer.js';
 import { Neighbours } from '../../lib/mesh/neighbours/neighbours.js';
+import { ReachHistory } from '../../lib/mesh/neighbours/partition-watch.js';
 import { PeerBook } from '../../lib/mesh/neighbours/peer-book.js';
-import { ReachHistory } from '../../lib/mesh/neighbours/reach-history.js';
 import { Refill } from '../../lib/mesh/neighbours/refill.js';
 import { Rotation } from '../../lib/mesh/neighbours/rotation.js';
 import { MINUTE_MS, Scene, ScriptedLink, SELF } from './scripted-network.js';

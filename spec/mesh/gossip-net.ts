@@ -4,8 +4,7 @@
 import { createHash } from 'node:crypto';
 import { type NodeId, nodeIdFromPublicKey } from '../../lib/address.js';
 import { Gossip, type GossipOptions, type GossipOwner } from '../../lib/mesh/gossip/gossip.js';
-import type { MeshEnvironment, MeshIdentity } from '../../lib/mesh/ports/mesh-environment.js';
-import type { MeshLink } from '../../lib/mesh/ports.js';
+import type { MeshEnvironment, MeshIdentity, MeshLink } from '../../lib/mesh/ports.js';
 import type { NodeRole } from '../../lib/options/options.js';
 import { Timers } from '../../lib/util/timers.js';
 import type { RecordCopy } from '../../lib/wire/gossip-messages.js';

@@ -1,7 +1,7 @@
 // One node's routes with what they tell, and a clock that a spec moves.
 
 import type { LocalLink } from '../../lib/mesh/routing/own-links.js';
-import type { RouteInfo } from '../../lib/mesh/routing/route.js';
+import type { RouteInfo } from '../../lib/mesh/routing/route-map.js';
 import { Routing } from '../../lib/mesh/routing/routing.js';
 import { Timers } from '../../lib/util/timers.js';
 import { FakeClock } from '../support/fake-clock.js';

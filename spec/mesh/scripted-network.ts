@@ -2,10 +2,14 @@
 
 import type { NodeId } from '../../lib/address.js';
 import type { LinkPurpose } from '../../lib/link/link-purpose.js';
-import type { MeshEnvironment } from '../../lib/mesh/ports/mesh-environment.js';
-import type { LinkRequest, MeshNetwork, ProbeResult } from '../../lib/mesh/ports/mesh-network.js';
-import type { MeshView } from '../../lib/mesh/ports/mesh-view.js';
-import type { MeshLink } from '../../lib/mesh/ports.js';
+import type {
+  LinkRequest,
+  MeshEnvironment,
+  MeshLink,
+  MeshNetwork,
+  MeshView,
+  ProbeResult,
+} from '../../lib/mesh/ports.js';
 import type { NodeRole } from '../../lib/options/options.js';
 import { Timers } from '../../lib/util/timers.js';
 import { NodeFlag, type NodeRecord } from '../../lib/wire/records.js';

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { SimLink } from '../../bench/simulation/sim-link.js';
 import type { SimNode } from '../../bench/simulation/sim-node.js';
 import { World } from '../../bench/simulation/world.js';
-import type { LinkRequest } from '../../lib/mesh/ports/mesh-network.js';
+import type { LinkRequest } from '../../lib/mesh/ports.js';
 import { type Message, MessageType } from '../../lib/wire/messages.js';
 import { TinyPlane } from './tiny-plane.js';
 

@@ -2,7 +2,7 @@
 
 import { createPublicKey, generateKeyPairSync, randomUUID, sign, verify } from 'node:crypto';
 import { nodeIdFromPublicKey } from '../../lib/address.js';
-import type { MeshIdentity } from '../../lib/mesh/ports/mesh-environment.js';
+import type { MeshIdentity } from '../../lib/mesh/ports.js';
 import { type MeshRecord, signatureOf, signedPart } from '../../lib/wire/records.js';
 
 export interface TestIdentity extends MeshIdentity {

@@ -3,7 +3,7 @@
 
 import { hash } from 'node:crypto';
 import { nodeIdFromPublicKey } from '../../../lib/address.js';
-import type { MeshIdentity } from '../../../lib/mesh/ports/mesh-environment.js';
+import type { MeshIdentity } from '../../../lib/mesh/ports.js';
 import { type MeshRecord, signatureOf, signedPart } from '../../../lib/wire/records.js';
 
 const SIGNATURE_BYTES = 64;

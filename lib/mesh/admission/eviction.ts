@@ -4,8 +4,7 @@
 
 import type { NodeId } from '../../address.js';
 import type { Timers } from '../../util/timers.js';
-import type { KnownOrigin } from '../records/known-origin.js';
-import type { RecordStore } from '../records/store.js';
+import type { KnownOrigin, RecordStore } from '../records/store.js';
 
 /** A look at all nodes takes time, so it is done once in that long at most, and finds no more than so many. */
 const LOOK_MS = 1_000;

@@ -5,9 +5,8 @@ import type { NodeId } from '../../address.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
 import type { Floors } from '../admission/tombstones.js';
-import type { KnownOrigin } from '../records/known-origin.js';
 import { isLeaving } from '../records/order.js';
-import type { RecordStore } from '../records/store.js';
+import type { KnownOrigin, RecordStore } from '../records/store.js';
 
 const SWEEP_MS = 30_000;
 /** Whoever said that it leaves is not waited for. */

@@ -13,21 +13,17 @@ import type { Timed, Timer } from '../../util/timers.js';
 import { type Message, MessageType } from '../../wire/messages.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
 import type { ServiceEntry } from '../../wire/service-entry.js';
-import { Bans } from '../admission/bans.js';
 import { Intake } from '../admission/intake.js';
 import { RecordAdmission } from '../admission/record-admission.js';
-import { Refusals } from '../admission/rejected.js';
+import { Bans, Refusals } from '../admission/rejected.js';
 import { Floors } from '../admission/tombstones.js';
-import type { MeshEnvironment } from '../ports/mesh-environment.js';
-import type { MeshLink } from '../ports.js';
+import type { MeshEnvironment, MeshLink } from '../ports.js';
 import { isBadNews, isLeaving } from '../records/order.js';
 import { type NodeDescription, Origin } from '../records/own-records.js';
 import { RecordStore } from '../records/store.js';
 import type { Urgency } from '../records/throttle.js';
-import { AnswerBudget } from '../sync/answer-budget.js';
 import { AntiEntropy } from '../sync/anti-entropy.js';
-import { Exchange } from '../sync/exchange.js';
-import { GossipCounters } from './counters.js';
+import { AnswerBudget, Exchange } from '../sync/exchange.js';
 import { Expiry, noteReached, wholeLifeS } from './expiry.js';
 import { Flooding } from './flooding.js';
 import { GossipPeer } from './peer.js';
@@ -396,4 +392,42 @@ export class Gossip {
     // Only now: who hears SYNCED knows the services of this node.
     this.antiEntropy.endListening();
   }
+}
+
+// What the gossip counts, for stats and for specs.
+
+export class GossipCounters {
+  recordsIn = 0;
+  recordsOut = 0;
+  /** Of records alone, without digests and entries. */
+  bytesIn = 0;
+  bytesOut = 0;
+  /** Copies of what was known. */
+  duplicates = 0;
+  /** Copies of what was known better, or of no use any more. */
+  outdated = 0;
+  /** Signatures that were checked. */
+  verified = 0;
+  /** Of those, the ones that were wrong. */
+  invalid = 0;
+  /** Records that were taken. */
+  accepted = 0;
+  /** Records that came too fast for their origin and had to wait. */
+  parked = 0;
+  /** Records that a limit of size or number kept out. */
+  rejected = 0;
+  /** Two records under one number. */
+  twins = 0;
+  /** Exchanges that this node began. */
+  syncs = 0;
+  /** Requests of peers that were not answered because they ask for too much. */
+  unanswered = 0;
+  /** Own records made. */
+  originations = 0;
+  /** Own identity met elsewhere. */
+  echoes = 0;
+  /** Records that were forgotten because their node is gone. */
+  expired = 0;
+  /** Links that were ended for what came over them. */
+  punished = 0;
 }

@@ -4,11 +4,11 @@
 import { hashText } from '../../util/rendezvous.js';
 import type { Buckets, Digest } from '../../wire/gossip-messages.js';
 import type { MeshRecord } from '../../wire/records.js';
-import { CopyQueue } from '../admission/copy-queue.js';
+import { CopyQueue } from '../admission/intake.js';
 import type { MeshLink } from '../ports.js';
 import type { BucketSet } from '../sync/digest-tree.js';
-import { Outbox } from './outbox.js';
-import { Yielded } from './yielded.js';
+import { Outbox } from './flooding.js';
+import { Yielded } from './suppression.js';
 
 /** Nothing says which record is the last one of an exchange: it is over when none has come for that long. */
 const ASKED_MS = 10_000;

@@ -11,11 +11,9 @@ import { type NodeId, parseLinkAddress } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import { stretchOf } from '../../mux/liveness/keepalive.js';
 import { debug } from '../../util/runtime/debug.js';
-import type { Timers } from '../../util/timers.js';
-import type { ProbeResult } from '../ports/mesh-network.js';
-import type { MeshLink } from '../ports.js';
+import type { Timed, Timer, Timers } from '../../util/timers.js';
+import type { MeshLink, ProbeResult } from '../ports.js';
 import { LocalHealth } from './local-health.js';
-import { OwnLag } from './own-lag.js';
 
 const log = debug('link');
 
@@ -265,5 +263,60 @@ function hostOf(address: string): string | undefined {
     return parseLinkAddress(address).host;
   } catch {
     return undefined;
+  }
+}
+
+// Whether this process itself is late: one ticker for all links of a node. A tick that comes late says that the event
+// loop was blocked, and that whatever arrived meanwhile may still be unread (libuv runs timers before it reads).
+
+/** Later than this, a round trip that was measured says more about this process than about the peer. */
+const RTT_LAG_MS = 50;
+
+export interface OwnLagOwner {
+  /** Every tick, however late it comes. `now` and `lateMs` in ms. */
+  onTick(now: number, lateMs: number): void;
+}
+
+export class OwnLag implements Timed {
+  private timer: Timer | undefined;
+  private dueMs = 0;
+  private lastLateMs = 0;
+
+  constructor(
+    private readonly timers: Timers,
+    readonly tickMs: number,
+    private readonly owner: OwnLagOwner,
+  ) {}
+
+  get isRunning(): boolean {
+    return this.timer !== undefined;
+  }
+
+  /** The last tick was late, or the next one is already. */
+  get isLagging(): boolean {
+    if (this.timer === undefined) return false;
+    return this.lastLateMs > RTT_LAG_MS || this.timers.now() - this.dueMs > RTT_LAG_MS;
+  }
+
+  start(): void {
+    if (this.timer !== undefined) return;
+    this.lastLateMs = 0;
+    this.schedule(this.timers.now());
+  }
+
+  stop(): void {
+    if (this.timer !== undefined) this.timers.cancel(this.timer);
+    this.timer = undefined;
+  }
+
+  onDeadline(now: number): void {
+    this.lastLateMs = Math.max(0, now - this.dueMs);
+    this.schedule(now);
+    this.owner.onTick(now, this.lastLateMs);
+  }
+
+  private schedule(now: number): void {
+    this.dueMs = now + this.tickMs;
+    this.timer = this.timers.schedule(this.tickMs, this);
   }
 }

@@ -5,9 +5,7 @@
 
 import { type NodeId, parseLinkAddress } from '../../address.js';
 import { NodeFlag, type NodeRecord } from '../../wire/records.js';
-import type { MeshEnvironment } from '../ports/mesh-environment.js';
-import type { MeshNetwork } from '../ports/mesh-network.js';
-import type { MeshView } from '../ports/mesh-view.js';
+import type { MeshEnvironment, MeshNetwork, MeshView } from '../ports.js';
 import { TAKES_ALL_BELOW, TAKES_NEEDY_BELOW } from './degree.js';
 import type { MeshDialer } from './dialer.js';
 import type { Neighbours } from './neighbours.js';

@@ -6,9 +6,7 @@ import type { LinkPurpose } from '../../link/link-purpose.js';
 import type { NodeRole } from '../../options/options.js';
 import type { Timed, Timer } from '../../util/timers.js';
 import { MAX_RECORD_LINKS } from '../../wire/records.js';
-import type { MeshEnvironment } from '../ports/mesh-environment.js';
-import type { MeshView } from '../ports/mesh-view.js';
-import type { MeshLink } from '../ports.js';
+import type { MeshEnvironment, MeshLink, MeshView } from '../ports.js';
 import {
   HUB_TAKES_NEEDY_BELOW,
   LOW,

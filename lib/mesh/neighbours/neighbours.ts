@@ -3,8 +3,7 @@
 
 import type { NodeId } from '../../address.js';
 import { NodeFlag } from '../../wire/records.js';
-import type { MeshView } from '../ports/mesh-view.js';
-import type { MeshLink } from '../ports.js';
+import type { MeshLink, MeshView } from '../ports.js';
 
 /** How the node at the other end was picked, when this node picked it. */
 export type Choice = 'random' | 'near';

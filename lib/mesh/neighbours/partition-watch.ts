@@ -4,13 +4,11 @@
 
 import type { Timed, Timer } from '../../util/timers.js';
 import { NodeFlag } from '../../wire/records.js';
-import type { MeshEnvironment } from '../ports/mesh-environment.js';
-import type { MeshView } from '../ports/mesh-view.js';
+import type { MeshEnvironment, MeshView } from '../ports.js';
 import { shuffle } from './candidates.js';
 import type { MeshDialer } from './dialer.js';
 import type { Neighbours } from './neighbours.js';
 import type { BookEntry, PeerBook } from './peer-book.js';
-import type { ReachHistory } from './reach-history.js';
 import type { SeedWatch } from './seeds.js';
 
 const INTERVAL_MS = 30_000;
@@ -116,5 +114,58 @@ export class PartitionWatch implements Timed {
     if (view.isBanned(nodeId)) return false;
     if (((view.node(nodeId)?.flags ?? 0) & NodeFlag.LEAVING) !== 0) return false;
     return addresses.some((address) => dialer.canDial(address));
+  }
+}
+
+// How many nodes this one has reached of late: whether the network has just lost many of them at once, or has found many
+// again.
+
+const SAMPLE_MS = 5_000;
+/** This part of the nodes has to go or come... */
+const SHARE = 0.2;
+/** ...within this time, in ms, */
+const WINDOW_MS = 60_000;
+/** and that counts for so long, in ms. */
+const MEMORY_MS = 600_000;
+
+export class ReachHistory implements Timed {
+  private timer: Timer | undefined;
+  private readonly samples: number[] = [];
+  private fellMs = Number.NEGATIVE_INFINITY;
+  private grewMs = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    private readonly environment: MeshEnvironment,
+    private readonly view: MeshView,
+  ) {}
+
+  /** Many nodes have gone at once, not long ago. */
+  get hasFallen(): boolean {
+    return this.environment.timers.now() - this.fellMs < MEMORY_MS;
+  }
+
+  /** Many nodes have come at once, not long ago. */
+  get hasGrown(): boolean {
+    return this.environment.timers.now() - this.grewMs < MEMORY_MS;
+  }
+
+  start(): void {
+    this.onDeadline();
+  }
+
+  stop(): void {
+    if (this.timer !== undefined) this.environment.timers.cancel(this.timer);
+    this.timer = undefined;
+  }
+
+  onDeadline(): void {
+    const { environment, samples, view } = this;
+    const now = environment.timers.now();
+    const { reachable } = view;
+    samples.push(reachable);
+    if (samples.length > WINDOW_MS / SAMPLE_MS + 1) samples.shift();
+    if (reachable < Math.max(...samples) * (1 - SHARE)) this.fellMs = now;
+    if (reachable * (1 - SHARE) > Math.min(...samples)) this.grewMs = now;
+    this.timer = environment.timers.schedule(SAMPLE_MS, this);
   }
 }

@@ -3,7 +3,7 @@
 // has picked at random itself.
 
 import type { Timed, Timer } from '../../util/timers.js';
-import type { MeshEnvironment } from '../ports/mesh-environment.js';
+import type { MeshEnvironment } from '../ports.js';
 import type { Candidate, Candidates } from './candidates.js';
 import { CLIENT_TARGET, LOW, NEAR_PICKS, RANDOM_KEPT, TAKES_ALL_BELOW, TARGET } from './degree.js';
 import type { MeshDialer } from './dialer.js';

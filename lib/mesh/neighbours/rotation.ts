@@ -6,12 +6,11 @@
 // minutes; by each of them, if many nodes have come at once.
 
 import type { Timed, Timer } from '../../util/timers.js';
-import type { MeshEnvironment } from '../ports/mesh-environment.js';
-import type { MeshView } from '../ports/mesh-view.js';
+import type { MeshEnvironment, MeshView } from '../ports.js';
 import type { Candidate, Candidates } from './candidates.js';
 import { LOW, NEAR_PICKS, RANDOM_PICKS, TAKES_ALL_BELOW } from './degree.js';
 import type { Choice, Neighbour, Neighbours } from './neighbours.js';
-import type { ReachHistory } from './reach-history.js';
+import type { ReachHistory } from './partition-watch.js';
 
 const INTERVAL_MS = 300_000;
 /** How far an interval is shorter or longer. */

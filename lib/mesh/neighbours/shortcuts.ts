@@ -12,13 +12,8 @@ import { type BackOff, backOffMs } from '../../util/back-off.js';
 import { inTime } from '../../util/in-time.js';
 import { RecentMap } from '../../util/recent-map.js';
 import { debug } from '../../util/runtime/debug.js';
-import type { Timed, Timer } from '../../util/timers.js';
-import type { MeshEnvironment } from '../ports/mesh-environment.js';
-import type { MeshNetwork } from '../ports/mesh-network.js';
-import type { MeshView } from '../ports/mesh-view.js';
-import type { MeshLink } from '../ports.js';
-import { PeerTraffic, type Traffic } from './peer-traffic.js';
-import { dialStaggered } from './staggered-dial.js';
+import type { Timed, Timer, Timers } from '../../util/timers.js';
+import type { MeshEnvironment, MeshLink, MeshNetwork, MeshView } from '../ports.js';
 
 const log = debug('link');
 
@@ -269,4 +264,126 @@ export class Shortcuts implements Timed {
     this.running--;
     this.queue.shift()?.();
   }
+}
+
+// How busy this node is with others through relays: opens, bytes and live circuits of the last minute, by destination.
+// Bounded, and forgotten in steps of ten seconds.
+
+const STEP_MS = 10_000;
+const STEPS = 6;
+const MAX_PEERS = 1_024;
+
+/** Beyond any of these within a minute, a direct link is worth its while. */
+const MANY_BYTES = 1024 * 1024;
+const MANY_OPENS = 10;
+const MANY_LIVE = 3;
+
+/** What has happened since the last note; `live` and `relayRttMs` as they are now. */
+export interface Traffic {
+  readonly opens?: number;
+  readonly bytes?: number;
+  readonly live?: number;
+  readonly relayRttMs?: number;
+}
+
+interface Usage {
+  step: number;
+  readonly opens: number[];
+  readonly bytes: number[];
+  live: number;
+}
+
+export class PeerTraffic {
+  private readonly peers = new RecentMap<NodeId, Usage>(MAX_PEERS);
+
+  get size(): number {
+    return this.peers.size;
+  }
+
+  /** True when it is much, with this. */
+  note(dst: NodeId, { opens = 0, bytes = 0, live }: Traffic, now: number): boolean {
+    const step = Math.floor(now / STEP_MS);
+    let usage = this.peers.get(dst);
+    if (usage === undefined) {
+      usage = { step, opens: new Array(STEPS).fill(0), bytes: new Array(STEPS).fill(0), live: 0 };
+      this.peers.set(dst, usage);
+    }
+    for (let missed = Math.min(step - usage.step, STEPS); missed > 0; missed--) {
+      usage.opens.pop();
+      usage.opens.unshift(0);
+      usage.bytes.pop();
+      usage.bytes.unshift(0);
+    }
+    usage.step = step;
+    (usage.opens[0] as number) += opens;
+    (usage.bytes[0] as number) += bytes;
+    if (live !== undefined) usage.live = live;
+    return sum(usage.bytes) > MANY_BYTES || sum(usage.opens) > MANY_OPENS || usage.live > MANY_LIVE;
+  }
+
+  forget(dst: NodeId): void {
+    this.peers.delete(dst);
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  let total = 0;
+  for (const number of numbers) total += number;
+  return total;
+}
+
+// Dials several addresses of one node, each a little after the one before: an address that does not answer costs a
+// quarter of a second then, and not its timeout. The first link counts, and the other dials end.
+
+const STAGGER_MS = 250;
+
+export function dialStaggered(
+  timers: Timers,
+  addresses: readonly string[],
+  dial: (address: string, signal: AbortSignal) => Promise<MeshLink>,
+  signal: AbortSignal,
+): Promise<MeshLink> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const aborter = new AbortController();
+    let timer: Timer | undefined;
+    let next = 0;
+    let underway = 0;
+    let failure: unknown = starlaneError('ERR_STARLANE_ADDRESS', 'there is none to dial');
+    const end = (): void => {
+      if (timer !== undefined) timers.cancel(timer);
+      signal.removeEventListener('abort', onAbort);
+      aborter.abort(signal.reason);
+    };
+    const onAbort = (): void => {
+      end();
+      reject(signal.reason);
+    };
+    const attempt = async (address: string): Promise<void> => {
+      underway++;
+      try {
+        const link = await dial(address, aborter.signal);
+        end();
+        resolve(link);
+      } catch (error) {
+        underway--;
+        failure = error;
+        if (!aborter.signal.aborted) proceed();
+      }
+    };
+    const proceed = (): void => {
+      if (timer !== undefined) timers.cancel(timer);
+      timer = undefined;
+      const address = addresses[next++];
+      if (address !== undefined) {
+        timer = timers.schedule(STAGGER_MS, { onDeadline: proceed });
+        void attempt(address);
+      } else if (underway === 0) {
+        end();
+        reject(failure);
+      }
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    proceed();
+  });
 }

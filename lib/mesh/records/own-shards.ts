@@ -1,12 +1,11 @@
 // The services of this node, spread over shards by a hash of name and port, so that one change re-sends one shard and not
 // all of them. Says what is to be told and when; making and signing records of it is another's.
 
-import type { StarlaneError } from '../../errors.js';
-import { starlaneError } from '../../errors.js';
+import { type StarlaneError, starlaneError } from '../../errors.js';
+import { RecentMap } from '../../util/recent-map.js';
 import { type Rate, TokenBucket } from '../../util/token-bucket.js';
 import { MAX_SHARD_SERVICES, MAX_SHARDS, shardOfService } from '../../wire/records.js';
 import { encodeServiceEntry, type ServiceEntry } from '../../wire/service-entry.js';
-import { ServiceFlaps } from './service-flaps.js';
 import { COALESCE_MS } from './throttle.js';
 
 /** More than that on average, or a shard that is too large, and there are twice as many shards. */
@@ -245,4 +244,28 @@ function isSame(services: readonly OwnService[], told: readonly OwnService[] | u
 /** Names hold no colon, so that no two services have the same key. */
 function keyOf(service: string, port: number): string {
   return `${service}:${port}`;
+}
+
+// Services that come and go all the time: the rest of the network is spared that, they are withheld for a while. Pure.
+
+const WINDOW_MS = 60_000;
+const MAX_RETURNS = 6;
+const WITHHOLD_MS = 60_000;
+/** How many names are watched, the last ones bound. */
+const MAX_WATCHED = 4_096;
+
+export class ServiceFlaps {
+  /** When each one came, in the last minute. */
+  private readonly comings = new RecentMap<string, number[]>(MAX_WATCHED);
+
+  /** A service is bound. Says until when it is to be withheld; 0: it need not be. */
+  onBind(key: string, now: number): number {
+    const recent = (this.comings.peek(key) ?? []).filter((at) => now - at < WINDOW_MS);
+    recent.push(now);
+    // The first coming is no return.
+    const isTooMuch = recent.length > MAX_RETURNS + 1;
+    if (isTooMuch) recent.shift();
+    this.comings.set(key, recent);
+    return isTooMuch ? now + WITHHOLD_MS : 0;
+  }
 }

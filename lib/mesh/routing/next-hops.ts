@@ -4,11 +4,9 @@
 
 import type { NodeId } from '../../address.js';
 import { mix } from '../../util/rendezvous.js';
-import type { Detour } from './detour.js';
 import type { HopScores } from './hop-scores.js';
 import type { OwnLink } from './own-links.js';
-import { drainsOf, isAboutAsGood } from './route.js';
-import { DRAIN_STEP, ShortestPaths } from './shortest-paths.js';
+import { type Detour, DRAIN_STEP, drainsOf, isAboutAsGood, ShortestPaths } from './shortest-paths.js';
 import { DRAINING, SELF, type Topology } from './topology.js';
 
 /** Peers whose distances are kept, at most: the cheapest ones, and who is on the shortest path. */

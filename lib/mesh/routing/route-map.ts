@@ -4,7 +4,17 @@ import { EventEmitter } from 'node:events';
 import type { NodeId } from '../../address.js';
 import { INSPECT, type Inspect, type InspectOptions, shownMap } from '../../util/runtime/shown.js';
 import { throwLater } from '../../util/runtime/throw-later.js';
-import type { RouteInfo } from './route.js';
+
+/** A snapshot of a route. */
+export interface RouteInfo {
+  readonly nodeId: NodeId;
+  /** The peer that circuits to it go through; the node itself when there is a link. */
+  readonly nextHop: NodeId;
+  /** Links between here and there. */
+  readonly hops: number;
+  /** In ms of round trip, and 2 ms more for each relay on the way. */
+  readonly cost: number;
+}
 
 export interface RouteMapEvents {
   add: [route: RouteInfo];

@@ -4,12 +4,11 @@
 import type { NodeId } from '../../address.js';
 import type { Timers } from '../../util/timers.js';
 import type { NodeRecord } from '../../wire/records.js';
-import { Detour } from './detour.js';
 import { HopScores } from './hop-scores.js';
 import { NextHops } from './next-hops.js';
 import { type LocalLink, type OwnLink, readLinks } from './own-links.js';
-import { costOf, isAboutAsGood, type RouteInfo } from './route.js';
-import { ShortestPaths } from './shortest-paths.js';
+import type { RouteInfo } from './route-map.js';
+import { costOf, Detour, isAboutAsGood, ShortestPaths } from './shortest-paths.js';
 import { DEFAULT_DELAYS, RunDelay, type RunDelays } from './spf-throttle.js';
 import { SELF, Topology, TRANSIT } from './topology.js';
 

@@ -5,8 +5,63 @@
 // The root is not a node of the graph. Its edges are the seeds: the links of this node, or a single peer from which the
 // world is seen. This node itself is never passed.
 
-import { MinHeap } from './min-heap.js';
-import { DRAINING, SELF, type Topology, TRANSIT } from './topology.js';
+import type { Timers } from '../../util/timers.js';
+import { TokenBucket } from '../../util/token-bucket.js';
+import { grown } from './edge-lists.js';
+import { DRAINING, HOP_US, SELF, type Topology, TRANSIT } from './topology.js';
+
+// A binary heap of nodes by distance, in typed arrays that are kept: a walk over ten thousand nodes allocates nothing.
+
+export class MinHeap {
+  size = 0;
+  private keys = new Float64Array(1024);
+  private nodes = new Int32Array(1024);
+
+  /** The smallest key. Not to be read when empty. */
+  get smallest(): number {
+    return this.keys[0];
+  }
+
+  push(key: number, node: number): void {
+    if (this.size === this.keys.length) this.grow();
+    const { keys, nodes } = this;
+    let at = this.size++;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (keys[parent] <= key) break;
+      keys[at] = keys[parent];
+      nodes[at] = nodes[parent];
+      at = parent;
+    }
+    keys[at] = key;
+    nodes[at] = node;
+  }
+
+  /** The node with the smallest key. Not to be called when empty. */
+  pop(): number {
+    const { keys, nodes } = this;
+    const first = nodes[0];
+    const size = --this.size;
+    const key = keys[size];
+    const node = nodes[size];
+    let at = 0;
+    for (let child = 1; child < size; child = 2 * at + 1) {
+      if (child + 1 < size && keys[child + 1] < keys[child]) child++;
+      if (keys[child] >= key) break;
+      keys[at] = keys[child];
+      nodes[at] = nodes[child];
+      at = child;
+    }
+    keys[at] = key;
+    nodes[at] = node;
+    return first;
+  }
+
+  private grow(): void {
+    this.keys = grown(this.keys, new Float64Array(2 * this.size));
+    this.nodes = grown(this.nodes, new Int32Array(2 * this.size));
+  }
+}
 
 /**
  * What a draining node adds to the path through it: more than all links together, so that a path with fewer such nodes
@@ -233,4 +288,73 @@ export class ShortestPaths {
     this.isLost = new Uint8Array(size);
     this.isLost.set(isLost);
   }
+}
+
+// The ways to a node that pass none of some others: for a circuit that has found a node gone which everybody still lists.
+// By shortest paths over all records, each neighbour of the gap would lead there anew. One walk from the destination
+// until every peer in question is reached; how much is walked in a second is bounded.
+
+/** Nodes that may be walked over: two hundred walks a second in a mesh of a thousand nodes. */
+const WALKED = { perS: 200_000, burst: 200_000 };
+
+export class Detour {
+  private readonly budget = new TokenBucket(WALKED);
+
+  constructor(
+    private readonly topology: Topology,
+    private readonly timers: Timers,
+  ) {}
+
+  /**
+   * What the way costs from each of `peers` to the node, as in {@link ShortestPaths}, past `avoided` and this node; a peer
+   * without such a way is not in it. Undefined when there has been too much of that lately.
+   */
+  find(dst: number, peers: ReadonlySet<number>, avoided: ReadonlySet<number>): Map<number, number> | undefined {
+    const { topology, budget } = this;
+    const now = this.timers.now();
+    if (!budget.canTake(now, topology.size)) return undefined;
+    const { edges, flags } = topology;
+    const distances = new Float64Array(topology.size).fill(Number.POSITIVE_INFINITY);
+    const found = new Map<number, number>();
+    let walked = 0;
+    distances[dst] = 0;
+    heap.push(0, dst);
+    while (heap.size > 0) {
+      const reached = heap.smallest;
+      const node = heap.pop();
+      if (reached > distances[node] || found.size === peers.size) continue;
+      walked++;
+      if (peers.has(node)) found.set(node, reached);
+      if (node !== dst && (flags[node] & TRANSIT) === 0) continue;
+      const through = node === dst || (flags[node] & DRAINING) === 0 ? reached : reached + DRAIN_STEP;
+      const end = edges.starts[node] + edges.degrees[node];
+      for (let at = edges.starts[node]; at < end; at++) {
+        const peer = edges.peers[at];
+        const distance = through + edges.weights[at];
+        if (distance >= distances[peer] || peer === SELF || avoided.has(peer)) continue;
+        distances[peer] = distance;
+        heap.push(distance, peer);
+      }
+    }
+    budget.take(now, walked);
+    return found;
+  }
+}
+
+/** A distance as users see it: a peer costs the round trip of its link. */
+export function costOf(distance: number): number {
+  return Math.max(0, (distance % DRAIN_STEP) - HOP_US) / 1000;
+}
+
+/** How many draining nodes there are on the way. */
+export function drainsOf(distance: number): number {
+  return Math.floor(distance / DRAIN_STEP);
+}
+
+/** No worse than another by more than what may well be noise: 10 %, or 2 ms. */
+export function isAboutAsGood(distance: number, other: number): boolean {
+  const drains = drainsOf(distance) - drainsOf(other);
+  if (drains !== 0) return drains < 0;
+  const [cost, otherCost] = [distance % DRAIN_STEP, other % DRAIN_STEP];
+  return cost <= otherCost + Math.max(otherCost / 10, 2000);
 }

@@ -10,7 +10,6 @@ import type { Flooding } from '../gossip/flooding.js';
 import type { GossipPeer, SyncState } from '../gossip/peer.js';
 import type { RecordStore } from '../records/store.js';
 import { ANSWER_MS, type Exchange, FEW } from './exchange.js';
-import { RecentRoots } from './recent-roots.js';
 
 const CHECK_MS = 1_000;
 /** How long databases may differ before they are compared: most differences are on their way. */
@@ -231,4 +230,33 @@ function noteEqual(sync: SyncState): void {
 function isUnfinished(sync: SyncState): boolean {
   const isWaiting = sync.mustBegin || sync.request !== undefined || sync.gathering !== undefined;
   return sync.isFirst || sync.isExchanging || sync.differsMs !== 0 || isWaiting;
+}
+
+// The roots that the own database had in the last moments. A peer that says one of them is not different: it spoke before
+// the newest records reached it.
+
+/** Longer than a record takes from one neighbour to the next. */
+const RECENT_MS = 2_000;
+const MAX_ROOTS = 64;
+
+export class RecentRoots {
+  private readonly high = new Uint32Array(MAX_ROOTS);
+  private readonly low = new Uint32Array(MAX_ROOTS);
+  private readonly untilMs = new Float64Array(MAX_ROOTS);
+  private next = 0;
+
+  /** The root was this until now. */
+  add(high: number, low: number, now: number): void {
+    this.high[this.next] = high;
+    this.low[this.next] = low;
+    this.untilMs[this.next] = now + RECENT_MS;
+    this.next = (this.next + 1) % MAX_ROOTS;
+  }
+
+  has(high: number, low: number, now: number): boolean {
+    for (let index = 0; index < MAX_ROOTS; index++) {
+      if (this.high[index] === high && this.low[index] === low && this.untilMs[index] > now) return true;
+    }
+    return false;
+  }
 }

@@ -9,20 +9,29 @@
 // When one begins is decided in anti-entropy.ts. Here: how it goes, how many go on at once, and what they may cost.
 
 import type { NodeId } from '../../address.js';
+import { RecentMap } from '../../util/recent-map.js';
 import type { Timers } from '../../util/timers.js';
-import { BUCKETS, type Buckets, type Entries, type Want } from '../../wire/gossip-messages.js';
+import { afterTaking, canTake } from '../../util/token-bucket.js';
+import {
+  BUCKETS,
+  type Buckets,
+  bucketOf,
+  type Entries,
+  type GossipMessage,
+  MAX_ENTRIES,
+  MAX_WANTED,
+  type Want,
+} from '../../wire/gossip-messages.js';
 import { MessageType } from '../../wire/message-envelope.js';
 import type { MeshRecord, RecordVersion } from '../../wire/records.js';
 import type { Refusals } from '../admission/rejected.js';
 import type { Floors } from '../admission/tombstones.js';
-import type { GossipCounters } from '../gossip/counters.js';
 import type { Flooding } from '../gossip/flooding.js';
+import type { GossipCounters } from '../gossip/gossip.js';
 import type { Gathering, GossipPeer } from '../gossip/peer.js';
 import { compareVersions } from '../records/order.js';
 import type { RecordStore } from '../records/store.js';
-import type { AnswerBudget } from './answer-budget.js';
 import { BucketSet, differingBuckets } from './digest-tree.js';
-import { ENTRY_COST_BYTES, entriesMessages, recordsIn, wantMessages } from './entries.js';
 
 /** A database of so few records is compared as a whole. */
 export const FEW = 64;
@@ -282,4 +291,72 @@ function isLate(sinceMs: number, now: number): boolean {
 function startOver(peer: GossipPeer): void {
   peer.isHeld = false;
   peer.outbox.clear();
+}
+
+// What a node tells of its database in an exchange: an entry for each record in the buckets in question, cut into messages.
+
+/** Bytes of an entry, about, for whoever has to pay for them. */
+export const ENTRY_COST_BYTES = 28;
+
+export function recordsIn(store: RecordStore, buckets: BucketSet): MeshRecord[] {
+  const isAll = buckets.isFull;
+  const found: MeshRecord[] = [];
+  for (const record of store.records()) {
+    if (isAll || buckets.has(bucketOf(record.nodeId))) found.push(record);
+  }
+  return found;
+}
+
+/** At least one message, the last one marked. A record is its own entry. */
+export function entriesMessages(buckets: BucketSet, records: readonly MeshRecord[]): GossipMessage[] {
+  const messages: GossipMessage[] = [];
+  for (let at = 0; at === 0 || at < records.length; at += MAX_ENTRIES) {
+    const isLast = at + MAX_ENTRIES >= records.length;
+    // The buckets are covered with the last message only: what one message leaves out may be in the next.
+    const bitmap = isLast ? buckets.bitmap : new Uint8Array(BUCKETS / 8);
+    messages.push({ type: MessageType.ENTRIES, isLast, bitmap, entries: records.slice(at, at + MAX_ENTRIES) });
+  }
+  return messages;
+}
+
+/** At least one message, the last one marked. */
+export function wantMessages(keys: readonly string[]): GossipMessage[] {
+  const messages: GossipMessage[] = [];
+  for (let at = 0; at === 0 || at < keys.length; at += MAX_WANTED) {
+    const isLast = at + MAX_WANTED >= keys.length;
+    messages.push({ type: MessageType.WANT, isLast, keys: keys.slice(at, at + MAX_WANTED) });
+  }
+  return messages;
+}
+
+// What a peer may have for asking: a member that asks for everything again and again costs a bounded bandwidth.
+
+/** The database twice, and then some; after that so many bytes a second. */
+const BYTES_PER_S = 64 * 1024;
+const BURST_BYTES = 1024 * 1024;
+/** Peers whose use of it is remembered when their link is gone. */
+const MAX_PEERS = 1_024;
+
+export class AnswerBudget {
+  /** By peer, and not by link: a new link is quickly made. See token-bucket.ts. */
+  private readonly fullAtMs = new RecentMap<NodeId, number>(MAX_PEERS);
+
+  constructor(
+    private readonly timers: Timers,
+    private readonly store: RecordStore,
+    private readonly counters: GossipCounters,
+  ) {}
+
+  take(peer: GossipPeer, bytes: number): boolean {
+    const { peerId } = peer.link;
+    const rate = { perS: BYTES_PER_S, burst: BURST_BYTES + 2 * this.store.bytes };
+    const now = this.timers.now();
+    const fullAtMs = this.fullAtMs.peek(peerId) ?? Number.NEGATIVE_INFINITY;
+    if (!canTake(fullAtMs, now, rate, bytes)) {
+      this.counters.unanswered++;
+      return false;
+    }
+    this.fullAtMs.set(peerId, afterTaking(fullAtMs, now, rate, bytes));
+    return true;
+  }
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { RecordAdmission } from '../../../lib/mesh/admission/record-admission.js';
 import { Refusals } from '../../../lib/mesh/admission/rejected.js';
 import { Floors } from '../../../lib/mesh/admission/tombstones.js';
-import { GossipCounters } from '../../../lib/mesh/gossip/counters.js';
+import { GossipCounters } from '../../../lib/mesh/gossip/gossip.js';
 import { RecordStore } from '../../../lib/mesh/records/store.js';
 import { Timers } from '../../../lib/util/timers.js';
 import { shardOfService } from '../../../lib/wire/records.js';

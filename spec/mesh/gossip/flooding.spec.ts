@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { CopyQueue } from '../../../lib/mesh/admission/copy-queue.js';
-import { Outbox } from '../../../lib/mesh/gossip/outbox.js';
+import { CopyQueue } from '../../../lib/mesh/admission/intake.js';
+import { Outbox } from '../../../lib/mesh/gossip/flooding.js';
 import { recordCopyBytes } from '../../../lib/wire/gossip-messages.js';
 import type { MeshRecord } from '../../../lib/wire/records.js';
 import { nodeOf } from '../signed-records.js';

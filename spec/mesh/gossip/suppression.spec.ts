@@ -2,8 +2,7 @@
 
 import { describe, expect, it } from '@jest/globals';
 import { GossipPeer } from '../../../lib/mesh/gossip/peer.js';
-import { Yielding } from '../../../lib/mesh/gossip/suppression.js';
-import { Yielded } from '../../../lib/mesh/gossip/yielded.js';
+import { Yielded, Yielding } from '../../../lib/mesh/gossip/suppression.js';
 import type { MeshRecord } from '../../../lib/wire/records.js';
 import { GossipNet, type NetLink, type NetNode } from '../gossip-net.js';
 import { nodeOf } from '../signed-records.js';

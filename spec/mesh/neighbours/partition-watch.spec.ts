@@ -1,9 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { MeshDialer } from '../../../lib/mesh/neighbours/dialer.js';
 import { Neighbours } from '../../../lib/mesh/neighbours/neighbours.js';
-import { PartitionWatch } from '../../../lib/mesh/neighbours/partition-watch.js';
+import { PartitionWatch, ReachHistory } from '../../../lib/mesh/neighbours/partition-watch.js';
 import { PeerBook } from '../../../lib/mesh/neighbours/peer-book.js';
-import { ReachHistory } from '../../../lib/mesh/neighbours/reach-history.js';
 import { SeedWatch } from '../../../lib/mesh/neighbours/seeds.js';
 import { NodeFlag } from '../../../lib/wire/records.js';
 import { addressOf, MINUTE_MS, refused, Scene, ScriptedLink, SELF } from '../scripted-network.js';

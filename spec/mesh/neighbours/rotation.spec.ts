@@ -7,7 +7,7 @@ import {
   TAKES_ALL_BELOW,
   TARGET,
 } from '../../../lib/mesh/neighbours/degree.js';
-import { ReachHistory } from '../../../lib/mesh/neighbours/reach-history.js';
+import { ReachHistory } from '../../../lib/mesh/neighbours/partition-watch.js';
 import { Filling } from '../filling-scene.js';
 import { addressOf, MINUTE_MS, refused, Scene, ScriptedLink } from '../scripted-network.js';
 

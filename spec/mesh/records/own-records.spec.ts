@@ -1,8 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { LEAVING_LIFE_S } from '../../../lib/mesh/gossip/expiry.js';
-import { IdentityDispute } from '../../../lib/mesh/records/identity-conflict.js';
-import { OwnShards, type ShardContent } from '../../../lib/mesh/records/own-shards.js';
-import { ServiceFlaps } from '../../../lib/mesh/records/service-flaps.js';
+import { IdentityDispute } from '../../../lib/mesh/records/own-records.js';
+import { OwnShards, ServiceFlaps, type ShardContent } from '../../../lib/mesh/records/own-shards.js';
 import { NodeThrottle, type Urgency } from '../../../lib/mesh/records/throttle.js';
 import { canTake, TokenBucket } from '../../../lib/util/token-bucket.js';
 import { encodeShardRecord, MAX_SHARD_RECORD_BYTES } from '../../../lib/wire/records.js';
