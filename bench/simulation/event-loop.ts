@@ -19,7 +19,7 @@ export class EventLoop {
   count = 0;
   private readonly heap = new EventHeap();
   private endMs = 0;
-  private isStopped = false;
+  private isClosed = false;
   private failure: { readonly error: unknown } | undefined;
   private onDone: (() => void) | undefined;
   private untilBreather = BREATHER_EVENTS;
@@ -54,7 +54,7 @@ export class EventLoop {
   async runUntil(time: number): Promise<void> {
     if (this.onDone !== undefined) throw new Error('the event loop runs already');
     this.endMs = time;
-    this.isStopped = false;
+    this.isClosed = false;
     await new Promise<void>((resolve) => {
       this.onDone = resolve;
       process.nextTick(this.step);
@@ -78,13 +78,13 @@ export class EventLoop {
   /** Something has gone wrong outside of an event, in a promise for one: ends the run with it. */
   fail(error: unknown): void {
     this.failure ??= { error };
-    this.isStopped = true;
+    this.isClosed = true;
   }
 
   private turn(): void {
     const { heap } = this;
-    if (this.isStopped || heap.size === 0 || heap.earliest > this.endMs) {
-      if (!this.isStopped) this.now = Math.max(this.now, this.endMs);
+    if (this.isClosed || heap.size === 0 || heap.earliest > this.endMs) {
+      if (!this.isClosed) this.now = Math.max(this.now, this.endMs);
       this.onDone?.();
       return;
     }

@@ -20,7 +20,6 @@ export interface PlaneSetup {
   onEpoch(epoch: number): void;
   /** All that the peer had to tell when the link came up has been taken in. */
   onSynced(link: MeshLink): void;
-  onWarning(error: Error): void;
   /** A node or an instance of a service has disappeared from its view. */
   onGone?(what: string): void;
 }

@@ -5,7 +5,7 @@ import type { Routes } from '../../lib/circuit/path.js';
 import { isLoss } from '../../lib/link/handshake/link-fault.js';
 import { ControlPlane } from '../../lib/mesh/control-plane.js';
 import type { MeshEnvironment, MeshLink, MeshNetwork } from '../../lib/mesh/ports.js';
-import { Standing } from '../../lib/mesh/records/store.js';
+import { Freshness } from '../../lib/mesh/records/store.js';
 import { DEFAULT_LIMITS } from '../../lib/options/options.js';
 import { envDigests, type Message } from '../../lib/wire/messages.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
@@ -45,7 +45,6 @@ class RealPlane implements Plane {
         onRoute: () => {},
         onUnroute: ({ nodeId }) => setup.onGone?.(nodeId),
         onSynced: (link) => setup.onSynced(link),
-        onWarning: (error) => setup.onWarning(error),
         onEpoch: (epoch) => setup.onEpoch(epoch),
       },
     });
@@ -95,7 +94,7 @@ class RealPlane implements Plane {
   }
 
   stop(): void {
-    this.plane.stop();
+    this.plane.dispose();
   }
 }
 
@@ -122,7 +121,7 @@ class RealShortcut implements PlaneShortcut {
     const { store } = this.plane.gossip;
     const now = this.environment.timers.now();
     for (const record of records) {
-      if (store.standing(record) !== Standing.NEWER) continue;
+      if (store.freshness(record) !== Freshness.NEWER) continue;
       const previous = store.put({ record, remainingLifeS: record.lifeS }, now);
       this.plane.onRecord(record, previous);
     }
@@ -185,7 +184,7 @@ class RealView implements PlaneView {
   }
 
   isParked({ key, nodeId }: MeshRecord): boolean {
-    return this.plane.gossip.store.origin(nodeId)?.parked?.has(key) === true;
+    return this.plane.gossip.store.entry(nodeId)?.parked?.has(key) === true;
   }
 
   hasLeft(nodeId: NodeId): boolean {
@@ -206,7 +205,7 @@ class RealView implements PlaneView {
       ...(Object.entries(gossip.counters) as Array<[string, number]>),
       ['origins', gossip.store.originCount],
       ['records', gossip.store.size],
-      ['degree', neighbourhood.degree],
+      ['degree', neighbourhood.neighbours.degree],
       ['own id', gossip.store.node(this.self) === undefined ? 0 : 1],
     ]);
   }

@@ -118,6 +118,11 @@ export class SimNode implements SimLinksOwner {
         timers: links.timers,
         random: () => chance.next(),
         verify: (record) => wide.verify(record),
+        warn: (error) => {
+          this.warnings.push(error);
+          if (this.warnings.length > MAX_WARNINGS) this.warnings.shift();
+          wide.watcher?.onWarning?.(this, error);
+        },
       },
       network: new SimNetwork(wide, links),
       role,
@@ -131,11 +136,6 @@ export class SimNode implements SimLinksOwner {
       onSynced: (link) => {
         links.onSynced(link as SimLink);
         wide.watcher?.onSynced?.(this, link as SimLink);
-      },
-      onWarning: (error) => {
-        this.warnings.push(error);
-        if (this.warnings.length > MAX_WARNINGS) this.warnings.shift();
-        wide.watcher?.onWarning?.(this, error);
       },
       onGone: (what) => wide.watcher?.onGone?.(this, what),
     });

@@ -2,7 +2,7 @@
 // other oracles look at a network at rest, where anti-entropy has long repaired what the first exchange of a link has lost;
 // this one looks at each link at that moment.
 
-import { areTwins, compareVersions } from '../../lib/mesh/records/order.js';
+import { areConflicting, compareVersions } from '../../lib/mesh/records/order.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
 import { label, viewOf } from './oracles.js';
 import type { SimLink } from './sim-link.js';
@@ -51,7 +51,7 @@ export class SyncOracle implements LinkWatcher {
       const run = view.recordOf(record.nodeId)?.bootId;
       if (run !== undefined && run !== record.bootId && record.key !== record.nodeId) return false;
       if (view.isParked(record)) return false;
-      return mine === undefined || (compareVersions(mine, record) < 0 && !areTwins(mine, record));
+      return mine === undefined || (compareVersions(mine, record) < 0 && !areConflicting(mine, record));
     });
   }
 

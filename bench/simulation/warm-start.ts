@@ -5,7 +5,13 @@
 //   links, all words thrown away  ->  each learns of its neighbours and writes its record  ->  all learn all records
 //   ->  words are heard again, databases are compared and found equal
 
-import { CLIENT_TARGET, MAX_CLIENTS, RANDOM_PICKS, TAKES_ALL_BELOW, TARGET } from '../../lib/mesh/neighbours/degree.js';
+import {
+  ACCEPT_ANY_BELOW,
+  CLIENT_TARGET,
+  MAX_CLIENTS,
+  RANDOM_PICKS,
+  TARGET,
+} from '../../lib/mesh/neighbours/degree.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
 import type { SimNode } from './sim-node.js';
 import type { World } from './world.js';
@@ -56,7 +62,7 @@ function makeLinks(world: World): void {
   const count = (of: Map<SimNode, number>, node: SimNode): void => void of.set(node, (of.get(node) as number) + 1);
   for (const node of random.sample(nodes, nodes.length)) {
     // The clients of a node do not count for the links that it wants of its like.
-    const [theirs, limit] = node.isKnown ? [degrees, TAKES_ALL_BELOW] : [clients, MAX_CLIENTS];
+    const [theirs, limit] = node.isKnown ? [degrees, ACCEPT_ANY_BELOW] : [clients, MAX_CLIENTS];
     const target = node.isKnown ? TARGET : CLIENT_TARGET;
     for (let made = 0; made < RANDOM_PICKS || (degrees.get(node) as number) < target; made++) {
       const found = new Set<SimNode>();

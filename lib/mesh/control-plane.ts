@@ -1,5 +1,6 @@
-// The control plane of one node put together: records and gossip, routes, services, neighbours, the health of links.
-// It lives on what it is given (links, time, chance, signatures), so that a simulation runs a thousand of them.
+// The control plane of one node: records and gossip, routes, services, neighbours, the health of links. This class connects
+// the parts. Everything from outside (links, time, randomness, signatures) is passed in, so that a simulation can run a
+// thousand of them.
 
 import type { NodeId } from '../address.js';
 import { isLaterRun } from '../link/runs.js';
@@ -9,7 +10,7 @@ import type { Timed, Timer } from '../util/timers.js';
 import { type Message, MessageType } from '../wire/messages.js';
 import { type MeshRecord, NodeFlag, type NodeRecord, RecordKind } from '../wire/records.js';
 import { explainAbsence } from './directory/absence.js';
-import type { BindAccess } from './directory/bind-access.js';
+import type { BindAccessSetup } from './directory/bind-access.js';
 import { Registry } from './directory/registry.js';
 import type { ServiceInstance } from './directory/service.js';
 import type { ServiceTable } from './directory/service-table.js';
@@ -24,45 +25,44 @@ import type { LocalLink } from './routing/own-links.js';
 import type { RouteInfo } from './routing/route-map.js';
 import { Routing, type RoutingOwner } from './routing/routing.js';
 
-/** How often the round trips of links are looked at, in ms. Only what has moved for long is ever told. */
+/** How often the round trips of links are read, in ms. Only a lasting change is published. */
 const SAMPLE_INTERVAL_MS = 5_000;
 
-/** How long what was found to explain the absence of a service is said again, in ms. */
+/** How long an explanation for the absence of a service is reused, in ms. */
 const ABSENCE_MS = 100;
 
 export interface ControlPlaneOptions {
   readonly role: NodeRole;
-  /** Circuits of others may pass through. */
+  /** Whether circuits of others may pass through. */
   readonly relay: boolean;
   readonly envDigests: readonly string[];
-  /** Link addresses, possibly with names of hosts. */
+  /** Link addresses, possibly with host names. */
   readonly seeds: readonly string[];
-  /** Between two dials of a seed or a node. */
+  /** Pause between two dials of a seed or a node. */
   readonly backOff: BackOff;
   readonly keepAliveMs: number;
   readonly keepAliveTimeoutMs: number;
-  /** The epoch that the records of this run begin with: one more than a kept one, or 1. */
+  /** The epoch of the first records of this run: one more than a kept one, or 1. */
   readonly firstEpoch: number;
   readonly maxServicesPerNode: number;
   readonly maxNodes: number;
   readonly maxInstances: number;
   readonly recordQueueBytes?: number;
-  /** Whose services are seen; undefined: all. */
-  readonly access?: BindAccess | undefined;
+  /** Which services of others are visible; undefined for all. */
+  readonly access?: BindAccessSetup | undefined;
 }
 
-/** Must not throw. */
+/** What the control plane calls. Functions must not throw. */
 export interface ControlPlaneOwner {
   onService(instance: ServiceInstance): void;
   onUnservice(instance: ServiceInstance): void;
   onRoute(route: RouteInfo): void;
   onUnroute(route: RouteInfo): void;
-  /** The peer has told all that it had to tell when the link came up, and it has been taken in. */
+  /** Called when all that the peer had at link up has been processed. */
   onSynced(link: MeshLink): void;
-  onWarning(error: Error): void;
-  /** A record tells of a later run of the peer of a link than the one that it is linked to. */
+  /** Called when a record shows a later run of a peer than the one at the other end of the link. */
   onLaterRun?(link: MeshLink, record: NodeRecord): void;
-  /** The epoch of the own records, for the next run to count on from. */
+  /** Called with the epoch of the own records, from which the next run continues. */
   onEpoch(epoch: number): void;
 }
 
@@ -88,7 +88,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   private timer: Timer | undefined;
   private isStarted = false;
   private hasLeft = false;
-  private isStopped = false;
+  private isClosed = false;
 
   constructor(private readonly setup: ControlPlaneSetup) {
     const { environment, network, options, owner } = setup;
@@ -109,7 +109,6 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
       network,
       view: this,
       options: { role, seeds: options.seeds, backOff: options.backOff },
-      owner,
     });
     this.shortcuts = new Shortcuts({ environment, network, view: this, role });
     this.watch = new LinkWatch(
@@ -124,68 +123,68 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
       this,
     );
     this.announced = new AnnouncedLinks(timers, {
-      eligible: () => this.neighbourhood.announced(),
+      eligible: () => this.neighbourhood.admission.announced(),
       isStalled: (link) => this.watch.isStalled(link),
       onChange: (links, urgency) => {
-        this.gossip.describe({ links }, urgency);
+        this.gossip.own.describe({ links }, urgency);
         this.updateRoutes();
       },
     });
-    this.gossip.describe({ flags: this.flags, addresses: network.listenAddresses }, 'good');
+    this.gossip.own.describe({ flags: this.flags, addresses: network.listenAddresses }, 'soon');
   }
 
-  /** Seeds are joined, neighbours looked for. */
+  /** Joins seeds and looks for neighbours. */
   start(): void {
     this.isStarted = true;
     this.neighbourhood.start();
   }
 
-  /** Makes and tries nothing any more. Links stay. */
-  stop(): void {
-    if (this.isStopped) return;
-    this.isStopped = true;
+  /** Ends all activity. Links stay up. */
+  dispose(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
     if (this.timer !== undefined) this.setup.environment.timers.cancel(this.timer);
     this.timer = undefined;
-    this.neighbourhood.stop();
-    this.shortcuts.stop();
-    this.watch.stop();
-    this.announced.stop();
-    this.routing.stop();
-    this.registry.stop();
-    this.gossip.stop();
+    this.neighbourhood.dispose();
+    this.shortcuts.dispose();
+    this.watch.dispose();
+    this.announced.dispose();
+    this.routing.dispose();
+    this.registry.dispose();
+    this.gossip.dispose();
   }
 
-  /** The last word of this node: nobody dials or relays through it any more. What is open goes on. */
+  /** Publishes that this node leaves, so that no node dials it or relays through it any more. Open circuits continue. */
   leave(): void {
-    if (this.hasLeft || this.isStopped) return;
+    if (this.hasLeft || this.isClosed) return;
     this.hasLeft = true;
-    this.neighbourhood.stop();
-    this.shortcuts.stop();
+    this.neighbourhood.dispose();
+    this.shortcuts.dispose();
     this.gossip.leave();
   }
 
-  // --- what is bound and where this node listens ---
+  // --- services and addresses of this node ---
 
   /** Seeds that are kept joined. */
   get seedCount(): number {
-    return this.isStarted && !this.hasLeft ? this.neighbourhood.seedCount : 0;
+    return this.isStarted && !this.hasLeft ? this.neighbourhood.seeds.size : 0;
   }
 
   get table(): ServiceTable {
     return this.registry.table;
   }
 
-  /** @throws ERR_STARLANE_MESSAGE when meta is no JSON or too large */
+  /** @throws ERR_STARLANE_MESSAGE when meta is not JSON or too large */
   bind(service: string, port: number, weight: number, meta: unknown): void {
-    this.gossip.bind({ service, port, weight, meta });
+    this.gossip.own.bind({ service, port, weight, meta });
     this.registry.bind(service, port, weight, meta);
   }
 
-  /** Why nobody is found who offers a service. */
+  /** Returns an error that explains why no instance of a service is found. */
   absenceOf(service: string, port: number | undefined): Error {
     const now = this.setup.environment.timers.now();
     const { lastAbsence } = this;
-    // Many may wait for the same name, and fail together.
+    // Many dials may wait for the same name, and fail together.
     if (lastAbsence?.service === service && lastAbsence.port === port && now < lastAbsence.untilMs) {
       return lastAbsence.error;
     }
@@ -204,32 +203,32 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     return error;
   }
 
-  /** The digest of an env that this node shares with another. */
+  /** Returns the digest of an env that this node shares with another. */
   sharedEnv(nodeId: NodeId): string | undefined {
     const { envDigests } = this.setup.options;
     return this.gossip.store.node(nodeId)?.envDigests.find((digest) => envDigests.includes(digest));
   }
 
   unbind(service: string, port: number): void {
-    this.gossip.unbind(service, port);
+    this.gossip.own.unbind(service, port);
     this.registry.unbind(service, port);
   }
 
   onListening(): void {
-    this.gossip.describe({ addresses: this.setup.network.listenAddresses }, 'good');
+    this.gossip.own.describe({ addresses: this.setup.network.listenAddresses }, 'soon');
   }
 
   // --- links ---
 
-  /** Whether a link that a peer makes is taken. */
+  /** Whether to accept a link that a peer makes. */
   mayAccept(applicant: Applicant): boolean {
     if (this.isBanned(applicant.peerId)) return false;
     if (applicant.purpose === 'direct') return this.shortcuts.mayAccept(applicant.peerId);
-    return this.neighbourhood.mayAccept(applicant);
+    return this.neighbourhood.admission.mayAccept(applicant);
   }
 
   onLink(link: MeshLink): void {
-    // Whoever this node has not reached until now, the nodes around it have not either: a newcomer, or another part.
+    // A peer that this node did not reach was not reached by the nodes around it either: it is new, or of another partition.
     const isNew = !this.routing.isReachable(link.peerId);
     this.links.add(link);
     this.watch.onLink(link);
@@ -242,7 +241,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.timer ??= this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this);
   }
 
-  /** It has to do more than it was made for. */
+  /** Called when a direct link becomes one that carries gossip. */
   onPromoted(link: MeshLink): void {
     if (!this.links.has(link)) return;
     this.gossip.onLink(link);
@@ -252,7 +251,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.updateRoutes();
   }
 
-  /** `isLoss`: neither of the two nodes wanted that. */
+  /** `isLoss`: neither of the two nodes has closed it on purpose. */
   onUnlink(link: MeshLink, isLoss: boolean): void {
     if (!this.links.delete(link)) return;
     this.watch.onUnlink(link);
@@ -272,20 +271,19 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     if (link.purpose !== 'direct') this.gossip.onDrain(link);
   }
 
-  // --- what the gossip tells ---
+  // --- what the gossip reports ---
 
   onRecord(record: MeshRecord, previous: MeshRecord | undefined): void {
     const { nodeId } = record;
     if (record.kind === RecordKind.NODE) {
       this.routing.onRecord(record);
-      // Whether its link is announced depends on what a peer says of itself.
-      if (previous === undefined && this.isPeer(nodeId)) this.announced.update('good');
+      // A link is announced once there is a record of its peer.
+      if (previous === undefined && this.isPeer(nodeId)) this.announced.update('soon');
       if (previous !== undefined && record.bootId !== previous.bootId) this.findRival(record, previous.bootId);
     }
     this.registry.onNodeChanged(nodeId);
   }
 
-  /** What others reckon with when they judge who is closer to a node. */
   onOwnRecord(record: MeshRecord): void {
     if (record.kind === RecordKind.NODE) this.routing.onRecord(record);
   }
@@ -302,15 +300,11 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.setup.owner.onSynced(link);
   }
 
-  onWarning(error: Error): void {
-    this.setup.owner.onWarning(error);
-  }
-
   onEpoch(epoch: number): void {
     this.setup.owner.onEpoch(epoch);
   }
 
-  // --- what the routes tell ---
+  // --- what the routes report ---
 
   onReachability(changed: readonly NodeId[]): void {
     this.registry.onNodesChanged(changed);
@@ -329,22 +323,22 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.setup.owner.onUnroute(route);
   }
 
-  // --- what the watch over links tells ---
+  // --- what the link watch reports ---
 
   onSuspect(): void {
     this.updateRoutes();
   }
 
   onStalled(): void {
-    this.announced.update('cost');
+    this.announced.update('metric');
   }
 
   onOverload(isOverloaded: boolean): void {
     this.flags = isOverloaded ? this.flags | NodeFlag.OVERLOAD : this.flags & ~NodeFlag.OVERLOAD;
-    this.gossip.describe({ flags: this.flags }, 'good');
+    this.gossip.own.describe({ flags: this.flags }, 'soon');
   }
 
-  // --- what the neighbourhood sees ---
+  // --- the view of the neighbourhood ---
 
   get reachable(): number {
     return this.routing.size;
@@ -377,34 +371,34 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     if (this.links.size === 0) return;
     for (const link of this.links) {
       this.announced.onSample(link, this.watch.isLagging);
-      // Nobody else measures a link that carries gossip and nothing else: it is never idle. What it was a minute ago, or in
-      // the one ping that a hiccup has delayed, would stand for it, and circuits would not be given the time to go there.
+      // Nothing else measures a link that only carries gossip, since it is never idle. Without this ping a value from a minute
+      // ago, or one that a pause has spoiled, would decide how long circuits may take.
       link.ping().catch(() => {});
     }
     this.timer = this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this);
   }
 
-  /** A link is announced once it is known how long it is: that takes one round trip, and spares the mesh a second flood. */
+  /** Announces a link after one round trip: with a measured cost from the start, the mesh is spared a second flood. */
   private measure(link: MeshLink, isNew: boolean): void {
     link.ping().then(
       () => {
-        if (this.isStopped || !this.links.has(link)) return;
+        if (this.isClosed || !this.links.has(link)) return;
         if (link.purpose !== 'direct') this.announce(link, isNew);
         this.updateRoutes();
       },
       () => {
-        // The link has ended, which is told elsewhere.
+        // The link has ended; onUnlink does the rest.
       },
     );
   }
 
-  /** `isNew`: before the link came up, its peer could not be reached. */
+  /** `isNew`: the peer was unreachable before the link came up. */
   private announce(link: MeshLink, isNew: boolean): void {
     this.announced.onUp(link, isNew || this.neighbourhood.neighbours.isOnlyWay(link.peerId));
   }
 
   private updateRoutes(): void {
-    if (this.isStopped) return;
+    if (this.isClosed) return;
     this.routing.setLinks([...this.links].map((link) => this.localLink(link)));
   }
 
@@ -420,8 +414,8 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   }
 
   /**
-   * A later run has spoken after one that this node is linked to: that is over, or goes on beside the other. Not so when the run
-   * of the record is a past one and the clock was set back since: the linked one has gone beyond whatever that had said.
+   * A record of another run of a linked peer has arrived. If that run is later, the linked one has ended, or both are running.
+   * If it is an earlier one (the clock was set back since), nothing follows: the linked run has published newer records.
    */
   private findRival(record: NodeRecord, previousBootId: string): void {
     for (const link of this.links) {

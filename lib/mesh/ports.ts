@@ -1,5 +1,5 @@
-// A link as the control plane sees it: who is at the other end, whether it is well, and messages. The links of a node are
-// such, and so are those of a simulation.
+// What the control plane is given instead of the world: identity, time, randomness and cryptography, links and a network that
+// makes them. A node provides them over its transports; a simulation runs a thousand control planes in virtual time.
 
 import type { NodeId } from '../address.js';
 import type { LinkPurpose } from '../link/link-purpose.js';
@@ -7,9 +7,6 @@ import type { NodeRole } from '../options/options.js';
 import type { Timers } from '../util/timers.js';
 import type { Message } from '../wire/messages.js';
 import type { MeshRecord, NodeRecord } from '../wire/records.js';
-
-// What the control plane is given instead of the world: who it is, time, chance and cryptography, so that a simulation can
-// run a thousand of them in virtual time.
 
 export interface MeshIdentity {
   readonly nodeId: NodeId;
@@ -24,14 +21,17 @@ export interface MeshIdentity {
 export interface MeshEnvironment {
   readonly identity: MeshIdentity;
   readonly timers: Timers;
-  /** From 0 up to 1. */
+  /** Returns a number from 0 up to 1. */
   random(): number;
-  /** Whether the signature of a record is that of its key. */
+  /** Whether the signature of a record matches its key. */
   verify(record: MeshRecord): boolean;
-  /** Whether that is known without a check, which takes time. None: it never is. */
+  /** Whether the signature is known to match without a check, which takes time. Undefined: it never is. */
   isVerified?(record: MeshRecord): boolean;
+  /** Reports a problem to the user of the node. Must not throw. */
+  warn(error: Error): void;
 }
 
+/** A link as the control plane sees it: its peer, its state, and messages. */
 export interface MeshLink {
   readonly peerId: NodeId;
   /** A UUID that changes when the peer restarts. */
@@ -41,11 +41,11 @@ export interface MeshLink {
   readonly address: string;
   readonly role: NodeRole;
   readonly envDigests: readonly string[];
-  /** Link addresses at which the peer listens, as it says itself. */
+  /** Link addresses at which the peer listens, by its own account. */
   readonly peerAddresses: readonly string[];
   readonly purpose: LinkPurpose;
   readonly isUp: boolean;
-  /** Messages wait for the peer to take them: what is not urgent is held back until it has. */
+  /** Messages wait for the peer to accept them; messages that are not urgent are held back. */
   readonly isBlocked: boolean;
   /** The smallest recent round trip, in ms; 0 while it is unknown. */
   readonly rttMs: number;
@@ -54,37 +54,36 @@ export interface MeshLink {
   /** When the last byte of the peer arrived, by the clock of the timers, in ms. */
   readonly lastHeardMs: number;
   send(message: Message): void;
-  /** The time that the peer takes to answer, in ms. Rejects when the link ends first. */
+  /** Resolves with the round trip in ms. Rejects when the link ends first. */
   ping(): Promise<number>;
-  /** Ends it in order. */
+  /** Closes the link gracefully. */
   close(): void;
-  /** Ends it in order, and tells the peer that it can do without. */
+  /** Closes the link gracefully as one that this node does not need. */
   shed(): void;
   destroy(error: Error): void;
 }
 
-// How the control plane makes links: by a node over its transports, or by a simulation.
-
 export interface LinkRequest {
   readonly purpose: LinkPurpose;
-  /** Who should be there: another node is left again, with ERR_STARLANE_HANDSHAKE. */
+  /** The node that must answer; a link to another one fails with ERR_STARLANE_HANDSHAKE. */
   readonly expect?: NodeId;
   readonly signal?: AbortSignal;
 }
 
-/** What a bare attempt to connect has shown: nobody listens, a kernel answers, or nothing does. */
+/** What a bare attempt to connect has found: no listener, a kernel that answers, or no answer. */
 export type ProbeResult = 'refused' | 'open' | 'silent';
 
+/** How the control plane makes links. */
 export interface MeshNetwork {
-  /** A link to `address` once it is up and in sync, or the standing one to the same peer. */
+  /** Returns a link to `address` once it is up and in sync, or the existing link to the same peer. */
   dial(address: string, request: LinkRequest): Promise<MeshLink>;
-  /** Concrete addresses of a link address with the name of a host, in the order in which they are to be tried. */
+  /** Returns the concrete addresses of a link address that may hold a host name, in the order in which to try them. */
   resolve(address: string): Promise<readonly string[]>;
-  /** Connects without a handshake, and ends at once. Never rejects; 'silent' after `timeoutMs`. */
+  /** Connects without a handshake, and disconnects at once. Never rejects; 'silent' after `timeoutMs`. */
   probe(address: string, timeoutMs: number): Promise<ProbeResult>;
   /** Link addresses at which others reach this node. */
   readonly listenAddresses: readonly string[];
-  /** Those at which this node itself listens. At an advertised one, as of a load balancer, others may answer. Default: the former. */
+  /** Those at which this node itself listens: behind an advertised load balancer, others may answer. Default: all. */
   readonly ownAddresses?: readonly string[];
   /** Why the last link ended or did not come up, unless one has come up since. */
   readonly lastFailure?: Error | undefined;
@@ -92,18 +91,16 @@ export interface MeshNetwork {
   links(): Iterable<MeshLink>;
 }
 
-// What the neighbourhood knows of the network beyond its own links: the records of the nodes, and which of them this
-// node reaches. The record store and the routes together are such a view.
-
+/** What the neighbourhood knows of the network beyond its own links: from the record store and the routes. */
 export interface MeshView {
-  /** How many other nodes are reached. */
+  /** The number of other nodes that are reachable. */
   readonly reachable: number;
   isReachable(nodeId: NodeId): boolean;
-  /** It has sent what it should not, and is not linked to for a while. */
+  /** Whether links to the node are refused for a while, because of what it sent. */
   isBanned(nodeId: NodeId): boolean;
   node(nodeId: NodeId): NodeRecord | undefined;
-  /** Every record that is kept, reachable or not. The own one may be among them. */
+  /** Every stored node record, reachable or not, perhaps including the one of this node. */
   nodes(): Iterable<NodeRecord>;
-  /** The cost of the way there, in ms; undefined where there is none. */
+  /** The cost of the route, in ms; undefined when there is none. */
   distance(nodeId: NodeId): number | undefined;
 }

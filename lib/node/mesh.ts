@@ -8,8 +8,8 @@ import type { Link } from '../link/link.js';
 import type { LinkSet } from '../link/link-set.js';
 import { probe, resolveAddresses } from '../link/transport/address-probe.js';
 import { ControlPlane, type ControlPlaneOwner } from '../mesh/control-plane.js';
-import { BindAccess } from '../mesh/directory/bind-access.js';
-import type { LinkRequest, MeshNetwork, ProbeResult } from '../mesh/ports.js';
+import type { BindAccessSetup } from '../mesh/directory/bind-access.js';
+import type { LinkRequest, MeshEnvironment, MeshNetwork, ProbeResult } from '../mesh/ports.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
 import { dateNow, nextTick } from '../util/runtime/real-timers.js';
 import { sharedTimers } from '../util/timers.js';
@@ -22,7 +22,7 @@ export interface NodeMeshSetup {
   /** Link addresses joined at start, with their schemes. */
   readonly seeds: readonly string[];
   readonly links: LinkSet;
-  readonly owner: Omit<ControlPlaneOwner, 'onEpoch' | 'onSynced' | 'onLaterRun'>;
+  readonly owner: Omit<ControlPlaneOwner, 'onEpoch' | 'onSynced' | 'onLaterRun'> & { onWarning(error: Error): void };
 }
 
 /** Of all nodes in this process: they hear the same records, of the same keys. */
@@ -38,14 +38,17 @@ export function createControlPlane({
 }: NodeMeshSetup): ControlPlane {
   const { role, relay, keepAliveMs, keepAliveTimeoutMs, rejoinMinMs, rejoinMaxMs } = options;
   const file = typeof options.identity === 'string' ? options.identity : undefined;
+  const { onWarning: warn, ...events } = owner;
+  const environment: MeshEnvironment = {
+    identity,
+    timers: sharedTimers,
+    random: Math.random,
+    verify: (record) => signatures.verify(record),
+    isVerified: (record) => signatures.isKnown(record),
+    warn,
+  };
   return new ControlPlane({
-    environment: {
-      identity,
-      timers: sharedTimers,
-      random: Math.random,
-      verify: (record) => signatures.verify(record),
-      isVerified: (record) => signatures.isKnown(record),
-    },
+    environment,
     network: new LinkNetwork(links, options.handshakeTimeoutMs),
     options: {
       role,
@@ -60,14 +63,10 @@ export function createControlPlane({
       maxNodes: options.maxNodes,
       maxInstances: options.maxInstances,
       recordQueueBytes: options.recordQueueBytes,
-      access: bindAccess(options, (error) => owner.onWarning(error)),
+      access: bindAccess(options, environment),
     },
     owner: {
-      onService: (instance) => owner.onService(instance),
-      onUnservice: (instance) => owner.onUnservice(instance),
-      onRoute: (route) => owner.onRoute(route),
-      onUnroute: (route) => owner.onUnroute(route),
-      onWarning: (error) => owner.onWarning(error),
+      ...events,
       onSynced: (link) => links.onSynced(link as Link),
       onLaterRun: (link, { addresses, links: [neighbour] }) => {
         const where =
@@ -79,18 +78,18 @@ export function createControlPlane({
         try {
           writeEpoch(file, epoch);
         } catch (error) {
-          // The next run asks the network for it. Where secrets are mounted, nothing can be written, and nobody need be told.
-          if (!READ_ONLY.has((error as NodeJS.ErrnoException).code ?? '')) owner.onWarning(error as Error);
+          // The next run learns it from the network. A read-only place, such as a mounted secret, is no reason for a warning.
+          if (!READ_ONLY.has((error as NodeJS.ErrnoException).code ?? '')) warn(error as Error);
         }
       },
     },
   });
 }
 
-function bindAccess(options: ResolvedNodeOptions, onWarning: (error: Error) => void): BindAccess | undefined {
+function bindAccess(options: ResolvedNodeOptions, environment: MeshEnvironment): BindAccessSetup | undefined {
   const { allow, env, handshakeTimeoutMs: timeoutMs, maxPendingDecisions: maxPending } = options;
   if (allow === undefined) return undefined;
-  return new BindAccess({ allow, env, timers: sharedTimers, timeoutMs, maxPending, onWarning });
+  return { allow, env, environment, timeoutMs, maxPending };
 }
 
 /** Codes of node:fs for a place at which this process may not write. */
@@ -103,7 +102,7 @@ const MAX_CLOCK_EPOCH = 0xff00_0000;
  * The epoch of the first records of a run, which must be above that of the last one: one more than was kept, or the seconds
  * since 2020 when that is more. Where nothing was kept, others may remember the version of records that they have forgotten,
  * and could not tell a node that comes back with a lower one. Epochs only ever need to grow, so a clock is a hint and no more:
- * of one that ran backwards the network tells, see origin.ts.
+ * of one that ran backwards the network tells, see own-records.ts.
  */
 export function firstEpochOf(identity: ResolvedNodeOptions['identity'], nowMs: number): number {
   // Nobody has ever heard of it.

@@ -125,8 +125,8 @@ export class Node extends NodeFamily {
     this.views = new NodeViews(this.mesh, resolved);
     const joinsOwner: JoinsOwner = {
       onWarning: (error) => this.onWarning(error),
-      onJoined: (address) => this.mesh.neighbourhood.addJoined(address),
-      onLeft: (address) => this.mesh.neighbourhood.removeJoined(address),
+      onJoined: (address) => this.mesh.neighbourhood.seeds.addJoined(address),
+      onLeft: (address) => this.mesh.neighbourhood.seeds.removeJoined(address),
     };
     this.joins = new NodeJoins(this.linkSet, joinsOwner, Math.random);
     this.circuits = new Circuits({
@@ -381,7 +381,7 @@ export class Node extends NodeFamily {
     this.linkSet.drain();
     if (this.circuits.isRelaying) await relayed;
     await Promise.all([closed, this.linkSet.close(sharedTimers.now() - startedMs)]);
-    this.mesh.stop();
+    this.mesh.dispose();
     this.releaseIdentity();
     this.tell('close');
   }

@@ -101,7 +101,7 @@ export function collectStats(from: StatsSources): NodeStats {
     mesh: {
       nodes: mesh.routing.size,
       records: mesh.gossip.store.size,
-      degree: mesh.neighbourhood.degree,
+      degree: mesh.neighbourhood.neighbours.degree,
       shortcuts: mesh.shortcuts.size,
       ...mesh.gossip.counters,
     },

@@ -58,18 +58,18 @@ export class NodeViews {
   }
 
   onService(info: ServiceInfo): void {
-    this.serviceView?.tell('add', info);
+    this.serviceView?.emitSafely('add', info);
   }
 
   onUnservice(info: ServiceInfo): void {
-    this.serviceView?.tell('remove', info);
+    this.serviceView?.emitSafely('remove', info);
   }
 
   onRoute(route: RouteInfo): void {
-    this.routeView?.tell('add', route);
+    this.routeView?.emitSafely('add', route);
   }
 
   onUnroute(route: RouteInfo): void {
-    this.routeView?.tell('remove', route);
+    this.routeView?.emitSafely('remove', route);
   }
 }

@@ -48,6 +48,7 @@ export class AbstractNode {
         timers,
         random,
         verify: () => true,
+        warn: (error) => this.warnings.push(error),
       },
       network: {
         listenAddresses: this.addresses,
@@ -58,7 +59,6 @@ export class AbstractNode {
       },
       view: this.view,
       options: { role: setup.role ?? 'peer', seeds: setup.seeds ?? [], backOff: { minMs: 500, maxMs: 60_000 } },
-      owner: { onWarning: (error) => this.warnings.push(error) },
     });
   }
 
@@ -67,7 +67,7 @@ export class AbstractNode {
   }
 
   get degree(): number {
-    return this.neighbourhood.degree;
+    return this.neighbourhood.neighbours.degree;
   }
 }
 
@@ -99,7 +99,7 @@ export class AbstractMesh {
   /** It dies without a word; the links at the other ends go. */
   kill(node: AbstractNode): void {
     node.isAlive = false;
-    node.neighbourhood.stop();
+    node.neighbourhood.dispose();
     for (const link of [...node.links]) this.drop(link);
   }
 
@@ -162,7 +162,7 @@ export class AbstractMesh {
     if (standing !== undefined) return standing;
     if (!from.isAlive || !to.isAlive || from.group !== to.group) throw starlaneError('ERR_STARLANE_LINK_LOST');
     const role = from.setup.role ?? 'peer';
-    if (!to.neighbourhood.mayAccept({ peerId: from.id, purpose, role })) {
+    if (!to.neighbourhood.admission.mayAccept({ peerId: from.id, purpose, role })) {
       throw starlaneError('ERR_STARLANE_LINK_LIMIT', 'it has links enough');
     }
     const near = this.end(to, { direction: 'outbound', address, purpose });

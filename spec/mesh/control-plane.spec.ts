@@ -40,6 +40,7 @@ class Telling {
     timers: new Timers(this.clock),
     random: () => 0.5,
     verify: () => true,
+    warn: nothing,
   };
   readonly plane: ControlPlane;
   private seq = 0;
@@ -67,7 +68,6 @@ class Telling {
         onRoute: nothing,
         onUnroute: nothing,
         onSynced: nothing,
-        onWarning: nothing,
         onEpoch: nothing,
       },
     });
@@ -132,7 +132,7 @@ describe('a link that comes up', () => {
     net.link('a');
     await net.pass(10_000);
     expect([net.told, net.plane.gossip.counters.originations]).toEqual(['a', 1]);
-    net.plane.stop();
+    net.plane.dispose();
   });
 
   it('waits for a second, and for others, when it is another way to those who can be reached', async () => {
@@ -145,7 +145,7 @@ describe('a link that comes up', () => {
     expect(net.told).toBe('a');
     await net.pass(200);
     expect([net.told, net.plane.gossip.counters.originations - originations]).toEqual(['abc', 1]);
-    net.plane.stop();
+    net.plane.dispose();
   });
 
   it('is told at once when it leads to a part of the network that could not be reached', async () => {
@@ -155,7 +155,7 @@ describe('a link that comes up', () => {
     net.link('x');
     await net.pass(100);
     expect(net.told).toBe('ax');
-    net.plane.stop();
+    net.plane.dispose();
   });
 
   it('is told at once when the only other link led to a node that has left', async () => {
@@ -167,7 +167,7 @@ describe('a link that comes up', () => {
     net.link('d');
     await net.pass(100);
     expect(net.told).toBe('d');
-    net.plane.stop();
+    net.plane.dispose();
   });
 });
 
@@ -176,7 +176,7 @@ describe('a link that is lost', () => {
     const { net, a } = await calm();
     net.unlink(a);
     expect(net.told).toBe('');
-    net.plane.stop();
+    net.plane.dispose();
   });
 
   it('costs no record when the peer has said itself that it leaves, and is told with the next change', async () => {
@@ -193,6 +193,6 @@ describe('a link that is lost', () => {
     net.link('c');
     await net.pass(1_100);
     expect([net.told, net.plane.gossip.counters.originations - originations]).toEqual(['bc', 1]);
-    net.plane.stop();
+    net.plane.dispose();
   });
 });

@@ -3,42 +3,28 @@
 import { Candidates } from '../../lib/mesh/neighbours/candidates.js';
 import { MeshDialer } from '../../lib/mesh/neighbours/dialer.js';
 import { Neighbours } from '../../lib/mesh/neighbours/neighbours.js';
-import { ReachHistory } from '../../lib/mesh/neighbours/partition-watch.js';
+import { ReachabilityHistory } from '../../lib/mesh/neighbours/partition-watch.js';
 import { PeerBook } from '../../lib/mesh/neighbours/peer-book.js';
 import { Refill } from '../../lib/mesh/neighbours/refill.js';
 import { Rotation } from '../../lib/mesh/neighbours/rotation.js';
-import { MINUTE_MS, Scene, ScriptedLink, SELF } from './scripted-network.js';
+import { BACK_OFF, Scene, ScriptedLink, SELF } from './scripted-network.js';
 
 export class Filling extends Scene {
   readonly neighbours = new Neighbours(SELF, this.view);
   readonly book = new PeerBook();
-  readonly dialer = new MeshDialer(this.environment, this.network, { minMs: 500, maxMs: MINUTE_MS }, () =>
-    this.refill.consider(),
-  );
-  readonly candidates = new Candidates({
-    environment: this.environment,
-    network: this.network,
-    view: this.view,
-    dialer: this.dialer,
-    neighbours: this.neighbours,
-    book: this.book,
-  });
-  readonly history = new ReachHistory(this.environment, this.view);
+  readonly dialer = new MeshDialer(this.environment, this.network, BACK_OFF, () => this.refill.consider());
+  readonly candidates: Candidates;
+  readonly history = new ReachabilityHistory(this.environment, this.view);
   readonly refill: Refill;
   readonly rotation: Rotation;
 
   constructor(isClient = false, seed = 1) {
     super(seed);
-    const { environment, neighbours, candidates, dialer, book } = this;
-    this.refill = new Refill({ environment, neighbours, candidates, dialer, book, isClient });
-    this.rotation = new Rotation({
-      environment,
-      neighbours,
-      candidates,
-      view: this.view,
-      history: this.history,
-      dial: (candidate, choice) => this.refill.dial(candidate, choice),
-    });
+    const { neighbours, dialer, book } = this;
+    const context = this.share({ neighbours, dialer, book }, isClient ? 'client' : 'peer');
+    this.candidates = new Candidates(context);
+    this.refill = new Refill(context, this.candidates);
+    this.rotation = new Rotation(context, this.candidates, this.refill, this.history);
     this.network.onUp = (link) => this.up(link);
   }
 

@@ -186,6 +186,7 @@ export class NetNode implements NetEnd, GossipOwner {
         this.verifications++;
         return pretendVerify(record);
       },
+      warn: (error) => this.warnings.push((error as Error & { code: string }).code),
     };
     this.gossip = new Gossip(
       environment,
@@ -221,8 +222,8 @@ export class NetNode implements NetEnd, GossipOwner {
   }
 
   /** Announces the links that it has. */
-  announce(urgency: 'good' | 'bad' = 'good'): void {
-    this.gossip.describe({ links: [...this.links].map(({ peerId }) => ({ peerId, cost: 10 })) }, urgency);
+  announce(urgency: 'soon' | 'now' = 'soon'): void {
+    this.gossip.own.describe({ links: [...this.links].map(({ peerId }) => ({ peerId, cost: 10 })) }, urgency);
   }
 
   onRecord(record: MeshRecord, previous: MeshRecord | undefined): void {
@@ -236,10 +237,6 @@ export class NetNode implements NetEnd, GossipOwner {
 
   onSynced(link: MeshLink): void {
     this.synced.push(link);
-  }
-
-  onWarning(error: Error): void {
-    this.warnings.push((error as Error & { code: string }).code);
   }
 
   onEpoch(epoch: number): void {
@@ -301,7 +298,7 @@ export class GossipNet {
   /** Cuts the link between two nodes; both announce it. */
   cut(link: NetLink): void {
     this.drop(link);
-    for (const one of [link, link.other]) (one.end as NetNode).announce('bad');
+    for (const one of [link, link.other]) (one.end as NetNode).announce('now');
   }
 
   /** Cuts the link between two nodes, and nobody says so. */

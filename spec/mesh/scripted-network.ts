@@ -2,6 +2,10 @@
 
 import type { NodeId } from '../../lib/address.js';
 import type { LinkPurpose } from '../../lib/link/link-purpose.js';
+import { MeshDialer } from '../../lib/mesh/neighbours/dialer.js';
+import type { NeighbourhoodContext } from '../../lib/mesh/neighbours/neighbourhood.js';
+import { Neighbours } from '../../lib/mesh/neighbours/neighbours.js';
+import { PeerBook } from '../../lib/mesh/neighbours/peer-book.js';
 import type {
   LinkRequest,
   MeshEnvironment,
@@ -17,6 +21,7 @@ import { FakeClock } from '../support/fake-clock.js';
 import { turn } from '../support/turns.js';
 
 export const MINUTE_MS = 60_000;
+export const BACK_OFF = { minMs: 500, maxMs: MINUTE_MS };
 
 export class ScriptedLink implements MeshLink {
   readonly bootId: string = '00000000-0000-4000-8000-000000000000';
@@ -212,6 +217,7 @@ export class Scene {
   /** What random() says next; 0.5 when it is empty, unless a seed was given. */
   draws: number[] = [];
   readonly environment: MeshEnvironment;
+  readonly warnings: Error[] = [];
 
   constructor(seed?: number) {
     const generator = seed === undefined ? () => 0.5 : seeded(seed);
@@ -220,7 +226,21 @@ export class Scene {
       timers: this.timers,
       random: () => this.draws.shift() ?? generator(),
       verify: () => true,
+      warn: (error) => this.warnings.push(error),
     };
+  }
+
+  /** What the parts of a neighbourhood share. A spec passes the parts that it makes itself. */
+  share(
+    parts: Partial<NeighbourhoodContext> = {},
+    role: NodeRole = 'peer',
+    seeds: readonly string[] = [],
+  ): NeighbourhoodContext {
+    const { environment, network, view } = this;
+    const neighbours = new Neighbours(SELF, view);
+    const dialer = new MeshDialer(environment, network, BACK_OFF);
+    const options = { role, seeds, backOff: BACK_OFF };
+    return { environment, network, view, options, neighbours, dialer, book: new PeerBook(), ...parts };
   }
 
   /** Nodes n1 to n<count>: known, reached, and there when they are dialled. */

@@ -63,7 +63,13 @@ class MeshTrial implements Trial {
     const { clock, timers, links } = this;
     const { keepAliveMs, keepAliveTimeoutMs } = DEFAULT_LIMITS;
     this.plane = new ControlPlane({
-      environment: { identity: SELF, timers, random: () => chance.next(), verify: isSigned },
+      environment: {
+        identity: SELF,
+        timers,
+        random: () => chance.next(),
+        verify: isSigned,
+        warn: (error) => this.told.add(endOf(error)),
+      },
       network: {
         dial: () => Promise.reject(starlaneError('ERR_STARLANE_TRANSPORT')),
         resolve: (address) => Promise.resolve([address]),
@@ -90,7 +96,6 @@ class MeshTrial implements Trial {
         onRoute: () => this.told.add('route'),
         onUnroute: () => this.told.add('unroute'),
         onSynced: () => this.told.add('synced'),
-        onWarning: (error) => this.told.add(endOf(error)),
         onEpoch: () => this.told.add('epoch'),
       },
     });
@@ -114,7 +119,7 @@ class MeshTrial implements Trial {
       return false;
     }
     if (this.wait === -1) this.check();
-    if (this.wait === -2) plane.stop();
+    if (this.wait === -2) plane.dispose();
     return this.wait < -6;
   }
 

@@ -1,21 +1,21 @@
-// Which node is forgotten for a new one when there are as many as may be: one that cannot be reached, or whoever makes up
-// identities by the thousand would keep everybody else out. Those that never could be reached go first, then those that
-// have been known the longest.
+// Eviction: when the store holds as many nodes as it may, an unreachable node is forgotten for a new one. Otherwise someone
+// who invents identities by the thousand would keep all others out. Nodes that were never reachable go first, then those that
+// have been known for longest.
 
 import type { NodeId } from '../../address.js';
 import type { Timers } from '../../util/timers.js';
-import type { KnownOrigin, RecordStore } from '../records/store.js';
+import type { NodeEntry, RecordStore } from '../records/store.js';
 
-/** A look at all nodes takes time, so it is done once in that long at most, and finds no more than so many. */
-const LOOK_MS = 1_000;
+/** A search through all nodes takes time, so there is one in this time at most, for a limited number of nodes. */
+const SEARCH_MS = 1_000;
 const MAX_FOUND = 64;
-/** What a newcomer has until it must be reached. */
+/** The time that a new node has to become reachable. */
 const MIN_AGE_MS = 10_000;
 
-export class GivingWay {
-  /** The first to go last. */
+export class Eviction {
+  /** The next one to evict is last. */
   private found: NodeId[] = [];
-  private lookedMs = Number.NEGATIVE_INFINITY;
+  private searchedMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     private readonly self: NodeId,
@@ -24,38 +24,38 @@ export class GivingWay {
     private readonly isReachable: (nodeId: NodeId) => boolean,
   ) {}
 
-  /** The next one to be forgotten, if there is any. */
+  /** Returns the next node to evict, if there is one. */
   next(): NodeId | undefined {
     const known = this.nextFound();
     const now = this.timers.now();
-    if (known !== undefined || now - this.lookedMs < LOOK_MS) return known;
-    this.lookedMs = now;
-    this.look(now);
+    if (known !== undefined || now - this.searchedMs < SEARCH_MS) return known;
+    this.searchedMs = now;
+    this.search(now);
     return this.nextFound();
   }
 
   private nextFound(): NodeId | undefined {
     for (let nodeId = this.found.at(-1); nodeId !== undefined; nodeId = this.found.at(-1)) {
-      if (this.store.origin(nodeId) !== undefined && !this.isReachable(nodeId)) return nodeId;
+      if (this.store.entry(nodeId) !== undefined && !this.isReachable(nodeId)) return nodeId;
       this.found.pop();
     }
     return undefined;
   }
 
-  private look(now: number): void {
-    const strangers: NodeId[] = [];
+  private search(now: number): void {
+    const neverReached: NodeId[] = [];
     const others: NodeId[] = [];
-    // In the order in which they have become known.
-    for (const [nodeId, origin] of this.store.origins()) {
-      if (strangers.length >= MAX_FOUND) break;
-      if (!this.mayGo(nodeId, origin, now)) continue;
-      if (!origin.wasReached) strangers.push(nodeId);
+    // The oldest entries come first.
+    for (const [nodeId, entry] of this.store.entries()) {
+      if (neverReached.length >= MAX_FOUND) break;
+      if (!this.mayGo(nodeId, entry, now)) continue;
+      if (!entry.wasReached) neverReached.push(nodeId);
       else if (others.length < MAX_FOUND) others.push(nodeId);
     }
-    this.found = [...strangers, ...others].slice(0, MAX_FOUND).reverse();
+    this.found = [...neverReached, ...others].slice(0, MAX_FOUND).reverse();
   }
 
-  private mayGo(nodeId: NodeId, origin: KnownOrigin, now: number): boolean {
-    return nodeId !== this.self && now - origin.sinceMs >= MIN_AGE_MS && !this.isReachable(nodeId);
+  private mayGo(nodeId: NodeId, entry: NodeEntry, now: number): boolean {
+    return nodeId !== this.self && now - entry.sinceMs >= MIN_AGE_MS && !this.isReachable(nodeId);
   }
 }

@@ -1,6 +1,20 @@
-// Records as they come in from a neighbour: what is known is seen at once, what is new waits for its signature to be
-// checked. A turn checks only so many, a neighbour may bring only so many that nobody asked for; what is over waits in a
-// queue of the neighbour, and when that is full, the link ends.
+// Records that arrive from a neighbour. Known ones are recognised at once; new ones wait for the check of their signature, of
+// which each turn does a few. Each neighbour has a queue and rate limits for records that nobody requested; when the queue
+// is full, its link is closed.
+//
+// The order of all checks, the cheap ones first:
+//
+//   1  a client sends no records                              counted as useless
+//   2  a version that is stored, replaced or obsolete         counted as useless (too many: the link is closed)
+//   3  a version that is parked already, or has a tombstone   counted as useless
+//   4  rates and queue of the link                            waits (full queue: the link is closed)
+//   5  the version again, when its turn comes                 dropped
+//   6  room for the node and its services in the store        rejected (record-admission.ts)
+//   7  the signature                                          dropped (too many wrong: the link is closed, the peer banned)
+//   8  a record of this node itself                           its epoch is exceeded (own-records.ts)
+//   9  a conflict with the stored version                     warned about
+//  10  the rate of its origin                                 parked (record-admission.ts)
+//  11  limits of its origin; room, again                      rejected, or an unreachable node is evicted
 
 import type { NodeId } from '../../address.js';
 import { type StarlaneError, starlaneError } from '../../errors.js';
@@ -14,27 +28,27 @@ import type { GossipCounters } from '../gossip/gossip.js';
 import type { GossipPeer } from '../gossip/peer.js';
 import type { MeshEnvironment } from '../ports.js';
 import { compareVersions } from '../records/order.js';
-import { type RecordStore, Standing } from '../records/store.js';
+import { Freshness, type RecordStore } from '../records/store.js';
 import type { RecordAdmission } from './record-admission.js';
-import type { Floors } from './tombstones.js';
+import type { Tombstones } from './tombstones.js';
 
 /** A millisecond of Ed25519. */
 const VERIFICATIONS_PER_TURN = 10;
-/** What turns out to be known when its turn comes costs little, but not nothing. */
+/** A record that turns out to be known when its turn comes costs little, but not nothing. */
 const STEPS_PER_TURN = 250;
-const MAX_STRIKES = 3;
+const MAX_VIOLATIONS = 3;
 
-/** Who brings an old version has most likely sent it before ours arrived. Only after that long it is told. */
+/** A peer that sends an old version has most likely sent it before ours arrived. After this time it is sent the new one. */
 const CROSSING_MS = 2_000;
 
 export interface IntakeOwner {
-  /** A record of this very node that it has not made in this run, its signature right. */
-  onEcho(record: MeshRecord): void;
-  /** Two records under one number, both signed. */
-  onTwin(record: MeshRecord): void;
-  /** Nothing of this neighbour waits any more. */
-  onLookedAt(peer: GossipPeer): void;
-  /** May a neighbour that is behind be told, as often as it asks for it in that way? */
+  /** Called with a signed record of this node that this run has not made. */
+  onOwnRecordConflict(record: MeshRecord): void;
+  /** Called with a signed record that differs from the stored one and has the same number. */
+  onVersionConflict(record: MeshRecord): void;
+  /** Called when no record of this neighbour waits any more. */
+  onProcessed(peer: GossipPeer): void;
+  /** Whether to send the newer version to a neighbour that is behind; limited, since it may send old ones on purpose. */
   mayCatchUp(peer: GossipPeer, bytes: number): boolean;
   onPunish(peer: GossipPeer, error: StarlaneError, isBan: boolean): void;
   isReachable(nodeId: NodeId): boolean;
@@ -45,13 +59,13 @@ export class Intake implements Timed {
   private verifications = 0;
   private isTurnDue = false;
   private timer: Timer | undefined;
-  private isStopped = false;
+  private isClosed = false;
   private readonly limits: LinkLimits;
 
   constructor(
     private readonly environment: MeshEnvironment,
     private readonly store: RecordStore,
-    private readonly floors: Floors,
+    private readonly tombstones: Tombstones,
     private readonly flooding: Flooding,
     private readonly admission: RecordAdmission,
     private readonly counters: GossipCounters,
@@ -66,61 +80,61 @@ export class Intake implements Timed {
     counters.recordsIn += copies.length;
     let useless = 0;
     for (const copy of copies) {
-      if (!peer.isHere || this.isStopped) return;
+      if (!peer.isActive || this.isClosed) return;
       counters.bytesIn += recordCopyBytes(copy.record);
-      // A client has no records of its own and passes none on: whatever it sends is not its business.
-      if (peer.isListener || !this.isNews(peer, copy)) useless++;
+      // A client has no records of its own and passes none on.
+      if (peer.isListener || !this.isNewer(peer, copy)) useless++;
       else this.enqueue(peer, copy);
     }
-    if (useless > 0 && peer.isHere) this.countUseless(peer, useless);
+    if (useless > 0 && peer.isActive) this.countUseless(peer, useless);
   }
 
-  /** The link is gone. */
+  /** Called when the link is gone. */
   drop(peer: GossipPeer): void {
     peer.inbox.clear();
     this.waiting.delete(peer);
   }
 
-  stop(): void {
-    this.isStopped = true;
+  dispose(): void {
+    this.isClosed = true;
     if (this.timer !== undefined) this.environment.timers.cancel(this.timer);
     this.timer = undefined;
     this.waiting.clear();
   }
 
-  /** Some neighbour may bring more again. */
+  /** Called when a neighbour may send more again. */
   onDeadline(): void {
     this.timer = undefined;
     this.work();
   }
 
-  /** Compares before anything is checked: nearly everything that comes in is known. */
-  private isNews(peer: GossipPeer, copy: RecordCopy): boolean {
+  /** Compares versions before anything else: nearly every incoming record is known. */
+  private isNewer(peer: GossipPeer, copy: RecordCopy): boolean {
     const { record } = copy;
-    switch (this.store.standing(record)) {
-      case Standing.SAME:
+    switch (this.store.freshness(record)) {
+      case Freshness.SAME:
         this.onSame(peer, copy);
         return false;
-      case Standing.OLDER:
-        // The twin of a record that is kept is looked at as well: it tells that something is wrong.
-        if (this.store.hasTwin(record)) return true;
+      case Freshness.OLDER:
+        // A conflicting version is checked as well: it shows that something is wrong.
+        if (this.store.hasConflict(record)) return true;
         this.onOlder(peer, record);
         return false;
-      case Standing.STALE:
+      case Freshness.STALE:
         this.counters.outdated++;
         return false;
       default:
-        return this.isWelcome(copy);
+        return this.isAcceptable(copy);
     }
   }
 
-  private isWelcome({ record, remainingLifeS }: RecordCopy): boolean {
-    const parked = this.store.origin(record.nodeId)?.parked?.get(record.key);
+  private isAcceptable({ record, remainingLifeS }: RecordCopy): boolean {
+    const parked = this.store.entry(record.nodeId)?.parked?.get(record.key);
     if (parked !== undefined && compareVersions(record, parked.record) <= 0) {
       this.counters.duplicates++;
       return false;
     }
-    if (this.floors.admits(record, remainingLifeS)) return true;
+    if (this.tombstones.admits(record, remainingLifeS)) return true;
     this.counters.outdated++;
     return false;
   }
@@ -128,9 +142,9 @@ export class Intake implements Timed {
   private onSame(peer: GossipPeer, { record, remainingLifeS }: RecordCopy): void {
     this.counters.duplicates++;
     peer.knows(record);
-    // Nobody signs what is left of a life, so it may be shortened and never made longer; and not that of a node that is
-    // there, or one relay could make everybody forget whatever it passes on.
-    const origin = this.store.origin(record.nodeId);
+    // The remaining life is not signed, so it may only be shortened, and only for an unreachable node: otherwise one relay
+    // could make every node forget the records that it passes on.
+    const origin = this.store.entry(record.nodeId);
     if (record.kind !== RecordKind.NODE || origin === undefined || remainingLifeS >= origin.leftS) return;
     if (!this.owner.isReachable(record.nodeId)) origin.leftS = remainingLifeS;
   }
@@ -138,7 +152,7 @@ export class Intake implements Timed {
   private onOlder(peer: GossipPeer, record: MeshRecord): void {
     this.counters.outdated++;
     const current = this.store.current(record);
-    const changedMs = this.store.origin(record.nodeId)?.changedMs ?? 0;
+    const changedMs = this.store.entry(record.nodeId)?.changedMs ?? 0;
     if (current === undefined || this.environment.timers.now() - changedMs < CROSSING_MS) return;
     if (this.owner.mayCatchUp(peer, current.bytes.length)) this.flooding.offer(peer, current);
   }
@@ -153,7 +167,7 @@ export class Intake implements Timed {
     const queued: QueuedCopy = { record: copy.record, remainingLifeS: boundedLifeS(copy), isAsked };
     const { inbox } = peer;
     if (inbox.size === 0 && this.waitMs(peer, queued) <= 0 && this.verifications < VERIFICATIONS_PER_TURN) {
-      this.look(peer, queued);
+      this.process(peer, queued);
       return;
     }
     inbox.push(queued);
@@ -165,30 +179,30 @@ export class Intake implements Timed {
     this.workLater();
   }
 
-  /** How long the neighbour has to wait for its next record. What was asked for may come as fast as it can. */
+  /** Returns how long the next record of the neighbour must wait. Requested records do not wait. */
   private waitMs(peer: GossipPeer, { record, isAsked }: QueuedCopy): number {
     return isAsked ? 0 : this.limits.waitMs(peer, record, this.environment.timers.now());
   }
 
-  /** Another neighbour may have been faster. */
-  private isStillNews(peer: GossipPeer, copy: QueuedCopy): boolean {
+  /** Compares again: another neighbour may have been faster. */
+  private isStillNewer(peer: GossipPeer, copy: QueuedCopy): boolean {
     const { record } = copy;
-    if (this.store.standing(record) === Standing.NEWER || this.store.hasTwin(record)) return true;
+    if (this.store.freshness(record) === Freshness.NEWER || this.store.hasConflict(record)) return true;
     if (this.store.holds(record)) this.onSame(peer, copy);
     else this.counters.outdated++;
     return false;
   }
 
-  /** Is it signed? Then in with it. */
-  private look(peer: GossipPeer, copy: QueuedCopy): void {
+  /** Checks the signature, and admits the record. */
+  private process(peer: GossipPeer, copy: QueuedCopy): void {
     const { record } = copy;
     if (!copy.isAsked) this.limits.count(peer, record, this.environment.timers.now());
-    // What has no place here anyway is not worth a check.
+    // A record without room is not worth a check.
     if (!this.admission.hasRoom(record)) return;
-    if (!this.isSigned(record)) this.strike(peer, record.nodeId);
-    else if (record.nodeId === this.environment.identity.nodeId) this.owner.onEcho(record);
+    if (!this.isSigned(record)) this.onViolation(peer, record.nodeId);
+    else if (record.nodeId === this.environment.identity.nodeId) this.owner.onOwnRecordConflict(record);
     else {
-      if (this.store.hasTwin(record)) this.owner.onTwin(record);
+      if (this.store.hasConflict(record)) this.owner.onVersionConflict(record);
       this.admission.admit(copy, peer);
     }
   }
@@ -200,9 +214,9 @@ export class Intake implements Timed {
     return this.environment.verify(record);
   }
 
-  private strike(peer: GossipPeer, nodeId: NodeId): void {
+  private onViolation(peer: GossipPeer, nodeId: NodeId): void {
     this.counters.invalid++;
-    if (++peer.strikes < MAX_STRIKES) return;
+    if (++peer.violations < MAX_VIOLATIONS) return;
     this.owner.onPunish(peer, starlaneError('ERR_STARLANE_RECORD', `records of ${nodeId} that it did not sign`), true);
   }
 
@@ -210,7 +224,7 @@ export class Intake implements Timed {
     this.owner.onPunish(peer, starlaneError('ERR_STARLANE_GOSSIP_FLOOD', what), false);
   }
 
-  /** The budget of checks counts from one turn to the next, whenever that comes: never more than that in one turn. */
+  /** The number of checks is reset in the next turn, so that no turn does more. */
   private nextTurn(): void {
     if (this.isTurnDue) return;
     this.isTurnDue = true;
@@ -234,13 +248,13 @@ export class Intake implements Timed {
     }
   }
 
-  /** A record of each neighbour that has one in turn, so that none waits for another's thousands. */
+  /** Takes one record of each neighbour in turn, so that none waits for the thousands of another. */
   private work(): void {
     let steps = 0;
     for (let isProgress = true; isProgress; ) {
       isProgress = false;
       for (const peer of this.waiting) {
-        if (this.isStopped) return;
+        if (this.isClosed) return;
         if (this.verifications >= VERIFICATIONS_PER_TURN || steps >= STEPS_PER_TURN) {
           this.nextTurn();
           this.flooding.settle();
@@ -258,35 +272,34 @@ export class Intake implements Timed {
     const { inbox } = peer;
     const copy = inbox.peek();
     if (copy === undefined) return false;
-    const isNews = this.isStillNews(peer, copy);
-    if (isNews && this.waitMs(peer, copy) > 0) return false;
+    const isNewer = this.isStillNewer(peer, copy);
+    if (isNewer && this.waitMs(peer, copy) > 0) return false;
     inbox.shift();
     if (inbox.size === 0) this.waiting.delete(peer);
-    if (isNews) this.look(peer, copy);
-    if (inbox.size === 0 && peer.isHere) this.owner.onLookedAt(peer);
+    if (isNewer) this.process(peer, copy);
+    if (inbox.size === 0 && peer.isActive) this.owner.onProcessed(peer);
     return true;
   }
 }
 
-/** Whoever passes a record on may say anything about the rest of its life, but not that it is longer than the whole. */
+/** The remaining life that a neighbour claims is not signed: it is at most the whole life. */
 function boundedLifeS({ record, remainingLifeS }: RecordCopy): number {
   return Math.min(remainingLifeS, wholeLifeS(record));
 }
 
-// Records of one neighbour that wait for their check, in the order they came.
-
 export interface QueuedCopy extends RecordCopy {
-  /** It came because this node asked for it. */
+  /** It came because this node requested it. */
   readonly isAsked: boolean;
 }
 
-/** How many taken places may lie in front before the rest moves up. */
+/** The number of used places in front after which the rest moves up. */
 const MAX_SLACK = 1_024;
 
+/** Records of one neighbour that wait for their check, in the order of arrival. */
 export class CopyQueue {
   private items: Array<QueuedCopy | undefined> = [];
   private first = 0;
-  /** Of all of them, and of those that nobody asked for. */
+  /** Bytes of all, and of those that were not requested. */
   bytes = 0;
   unaskedBytes = 0;
   unasked = 0;
@@ -333,46 +346,47 @@ export class CopyQueue {
   }
 }
 
-// What one neighbour may bring, a second and at once. What a healed split or a cold start floods in a moment grows with the
-// network, and an honest neighbour must not look like a flood for that.
-
-/** Of what nobody asked for. */
+/** Limits of records that were not requested. */
 const RECORDS_PER_S = 200;
 const RECORD_BURST = 4_096;
 const BYTES_PER_S = 256 * 1024;
 const BYTE_BURST = 4 * 1024 * 1024;
 
-/** Of what is known already. Every neighbour has each record once, so there is much of that. */
+/** Limits of known records. Every neighbour may send each record once, so there are many. */
 const USELESS_PER_S = 2_000;
 const USELESS_BURST = 50_000;
 
-/** What may wait in the queue of a neighbour that nobody asked for, and all in all. */
+/** The most that may wait in the queue of one neighbour: unrequested records, and bytes of all. */
 const MAX_UNASKED = 20_000;
 const MAX_UNASKED_BYTES = 8 * 1024 * 1024;
 const QUEUE_BYTES = 64 * 1024 * 1024;
-/** In all queues together, of those of that many neighbours. */
+/** All queues together may hold as much as this number of full queues. */
 const FULL_QUEUES = 4;
 
-export class LinkLimits {
-  /** @param queueBytes what may wait in the queue of one neighbour */
+/**
+ * How much one neighbour may send, per second and at once. The limits grow with the network, since a healed split or a cold
+ * start floods much in a moment, and an honest neighbour must not look like a flood for that.
+ */
+class LinkLimits {
+  /** @param queueBytes the most that may wait in the queue of one neighbour */
   constructor(
     private readonly store: RecordStore,
     private readonly queueBytes = QUEUE_BYTES,
   ) {}
 
-  /** How long the neighbour has to wait before a record that it was not asked for is looked at, in ms; 0 and less: not. */
+  /** Returns how long an unrequested record must wait, in ms; 0 or less when it need not. */
   waitMs(peer: GossipPeer, record: MeshRecord, now: number): number {
     const records = waitMs(peer.recordsFullAtMs, now, this.recordRate());
     return Math.max(records, waitMs(peer.bytesFullAtMs, now, this.byteRate(), recordCopyBytes(record)));
   }
 
-  /** It is looked at. */
+  /** Counts a record that is processed now. */
   count(peer: GossipPeer, record: MeshRecord, now: number): void {
     peer.recordsFullAtMs = afterTaking(peer.recordsFullAtMs, now, this.recordRate());
     peer.bytesFullAtMs = afterTaking(peer.bytesFullAtMs, now, this.byteRate(), recordCopyBytes(record));
   }
 
-  /** It has brought so many records that are known. Is that bearable? */
+  /** Counts known records; false when they are too many. */
   countUseless(peer: GossipPeer, count: number, now: number): boolean {
     const { size } = this.store;
     const rate = { perS: USELESS_PER_S + size / 2, burst: USELESS_BURST + 8 * size };
@@ -381,7 +395,7 @@ export class LinkLimits {
     return true;
   }
 
-  /** Has more piled up than can be looked at? */
+  /** Whether more records wait than the limits allow. */
   isFull({ inbox }: GossipPeer, waiting: Iterable<GossipPeer>): boolean {
     const { queueBytes } = this;
     if (inbox.unasked > MAX_UNASKED + 2 * this.store.size) return true;
@@ -392,7 +406,7 @@ export class LinkLimits {
     return bytes > FULL_QUEUES * queueBytes;
   }
 
-  // By half of what is known, or whatever a flood brings would make room for more of it.
+  // The limits grow with only half of the store: otherwise a flood would raise its own limit.
 
   private recordRate(): Rate {
     return { perS: RECORDS_PER_S, burst: RECORD_BURST + this.store.size / 2 };

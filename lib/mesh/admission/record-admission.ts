@@ -1,5 +1,5 @@
-// The last gate of a record whose signature is right: how fast its origin may speak, and how much it may say. What comes
-// too fast is parked, the newest of each key, and let in later.
+// Admits records whose signatures are right, within the limits of each origin: how fast it may publish, and how much. A
+// record that comes too fast is parked, the newest of each key, and admitted later. intake.ts lists all checks in order.
 
 import type { NodeId } from '../../address.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
@@ -10,19 +10,19 @@ import { wholeLifeS } from '../gossip/expiry.js';
 import type { GossipCounters } from '../gossip/gossip.js';
 import type { GossipPeer } from '../gossip/peer.js';
 import { compareVersions } from '../records/order.js';
-import { type KnownOrigin, type RecordStore, Standing } from '../records/store.js';
-import { GivingWay } from './eviction.js';
-import type { Refusals } from './rejected.js';
-import type { Floors } from './tombstones.js';
+import { Freshness, type NodeEntry, type RecordStore } from '../records/store.js';
+import { Eviction } from './eviction.js';
+import type { RejectedVersions } from './rejected.js';
+import type { Tombstones } from './tombstones.js';
 
-/** Parked records of all origins: what is over that is lost, and comes again by comparison. */
+/** Parked records of all origins. More are dropped, and come again by comparison of the stores. */
 const MAX_PARKED_BYTES = 8 * 1024 * 1024;
 const RETRY_MS = 1_000;
 
 export interface RecordAdmissionOwner {
   onAdmitted(record: MeshRecord, previous: MeshRecord | undefined, from: GossipPeer | undefined): void;
   onRejected(record: MeshRecord, reason: string): void;
-  /** A node that cannot be reached has to give way to another one. */
+  /** Called with an unreachable node that is evicted for another one. */
   onReplaced(nodeId: NodeId): void;
   isReachable(nodeId: NodeId): boolean;
 }
@@ -31,60 +31,60 @@ export class RecordAdmission implements Timed {
   private timer: Timer | undefined;
   private readonly waiting = new Set<NodeId>();
   private parkedBytes = 0;
-  private readonly givingWay: GivingWay;
-  private isStopped = false;
+  private readonly eviction: Eviction;
+  private isClosed = false;
 
   constructor(
     private readonly self: NodeId,
     private readonly timers: Timers,
     private readonly store: RecordStore,
-    private readonly floors: Floors,
-    private readonly refusals: Refusals,
+    private readonly tombstones: Tombstones,
+    private readonly rejected: RejectedVersions,
     private readonly limits: RecordLimits,
     private readonly counters: GossipCounters,
     private readonly owner: RecordAdmissionOwner,
   ) {
-    this.givingWay = new GivingWay(self, timers, store, (nodeId) => owner.isReachable(nodeId));
+    this.eviction = new Eviction(self, timers, store, (nodeId) => owner.isReachable(nodeId));
   }
 
-  /** A record that is newer than what is known, as far as one knew before its check. */
+  /** Stores a checked record, unless a newer one has arrived meanwhile or a limit forbids it. */
   admit(copy: RecordCopy, from: GossipPeer | undefined): void {
     const { record } = copy;
-    if (this.isStopped || this.store.standing(record) !== Standing.NEWER) return;
+    if (this.isClosed || this.store.freshness(record) !== Freshness.NEWER) return;
     const now = this.timers.now();
-    const origin = this.store.origin(record.nodeId);
+    const origin = this.store.entry(record.nodeId);
     if (!isInTime(record, origin, now)) {
       this.park(copy, origin!);
       return;
     }
     const isTooMany = isNodeTooMany(record, this.store, this.limits);
-    const replaced = isTooMany ? this.givingWay.next() : undefined;
+    const replaced = isTooMany ? this.eviction.next() : undefined;
     const exceeded = exceededLimit(record, this.store, this.limits, replaced !== undefined);
     if (exceeded !== undefined) {
       this.reject(record, exceeded);
       return;
     }
     if (replaced !== undefined) this.owner.onReplaced(replaced);
-    // What a neighbour says of its life counts for a node that is not there.
+    // The remaining life that a neighbour reports counts only for an unreachable node.
     const remainingLifeS = this.owner.isReachable(record.nodeId) ? wholeLifeS(record) : copy.remainingLifeS;
     const previous = this.store.put({ record, remainingLifeS }, now);
-    countRecord(record, this.store.origin(record.nodeId)!, now);
-    this.floors.delete(record.key);
+    countRecord(record, this.store.entry(record.nodeId)!, now);
+    this.tombstones.delete(record.key);
     this.counters.accepted++;
     this.owner.onAdmitted(record, previous, from);
   }
 
-  /** To be asked before a record is checked, which takes longer. */
+  /** Whether there is room for a record; checked before its signature, which takes longer. */
   hasRoom(record: MeshRecord): boolean {
     if (record.nodeId === this.self) return true;
-    const mayReplace = isNodeTooMany(record, this.store, this.limits) && this.givingWay.next() !== undefined;
+    const mayReplace = isNodeTooMany(record, this.store, this.limits) && this.eviction.next() !== undefined;
     const exceeded = exceededTotal(record, this.store, this.limits, mayReplace);
     if (exceeded !== undefined) this.reject(record, exceeded);
     return exceeded === undefined;
   }
 
-  stop(): void {
-    this.isStopped = true;
+  dispose(): void {
+    this.isClosed = true;
     if (this.timer !== undefined) this.timers.cancel(this.timer);
     this.timer = undefined;
     this.waiting.clear();
@@ -93,7 +93,7 @@ export class RecordAdmission implements Timed {
   onDeadline(now: number): void {
     this.timer = undefined;
     for (const nodeId of this.waiting) {
-      const origin = this.store.origin(nodeId);
+      const origin = this.store.entry(nodeId);
       for (const [key, copy] of origin?.parked ?? []) {
         if (!isInTime(copy.record, origin, now)) continue;
         this.unpark(origin!, key, copy);
@@ -104,27 +104,27 @@ export class RecordAdmission implements Timed {
     this.retryLater();
   }
 
-  /** The origin is forgotten, and what it has in waiting. */
+  /** Called when an origin is forgotten: drops its parked records. */
   onForgotten(nodeId: NodeId): void {
     this.waiting.delete(nodeId);
-    const origin = this.store.origin(nodeId);
+    const origin = this.store.entry(nodeId);
     for (const [key, copy] of origin?.parked ?? []) this.unpark(origin!, key, copy);
   }
 
   private reject(record: MeshRecord, reason: string): void {
     this.counters.rejected++;
-    this.refusals.add(record, this.timers.now());
+    this.rejected.add(record, this.timers.now());
     this.owner.onRejected(record, reason);
   }
 
-  private park(copy: RecordCopy, origin: KnownOrigin): void {
+  private park(copy: RecordCopy, origin: NodeEntry): void {
     const { record } = copy;
     const parked = origin.parked?.get(record.key);
     if (parked !== undefined && compareVersions(parked.record, record) >= 0) return;
     this.counters.parked++;
     const bytes = recordCopyBytes(record);
     const freed = parked === undefined ? 0 : recordCopyBytes(parked.record);
-    // With no room for it the older one stays: better than none.
+    // Without room the older one stays parked: better than none.
     if (this.parkedBytes - freed + bytes > MAX_PARKED_BYTES) return;
     if (parked !== undefined) this.unpark(origin, record.key, parked);
     origin.parked ??= new Map();
@@ -134,7 +134,7 @@ export class RecordAdmission implements Timed {
     this.retryLater();
   }
 
-  private unpark(origin: KnownOrigin, key: string, copy: RecordCopy): void {
+  private unpark(origin: NodeEntry, key: string, copy: RecordCopy): void {
     this.parkedBytes -= recordCopyBytes(copy.record);
     origin.parked?.delete(key);
     if (origin.parked?.size === 0) origin.parked = undefined;
@@ -145,7 +145,7 @@ export class RecordAdmission implements Timed {
   }
 }
 
-// How much and how fast one node may fill the databases of all others.
+// --- limits of one origin, and of all together ---
 
 export interface RecordLimits {
   readonly maxNodes: number;
@@ -157,39 +157,36 @@ export interface RecordLimits {
 /** Of all shards of one node, in all layouts. */
 const MAX_SHARD_BYTES = 10 * 1024 * 1024;
 
-/** Above what a node of ours makes, so that batching on the way does not make an honest one look hasty. */
+/** Above the rate of this implementation, so that batching on the way does not make an honest node exceed it. */
 const NODE_RATE: Rate = { perS: 1, burst: 10 };
-/**
- * A whole set of shards four times: bound, withdrawn, and each again. Then by what it costs: a node with few services may often
- * change.
- */
+/** The burst allows four whole sets of shards: bound, withdrawn, and each again. Bytes count as well, so that a node with few services may change often. */
 const SHARD_RATE: Rate = { perS: 10, burst: 4 * MAX_SHARDS };
 const SHARD_BYTE_RATE: Rate = { perS: 4_096, burst: 2 * MAX_SHARD_BYTES };
 
-/** Is it of a node more than there may be? */
-export function isNodeTooMany({ nodeId }: MeshRecord, store: RecordStore, { maxNodes }: RecordLimits): boolean {
-  return store.originCount >= maxNodes && store.origin(nodeId) === undefined;
+/** Whether a record is of an unknown node, and the store is full. */
+function isNodeTooMany({ nodeId }: MeshRecord, store: RecordStore, { maxNodes }: RecordLimits): boolean {
+  return store.originCount >= maxNodes && store.entry(nodeId) === undefined;
 }
 
 /**
- * Says whether a record goes beyond what all nodes together may have. Blames nobody, so its signature may be wrong.
- * `mayReplace`: another node would give way.
+ * Returns which limit of all nodes together a record exceeds, if any. The result blames nobody, so the signature need not be
+ * checked before. `mayReplace`: another node would be evicted.
  */
-export function exceededTotal(
+function exceededTotal(
   record: MeshRecord,
   store: RecordStore,
   limits: RecordLimits,
   mayReplace: boolean,
 ): string | undefined {
   if (!mayReplace && isNodeTooMany(record, store, limits)) return `more than ${limits.maxNodes} nodes`;
-  const origin = store.origin(record.nodeId);
+  const origin = store.entry(record.nodeId);
   const added = addedServices(record, origin);
   if (added > 0 && store.instances + added > limits.maxInstances) return `more than ${limits.maxInstances} services`;
   return undefined;
 }
 
-/** Says which limit a record goes beyond, if any. */
-export function exceededLimit(
+/** Returns which limit a record exceeds, if any. */
+function exceededLimit(
   record: MeshRecord,
   store: RecordStore,
   limits: RecordLimits,
@@ -197,11 +194,11 @@ export function exceededLimit(
 ): string | undefined {
   const exceeded = exceededTotal(record, store, limits, mayReplace);
   if (exceeded !== undefined || record.kind === RecordKind.NODE) return exceeded;
-  const origin = store.origin(record.nodeId);
+  const origin = store.entry(record.nodeId);
   const layout = origin?.layout(record.shards);
   const previous = layout?.records[record.shard];
   const added = addedServices(record, origin);
-  // Fewer services than before are welcome in any case: refused, they would be dialled for ever.
+  // Fewer services than before are always accepted: otherwise those that are gone would still be dialled.
   if (added > 0 && (layout?.services ?? 0) + added > limits.maxServicesPerNode) {
     return `more than ${limits.maxServicesPerNode} services of ${record.nodeId}`;
   }
@@ -210,21 +207,21 @@ export function exceededLimit(
   return undefined;
 }
 
-function addedServices(record: MeshRecord, origin: KnownOrigin | undefined): number {
+function addedServices(record: MeshRecord, origin: NodeEntry | undefined): number {
   if (record.kind === RecordKind.NODE) return 0;
   return record.services.length - (origin?.shard(record.shard, record.shards)?.services.length ?? 0);
 }
 
-/** May its origin say something again already? */
-export function isInTime(record: MeshRecord, origin: KnownOrigin | undefined, now: number): boolean {
+/** Whether the rate of its origin allows a record now. */
+function isInTime(record: MeshRecord, origin: NodeEntry | undefined, now: number): boolean {
   if (origin === undefined) return true;
   return record.kind === RecordKind.NODE
     ? canTake(origin.nodeFullAtMs, now, NODE_RATE)
     : canTake(origin.shardFullAtMs, now, SHARD_RATE) && canTake(origin.shardBytesFullAtMs, now, SHARD_BYTE_RATE);
 }
 
-/** The origin has said something. */
-export function countRecord(record: MeshRecord, origin: KnownOrigin, now: number): void {
+/** Counts a record of its origin. */
+function countRecord(record: MeshRecord, origin: NodeEntry, now: number): void {
   if (record.kind === RecordKind.NODE) origin.nodeFullAtMs = afterTaking(origin.nodeFullAtMs, now, NODE_RATE);
   else {
     origin.shardFullAtMs = afterTaking(origin.shardFullAtMs, now, SHARD_RATE);

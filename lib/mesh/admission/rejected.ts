@@ -1,5 +1,4 @@
-// Records that were refused or had to give way a moment ago: while a neighbour keeps them, every comparison would find them
-// lacking here, and asking for them would bring the same ones to the same end.
+// Negative caches: versions of records that were rejected, and peers that were banned.
 
 import type { NodeId } from '../../address.js';
 import { RecentMap } from '../../util/recent-map.js';
@@ -8,51 +7,45 @@ import { compareVersions } from '../records/order.js';
 
 const REMEMBERED_MS = 5 * 60_000;
 const MAX_REMEMBERED = 16_384;
+const BAN_MS = 10 * 60_000;
+/** A peer can make any number of identities; only the latest bans are remembered. */
+const MAX_BANS = 1_024;
 
-interface Refusal extends RecordVersion {
+interface Rejected extends RecordVersion {
   readonly untilMs: number;
 }
 
-export class Refusals {
-  private readonly refused = new RecentMap<string, Refusal>(MAX_REMEMBERED);
+/**
+ * Versions that were rejected or evicted recently. While a neighbour keeps them, every comparison of the stores finds them
+ * missing here; requesting them again would only reject them again.
+ */
+export class RejectedVersions {
+  private readonly versions = new RecentMap<string, Rejected>(MAX_REMEMBERED);
 
   add({ key, epoch, seq, hashHigh, hashLow }: RecordVersion, now: number): void {
-    this.refused.set(key, { key, epoch, seq, hashHigh, hashLow, untilMs: now + REMEMBERED_MS });
+    this.versions.set(key, { key, epoch, seq, hashHigh, hashLow, untilMs: now + REMEMBERED_MS });
   }
 
-  /** That very version: nobody may have checked who made it, so it says nothing about newer and older ones. */
+  /** Whether exactly this version was rejected. Its signature may be unchecked, so newer and older versions are not affected. */
   has(entry: RecordVersion, now: number): boolean {
-    const refusal = this.refused.peek(entry.key);
-    return refusal !== undefined && refusal.untilMs > now && compareVersions(entry, refusal) === 0;
+    const rejected = this.versions.peek(entry.key);
+    return rejected !== undefined && rejected.untilMs > now && compareVersions(entry, rejected) === 0;
   }
 }
 
-// Peers that are not linked to for a while, because of what they sent.
-
-const BAN_MS = 10 * 60_000;
-/** A peer can have any number of identities; only the last ones are remembered. */
-const MAX_BANS = 1_024;
-
+/** Peers to which no link is made for a while, because of what they sent. */
 export class Bans {
-  /** Until when. The oldest first. */
-  private readonly until = new Map<NodeId, number>();
+  private readonly untilMs = new RecentMap<NodeId, number>(MAX_BANS);
 
   add(nodeId: NodeId, now: number): void {
-    this.until.delete(nodeId);
-    if (this.until.size >= MAX_BANS) {
-      for (const oldest of this.until.keys()) {
-        this.until.delete(oldest);
-        break;
-      }
-    }
-    this.until.set(nodeId, now + BAN_MS);
+    this.untilMs.set(nodeId, now + BAN_MS);
   }
 
   has(nodeId: NodeId, now: number): boolean {
-    const until = this.until.get(nodeId);
-    if (until === undefined) return false;
-    if (until > now) return true;
-    this.until.delete(nodeId);
+    const untilMs = this.untilMs.peek(nodeId);
+    if (untilMs === undefined) return false;
+    if (untilMs > now) return true;
+    this.untilMs.delete(nodeId);
     return false;
   }
 }

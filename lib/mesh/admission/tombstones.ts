@@ -1,66 +1,58 @@
-// What was known of nodes that are forgotten: the version below which nothing of theirs is taken again, so that an old
-// record which somebody kept does not bring them back.
+// Tombstones: the last versions of records that were forgotten. Nothing below them is admitted again, so that an old copy on
+// another node does not bring a record back.
 
+import { RecentMap } from '../../util/recent-map.js';
 import type { MeshRecord, RecordVersion } from '../../wire/records.js';
 import { compareVersions } from '../records/order.js';
 
-/** As long as a record can wander about between nodes that were cut off, with room to spare. */
-const FLOOR_MS = 2 * 3_600_000;
-const MAX_FLOORS = 100_000;
+/** Longer than a record can wander between nodes that were cut off. */
+const KEPT_MS = 2 * 3_600_000;
+const MAX_TOMBSTONES = 100_000;
 
 /**
- * A record as old as its floor is taken again when others mean to keep it for that long: its node was cut off with all
- * its neighbours for so long that it was forgotten here, and is back. One that others are about to forget as well is not.
+ * The same version is admitted again when others will keep it for this long: its node and all its neighbours were cut off
+ * for so long that it was forgotten here, and are back. A version that others are about to forget as well is not.
  */
 const REVIVAL_LIFE_S = 60;
 
-interface Floor extends RecordVersion {
+interface Tombstone extends RecordVersion {
   readonly untilMs: number;
 }
 
-export class Floors {
-  /** The oldest first. */
-  private readonly floors = new Map<string, Floor>();
+export class Tombstones {
+  private readonly tombstones = new RecentMap<string, Tombstone>(MAX_TOMBSTONES);
 
   get size(): number {
-    return this.floors.size;
+    return this.tombstones.size;
   }
 
   add({ key, epoch, seq, hashHigh, hashLow }: MeshRecord, now: number): void {
-    this.floors.delete(key);
-    if (this.floors.size >= MAX_FLOORS) this.dropOldest();
-    this.floors.set(key, { key, epoch, seq, hashHigh, hashLow, untilMs: now + FLOOR_MS });
+    this.tombstones.set(key, { key, epoch, seq, hashHigh, hashLow, untilMs: now + KEPT_MS });
   }
 
-  /** May a record come in that is not known (any more)? */
+  /** Whether an unknown record may be stored. */
   admits(record: MeshRecord, remainingLifeS: number): boolean {
-    const floor = this.floors.get(record.key);
-    if (floor === undefined) return true;
-    const order = compareVersions(record, floor);
+    const tombstone = this.tombstones.peek(record.key);
+    if (tombstone === undefined) return true;
+    const order = compareVersions(record, tombstone);
     return order > 0 || (order === 0 && remainingLifeS >= REVIVAL_LIFE_S);
   }
 
-  /** Could a record of this version come in? */
+  /** Whether a record of this version may be stored, depending on its remaining life. */
   mayAdmit(entry: RecordVersion): boolean {
-    const floor = this.floors.get(entry.key);
-    return floor === undefined || compareVersions(entry, floor) >= 0;
+    const tombstone = this.tombstones.peek(entry.key);
+    return tombstone === undefined || compareVersions(entry, tombstone) >= 0;
   }
 
   delete(key: string): void {
-    this.floors.delete(key);
+    this.tombstones.delete(key);
   }
 
+  /** Drops tombstones that are old enough. */
   sweep(now: number): void {
-    for (const { untilMs } of this.floors.values()) {
+    for (const { untilMs } of this.tombstones.values()) {
       if (untilMs > now) return;
-      this.dropOldest();
-    }
-  }
-
-  private dropOldest(): void {
-    for (const key of this.floors.keys()) {
-      this.floors.delete(key);
-      return;
+      this.tombstones.dropOldest();
     }
   }
 }

@@ -1,5 +1,5 @@
-// Why a service is not found: what this node knows that may explain it, for who reads the error. Looks at a bounded part of
-// what is known, since a program may dial one name after the other that is not there.
+// Explains why a service is not found, for the reader of the error. Reads a bounded part of what is known, since a program may
+// dial many names that do not exist.
 
 import type { NodeId } from '../../address.js';
 import { type StarlaneError, starlaneError } from '../../errors.js';
@@ -7,33 +7,33 @@ import type { NodeRole } from '../../options/options.js';
 import { NodeFlag, type NodeRecord, type ShardRecord } from '../../wire/records.js';
 import type { ServiceInstance } from './service.js';
 
-/** Names and services of others that are looked at, at most. */
+/** The most names and services of others that are read. */
 const MAX_NAMES = 2_000;
 const MAX_ENTRIES = 10_000;
-/** Of each kind, how many are named. */
+/** The most names of each kind in the text. */
 const MAX_NAMED = 3;
 
-/** What is known here. */
+/** What this node knows. */
 export interface KnownServices {
   readonly table: {
     readonly nameCount: number;
     find(service: string, port?: number): readonly ServiceInstance[];
     names(): Iterable<string>;
   };
-  /** Records of all nodes that are known, also of those out of reach and in other envs. */
+  /** Records of all known nodes, including unreachable ones and those in other envs. */
   readonly records: { nodes(): Iterable<NodeRecord>; shardsOf(nodeId: NodeId): readonly ShardRecord[] };
   readonly links: Iterable<{ readonly peerId: NodeId; readonly role: NodeRole }>;
-  /** Other nodes that can be reached. */
+  /** The number of other nodes that are reachable. */
   readonly reachable: number;
   isReachable(nodeId: NodeId): boolean;
   sharesEnv(envDigests: readonly string[]): boolean;
-  /** Instances that a rule of this node hides, or that it has not decided about. */
+  /** Returns instances that a rule of this node hides, or whose decision is pending. */
   hidden(): Iterable<ServiceInstance>;
   /** Why the last link ended or did not come up. */
   readonly lastFailure: Error | undefined;
 }
 
-/** ERR_STARLANE_NOT_FOUND with all that may explain it; its cause is why there is no link, when there is none. */
+/** Returns ERR_STARLANE_NOT_FOUND with an explanation. Its cause is the last failure of a link, when no link is up. */
 export function explainAbsence(service: string, port: number | undefined, known: KnownServices): StarlaneError {
   const reasons: string[] = [];
   const links = [...known.links];
@@ -57,7 +57,7 @@ export function explainAbsence(service: string, port: number | undefined, known:
   return starlaneError('ERR_STARLANE_NOT_FOUND', reasons.join('; '), failure);
 }
 
-/** Instances that there are, and why they do not count. */
+/** Names instances that exist, and why they do not count. */
 function offersOf(service: string, port: number | undefined, known: KnownServices): string[] {
   const reasons: string[] = [];
   const fitting = known.table.find(service, port).length;
@@ -76,7 +76,7 @@ function offersOf(service: string, port: number | undefined, known: KnownService
   return [...reasons, ...offersElsewhere(service, known)];
 }
 
-/** Nodes that offer it, in another env or out of reach. */
+/** Names nodes that offer it in another env or out of reach. */
 function offersElsewhere(service: string, { records, isReachable, sharesEnv }: KnownServices): string[] {
   const inOtherEnv: NodeId[] = [];
   const outOfReach: NodeId[] = [];
@@ -99,7 +99,7 @@ function offersElsewhere(service: string, { records, isReachable, sharesEnv }: K
   return reasons;
 }
 
-/** Those that may have been meant, the most similar first. */
+/** Returns names that may have been meant, the most similar first. */
 export function similarNames(wanted: string, names: Iterable<string>): string[] {
   const found: Array<{ name: string; apart: number }> = [];
   const lower = wanted.toLowerCase();
@@ -116,7 +116,7 @@ export function similarNames(wanted: string, names: Iterable<string>): string[] 
   return found.sort((a, b) => a.apart - b.apart).map(({ name }) => name);
 }
 
-/** Letters to add, drop or change between the two; anything above `most` when there are more. */
+/** Returns the edit distance of two names, or any number above `most` when it is larger. */
 function distance(one: string, other: string, most: number): number {
   if (Math.abs(one.length - other.length) > most) return most + 1;
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);

@@ -1,36 +1,35 @@
-// Whose services this node sees: what another node offers is put to `allow` (direction 'bind') before it is in the table.
-// Each is asked about once, when the node begins to offer it: a change of its weight or meta asks nothing.
+// Which services of others this node sees: `allow` (direction 'bind') decides about each instance before it enters the table.
+// It is called once, when a node begins to offer the instance; a change of weight or meta does not call it again.
 //
-// What is hidden is an instance like any other that nobody is told of: denied, or not decided yet.
+// A hidden instance is denied, or its decision is pending. It is kept, but causes no events.
 
 import { EnvNames } from '../../access/env-names.js';
 import { Decision, Guard, type Verdict } from '../../access/guard.js';
 import type { NodeId } from '../../address.js';
 import { type Allow, type AllowRequest, envsOf } from '../../options/allow.js';
 import { WarnOnce } from '../../util/rate-limited-warnings.js';
-import type { Timers } from '../../util/timers.js';
+import type { MeshEnvironment } from '../ports.js';
 import type { ServiceInstance } from './service.js';
 
 export interface BindAccessSetup {
   readonly allow: Allow;
   /** Names of the envs of this node. */
   readonly env: readonly string[];
-  readonly timers: Timers;
-  /** For each decision. */
+  readonly environment: Pick<MeshEnvironment, 'timers' | 'warn'>;
+  /** Limit of each decision. */
   readonly timeoutMs: number;
-  /** Services of one node about which is asked at a time. Others wait for their turn. */
+  /** Pending decisions about services of one node. Others wait. */
   readonly maxPending: number;
-  onWarning(error: Error): void;
 }
 
 interface Question {
   instance: ServiceInstance;
   readonly envDigests: readonly string[];
-  /** While a promise is awaited. */
+  /** Set while it is pending. */
   decision: Decision | undefined;
 }
 
-/** Questions about one node. */
+/** Decisions about the services of one node. */
 interface Queue {
   asked: number;
   readonly waiting: Set<Question>;
@@ -38,43 +37,45 @@ interface Queue {
 }
 
 export class BindAccess {
-  /** Called with what was hidden and is allowed: in {@link ask}, or later. */
-  onAllowed: (instance: ServiceInstance) => void = () => {};
   private readonly guard: Guard;
   private readonly envNames: EnvNames;
   private readonly hidden = new Map<ServiceInstance, Question>();
   private readonly queues = new Map<NodeId, Queue>();
-  /** Not put to anybody yet. */
+  /** Decisions that have not been requested. */
   private fresh: Question[] = [];
-  /** Nodes of which more can be asked about. */
+  /** Nodes for which more decisions may start. */
   private readonly freed = new Set<NodeId>();
 
-  constructor(private readonly setup: BindAccessSetup) {
-    const { allow, env, timers } = setup;
-    const warnings = new WarnOnce(timers, (error) => setup.onWarning(error));
+  constructor(
+    private readonly setup: BindAccessSetup,
+    /** Called with a hidden instance that is allowed: in {@link ask}, or later. */
+    private readonly onAllowed: (instance: ServiceInstance) => void,
+  ) {
+    const { allow, env, environment } = setup;
+    const warnings = new WarnOnce(environment.timers, (error) => environment.warn(error));
     this.guard = new Guard(allow, 'node', (subject, error) => warnings.warn(subject, error));
     this.envNames = new EnvNames(env);
     this.envNames.learn(envsOf(allow));
   }
 
-  /** Instances that are offered and not seen. */
+  /** The number of hidden instances. */
   get size(): number {
     return this.hidden.size;
   }
 
-  /** They themselves. */
+  /** Returns the hidden instances. */
   instances(): IterableIterator<ServiceInstance> {
     return this.hidden.keys();
   }
 
-  /** A node begins to offer an instance, which is hidden until it is allowed. {@link ask} puts the question. */
+  /** Hides an instance that a node begins to offer. {@link ask} starts the decision. */
   hide(instance: ServiceInstance, envDigests: readonly string[]): void {
     const question = { instance, envDigests, decision: undefined };
     this.hidden.set(instance, question);
     this.fresh.push(question);
   }
 
-  /** An instance takes the place of another, with all that is known of it. True: it is hidden as well. */
+  /** Called when an instance replaces another, whose decision it takes over. True when it is hidden. */
   replace(before: ServiceInstance, instance: ServiceInstance): boolean {
     const question = this.hidden.get(before);
     if (question === undefined) return false;
@@ -84,7 +85,7 @@ export class BindAccess {
     return true;
   }
 
-  /** It is not offered any more. True: it was hidden. {@link ask} goes on with those that wait. */
+  /** Called when an instance is not offered any more. True when it was hidden. {@link ask} continues with those that wait. */
   forget(instance: ServiceInstance): boolean {
     const question = this.hidden.get(instance);
     if (question === undefined) return false;
@@ -100,7 +101,7 @@ export class BindAccess {
     return true;
   }
 
-  /** Puts the questions about all that was hidden since the last time. The user's function may do anything meanwhile. */
+  /** Starts decisions about instances that were hidden since the last call. The user's function may call back meanwhile. */
   ask(): void {
     const { fresh } = this;
     this.fresh = [];
@@ -120,8 +121,8 @@ export class BindAccess {
     }
   }
 
-  /** Nothing is decided any more. */
-  stop(): void {
+  /** Cancels all decisions. */
+  dispose(): void {
     for (const { decision } of this.hidden.values()) decision?.cancel();
     this.hidden.clear();
     this.queues.clear();
@@ -131,7 +132,7 @@ export class BindAccess {
 
   private goOn(nodeId: NodeId): void {
     const queue = this.queues.get(nodeId);
-    // What is added while this runs is taken as well: by the function that is asked, or by an answer that comes at once.
+    // The loop also takes questions that the user's function or an immediate verdict adds meanwhile.
     if (queue === undefined || queue.isAsking) return;
     const { waiting } = queue;
     queue.isAsking = true;
@@ -145,15 +146,15 @@ export class BindAccess {
   }
 
   private put(question: Question, queue: Queue): void {
-    // Forgotten since, or another one is asked about it.
+    // Forgotten since, or replaced by another question.
     if (this.hidden.get(question.instance) !== question) return;
-    const { timers, timeoutMs } = this.setup;
+    const { environment, timeoutMs } = this.setup;
     const decision = new Decision([this.guard], this.requestOf(question), {
-      timers,
+      timers: environment.timers,
       timeoutMs,
       tell: (verdict) => this.onVerdict(question, queue, verdict),
     });
-    // Counted before: a promise may be there already, but it tells later.
+    // Counted before the start: the decision may end at once.
     queue.asked++;
     question.decision = decision;
     decision.start();
@@ -161,7 +162,7 @@ export class BindAccess {
 
   private requestOf({ instance, envDigests }: Question): AllowRequest {
     const { nodeId, service, port } = instance;
-    // The record is signed with the key that the id follows from.
+    // The record is signed with the key from which the id is derived.
     const peer = { id: nodeId, name: undefined, verified: true, via: [], env: this.envNames.of(envDigests) };
     return { peer, service, port, direction: 'bind' };
   }

@@ -1,28 +1,28 @@
-// What can be dialled by name: what is bound here, and what the nodes that are reachable announce. Nodes announce in
-// shards, and a shard that has changed is compared with what it was; nothing else is looked at.
+// What can be dialled by name: the services of this node, and those that reachable nodes announce. Nodes announce services in
+// shards; a changed shard is compared with its last version, and nothing else is read.
 
 import type { NodeId } from '../../address.js';
 import { NodeFlag, type NodeRecord, type ShardRecord } from '../../wire/records.js';
 import type { ServiceEntry } from '../../wire/service-entry.js';
-import type { BindAccess } from './bind-access.js';
+import { BindAccess, type BindAccessSetup } from './bind-access.js';
 import { ServiceInstance, type ServiceVia } from './service.js';
 import { ServiceTable } from './service-table.js';
 
-/** Must not throw. */
+/** What the registry calls. Functions must not throw. */
 export interface RegistryOwner {
   onService(instance: ServiceInstance): void;
   onUnservice(instance: ServiceInstance): void;
 }
 
-/** Where records are kept. */
+/** The record store. */
 export interface RecordSource {
   node(nodeId: NodeId): NodeRecord | undefined;
-  /** All shards of the largest layout of which there are all. */
+  /** Returns all shards of the largest complete layout. */
   shardsOf(nodeId: NodeId): readonly ShardRecord[];
 }
 
 /** The routes. */
-export interface Reach {
+export interface Reachability {
   isReachable(nodeId: NodeId): boolean;
   distance(nodeId: NodeId): number | undefined;
   hopCount(nodeId: NodeId): number | undefined;
@@ -31,15 +31,15 @@ export interface Reach {
 export interface RegistryOptions {
   readonly nodeId: NodeId;
   readonly envDigests: readonly string[];
-  /** Whether what others offer may be seen; undefined: all of it. */
-  readonly access?: BindAccess | undefined;
+  /** Which services of others are visible; undefined for all. */
+  readonly access?: BindAccessSetup | undefined;
 }
 
-/** What a node offers, as far as it is in the table. There is one for each node of a mesh, so it is kept small. */
+/** The services of a node in the table. There is one for each node of a mesh, so it is small. */
 interface Offer {
   readonly bootId: string;
-  readonly way: Way;
-  /** As many as the layout has shards, each at its number. */
+  readonly via: NodeDistance;
+  /** One for each shard of the layout, by its number. */
   readonly applied: Array<AppliedShard | undefined>;
 }
 
@@ -48,7 +48,8 @@ interface AppliedShard {
   readonly instances: readonly ServiceInstance[];
 }
 
-interface News {
+/** An event that waits to be reported. */
+interface PendingEvent {
   readonly isService: boolean;
   readonly instance: ServiceInstance;
 }
@@ -57,50 +58,50 @@ export class Registry {
   readonly table = new ServiceTable();
   private readonly local = new Map<string, ServiceInstance>();
   private readonly offers = new Map<NodeId, Offer>();
-  private readonly news: News[] = [];
-  /** In the table, and nobody has heard of them yet. */
-  private readonly untold = new Set<ServiceInstance>();
-  private isTelling = false;
+  private readonly access: BindAccess | undefined;
+  private readonly pending: PendingEvent[] = [];
+  /** Instances in the table that are not reported yet. */
+  private readonly unreported = new Set<ServiceInstance>();
+  private isNotifying = false;
 
   constructor(
     private readonly options: RegistryOptions,
     private readonly records: RecordSource,
-    private readonly reach: Reach,
+    private readonly reachability: Reachability,
     private readonly owner: RegistryOwner,
   ) {
-    const { access } = options;
-    if (access === undefined) return;
-    access.onAllowed = (instance) => {
+    if (options.access === undefined) return;
+    this.access = new BindAccess(options.access, (instance) => {
       this.add(instance);
-      this.tell();
-    };
+      this.notify();
+    });
   }
 
-  /** Instances that others offer, and that this node does not see: they are not allowed, or that is not decided. */
+  /** The number of instances of others that are denied, or whose decision is pending. */
   get hiddenCount(): number {
-    return this.options.access?.size ?? 0;
+    return this.access?.size ?? 0;
   }
 
-  /** They themselves. */
+  /** Returns these instances. */
   hidden(): Iterable<ServiceInstance> {
-    return this.options.access?.instances() ?? [];
+    return this.access?.instances() ?? [];
   }
 
-  stop(): void {
-    this.options.access?.stop();
+  dispose(): void {
+    this.access?.dispose();
   }
 
-  /** Do names of this node and of one with these envs meet? */
+  /** Whether this node shares an env with one that has these. */
   sharesEnv(envDigests: readonly string[]): boolean {
     return envDigests.some((digest) => this.options.envDigests.includes(digest));
   }
 
-  /** A bind by name; `port` 0 when it answers for any port. */
+  /** Adds a service of this node; `port` 0 when it answers for any port. */
   bind(service: string, port: number, weight: number, meta: unknown): void {
     const instance = new ServiceInstance(service, this.options.nodeId, port, weight, meta, undefined);
     this.local.set(keyOf(service, port), instance);
     this.add(instance);
-    this.tell();
+    this.notify();
   }
 
   unbind(service: string, port: number): void {
@@ -109,19 +110,19 @@ export class Registry {
     if (instance === undefined) return;
     this.local.delete(key);
     this.remove(instance);
-    this.tell();
+    this.notify();
   }
 
-  /** A record of the node, or whether it can be reached, has changed. */
+  /** Called when a record or the reachability of a node has changed. */
   onNodeChanged(nodeId: NodeId): void {
     this.onNodesChanged([nodeId]);
   }
 
-  /** The same of several nodes: the table has taken in all of it before anyone hears of any. */
+  /** The same for several nodes: the table holds all changes before the first event. */
   onNodesChanged(nodeIds: Iterable<NodeId>): void {
     for (const nodeId of nodeIds) this.apply(nodeId);
     this.askAbout();
-    this.tell();
+    this.notify();
   }
 
   private apply(nodeId: NodeId): void {
@@ -143,23 +144,23 @@ export class Registry {
 
   private isOffered(record: NodeRecord): boolean {
     if ((record.flags & (NodeFlag.LEAVING | NodeFlag.DRAIN)) !== 0) return false;
-    return this.sharesEnv(record.envDigests) && this.reach.isReachable(record.nodeId);
+    return this.sharesEnv(record.envDigests) && this.reachability.isReachable(record.nodeId);
   }
 
-  /** Those that the run of the node record has written. */
+  /** Returns the shards of the run of the node record. */
   private shardsOf({ nodeId, bootId }: NodeRecord): readonly ShardRecord[] {
     const shards = this.records.shardsOf(nodeId);
     return shards.every((shard) => shard.bootId === bootId) ? shards : shards.filter((one) => one.bootId === bootId);
   }
 
-  /** The layout is the same. */
-  private applyShards({ way, applied }: Offer, shards: readonly ShardRecord[]): void {
+  /** Applies shards of the same layout. */
+  private applyShards({ via, applied }: Offer, shards: readonly ShardRecord[]): void {
     for (const record of shards) {
       const before = applied[record.shard];
       if (before?.record === record) continue;
       const known = new Map<string, ServiceInstance>();
       remember(known, before?.instances ?? []);
-      applied[record.shard] = { record, instances: this.instancesOf(record, way, known) };
+      applied[record.shard] = { record, instances: this.instancesOf(record, via, known) };
       this.removeAll(known.values());
     }
     if (applied.length === shards.length) return;
@@ -171,23 +172,23 @@ export class Registry {
     });
   }
 
-  /** A first or another layout. Services have moved between shards, and those that are the same stay. */
+  /** Applies a first or another layout. Services that are unchanged stay, although they may be in other shards. */
   private layOut({ nodeId, bootId }: NodeRecord, shards: readonly ShardRecord[], before: Offer | undefined): Offer {
-    const way = before?.way ?? new Way(nodeId, this.reach);
+    const via = before?.via ?? new NodeDistance(nodeId, this.reachability);
     const known = new Map<string, ServiceInstance>();
     for (const shard of before?.applied ?? []) remember(known, shard?.instances ?? []);
     const applied = new Array<AppliedShard | undefined>(shards[0].shards);
     for (const record of shards) {
-      applied[record.shard] = { record, instances: this.instancesOf(record, way, known) };
+      applied[record.shard] = { record, instances: this.instancesOf(record, via, known) };
     }
     this.removeAll(known.values());
-    return { bootId, way, applied };
+    return { bootId, via, applied };
   }
 
-  /** Takes out of `known` what is as it was; what is new is added. */
+  /** Removes unchanged instances from `known`, and adds new ones to the table. */
   private instancesOf(
     { nodeId, services }: ShardRecord,
-    way: Way,
+    via: NodeDistance,
     known: Map<string, ServiceInstance>,
   ): ServiceInstance[] {
     return services.map((entry) => {
@@ -198,15 +199,15 @@ export class Registry {
         known.delete(key);
         if (isSame(same, entry)) return same;
       }
-      const instance = new ServiceInstance(service, nodeId, port, weight, meta, way);
+      const instance = new ServiceInstance(service, nodeId, port, weight, meta, via);
       this.offer(instance, same);
       return instance;
     });
   }
 
-  /** @param before what it takes the place of */
+  /** @param before the instance that it replaces */
   private offer(instance: ServiceInstance, before: ServiceInstance | undefined): void {
-    const { access } = this.options;
+    const { access } = this;
     if (before === undefined) {
       if (access === undefined) this.add(instance);
       else access.hide(instance, this.records.node(instance.nodeId)?.envDigests ?? []);
@@ -216,69 +217,69 @@ export class Registry {
     }
   }
 
-  /** In one go, so that nobody hears of a part of what is allowed at once. */
+  /** Starts decisions. Events wait until all immediate ones are made. */
   private askAbout(): void {
-    const { access } = this.options;
+    const { access } = this;
     if (access === undefined) return;
-    const wasTelling = this.isTelling;
-    this.isTelling = true;
+    const wasNotifying = this.isNotifying;
+    this.isNotifying = true;
     try {
       access.ask();
     } finally {
-      this.isTelling = wasTelling;
+      this.isNotifying = wasNotifying;
     }
   }
 
   private add(instance: ServiceInstance): void {
     this.table.add(instance);
-    this.untold.add(instance);
-    this.news.push({ isService: true, instance });
+    this.unreported.add(instance);
+    this.pending.push({ isService: true, instance });
   }
 
   private remove(instance: ServiceInstance): void {
     this.table.delete(instance);
-    if (!this.untold.delete(instance)) this.news.push({ isService: false, instance });
+    if (!this.unreported.delete(instance)) this.pending.push({ isService: false, instance });
   }
 
   private removeAll(instances: Iterable<ServiceInstance>): void {
-    const { access } = this.options;
+    const { access } = this;
     for (const instance of instances) if (access?.forget(instance) !== true) this.remove(instance);
   }
 
-  /** In the order in which it happened, also when a listener causes more of it. */
-  private tell(): void {
-    if (this.isTelling) return;
-    this.isTelling = true;
+  /** Reports events in order, also those that a listener causes meanwhile. */
+  private notify(): void {
+    if (this.isNotifying) return;
+    this.isNotifying = true;
     try {
-      for (let at = 0; at < this.news.length; at++) {
-        const { isService, instance } = this.news[at];
+      for (let at = 0; at < this.pending.length; at++) {
+        const { isService, instance } = this.pending[at];
         if (!isService) this.owner.onUnservice(instance);
-        else if (this.untold.delete(instance)) this.owner.onService(instance);
+        else if (this.unreported.delete(instance)) this.owner.onService(instance);
       }
     } finally {
-      this.news.length = 0;
-      this.isTelling = false;
+      this.pending.length = 0;
+      this.isNotifying = false;
     }
   }
 }
 
-/** The way to a node, as it is now, or as it was when there was one. */
-class Way implements ServiceVia {
+/** The cost of the route to a node: the current one, or the last one. */
+class NodeDistance implements ServiceVia {
   private lastRttMs = 0;
   private lastHops = 1;
 
   constructor(
     private readonly nodeId: NodeId,
-    private readonly reach: Reach,
+    private readonly reachability: Reachability,
   ) {}
 
   get rttMs(): number {
-    this.lastRttMs = this.reach.distance(this.nodeId) ?? this.lastRttMs;
+    this.lastRttMs = this.reachability.distance(this.nodeId) ?? this.lastRttMs;
     return this.lastRttMs;
   }
 
   get hops(): number {
-    this.lastHops = this.reach.hopCount(this.nodeId) ?? this.lastHops;
+    this.lastHops = this.reachability.hopCount(this.nodeId) ?? this.lastHops;
     return this.lastHops;
   }
 }
@@ -287,7 +288,7 @@ function remember(known: Map<string, ServiceInstance>, instances: readonly Servi
   for (const instance of instances) known.set(keyOf(instance.service, instance.port), instance);
 }
 
-/** Names hold no colon, so that no two services have the same key. */
+/** Names contain no colon, so no two services have the same key. */
 function keyOf(service: string, port: number): string {
   return `${service}:${port}`;
 }

@@ -1,28 +1,28 @@
-// Which instance of a service a dial goes to.
+// How a dial picks an instance of a service.
 
 import { chance } from '../../util/chance.js';
 import { hashText, mix } from '../../util/rendezvous.js';
 import type { ServiceInfo } from './service.js';
 
 /**
- * Picks one of the instances it is given, which are never none, or undefined for none of them. Asked again, without
- * those that have failed, until a dial succeeds or nothing is left.
+ * Returns one of the given instances, of which there is at least one, or undefined for none of them. Called again without
+ * those that have failed, until a dial succeeds or none is left.
  */
 export type Selector = (instances: readonly ServiceInfo[]) => ServiceInfo | undefined;
 
-/** What the option `selector` takes. */
+/** The values of the option `selector`. */
 export type SelectorOption = Selector | 'random' | 'nearest';
 
-/** Any instance, in proportion to the weights. The default. */
+/** Picks a random instance, in proportion to the weights. The default. */
 export const random: Selector = randomBy(chance);
 
-/** @internal With a random source of its own, from 0 up to 1. */
+/** @internal With another source of random numbers from 0 up to 1. */
 export function randomBy(source: () => number): Selector {
   return (instances) => {
     if (instances.length === 1) return instances[0];
     let total = 0;
     for (const { weight } of instances) total += weight;
-    // Weight 0 is the last resort: taken when there is nothing else.
+    // Weight 0 is the last resort.
     if (total === 0) return instances[Math.floor(source() * instances.length)];
     let left = source() * total;
     for (const instance of instances) {
@@ -33,7 +33,7 @@ export function randomBy(source: () => number): Selector {
   };
 }
 
-/** The instance of the lowest cost; of equal ones the first. */
+/** Picks the instance of the lowest cost; of equal ones the first. */
 export const nearest: Selector = (instances) => {
   let best = instances[0];
   for (const instance of instances) {
@@ -43,8 +43,8 @@ export const nearest: Selector = (instances) => {
 };
 
 /**
- * The same instance for the same key, wherever it is asked and as long as that instance is there: rendezvous hashing
- * over node id and port. When an instance comes or goes, only its share of the keys moves. Weights count.
+ * Picks the same instance for the same key on every node, as long as that instance exists: rendezvous hashing over node id and
+ * port. When an instance comes or goes, only its share of the keys moves. Weights count.
  */
 export function hash(key: string | number): Selector {
   const keyHash = hashText(String(key));

@@ -1,4 +1,4 @@
-// The live view of the service directory that users hold.
+// The live view of the service directory for users.
 
 import { EventEmitter } from 'node:events';
 import { INSPECT, type Inspect, type InspectOptions, shownMap } from '../../util/runtime/shown.js';
@@ -11,16 +11,16 @@ export interface ServiceMapEvents {
   remove: [service: ServiceInfo];
 }
 
-/** Names and their instances, as they are at the moment of asking. Reads like a Map; what it gives are snapshots. */
+/** Names and their current instances. Reads like a Map; its values are snapshots. */
 export class ServiceMap extends EventEmitter<ServiceMapEvents> implements Iterable<[string, ServiceInfo[]]> {
   /** @internal */
   constructor(private readonly table: ServiceTable) {
     super();
-    // One view a node, which any number of parts of a program may follow.
+    // One view for each node, on which any number of parts of a program may listen.
     this.setMaxListeners(0);
   }
 
-  /** How many names there are. */
+  /** The number of names. */
   get size(): number {
     return this.table.nameCount;
   }
@@ -29,7 +29,7 @@ export class ServiceMap extends EventEmitter<ServiceMapEvents> implements Iterab
     return this.table.has(service);
   }
 
-  /** The instances of a service; none when nobody offers it. */
+  /** Returns the instances of a service; an empty list when there are none. */
   get(service: string): ServiceInfo[] {
     return this.table.find(service).map((instance) => instance.snapshot());
   }
@@ -51,8 +51,8 @@ export class ServiceMap extends EventEmitter<ServiceMapEvents> implements Iterab
     return shownMap('ServiceMap', this, depth, options, inspect);
   }
 
-  /** @internal Emits, and keeps what a listener throws away from the link that brought the news. */
-  tell(event: 'add' | 'remove', service: ServiceInfo): void {
+  /** @internal Emits an event. An error of a listener is thrown later, so that it does not reach the link that caused the event. */
+  emitSafely(event: 'add' | 'remove', service: ServiceInfo): void {
     try {
       this.emit(event, service);
     } catch (error) {

@@ -1,5 +1,4 @@
-// Instances by name and port, found, added and removed in constant time. Only a table: who puts something in, and why, is
-// not its affair.
+// Instances by name and port, found, added and removed in constant time.
 
 import { ServiceInstance } from './service.js';
 
@@ -15,16 +14,16 @@ interface Entry {
 }
 
 export class ServiceTable {
-  /** A name that is offered once, as most are in a large mesh, has its instance here, which is a tenth of an entry. */
+  /** A name with one instance, as most have in a large mesh, maps to the instance: a tenth of the memory of an entry. */
   private readonly entries = new Map<string, ServiceInstance | Entry>();
   private count = 0;
 
-  /** How many instances there are. */
+  /** The number of instances. */
   get size(): number {
     return this.count;
   }
 
-  /** Instances of a service that answer for `port`, or of any port. Not to be changed, or kept beyond this turn. */
+  /** Returns the instances of a service that answer for `port`, or of any port. Must not be changed, or kept beyond this turn. */
   find(service: string, port?: number): readonly ServiceInstance[] {
     const entry = this.entries.get(service);
     if (entry === undefined) return NONE;
@@ -75,7 +74,7 @@ export class ServiceTable {
     instance.slot = -1;
   }
 
-  /** Every instance. */
+  /** Returns every instance. */
   *values(): IterableIterator<ServiceInstance> {
     for (const entry of this.entries.values()) {
       if (entry instanceof ServiceInstance) yield entry;
@@ -91,7 +90,7 @@ export class ServiceTable {
     return this.entries.has(service);
   }
 
-  /** How many names there are. */
+  /** The number of names. */
   get nameCount(): number {
     return this.entries.size;
   }
@@ -108,7 +107,7 @@ function putIn({ all, anyPort, byPort }: Entry, instance: ServiceInstance): void
   instance.portSlot = list.push(instance) - 1;
 }
 
-/** The order does not matter, so the last one takes the place. Returns who stands there now. */
+/** Removes an instance. The order does not matter, so the last one takes its place. Returns the one that is there now. */
 function takeOut(list: ServiceInstance[], slot: number): ServiceInstance {
   const last = list.pop() as ServiceInstance;
   if (slot < list.length) list[slot] = last;

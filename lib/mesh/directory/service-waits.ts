@@ -1,4 +1,4 @@
-// Waiting for a service to be offered by anyone.
+// Waits for an instance of a service.
 
 import { parseServiceAddress } from '../../address.js';
 import { netError, starlaneError } from '../../errors.js';
@@ -8,7 +8,7 @@ import type { ServiceTable } from './service-table.js';
 
 export interface WaitOptions {
   signal?: AbortSignal | undefined;
-  /** Milliseconds, from 1; Infinity to wait for ever. Default: the node's dialTimeoutMs. */
+  /** Milliseconds, from 1; Infinity for no timeout. Default: the node's dialTimeoutMs. */
   timeoutMs?: number | undefined;
 }
 
@@ -25,14 +25,14 @@ export class ServiceWaits {
     private readonly table: ServiceTable,
     private readonly timers: Timers,
     private readonly defaultTimeoutMs: number,
-    /** Whether instances at this node count. */
+    /** Whether instances on this node count. */
     private readonly loopback: boolean,
-    /** Why nobody is found who offers a service. */
+    /** Returns an error that explains why no instance is found. */
     private readonly absenceOf: (service: string, port: number | undefined) => Error,
   ) {}
 
   /**
-   * The first instance of `name` or `name:port` that can be dialled, now or as soon as there is one.
+   * Returns the first instance of `name` or `name:port` that can be dialled, now or as soon as there is one.
    * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, ENOTFOUND after the timeout, or the reason of the signal
    */
   async waitFor(address: string, options: WaitOptions = {}): Promise<ServiceInfo> {
@@ -83,7 +83,7 @@ export class ServiceWaits {
     }
   }
 
-  /** Every wait ends with ECANCELED. */
+  /** Ends every wait with ECANCELED. */
   close(): void {
     for (const wait of [...this.waits]) wait.reject(netError('ECANCELED', 'waitFor', { address: wait.service }));
   }

@@ -1,4 +1,4 @@
-// One instance of a service: a name, or a name and a port, bound at a node.
+// One instance of a service: a name, or a name and a port, bound on a node.
 
 import type { NodeId } from '../../address.js';
 
@@ -9,25 +9,25 @@ export interface ServiceInfo {
   /** 0 when it answers for any port. */
   readonly port: number;
   readonly cost: number;
-  /** Links between here and there: 0 for this node, 1 for a peer. */
+  /** Links on the route: 0 for this node, 1 for a peer. */
   readonly hops: number;
-  /** Bound at this node. */
+  /** Whether it is bound on this node. */
   readonly local: boolean;
-  /** 0 to 255: its share of random dials, against other instances. */
+  /** 0 to 255: its share of random dials, relative to other instances. */
   readonly weight: number;
-  /** What the server said about itself, if anything. */
+  /** What the server has announced with its service, if anything. */
   readonly meta: unknown;
 }
 
-/** The way to the node of a service. */
+/** The route to the node of a service. */
 export interface ServiceVia {
   readonly rttMs: number;
-  /** 1 when it does not say. */
+  /** Default 1. */
   readonly hops?: number;
 }
 
 export class ServiceInstance implements ServiceInfo {
-  /** @internal Where it stands in the lists of the table that it is in. */
+  /** @internal Its places in the lists of its table. */
   slot = -1;
   /** @internal */
   portSlot = -1;
@@ -38,7 +38,7 @@ export class ServiceInstance implements ServiceInfo {
     readonly port: number,
     readonly weight: number,
     readonly meta: unknown,
-    /** Undefined at home. */
+    /** Undefined for an instance on this node. */
     private readonly via: ServiceVia | undefined,
   ) {}
 
@@ -54,7 +54,7 @@ export class ServiceInstance implements ServiceInfo {
     return this.via === undefined ? 0 : this.via.rttMs;
   }
 
-  /** Plain values, as they are now. */
+  /** Returns the current values. */
   snapshot(): ServiceInfo {
     const { service, nodeId, port, cost, hops, local, weight, meta } = this;
     return { service, nodeId, port, cost, hops, local, weight, meta };

@@ -1,27 +1,27 @@
-// Forgetting nodes that are gone: a record is kept for the rest of its life after its node cannot be reached any more,
-// because it may be back; then only its version is remembered. A node that can be reached is never forgotten.
+// Forgets nodes that are gone: a record outlives its node by the rest of its life, since the node may come back; after that
+// only a tombstone of its version is kept. A reachable node is never forgotten.
 
 import type { NodeId } from '../../address.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
-import type { Floors } from '../admission/tombstones.js';
+import type { Tombstones } from '../admission/tombstones.js';
 import { isLeaving } from '../records/order.js';
-import type { KnownOrigin, RecordStore } from '../records/store.js';
+import type { NodeEntry, RecordStore } from '../records/store.js';
 
 const SWEEP_MS = 30_000;
-/** Whoever said that it leaves is not waited for. */
+/** Shorter for a node that has announced its leaving. */
 export const LEAVING_LIFE_S = 600;
 
-/** Nor who was never there: anybody can make up nodes. */
-const STRANGER_LIFE_S = 600;
+/** And for a node that was never reachable: anyone can invent nodes. */
+const UNREACHED_LIFE_S = 600;
 
-/** The node can be reached: it is as if it had come just now. */
-export function noteReached(origin: KnownOrigin): void {
-  origin.wasReached = true;
-  if (origin.node !== undefined && !isLeaving(origin.node)) origin.leftS = wholeLifeS(origin.node);
+/** Called when the node is reachable: the life of its records starts again. */
+export function noteReached(entry: NodeEntry): void {
+  entry.wasReached = true;
+  if (entry.node !== undefined && !isLeaving(entry.node)) entry.leftS = wholeLifeS(entry.node);
 }
 
-/** How long a record is kept that nothing is known to be wrong with, in s. */
+/** Returns how long a record is kept from the start, in s. */
 export function wholeLifeS(record: MeshRecord): number {
   const isEnding = record.kind === RecordKind.NODE && isLeaving(record);
   return isEnding ? Math.min(record.lifeS, LEAVING_LIFE_S) : record.lifeS;
@@ -35,54 +35,54 @@ export interface ExpiryOwner {
 
 export class Expiry implements Timed {
   private timer: Timer | undefined;
-  private isStopped = false;
+  private isClosed = false;
 
   constructor(
     private readonly self: NodeId,
     private readonly timers: Timers,
     private readonly store: RecordStore,
-    private readonly floors: Floors,
+    private readonly tombstones: Tombstones,
     private readonly owner: ExpiryOwner,
   ) {}
 
-  /** Something is known, so something may have to be forgotten. */
+  /** Called when records are stored, which may have to be forgotten later. */
   start(): void {
-    if (!this.isStopped) this.timer ??= this.timers.schedule(SWEEP_MS, this);
+    if (!this.isClosed) this.timer ??= this.timers.schedule(SWEEP_MS, this);
   }
 
-  stop(): void {
-    this.isStopped = true;
+  dispose(): void {
+    this.isClosed = true;
     if (this.timer !== undefined) this.timers.cancel(this.timer);
     this.timer = undefined;
   }
 
   onDeadline(now: number): void {
     this.timer = undefined;
-    this.floors.sweep(now);
-    const over: NodeId[] = [];
-    for (const [nodeId, origin] of this.store.origins()) {
-      if (nodeId !== this.self && this.isOver(nodeId, origin, now)) over.push(nodeId);
+    this.tombstones.sweep(now);
+    const expired: NodeId[] = [];
+    for (const [nodeId, entry] of this.store.entries()) {
+      if (nodeId !== this.self && this.isExpired(nodeId, entry, now)) expired.push(nodeId);
     }
-    for (const nodeId of over) this.expire(nodeId, now);
-    // With nothing but the own records there is nothing to sweep until others come.
-    if (this.store.originCount > 1 || this.floors.size > 0) this.start();
+    for (const nodeId of expired) this.expire(nodeId, now);
+    // With no records but its own, there is nothing to sweep.
+    if (this.store.originCount > 1 || this.tombstones.size > 0) this.start();
   }
 
-  /** Life is counted only while the node cannot be reached, and from the second sweep that finds it so. */
-  private isOver(nodeId: NodeId, origin: KnownOrigin, now: number): boolean {
-    const { node, countedMs } = origin;
+  /** The life of a node is reduced only while it is unreachable, from the second sweep on that finds it so. */
+  private isExpired(nodeId: NodeId, entry: NodeEntry, now: number): boolean {
+    const { node, countedMs } = entry;
     const isGone = node === undefined || isLeaving(node) || !this.owner.isReachable(nodeId);
-    origin.countedMs = isGone ? Math.ceil(now) : 0;
-    if (!isGone) noteReached(origin);
-    else if (!origin.wasReached) origin.leftS = Math.min(origin.leftS, STRANGER_LIFE_S);
-    if (isGone && countedMs !== 0) origin.leftS -= Math.round((now - countedMs) / 1_000);
-    return isGone && countedMs !== 0 && origin.leftS <= 0;
+    entry.countedMs = isGone ? Math.ceil(now) : 0;
+    if (!isGone) noteReached(entry);
+    else if (!entry.wasReached) entry.leftS = Math.min(entry.leftS, UNREACHED_LIFE_S);
+    if (isGone && countedMs !== 0) entry.leftS -= Math.round((now - countedMs) / 1_000);
+    return isGone && countedMs !== 0 && entry.leftS <= 0;
   }
 
   private expire(nodeId: NodeId, now: number): void {
     this.owner.onExpiring(nodeId);
     const records = this.store.remove(nodeId);
-    for (const record of records) this.floors.add(record, now);
+    for (const record of records) this.tombstones.add(record, now);
     this.owner.onExpired(records);
   }
 }

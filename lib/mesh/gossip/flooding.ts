@@ -1,5 +1,5 @@
-// Passing on what is new: each neighbour is told the newest record of each key, in batches. Bad news leaves in the same
-// turn, the rest waits a few milliseconds for company; to a neighbour that takes nothing, nothing is sent.
+// Passes new records on: each neighbour is sent the newest record of each key, in batches. Urgent records leave in the same
+// turn, the others wait a few milliseconds for more; a neighbour that accepts nothing is sent nothing.
 
 import type { NodeId } from '../../address.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
@@ -10,27 +10,29 @@ import { compareVersions } from '../records/order.js';
 import type { RecordStore } from '../records/store.js';
 import type { GossipCounters } from './gossip.js';
 import type { GossipPeer } from './peer.js';
-import { Yielding } from './suppression.js';
+import { DuplicateSuppression } from './suppression.js';
 
-/** How long news waits for company; the timers add up to 10 ms. */
+/** How long a record waits for others; the timers add up to 10 ms. */
 const BATCH_DELAY_MS = 5;
-/** A message is sent when it has that much. */
+/** A message of this size is sent. */
 const BATCH_BYTES = 16 * 1024;
-/** What one neighbour is sent in one turn: a database of megabytes must not stall the loop. */
+/** The most that one neighbour is sent in one turn: a store of megabytes must not block the event loop. */
 const TURN_BYTES = 256 * 1024;
-/** Records that are gone from the store may lie in a box; more than that many are looked for. */
+/** Records that the store has dropped may remain in an outbox; above this number they are removed. */
 const MAX_LEFTOVERS = 256;
 
 export interface FloodingOwner {
-  /** Nothing is left to be told to this neighbour. */
-  onTold(peer: GossipPeer): void;
+  /** Called when nothing is left to send to a neighbour. */
+  onDrained(peer: GossipPeer): void;
+  /** Returns how long others may keep a record, in s. */
+  remainingLifeS(record: MeshRecord): number;
 }
 
 export class Flooding implements Timed {
   private timer: Timer | undefined;
   private isTurnDue = false;
   private isUrgent = false;
-  private readonly yielding: Yielding;
+  private readonly suppression: DuplicateSuppression;
 
   constructor(
     self: NodeId,
@@ -39,10 +41,8 @@ export class Flooding implements Timed {
     private readonly peers: ReadonlySet<GossipPeer>,
     private readonly counters: GossipCounters,
     private readonly owner: FloodingOwner,
-    /** Says how long others are to keep a record, in s. */
-    private readonly remainingLifeS: (record: MeshRecord) => number,
   ) {
-    this.yielding = new Yielding(
+    this.suppression = new DuplicateSuppression(
       self,
       timers,
       peers,
@@ -51,17 +51,17 @@ export class Flooding implements Timed {
     );
   }
 
-  /** To every neighbour but the one that it came from; nobody: it is this node's own. */
+  /** Sends a record to every neighbour but `from`; undefined for a record of this node. */
   spread(record: MeshRecord, from: GossipPeer | undefined, isUrgent: boolean): void {
     for (const peer of this.peers) {
-      if (peer === from || (from !== undefined && this.yielding.yield(peer, record, isUrgent))) continue;
+      if (peer === from || (from !== undefined && this.suppression.suppress(peer, record, isUrgent))) continue;
       this.offer(peer, record, isUrgent);
     }
   }
 
-  /** To one neighbour. */
+  /** Sends a record to one neighbour. */
   offer(peer: GossipPeer, record: MeshRecord, isUrgent = false): void {
-    if (!peer.isHere) return;
+    if (!peer.isActive) return;
     const { outbox } = peer;
     outbox.put(record, isUrgent);
     if (outbox.size > this.store.size + MAX_LEFTOVERS) outbox.prune((waiting) => this.store.holds(waiting));
@@ -71,7 +71,7 @@ export class Flooding implements Timed {
     else this.timer ??= this.timers.schedule(BATCH_DELAY_MS, this);
   }
 
-  /** Sends what cannot wait. To be called at the end of whatever may have brought news. */
+  /** Sends urgent records. Must be called after anything that may have added some. */
   settle(): void {
     if (!this.isUrgent) return;
     this.isUrgent = false;
@@ -80,34 +80,34 @@ export class Flooding implements Timed {
     }
   }
 
-  /** The neighbour takes messages again, or may be told from now on. */
+  /** Called when the neighbour accepts messages again, or its initial exchange is far enough. */
   resume(peer: GossipPeer): void {
     if (peer.outbox.size === 0) return;
     if (peer.outbox.isUrgent) this.flush(peer);
     else this.flushNextTurn();
   }
 
-  /** Sends what waits in a box and is of one node, ahead of all else. */
+  /** Sends the waiting records of one node ahead of all others. */
   sendNow(peer: GossipPeer, nodeId: NodeId): void {
     const batch = new Batch();
     for (const record of peer.outbox.prune((waiting) => waiting.nodeId !== nodeId)) this.add(peer, batch, record);
     this.send(peer, batch);
   }
 
-  /** Sends everything to everyone, whether they take it or not: the last words of a node. */
+  /** Sends everything to every neighbour, even to blocked ones: the last messages of a node that leaves. */
   flushAll(): void {
     for (const peer of this.peers) {
       const batch = new Batch();
       peer.outbox.drain(
-        () => peer.isHere,
+        () => peer.isActive,
         (record) => this.add(peer, batch, record),
       );
       this.send(peer, batch);
     }
   }
 
-  stop(): void {
-    this.yielding.stop();
+  dispose(): void {
+    this.suppression.dispose();
     if (this.timer !== undefined) this.timers.cancel(this.timer);
     this.timer = undefined;
   }
@@ -135,27 +135,27 @@ export class Flooding implements Timed {
     if (outbox.size === 0 || peer.isHeld) return;
     const batch = new Batch();
     outbox.drain(
-      () => peer.isHere && batch.sentBytes < TURN_BYTES && !link.isBlocked,
+      () => peer.isActive && batch.sentBytes < TURN_BYTES && !link.isBlocked,
       (record) => this.add(peer, batch, record),
     );
     this.send(peer, batch);
-    if (!peer.isHere) return;
-    if (outbox.size === 0) this.owner.onTold(peer);
+    if (!peer.isActive) return;
+    if (outbox.size === 0) this.owner.onDrained(peer);
     else if (!link.isBlocked) this.flushNextTurn();
   }
 
   private add(peer: GossipPeer, batch: Batch, record: MeshRecord): void {
-    // It may have been replaced or dropped without a word to this box.
+    // The store may have replaced or dropped it meanwhile.
     if (!this.store.holds(record)) return;
     const size = recordCopyBytes(record);
     if (batch.bytes > 0 && batch.bytes + size > BATCH_BYTES) this.send(peer, batch);
-    batch.copies.push({ record, remainingLifeS: this.remainingLifeS(record) });
+    batch.copies.push({ record, remainingLifeS: this.owner.remainingLifeS(record) });
     batch.bytes += size;
   }
 
   private send(peer: GossipPeer, batch: Batch): void {
     const { copies, bytes } = batch;
-    if (copies.length === 0 || !peer.isHere) return;
+    if (copies.length === 0 || !peer.isActive) return;
     batch.copies = [];
     batch.bytes = 0;
     batch.sentBytes += bytes;
@@ -171,11 +171,12 @@ class Batch {
   sentBytes = 0;
 }
 
-// What one neighbour is still to be told: the newest record of each key, never two. However slow the neighbour is, it
-// cannot grow beyond the database, and what was replaced meanwhile is never sent.
-
+/**
+ * Records that wait to be sent to one neighbour: the newest of each key. However slow the neighbour is, the outbox cannot
+ * grow beyond the store, and a record that was replaced meanwhile is never sent.
+ */
 export class Outbox {
-  /** What cannot wait goes first. A key is in one of the two. */
+  /** Urgent records go first. A key is in one of the two maps. */
   private readonly urgent = new Map<string, MeshRecord>();
   private readonly others = new Map<string, MeshRecord>();
   private byteCount = 0;
@@ -197,7 +198,7 @@ export class Outbox {
     const waiting = this.urgent.get(key) ?? this.others.get(key);
     if (waiting !== undefined) this.byteCount -= recordCopyBytes(waiting);
     this.byteCount += recordCopyBytes(record);
-    // In the place that its predecessor had, so that what changes all the time is not put off for ever.
+    // In the place of its predecessor, so that a record that changes all the time is not delayed without end.
     if (this.urgent.has(key)) this.urgent.set(key, record);
     else if (!isUrgent) this.others.set(key, record);
     else {
@@ -206,7 +207,7 @@ export class Outbox {
     }
   }
 
-  /** The neighbour has this version, or a newer one: it need not be told. */
+  /** Drops a record when the neighbour has this version, or a newer one. */
   cancel(record: MeshRecord): void {
     if (this.size === 0) return;
     const { key } = record;
@@ -216,7 +217,7 @@ export class Outbox {
     this.byteCount -= recordCopyBytes(waiting);
   }
 
-  /** Hands over one record after the other, out of the box, for as long as `wantsMore`. */
+  /** Removes records and passes them to `take`, as long as `wantsMore` returns true. */
   drain(wantsMore: () => boolean, take: (record: MeshRecord) => void): void {
     for (const box of [this.urgent, this.others]) {
       for (const [key, record] of box) {
@@ -228,7 +229,7 @@ export class Outbox {
     }
   }
 
-  /** Drops what `isWanted` refuses, and tells what that was. */
+  /** Removes the records for which `isWanted` returns false, and returns them. */
   prune(isWanted: (record: MeshRecord) => boolean): MeshRecord[] {
     const dropped: MeshRecord[] = [];
     for (const box of [this.urgent, this.others]) {

@@ -1,10 +1,10 @@
-// The gossip of one node: what it says about itself reaches every other node, and what they say reaches it.
+// The gossip of one node: what it publishes about itself reaches every other node, and what they publish reaches it.
 //
 //   neighbour -> intake -> admission -> record store -> flooding -> other neighbours
 //                                           |  ^
-//                     anti-entropy with exchange, expiry, origin
+//                   own records, expiry, anti-entropy with exchange
 //
-// A facade: the parts are joined here and know little of each other.
+// This class only connects the parts; each decides one thing and knows little of the others.
 
 import type { NodeId } from '../../address.js';
 import { type StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
@@ -12,26 +12,24 @@ import { WarnOnce } from '../../util/rate-limited-warnings.js';
 import type { Timed, Timer } from '../../util/timers.js';
 import { type Message, MessageType } from '../../wire/messages.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
-import type { ServiceEntry } from '../../wire/service-entry.js';
 import { Intake } from '../admission/intake.js';
 import { RecordAdmission } from '../admission/record-admission.js';
-import { Bans, Refusals } from '../admission/rejected.js';
-import { Floors } from '../admission/tombstones.js';
+import { Bans, RejectedVersions } from '../admission/rejected.js';
+import { Tombstones } from '../admission/tombstones.js';
 import type { MeshEnvironment, MeshLink } from '../ports.js';
-import { isBadNews, isLeaving } from '../records/order.js';
-import { type NodeDescription, Origin } from '../records/own-records.js';
+import { isLeaving, isUrgentChange } from '../records/order.js';
+import { OwnRecords } from '../records/own-records.js';
 import { RecordStore } from '../records/store.js';
-import type { Urgency } from '../records/throttle.js';
 import { AntiEntropy } from '../sync/anti-entropy.js';
-import { AnswerBudget, Exchange } from '../sync/exchange.js';
+import { AnswerBudget } from '../sync/exchange.js';
 import { Expiry, noteReached, wholeLifeS } from './expiry.js';
 import { Flooding } from './flooding.js';
 import { GossipPeer } from './peer.js';
 
 export interface GossipOptions {
-  /** False, as for a client: it has no records, is told all, and passes none on. */
+  /** False for a client: it publishes no records, receives all, and passes none on. */
   readonly announces: boolean;
-  /** One more than what was kept of the last run, or 1. */
+  /** One more than the epoch kept from the last run, or 1. */
   readonly firstEpoch: number;
   readonly envDigests: readonly string[];
   readonly maxServicesPerNode: number;
@@ -40,58 +38,55 @@ export interface GossipOptions {
   /** Services of all nodes together. Default 500000. */
   readonly maxInstances?: number;
   readonly recordQueueBytes?: number;
-  /** A node that can be reached is never forgotten. */
+  /** A reachable node is never forgotten. */
   isReachable(nodeId: NodeId): boolean;
 }
 
-/** What the gossip tells. It may be called back from there. */
+/** What the gossip calls. Each function may call back. */
 export interface GossipOwner {
   /**
-   * A record of another node was taken. When it is of another run than `previous`, what the node offered and whom it was
-   * linked to before is void; its shards are to be asked for anew with every record of it.
+   * Called when a record of another node has been stored. When it belongs to another run than `previous`, the services and
+   * links of the node from before are void, and its shards must be read again.
    */
   onRecord(record: MeshRecord, previous: MeshRecord | undefined): void;
-  /** This node has said something about itself. */
+  /** Called when this node has published a record about itself. */
   onOwnRecord?(record: MeshRecord): void;
-  /** A record was dropped because its node has not been reached for long. */
+  /** Called when a record was dropped because its node has been unreachable for long. */
   onForgotten(record: MeshRecord): void;
-  /** All that the peer had to tell when the link came up has been taken in. Told once a link. */
+  /** Called once for each link, when all that the peer had at link up has been processed. */
   onSynced?(link: MeshLink): void;
-  onWarning(error: Error): void;
-  /** The epoch in use; the next run begins with one more, if somebody keeps it. */
+  /** Called with the epoch in use. The next run begins with one more, if the epoch is kept. */
   onEpoch(epoch: number): void;
 }
 
 const MAX_NODES = 16_384;
 const MAX_INSTANCES = 500_000;
-/** How often roots are told, a tenth more or less. */
+/** How often roots are sent, a tenth more or less. */
 const DIGEST_MS = 5_000;
 const DIGEST_SPREAD = 0.2;
-/** How long a node waits for what others know of it before it speaks. */
+/** How long a node waits for what others know of it before it publishes its own records. */
 const LISTEN_MS = 2_000;
 
 export class Gossip {
   readonly store = new RecordStore();
   readonly counters = new GossipCounters();
+  readonly own: OwnRecords;
 
   private readonly peers = new Set<GossipPeer>();
   private readonly byLink = new Map<MeshLink, GossipPeer>();
-  private readonly floors = new Floors();
-  private readonly refusals = new Refusals();
+  private readonly tombstones = new Tombstones();
+  private readonly rejected = new RejectedVersions();
   private readonly bans = new Bans();
   private readonly warnings: WarnOnce;
   private readonly flooding: Flooding;
   private readonly admission: RecordAdmission;
   private readonly intake: Intake;
   private readonly antiEntropy: AntiEntropy;
-  private readonly exchange: Exchange;
-  private readonly budget: AnswerBudget;
-  private readonly origin: Origin;
   private readonly expiry: Expiry;
   private digestTimer: Timer | undefined;
   private listenTimer: Timer | undefined;
   private hasListened = false;
-  private isStopped = false;
+  private isClosed = false;
 
   constructor(
     private readonly environment: MeshEnvironment,
@@ -99,64 +94,70 @@ export class Gossip {
     private readonly owner: GossipOwner,
   ) {
     const { timers, identity } = environment;
-    const { store, floors, refusals, peers, counters } = this;
+    const self = identity.nodeId;
+    const { store, tombstones, rejected, peers, counters } = this;
+    const { announces, isReachable, recordQueueBytes } = options;
     const limits = { maxNodes: MAX_NODES, maxInstances: MAX_INSTANCES, ...options };
-    this.warnings = new WarnOnce(timers, (error) => owner.onWarning(error));
-    this.flooding = new Flooding(identity.nodeId, timers, store, peers, counters, this, (record) =>
-      this.remainingLifeS(record),
-    );
-    this.admission = new RecordAdmission(identity.nodeId, timers, store, floors, refusals, limits, counters, this);
-    const queueBytes = options.recordQueueBytes;
-    this.intake = new Intake(environment, store, floors, this.flooding, this.admission, counters, this, queueBytes);
-    this.antiEntropy = new AntiEntropy(identity.nodeId, timers, store, this.flooding, peers, this);
-    this.budget = new AnswerBudget(timers, store, counters);
-    const { flooding, budget } = this;
-    this.exchange = new Exchange(
+    const budget = new AnswerBudget(timers, store, counters);
+    this.warnings = new WarnOnce(timers, (error) => environment.warn(error));
+    const flooding = new Flooding(self, timers, store, peers, counters, {
+      onDrained: (peer) => this.antiEntropy.onDrained(peer),
+      remainingLifeS: (record) => this.remainingLifeS(record),
+    });
+    this.flooding = flooding;
+    this.admission = new RecordAdmission(self, timers, store, tombstones, rejected, limits, counters, {
+      onAdmitted: (record, previous, from) => this.onAdmitted(record, previous, from),
+      onRejected: (record, reason) => this.onRejected(record, reason),
+      onReplaced: (nodeId) => this.onReplaced(nodeId),
+      isReachable,
+    });
+    this.intake = new Intake(
+      environment,
+      store,
+      tombstones,
+      flooding,
+      this.admission,
+      counters,
       {
-        self: identity.nodeId,
-        timers,
-        store,
-        floors,
-        refusals,
-        flooding,
-        budget,
-        counters,
-        peers,
-        tells: options.announces,
+        onOwnRecordConflict: (record) => {
+          counters.echoes++;
+          this.own.onConflict(record);
+        },
+        onVersionConflict: (record) => this.onVersionConflict(record),
+        onProcessed: (peer) => this.antiEntropy.onProcessed(peer),
+        mayCatchUp: (peer, bytes) => announces && budget.take(peer, bytes),
+        onPunish: (peer, error, isBan) => this.punish(peer, error, isBan),
+        isReachable,
       },
-      this.antiEntropy,
+      recordQueueBytes,
     );
-    this.antiEntropy.exchange = this.exchange;
-    this.origin = new Origin(environment, options, this);
-    this.expiry = new Expiry(identity.nodeId, timers, store, floors, this);
+    this.antiEntropy = new AntiEntropy(
+      { self, timers, store, tombstones, rejected, flooding, budget, counters, peers, announces },
+      {
+        onOwnRecordsReceived: () => this.endListening(),
+        onSynced: (peer) => owner.onSynced?.(peer.link),
+      },
+    );
+    this.own = new OwnRecords(environment, options, {
+      onOwnRecord: (record, isUrgent) => this.onOwnRecord(record, isUrgent),
+      onEpoch: (epoch) => owner.onEpoch(epoch),
+      warn: (error) => this.warnings.warn(error.message, error),
+    });
+    this.expiry = new Expiry(self, timers, store, tombstones, {
+      isReachable,
+      onExpiring: (nodeId) => this.admission.onForgotten(nodeId),
+      onExpired: (records) => this.onExpired(records),
+    });
   }
 
-  get epoch(): number {
-    return this.origin.epoch;
-  }
-
-  /** What others are to know about this node. They learn of bad news at once, of good news soon, of costs later. */
-  describe(part: Partial<NodeDescription>, urgency: Urgency): void {
-    this.origin.describe(part, urgency);
-  }
-
-  /** @throws StarlaneError ERR_STARLANE_MESSAGE when name, weight or meta do not fit */
-  bind(entry: ServiceEntry): void {
-    this.origin.bind(entry);
-  }
-
-  unbind(service: string, port: number): void {
-    this.origin.unbind(service, port);
-  }
-
-  /** A link is up. Not for direct ones, here and below. */
+  /** Called when a link is up. Direct links take no part in the gossip, here and below. */
   onLink(link: MeshLink): void {
-    if (this.isStopped || this.byLink.has(link)) return;
+    if (this.isClosed || this.byLink.has(link)) return;
     const peer = new GossipPeer(link);
     this.byLink.set(link, peer);
     this.peers.add(peer);
     this.digestLater();
-    if (this.hasListened) this.origin.hurry();
+    if (this.hasListened) this.own.hurry();
     if (!this.hasListened) this.listenTimer ??= this.environment.timers.schedule(LISTEN_MS, this.whenListened);
     this.antiEntropy.onLink(peer);
   }
@@ -164,34 +165,35 @@ export class Gossip {
   onUnlink(link: MeshLink): void {
     const peer = this.byLink.get(link);
     if (peer === undefined) return;
-    peer.isHere = false;
+    peer.isActive = false;
     this.byLink.delete(link);
     this.peers.delete(peer);
     this.intake.drop(peer);
-    this.exchange.onUnlink(peer);
+    this.antiEntropy.exchange.onUnlink(peer);
   }
 
   onMessage(link: MeshLink, message: Message): void {
     const peer = this.byLink.get(link);
-    if (peer === undefined || !peer.isHere) return;
+    if (peer === undefined || !peer.isActive) return;
+    const { antiEntropy } = this;
     switch (message.type) {
       case MessageType.RECORDS:
         this.intake.take(peer, message.records);
         break;
       case MessageType.DIGEST:
-        this.antiEntropy.onDigest(peer, message);
+        antiEntropy.onDigest(peer, message);
         break;
       case MessageType.BUCKETS:
-        this.exchange.onBuckets(peer, message);
+        antiEntropy.exchange.onBuckets(peer, message);
         break;
       case MessageType.ENTRIES:
-        this.exchange.onEntries(peer, message);
+        antiEntropy.exchange.onEntries(peer, message);
         break;
       case MessageType.WANT:
-        this.exchange.onWant(peer, message);
+        antiEntropy.exchange.onWant(peer, message);
         break;
       case MessageType.SYNCED:
-        this.antiEntropy.onSynced(peer);
+        antiEntropy.onSynced(peer);
         break;
       default:
         return;
@@ -199,66 +201,64 @@ export class Gossip {
     this.flooding.settle();
   }
 
-  /** The peer takes messages again. */
+  /** Called when the peer accepts messages again. */
   onDrain(link: MeshLink): void {
     const peer = this.byLink.get(link);
     if (peer === undefined) return;
     this.flooding.resume(peer);
-    this.exchange.onDrain(peer);
+    this.antiEntropy.exchange.onDrain(peer);
   }
 
-  /** Is there nothing left to tell the peer? */
+  /** @internal For specs and the simulation: whether nothing is left to send to the peer. */
   isSettled(link: MeshLink): boolean {
     const peer = this.byLink.get(link);
-    return peer === undefined || (!peer.hasNews && !peer.sync.isExchanging && peer.sync.hasSaidSynced);
+    return peer === undefined || (!peer.hasPending && !peer.sync.isExchanging && peer.sync.hasSentSynced);
   }
 
-  /** A peer that sent forged records is not to be linked to for a while. */
+  /** Whether links to a peer are refused for a while, because it sent forged records. */
   isBanned(peerId: NodeId): boolean {
     return this.bans.has(peerId, this.environment.timers.now());
   }
 
-  /** A node can be reached that could not be before. */
+  /** Called when a node has become reachable. */
   onReached(nodeId: NodeId): void {
-    const origin = this.store.origin(nodeId);
-    if (origin !== undefined) noteReached(origin);
+    const entry = this.store.entry(nodeId);
+    if (entry !== undefined) noteReached(entry);
   }
 
-  /** Tells everybody that this node leaves; nothing is told after that. */
+  /** Publishes that this node leaves, and nothing after that. */
   leave(): void {
-    if (this.isStopped) return;
-    this.origin.leave();
+    if (this.isClosed) return;
+    this.own.leave();
     this.flooding.flushAll();
   }
 
-  stop(): void {
-    if (this.isStopped) return;
-    this.isStopped = true;
+  dispose(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
     for (const timer of [this.digestTimer, this.listenTimer]) {
       if (timer !== undefined) this.environment.timers.cancel(timer);
     }
-    for (const part of [this.origin, this.expiry, this.antiEntropy, this.intake, this.admission, this.flooding]) {
-      part.stop();
+    for (const part of [this.own, this.expiry, this.antiEntropy, this.intake, this.admission, this.flooding]) {
+      part.dispose();
     }
-    for (const peer of this.peers) peer.isHere = false;
+    for (const peer of this.peers) peer.isActive = false;
     this.peers.clear();
     this.byLink.clear();
   }
 
-  // --- what the parts tell ---
+  // --- what the parts report ---
 
-  /** @internal */
-  onAdmitted(record: MeshRecord, previous: MeshRecord | undefined, from: GossipPeer | undefined): void {
-    // A node that only listens has no box to be passed on from.
-    if (this.options.announces) this.flooding.spread(record, from, isBadNews(record, previous));
+  private onAdmitted(record: MeshRecord, previous: MeshRecord | undefined, from: GossipPeer | undefined): void {
+    // A client passes nothing on.
+    if (this.options.announces) this.flooding.spread(record, from, isUrgentChange(record, previous));
     this.antiEntropy.onChange();
     this.expiry.start();
     this.owner.onRecord(record, previous);
-    if (this.isReachable(record.nodeId)) this.onReached(record.nodeId);
+    if (this.options.isReachable(record.nodeId)) this.onReached(record.nodeId);
   }
 
-  /** @internal */
-  onOwnRecord(record: MeshRecord, isUrgent: boolean): void {
+  private onOwnRecord(record: MeshRecord, isUrgent: boolean): void {
     this.counters.originations++;
     this.store.put({ record, remainingLifeS: record.lifeS }, this.environment.timers.now());
     this.flooding.spread(record, undefined, isUrgent);
@@ -267,102 +267,48 @@ export class Gossip {
     this.owner.onOwnRecord?.(record);
   }
 
-  /** @internal */
-  onRejected(record: MeshRecord, reason: string): void {
+  private onRejected(record: MeshRecord, reason: string): void {
     const code: StarlaneErrorCode =
       record.kind === RecordKind.SHARD ? 'ERR_STARLANE_SERVICE_LIMIT' : 'ERR_STARLANE_GOSSIP_FLOOD';
     this.warnings.warn(reason, starlaneError(code, reason));
   }
 
-  /** @internal */
-  onEcho(record: MeshRecord): void {
-    this.counters.echoes++;
-    this.origin.onEcho(record);
-  }
-
-  /** @internal */
-  onTwin({ nodeId }: MeshRecord): void {
+  private onVersionConflict({ nodeId }: MeshRecord): void {
     this.counters.twins++;
     const error = starlaneError('ERR_STARLANE_DUPLICATE_IDENTITY', `two records of ${nodeId} under one number`);
     this.warnings.warn(`twin ${nodeId}`, error);
   }
 
-  /** @internal */
-  onLookedAt(peer: GossipPeer): void {
-    this.antiEntropy.onLookedAt(peer);
-  }
-
-  /** @internal */
-  mayCatchUp(peer: GossipPeer, bytes: number): boolean {
-    return this.options.announces && this.budget.take(peer, bytes);
-  }
-
-  /** @internal */
-  onPunish(peer: GossipPeer, error: StarlaneError, isBan: boolean): void {
-    if (!peer.isHere) return;
+  private punish(peer: GossipPeer, error: StarlaneError, isBan: boolean): void {
+    if (!peer.isActive) return;
     this.counters.punished++;
-    peer.isHere = false;
+    peer.isActive = false;
     peer.outbox.clear();
-    peer.yielded.clear();
+    peer.suppressed.clear();
     this.intake.drop(peer);
     if (isBan) this.bans.add(peer.link.peerId, this.environment.timers.now());
     peer.link.destroy(error);
   }
 
-  /** @internal */
-  onTold(peer: GossipPeer): void {
-    this.antiEntropy.onTold(peer);
-  }
-
-  /** @internal */
-  onHeard(): void {
-    this.endListening();
-  }
-
-  /** @internal */
-  onSynced(peer: GossipPeer): void {
-    this.owner.onSynced?.(peer.link);
-  }
-
-  /** @internal */
-  isReachable(nodeId: NodeId): boolean {
-    return this.options.isReachable(nodeId);
-  }
-
-  /** @internal */
-  onExpiring(nodeId: NodeId): void {
-    this.admission.onForgotten(nodeId);
-  }
-
-  /** @internal */
-  onReplaced(nodeId: NodeId): void {
+  /** An unreachable node makes room for a new one. */
+  private onReplaced(nodeId: NodeId): void {
     this.admission.onForgotten(nodeId);
     const records = this.store.remove(nodeId);
-    for (const record of records) this.refusals.add(record, this.environment.timers.now());
+    for (const record of records) this.rejected.add(record, this.environment.timers.now());
     this.onExpired(records);
   }
 
-  /** @internal */
-  onExpired(records: readonly MeshRecord[]): void {
+  private onExpired(records: readonly MeshRecord[]): void {
     this.counters.expired += records.length;
     this.antiEntropy.onChange();
     for (const record of records) this.owner.onForgotten(record);
   }
 
-  /** @internal */
-  onEpoch(epoch: number): void {
-    this.owner.onEpoch(epoch);
-  }
-
-  /** @internal */
-  onWarning(error: Error): void {
-    this.warnings.warn(error.message, error);
-  }
-
+  /** Returns how long others may keep a record, in s. */
   private remainingLifeS(record: MeshRecord): number {
     if (record.nodeId === this.environment.identity.nodeId) return record.lifeS;
-    const { node, leftS = 1 } = this.store.origin(record.nodeId) ?? {};
-    if (node !== undefined && !isLeaving(node) && this.isReachable(record.nodeId)) return wholeLifeS(record);
+    const { node, leftS = 1 } = this.store.entry(record.nodeId) ?? {};
+    if (node !== undefined && !isLeaving(node) && this.options.isReachable(record.nodeId)) return wholeLifeS(record);
     return Math.max(0, leftS - 1);
   }
 
@@ -382,52 +328,51 @@ export class Gossip {
 
   private readonly whenListened: Timed = { onDeadline: () => this.endListening() };
 
-  /** What others know of this node has come, or should have: it may speak. */
+  /** What others know of this node has arrived, or should have: it may publish. */
   private endListening(): void {
     if (this.hasListened) return;
     this.hasListened = true;
     if (this.listenTimer !== undefined) this.environment.timers.cancel(this.listenTimer);
     this.listenTimer = undefined;
-    this.origin.begin();
-    // Only now: who hears SYNCED knows the services of this node.
+    this.own.begin();
+    // Only now: a peer that receives SYNCED has the services of this node.
     this.antiEntropy.endListening();
   }
 }
 
-// What the gossip counts, for stats and for specs.
-
+/** What the gossip counts; part of `node.stats()`. */
 export class GossipCounters {
   recordsIn = 0;
   recordsOut = 0;
   /** Of records alone, without digests and entries. */
   bytesIn = 0;
   bytesOut = 0;
-  /** Copies of what was known. */
+  /** Copies of known records. */
   duplicates = 0;
-  /** Copies of what was known better, or of no use any more. */
+  /** Copies of records that are replaced or obsolete. */
   outdated = 0;
   /** Signatures that were checked. */
   verified = 0;
-  /** Of those, the ones that were wrong. */
+  /** Signatures that were wrong. */
   invalid = 0;
-  /** Records that were taken. */
+  /** Records that were stored. */
   accepted = 0;
-  /** Records that came too fast for their origin and had to wait. */
+  /** Records that arrived too fast for their origin and had to wait. */
   parked = 0;
-  /** Records that a limit of size or number kept out. */
+  /** Records that were refused because of a limit of size or number. */
   rejected = 0;
-  /** Two records under one number. */
+  /** Conflicting versions: two records with the same number. */
   twins = 0;
   /** Exchanges that this node began. */
   syncs = 0;
   /** Requests of peers that were not answered because they ask for too much. */
   unanswered = 0;
-  /** Own records made. */
+  /** Records that this node has published. */
   originations = 0;
-  /** Own identity met elsewhere. */
+  /** Records under the id of this node that it has not made. */
   echoes = 0;
   /** Records that were forgotten because their node is gone. */
   expired = 0;
-  /** Links that were ended for what came over them. */
+  /** Links that were closed for what arrived over them. */
   punished = 0;
 }

@@ -1,5 +1,5 @@
-// What the gossip keeps about one link: what its peer is still to be told, what the peer has told that was not looked at
-// yet, and how far the comparison of the two databases is. Plain state; who changes what stands at each part.
+// The state that the gossip keeps for one link: records that wait to be sent, records that wait to be processed, and the
+// progress of the comparison of both stores. Plain state; each field names the file that changes it.
 
 import { hashText } from '../../util/rendezvous.js';
 import type { Buckets, Digest } from '../../wire/gossip-messages.js';
@@ -8,54 +8,54 @@ import { CopyQueue } from '../admission/intake.js';
 import type { MeshLink } from '../ports.js';
 import type { BucketSet } from '../sync/digest-tree.js';
 import { Outbox } from './flooding.js';
-import { Yielded } from './suppression.js';
+import { SuppressedRecords } from './suppression.js';
 
-/** Nothing says which record is the last one of an exchange: it is over when none has come for that long. */
+/** No record is marked as the last one of an exchange: it has ended when none has come for this long. */
 const ASKED_MS = 10_000;
 
-/** The entries of a peer, until the last message of them has come. */
+/** The entries of a peer, until their last message has arrived. */
 export interface Gathering {
   readonly covered: BucketSet;
-  /** Keys of ours that the peer has as well, in whatever version. */
+  /** Keys of this node that the peer has as well, in any version. */
   readonly mentioned: Set<string>;
-  /** Keys that the peer has and this node lacks. */
+  /** Keys that the peer has and this node does not. */
   readonly lacking: string[];
-  /** When the last message of them came. */
+  /** When the latest of these messages arrived. */
   sinceMs: number;
 }
 
-/** The comparison of two databases, as far as one side sees it. Belongs to anti-entropy.ts. */
+/** The comparison of two stores, as one side sees it. Belongs to the files in sync. */
 export class SyncState {
-  /** What the peer said last, and what it was told last. */
+  /** The last digest of the peer, and the last one sent to it. */
   theirs: Digest | undefined;
-  told: Digest | undefined;
-  /** What there was to tell when the link came up is not told yet. */
-  isFirst = true;
-  hasSaidSynced = false;
-  hasHeardSynced = false;
-  /** The peer has records of this very node, which are on their way. */
+  ours: Digest | undefined;
+  /** The initial sync of this link is not finished. */
+  isInitial = true;
+  hasSentSynced = false;
+  hasReceivedSynced = false;
+  /** The peer has records of this node, which are on their way. */
   awaitsOwn = false;
-  /** What this node wants of the peer, and cannot say before the peer takes messages again. */
+  /** Keys that this node wants, until the peer accepts messages again. */
   wants: readonly string[] | undefined;
-  /** Both have told all, and all of it is looked at. */
+  /** Both have sent everything, and all of it is processed. */
   isSynced = false;
-  /** It is for this node to begin, and it has not yet. */
+  /** This node must begin an exchange, and has not yet. */
   mustBegin = false;
   /** A request of the peer that waits for its turn. */
   request: Buckets | undefined;
-  /** Since when entries are awaited, or what the peer wants of those it was sent; 0: not. */
+  /** Since when entries are awaited, or the answer to those that were sent; 0 when they are not. */
   awaitsEntriesMs = 0;
   awaitsWantMs = 0;
   gathering: Gathering | undefined;
-  /** Since when the databases differ; 0: they do not, as far as known. */
+  /** Since when the stores are known to differ; 0 when they are not. */
   differsMs = 0;
-  /** The peer has told another root since, and they still do. */
+  /** The peer has sent another root since, and they still differ. */
   isConfirmed = false;
-  /** Exchanges in a row that did not make the databases equal, and when the next one may begin. */
+  /** Exchanges in a row that did not make the stores equal, and when the next one may begin. */
   vain = 0;
   notBeforeMs = 0;
   upMs = 0;
-  /** When an exchange with the peer began or ended last, or else when its link came up. */
+  /** When an exchange with the peer last began or ended, or when its link came up. */
   servedMs = 0;
 
   get isExchanging(): boolean {
@@ -64,29 +64,29 @@ export class SyncState {
 }
 
 export class GossipPeer {
-  /** False once the link is gone, or is to be: nothing of it counts any more. */
-  isHere = true;
-  /** It is told, and tells nothing. */
+  /** False once the link is closed or about to be: everything from it is ignored. */
+  isActive = true;
+  /** A client: it receives records and sends none. */
   readonly isListener: boolean;
 
   readonly sync = new SyncState();
 
   /** Belongs to flooding.ts. */
   readonly outbox = new Outbox();
-  /** Belongs to yielding.ts. */
-  readonly yielded = new Yielded();
+  /** Belongs to suppression.ts. */
+  readonly suppressed = new SuppressedRecords();
   readonly idHash: number;
-  /** Nothing is told before the databases are compared. */
+  /** Nothing is sent before the stores are compared. */
   isHeld = false;
 
   /** Belongs to intake.ts. */
   readonly inbox = new CopyQueue();
-  /** How many records it may still bring because of an exchange, and until when it has to go on with that. */
+  /** How many requested records may still come, and until when the next one must. */
   private askedFor = 0;
   private askedUntilMs = 0;
   /** Invalid signatures. */
-  strikes = 0;
-  /** States of its rate limits, see link-limits.ts. */
+  violations = 0;
+  /** States of its rate limits, see intake.ts. */
   recordsFullAtMs = 0;
   bytesFullAtMs = 0;
   uselessFullAtMs = 0;
@@ -96,13 +96,13 @@ export class GossipPeer {
     this.idHash = hashText(link.peerId);
   }
 
-  /** An exchange may bring so many records. What an earlier one might have brought adds nothing to that. */
+  /** Expects up to `count` records from an exchange. What an earlier exchange left open is not added. */
   ask(count: number, now: number): void {
     this.askedFor = Math.max(this.wasAsked(now) ? this.askedFor : 0, count);
     this.askedUntilMs = now + ASKED_MS;
   }
 
-  /** Counts a record that has come. Says whether it was asked for. */
+  /** Counts an incoming record; true when it was requested. */
   takeAsked(now: number): boolean {
     if (!this.wasAsked(now)) return false;
     this.askedFor--;
@@ -110,20 +110,20 @@ export class GossipPeer {
     return true;
   }
 
-  /** The exchange is given up. */
+  /** Called when the exchange is given up. */
   forgetAsked(): void {
     this.askedFor = 0;
   }
 
-  /** Something is to be told to the peer. */
-  get hasNews(): boolean {
-    return this.outbox.size > 0 || this.yielded.size > 0;
+  /** Whether records wait to be sent to the peer. */
+  get hasPending(): boolean {
+    return this.outbox.size > 0 || this.suppressed.size > 0;
   }
 
-  /** The peer has this version of a record, or a newer one. */
+  /** Called when the peer is known to have this version of a record, or a newer one. */
   knows(record: MeshRecord): void {
     this.outbox.cancel(record);
-    this.yielded.cancel(record);
+    this.suppressed.cancel(record);
   }
 
   private wasAsked(now: number): boolean {

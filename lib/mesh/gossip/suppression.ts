@@ -1,6 +1,6 @@
-// Of two neighbours that both have a record to pass on, one waits for the other's copy: else each link carries most
-// records twice. Which of them waits is drawn for each origin, so that half of all ways are quick for any record, and how
-// long is what the other's copy needs if it has the record by now. Whoever has something of its own to tell never waits.
+// Duplicate suppression: when both ends of a link have the same record to pass on, one end waits for the copy of the other,
+// or each link would carry most records twice. Which end waits is drawn for each origin, so that for every record half of the
+// links pass it on at once. It waits as long as a copy takes that is on its way by now. A node never delays its own records.
 
 import { hashText, mix } from '../../util/rendezvous.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
@@ -8,12 +8,12 @@ import type { MeshRecord } from '../../wire/records.js';
 import { compareVersions } from '../records/order.js';
 import type { GossipPeer } from './peer.js';
 
-/** Beyond the way of the copy: for what the other end got a little later, and waits for company to send. */
+/** Beyond the time on the way: the other end may have got the record a little later, and batches it. */
 const ALLOWANCE_MS = 25;
-/** Nothing waits longer, however long the way. */
+/** The longest wait, however long the link. */
 const MAX_WAIT_MS = 100;
 
-export class Yielding implements Timed {
+export class DuplicateSuppression implements Timed {
   private timer: Timer | undefined;
   private dueMs = Number.POSITIVE_INFINITY;
   private readonly selfHash: number;
@@ -22,28 +22,28 @@ export class Yielding implements Timed {
     self: string,
     private readonly timers: Timers,
     private readonly peers: ReadonlySet<GossipPeer>,
-    /** It is for this node to tell after all. */
-    private readonly tell: (peer: GossipPeer, record: MeshRecord, isUrgent: boolean) => void,
-    /** That was all that is due. */
+    /** Sends a record that the other end has not sent. */
+    private readonly send: (peer: GossipPeer, record: MeshRecord, isUrgent: boolean) => void,
+    /** Called after all records that are due. */
     private readonly onReleased: () => void,
   ) {
     this.selfHash = hashText(self);
   }
 
-  /** Lets the neighbour tell a record of somebody else first, if that is how it was drawn. False: it is to be told now. */
-  yield(peer: GossipPeer, record: MeshRecord, isUrgent: boolean): boolean {
+  /** Holds back a record for the other end to send first, if the draw says so. False: it must be sent now. */
+  suppress(peer: GossipPeer, record: MeshRecord, isUrgent: boolean): boolean {
     const { link, sync } = peer;
-    // Who cannot tell it, or is just being told everything, is not waited for.
+    // No wait for a peer that cannot send it, or is just receiving everything.
     if (peer.isListener || !sync.isSynced || link.rttMs === 0 || record.nodeId === link.peerId) return false;
     const origin = hashText(record.nodeId);
     if (mix(this.selfHash ^ mix(origin)) < mix(peer.idHash ^ mix(origin))) return false;
     const dueMs = this.timers.now() + Math.min(link.rttMs / 2 + ALLOWANCE_MS, MAX_WAIT_MS);
-    peer.yielded.put(record, isUrgent, dueMs);
+    peer.suppressed.put(record, isUrgent, dueMs);
     if (dueMs < this.dueMs) this.schedule(dueMs);
     return true;
   }
 
-  stop(): void {
+  dispose(): void {
     if (this.timer !== undefined) this.timers.cancel(this.timer);
     this.timer = undefined;
   }
@@ -53,10 +53,10 @@ export class Yielding implements Timed {
     this.dueMs = Number.POSITIVE_INFINITY;
     let next = Number.POSITIVE_INFINITY;
     for (const peer of this.peers) {
-      if (peer.yielded.size === 0) continue;
+      if (peer.suppressed.size === 0) continue;
       next = Math.min(
         next,
-        peer.yielded.release(now, (record, isUrgent) => this.tell(peer, record, isUrgent)),
+        peer.suppressed.release(now, (record, isUrgent) => this.send(peer, record, isUrgent)),
       );
     }
     this.onReleased();
@@ -70,15 +70,15 @@ export class Yielding implements Timed {
   }
 }
 
-// What one neighbour is to be told unless it tells it itself: the newest version of each record, each until its own time.
-
+/** A record that is held back. */
 interface Waiting {
   readonly record: MeshRecord;
   readonly isUrgent: boolean;
   readonly dueMs: number;
 }
 
-export class Yielded {
+/** The records that are held back for one neighbour: the newest version of each, until its own time. */
+export class SuppressedRecords {
   private readonly waiting = new Map<string, Waiting>();
 
   get size(): number {
@@ -89,7 +89,7 @@ export class Yielded {
     this.waiting.set(record.key, { record, isUrgent, dueMs });
   }
 
-  /** The neighbour has this version, or a newer one. */
+  /** Drops a record when the neighbour has this version, or a newer one. */
   cancel(record: MeshRecord): void {
     const waits = this.waiting.get(record.key);
     if (waits !== undefined && compareVersions(waits.record, record) <= 0) this.waiting.delete(record.key);
@@ -99,7 +99,7 @@ export class Yielded {
     this.waiting.clear();
   }
 
-  /** Hands over what is due, and says when the next one is; Infinity: there is none. */
+  /** Passes the records that are due to `take`, and returns when the next one is; Infinity when there is none. */
   release(now: number, take: (record: MeshRecord, isUrgent: boolean) => void): number {
     let next = Number.POSITIVE_INFINITY;
     for (const [key, { record, isUrgent, dueMs }] of this.waiting) {

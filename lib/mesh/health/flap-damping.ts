@@ -1,5 +1,5 @@
-// Links that come and go: a link to a peer that is lost again and again is not announced for a while, or every loss and
-// return of it would be told to the whole mesh. It is used all the same by the two at its ends.
+// Flap damping: a link that is lost again and again is not announced for a while, since each loss and each return would flood
+// the mesh. The two nodes at its ends use it nevertheless.
 
 import type { NodeId } from '../../address.js';
 import { RecentMap } from '../../util/recent-map.js';
@@ -15,9 +15,9 @@ const MAX_PEERS = 1024;
 interface Flaps {
   penalty: number;
   atMs: number;
-  /** Until the peer may be announced again. */
+  /** Runs until the peer may be announced again. */
   timer: Timer | undefined;
-  /** It is announced again at that time, however often it is lost until then. */
+  /** The peer is announced again at this time, however often it is lost until then. */
   latestMs: number;
 }
 
@@ -26,7 +26,7 @@ export class FlapDamping {
 
   constructor(
     private readonly timers: Timers,
-    /** The links to a peer may be announced again. */
+    /** Called when links to a peer may be announced again. */
     private readonly onReuse: (peerId: NodeId) => void,
   ) {}
 
@@ -51,7 +51,7 @@ export class FlapDamping {
     this.wait(peerId, flaps, Math.min(waitMs, flaps.latestMs - now));
   }
 
-  stop(): void {
+  dispose(): void {
     for (const flaps of this.peers.values()) {
       if (flaps.timer !== undefined) this.timers.cancel(flaps.timer);
     }

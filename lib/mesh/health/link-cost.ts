@@ -1,5 +1,5 @@
-// What this node announces of its links: a cost that follows the round trip slowly, since every change of it goes to the
-// whole mesh. The first measure is told soon; from then on only what has clearly moved, and has stayed there for a while.
+// The links in the record of this node, each with a cost that follows its round trip slowly, since every change floods the
+// mesh. The first measurement is published soon; later only a clear change that has lasted for a while.
 
 import type { NodeId } from '../../address.js';
 import type { Timers } from '../../util/timers.js';
@@ -8,18 +8,17 @@ import type { MeshLink } from '../ports.js';
 import type { Urgency } from '../records/throttle.js';
 import { FlapDamping } from './flap-damping.js';
 
-// The links in the record of this node: those that may stand there, each with the cost that is told of it.
-
-/** Eight times the cost, in steps of the scale: others go round a peer that stands still. */
+/** Eight times the cost, in steps of the scale: others avoid a peer whose process stands still. */
 const STALLED_STEPS = 24;
 
 export interface AnnouncedLinksOwner {
-  /** The links that may be announced. */
+  /** Returns the links that may be announced. */
   eligible(): readonly MeshLink[];
   isStalled(link: MeshLink): boolean;
   onChange(links: readonly RecordLink[], urgency: Urgency): void;
 }
 
+/** The announced links: costs of links, without suppressed ones, and higher for stalled peers. */
 export class AnnouncedLinks {
   private readonly costs: LinkCosts;
 
@@ -30,23 +29,23 @@ export class AnnouncedLinks {
     this.costs = new LinkCosts(timers, { onCosts: (urgency) => this.update(urgency) });
   }
 
-  /** A link is up, and measured. `isNeeded`: others have no other way to one of its ends. */
+  /** Called when a link is up and measured. `isNeeded`: others have no other path to one of its ends. */
   onUp(link: MeshLink, isNeeded: boolean): void {
     this.costs.onUp(link.peerId, isNeeded);
     this.onSample(link, false);
   }
 
-  /** `isLoss`: nobody wanted that. `isKnown`: the peer has said itself that it leaves. */
-  onDown(link: MeshLink, isLoss: boolean, isKnown: boolean): void {
-    this.costs.onDown(link.peerId, isLoss, isKnown);
+  /** `isLoss`: neither node has closed it on purpose. `isLeaving`: the peer has announced its leaving. */
+  onDown(link: MeshLink, isLoss: boolean, isLeaving: boolean): void {
+    this.costs.onDown(link.peerId, isLoss, isLeaving);
   }
 
-  /** Looks at the round trip of a link. `isLagging`: what was measured is this process. */
+  /** Reads the round trip of a link. `isLagging`: this process is late, so the value says nothing about the link. */
   onSample(link: MeshLink, isLagging: boolean): void {
     if (link.rttMs > 0) this.costs.onSample(link.peerId, link.rttMs, isLagging);
   }
 
-  /** What routes of this node itself reckon with, in ms. */
+  /** Returns the cost for the routes of this node, in ms. */
   costMs(link: MeshLink): number {
     return link.purpose === 'direct' && link.rttMs > 0 ? link.rttMs : this.costs.costMs(link.peerId);
   }
@@ -57,18 +56,18 @@ export class AnnouncedLinks {
     for (const link of this.owner.eligible()) {
       const cost = measured.get(link.peerId);
       if (cost === undefined) continue;
-      const told = this.owner.isStalled(link) ? Math.min(cost + STALLED_STEPS, COST_UNUSABLE - 1) : cost;
-      links.push({ peerId: link.peerId, cost: told });
+      const announced = this.owner.isStalled(link) ? Math.min(cost + STALLED_STEPS, COST_UNUSABLE - 1) : cost;
+      links.push({ peerId: link.peerId, cost: announced });
     }
     this.owner.onChange(links, urgency);
   }
 
-  stop(): void {
-    this.costs.stop();
+  dispose(): void {
+    this.costs.dispose();
   }
 }
 
-/** Of a link that has not been measured yet. */
+/** The cost of a link that has not been measured yet. */
 const UNKNOWN_MS = 5;
 
 /** The share of a new sample in the average. */
@@ -80,18 +79,18 @@ const STEADY_MS = 30_000;
 const PAUSE_MS = 60_000;
 
 export interface LinkCostOwner {
-  /** {@link LinkCosts.announced} gives something else than before. */
+  /** Called when {@link LinkCosts.announced} has changed. */
   onCosts(urgency: Urgency): void;
 }
 
 interface Measured {
-  /** Of its coming, and of its first measure. */
-  readonly urgency: 'good' | 'more';
+  /** Of the link coming up, and of its first measurement. */
+  readonly urgency: 'soon' | 'redundantLink';
   /** The smoothed round trip; undefined until there is one. */
   rttMs: number | undefined;
   announcedMs: number;
   announcedAtMs: number;
-  /** Since when it has been elsewhere. */
+  /** Since when the round trip differs clearly from the announced one. */
   movedAtMs: number | undefined;
 }
 
@@ -104,14 +103,14 @@ export class LinkCosts {
     private readonly owner: LinkCostOwner,
   ) {
     this.damping = new FlapDamping(timers, (peerId) => {
-      if (this.links.has(peerId)) owner.onCosts('good');
+      if (this.links.has(peerId)) owner.onCosts('soon');
     });
   }
 
-  /** A link to the peer is up that is to be announced. `isNeeded`: others have no other way to one of its ends. */
+  /** Called when a link is up that is to be announced. `isNeeded`: others have no other path to one of its ends. */
   onUp(peerId: NodeId, isNeeded = true): void {
     if (this.links.has(peerId)) return;
-    const urgency = isNeeded ? 'good' : 'more';
+    const urgency = isNeeded ? 'soon' : 'redundantLink';
     this.links.set(peerId, {
       urgency,
       rttMs: undefined,
@@ -122,15 +121,15 @@ export class LinkCosts {
     if (!this.damping.isSuppressed(peerId)) this.owner.onCosts(urgency);
   }
 
-  /** It is not up any more; `isLoss` when nobody wanted that, `isKnown` when the peer itself has told others. */
-  onDown(peerId: NodeId, isLoss: boolean, isKnown = false): void {
+  /** Called when the link has ended. `isLoss`: neither node has closed it on purpose. `isLeaving`: the peer has announced its leaving. */
+  onDown(peerId: NodeId, isLoss: boolean, isLeaving = false): void {
     if (!this.links.delete(peerId)) return;
     const wasAnnounced = !this.damping.isSuppressed(peerId);
     if (isLoss) this.damping.onLoss(peerId);
-    if (wasAnnounced) this.owner.onCosts(isKnown ? 'known' : 'bad');
+    if (wasAnnounced) this.owner.onCosts(isLeaving ? 'peerLeaving' : 'now');
   }
 
-  /** A round trip that was measured. One measured while this process was late says nothing about the link. */
+  /** Called with a measured round trip. One that was measured while this process was late is ignored. */
   onSample(peerId: NodeId, rttMs: number, isLagging = false): void {
     const link = this.links.get(peerId);
     if (link === undefined || isLagging || !(rttMs >= 0)) return;
@@ -147,15 +146,15 @@ export class LinkCosts {
     link.announcedMs = link.rttMs;
     link.announcedAtMs = now;
     link.movedAtMs = undefined;
-    if (!this.damping.isSuppressed(peerId)) this.owner.onCosts(isFirst ? link.urgency : 'cost');
+    if (!this.damping.isSuppressed(peerId)) this.owner.onCosts(isFirst ? link.urgency : 'metric');
   }
 
-  /** The round trip of a link as it is now, smoothed; a guess until it has been measured. */
+  /** Returns the smoothed round trip of a link; a guess until it has been measured. */
   costMs(peerId: NodeId): number {
     return this.links.get(peerId)?.rttMs ?? UNKNOWN_MS;
   }
 
-  /** For the record of this node. */
+  /** Returns the links for the record of this node. */
   announced(): RecordLink[] {
     const announced: RecordLink[] = [];
     for (const [peerId, { announcedMs }] of this.links) {
@@ -164,12 +163,12 @@ export class LinkCosts {
     return announced;
   }
 
-  stop(): void {
-    this.damping.stop();
+  dispose(): void {
+    this.damping.dispose();
   }
 }
 
-/** By three steps of the scale and by 2 ms. */
+/** Whether two round trips differ by three steps of the scale and by 2 ms. */
 function hasMoved(fromMs: number, toMs: number): boolean {
   return Math.abs(costToByte(toMs) - costToByte(fromMs)) >= MIN_STEPS && Math.abs(toMs - fromMs) >= MIN_MOVE_MS;
 }

@@ -1,11 +1,11 @@
-// Whether the links of this node live. Any byte proves life; an idle link is pinged.
+// Whether the links of this node are alive. Any byte proves it; an idle link is pinged.
 //
-//   UP ── 2/3 of the timeout silent ──> SUSPECT ── what does a bare connect to the peer find? ──> dead
-//    ^                                    │  refused: at once; silence or no address: after the timeout;
-//    └────────── any byte ────────────────┘  a kernel that answers for a stopped process (STALLED): after three
+//   UP ── silent for 2/3 of the timeout ──> SUSPECT ── what does a bare connect to the peer find? ──> dead
+//    ^                                        │  refused: at once; silence or no address: after the timeout;
+//    └──────────────── any byte ──────────────┘  a kernel that answers for a stopped process (STALLED): after three
 //
-// All times grow with the local health, on a long path with its round trip, and by as much as this process was late itself.
-// Nothing is judged before what has arrived is read: a timer runs ahead of the data that came while the event loop was blocked.
+// All times grow with the local health, with the round trip of a long path, and by the time that this process was late itself.
+// A link is judged only after the data that has arrived is read: timers run before data that came while the loop was blocked.
 
 import { type NodeId, parseLinkAddress } from '../../address.js';
 import { starlaneError } from '../../errors.js';
@@ -19,13 +19,13 @@ const log = debug('link');
 
 const TICK_MS = 500;
 const MIN_TICK_MS = 10;
-/** A ping is due this much earlier or later than keepAliveMs says, so that links do not come in step. */
+/** The share by which a ping is earlier or later than keepAliveMs, so that links do not fall into step. */
 const JITTER = 0.1;
 const STALLED_FACTOR = 3;
 
 export interface LinkWatchSetup {
   readonly timers: Timers;
-  /** From 0 up to 1. */
+  /** Returns a number from 0 up to 1. */
   random(): number;
   readonly keepAliveMs: number;
   readonly keepAliveTimeoutMs: number;
@@ -36,25 +36,25 @@ export interface LinkWatchSetup {
 }
 
 export interface LinkWatchOwner {
-  /** Silent for two thirds of the timeout, or heard again: for new circuits of this node to go another way, if any. */
+  /** Called when a link was silent for two thirds of the timeout, or is alive again: new circuits of this node avoid a suspect. */
   onSuspect(link: MeshLink, isSuspect: boolean): void;
-  /** Its process stands still while its kernel answers, or is heard again: for others to go another way. */
+  /** Called when the process of a peer stands still while its kernel answers, or is alive again: others should avoid the link. */
   onStalled(link: MeshLink, isStalled: boolean): void;
-  /** This node itself is in trouble, or out of it. */
+  /** Called when this node is overloaded, or no longer. */
   onOverload(isOverloaded: boolean): void;
 }
 
 interface Watched {
   readonly link: MeshLink;
   heardMs: number;
-  /** How much of the silence was ours. */
+  /** The part of the silence in which this process was late. */
   excusedMs: number;
-  /** Silence after which a ping is due; drawn anew after each. */
+  /** Silence after which a ping is due; drawn again after each. */
   idleMs: number;
   isPinged: boolean;
   isSuspect: boolean;
   isStalled: boolean;
-  /** What the probe of a suspect has found, once it has. */
+  /** The result of the probe of a suspect, once there is one. */
   found: ProbeResult | undefined;
   probed: string | undefined;
 }
@@ -75,7 +75,7 @@ export class LinkWatch {
     this.health = new LocalHealth(owner);
   }
 
-  /** Round trips that are measured now are those of this process. */
+  /** Whether this process is late, so that round trips measured now say nothing about links. */
   get isLagging(): boolean {
     return this.lag.isLagging;
   }
@@ -109,7 +109,7 @@ export class LinkWatch {
     if (this.watched.size === 0) this.lag.stop();
   }
 
-  stop(): void {
+  dispose(): void {
     this.watched.clear();
     this.lag.stop();
   }
@@ -144,7 +144,7 @@ export class LinkWatch {
     const now = this.setup.timers.now();
     for (const watched of [...this.watched.values()]) {
       const silentMs = this.silentMs(watched, now);
-      // Another one's end may have ended this one, and the health may have changed what is due.
+      // The end of another link may have ended this one, and the health may have changed the timeouts.
       if (!this.watched.has(watched.link) || !this.isDue(watched, silentMs)) continue;
       if (!watched.isSuspect) this.suspect(watched, now);
       else if (silentMs >= this.deadAfterMs(watched)) this.kill(watched, silentMs);
@@ -152,7 +152,7 @@ export class LinkWatch {
     }
   }
 
-  /** Whether there is anything to be decided about a link. */
+  /** Whether a link must be judged. */
   private isDue(watched: Watched, silentMs: number): boolean {
     const timeoutMs = this.timeoutMs(watched);
     if (!watched.isSuspect) return silentMs >= (2 * timeoutMs) / 3;
@@ -169,7 +169,7 @@ export class LinkWatch {
     return this.setup.keepAliveTimeoutMs * this.health.scale * stretchOf(link.rttMs);
   }
 
-  /** How long nothing was heard that is not our own fault; notices that something was. */
+  /** Returns how long a link has been silent, without the time in which this process was late. Also notices new data. */
   private silentMs(watched: Watched, now: number): number {
     const { link } = watched;
     if (link.lastHeardMs > watched.heardMs) {
@@ -184,7 +184,7 @@ export class LinkWatch {
   private ping(watched: Watched): void {
     watched.isPinged = true;
     watched.idleMs = this.idleMs();
-    // Its end is told by onUnlink.
+    // The end of the link is reported to onUnlink.
     watched.link.ping().catch(() => {});
   }
 
@@ -222,7 +222,7 @@ export class LinkWatch {
     const since = watched.heardMs;
     watched.probed = address;
     const found = await setup.probe(address, setup.keepAliveTimeoutMs / 3).catch((): ProbeResult => 'silent');
-    // The answer to a question that is settled by now.
+    // The link is alive again, or was suspected once more.
     if (!watched.isSuspect || watched.heardMs !== since) return;
     watched.found = found;
     log('%s %s: %s', watched.link.peerId, address, found);
@@ -240,14 +240,14 @@ export class LinkWatch {
 }
 
 const FINDINGS: Readonly<Record<ProbeResult, string>> = {
-  refused: 'nobody listens there any more',
-  open: 'its kernel answers, it does not',
+  refused: 'nothing listens there any more',
+  open: 'the kernel answers, the process does not',
   silent: 'no answer either',
 };
 
 /**
- * An address that surely is that of the peer: the one by which it was reached, or one that it announces on the machine
- * that the link comes from. A refusal at any other, say its 127.0.0.1, would say nothing about it.
+ * Returns an address that certainly belongs to the peer: the one that was dialled, or one that it announces on the machine
+ * from which the link comes. A refusal at another one, such as its 127.0.0.1, would prove nothing.
  */
 function dialableAddress(link: MeshLink, announced: readonly string[]): string | undefined {
   const { address, direction } = link;
@@ -266,18 +266,14 @@ function hostOf(address: string): string | undefined {
   }
 }
 
-// Whether this process itself is late: one ticker for all links of a node. A tick that comes late says that the event
-// loop was blocked, and that whatever arrived meanwhile may still be unread (libuv runs timers before it reads).
-
-/** Later than this, a round trip that was measured says more about this process than about the peer. */
+/** When this process is later than this, a measured round trip says more about it than about the peer. */
 const RTT_LAG_MS = 50;
 
-export interface OwnLagOwner {
-  /** Every tick, however late it comes. `now` and `lateMs` in ms. */
-  onTick(now: number, lateMs: number): void;
-}
-
-export class OwnLag implements Timed {
+/**
+ * Measures whether this process is late: one ticker for all links of a node. A late tick means that the event loop was
+ * blocked, and that data which arrived meanwhile may still be unread (libuv runs timers before it reads).
+ */
+class OwnLag implements Timed {
   private timer: Timer | undefined;
   private dueMs = 0;
   private lastLateMs = 0;
@@ -285,14 +281,10 @@ export class OwnLag implements Timed {
   constructor(
     private readonly timers: Timers,
     readonly tickMs: number,
-    private readonly owner: OwnLagOwner,
+    private readonly owner: { onTick(now: number, lateMs: number): void },
   ) {}
 
-  get isRunning(): boolean {
-    return this.timer !== undefined;
-  }
-
-  /** The last tick was late, or the next one is already. */
+  /** Whether the last tick was late, or the next one is late already. */
   get isLagging(): boolean {
     if (this.timer === undefined) return false;
     return this.lastLateMs > RTT_LAG_MS || this.timers.now() - this.dueMs > RTT_LAG_MS;

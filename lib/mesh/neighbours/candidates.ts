@@ -1,49 +1,37 @@
-// Whom this node could link to: nodes picked at random from the directory, and near ones, found by connecting to some.
+// Nodes to which this one could link: random ones from the directory, and near ones, found by connecting to some.
 //
-// Random links keep the graph whole and a liar from choosing our neighbours; near ones keep the ways short. Either kind
-// alone does not do: with near ones only, most of the network is out of reach.
+// Random links keep the graph connected, and keep a malicious node from choosing our neighbours; near ones keep paths short.
+// Both kinds are needed: with near ones only, most of the network is out of reach.
 
 import { type NodeId, parseLinkAddress } from '../../address.js';
 import { NodeFlag, type NodeRecord } from '../../wire/records.js';
-import type { MeshEnvironment, MeshNetwork, MeshView } from '../ports.js';
-import { TAKES_ALL_BELOW, TAKES_NEEDY_BELOW } from './degree.js';
-import type { MeshDialer } from './dialer.js';
-import type { Neighbours } from './neighbours.js';
-import type { PeerBook } from './peer-book.js';
+import { ACCEPT_ANY_BELOW, ACCEPT_NEEDY_BELOW } from './degree.js';
+import type { NeighbourhoodContext } from './neighbourhood.js';
 
 export interface Candidate {
   readonly nodeId: NodeId;
   readonly addresses: readonly string[];
 }
 
-/** How many are connected to, to find the near ones; half of them are chosen because the way there is short by now. */
+/** The number of nodes that are probed to find near ones; half of them are chosen because their route is short already. */
 const PROBED = 8;
 const SHORTLISTED = 32;
 const PROBE_TIMEOUT_MS = 2_000;
-/** Of the links this node makes, so many go to one network (/24, /48) if there is a choice: it may be all one owner. */
+/** Links that this node makes to one network (/24, /48), if there is a choice: it may belong to one owner. */
 const MAX_IN_NETWORK = 2;
 const RANDOM_SAMPLE = 8;
 
-export interface CandidatesSetup {
-  readonly environment: MeshEnvironment;
-  readonly network: MeshNetwork;
-  readonly view: MeshView;
-  readonly dialer: MeshDialer;
-  readonly neighbours: Neighbours;
-  readonly book: PeerBook;
-}
-
 export class Candidates {
-  /** They are being connected to, and will be dialled by and by. */
+  /** Nodes that are being probed, and may be dialled next. */
   private readonly probing = new Set<NodeId>();
 
-  constructor(private readonly setup: CandidatesSetup) {}
+  constructor(private readonly context: NeighbourhoodContext) {}
 
-  /** Anyone, with preference for a network where this node has few links yet. */
+  /** Returns a random node, preferably of a network to which this node has few links. */
   random(): Candidate | undefined {
     const drawn = this.draw(RANDOM_SAMPLE);
     const inNetwork = new Map<string, number>();
-    for (const { link } of this.setup.neighbours.mesh()) {
+    for (const { link } of this.context.neighbours.mesh()) {
       if (link.direction !== 'outbound') continue;
       const network = networkOf(link.address);
       inNetwork.set(network, (inNetwork.get(network) ?? 0) + 1);
@@ -53,9 +41,9 @@ export class Candidates {
     return drawn.find(isRare) ?? drawn[0];
   }
 
-  /** Up to `count` near ones, the nearest first. */
+  /** Returns up to `count` near nodes, the nearest first. */
   async near(count: number): Promise<Candidate[]> {
-    const { view } = this.setup;
+    const { view } = this.context;
     const drawn = this.draw(SHORTLISTED);
     const distance = ({ nodeId }: Candidate): number => view.distance(nodeId) ?? Number.POSITIVE_INFINITY;
     const closest = [...drawn].sort((a, b) => distance(a) - distance(b)).slice(0, PROBED / 2);
@@ -75,15 +63,15 @@ export class Candidates {
     }
   }
 
-  /** Up to `count` different nodes, at random, of the best kind that there is. */
+  /** Returns up to `count` different random nodes of the best kind that there is. */
   private draw(count: number): Candidate[] {
-    const { neighbours, view, book } = this.setup;
+    const { neighbours, view, book } = this.context;
     const { degree } = neighbours;
     const isIsolated = degree === 0;
-    // A shortcut could become a mesh link, but then it would have been chosen for its traffic.
+    // A node with a shortcut is chosen for its traffic, not at random; it counts only when there are few links.
     const linked = neighbours.ids(degree >= 2);
-    const hasRoom = ({ links }: NodeRecord): boolean => links.length < TAKES_ALL_BELOW;
-    const takesNeedy = ({ links }: NodeRecord): boolean => degree < 2 && links.length < TAKES_NEEDY_BELOW;
+    const hasRoom = ({ links }: NodeRecord): boolean => links.length < ACCEPT_ANY_BELOW;
+    const takesNeedy = ({ links }: NodeRecord): boolean => degree < 2 && links.length < ACCEPT_NEEDY_BELOW;
     const isRelay = ({ flags }: NodeRecord): boolean => (flags & NodeFlag.RELAY) !== 0;
     const isWell = ({ flags }: NodeRecord): boolean => (flags & NodeFlag.OVERLOAD) === 0;
     const reached = ({ nodeId }: NodeRecord): boolean => view.isReachable(nodeId);
@@ -91,7 +79,7 @@ export class Candidates {
       (record: NodeRecord) => reached(record) && isRelay(record) && isWell(record) && hasRoom(record),
       (record: NodeRecord) => reached(record) && hasRoom(record),
       (record: NodeRecord) => reached(record) && isRelay(record) && takesNeedy(record),
-      // Its record says nothing any more: all of the last view is worth a try.
+      // An isolated node cannot trust its records any more: every node of its last view is worth a try.
       (record: NodeRecord) => isIsolated && isRelay(record),
     ]) {
       const stays = (record: NodeRecord): boolean =>
@@ -108,7 +96,7 @@ export class Candidates {
     linked: ReadonlySet<NodeId>,
     fits: (node: T) => boolean,
   ): Candidate[] {
-    const { random } = this.setup.environment;
+    const { random } = this.context.environment;
     const drawn: T[] = [];
     let seen = 0;
     for (const node of nodes) {
@@ -125,18 +113,18 @@ export class Candidates {
   }
 
   private canDial({ nodeId, addresses }: Candidate): boolean {
-    const { dialer, environment, view } = this.setup;
+    const { dialer, environment, view } = this.context;
     if (nodeId === environment.identity.nodeId || dialer.isDialling(nodeId) || this.probing.has(nodeId)) return false;
     if (view.isBanned(nodeId)) return false;
     return addresses.some((address) => dialer.canDial(address));
   }
 
   private candidate({ nodeId, addresses }: Candidate): Candidate {
-    return { nodeId, addresses: addresses.filter((address) => this.setup.dialer.canDial(address)) };
+    return { nodeId, addresses: addresses.filter((address) => this.context.dialer.canDial(address)) };
   }
 
   private async measure(candidate: Candidate): Promise<{ candidate: Candidate; ms: number }> {
-    const { dialer, environment, network } = this.setup;
+    const { dialer, environment, network } = this.context;
     const address = candidate.addresses[0] as string;
     const since = environment.timers.now();
     const found = await network.probe(address, PROBE_TIMEOUT_MS).catch(() => 'silent');
@@ -146,7 +134,7 @@ export class Candidates {
   }
 }
 
-/** What one owner of machines is likely to have: the /24 or /48 of an address, or the name of a machine. */
+/** Returns what probably belongs to one owner: the /24 or /48 of an address, or a host name. */
 function networkOf(address: string): string {
   let host: string | undefined;
   try {
@@ -159,7 +147,7 @@ function networkOf(address: string): string {
   return /^[\d.]+$/.test(host) ? host.slice(0, host.lastIndexOf('.')) : host;
 }
 
-/** In place, every order as likely as any other. */
+/** Shuffles in place; every order is equally likely. */
 export function shuffle<T>(items: T[], random: () => number): T[] {
   for (let last = items.length - 1; last > 0; last--) {
     const place = Math.floor(random() * (last + 1));

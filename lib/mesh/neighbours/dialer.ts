@@ -1,6 +1,6 @@
-// The dials that this node makes by itself, for mesh links: never two to one address or node at a time, never to itself,
-// never more often than the budget allows, and not soon again where it has failed. It remembers who was found where last,
-// which may be another one next time: a balancer or a name may lead to any node, this one included.
+// The dials that this node makes by itself, for mesh links: one for an address or node at a time, none to itself, within a rate
+// limit, and with back-off after failures. Remembers which node answered last at each address. Another one may answer next
+// time: a load balancer or a name may lead to any node, including this one.
 
 import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
@@ -14,27 +14,28 @@ import type { MeshEnvironment, MeshLink, MeshNetwork } from '../ports.js';
 
 const log = debug('link');
 
-/** Connecting, handshake and the first exchange of digests; a network has deadlines of its own, this is the last one. */
+/** Connecting, handshake and the initial sync. The network has timeouts of its own; this is the last resort. */
 const DIAL_TIMEOUT_MS = 20_000;
 const MAX_ADDRESSES = 1_000;
-/** A node announces up to eight; who listens at more than three of them at once is a rare machine. */
+/** A node announces up to eight addresses, but hardly any is reachable at more than three. */
 const MAX_TRIED = 3;
-/** A link that has been up this long has proved its address. */
+/** A link that was up this long proves its address: failures count from 0 again. */
 const PROVEN_MS = 60_000;
 
-interface Place {
-  /** Who was found there; oneself, too. */
+/** What is known of an address. */
+interface KnownAddress {
+  /** The node that answered last; may be this one. */
   nodeId: NodeId | undefined;
   failures: number;
-  /** Not before this time again. */
+  /** Not dialled before this time. */
   untilMs: number;
-  /** Since when a link stands that was dialled there. */
+  /** When a link that was dialled there came up. */
   upSinceMs: number;
   dial: Promise<MeshLink> | undefined;
 }
 
 export class MeshDialer {
-  private readonly places = new RecentMap<string, Place>(MAX_ADDRESSES);
+  private readonly addresses = new RecentMap<string, KnownAddress>(MAX_ADDRESSES);
   private readonly dialling = new Set<NodeId>();
   private readonly aborter = new AbortController();
   private readonly budget: DialBudget;
@@ -44,54 +45,54 @@ export class MeshDialer {
     private readonly environment: MeshEnvironment,
     private readonly network: MeshNetwork,
     private readonly backOff: BackOff,
-    /** A dial has come to an end, one way or the other. */
+    /** Called when a dial has succeeded or failed. */
     private readonly onSettled: () => void = () => {},
   ) {
     this.budget = new DialBudget(environment.timers);
   }
 
-  /** Whether this node itself listens there. That it answered there once says nothing of the next time. */
+  /** Whether this node listens at an address. That it answered there once does not mean that it will again. */
   isOwn(address: string): boolean {
     const { ownAddresses, listenAddresses } = this.network;
     return (ownAddresses ?? listenAddresses).includes(address);
   }
 
-  /** Who was found there last; this node, too. */
+  /** Returns the node that answered last at an address; may be this one. */
   idAt(address: string): NodeId | undefined {
-    return this.places.peek(address)?.nodeId;
+    return this.addresses.peek(address)?.nodeId;
   }
 
   isDialling(nodeId: NodeId): boolean {
     return this.dialling.has(nodeId);
   }
 
-  /** Dials that are under way or wait for their turn. */
+  /** The number of dials that are under way or wait. */
   get underway(): number {
     return this.going;
   }
 
-  /** Whether there is any sense in dialling an address now. */
+  /** Whether an address may be dialled now. */
   canDial(address: string): boolean {
     if (this.isOwn(address)) return false;
-    const place = this.places.peek(address);
-    return place === undefined || (place.dial === undefined && this.environment.timers.now() >= place.untilMs);
+    const known = this.addresses.peek(address);
+    return known === undefined || (known.dial === undefined && this.environment.timers.now() >= known.untilMs);
   }
 
-  /** A link to whoever is there, or to `expect`. One dial an address: who comes second waits for the first. */
+  /** Returns a link to the node at an address, which must be `expect` if given. Further callers wait for the same dial. */
   dial(address: string, expect?: NodeId): Promise<MeshLink> {
-    const place = this.place(address);
-    if (place.dial === undefined) {
+    const known = this.known(address);
+    if (known.dial === undefined) {
       this.going++;
-      place.dial = this.attempt(address, place, expect).finally(() => {
-        place.dial = undefined;
+      known.dial = this.attempt(address, known, expect).finally(() => {
+        known.dial = undefined;
         this.going--;
         this.onSettled();
       });
     }
-    return place.dial;
+    return known.dial;
   }
 
-  /** A link to a node, at the first of its addresses where it is found. `expect`: and to nobody else. */
+  /** Returns a link to a node, at the first of its addresses that answers. `expect`: only that node will do. */
   async dialNode(nodeId: NodeId, addresses: readonly string[], expect: boolean): Promise<MeshLink> {
     if (this.dialling.has(nodeId)) throw starlaneError('ERR_STARLANE_DUPLICATE_LINK', nodeId);
     this.dialling.add(nodeId);
@@ -101,7 +102,7 @@ export class MeshDialer {
         try {
           const link = await this.dial(address, expect ? nodeId : undefined);
           if (!expect || link.peerId === nodeId) return link;
-          // Somebody else was dialled there, at the same time.
+          // The dial was shared with one that expects another node.
           failure = starlaneError('ERR_STARLANE_HANDSHAKE', `${nodeId} is not at ${address}`);
         } catch (error) {
           failure = error;
@@ -114,31 +115,31 @@ export class MeshDialer {
     throw failure;
   }
 
-  /** An address has not answered, or has refused. */
+  /** Called when an address has refused or not answered. */
   failed(address: string): void {
-    this.fail(this.place(address));
+    this.fail(this.known(address));
   }
 
   onLink(link: MeshLink): void {
     if (link.direction !== 'outbound' || link.address === 'attached') return;
-    const place = this.place(link.address);
-    place.nodeId = link.peerId;
-    place.upSinceMs = this.environment.timers.now();
+    const known = this.known(link.address);
+    known.nodeId = link.peerId;
+    known.upSinceMs = this.environment.timers.now();
   }
 
   onUnlink(link: MeshLink): void {
-    const place = this.places.peek(link.address);
-    if (link.direction !== 'outbound' || place === undefined) return;
-    if (this.environment.timers.now() - place.upSinceMs >= PROVEN_MS) place.failures = 0;
-    this.fail(place);
+    const known = this.addresses.peek(link.address);
+    if (link.direction !== 'outbound' || known === undefined) return;
+    if (this.environment.timers.now() - known.upSinceMs >= PROVEN_MS) known.failures = 0;
+    this.fail(known);
   }
 
-  stop(): void {
+  dispose(): void {
     this.aborter.abort(starlaneError('ERR_STARLANE_CLOSED'));
-    this.budget.stop();
+    this.budget.dispose();
   }
 
-  private async attempt(address: string, place: Place, expect: NodeId | undefined): Promise<MeshLink> {
+  private async attempt(address: string, known: KnownAddress, expect: NodeId | undefined): Promise<MeshLink> {
     const { timers, identity } = this.environment;
     const { signal } = this.aborter;
     signal.throwIfAborted();
@@ -152,35 +153,32 @@ export class MeshDialer {
         (aborted) => this.network.dial(address, { purpose: 'mesh', expect, signal: aborted }),
         signal,
       );
-      place.nodeId = link.peerId;
-      // Promoted by now if it stood before; a network that cannot do that has not given what was asked for.
+      known.nodeId = link.peerId;
+      // An existing direct link is promoted; a network that cannot do that has not returned a mesh link.
       if (link.purpose === 'direct') throw starlaneError('ERR_STARLANE_DUPLICATE_LINK', `${address}: for a shortcut`);
       return link;
     } catch (error) {
       log('%s: %s', address, (error as Error).message);
-      if ((error as { code?: string }).code === 'ERR_STARLANE_SELF_LINK') place.nodeId = identity.nodeId;
-      this.fail(place);
+      if ((error as { code?: string }).code === 'ERR_STARLANE_SELF_LINK') known.nodeId = identity.nodeId;
+      this.fail(known);
       throw error;
     }
   }
 
-  private fail(place: Place): void {
+  private fail(known: KnownAddress): void {
     const { timers, random } = this.environment;
-    place.untilMs = timers.now() + backOffMs(place.failures++, this.backOff, random);
+    known.untilMs = timers.now() + backOffMs(known.failures++, this.backOff, random);
   }
 
-  private place(address: string): Place {
-    let place = this.places.get(address);
-    if (place === undefined) {
-      place = { nodeId: undefined, failures: 0, untilMs: 0, upSinceMs: 0, dial: undefined };
-      this.places.set(address, place);
+  private known(address: string): KnownAddress {
+    let known = this.addresses.get(address);
+    if (known === undefined) {
+      known = { nodeId: undefined, failures: 0, untilMs: 0, upSinceMs: 0, dial: undefined };
+      this.addresses.set(address, known);
     }
-    return place;
+    return known;
   }
 }
-
-// How often this node may try to connect: two attempts a second, five at once after a rest. Whatever goes wrong in the
-// choice of neighbours, it cannot become a storm of dials.
 
 const RATE = { perS: 2, burst: 5 };
 const MAX_WAITING = 64;
@@ -190,14 +188,15 @@ interface Waiter {
   reject(error: Error): void;
 }
 
-export class DialBudget implements Timed {
+/** Rate limit of dials: two a second, five at once after a rest. No fault in the choice of neighbours can cause a storm of dials. */
+class DialBudget implements Timed {
   private readonly bucket = new TokenBucket(RATE);
   private readonly waiting: Waiter[] = [];
   private timer: Timer | undefined;
 
   constructor(private readonly timers: Timers) {}
 
-  /** Resolved when it is one's turn. @throws ERR_STARLANE_LINK_LIMIT when too many wait, ERR_STARLANE_CLOSED by stop */
+  /** Resolves when the caller may dial. @throws ERR_STARLANE_LINK_LIMIT when too many wait, ERR_STARLANE_CLOSED by dispose */
   async take(): Promise<void> {
     const now = this.timers.now();
     if (this.waiting.length === 0 && this.bucket.canTake(now)) {
@@ -213,7 +212,7 @@ export class DialBudget implements Timed {
     });
   }
 
-  stop(): void {
+  dispose(): void {
     if (this.timer !== undefined) this.timers.cancel(this.timer);
     this.timer = undefined;
     for (const waiter of this.waiting.splice(0)) waiter.reject(starlaneError('ERR_STARLANE_CLOSED'));

@@ -1,36 +1,25 @@
-// Looks for parts of the network that this node does not see. Every node is content with its own part, so somebody has
-// to try addresses of nodes that it cannot reach: about three in the whole network every half minute, ten times that
-// after many have gone at once, and every time a node that is nearly alone.
+// Looks for partitions of the network: dials nodes that are out of reach, since a partition does not heal by itself when all
+// nodes have enough links in their own part. About three nodes of the whole network try every half minute, ten times as many
+// after many nodes have gone at once, and a nearly isolated node tries every time.
 
 import type { Timed, Timer } from '../../util/timers.js';
 import { NodeFlag } from '../../wire/records.js';
 import type { MeshEnvironment, MeshView } from '../ports.js';
 import { shuffle } from './candidates.js';
-import type { MeshDialer } from './dialer.js';
-import type { Neighbours } from './neighbours.js';
-import type { BookEntry, PeerBook } from './peer-book.js';
+import type { NeighbourhoodContext } from './neighbourhood.js';
+import type { BookEntry } from './peer-book.js';
 import type { SeedWatch } from './seeds.js';
 
 const INTERVAL_MS = 30_000;
-/** How far an interval is shorter or longer. */
+/** The share by which an interval is shorter or longer. */
 const JITTER = 0.5;
-/** Nodes of the whole network that try in each interval. */
+/** The number of nodes of the whole network that try in each interval. */
 const TRIES = 3;
 const ALARM_FACTOR = 10;
-/** With fewer links than that, a node may be its own part. */
+/** With fewer links, a node may be a partition of its own. */
 const LONELY_BELOW = 2;
 
-export interface PartitionWatchSetup {
-  readonly environment: MeshEnvironment;
-  readonly view: MeshView;
-  readonly dialer: MeshDialer;
-  readonly neighbours: Neighbours;
-  readonly book: PeerBook;
-  readonly seeds: SeedWatch;
-  readonly history: ReachHistory;
-}
-
-/** Somewhere that a part of the network may be. */
+/** An address or node that may belong to another partition. */
 interface Lead {
   readonly addresses: readonly string[];
   readonly entry?: Pick<BookEntry, 'nodeId' | 'addresses'>;
@@ -40,43 +29,47 @@ export class PartitionWatch implements Timed {
   private timer: Timer | undefined;
   private isProbing = false;
 
-  constructor(private readonly setup: PartitionWatchSetup) {}
+  constructor(
+    private readonly context: NeighbourhoodContext,
+    private readonly seeds: SeedWatch,
+    private readonly history: ReachabilityHistory,
+  ) {}
 
   start(): void {
-    const { random, timers } = this.setup.environment;
+    const { random, timers } = this.context.environment;
     this.timer = timers.schedule(INTERVAL_MS * (1 + JITTER * (2 * random() - 1)), this);
   }
 
-  stop(): void {
-    if (this.timer !== undefined) this.setup.environment.timers.cancel(this.timer);
+  dispose(): void {
+    if (this.timer !== undefined) this.context.environment.timers.cancel(this.timer);
     this.timer = undefined;
   }
 
   onDeadline(): void {
     this.start();
-    if (!this.isProbing && this.setup.environment.random() < this.chance()) void this.probe();
+    if (!this.isProbing && this.context.environment.random() < this.chance()) void this.probe();
   }
 
   private chance(): number {
-    if (this.setup.neighbours.degree < LONELY_BELOW) return 1;
+    if (this.context.neighbours.degree < LONELY_BELOW) return 1;
     let known = 0;
-    for (const _ of this.setup.view.nodes()) known++;
-    return ((this.setup.history.hasFallen ? ALARM_FACTOR : 1) * TRIES) / Math.max(1, known);
+    for (const _ of this.context.view.nodes()) known++;
+    return ((this.history.hasFallen ? ALARM_FACTOR : 1) * TRIES) / Math.max(1, known);
   }
 
   private async probe(): Promise<void> {
-    const { book, dialer } = this.setup;
+    const { book, dialer } = this.context;
     const lead = this.pick();
     if (lead === undefined) return;
     this.isProbing = true;
     const { addresses, entry } = lead;
     try {
-      // Whoever is there now will do, if its node has come back as another.
+      // Any node will do: this one may have come back under another id.
       if (entry === undefined) await dialer.dial(addresses[0] as string);
       else await dialer.dialNode(entry.nodeId, addresses, false);
     } catch {
       if (entry !== undefined) {
-        if (book.get(entry.nodeId) === undefined) book.onHeard(entry.nodeId, entry.addresses);
+        if (book.get(entry.nodeId) === undefined) book.onAnnounced(entry.nodeId, entry.addresses);
         book.onFailed(entry.nodeId);
       }
     } finally {
@@ -84,17 +77,17 @@ export class PartitionWatch implements Timed {
     }
   }
 
-  /** A seed, every other time that there is one, or a node, the less likely the more often it was not there. */
+  /** Returns a seed (every other time, if one is out of reach), or a node, less likely the more dials of it have failed. */
   private pick(): Lead | undefined {
-    const { dialer, environment, seeds } = this.setup;
-    const dialable = seeds.unreachable().filter((address) => dialer.canDial(address));
+    const { dialer, environment } = this.context;
+    const dialable = this.seeds.unreachable().filter((address) => dialer.canDial(address));
     const [seed] = shuffle(dialable, environment.random);
     const node = seed === undefined || environment.random() < 0.5 ? this.pickNode() : undefined;
     return node ?? (seed === undefined ? undefined : { addresses: [seed] });
   }
 
   private pickNode(): Lead | undefined {
-    const { book, environment, view } = this.setup;
+    const { book, environment, view } = this.context;
     let picked: Lead | undefined;
     let weights = 0;
     const offer = (entry: Pick<BookEntry, 'nodeId' | 'addresses'>, failures: number): void => {
@@ -109,7 +102,7 @@ export class PartitionWatch implements Timed {
   }
 
   private isOutOfReach({ nodeId, addresses }: Pick<BookEntry, 'nodeId' | 'addresses'>): boolean {
-    const { dialer, environment, view } = this.setup;
+    const { dialer, environment, view } = this.context;
     if (nodeId === environment.identity.nodeId || view.isReachable(nodeId) || dialer.isDialling(nodeId)) return false;
     if (view.isBanned(nodeId)) return false;
     if (((view.node(nodeId)?.flags ?? 0) & NodeFlag.LEAVING) !== 0) return false;
@@ -117,18 +110,16 @@ export class PartitionWatch implements Timed {
   }
 }
 
-// How many nodes this one has reached of late: whether the network has just lost many of them at once, or has found many
-// again.
-
 const SAMPLE_MS = 5_000;
-/** This part of the nodes has to go or come... */
+/** At least this share of the nodes must go or come... */
 const SHARE = 0.2;
 /** ...within this time, in ms, */
 const WINDOW_MS = 60_000;
-/** and that counts for so long, in ms. */
+/** ...and that counts for this long, in ms. */
 const MEMORY_MS = 600_000;
 
-export class ReachHistory implements Timed {
+/** How many nodes were reachable lately: whether many have gone, or come, at once. */
+export class ReachabilityHistory implements Timed {
   private timer: Timer | undefined;
   private readonly samples: number[] = [];
   private fellMs = Number.NEGATIVE_INFINITY;
@@ -139,12 +130,12 @@ export class ReachHistory implements Timed {
     private readonly view: MeshView,
   ) {}
 
-  /** Many nodes have gone at once, not long ago. */
+  /** Whether many nodes have gone at once, not long ago. */
   get hasFallen(): boolean {
     return this.environment.timers.now() - this.fellMs < MEMORY_MS;
   }
 
-  /** Many nodes have come at once, not long ago. */
+  /** Whether many nodes have come at once, not long ago. */
   get hasGrown(): boolean {
     return this.environment.timers.now() - this.grewMs < MEMORY_MS;
   }
@@ -153,7 +144,7 @@ export class ReachHistory implements Timed {
     this.onDeadline();
   }
 
-  stop(): void {
+  dispose(): void {
     if (this.timer !== undefined) this.environment.timers.cancel(this.timer);
     this.timer = undefined;
   }

@@ -1,39 +1,39 @@
-// Nodes that this one has met or heard of, and where: whom to try when the network has fallen apart and the records of
-// the other part are gone. In memory and bounded; those that were linked to outlast those that were only heard of.
+// Nodes that this one was linked to or has read of, with their addresses: candidates for dials when the network has split and
+// the records of the other partition are gone. In memory and bounded; nodes that were linked outlast those that were not.
 
 import type { NodeId } from '../../address.js';
 import { RecentMap } from '../../util/recent-map.js';
 
 const MAX_ENTRIES = 1_000;
-/** As many as a record has. */
+/** As many as a record holds. */
 const MAX_ADDRESSES = 8;
 
 export interface BookEntry {
   readonly nodeId: NodeId;
   readonly addresses: readonly string[];
-  /** When there was a link last, by the clock of the timers; undefined: never. */
+  /** When there last was a link, by the clock of the timers; undefined when there never was. */
   readonly lastSuccessMs: number | undefined;
-  /** Dials that failed since. */
+  /** Dials that have failed since. */
   readonly failures: number;
 }
 
 export class PeerBook {
   private readonly met = new RecentMap<NodeId, BookEntry>(MAX_ENTRIES);
-  private readonly heard = new RecentMap<NodeId, BookEntry>(MAX_ENTRIES);
+  private readonly announced = new RecentMap<NodeId, BookEntry>(MAX_ENTRIES);
 
   get size(): number {
-    return this.met.size + this.heard.size;
+    return this.met.size + this.announced.size;
   }
 
   get(nodeId: NodeId): BookEntry | undefined {
-    return this.met.peek(nodeId) ?? this.heard.peek(nodeId);
+    return this.met.peek(nodeId) ?? this.announced.peek(nodeId);
   }
 
-  /** The directory says that it is there. */
-  onHeard(nodeId: NodeId, addresses: readonly string[]): void {
+  /** Called with the addresses that a node announces. */
+  onAnnounced(nodeId: NodeId, addresses: readonly string[]): void {
     if (addresses.length === 0) return;
     const known = this.get(nodeId);
-    const book = this.met.has(nodeId) ? this.met : this.heard;
+    const book = this.met.has(nodeId) ? this.met : this.announced;
     book.set(nodeId, {
       nodeId,
       addresses: addresses.slice(0, MAX_ADDRESSES),
@@ -43,35 +43,30 @@ export class PeerBook {
     this.trim();
   }
 
-  /** There is, or was until now, a link to it. */
+  /** Called when a link to the node comes up or ends. */
   onMet(nodeId: NodeId, addresses: readonly string[], now: number): void {
     const known = this.get(nodeId);
     const all = [...new Set([...addresses, ...(known?.addresses ?? [])])].slice(0, MAX_ADDRESSES);
     if (all.length === 0) return;
-    this.heard.delete(nodeId);
+    this.announced.delete(nodeId);
     this.met.set(nodeId, { nodeId, addresses: all, lastSuccessMs: now, failures: 0 });
     this.trim();
   }
 
-  /** It was not found where it should be. */
+  /** Called when a dial of the node has failed. */
   onFailed(nodeId: NodeId): void {
-    const book = this.met.has(nodeId) ? this.met : this.heard;
+    const book = this.met.has(nodeId) ? this.met : this.announced;
     const known = book.peek(nodeId);
     if (known !== undefined) book.set(nodeId, { ...known, failures: known.failures + 1 });
   }
 
-  forget(nodeId: NodeId): void {
-    this.met.delete(nodeId);
-    this.heard.delete(nodeId);
-  }
-
   /** Least recently used first. */
   *entries(): IterableIterator<BookEntry> {
-    yield* this.heard.values();
+    yield* this.announced.values();
     yield* this.met.values();
   }
 
   private trim(): void {
-    if (this.size > MAX_ENTRIES) (this.heard.size > 0 ? this.heard : this.met).dropOldest();
+    if (this.size > MAX_ENTRIES) (this.announced.size > 0 ? this.announced : this.met).dropOldest();
   }
 }

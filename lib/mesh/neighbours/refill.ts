@@ -1,70 +1,65 @@
-// Makes links while this node has too few: after a short wait at random, so that nodes that lost a common neighbour do
-// not all turn to the same one, random and near nodes in turn. And whatever else it has, one link goes to a node that it
-// has picked at random itself.
+// Makes links while this node has too few, to random and near nodes in turn. It waits a short random time first, so that
+// nodes that lost a common neighbour do not all choose the same one. One link always goes to a node that this one has picked
+// at random itself.
 
 import type { Timed, Timer } from '../../util/timers.js';
-import type { MeshEnvironment } from '../ports.js';
 import type { Candidate, Candidates } from './candidates.js';
-import { CLIENT_TARGET, LOW, NEAR_PICKS, RANDOM_KEPT, TAKES_ALL_BELOW, TARGET } from './degree.js';
-import type { MeshDialer } from './dialer.js';
-import type { Choice, Neighbours } from './neighbours.js';
-import type { PeerBook } from './peer-book.js';
+import { ACCEPT_ANY_BELOW, CLIENT_TARGET, LOW, NEAR_PICKS, RANDOM_KEPT, TARGET } from './degree.js';
+import type { NeighbourhoodContext } from './neighbourhood.js';
+import type { Choice } from './neighbours.js';
 
 const MIN_WAIT_MS = 100;
 const MAX_WAIT_MS = 1_000;
-/** With links enough, and only the choice of them to be improved. */
+/** When there are enough links, and only their choice can be better. */
 const UNHURRIED_WAIT_MS = 10_000;
-/** With nobody to link to, until the directory is looked through again. */
+/** When there is no candidate, until the next search. */
 const MIN_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
-
-export interface RefillSetup {
-  readonly environment: MeshEnvironment;
-  readonly neighbours: Neighbours;
-  readonly candidates: Candidates;
-  readonly dialer: MeshDialer;
-  readonly book: PeerBook;
-  readonly isClient: boolean;
-}
 
 export class Refill implements Timed {
   private timer: Timer | undefined;
   private isFilling = false;
-  /** Looks through the directory in a row that found nobody. */
+  /** Searches in a row that found no candidate. */
   private vain = 0;
   private readonly underway = new Map<Choice, number>();
-  private isStopped = false;
+  private readonly isClient: boolean;
+  private isClosed = false;
 
-  constructor(private readonly setup: RefillSetup) {}
+  constructor(
+    private readonly context: NeighbourhoodContext,
+    private readonly candidates: Candidates,
+  ) {
+    this.isClient = context.options.role === 'client';
+  }
 
-  /** To be called when anything has changed that may make links needed. */
+  /** Must be called after any change that may make links needed. */
   consider(): void {
-    if (this.isStopped || this.timer !== undefined) return;
+    if (this.isClosed || this.timer !== undefined) return;
     if (this.missing() <= 0 && this.missingRandom() <= 0) {
       this.vain = 0;
       return;
     }
-    this.timer = this.setup.environment.timers.schedule(this.waitMs(), this);
+    this.timer = this.context.environment.timers.schedule(this.waitMs(), this);
   }
 
-  /** There are nodes that were not there before. */
-  onNews(): void {
+  /** Called when nodes have become reachable. */
+  onNewNodes(): void {
     if (this.vain === 0) return;
     this.vain = 0;
-    if (this.timer !== undefined) this.setup.environment.timers.cancel(this.timer);
+    if (this.timer !== undefined) this.context.environment.timers.cancel(this.timer);
     this.timer = undefined;
     this.consider();
   }
 
-  stop(): void {
-    this.isStopped = true;
-    if (this.timer !== undefined) this.setup.environment.timers.cancel(this.timer);
+  dispose(): void {
+    this.isClosed = true;
+    if (this.timer !== undefined) this.context.environment.timers.cancel(this.timer);
     this.timer = undefined;
   }
 
-  /** Dials a node that was picked, and notes how. */
+  /** Dials a node, and notes how it was picked. True when the link is up. */
   async dial({ nodeId, addresses }: Candidate, choice: Choice): Promise<boolean> {
-    const { book, dialer, neighbours } = this.setup;
+    const { book, dialer, neighbours } = this.context;
     this.count(choice, 1);
     try {
       neighbours.choose(await dialer.dialNode(nodeId, addresses, true), choice);
@@ -79,7 +74,7 @@ export class Refill implements Timed {
 
   onDeadline(): void {
     this.timer = undefined;
-    const { candidates } = this.setup;
+    const { candidates } = this;
     const missing = this.missing();
     const turns = Math.max(missing, this.missingRandom());
     let near = 0;
@@ -101,9 +96,9 @@ export class Refill implements Timed {
 
   private async makeNear(count: number): Promise<void> {
     this.count('near', count);
-    const found = await this.setup.candidates.near(count);
+    const found = await this.candidates.near(count);
     this.count('near', -count);
-    if (this.isStopped) return;
+    if (this.isClosed) return;
     for (const candidate of found) this.make(candidate, 'near');
     if (found.length === 0) this.vain++;
     this.consider();
@@ -116,28 +111,28 @@ export class Refill implements Timed {
     });
   }
 
-  /** How many links are to be made for their number; none at 0 and below. */
+  /** Returns how many links are missing; 0 or less when there are enough. */
   private missing(): number {
-    const { dialer, isClient, neighbours } = this.setup;
+    const { dialer, neighbours } = this.context;
     const relays = neighbours.relays;
-    // Never more, so the dials of seeds count as well.
-    if (isClient) return CLIENT_TARGET - neighbours.degree - Math.max(this.dialling(), dialer.underway);
+    // A client never has more, so the dials of seeds count as well.
+    if (this.isClient) return CLIENT_TARGET - neighbours.degree - Math.max(this.dialling(), dialer.underway);
     if (relays < LOW) this.isFilling = true;
     else if (relays >= TARGET) this.isFilling = false;
     if (!this.isFilling) return 0;
-    // Where hardly anyone relays, links without number would not help.
-    return Math.min(TARGET - relays, TAKES_ALL_BELOW - neighbours.degree) - this.dialling();
+    // Where hardly any node relays, ever more links would not help.
+    return Math.min(TARGET - relays, ACCEPT_ANY_BELOW - neighbours.degree) - this.dialling();
   }
 
-  /** How many are to be made for their choice. */
+  /** Returns how many links to random nodes are missing. */
   private missingRandom(): number {
-    const { isClient, neighbours } = this.setup;
+    const { neighbours } = this.context;
     const missing = RANDOM_KEPT - neighbours.chosen('random') - (this.underway.get('random') ?? 0);
-    return isClient ? Math.min(missing, this.missing()) : missing;
+    return this.isClient ? Math.min(missing, this.missing()) : missing;
   }
 
   private missingNear(): number {
-    return NEAR_PICKS - this.setup.neighbours.chosen('near') - (this.underway.get('near') ?? 0);
+    return NEAR_PICKS - this.context.neighbours.chosen('near') - (this.underway.get('near') ?? 0);
   }
 
   private dialling(): number {
@@ -149,7 +144,7 @@ export class Refill implements Timed {
   }
 
   private waitMs(): number {
-    const { random } = this.setup.environment;
+    const { random } = this.context.environment;
     if (this.vain > 0)
       return Math.min(MAX_RETRY_MS, MIN_RETRY_MS * 2 ** Math.min(this.vain - 1, 10)) * (1 - random() / 2);
     if (this.missing() <= 0) return UNHURRIED_WAIT_MS * (0.1 + 0.9 * random());

@@ -1,82 +1,78 @@
-// Now and then, one link that this node has made gives way to a new one. That is how a graph becomes random again after a
-// heal, when a few links join two halves, and the only thing that is ever improved: one at a time, and the old link goes
-// when the new one stands.
+// Replaces one link that this node has made by a new one, now and then. This makes the graph random again after a partition
+// has healed, when a few links connect two halves. One link at a time; the old one is shed when the new one is up.
 //
-// Each rotation is three or four records to everybody, so it is done by about ten nodes of the whole network in five
-// minutes; by each of them, if many nodes have come at once.
+// Each rotation floods three or four records, so about ten nodes of the whole network do one in five minutes; or every node,
+// after many nodes have come at once.
 
 import type { Timed, Timer } from '../../util/timers.js';
-import type { MeshEnvironment, MeshView } from '../ports.js';
-import type { Candidate, Candidates } from './candidates.js';
-import { LOW, NEAR_PICKS, RANDOM_PICKS, TAKES_ALL_BELOW } from './degree.js';
-import type { Choice, Neighbour, Neighbours } from './neighbours.js';
-import type { ReachHistory } from './partition-watch.js';
+import type { Candidates } from './candidates.js';
+import { ACCEPT_ANY_BELOW, LOW, NEAR_PICKS, RANDOM_PICKS } from './degree.js';
+import type { NeighbourhoodContext } from './neighbourhood.js';
+import type { Choice, Neighbour } from './neighbours.js';
+import type { ReachabilityHistory } from './partition-watch.js';
+import type { Refill } from './refill.js';
 
 const INTERVAL_MS = 300_000;
-/** How far an interval is shorter or longer. */
+/** The share by which an interval is shorter or longer. */
 const JITTER = 0.5;
-/** Nodes of the whole network that rotate in each interval. */
+/** The number of nodes of the whole network that rotate in each interval. */
 const ROTATIONS = 10;
-/** A link proves its worth for that long, in ms. */
+/** The least age of a link that is replaced, in ms. */
 const SETTLED_MS = 600_000;
-
-export interface RotationSetup {
-  readonly environment: MeshEnvironment;
-  readonly neighbours: Neighbours;
-  readonly candidates: Candidates;
-  readonly view: MeshView;
-  readonly history: ReachHistory;
-  /** Dials; true when the link is up. */
-  dial(candidate: Candidate, choice: Choice): Promise<boolean>;
-}
 
 export class Rotation implements Timed {
   private timer: Timer | undefined;
-  private isStopped = false;
+  private isClosed = false;
 
-  constructor(private readonly setup: RotationSetup) {}
+  constructor(
+    private readonly context: NeighbourhoodContext,
+    private readonly candidates: Candidates,
+    private readonly refill: Refill,
+    private readonly history: ReachabilityHistory,
+  ) {}
 
   start(): void {
-    const { random, timers } = this.setup.environment;
+    const { random, timers } = this.context.environment;
     this.timer = timers.schedule(INTERVAL_MS * (1 + JITTER * (2 * random() - 1)), this);
   }
 
-  stop(): void {
-    this.isStopped = true;
-    if (this.timer !== undefined) this.setup.environment.timers.cancel(this.timer);
+  dispose(): void {
+    this.isClosed = true;
+    if (this.timer !== undefined) this.context.environment.timers.cancel(this.timer);
     this.timer = undefined;
   }
 
   onDeadline(): void {
     this.start();
-    const { environment, history, view } = this.setup;
-    const chance = history.hasGrown ? 1 : ROTATIONS / (view.reachable + 1);
+    const { environment, view } = this.context;
+    const chance = this.history.hasGrown ? 1 : ROTATIONS / (view.reachable + 1);
     if (environment.random() < chance) void this.rotate();
   }
 
   private async rotate(): Promise<void> {
-    const { candidates, environment, neighbours } = this.setup;
+    const { candidates } = this;
+    const { environment, neighbours } = this.context;
     const { degree } = neighbours;
-    if (degree < LOW || degree >= TAKES_ALL_BELOW) return;
+    if (degree < LOW || degree >= ACCEPT_ANY_BELOW) return;
     const old = this.pick();
     if (old === undefined) return;
     const choice = this.choose(old);
     const fresh = choice === 'near' ? (await candidates.near(1))[0] : candidates.random();
-    if (fresh === undefined || this.isStopped || !(await this.setup.dial(fresh, choice))) return;
-    // Meanwhile circuits may have come to run over it, or its peer may have lost others.
+    if (fresh === undefined || this.isClosed || !(await this.refill.dial(fresh, choice))) return;
+    // Meanwhile circuits may use it, or its peer may have lost other links.
     if (this.isSpare(old, environment.timers.now())) old.link.shed();
   }
 
   private pick(): Neighbour | undefined {
-    const { environment, neighbours } = this.setup;
+    const { environment, neighbours } = this.context;
     const now = environment.timers.now();
     const spare = neighbours.mesh().filter((neighbour) => this.isSpare(neighbour, now));
     return spare[Math.floor(environment.random() * spare.length)];
   }
 
-  /** What there are too few of, counting the old one as gone: first those picked at random. */
+  /** Returns the kind of which there are too few without the old link; random ones first. */
   private choose({ choice }: Neighbour): Choice {
-    const { neighbours } = this.setup;
+    const { neighbours } = this.context;
     if (neighbours.chosen('random') - Number(choice === 'random') < RANDOM_PICKS) return 'random';
     return choice === 'near' || neighbours.chosen('near') < NEAR_PICKS ? 'near' : 'random';
   }
@@ -88,7 +84,7 @@ export class Rotation implements Timed {
       link.direction === 'outbound' &&
       link.streams === 0 &&
       now - upSinceMs > SETTLED_MS &&
-      this.setup.neighbours.others(link.peerId) >= LOW
+      this.context.neighbours.otherLinksOf(link.peerId) >= LOW
     );
   }
 }

@@ -1,101 +1,87 @@
-// The seeds of a node: link addresses, possibly with the names of machines, that are joined at start and tried again for
-// ever. What a name resolves to may be several addresses of one node, or several nodes: each address counts on its own.
-// Behind an address may be a balancer in front of all nodes, and a name may move to another node while the old one lives. So
-// an address is a place to ask again, whoever answered last: often by a node that has few links, seldom by each of many.
+// The seeds of a node: link addresses, possibly with host names, that are joined at start and checked until the node is
+// closed. A name may resolve to several addresses of one node, or to several nodes: each address counts on its own. An
+// address may belong to a load balancer in front of all nodes, and a name may move to another node while the old one lives.
+// So an address is dialled again, whichever node answered last: often by a node with few links, seldom by each of many.
 //
-// A seed is left alone while this node has links enough and reaches it some other way, so that a hub can shed its
-// surplus; it is dialled again when it is out of reach, so that a network that has split finds together.
+// A seed is not dialled while this node has enough links and reaches it by other links, so that a hub can shed its surplus;
+// it is dialled again when it is out of reach, so that partitions find each other.
 
 import type { NodeId } from '../../address.js';
 import { StarlaneError, type StarlaneErrorCode } from '../../errors.js';
-import { type BackOff, backOffMs } from '../../util/back-off.js';
+import { backOffMs } from '../../util/back-off.js';
 import { inTime } from '../../util/in-time.js';
 import type { Timer } from '../../util/timers.js';
-import type { MeshEnvironment, MeshLink, MeshNetwork, MeshView } from '../ports.js';
+import type { MeshLink } from '../ports.js';
 import { shuffle } from './candidates.js';
 import { CLIENT_TARGET, LOW } from './degree.js';
-import type { MeshDialer } from './dialer.js';
-import type { Neighbours } from './neighbours.js';
+import type { NeighbourhoodContext } from './neighbourhood.js';
 
-/** How often a seed is looked after that is fine, in ms, and how far that is shorter or longer. */
+/** How often a seed without a problem is checked, in ms, and the share by which that is shorter or longer. */
 const CHECK_MS = 60_000;
 const JITTER = 0.25;
 const RESOLVE_TIMEOUT_MS = 10_000;
-/** Dials of seeds at a time, each begun so long after the one before, in ms, unless that has failed. */
+/** Dials of seeds at a time, and the time from one to the next, in ms, unless the one before has failed. */
 const PARALLEL = 3;
 const STAGGER_MS = 250;
 /**
- * When one has given a link, the next waits so long, in ms: by then the directory has most likely given others, and a
- * thousand nodes that start at once do not all come to all seeds.
+ * The pause after a dial that gave a link, in ms: by then the directory has most likely offered other nodes, so that a
+ * thousand nodes that start at once do not all dial all seeds.
  */
 const HOLD_MS = 1_500;
-/** Addresses of one name that are looked at. */
+/** The most addresses of one name that are used. */
 const MAX_ADDRESSES = 64;
-/** A link that has been up this long has proved the seed. */
+/** A link that was up this long proves the seed: its failures count from 0 again. */
 const PROVEN_MS = 60_000;
-/** How often an address is dialled to see who is there although a node that is reached claims it, as that may lie. */
+/** How often an address is dialled although a reachable node announces it, since that node may lie. */
 const DOUBT = 0.1;
-/** So many nodes of those that reach each other ask again at a time where one of them was found. */
+/** The number of nodes of the network that dial an address again at which a reachable node was found. */
 const ASKERS = 3;
 
-export interface SeedWatchSetup {
-  readonly environment: MeshEnvironment;
-  readonly network: MeshNetwork;
-  readonly view: MeshView;
-  readonly dialer: MeshDialer;
-  readonly neighbours: Neighbours;
-  readonly seeds: readonly string[];
-  readonly isClient: boolean;
-  readonly backOff: BackOff;
-  onWarning(error: Error): void;
-}
-
-/** What a check is ready to do besides. */
-interface Resolve {
-  /** To dial where a node claims to be that is reached. */
+/** What a check dials beyond what is needed. */
+interface Extras {
+  /** Addresses that a reachable node announces. */
   readonly isDoubtful: boolean;
-  /** To ask where a node was found that is reached, or this one. */
+  /** Addresses at which a reachable node was found, or this one. */
   readonly asksAgain: boolean;
 }
 
-const NEEDED: Resolve = { isDoubtful: false, asksAgain: false };
+const NEEDED: Extras = { isDoubtful: false, asksAgain: false };
 
 interface Seed {
   readonly name: string;
-  /** Somebody else sees to it that there is a link, and tells what fails: here it is only asked again. */
+  /** The user has joined it: a joiner keeps the link and reports failures, here it is only dialled again. */
   readonly isJoined: boolean;
-  /** What it resolved to last. */
+  /** Its last resolution. */
   addresses: readonly string[];
   failures: number;
-  /** Checks that asked again while there were not links enough. */
+  /** Checks that dialled again while there were too few links. */
   asks: number;
   isBusy: boolean;
   timer: Timer | undefined;
 }
 
 /** A dial that waits. */
-interface Turn {
+interface QueuedDial {
   readonly address: string;
-  readonly resolve: Resolve;
-  /** What has failed, if anything has. */
+  readonly extras: Extras;
+  /** Called with the failure, if there is one. */
   done(failure: Error | undefined): void;
 }
 
 export class SeedWatch {
   private seeds: Seed[];
   private readonly aborter = new AbortController();
-  /** Dials that wait for their turn. */
-  private readonly queue: Turn[] = [];
+  private readonly queue: QueuedDial[] = [];
   private dialling = 0;
   private staggeredUntilMs = 0;
   private heldUntilMs = 0;
   private turnTimer: Timer | undefined;
 
-  constructor(private readonly setup: SeedWatchSetup) {
-    this.seeds = [...new Set(setup.seeds)].map((name) => newSeed(name, false));
+  constructor(private readonly context: NeighbourhoodContext) {
+    this.seeds = [...new Set(context.options.seeds)].map((name) => newSeed(name, false));
   }
 
-  /** Seeds that lead elsewhere than to this node itself, as far as it knows. */
+  /** The number of seeds that lead to other nodes, as far as known. */
   get size(): number {
     const isSelf = (address: string): boolean => this.isSelf(address);
     const leadsElsewhere = ({ isJoined, addresses }: Seed): boolean =>
@@ -104,10 +90,10 @@ export class SeedWatch {
   }
 
   start(): void {
-    for (const seed of shuffle([...this.seeds], this.setup.environment.random)) void this.check(seed);
+    for (const seed of shuffle([...this.seeds], this.context.environment.random)) void this.check(seed);
   }
 
-  /** An address that the user has joined: somebody else may be there as well. */
+  /** Adds an address that the user has joined: other nodes may answer there as well. */
   addJoined(name: string): void {
     if (this.aborter.signal.aborted || this.seeds.some((seed) => seed.name === name)) return;
     const seed = newSeed(name, true);
@@ -122,17 +108,17 @@ export class SeedWatch {
     this.seeds = this.seeds.filter((one) => one !== seed);
   }
 
-  stop(): void {
+  dispose(): void {
     this.aborter.abort();
     for (const seed of this.seeds) this.cancel(seed);
-    if (this.turnTimer !== undefined) this.setup.environment.timers.cancel(this.turnTimer);
+    if (this.turnTimer !== undefined) this.context.environment.timers.cancel(this.turnTimer);
     this.turnTimer = undefined;
     for (const turn of this.queue.splice(0)) turn.done(undefined);
   }
 
-  /** Addresses of seeds that this node does not reach, as far as it knows. */
+  /** Returns addresses of seeds that are out of reach, as far as known. */
   unreachable(): string[] {
-    const { dialer, view } = this.setup;
+    const { dialer, view } = this.context;
     return this.seeds
       .filter(({ isJoined }) => !isJoined)
       .flatMap(({ name, addresses }) => (addresses.length === 0 ? [name] : addresses))
@@ -143,44 +129,44 @@ export class SeedWatch {
   }
 
   onUnlink({ address, peerId }: MeshLink, upMs: number): void {
-    const { dialer, environment, backOff } = this.setup;
+    const { dialer, environment, options } = this.context;
     for (const seed of this.seeds) {
-      const was = seed.addresses.some((one) => one === address || dialer.idAt(one) === peerId);
+      const isOfSeed = seed.addresses.some((one) => one === address || dialer.idAt(one) === peerId);
       seed.asks = 0;
-      if (!was || seed.isBusy || seed.isJoined) continue;
+      if (!isOfSeed || seed.isBusy || seed.isJoined) continue;
       if (upMs >= PROVEN_MS) seed.failures = 0;
       this.cancel(seed);
-      this.schedule(seed, backOffMs(seed.failures++, backOff, environment.random));
+      this.schedule(seed, backOffMs(seed.failures++, options.backOff, environment.random));
     }
   }
 
   private async check(seed: Seed): Promise<void> {
-    const { environment, backOff } = this.setup;
+    const { environment, options } = this.context;
     seed.isBusy = true;
     const failure = await this.join(seed);
     seed.isBusy = false;
     if (this.aborter.signal.aborted || !this.seeds.includes(seed)) return;
     // A link may have come up and gone while others were still being dialled.
     const code = codeOf(failure);
-    // A newer process has the identity of this node: this one is to keep away.
-    const isOver = code === 'ERR_STARLANE_DUPLICATE_IDENTITY';
+    // A newer process has the identity of this node: this one must not compete.
+    const isReplaced = code === 'ERR_STARLANE_DUPLICATE_IDENTITY';
     const isFine = failure === undefined && !seed.addresses.some((address) => this.isDue(address, NEEDED));
     if (isFine) this.schedule(seed, this.askAgainMs(seed));
-    else if (isOver) this.seeds = this.seeds.filter((one) => one !== seed);
-    else this.schedule(seed, backOffMs(seed.failures++, backOff, environment.random));
+    else if (isReplaced) this.seeds = this.seeds.filter((one) => one !== seed);
+    else this.schedule(seed, backOffMs(seed.failures++, options.backOff, environment.random));
     if (failure === undefined || seed.isJoined) return;
-    this.setup.onWarning(new StarlaneError(code, `seed ${seed.name}: ${failure.message}`, { cause: failure }));
+    environment.warn(new StarlaneError(code, `seed ${seed.name}: ${failure.message}`, { cause: failure }));
   }
 
-  /** Sees to it that there is a link where one is needed; what has failed, when all has. */
+  /** Makes links where they are needed. Returns the first failure when all dials have failed. */
   private async join(seed: Seed): Promise<Error | undefined> {
-    const { environment, network, view } = this.setup;
-    const isDue = (address: string): boolean => this.isDue(address, resolve);
-    const resolve = {
+    const { environment, network, view } = this.context;
+    const isDue = (address: string): boolean => this.isDue(address, extras);
+    const extras = {
       isDoubtful: environment.random() < DOUBT,
       asksAgain: environment.random() * (view.reachable + 1) < ASKERS,
     };
-    // Also when all is well: the name may lead elsewhere by now.
+    // Resolved even when nothing is wrong: the name may lead elsewhere by now.
     const wasFine = seed.addresses.length > 0 && !seed.addresses.some((address) => this.isDue(address, NEEDED));
     try {
       const resolved = await inTime(
@@ -198,25 +184,25 @@ export class SeedWatch {
       seed.failures = 0;
       return undefined;
     }
-    const outcomes = await Promise.all(seed.addresses.map((address) => this.inTurn(address, resolve)));
+    const outcomes = await Promise.all(seed.addresses.map((address) => this.inTurn(address, extras)));
     const failures = outcomes.filter((outcome) => outcome !== undefined);
     return failures.length === outcomes.length ? failures[0] : undefined;
   }
 
-  /** Undefined when all is well there. */
-  private inTurn(address: string, resolve: Resolve): Promise<Error | undefined> {
+  /** Queues a dial. Resolves with its failure, or undefined. */
+  private inTurn(address: string, extras: Extras): Promise<Error | undefined> {
     return new Promise((done) => {
-      this.queue.push({ address, resolve, done });
+      this.queue.push({ address, extras, done });
       this.takeTurns();
     });
   }
 
   private takeTurns(): void {
-    const { timers } = this.setup.environment;
+    const { timers } = this.context.environment;
     while (this.dialling < PARALLEL) {
       const turn = this.queue[0];
       if (turn === undefined) return;
-      const isDue = this.isDue(turn.address, turn.resolve);
+      const isDue = this.isDue(turn.address, turn.extras);
       const waitMs = Math.max(this.staggeredUntilMs, this.heldUntilMs) - timers.now();
       if (isDue && waitMs > 0) {
         this.turnTimer ??= timers.schedule(waitMs, {
@@ -233,8 +219,8 @@ export class SeedWatch {
     }
   }
 
-  private async joinAt({ address, done }: Turn): Promise<void> {
-    const { dialer, environment } = this.setup;
+  private async joinAt({ address, done }: QueuedDial): Promise<void> {
+    const { dialer, environment } = this.context;
     const { timers } = environment;
     this.dialling++;
     this.staggeredUntilMs = timers.now() + STAGGER_MS;
@@ -250,20 +236,20 @@ export class SeedWatch {
     if (!this.aborter.signal.aborted) this.takeTurns();
   }
 
-  /** Behind a balancer is this node as well, and others that have links enough; so has this node, if not as many as it likes. */
+  /** Behind a load balancer are this node as well, and nodes that have enough links; neither is a fault of the seed. */
   private isNoFault(failure: Error): boolean {
     const code = codeOf(failure);
     return (
-      code === 'ERR_STARLANE_SELF_LINK' || (code === 'ERR_STARLANE_LINK_LIMIT' && this.setup.neighbours.degree > 0)
+      code === 'ERR_STARLANE_SELF_LINK' || (code === 'ERR_STARLANE_LINK_LIMIT' && this.context.neighbours.degree > 0)
     );
   }
 
-  /** Whether a dial there would do any good. */
-  private isDue(address: string, { isDoubtful, asksAgain }: Resolve): boolean {
-    const { dialer, environment, isClient, neighbours, view } = this.setup;
+  /** Whether to dial an address. */
+  private isDue(address: string, { isDoubtful, asksAgain }: Extras): boolean {
+    const { dialer, environment, options, neighbours, view } = this.context;
     if (this.aborter.signal.aborted || dialer.isOwn(address)) return false;
     const { degree } = neighbours;
-    if (isClient && degree + dialer.underway >= CLIENT_TARGET) return false;
+    if (options.role === 'client' && degree + dialer.underway >= CLIENT_TARGET) return false;
     const nodeId = dialer.idAt(address);
     const isLinked = nodeId !== undefined && neighbours.ids(false).has(nodeId);
     if (!isLinked && degree < LOW) return true;
@@ -275,21 +261,21 @@ export class SeedWatch {
     return claimant === undefined || !view.isReachable(claimant) || isDoubtful;
   }
 
-  /** Who says that it listens there. */
+  /** Returns the node that announces an address. */
   private claimant(address: string): NodeId | undefined {
-    for (const { nodeId, addresses } of this.setup.view.nodes()) if (addresses.includes(address)) return nodeId;
+    for (const { nodeId, addresses } of this.context.view.nodes()) if (addresses.includes(address)) return nodeId;
     return undefined;
   }
 
-  /** Whether it leads to this node itself, as far as it knows. */
+  /** Whether an address leads to this node itself, as far as known. */
   private isSelf(address: string): boolean {
-    const { dialer, environment } = this.setup;
+    const { dialer, environment } = this.context;
     return dialer.isOwn(address) || dialer.idAt(address) === environment.identity.nodeId;
   }
 
-  /** When to look after a seed again that is fine: soon, and later and later, while links are few and others may be there. */
+  /** Returns when to check a seed without a problem again: sooner, with back-off, while links are few and other nodes may be there. */
   private askAgainMs(seed: Seed): number {
-    const { backOff, dialer, environment, neighbours } = this.setup;
+    const { dialer, environment, neighbours, options } = this.context;
     const checkMs = CHECK_MS * (1 + JITTER * (2 * environment.random() - 1));
     const isPrivate = (address: string): boolean => {
       const claimant = this.claimant(address);
@@ -297,11 +283,11 @@ export class SeedWatch {
     };
     const isSettled = seed.addresses.length > 0 && seed.addresses.every(isPrivate);
     if (neighbours.degree >= LOW || isSettled) return checkMs;
-    return Math.min(checkMs, backOffMs(seed.asks++, backOff, environment.random));
+    return Math.min(checkMs, backOffMs(seed.asks++, options.backOff, environment.random));
   }
 
   private schedule(seed: Seed, waitMs: number): void {
-    seed.timer = this.setup.environment.timers.schedule(waitMs, {
+    seed.timer = this.context.environment.timers.schedule(waitMs, {
       onDeadline: () => {
         seed.timer = undefined;
         void this.check(seed);
@@ -310,7 +296,7 @@ export class SeedWatch {
   }
 
   private cancel(seed: Seed): void {
-    if (seed.timer !== undefined) this.setup.environment.timers.cancel(seed.timer);
+    if (seed.timer !== undefined) this.context.environment.timers.cancel(seed.timer);
     seed.timer = undefined;
   }
 }

@@ -1,9 +1,9 @@
-// Direct links on demand: a node that is busy with another through relays makes a link of its own to it. Such a link is
-// neither announced nor used for gossip, or every busy pair would show in everybody's directory; new circuits between
-// the two take it, those that run stay where they are, and it ends when it is not used any more.
+// Direct links on demand: a node that has much traffic with another through relays makes a direct link to it. Such a link is
+// neither announced nor used for gossip, or every busy pair would cost a flood. New circuits between the two nodes use it,
+// running ones stay on their path, and it is closed when it has been idle for a while.
 //
-// Only 'peer' and 'router' make them by themselves. A 'server' makes no links by itself and a 'client' keeps to its
-// relays; both have them when their user asks, and take those of others.
+// Only 'peer' and 'router' make them by themselves. A 'server' makes no links by itself and a 'client' keeps to its relays;
+// both make them when their user requests it, and accept those of others.
 
 import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
@@ -20,36 +20,29 @@ const log = debug('link');
 const MAX_LINKS = 64;
 const IDLE_MS = 120_000;
 const TICK_MS = 10_000;
-/** Upgrades at a time, and explicit ones that wait for their turn. */
+/** Upgrades at a time, and requested ones that may wait. */
 const PARALLEL = 4;
 const MAX_WAITING = 64;
 const MAX_TRIED = 3;
 const UPGRADE_TIMEOUT_MS = 15_000;
-/** Between two upgrades to one node that fail. */
+/** Pause after a failed upgrade to a node. */
 const BACK_OFF: BackOff = { minMs: 60_000, maxMs: 3_600_000 };
-/** A way through relays that takes this much longer, in ms. */
+/** A path through relays is a detour when its round trip is longer by more than this, in ms. */
 const DETOUR_MS = 30;
 const PROBE_TIMEOUT_MS = 2_000;
 const MAX_REMEMBERED = 1_024;
-
-export interface ShortcutsSetup {
-  readonly environment: MeshEnvironment;
-  readonly network: MeshNetwork;
-  readonly view: MeshView;
-  readonly role: NodeRole;
-}
 
 interface Shortcut {
   readonly link: MeshLink;
   usedMs: number;
 }
 
-/** What is remembered of a destination. */
+/** What is known of a destination. */
 interface Destination {
   failures: number;
-  /** No upgrade by itself before. */
+  /** No automatic upgrade before this time. */
   untilMs: number;
-  /** The round trip of a direct link or a bare connect; undefined: not known. */
+  /** The round trip of a direct link or a bare connect; undefined while unknown. */
   directRttMs: number | undefined;
 }
 
@@ -63,14 +56,21 @@ export class Shortcuts implements Timed {
   private running = 0;
   private timer: Timer | undefined;
 
-  constructor(private readonly setup: ShortcutsSetup) {}
+  constructor(
+    private readonly setup: {
+      readonly environment: MeshEnvironment;
+      readonly network: MeshNetwork;
+      readonly view: MeshView;
+      readonly role: NodeRole;
+    },
+  ) {}
 
-  /** How many shortcuts stand. */
+  /** The number of shortcuts that are up. */
   get size(): number {
     return this.links.size;
   }
 
-  /** What this node has had to do with another through relays. Not for what went over a link to it. */
+  /** Counts traffic with another node through relays. */
   note(dst: NodeId, traffic: Traffic): void {
     const { environment, role } = this.setup;
     if ((role !== 'peer' && role !== 'router') || this.aborter.signal.aborted) return;
@@ -84,8 +84,9 @@ export class Shortcuts implements Timed {
   }
 
   /**
-   * The link to a node, of whatever kind, or a shortcut that is made for it.
-   * @throws ERR_STARLANE_LINK_LIMIT, ERR_STARLANE_ADDRESS when it announces none, ERR_STARLANE_RECORD when it is banned, or what the last dial has failed with
+   * Returns the link to a node, of any purpose, or makes a shortcut.
+   * @throws ERR_STARLANE_LINK_LIMIT, ERR_STARLANE_ADDRESS when the node announces no address, ERR_STARLANE_RECORD when it is banned, or
+   * the error of the last dial
    */
   async request(dst: NodeId, signal?: AbortSignal): Promise<MeshLink> {
     const standing = this.linkTo(dst);
@@ -93,7 +94,7 @@ export class Shortcuts implements Timed {
     signal?.throwIfAborted();
     const upgrade = this.upgrades.get(dst) ?? this.upgrade(dst);
     if (signal === undefined) return upgrade;
-    // Another may wait for the same: the signal ends the waiting only.
+    // Other callers may wait for the same upgrade: the signal ends only this wait.
     return new Promise((resolve, reject) => {
       const onAbort = (): void => reject(signal.reason);
       signal.addEventListener('abort', onAbort, { once: true });
@@ -101,12 +102,12 @@ export class Shortcuts implements Timed {
     });
   }
 
-  /** Whether to take a shortcut that a peer makes. */
+  /** Whether to accept a shortcut that a peer makes. */
   mayAccept(peerId: NodeId): boolean {
     return this.linkTo(peerId) !== undefined || this.hasRoom();
   }
 
-  /** A link is up, of whatever purpose. */
+  /** Called when a link of any purpose is up. */
   onLink(link: MeshLink): void {
     this.traffic.forget(link.peerId);
     if (link.purpose !== 'direct') return;
@@ -122,13 +123,13 @@ export class Shortcuts implements Timed {
     if (rttMs > 0) this.destination(peerId).directRttMs = rttMs;
   }
 
-  /** A link has become one of a stronger purpose. */
+  /** Called when a link has got a stronger purpose. */
   onPromoted(link: MeshLink): void {
     if (this.links.get(link.peerId)?.link === link) this.links.delete(link.peerId);
   }
 
-  /** Makes no more, and leaves those that stand. */
-  stop(): void {
+  /** Makes no more shortcuts. Those that are up stay. */
+  dispose(): void {
     this.aborter.abort(starlaneError('ERR_STARLANE_CLOSED'));
     for (const turn of this.queue.splice(0)) turn();
     if (this.timer !== undefined) this.setup.environment.timers.cancel(this.timer);
@@ -156,11 +157,11 @@ export class Shortcuts implements Timed {
     await this.turn();
     try {
       this.aborter.signal.throwIfAborted();
-      // It may have come up while this one waited.
+      // A link may have come up during the wait.
       const standing = this.linkTo(dst);
       if (standing !== undefined) return standing;
       const addresses = this.addresses(dst);
-      if (view.isBanned(dst)) throw starlaneError('ERR_STARLANE_RECORD', `${dst} has told forged records`);
+      if (view.isBanned(dst)) throw starlaneError('ERR_STARLANE_RECORD', `${dst} has sent forged records`);
       if (addresses.length === 0) throw starlaneError('ERR_STARLANE_ADDRESS', `${dst} announces none`);
       if (!this.makeRoom(this.running - 1))
         throw starlaneError('ERR_STARLANE_LINK_LIMIT', `${MAX_LINKS} direct links are in use`);
@@ -186,7 +187,7 @@ export class Shortcuts implements Timed {
     }
   }
 
-  /** Whether the way through relays is a detour: a bare connect shows what a direct link would take. */
+  /** Finds out whether the path through relays is a detour: a bare connect shows the round trip of a direct link. */
   private async compare(dst: NodeId, relayRttMs: number): Promise<void> {
     const { environment, network } = this.setup;
     const destination = this.destination(dst);
@@ -227,7 +228,7 @@ export class Shortcuts implements Timed {
     return this.links.size + this.running < MAX_LINKS || this.idlest() !== undefined;
   }
 
-  /** With as many shortcuts as may be, the one that was used longest ago goes. */
+  /** Closes the shortcut that was used longest ago, when there are as many as allowed. */
   private makeRoom(coming: number): boolean {
     if (this.links.size + coming < MAX_LINKS) return true;
     const idlest = this.idlest();
@@ -266,19 +267,16 @@ export class Shortcuts implements Timed {
   }
 }
 
-// How busy this node is with others through relays: opens, bytes and live circuits of the last minute, by destination.
-// Bounded, and forgotten in steps of ten seconds.
-
 const STEP_MS = 10_000;
 const STEPS = 6;
 const MAX_PEERS = 1_024;
 
-/** Beyond any of these within a minute, a direct link is worth its while. */
+/** Above any of these within a minute, a direct link pays. */
 const MANY_BYTES = 1024 * 1024;
 const MANY_OPENS = 10;
 const MANY_LIVE = 3;
 
-/** What has happened since the last note; `live` and `relayRttMs` as they are now. */
+/** Opens and bytes since the last call; `live` and `relayRttMs` are current values. */
 export interface Traffic {
   readonly opens?: number;
   readonly bytes?: number;
@@ -293,14 +291,11 @@ interface Usage {
   live: number;
 }
 
-export class PeerTraffic {
+/** Traffic through relays by destination: opens and bytes of the last minute, in steps of ten seconds, and live circuits. */
+class PeerTraffic {
   private readonly peers = new RecentMap<NodeId, Usage>(MAX_PEERS);
 
-  get size(): number {
-    return this.peers.size;
-  }
-
-  /** True when it is much, with this. */
+  /** Counts traffic; true when it is much. */
   note(dst: NodeId, { opens = 0, bytes = 0, live }: Traffic, now: number): boolean {
     const step = Math.floor(now / STEP_MS);
     let usage = this.peers.get(dst);
@@ -332,12 +327,13 @@ function sum(numbers: readonly number[]): number {
   return total;
 }
 
-// Dials several addresses of one node, each a little after the one before: an address that does not answer costs a
-// quarter of a second then, and not its timeout. The first link counts, and the other dials end.
-
 const STAGGER_MS = 250;
 
-export function dialStaggered(
+/**
+ * Dials several addresses of one node, each a little after the one before: an address that does not answer costs a quarter of
+ * a second instead of its timeout. The first link wins, and the other dials are aborted.
+ */
+function dialStaggered(
   timers: Timers,
   addresses: readonly string[],
   dial: (address: string, signal: AbortSignal) => Promise<MeshLink>,

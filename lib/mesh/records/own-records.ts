@@ -1,5 +1,6 @@
-// What this node says about itself: its record and its shards, when they are made anew, and how it stays the newest of
-// its own name. It speaks only when it has heard what others know of it, from an earlier run perhaps.
+// The records that this node publishes about itself: its node record and its service shards, when they are renewed, and
+// how they stay newer than any other record under its id. Nothing is published before the node has received what others
+// still know of it from an earlier run.
 
 import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
@@ -21,29 +22,29 @@ import { OwnShards } from './own-shards.js';
 import { NodeThrottle, type Urgency } from './throttle.js';
 
 const LIFE_S = 3_600;
-/** The record is made anew after an hour, a quarter more or less. */
+/** The record is renewed after an hour, a quarter more or less. */
 const REFRESH_MS = 3_600_000;
 const REFRESH_SPREAD = 0.5;
 const MAX_UINT32 = 0xffff_ffff;
-/** Some milliseconds of sorting, hashing and Ed25519; the rest follows in the next turn. */
+/** A few milliseconds of sorting, hashing and Ed25519; the rest follows in the next turn. */
 const SHARDS_PER_TURN = 32;
 
-export interface OriginOptions {
-  /** False: it says nothing about itself. */
+export interface OwnRecordsOptions {
+  /** False for a client: it publishes nothing. */
   readonly announces: boolean;
   readonly firstEpoch: number;
   readonly envDigests: readonly string[];
   readonly maxServicesPerNode: number;
 }
 
-export interface OriginOwner {
-  /** A new version of an own record. */
+export interface OwnRecordsOwner {
+  /** Called with a new version of one of the own records. */
   onOwnRecord(record: MeshRecord, isUrgent: boolean): void;
   onEpoch(epoch: number): void;
-  onWarning(error: Error): void;
+  warn(error: Error): void;
 }
 
-/** What is said about the node, apart from its services. */
+/** What the node record says, apart from the envs. */
 export interface NodeDescription {
   readonly flags: number;
   readonly addresses: readonly string[];
@@ -56,20 +57,21 @@ const MAX_EARLIER_RUNS = 8;
 
 const NOTHING: NodeDescription = { flags: 0, addresses: [], links: [] };
 
-export class Origin implements Timed {
+export class OwnRecords implements Timed {
   epoch: number;
   private seq = 0;
   private wanted = NOTHING;
-  private told: NodeDescription | undefined;
+  /** Undefined until there is a record, or when it is to be published again. */
+  private published: NodeDescription | undefined;
   private isSpeaking = false;
   private isTurnDue = false;
   private hasLeft = false;
   private readonly throttle = new NodeThrottle();
   private readonly shards: OwnShards;
-  /** Runs of this node that others knew of before it spoke. */
+  /** Runs of this node that others knew of before it published anything. */
   private readonly earlierRuns = new Set<string>();
-  private readonly dispute = new IdentityDispute();
-  /** Until when nothing is said because another one says it is this node; 0: nobody does. */
+  private readonly conflict = new IdentityConflict();
+  /** Until when nothing is published because another process uses the same identity; 0 when none does. */
   private silentUntilMs = 0;
   private refreshMs = Number.POSITIVE_INFINITY;
   private timer: Timer | undefined;
@@ -78,14 +80,15 @@ export class Origin implements Timed {
 
   constructor(
     private readonly environment: MeshEnvironment,
-    private readonly options: OriginOptions,
-    private readonly owner: OriginOwner,
+    private readonly options: OwnRecordsOptions,
+    private readonly owner: OwnRecordsOwner,
   ) {
     this.epoch = options.firstEpoch;
     this.seq = this.firstSeq();
-    this.shards = new OwnShards(options.maxServicesPerNode, (error) => owner.onWarning(error));
+    this.shards = new OwnShards(options.maxServicesPerNode, (error) => owner.warn(error));
   }
 
+  /** Changes a part of the node record. */
   describe(part: Partial<NodeDescription>, urgency: Urgency): void {
     this.wanted = { ...this.wanted, ...part };
     if (part.links !== undefined) this.wanted = { ...this.wanted, links: fittingLinks(part.links) };
@@ -108,23 +111,23 @@ export class Origin implements Timed {
     this.workLater();
   }
 
-  /** It has heard what there is to hear, and speaks from now on. */
+  /** Starts publishing: what others know of this node has arrived, or should have. */
   begin(): void {
     if (this.isSpeaking || this.hasLeft || !this.options.announces) return;
     this.isSpeaking = true;
     this.owner.onEpoch(this.epoch);
-    this.throttle.want('bad', this.now());
+    this.throttle.want('now', this.now());
     this.hurry();
   }
 
-  /** Tells now what would wait for company: somebody is about to learn what there is. */
+  /** Publishes at once what would wait for further changes: a new neighbour is about to compare records. */
   hurry(): void {
     this.shards.hurry(this.now());
     this.work(Number.POSITIVE_INFINITY);
   }
 
-  /** A record of this node that it has not made, or not in this run, and that others take for newer than its own. */
-  onEcho(record: MeshRecord): void {
+  /** Called with a record under this id that this run has not made, and that others take for newer than its own. */
+  onConflict(record: MeshRecord): void {
     if (this.hasLeft || record.epoch < this.epoch) return;
     if (record.epoch === MAX_UINT32) {
       this.warn(record.nodeId, 'it has used up the epochs');
@@ -133,35 +136,34 @@ export class Origin implements Timed {
     this.epoch = record.epoch + 1;
     this.seq = this.firstSeq();
     if (!this.isSpeaking) {
-      // One earlier run as a rule; more only where nobody has heard of the last ones yet.
+      // One earlier run as a rule; more only where the latest ones have not spread yet.
       if (this.earlierRuns.size < MAX_EARLIER_RUNS) this.earlierRuns.add(record.bootId);
       return;
     }
-    // It goes beyond what this run has said since, so it is not over.
+    // It is newer than what this run has published since, so the other process is still running.
     if (this.earlierRuns.delete(record.bootId)) this.warn(record.nodeId, `an older process has it, ${placeOf(record)}`);
     this.owner.onEpoch(this.epoch);
     const now = this.now();
-    const wasDisputed = this.dispute.isOn;
-    const delayMs = this.dispute.onEcho(now);
-    if (this.dispute.isOn && !wasDisputed) this.warn(record.nodeId, 'it answers every record of this one');
+    const wasActive = this.conflict.isActive;
+    const delayMs = this.conflict.onConflict(now);
+    if (this.conflict.isActive && !wasActive) this.warn(record.nodeId, 'it answers every record of this one');
     this.silentUntilMs = delayMs === 0 ? 0 : now + delayMs;
-    this.told = undefined;
-    this.throttle.want('bad', now);
+    this.published = undefined;
+    this.throttle.want('now', now);
     this.shards.renew(now);
     this.work();
   }
 
-  /** The last record. Nothing is said after it. */
+  /** Publishes the last record of this run. */
   leave(): void {
     if (this.hasLeft) return;
     const { flags } = this.wanted;
     this.wanted = { flags: flags | NodeFlag.LEAVING, addresses: [], links: [] };
-    if (this.isSpeaking) this.tellNode(this.now(), LEAVING_LIFE_S);
-    this.hasLeft = true;
-    this.stop();
+    if (this.isSpeaking) this.publishNode(this.now(), LEAVING_LIFE_S);
+    this.dispose();
   }
 
-  stop(): void {
+  dispose(): void {
     this.hasLeft = true;
     if (this.timer !== undefined) this.environment.timers.cancel(this.timer);
     this.timer = undefined;
@@ -173,15 +175,15 @@ export class Origin implements Timed {
     this.work();
   }
 
-  /** Tells what is due, and comes back when more is. */
+  /** Publishes what is due, and schedules what is not. */
   private work(maxShards = SHARDS_PER_TURN): void {
     if (!this.isSpeaking || this.hasLeft) return;
     let shardsLeft = maxShards;
     const now = this.now();
     if (now >= this.silentUntilMs) {
-      if (now >= this.refreshMs) this.told = undefined;
-      if (this.throttle.dueAt(now) <= now || now >= this.refreshMs) this.tellNodeIfChanged(now);
-      // Whoever is told may call back.
+      if (now >= this.refreshMs) this.published = undefined;
+      if (this.throttle.dueAt(now) <= now || now >= this.refreshMs) this.publishNodeIfChanged(now);
+      // The owner may call back.
       if (this.hasLeft) return;
       for (let content = this.shards.next(now); content !== undefined; content = this.shards.next(now)) {
         const record = encodeShardRecord({ ...this.header(LIFE_S), ...content }, this.sign);
@@ -195,7 +197,7 @@ export class Origin implements Timed {
     this.workLater();
   }
 
-  /** Comes back when something is due, never at once: a loop that binds thousands is to be over before they are told. */
+  /** Schedules the next publication, never at once: a loop that binds thousands of services ends first. */
   private workLater(): void {
     if (!this.isSpeaking || this.hasLeft) return;
     const now = this.now();
@@ -213,16 +215,16 @@ export class Origin implements Timed {
     });
   }
 
-  private tellNodeIfChanged(now: number): void {
-    if (this.told !== undefined && isSameDescription(this.told, this.wanted)) this.throttle.forget();
-    else this.tellNode(now, LIFE_S);
+  private publishNodeIfChanged(now: number): void {
+    if (this.published !== undefined && isSameDescription(this.published, this.wanted)) this.throttle.cancel();
+    else this.publishNode(now, LIFE_S);
   }
 
-  private tellNode(now: number, lifeS: number): void {
+  private publishNode(now: number, lifeS: number): void {
     const { environment } = this;
-    const isUrgent = this.told === undefined || lifeS !== LIFE_S || losesLink(this.told, this.wanted);
-    this.told = this.wanted;
-    this.throttle.told(now);
+    const isUrgent = this.published === undefined || lifeS !== LIFE_S || losesLink(this.published, this.wanted);
+    this.published = this.wanted;
+    this.throttle.onPublished(now);
     this.refreshMs = now + REFRESH_MS * (1 - REFRESH_SPREAD / 2 + REFRESH_SPREAD * environment.random());
     const record = encodeNodeRecord(
       { ...this.header(lifeS), ...this.wanted, envDigests: this.options.envDigests },
@@ -242,8 +244,8 @@ export class Origin implements Timed {
   }
 
   /**
-   * Runs that know nothing of each other may come to the same epoch; by chance they count from different numbers, or there
-   * would be two records under one.
+   * Returns a random number to start from. Runs that know nothing of each other may use the same epoch; starting from
+   * different numbers keeps their versions apart.
    */
   private firstSeq(): number {
     return Math.floor(this.environment.random() * FIRST_SEQS);
@@ -258,7 +260,7 @@ export class Origin implements Timed {
   }
 
   private warn(nodeId: NodeId, what: string): void {
-    this.owner.onWarning(starlaneError('ERR_STARLANE_DUPLICATE_IDENTITY', `${nodeId}: ${what}`));
+    this.owner.warn(starlaneError('ERR_STARLANE_DUPLICATE_IDENTITY', `${nodeId}: ${what}`));
   }
 
   private now(): number {
@@ -266,7 +268,7 @@ export class Origin implements Timed {
   }
 }
 
-/** Where the node of a record is, as far as that says. */
+/** Describes where the node of a record is, as far as the record says. */
 function placeOf(record: MeshRecord): string {
   if (record.kind !== RecordKind.NODE) return 'somewhere';
   const [address] = record.addresses;
@@ -275,7 +277,7 @@ function placeOf(record: MeshRecord): string {
   return link === undefined ? 'somewhere' : `linked to ${link.peerId}`;
 }
 
-/** As many as fit a record, the first ones, each peer once. Their order means nothing, so that it is no change either. */
+/** Returns the first links that fit a record, one for each peer, sorted: their order carries no meaning and must not count as a change. */
 function fittingLinks(links: readonly RecordLink[]): readonly RecordLink[] {
   const byPeer = new Map<NodeId, RecordLink>();
   for (const link of links) {
@@ -307,35 +309,36 @@ function losesLink(before: NodeDescription, after: NodeDescription): boolean {
   return before.links.some(({ peerId }) => !left.has(peerId));
 }
 
-// What to do when the own identity turns up elsewhere, newer than here. After a restart that is the own past, and one step
-// beyond it settles the matter. When it comes back again and again, another process has the same key: then every step is
-// answered by another one, and all the network has to hear both. So the steps become rare. Pure.
-
 const WINDOW_MS = 60_000;
 const MAX_STEPS = 3;
 const MIN_DELAY_MS = 1_000;
 const MAX_DELAY_MS = 60_000;
 const CALM_MS = 5 * 60_000;
 
-export class IdentityDispute {
-  /** Of the last minute. */
+/**
+ * How fast to react when a newer record of this node comes from elsewhere. After a restart it is left over from the last
+ * run, and one higher epoch settles the matter. When it happens again and again, another process uses the same key: each
+ * record of one is answered by the other, and both go to the whole network. So the answers become rare. Pure.
+ */
+export class IdentityConflict {
+  /** Conflicts of the last minute. */
   private steps: number[] = [];
   private lastMs = Number.NEGATIVE_INFINITY;
-  /** 0 as long as nothing is wrong. */
+  /** 0 while there is no conflict. */
   private delayMs = 0;
 
-  /** Another process has this identity, as far as one can tell. */
-  get isOn(): boolean {
+  /** Whether another process seems to use this identity. */
+  get isActive(): boolean {
     return this.delayMs > 0;
   }
 
-  /** The identity has turned up: how long to wait before going beyond it. */
-  onEcho(now: number): number {
+  /** Returns how long to wait before answering with a newer record, in ms. */
+  onConflict(now: number): number {
     if (now - this.lastMs > CALM_MS) this.delayMs = 0;
     this.lastMs = now;
     this.steps = this.steps.filter((at) => now - at < WINDOW_MS);
     this.steps.push(now);
-    if (this.isOn) this.delayMs = Math.min(2 * this.delayMs, MAX_DELAY_MS);
+    if (this.isActive) this.delayMs = Math.min(2 * this.delayMs, MAX_DELAY_MS);
     else if (this.steps.length > MAX_STEPS) this.delayMs = MIN_DELAY_MS;
     return this.delayMs;
   }

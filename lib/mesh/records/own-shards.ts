@@ -1,5 +1,5 @@
 // The services of this node, spread over shards by a hash of name and port, so that one change re-sends one shard and not
-// all of them. Says what is to be told and when; making and signing records of it is another's.
+// all of them. Decides what to publish and when; own-records.ts encodes and signs it.
 
 import { type StarlaneError, starlaneError } from '../../errors.js';
 import { RecentMap } from '../../util/recent-map.js';
@@ -8,22 +8,22 @@ import { MAX_SHARD_SERVICES, MAX_SHARDS, shardOfService } from '../../wire/recor
 import { encodeServiceEntry, type ServiceEntry } from '../../wire/service-entry.js';
 import { COALESCE_MS } from './throttle.js';
 
-/** More than that on average, or a shard that is too large, and there are twice as many shards. */
+/** Above this average, or when a shard is too large, the number of shards doubles. */
 const MAX_MEAN_SERVICES = 64;
 const MAX_BODY_BYTES = 32 * 1024;
-/** With as many shards as there may be, a shard may come near to what fits a record. */
+/** With the highest number of shards, a shard may fill a record nearly completely. */
 const MAX_LAST_BODY_BYTES = 47 * 1024;
-/** So that two layouts stay below what receivers keep of one node, one before and one after a doubling. */
+/** Two layouts, one before and one after a doubling, stay below what receivers keep of one node. */
 const MAX_BYTES = 4 * 1024 * 1024;
-/** What a shard takes besides its services, about. */
+/** About what a shard record takes besides its services. */
 const RECORD_BYTES = 160;
 /** Below what receivers allow, in records and in bytes. */
 const RATE: Rate = { perS: 9, burst: 1_800 };
 const BYTE_RATE: Rate = { perS: 3_600, burst: 2 * MAX_BYTES };
-/** While all shards can be told that many times, one waits for company for the shortest time; then the longer, the fewer. */
+/** While the budget covers this many publications of all shards, changes wait for the shortest time; below it, longer. */
 const AMPLE_ROUNDS = 40;
 const MAX_PAUSE_MS = 2_000;
-/** Who outgrows a layout that soon is being filled, and gets four times as many shards at once: each layout costs all of them. */
+/** A node that outgrows a layout this soon is still filling up: it gets four times as many shards, since each layout re-sends all. */
 const SOON_MS = 10_000;
 
 interface OwnService {
@@ -35,9 +35,9 @@ interface OwnService {
 interface Slice {
   readonly services: Map<string, OwnService>;
   bytes: number;
-  /** What has been told of it; undefined: nothing. */
-  told: readonly OwnService[] | undefined;
-  toldMs: number;
+  /** What was published of it last; undefined when nothing was. */
+  published: readonly OwnService[] | undefined;
+  publishedMs: number;
 }
 
 export interface ShardContent {
@@ -47,15 +47,15 @@ export interface ShardContent {
 }
 
 export class OwnShards {
-  /** None before the first service. */
+  /** Empty before the first service. */
   private slices: Slice[] = [];
-  /** Shards that are to be told, and from when on. */
+  /** Shards that are to be published, and from when on. */
   private readonly due = new Map<number, number>();
-  /** None of them is due before. */
+  /** The earliest of these times. */
   private soonestMs = Number.POSITIVE_INFINITY;
   private grownMs = Number.NEGATIVE_INFINITY;
   private readonly services = new Map<string, OwnService>();
-  /** Services that come and go too often, and until when they are not told, which is in the order in which they came. */
+  /** Services that come and go too often, and until when they are withheld; ordered by that time. */
   private readonly withheld = new Map<string, { readonly service: OwnService; readonly untilMs: number }>();
   private bytes = 0;
   private readonly flaps = new ServiceFlaps();
@@ -64,17 +64,19 @@ export class OwnShards {
 
   constructor(
     private readonly maxServices: number,
-    /** A service that others will not learn of. */
-    private readonly onUntold: (error: StarlaneError) => void,
+    /** Called with a service that is not published. */
+    private readonly onUnpublished: (error: StarlaneError) => void,
   ) {}
 
-  /** @throws StarlaneError ERR_STARLANE_MESSAGE when it fits no record */
+  /** @throws ERR_STARLANE_MESSAGE when the service fits no record */
   bind(entry: ServiceEntry, now: number): void {
     const key = keyOf(entry.service, entry.port);
     const service: OwnService = { key, entry, bytes: encodeServiceEntry(entry).length };
     this.remove(key, now);
     if (this.services.size + this.withheld.size >= this.maxServices || this.bytes + service.bytes > MAX_BYTES) {
-      this.onUntold(starlaneError('ERR_STARLANE_SERVICE_LIMIT', `${key} is more than others would take of this node`));
+      this.onUnpublished(
+        starlaneError('ERR_STARLANE_SERVICE_LIMIT', `${key} is more than other nodes accept from this one`),
+      );
       return;
     }
     const untilMs = this.flaps.onBind(key, now);
@@ -86,16 +88,16 @@ export class OwnShards {
     this.remove(keyOf(service, port), now);
   }
 
-  /** Everything is to be told anew. */
+  /** Schedules every shard for publication. */
   renew(now: number): void {
     for (const [shard, slice] of this.slices.entries()) {
-      slice.told = undefined;
+      slice.published = undefined;
       this.due.set(shard, now);
       this.soonestMs = now;
     }
   }
 
-  /** Nobody else is waited for: somebody is about to compare what he knows. */
+  /** Makes all pending shards due at once. */
   hurry(now: number): void {
     for (const shard of this.due.keys()) {
       this.due.set(shard, now);
@@ -103,7 +105,7 @@ export class OwnShards {
     }
   }
 
-  /** When there is something to tell; Infinity: there is nothing. Every bind asks, so it looks at no shard. */
+  /** Returns when a shard is due; Infinity when none is. Called for every bind, so it does not look at the shards. */
   dueAt(now: number): number {
     let dueMs = this.soonestMs;
     if (dueMs < Number.POSITIVE_INFINITY) {
@@ -113,11 +115,11 @@ export class OwnShards {
     return dueMs;
   }
 
-  /** The next shard to tell, which counts as told then. */
+  /** Returns the next shard to publish, and counts it as published. */
   next(now: number): ShardContent | undefined {
     this.release(now);
     if (this.soonestMs > now) return undefined;
-    // Only when there is something to tell: whoever binds thousands at once gets one layout for all of them.
+    // Only when a shard is due: a program that binds thousands at once gets one layout for all of them.
     this.grow(now);
     let soonestMs = Number.POSITIVE_INFINITY;
     for (const [shard, atMs] of this.due) {
@@ -129,10 +131,10 @@ export class OwnShards {
       this.due.delete(shard);
       const slice = this.slices[shard];
       const services = this.fitting(slice);
-      if (isSame(services, slice.told)) continue;
+      if (isSame(services, slice.published)) continue;
       this.bucket.take(now);
-      slice.told = services;
-      slice.toldMs = now;
+      slice.published = services;
+      slice.publishedMs = now;
       this.byteBucket.take(now, slice.bytes + RECORD_BYTES);
       return { shard, shards: this.slices.length, services: services.map(({ entry }) => entry) };
     }
@@ -161,19 +163,19 @@ export class OwnShards {
 
   private touch(shard: number, now: number): void {
     if (this.due.has(shard)) return;
-    // The first of several changes leaves with what else is done in this turn, the others together.
-    const dueMs = Math.max(now + 1, this.slices[shard].toldMs + this.pauseMs(now));
+    // The first of several changes leaves with the others of this turn, the later ones together.
+    const dueMs = Math.max(now + 1, this.slices[shard].publishedMs + this.pauseMs(now));
     this.due.set(shard, dueMs);
     this.soonestMs = Math.min(this.soonestMs, dueMs);
   }
 
-  /** A storm of changes that used up the burst would make the last of them wait for long. */
+  /** Longer pauses while tokens are few: a storm that used up the burst would delay its last changes for long. */
   private pauseMs(now: number): number {
     const rounds = this.bucket.left(now) / this.slices.length;
     return Math.min(COALESCE_MS * Math.max(1, AMPLE_ROUNDS / rounds), MAX_PAUSE_MS);
   }
 
-  /** What was withheld for long enough. */
+  /** Adds services that were withheld for long enough. */
   private release(now: number): void {
     for (const [key, { service, untilMs }] of this.withheld) {
       if (untilMs > now) return;
@@ -182,7 +184,7 @@ export class OwnShards {
     }
   }
 
-  /** Doubles the number of shards as often as it takes. It never halves: that would tell everything anew as well. */
+  /** Doubles the number of shards as often as needed. It never halves: that would re-send everything as well. */
   private grow(now: number): void {
     const before = this.slices.length;
     if (before === 0) return;
@@ -215,14 +217,14 @@ export class OwnShards {
     return shardOfService(entry.service, entry.port, this.slices.length);
   }
 
-  /** What fits a record, which is everything unless somebody has chosen the names with care. */
+  /** Returns the services that fit a record: all of them, unless their names were chosen to collide. */
   private fitting(slice: Slice): OwnService[] {
     const fitting: OwnService[] = [];
     let bytes = 0;
     for (const service of slice.services.values()) {
       bytes += service.bytes;
       if (bytes > MAX_LAST_BODY_BYTES || fitting.length === MAX_SHARD_SERVICES) {
-        this.onUntold(starlaneError('ERR_STARLANE_SERVICE_LIMIT', `${service.key} does not fit its shard`));
+        this.onUnpublished(starlaneError('ERR_STARLANE_SERVICE_LIMIT', `${service.key} does not fit its shard`));
         break;
       }
       fitting.push(service);
@@ -232,40 +234,39 @@ export class OwnShards {
 }
 
 function emptySlice(): Slice {
-  return { services: new Map(), bytes: 0, told: undefined, toldMs: Number.NEGATIVE_INFINITY };
+  return { services: new Map(), bytes: 0, published: undefined, publishedMs: Number.NEGATIVE_INFINITY };
 }
 
-function isSame(services: readonly OwnService[], told: readonly OwnService[] | undefined): boolean {
-  if (told === undefined || services.length !== told.length) return false;
-  const known = new Set(told);
+function isSame(services: readonly OwnService[], published: readonly OwnService[] | undefined): boolean {
+  if (published === undefined || services.length !== published.length) return false;
+  const known = new Set(published);
   return services.every((service) => known.has(service));
 }
 
-/** Names hold no colon, so that no two services have the same key. */
+/** Names contain no colon, so no two services have the same key. */
 function keyOf(service: string, port: number): string {
   return `${service}:${port}`;
 }
 
-// Services that come and go all the time: the rest of the network is spared that, they are withheld for a while. Pure.
-
 const WINDOW_MS = 60_000;
 const MAX_RETURNS = 6;
 const WITHHOLD_MS = 60_000;
-/** How many names are watched, the last ones bound. */
+/** Only the services that were bound last are watched. */
 const MAX_WATCHED = 4_096;
 
+/** Finds services that come and go all the time, so that they are withheld for a while. Pure. */
 export class ServiceFlaps {
-  /** When each one came, in the last minute. */
-  private readonly comings = new RecentMap<string, number[]>(MAX_WATCHED);
+  /** When each service was bound, within the last minute. */
+  private readonly binds = new RecentMap<string, number[]>(MAX_WATCHED);
 
-  /** A service is bound. Says until when it is to be withheld; 0: it need not be. */
+  /** Returns until when a service that is bound now is withheld; 0 when it is not. */
   onBind(key: string, now: number): number {
-    const recent = (this.comings.peek(key) ?? []).filter((at) => now - at < WINDOW_MS);
+    const recent = (this.binds.peek(key) ?? []).filter((at) => now - at < WINDOW_MS);
     recent.push(now);
-    // The first coming is no return.
+    // The first bind is no return.
     const isTooMuch = recent.length > MAX_RETURNS + 1;
     if (isTooMuch) recent.shift();
-    this.comings.set(key, recent);
+    this.binds.set(key, recent);
     return isTooMuch ? now + WITHHOLD_MS : 0;
   }
 }

@@ -1,5 +1,5 @@
-// The database: the newest record of each key, and its digest. Decides which of two versions stays; what may come in at
-// all, and how fast, is decided before.
+// The record store: the newest record of each key, grouped by the node that made it, with a digest of all. Decides which of
+// two versions stays; admission decides before whether a record comes in, and how fast.
 
 import type { NodeId } from '../../address.js';
 import type { RecordCopy } from '../../wire/gossip-messages.js';
@@ -11,18 +11,18 @@ import {
   type ShardRecord,
 } from '../../wire/records.js';
 import { DigestTree } from '../sync/digest-tree.js';
-import { areTwins, compareVersions } from './order.js';
+import { areConflicting, compareVersions } from './order.js';
 
-/** What a record is to those that are known. */
-export const Standing = {
+/** How a record compares with the version in the store. */
+export const Freshness = {
   NEWER: 0,
   SAME: 1,
-  /** There is a newer one. */
+  /** The store has a newer one. */
   OLDER: 2,
-  /** Of a run or layout that is over: nobody needs it. */
+  /** It belongs to an earlier run or layout, which nobody needs. */
   STALE: 3,
 } as const;
-export type Standing = (typeof Standing)[keyof typeof Standing];
+export type Freshness = (typeof Freshness)[keyof typeof Freshness];
 
 const NO_SHARDS: readonly ShardRecord[] = Object.freeze([]);
 const NODE_KEY_LENGTH = 11;
@@ -34,19 +34,19 @@ export class RecordStore {
   /** Bytes of all records. */
   bytes = 0;
   private count = 0;
-  private readonly known = new Map<NodeId, KnownOrigin>();
+  private readonly known = new Map<NodeId, NodeEntry>();
 
-  /** How many records there are. */
+  /** The number of records. */
   get size(): number {
     return this.count;
   }
 
-  /** How many nodes they are of. */
+  /** The number of nodes that they describe. */
   get originCount(): number {
     return this.known.size;
   }
 
-  /** By node id, or `node id/shard/shards`. */
+  /** Returns the record of a key: a node id, or `node id/shard/shards`. */
   get(key: string): MeshRecord | undefined {
     if (key.length === NODE_KEY_LENGTH) return this.known.get(key)?.node;
     const [nodeId, shard, shards] = key.split('/');
@@ -57,7 +57,7 @@ export class RecordStore {
     return this.known.get(nodeId)?.node;
   }
 
-  /** All shards of the highest layout that is whole, if they are of the run that the record of the node is of. */
+  /** Returns all shards of the largest complete layout of the current run of the node. */
   shardsOf(nodeId: NodeId): readonly ShardRecord[] {
     const origin = this.known.get(nodeId);
     const bootId = origin?.node?.bootId;
@@ -73,50 +73,50 @@ export class RecordStore {
 
   *records(): IterableIterator<MeshRecord> {
     for (const origin of this.known.values()) {
-      // The node first: whoever gets its shards alone has no use for them.
+      // The node first: shards are of no use without it.
       if (origin.node !== undefined) yield origin.node;
       if (origin.layouts !== undefined) yield* origin.shards();
     }
   }
 
-  origin(nodeId: NodeId): KnownOrigin | undefined {
+  entry(nodeId: NodeId): NodeEntry | undefined {
     return this.known.get(nodeId);
   }
 
-  origins(): IterableIterator<[NodeId, KnownOrigin]> {
+  entries(): IterableIterator<[NodeId, NodeEntry]> {
     return this.known.entries();
   }
 
-  /** The version that is kept under the key of `record`. */
+  /** Returns the stored version of `record`. */
   current(record: MeshRecord): MeshRecord | undefined {
     const origin = this.known.get(record.nodeId);
     if (origin === undefined) return undefined;
     return record.kind === RecordKind.NODE ? origin.node : origin.shard(record.shard, record.shards);
   }
 
-  /** Is it kept, this very version? */
+  /** Whether exactly this version is stored. */
   holds(record: MeshRecord): boolean {
     const current = this.current(record);
     return current === record || (current !== undefined && compareVersions(record, current) === 0);
   }
 
-  standing(record: MeshRecord): Standing {
+  freshness(record: MeshRecord): Freshness {
     const origin = this.known.get(record.nodeId);
-    if (origin === undefined) return Standing.NEWER;
+    if (origin === undefined) return Freshness.NEWER;
     if (record.kind === RecordKind.NODE) return orderOf(record, origin.node);
     const { node } = origin;
-    if (node !== undefined && node.bootId !== record.bootId && record.epoch <= node.epoch) return Standing.STALE;
-    if (origin.hasOutgrown(record.shards, record.bootId)) return Standing.STALE;
+    if (node !== undefined && node.bootId !== record.bootId && record.epoch <= node.epoch) return Freshness.STALE;
+    if (origin.hasOutgrown(record.shards, record.bootId)) return Freshness.STALE;
     return orderOf(record, origin.shard(record.shard, record.shards));
   }
 
-  /** Two records of one number, of which one is kept. */
-  hasTwin(record: MeshRecord): boolean {
+  /** Whether a different record with the same number is stored. */
+  hasConflict(record: MeshRecord): boolean {
     const current = this.current(record);
-    return current !== undefined && current !== record && areTwins(record, current);
+    return current !== undefined && current !== record && areConflicting(record, current);
   }
 
-  /** Does an entry tell of something that is lacking here, or newer? */
+  /** Whether the record of an entry is missing here, or newer. */
   lacks(entry: RecordVersion): boolean {
     const { key } = entry;
     if (key.length === NODE_KEY_LENGTH) return isNewer(entry, this.known.get(key)?.node);
@@ -128,14 +128,14 @@ export class RecordStore {
     return isNewer(entry, origin.shard(Number(shard), Number(shards)));
   }
 
-  /** Keeps a record, which has to be newer than what is there. What is over by that goes. Returns what it replaces. */
+  /** Stores a record, which must be newer than the stored one, and drops records that it makes obsolete. Returns what it replaces. */
   put(copy: RecordCopy, now: number): MeshRecord | undefined {
     const { record } = copy;
-    // Whole numbers take no memory of their own, and there are thousands of origins.
+    // Whole numbers are not allocated, and there are thousands of entries.
     const wholeMs = Math.ceil(now);
     let origin = this.known.get(record.nodeId);
     if (origin === undefined) {
-      origin = new KnownOrigin();
+      origin = new NodeEntry();
       origin.sinceMs = wholeMs;
       this.known.set(record.nodeId, origin);
     }
@@ -151,12 +151,12 @@ export class RecordStore {
     this.count++;
     this.bytes += record.bytes.length;
     this.digest.toggle(record);
-    // Shards of a run in between may have come although its record did not: the epoch tells.
+    // Shards of a run in between may have arrived although its node record did not: the epoch shows it.
     if (previous?.bootId !== record.bootId || previous.epoch !== record.epoch) this.dropOldRuns(origin, record);
     return previous;
   }
 
-  /** Forgets a node with all its records. */
+  /** Removes a node with all its records, and returns them. */
   remove(nodeId: NodeId): MeshRecord[] {
     const origin = this.known.get(nodeId);
     if (origin === undefined) return [];
@@ -170,7 +170,7 @@ export class RecordStore {
     return records;
   }
 
-  private putShard(origin: KnownOrigin, record: ShardRecord): ShardRecord | undefined {
+  private putShard(origin: NodeEntry, record: ShardRecord): ShardRecord | undefined {
     let layout = origin.layout(record.shards);
     if (layout === undefined) {
       layout = new ShardLayout(record.shards);
@@ -182,7 +182,7 @@ export class RecordStore {
     return previous;
   }
 
-  private setShard(origin: KnownOrigin, layout: ShardLayout, shard: number, record: ShardRecord | undefined): void {
+  private setShard(origin: NodeEntry, layout: ShardLayout, shard: number, record: ShardRecord | undefined): void {
     const previous = layout.records[shard];
     if (previous !== undefined) {
       this.forget(previous);
@@ -198,8 +198,8 @@ export class RecordStore {
     this.digest.toggle(record);
   }
 
-  /** A node that has begun anew offers nothing of what it offered before. */
-  private dropOldRuns(origin: KnownOrigin, node: NodeRecord): void {
+  /** A node that has restarted offers nothing of what it offered before. */
+  private dropOldRuns(origin: NodeEntry, node: NodeRecord): void {
     if (origin.layouts === undefined) return;
     for (const layout of origin.layouts) {
       for (const record of [...layout.known()]) {
@@ -211,12 +211,12 @@ export class RecordStore {
     dropEmptyLayouts(origin);
   }
 
-  private dropLayoutsBelow(origin: KnownOrigin, whole: ShardLayout): void {
+  private dropLayoutsBelow(origin: NodeEntry, whole: ShardLayout): void {
     if (origin.layouts === undefined || origin.layouts[0] === whole) return;
     for (const layout of origin.layouts) {
       if (layout.shards >= whole.shards) break;
       for (const record of [...layout.known()]) {
-        // A run that begins anew may begin with fewer shards than the one before.
+        // The next run may begin with fewer shards than the one before.
         if (record.bootId === whole.completeBoot) this.setShard(origin, layout, record.shard, undefined);
       }
     }
@@ -230,36 +230,33 @@ export class RecordStore {
   }
 }
 
-function dropEmptyLayouts(origin: KnownOrigin): void {
+function dropEmptyLayouts(origin: NodeEntry): void {
   const layouts = origin.layouts?.filter((layout) => layout.count > 0);
   origin.layouts = layouts === undefined || layouts.length === 0 ? undefined : layouts;
 }
 
-function orderOf(record: MeshRecord, current: MeshRecord | undefined): Standing {
-  if (current === undefined) return Standing.NEWER;
-  if (current === record) return Standing.SAME;
+function orderOf(record: MeshRecord, current: MeshRecord | undefined): Freshness {
+  if (current === undefined) return Freshness.NEWER;
+  if (current === record) return Freshness.SAME;
   const order = compareVersions(record, current);
-  if (order === 0) return Standing.SAME;
-  return order > 0 ? Standing.NEWER : Standing.OLDER;
+  if (order === 0) return Freshness.SAME;
+  return order > 0 ? Freshness.NEWER : Freshness.OLDER;
 }
 
 function isNewer(entry: RecordVersion, current: RecordVersion | undefined): boolean {
   return current === undefined || compareVersions(entry, current) > 0;
 }
 
-// What is known of one node: its record, its shards by layout, and what this node keeps about them for itself. Thousands
-// of these exist in each node, so they hold little and make nothing before it is needed.
-
-/** The shards of one layout: how many there are to be, and those that are known. */
+/** The shards of one layout: how many there are, and those that have arrived. */
 export class ShardLayout {
   readonly records: Array<ShardRecord | undefined>;
   count = 0;
   services = 0;
-  /** All its shards are known and of one run: that run. */
+  /** The run of all its shards, when they are complete and of one run. */
   completeBoot: string | undefined;
 
   constructor(readonly shards: number) {
-    // Not an array that grows: that would have room for sixteen more.
+    // An array that grows would reserve room for sixteen more.
     this.records = new Array(shards);
   }
 
@@ -291,26 +288,27 @@ export class ShardLayout {
   }
 }
 
-export class KnownOrigin {
+/** What the store holds of one node. There are thousands of these, so they are small and allocate nothing before it is needed. */
+export class NodeEntry {
   node: NodeRecord | undefined;
-  /** Ascending; mostly one. */
+  /** In ascending order; mostly one. */
   layouts: ShardLayout[] | undefined;
   shardBytes = 0;
-  /** How long its records are kept once it cannot be reached, in s. */
+  /** How long its records are kept while it is unreachable, in s. */
   leftS = 0;
-  /** Until when that was counted last, by the clock of the timers; 0: it was reachable. */
+  /** When that was last reduced, by the clock of the timers; 0 while the node is reachable. */
   countedMs = 0;
-  /** It could be reached at some time since it is known. */
+  /** Whether it has been reachable since its first record. */
   wasReached = false;
-  /** When its first record was taken. */
+  /** When its first record was stored. */
   sinceMs = 0;
-  /** When a record of it was taken last. */
+  /** When a record of it was last stored. */
   changedMs = 0;
-  /** States of its rate limits, see token-bucket.ts. */
+  /** States of its rate limits, see util/token-bucket.ts. */
   nodeFullAtMs = 0;
   shardFullAtMs = 0;
   shardBytesFullAtMs = 0;
-  /** Records that came too fast, the newest of each key. */
+  /** Records that arrived too fast, the newest of each key. */
   parked: Map<string, RecordCopy> | undefined;
 
   layout(shards: number): ShardLayout | undefined {
@@ -321,7 +319,7 @@ export class KnownOrigin {
     return this.layout(shards)?.records[shard];
   }
 
-  /** Is there a whole layout with more shards, of the same run? Then this one is of the past. */
+  /** Whether the same run has a complete layout with more shards, which makes this one obsolete. */
   hasOutgrown(shards: number, bootId: string): boolean {
     return this.layouts?.some((layout) => layout.shards > shards && layout.completeBoot === bootId) ?? false;
   }

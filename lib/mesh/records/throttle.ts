@@ -1,41 +1,48 @@
-// When a node may tell of a change of its own: bad news at once, good news together with what follows in the next moment,
-// what is not needed yet a little later, costs later still; and the more it changes, the longer the pauses. Pure.
+// When a node may publish a change of its record: a loss at once, a gain together with the changes of the next moment,
+// redundant links a little later, costs later still. The more often the record changes, the longer the pauses. Pure.
 
 import { type Rate, TokenBucket } from '../../util/token-bucket.js';
 import { LEAVING_LIFE_S } from '../gossip/expiry.js';
 
 /**
- * `bad`: a link is lost. `good`: somebody can be reached who could not, or at another address. `more`: there is another
- * way to those who can. `cost`: a link has become slower or faster. `known`: a link is lost to a peer that has said itself
- * that it leaves: told with the next change, and by itself only when that takes longer than the peer's word lasts.
+ * How long a change may wait.
+ *
+ * - `now`: a link is lost.
+ * - `soon`: a node has become reachable, or its address has changed.
+ * - `redundantLink`: a new link to nodes that were reachable before.
+ * - `metric`: a link has become slower or faster.
+ * - `peerLeaving`: the link to a peer is lost that has announced its leaving itself. The change is published with the next
+ *   one, and on its own only when the announcement of the peer is about to expire.
  */
-export type Urgency = 'bad' | 'good' | 'more' | 'cost' | 'known';
+export type Urgency = 'now' | 'soon' | 'redundantLink' | 'metric' | 'peerLeaving';
 
-/** Together with what follows in the next moment. */
+/** Changes within this time are published together. */
 export const COALESCE_MS = 50;
-/** Together with the other links of a node that joins: it makes them within a second. */
-const MORE_MS = 1_000;
-const COST_MS = 5_000;
-const KNOWN_MS = 0.8 * LEAVING_LIFE_S * 1_000;
-const WAIT_MS = { good: COALESCE_MS, more: MORE_MS, cost: COST_MS, known: KNOWN_MS } as const;
+const WAIT_MS = {
+  soon: COALESCE_MS,
+  /** A node that joins makes its links within a second. */
+  redundantLink: 1_000,
+  metric: 5_000,
+  peerLeaving: 0.8 * LEAVING_LIFE_S * 1_000,
+} as const;
 const MIN_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 30_000;
 /**
- * Changes that had to wait, or came hard upon each other, before the pauses grow. A network whose nodes all start within ten
- * seconds is not to wait for the pauses that this alone has brought about.
+ * Delayed or back-to-back changes tolerated before the pause doubles, so that a network whose nodes all start within ten
+ * seconds is not slowed by its own start-up.
  */
-const PATIENCE = 20;
-const HARD_UPON_MS = 1_500;
+const TOLERATED_CHANGES = 20;
+const BACK_TO_BACK_MS = 1_500;
 const CALM_MS = 60_000;
-/** Changes that need no pause: somebody has just joined, and wants to be found. */
+/** Changes that need no pause: a node that has just joined wants to be found. */
 const QUICK_RATE: Rate = { perS: 0.1, burst: 3 };
-/** Below what receivers allow, which is a burst of 10 and 1 a second: what is late on its way must not seem too much. */
+/** Below what receivers allow (a burst of 10, then 1 a second): records that are delayed on their way must not look like a flood. */
 const RATE: Rate = { perS: 0.9, burst: 5 };
 
 export class NodeThrottle {
-  /** When the change may be told; Infinity: there is none. */
+  /** When the change may be published; Infinity when there is none. */
   private dueMs = Number.POSITIVE_INFINITY;
-  private isBad = false;
+  private isUrgent = false;
   private lastMs = Number.NEGATIVE_INFINITY;
   private pauseMs = MIN_PAUSE_MS;
   private delayed = 0;
@@ -44,8 +51,8 @@ export class NodeThrottle {
   private readonly quick = new TokenBucket(QUICK_RATE);
 
   want(urgency: Urgency, now: number): void {
-    if (urgency === 'bad') {
-      this.isBad = true;
+    if (urgency === 'now') {
+      this.isUrgent = true;
       this.dueMs = now;
       return;
     }
@@ -56,35 +63,35 @@ export class NodeThrottle {
     this.dueMs = Math.min(this.dueMs, Math.max(soonMs, pauseMs));
   }
 
-  /** When the change may be told; Infinity when there is none. */
+  /** Returns when the change may be published; Infinity when there is none. */
   dueAt(now: number): number {
     if (this.dueMs === Number.POSITIVE_INFINITY) return this.dueMs;
-    // The last token is for bad news.
-    return Math.max(this.dueMs, now + this.bucket.waitMs(now, this.isBad ? 1 : 2));
+    // The last token is kept for urgent changes.
+    return Math.max(this.dueMs, now + this.bucket.waitMs(now, this.isUrgent ? 1 : 2));
   }
 
-  /** It has been told. */
-  told(now: number): void {
+  /** Called when the record has been published. */
+  onPublished(now: number): void {
     if (now - this.lastMs > CALM_MS) {
       this.pauseMs = MIN_PAUSE_MS;
       this.delayed = 0;
-    } else if (this.isPressed(now) && ++this.delayed > PATIENCE) {
+    } else if (this.isPressed(now) && ++this.delayed > TOLERATED_CHANGES) {
       this.pauseMs = Math.min(2 * this.pauseMs, MAX_PAUSE_MS);
     }
     if (now < this.lastMs + MIN_PAUSE_MS) this.quick.take(now);
     this.bucket.take(now);
     this.lastMs = now;
-    this.forget();
+    this.cancel();
   }
 
   private isPressed(now: number): boolean {
-    return this.hasWaited || (!this.isBad && now < this.lastMs + HARD_UPON_MS);
+    return this.hasWaited || (!this.isUrgent && now < this.lastMs + BACK_TO_BACK_MS);
   }
 
-  /** There was nothing to tell after all. */
-  forget(): void {
+  /** Drops the change: there is nothing to publish after all. */
+  cancel(): void {
     this.dueMs = Number.POSITIVE_INFINITY;
-    this.isBad = false;
+    this.isUrgent = false;
     this.hasWaited = false;
   }
 }

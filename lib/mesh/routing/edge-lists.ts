@@ -1,8 +1,8 @@
-// The edges of a graph of dense indexes, packed: those of a node lie side by side in one pool, in a block with room for
-// a power of two of them. A block that is too small moves; what it leaves is used again.
+// The edges of a graph of dense indexes, packed: those of a node lie side by side in one pool, in a block with room for a power
+// of two of them. A block that is too small moves, and its old place is reused.
 //
 //   starts, degrees   node -> where its block begins, and how many edges it has
-//   peers, weights    the pool: the other end, and what it costs to go there
+//   peers, weights    the pool: the other end of an edge, and its weight
 
 const MIN_ROOM = 4;
 /** A node record lists no more, so no node has more. */
@@ -10,7 +10,7 @@ const ROOM_CLASSES = 6;
 
 /** Undirected: each edge is in the lists of both its ends, with the same weight. Weights are positive 32 bit integers. */
 export class EdgeLists {
-  /** Replaced when they grow, as the others: to be read anew for each walk. */
+  /** All arrays are replaced when they grow: they must be read again for each walk. */
   peers: Int32Array = new Int32Array(64);
   weights: Uint32Array = new Uint32Array(64);
   starts: Int32Array = new Int32Array(16);
@@ -19,7 +19,7 @@ export class EdgeLists {
   private readonly freeBlocks: number[][] = Array.from({ length: ROOM_CLASSES }, () => []);
   private end = 0;
 
-  /** Makes place for the nodes below `size`. */
+  /** Makes room for the nodes below `size`. */
   reserve(size: number): void {
     if (size <= this.starts.length) return;
     const length = roundUp(size);
@@ -28,13 +28,13 @@ export class EdgeLists {
     this.rooms = grown(this.rooms, new Uint8Array(length));
   }
 
-  /** 0 when there is no such edge. */
+  /** Returns 0 when there is no such edge. */
   weightOf(from: number, to: number): number {
     const at = this.find(from, to);
     return at < 0 ? 0 : this.weights[at];
   }
 
-  /** Weight 0 takes the edge away. */
+  /** Sets the weight of an edge; 0 removes it. */
   set(one: number, other: number, weight: number): void {
     this.setHalf(one, other, weight);
     this.setHalf(other, one, weight);
@@ -68,7 +68,7 @@ export class EdgeLists {
     this.degrees[from] = degree + 1;
   }
 
-  /** The order does not matter, so the last one takes the place. */
+  /** The order does not matter, so the last edge takes the free place. */
   private removeAt(from: number, at: number): void {
     const last = this.starts[from] + --this.degrees[from];
     this.peers[at] = this.peers[last];
@@ -108,7 +108,7 @@ export class EdgeLists {
   }
 }
 
-/** A quarter more than is needed, so that a graph that grows by one does not copy all each time. */
+/** Returns a quarter more than is needed, so that a graph that grows by one does not copy everything each time. */
 export function roundUp(size: number): number {
   return (Math.ceil(size * 1.25) + 15) & ~15;
 }

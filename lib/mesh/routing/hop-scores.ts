@@ -1,6 +1,6 @@
-// What circuits have taught about neighbours as next hops. A neighbour that failed towards a node is tried last for that
-// node, for a while that doubles; one that fails often costs more towards every node, and one that nearly always fails
-// is tried last for all of them. Nobody is excluded: there may be no other way.
+// What circuits have shown about neighbours as next hops. A neighbour that failed towards a node is tried last for that node, for
+// a time that doubles; one that fails often costs more towards every node, and one that nearly always fails is tried last
+// for all of them. None is excluded: there may be no other path.
 
 import type { NodeId } from '../../address.js';
 import { RecentMap } from '../../util/recent-map.js';
@@ -13,9 +13,9 @@ const MAX_PAIRS = 4096;
 const FIRST_AVOIDANCE_MS = 60_000;
 const MAX_AVOIDANCE_MS = 960_000;
 const MAX_NEIGHBOURS = 1024;
-/** After ten minutes a sixteenth of what was seen is left. */
+/** After ten minutes, a sixteenth of the score is left. */
 const HALF_LIFE_MS = 150_000;
-/** Every neighbour begins with so many successes: the first failure says little. */
+/** Every neighbour begins with this many successes: the first failure says little. */
 const CREDIT = 2;
 const MAX_FACTOR = 16;
 const AVOIDED_BELOW = 0.2;
@@ -39,12 +39,12 @@ export class HopScores {
 
   constructor(private readonly timers: Timers) {}
 
-  /** A circuit towards `dst` did not get through by way of a neighbour. */
+  /** Called when a circuit towards `dst` has failed through a neighbour. */
   penalise(neighbour: NodeId, dst: NodeId): void {
     const now = this.timers.now();
     const key = keyOf(neighbour, dst);
     const pair = this.pairs.get(key) ?? { untilMs: now, spanMs: 0 };
-    // Circuits that fail together are one lesson.
+    // Circuits that fail together count once.
     if (now >= pair.untilMs) suspend(pair, now, FIRST_PENALTY_MS, MAX_PENALTY_MS);
     this.pairs.set(key, pair);
 
@@ -55,7 +55,7 @@ export class HopScores {
     }
   }
 
-  /** One did. */
+  /** Called when a circuit towards `dst` was accepted through a neighbour. */
   reward(neighbour: NodeId, dst: NodeId): void {
     this.pairs.delete(keyOf(neighbour, dst));
     const score = this.scoreOf(neighbour, this.timers.now());
@@ -65,7 +65,7 @@ export class HopScores {
     score.avoided.spanMs = 0;
   }
 
-  /** Others come first. */
+  /** Whether to try other neighbours first. */
   isAvoided(neighbour: NodeId, dst: NodeId): boolean {
     const now = this.timers.now();
     const score = this.neighbours.peek(neighbour);
@@ -74,7 +74,7 @@ export class HopScores {
     return pair !== undefined && pair.untilMs > now;
   }
 
-  /** From 1, when everything gets through, to 16. */
+  /** Returns a factor for the cost from 1, when nothing fails, to 16. */
   factorOf(neighbour: NodeId): number {
     const score = this.neighbours.peek(neighbour);
     if (score === undefined) return 1;
@@ -93,7 +93,7 @@ export class HopScores {
   }
 }
 
-/** Twice as long as the last time, unless that is long over. */
+/** Suspends for twice as long as the last time, unless that was long ago. */
 function suspend(what: Suspension, now: number, firstMs: number, maxMs: number): void {
   const isOld = now - what.untilMs >= maxMs;
   what.spanMs = what.spanMs === 0 || isOld ? firstMs : Math.min(maxMs, what.spanMs * 2);

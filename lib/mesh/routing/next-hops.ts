@@ -1,6 +1,6 @@
-// Which peers to try, one after the other, for a circuit towards a node. A peer is downhill when it is strictly closer to
-// the node than this one is, by what all have announced: where views agree, a circuit that only goes downhill cannot come
-// back. Uphill peers know a way as well, one that does not lead through this node; they come last.
+// Which peers to try, one after the other, for a circuit towards a node. A peer is downhill when it is strictly closer to the
+// node than this one is, by what all nodes announce: where views agree, a circuit that only goes downhill cannot return.
+// Uphill peers have a path as well that does not pass through this node; they come last.
 
 import type { NodeId } from '../../address.js';
 import { mix } from '../../util/rendezvous.js';
@@ -9,18 +9,18 @@ import type { OwnLink } from './own-links.js';
 import { type Detour, DRAIN_STEP, drainsOf, isAboutAsGood, ShortestPaths } from './shortest-paths.js';
 import { DRAINING, SELF, type Topology } from './topology.js';
 
-/** Peers whose distances are kept, at most: the cheapest ones, and who is on the shortest path. */
+/** The most peers whose distances are kept: the cheapest ones, and the one on the shortest path. */
 const MAX_RELAYS = 16;
 const MAX_TABLES = 2 * MAX_RELAYS;
 
-interface Candidate {
+interface HopCandidate {
   readonly link: OwnLink;
   readonly isDirect: boolean;
   readonly isAvoided: boolean;
-  /** By way of this peer, in µs; dearer for one that often fails. */
+  /** The cost through this peer, in µs; higher for one that often fails. */
   readonly cost: number;
   isUphill: boolean;
-  /** From the peer on. */
+  /** The distance from the peer on. */
   readonly below: number;
 }
 
@@ -30,7 +30,7 @@ interface Table {
 }
 
 export class NextHops {
-  /** The world as each peer sees it. Made when somebody asks, the one not used for longest goes. */
+  /** The shortest paths of each peer, made on demand. The one that was used longest ago is dropped. */
   private readonly tables = new Map<NodeId, Table>();
 
   constructor(
@@ -40,8 +40,9 @@ export class NextHops {
   ) {}
 
   /**
-   * The best first. `relays` are peers that lead on, the cheapest first, and `shortest` is one that always counts;
-   * `direct` is the link to the node itself. Without `visited` every uphill peer is in the list, else at most one.
+   * Returns peers, the best first. `relays` are peers through which circuits pass, the cheapest first, and `shortest` is one
+   * that always counts; `direct` is the link to the node itself. Without `visited` all uphill peers are included, else at
+   * most one.
    */
   choose(
     dst: NodeId,
@@ -66,8 +67,8 @@ export class NextHops {
   }
 
   /**
-   * The same when some of `visited` have led nowhere: only peers that know a way past all of them. Undefined when there
-   * has been too much of that lately.
+   * The same when some of `visited` have failed: only peers with a path that avoids all of them. Undefined when the rate
+   * limit of detours is exceeded.
    */
   around(
     dst: NodeId,
@@ -76,7 +77,7 @@ export class NextHops {
     visited: readonly NodeId[],
   ): NodeId[] | undefined {
     const { topology, detour } = this;
-    const candidates: Candidate[] = [];
+    const candidates: HopCandidate[] = [];
     if (direct !== undefined && !visited.includes(dst)) candidates.push(this.candidate(dst, direct, 0, 0));
     const index = topology.indexOf(dst);
     if (index !== undefined) {
@@ -93,7 +94,7 @@ export class NextHops {
     return candidates.sort(byRank).map(({ link }) => link.peerId);
   }
 
-  /** The distances from a peer on, past this node. The peer itself counts as a relay. */
+  /** Returns the shortest paths from a peer that do not pass through this node. The peer itself counts as a relay. */
   pathsOf(peerId: NodeId): ShortestPaths | undefined {
     const index = this.topology.indexOf(peerId);
     if (index === undefined) return undefined;
@@ -109,7 +110,7 @@ export class NextHops {
     return table.paths;
   }
 
-  /** Peers without a link are not asked about again. */
+  /** Drops what is kept for peers without a link. */
   keep(links: ReadonlyMap<NodeId, OwnLink>): void {
     for (const peerId of this.tables.keys()) {
       if (!links.has(peerId)) this.tables.delete(peerId);
@@ -121,11 +122,11 @@ export class NextHops {
     direct: OwnLink | undefined,
     relays: readonly OwnLink[],
     shortest: OwnLink | undefined,
-  ): Candidate[] {
+  ): HopCandidate[] {
     const { topology } = this;
     const index = topology.indexOf(dst);
-    const candidates: Candidate[] = [];
-    // How high this node is: as the others see it, and, as long as they know of no link of it, as it is.
+    const candidates: HopCandidate[] = [];
+    // The distance of this node: by its announced links, and while others know of none, by its actual ones.
     let announced = Number.POSITIVE_INFINITY;
     let actual = Number.POSITIVE_INFINITY;
     if (direct !== undefined) {
@@ -153,7 +154,7 @@ export class NextHops {
     return candidates;
   }
 
-  private candidate(dst: NodeId, link: OwnLink, through: number, below: number): Candidate {
+  private candidate(dst: NodeId, link: OwnLink, through: number, below: number): HopCandidate {
     const distance = link.weight + through;
     const drains = drainsOf(distance) * DRAIN_STEP;
     return {
@@ -167,7 +168,7 @@ export class NextHops {
   }
 }
 
-function byRank(a: Candidate, b: Candidate): number {
+function byRank(a: HopCandidate, b: HopCandidate): number {
   return (
     Number(a.isAvoided) - Number(b.isAvoided) ||
     Number(b.isDirect) - Number(a.isDirect) ||
@@ -177,8 +178,8 @@ function byRank(a: Candidate, b: Candidate): number {
   );
 }
 
-/** Those that are about as good as the best share the circuits, each circuit with an order of its own. */
-function spread(ranked: Candidate[], circuitHash: number): void {
+/** Spreads circuits over the peers that are about as good as the best, by the hash of the circuit. */
+function spread(ranked: HopCandidate[], circuitHash: number): void {
   const start = ranked.findIndex(({ isDirect }) => !isDirect);
   if (start < 0) return;
   const best = ranked[start];
@@ -186,12 +187,12 @@ function spread(ranked: Candidate[], circuitHash: number): void {
   while (end < ranked.length && isEqual(ranked[end], best)) end++;
   if (end - start < 2) return;
   const equals = ranked.slice(start, end);
-  const scoreOf = ({ link }: Candidate): number => mix(link.hash ^ mix(circuitHash));
+  const scoreOf = ({ link }: HopCandidate): number => mix(link.hash ^ mix(circuitHash));
   equals.sort((a, b) => scoreOf(b) - scoreOf(a));
   ranked.splice(start, equals.length, ...equals);
 }
 
-function isEqual(one: Candidate, best: Candidate): boolean {
+function isEqual(one: HopCandidate, best: HopCandidate): boolean {
   return (
     !one.isDirect &&
     one.isAvoided === best.isAvoided &&

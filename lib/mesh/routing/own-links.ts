@@ -1,24 +1,24 @@
-// The links of this node as routes see them: who is there now, and what it costs to go there.
+// The links of this node as the routes see them: the peer that is connected now, and the cost.
 
 import type { NodeId } from '../../address.js';
 import { hashText } from '../../util/rendezvous.js';
 import { NodeFlag, type NodeRecord } from '../../wire/records.js';
 import { HOP_US, linkMicroseconds, TROUBLE_FACTOR } from './topology.js';
 
-/** A link of this node, as its owner sees it. */
+/** A link of this node, as the control plane reports it. */
 export interface LocalLink {
   readonly peerId: NodeId;
-  /** The UUID of the run of the peer that is at the other end. */
+  /** The UUID of the run of the peer at the other end. */
   readonly bootId: string;
   /** The round trip, in ms. */
   readonly costMs: number;
-  /** False: it reaches its peer and nobody beyond, as a shortcut or the link of a client does. */
+  /** False for a link that reaches only its peer: a shortcut, or the link of a client. */
   readonly isMesh: boolean;
   /** The peer has been silent for a while. */
   readonly isSuspect: boolean;
 }
 
-/** One peer, however many links there are to it. */
+/** A linked peer, however many links there are to it. */
 export class OwnLink {
   /** In µs, the hop included. */
   weight = 0;
@@ -40,13 +40,13 @@ export class OwnLink {
     this.weight = (linkMicroseconds(this.costMs) + HOP_US) * (inTrouble ? TROUBLE_FACTOR : 1);
   }
 
-  /** Circuits may go on from the peer, as its record says: the one of the run that is at the other end. */
+  /** Whether circuits may pass through the peer: its record must be of the run at the other end of the link. */
   leadsOn(record: NodeRecord | undefined): boolean {
     return this.isMesh && record !== undefined && record.bootId === this.bootId;
   }
 }
 
-/** One entry a peer: the better of two links, of which one leads on if either does. */
+/** Returns one entry for each peer: the better of two links, and a mesh link if there is one. */
 export function readLinks(links: Iterable<LocalLink>): Map<NodeId, OwnLink> {
   const read = new Map<NodeId, OwnLink>();
   for (const { peerId, bootId, costMs, isMesh, isSuspect } of links) {

@@ -1,4 +1,4 @@
-// The live view of the routes that users hold.
+// The live view of the routes for users, and a route as they see it.
 
 import { EventEmitter } from 'node:events';
 import type { NodeId } from '../../address.js';
@@ -8,7 +8,7 @@ import { throwLater } from '../../util/runtime/throw-later.js';
 /** A snapshot of a route. */
 export interface RouteInfo {
   readonly nodeId: NodeId;
-  /** The peer that circuits to it go through; the node itself when there is a link. */
+  /** The peer through which circuits go; the node itself when there is a link. */
   readonly nextHop: NodeId;
   /** Links between here and there. */
   readonly hops: number;
@@ -21,23 +21,23 @@ export interface RouteMapEvents {
   remove: [route: RouteInfo];
 }
 
-/** Where the view looks. */
+/** What the view reads. */
 export interface RouteSource {
   readonly size: number;
   nodeIds(): Iterable<NodeId>;
   route(nodeId: NodeId): RouteInfo | undefined;
 }
 
-/** Nodes and the routes to them, as they are at the moment of asking. Reads like a Map; what it gives are snapshots. */
+/** Nodes and the current routes to them. Reads like a Map; its values are snapshots. */
 export class RouteMap extends EventEmitter<RouteMapEvents> implements Iterable<[NodeId, RouteInfo]> {
   /** @internal */
   constructor(private readonly routes: RouteSource) {
     super();
-    // One view a node, which any number of parts of a program may follow.
+    // One view for each node, on which any number of parts of a program may listen.
     this.setMaxListeners(0);
   }
 
-  /** How many other nodes can be reached. */
+  /** The number of other nodes that are reachable. */
   get size(): number {
     return this.routes.size;
   }
@@ -70,8 +70,8 @@ export class RouteMap extends EventEmitter<RouteMapEvents> implements Iterable<[
     return shownMap('RouteMap', this, depth, options, inspect);
   }
 
-  /** @internal Emits, and keeps what a listener throws away from the link that brought the news. */
-  tell(event: 'add' | 'remove', route: RouteInfo): void {
+  /** @internal Emits an event. An error of a listener is thrown later, so that it does not reach the link that caused the event. */
+  emitSafely(event: 'add' | 'remove', route: RouteInfo): void {
     try {
       this.emit(event, route);
     } catch (error) {

@@ -1,5 +1,5 @@
-// The routes of one node: what the records of all and the links of this one add up to. Links count at once, records a
-// little later and many together. Whoever becomes reachable, or is not any more, is told when all of it is known.
+// The routes of one node, computed from the records of all nodes and the links of this one. Links count at once, records a
+// little later and many together. Changes of reachability are reported after all of them are applied.
 
 import type { NodeId } from '../../address.js';
 import type { Timers } from '../../util/timers.js';
@@ -9,24 +9,24 @@ import { NextHops } from './next-hops.js';
 import { type LocalLink, type OwnLink, readLinks } from './own-links.js';
 import type { RouteInfo } from './route-map.js';
 import { costOf, Detour, isAboutAsGood, ShortestPaths } from './shortest-paths.js';
-import { DEFAULT_DELAYS, RunDelay, type RunDelays } from './spf-throttle.js';
+import { DEFAULT_DELAYS, type SpfDelays, SpfThrottle } from './spf-throttle.js';
 import { SELF, Topology, TRANSIT } from './topology.js';
 
-/** Must not throw. */
+/** What the routes call. Functions must not throw. */
 export interface RoutingOwner {
-  /** These have become reachable, or unreachable: all that changed at once, before anyone hears of one of them. */
+  /** Called with all nodes that have become reachable or unreachable, before onRoute and onUnroute. */
   onReachability(changed: readonly NodeId[]): void;
   onRoute(route: RouteInfo): void;
-  /** The route as it was. */
+  /** Called with the last route to the node. */
   onUnroute(route: RouteInfo): void;
 }
 
 export interface RoutingOptions {
-  readonly delays?: RunDelays;
+  readonly delays?: SpfDelays;
 }
 
-/** What is to be told of a node. */
-interface News {
+/** An event that waits to be reported. */
+interface PendingEvent {
   readonly isRoute: boolean;
   readonly route: RouteInfo;
 }
@@ -36,15 +36,15 @@ export class Routing {
   private readonly paths: ShortestPaths;
   private readonly scores: HopScores;
   private readonly hops: NextHops;
-  private readonly delay: RunDelay;
+  private readonly delay: SpfThrottle;
   private links: ReadonlyMap<NodeId, OwnLink> = new Map();
-  /** Peers from which circuits go on, the cheapest first. */
+  /** Peers through which circuits pass, the cheapest first. */
   private relays: OwnLink[] = [];
   private readonly reachable = new Set<NodeId>();
-  /** The next hop that was told last. It stays until another one is clearly better. */
+  /** The next hop that was reported last. It stays until another one is clearly better. */
   private readonly preferred = new Map<NodeId, NodeId>();
-  private readonly news: News[] = [];
-  private isTelling = false;
+  private readonly pending: PendingEvent[] = [];
+  private isNotifying = false;
 
   constructor(
     private readonly self: NodeId,
@@ -56,24 +56,24 @@ export class Routing {
     this.paths = new ShortestPaths(this.topology);
     this.scores = new HopScores(timers);
     this.hops = new NextHops(this.topology, this.scores, new Detour(this.topology, timers));
-    this.delay = new RunDelay(timers, delays, () => this.run());
+    this.delay = new SpfThrottle(timers, delays, () => this.run());
   }
 
-  // --- what routes are made of ---
+  // --- input ---
 
-  /** A new or newer record, of this node or another. */
+  /** Called with a new or newer record, of this node or another. */
   onRecord(record: NodeRecord): void {
     this.topology.set(record);
     this.onChange(record.nodeId);
   }
 
-  /** There is no record of the node any more. */
+  /** Called when there is no record of a node any more. */
   onForgotten(nodeId: NodeId): void {
     this.topology.delete(nodeId);
     this.onChange(nodeId);
   }
 
-  /** All links of this node that are up. What has come or gone counts when this returns. */
+  /** Sets the links of this node that are up. New and lost ones are applied when this returns. */
   setLinks(links: Iterable<LocalLink>): void {
     const before = this.links;
     const after = readLinks(links);
@@ -90,44 +90,44 @@ export class Routing {
     else if (this.paths.isBehind) this.delay.onChange(this.topology.size);
   }
 
-  /** A circuit towards `dst` failed by way of a peer, so that others are tried before it for a while. */
+  /** Called when a circuit towards `dst` has failed through a peer: others are tried before it for a while. */
   penalise(neighbour: NodeId, dst: NodeId): void {
     this.scores.penalise(neighbour, dst);
   }
 
-  /** A circuit towards `dst` was accepted by way of a peer. */
+  /** Called when a circuit towards `dst` was accepted through a peer. */
   reward(neighbour: NodeId, dst: NodeId): void {
     this.scores.reward(neighbour, dst);
   }
 
-  /** Takes in at once what has changed, and tells of it. */
+  /** Applies all changes at once, and reports them. */
   update(): void {
     if (this.paths.isBehind) this.run();
   }
 
-  /** Nothing is computed by itself from now on. */
-  stop(): void {
+  /** Ends scheduled computations. */
+  dispose(): void {
     this.delay.cancel();
   }
 
-  // --- what they are ---
+  // --- the routes ---
 
-  /** How many other nodes can be reached. */
+  /** The number of other nodes that are reachable. */
   get size(): number {
     return this.reachable.size;
   }
 
-  /** They can, in no order. */
+  /** Returns the reachable nodes, in no order. */
   nodeIds(): IterableIterator<NodeId> {
     return this.reachable.values();
   }
 
-  /** True for this node, too. */
+  /** True for this node as well. */
   isReachable(nodeId: NodeId): boolean {
     return nodeId === this.self || this.reachable.has(nodeId);
   }
 
-  /** What a route costs, in ms; undefined when there is none. */
+  /** Returns the cost of a route, in ms; undefined when there is none. */
   distance(nodeId: NodeId): number | undefined {
     if (nodeId === this.self) return 0;
     const link = this.directLink(nodeId);
@@ -136,7 +136,7 @@ export class Routing {
     return distance === Number.POSITIVE_INFINITY ? undefined : costOf(distance);
   }
 
-  /** Links between here and there; undefined when there is no route. */
+  /** Returns the number of links on a route; undefined when there is none. */
   hopCount(nodeId: NodeId): number | undefined {
     if (nodeId === this.self) return 0;
     if (this.directLink(nodeId) !== undefined) return 1;
@@ -171,10 +171,10 @@ export class Routing {
   }
 
   /**
-   * The peers to try for a circuit, the best first: the link to the node itself, then peers that are closer to it, of
-   * which those about as good share the circuits by their hash, then others that know a way which does not lead back
-   * here. With `visited`, none of these, and at most one of the last kind. `isDetour`: some of them led nowhere, and only
-   * peers with a way past them count.
+   * Returns the peers to try for a circuit, the best first: the link to the node itself, then peers that are closer to it
+   * (circuits are spread over equal ones by their hash), then others with a path that does not lead back here. With
+   * `visited`, none of these nodes, and at most one of the last kind. `isDetour`: some of them have failed, and only peers
+   * with a path that avoids them count.
    */
   nextHops(dst: NodeId, circuitHash: number, visited?: readonly NodeId[], isDetour = false): NodeId[] {
     if (dst === this.self) return [];
@@ -202,7 +202,7 @@ export class Routing {
     if (this.paths.isBehind) this.delay.onChange(this.topology.size);
   }
 
-  /** A link begins paths when its peer is in the graph, and is what its record is about. */
+  /** Paths begin with a link when there is a record of its peer, of the run at the other end. */
   private seed(peerId: NodeId, link: OwnLink | undefined): void {
     const index = this.topology.indexOf(peerId);
     const record = index === undefined ? undefined : this.topology.recordOf(index);
@@ -219,7 +219,7 @@ export class Routing {
     this.relays.sort((a, b) => a.weight - b.weight);
   }
 
-  /** The link that a circuit to its peer takes; a doubtful one only when there is no better way. */
+  /** Returns the link that a circuit to its peer uses; a suspect one only when there is no better path. */
   private directLink(nodeId: NodeId): OwnLink | undefined {
     const link = this.links.get(nodeId);
     if (link?.isSuspect && this.pathLength(nodeId) < link.weight) return undefined;
@@ -231,7 +231,7 @@ export class Routing {
     return index === undefined || index === SELF ? Number.POSITIVE_INFINITY : this.paths.distanceOf(index);
   }
 
-  /** The route by way of a peer that is not the best one any more; undefined when that is clearly better. */
+  /** Returns the route through a peer that is no longer the best; undefined when the best is clearly better. */
   private routeBy(nextHop: NodeId, nodeId: NodeId, index: number, best: number): RouteInfo | undefined {
     const link = this.links.get(nextHop);
     if (link === undefined || !this.relays.includes(link)) return undefined;
@@ -242,7 +242,7 @@ export class Routing {
     return { nodeId, nextHop, hops: hopsTo(paths.parents, index), cost: costOf(distance) };
   }
 
-  /** Takes in all that has changed. `moved` are peers with a link that was not there before, or is not any more. */
+  /** Applies all changes. `moved` are peers whose links have come or gone. */
   private run(moved: readonly NodeId[] = [], linksBefore = this.links): void {
     this.delay.cancel();
     const { topology, paths, reachable } = this;
@@ -261,15 +261,15 @@ export class Routing {
         reachable.add(nodeId);
         gained.push(nodeId);
       } else {
-        this.news.push({ isRoute: false, route: this.lastRoute(nodeId, linksBefore.get(nodeId), before) });
+        this.pending.push({ isRoute: false, route: this.lastRoute(nodeId, linksBefore.get(nodeId), before) });
         reachable.delete(nodeId);
         this.preferred.delete(nodeId);
       }
     }
-    for (const nodeId of gained) this.news.push({ isRoute: true, route: this.route(nodeId) as RouteInfo });
+    for (const nodeId of gained) this.pending.push({ isRoute: true, route: this.route(nodeId) as RouteInfo });
     topology.reclaim();
     if (changed.length > 0) this.owner.onReachability(changed);
-    this.tell();
+    this.notify();
   }
 
   private lastRoute(nodeId: NodeId, link: OwnLink | undefined, before: PathCopy): RouteInfo {
@@ -283,20 +283,20 @@ export class Routing {
     };
   }
 
-  /** In the order in which it happened, also when a listener causes more of it. */
-  private tell(): void {
-    if (this.isTelling) return;
-    this.isTelling = true;
+  /** Reports events in order, also those that a listener causes meanwhile. */
+  private notify(): void {
+    if (this.isNotifying) return;
+    this.isNotifying = true;
     try {
-      // Longer on the way, when a listener has caused more.
-      for (let at = 0; at < this.news.length; at++) {
-        const { isRoute, route } = this.news[at];
+      // The list grows when a listener causes more events.
+      for (let at = 0; at < this.pending.length; at++) {
+        const { isRoute, route } = this.pending[at];
         if (isRoute) this.owner.onRoute(route);
         else this.owner.onUnroute(route);
       }
     } finally {
-      this.news.length = 0;
-      this.isTelling = false;
+      this.pending.length = 0;
+      this.isNotifying = false;
     }
   }
 }
@@ -306,7 +306,7 @@ interface PathCopy {
   parents: Int32Array;
 }
 
-/** How it was before a run, for what is said of routes that are gone. Used by one run at a time, until it tells. */
+/** The paths before a run, to describe routes that are gone. Shared by all runs, each of which ends before the next. */
 const copy: PathCopy = { distances: new Float64Array(0), parents: new Int32Array(0) };
 
 function copyOf({ distances, parents }: ShortestPaths): PathCopy {
@@ -319,7 +319,7 @@ function copyOf({ distances, parents }: ShortestPaths): PathCopy {
   return copy;
 }
 
-/** The peer that a path begins with. */
+/** Returns the first node of a path. */
 function firstOf(parents: Int32Array, index: number): number {
   let node = index;
   while (parents[node] !== SELF) node = parents[node];
@@ -336,7 +336,7 @@ function directRoute({ peerId, weight }: OwnLink): RouteInfo {
   return { nodeId: peerId, nextHop: peerId, hops: 1, cost: costOf(weight) };
 }
 
-/** Keys of one of the two only. */
+/** Returns the keys that only one of the two has. */
 function difference(one: ReadonlyMap<NodeId, unknown>, other: ReadonlyMap<NodeId, unknown>): NodeId[] {
   const found: NodeId[] = [];
   for (const key of one.keys()) if (!other.has(key)) found.push(key);

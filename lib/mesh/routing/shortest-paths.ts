@@ -1,23 +1,22 @@
-// Shortest paths from one root to every node of a topology: Dijkstra's algorithm, and after a change only over the nodes
-// that it concerns. Where a link has gone or become dearer, the paths over it are given up and found anew from the rest;
-// where one has become cheaper, the gain spreads from there. A million small changes cost what they change.
+// Shortest paths from one root to every node of a topology: Dijkstra's algorithm, and after a change only over the nodes that
+// are affected. Where a link has gone or become more expensive, the paths over it are dropped and found again from the rest;
+// where one has become cheaper, the gain spreads from there. The cost of an update follows the size of the change.
 //
-// The root is not a node of the graph. Its edges are the seeds: the links of this node, or a single peer from which the
-// world is seen. This node itself is never passed.
+// The root is not a node of the graph. Its edges are the seeds: the links of this node, or a single peer whose view is
+// computed. No path passes through this node itself.
 
 import type { Timers } from '../../util/timers.js';
 import { TokenBucket } from '../../util/token-bucket.js';
 import { grown } from './edge-lists.js';
 import { DRAINING, HOP_US, SELF, type Topology, TRANSIT } from './topology.js';
 
-// A binary heap of nodes by distance, in typed arrays that are kept: a walk over ten thousand nodes allocates nothing.
-
-export class MinHeap {
+/** A binary heap of nodes by distance, in typed arrays that are reused: a walk over ten thousand nodes allocates nothing. */
+class MinHeap {
   size = 0;
   private keys = new Float64Array(1024);
   private nodes = new Int32Array(1024);
 
-  /** The smallest key. Not to be read when empty. */
+  /** The smallest key. Must not be read when empty. */
   get smallest(): number {
     return this.keys[0];
   }
@@ -37,7 +36,7 @@ export class MinHeap {
     nodes[at] = node;
   }
 
-  /** The node with the smallest key. Not to be called when empty. */
+  /** Removes and returns the node with the smallest key. Must not be called when empty. */
   pop(): number {
     const { keys, nodes } = this;
     const first = nodes[0];
@@ -65,14 +64,14 @@ export class MinHeap {
 
 /**
  * What a draining node adds to the path through it: more than all links together, so that a path with fewer such nodes
- * always wins. Below it there is the cost in µs; the sum is a whole number that a double holds.
+ * always wins. The rest of a distance is the cost in µs; the sum is a whole number that a double holds exactly.
  */
 export const DRAIN_STEP = 2 ** 40;
 
 const NO_PARENT = -1;
 const UNREACHABLE = Number.POSITIVE_INFINITY;
 
-/** Used by one walk at a time, whoever's it is: a walk calls nobody. */
+/** Shared by all walks: a walk calls no other code and leaves the heap empty. */
 const heap = new MinHeap();
 
 export class ShortestPaths {
@@ -80,11 +79,11 @@ export class ShortestPaths {
   distances: Float64Array = new Float64Array(16).fill(UNREACHABLE);
   /** The node before, SELF when that is the root, -1 when there is no path. */
   parents: Int32Array = new Int32Array(16).fill(NO_PARENT);
-  /** Nodes for which there is a path since the last update, or none any more. */
+  /** Nodes to which the last update has found a path, or to which none is left. */
   readonly crossed: number[] = [];
   private readonly seeds = new Map<number, number>();
   private readonly changedSeeds = new Set<number>();
-  /** Nodes whose path has been given up in this update. */
+  /** Nodes whose path was dropped in this update. */
   private readonly lost: number[] = [];
   private isLost = new Uint8Array(16);
   private version: number;
@@ -99,7 +98,7 @@ export class ShortestPaths {
     return this.isNew || this.version !== this.topology.version || this.changedSeeds.size > 0;
   }
 
-  /** An edge of the root, of this weight from 0; undefined takes it away. Counts from the next update on. */
+  /** Sets the weight of an edge of the root, from 0; undefined removes it. Takes effect with the next update. */
   setSeed(node: number, weight: number | undefined): void {
     if (this.seeds.get(node) === weight) return;
     if (weight === undefined) this.seeds.delete(node);
@@ -111,12 +110,12 @@ export class ShortestPaths {
     return this.seeds.get(node);
   }
 
-  /** Infinity for indexes that are not known yet, too. */
+  /** Returns Infinity when there is no path, or the index is not known yet. */
   distanceOf(node: number): number {
     return node < this.distances.length ? this.distances[node] : UNREACHABLE;
   }
 
-  /** Takes in what has changed since. */
+  /** Applies all changes since the last update. */
   update(): void {
     this.crossed.length = 0;
     if (!this.isBehind) return;
@@ -124,9 +123,9 @@ export class ShortestPaths {
     const { topology } = this;
     const since = this.version;
     this.version = topology.version;
-    const isClose = !this.isNew && topology.changesSince(since, (one, other) => this.giveUp(one, other));
+    const isIncremental = !this.isNew && topology.changesSince(since, (one, other) => this.giveUp(one, other));
     this.isNew = false;
-    if (!isClose) this.beginAnew();
+    if (!isIncremental) this.restart();
     else {
       for (const node of this.changedSeeds) this.checkSeed(node);
       for (const node of this.lost) this.findAgain(node);
@@ -142,7 +141,7 @@ export class ShortestPaths {
     this.lost.length = 0;
   }
 
-  // --- paths that do not hold any more ---
+  // --- paths that are no longer valid ---
 
   private giveUp(one: number, other: number): void {
     const { edges } = this.topology;
@@ -152,7 +151,7 @@ export class ShortestPaths {
       this.check(other, one, weight);
       return;
     }
-    // What it lets through has changed. Its edges are the same, or noted by themselves.
+    // Its flags have changed. Its edges have not, or are in the journal themselves.
     const end = edges.starts[one] + edges.degrees[one];
     for (let at = edges.starts[one]; at < end; at++) this.check(one, edges.peers[at], edges.weights[at]);
   }
@@ -168,7 +167,7 @@ export class ShortestPaths {
     if (weight === undefined || weight > this.distances[node]) this.lose(node);
   }
 
-  /** A path is given up, with those that go on from there. */
+  /** Drops the path to a node, and those that continue from there. */
   private lose(top: number): void {
     const { edges } = this.topology;
     const { lost, parents } = this;
@@ -192,7 +191,7 @@ export class ShortestPaths {
 
   // --- paths that are better ---
 
-  /** The best that the neighbours of a node offer. */
+  /** Finds the best path to a node through its neighbours. */
   private findAgain(node: number): void {
     this.takeSeed(node);
     const { edges } = this.topology;
@@ -231,7 +230,7 @@ export class ShortestPaths {
     heap.push(distance, node);
   }
 
-  /** What a path costs that goes on behind a node. */
+  /** Returns the cost of a path that continues through a node. */
   private distanceThrough(node: number): number {
     const flags = this.topology.flags[node];
     if ((flags & TRANSIT) === 0) return UNREACHABLE;
@@ -245,7 +244,7 @@ export class ShortestPaths {
     while (heap.size > 0) {
       const reached = heap.smallest;
       const node = heap.pop();
-      // A shorter way was found after this one had been put in line.
+      // A shorter path was found after this one was queued.
       if (reached > distances[node] || (flags[node] & TRANSIT) === 0) continue;
       const through = (flags[node] & DRAINING) === 0 ? reached : reached + DRAIN_STEP;
       const end = starts[node] + degrees[node];
@@ -262,7 +261,7 @@ export class ShortestPaths {
     }
   }
 
-  private beginAnew(): void {
+  private restart(): void {
     const { distances, lost, isLost } = this;
     lost.length = 0;
     isLost.fill(0);
@@ -290,15 +289,16 @@ export class ShortestPaths {
   }
 }
 
-// The ways to a node that pass none of some others: for a circuit that has found a node gone which everybody still lists.
-// By shortest paths over all records, each neighbour of the gap would lead there anew. One walk from the destination
-// until every peer in question is reached; how much is walked in a second is bounded.
+/** Rate of nodes that detours may visit: two hundred walks a second in a mesh of a thousand nodes. */
+const DETOUR_RATE = { perS: 200_000, burst: 200_000 };
 
-/** Nodes that may be walked over: two hundred walks a second in a mesh of a thousand nodes. */
-const WALKED = { perS: 200_000, burst: 200_000 };
-
+/**
+ * Paths to a node that avoid some others, for a circuit that has found a node gone which all records still list: by shortest
+ * paths over all records, each neighbour of the gap would lead there again. One walk from the destination until every peer
+ * in question is reached, within a rate limit.
+ */
 export class Detour {
-  private readonly budget = new TokenBucket(WALKED);
+  private readonly budget = new TokenBucket(DETOUR_RATE);
 
   constructor(
     private readonly topology: Topology,
@@ -306,8 +306,8 @@ export class Detour {
   ) {}
 
   /**
-   * What the way costs from each of `peers` to the node, as in {@link ShortestPaths}, past `avoided` and this node; a peer
-   * without such a way is not in it. Undefined when there has been too much of that lately.
+   * Returns the cost from each of `peers` to the node, as in {@link ShortestPaths}, without passing `avoided` or this node;
+   * peers without such a path are left out. Undefined when the rate limit is exceeded.
    */
   find(dst: number, peers: ReadonlySet<number>, avoided: ReadonlySet<number>): Map<number, number> | undefined {
     const { topology, budget } = this;
@@ -341,17 +341,17 @@ export class Detour {
   }
 }
 
-/** A distance as users see it: a peer costs the round trip of its link. */
+/** Returns a distance as users see it, in ms: a peer costs the round trip of its link. */
 export function costOf(distance: number): number {
   return Math.max(0, (distance % DRAIN_STEP) - HOP_US) / 1000;
 }
 
-/** How many draining nodes there are on the way. */
+/** Returns the number of draining nodes on a path. */
 export function drainsOf(distance: number): number {
   return Math.floor(distance / DRAIN_STEP);
 }
 
-/** No worse than another by more than what may well be noise: 10 %, or 2 ms. */
+/** Whether a distance is not longer than another, within what may be noise: 10 %, or 2 ms. */
 export function isAboutAsGood(distance: number, other: number): boolean {
   const drains = drainsOf(distance) - drainsOf(other);
   if (drains !== 0) return drains < 0;

@@ -1,36 +1,36 @@
-// When routes are computed anew after a change: soon after the first one, later when more keep coming, and soon again
-// once it has been calm. Changes come in bursts, and each run takes in all there are (after RFC 8405).
+// When routes are computed again after a change: soon after the first one, later when more keep coming, and soon again after
+// a calm time. Changes come in bursts, and each run applies all of them (after the SPF back-off of RFC 8405).
 
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 
-export interface RunDelays {
+export interface SpfDelays {
   readonly firstMs: number;
-  /** Between runs, until it has gone on for `stormMs`. */
+  /** Between runs, until changes have gone on for `stormMs`. */
   readonly shortMs: number;
-  /** Between runs from then on. */
+  /** Between runs after that. */
   readonly longMs: number;
   readonly stormMs: number;
-  /** So long without a change, and the next one is a first one. */
+  /** After this time without a change, the next one is a first one. */
   readonly calmMs: number;
 }
 
-export const DEFAULT_DELAYS: RunDelays = { firstMs: 20, shortMs: 100, longMs: 1000, stormMs: 500, calmMs: 5000 };
+export const DEFAULT_DELAYS: SpfDelays = { firstMs: 20, shortMs: 100, longMs: 1000, stormMs: 500, calmMs: 5000 };
 
-/** A run costs in proportion to the mesh, so up to this many nodes for each ms a storm does not slow runs down further. */
+/** A run costs in proportion to the mesh: a pause of 1 ms for each of this many nodes is enough, however long the storm. */
 const NODES_PER_MS = 4;
 
-export class RunDelay implements Timed {
+export class SpfThrottle implements Timed {
   private timer: Timer | undefined;
   private lastChangeMs = Number.NEGATIVE_INFINITY;
   private firstChangeMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     private readonly timers: Timers,
-    private readonly delays: RunDelays,
+    private readonly delays: SpfDelays,
     private readonly run: () => void,
   ) {}
 
-  /** Something has changed in a mesh of so many nodes. */
+  /** Called after a change, in a mesh of this many nodes. */
   onChange(nodes: number): void {
     const now = this.timers.now();
     const isFirst = now - this.lastChangeMs >= this.delays.calmMs;
@@ -40,7 +40,7 @@ export class RunDelay implements Timed {
     this.timer = this.timers.schedule(isFirst ? this.delays.firstMs : this.pause(now, nodes), this);
   }
 
-  /** A run has been made, or none is wanted any more. */
+  /** Called when a run was made, or none is needed any more. */
   cancel(): void {
     if (this.timer !== undefined) this.timers.cancel(this.timer);
     this.timer = undefined;

@@ -1,7 +1,7 @@
-// The graph of the mesh as the records of all nodes tell it. A link counts when both its ends list it and neither is
-// leaving; it costs what the worse side says, so that no node attracts circuits by its own word alone.
+// The graph of the mesh, built from the records of all nodes. A link counts when both its ends list it and neither is leaving.
+// Its cost is the higher one of the two, so that no node can attract circuits by its own record alone.
 //
-// Nodes are dense indexes, 0 is this node. What changes is noted in a journal, from which shortest paths catch up.
+// Nodes are dense indexes; 0 is this node. Changes are noted in a journal, from which shortest paths are updated.
 
 import type { NodeId } from '../../address.js';
 import { byteToCostMs, COST_UNUSABLE, NodeFlag, type NodeRecord } from '../../wire/records.js';
@@ -10,10 +10,10 @@ import { EdgeLists, grown, roundUp } from './edge-lists.js';
 /** This node. */
 export const SELF = 0;
 
-/** What a hop costs beyond its round trip, in µs: a relay takes time, and may fail. */
+/** The cost of a hop beyond its round trip, in µs: a relay takes time, and may fail. */
 export const HOP_US = 2000;
 
-/** How much dearer a node or link is that cannot keep up. */
+/** The factor for the cost of an overloaded node or a suspect link. */
 export const TROUBLE_FACTOR = 8;
 
 /** The highest cost of one link, in µs: sums stay exact. */
@@ -21,15 +21,15 @@ const MAX_LINK_US = 2 ** 26;
 
 /** Circuits may pass through. */
 export const TRANSIT = 1;
-/** They should not, as long as there is another way. */
+/** Circuits should pass elsewhere, if there is another path. */
 export const DRAINING = 2;
 
-/** Pairs of nodes whose edge may have changed. Who is further behind begins anew. */
+/** The length of the journal of changes. Paths that are further behind are computed from the start. */
 const JOURNAL_PAIRS = 1024;
 
 const MICROSECONDS = Array.from({ length: COST_UNUSABLE }, (_, cost) => linkMicroseconds(byteToCostMs(cost)));
 
-/** A round trip as a whole number of µs, from 1. */
+/** Returns a round trip as a whole number of µs, from 1. */
 export function linkMicroseconds(ms: number): number {
   return Math.min(Math.max(Math.round(ms * 1000), 1), MAX_LINK_US);
 }
@@ -60,7 +60,7 @@ export class Topology {
     return this.noted;
   }
 
-  /** The index of a node with a record, or of one whose record has gone since the last {@link reclaim}. */
+  /** Returns the index of a node with a record, or of one whose record was deleted since the last {@link reclaim}. */
   indexOf(nodeId: NodeId): number | undefined {
     return this.indexes.get(nodeId);
   }
@@ -73,7 +73,7 @@ export class Topology {
     return this.records[index];
   }
 
-  /** The newest record of a node. */
+  /** Sets the newest record of a node. */
   set(record: NodeRecord): void {
     const index = this.indexes.get(record.nodeId) ?? this.intern(record.nodeId);
     this.records[index] = record;
@@ -81,7 +81,7 @@ export class Topology {
     this.connect(index, record);
   }
 
-  /** There is no record of the node any more. */
+  /** Removes the record of a node. */
   delete(nodeId: NodeId): void {
     const index = this.indexes.get(nodeId);
     if (index === undefined || this.records[index] === undefined) return;
@@ -92,7 +92,7 @@ export class Topology {
     if (index !== SELF) this.retired.push(index);
   }
 
-  /** Indexes of nodes without a record are used again from now on: nobody has to ask for them any more. */
+  /** Makes the indexes of deleted nodes available again. */
   reclaim(): void {
     for (const index of this.retired) {
       const nodeId = this.ids[index];
@@ -105,14 +105,14 @@ export class Topology {
   }
 
   /**
-   * Tells each pair of nodes whose edge may have changed since that version; twice the same node, when its flags have.
-   * False, and nothing told, when it is too long ago.
+   * Visits each pair of nodes whose edge may have changed since a version, and a pair of the same node when its flags have.
+   * Returns false without visiting any when the version is too old.
    */
-  changesSince(version: number, tell: (one: number, other: number) => void): boolean {
+  changesSince(version: number, visit: (one: number, other: number) => void): boolean {
     if (this.noted - version > JOURNAL_PAIRS) return false;
     for (let at = version; at < this.noted; at++) {
       const slot = 2 * (at % JOURNAL_PAIRS);
-      tell(this.journal[slot], this.journal[slot + 1]);
+      visit(this.journal[slot], this.journal[slot + 1]);
     }
     return true;
   }
@@ -132,7 +132,7 @@ export class Topology {
     this.note(index, index);
   }
 
-  /** Makes the edges of a node those that its record and those of its peers agree upon. */
+  /** Sets the edges of a node to those that its record and the records of its peers agree on. */
   private connect(index: number, record: NodeRecord): void {
     const { edges } = this;
     const wanted = new Map<number, number>();
@@ -142,7 +142,7 @@ export class Topology {
       const weight = weightBetween(record, cost, this.records[peer]);
       if (weight > 0) wanted.set(peer, weight);
     }
-    // From the end: the last one takes the place of one that is removed.
+    // From the end, since the last edge takes the place of a removed one.
     for (let at = edges.starts[index] + edges.degrees[index] - 1; at >= edges.starts[index]; at--) {
       const peer = edges.peers[at];
       const weight = wanted.get(peer) ?? 0;
@@ -169,7 +169,7 @@ function flagsOf({ flags }: NodeRecord): number {
   return (passes ? TRANSIT : 0) | ((flags & NodeFlag.DRAIN) === 0 ? 0 : DRAINING);
 }
 
-/** What the link of two nodes costs, in µs; 0 when it does not count. `cost` is what the one says of it. */
+/** Returns the cost of a link in µs; 0 when it does not count. `cost` is the value in the record of `one`. */
 function weightBetween(one: NodeRecord, cost: number, other: NodeRecord | undefined): number {
   if (other === undefined || ((one.flags | other.flags) & NodeFlag.LEAVING) !== 0) return 0;
   const back = other.links.find((link) => link.peerId === one.nodeId);

@@ -1,31 +1,30 @@
-// Finding out whether a neighbour knows the same: by a root of 8 bytes when the link comes up, and again whenever it has
-// changed. Databases that differ for longer than records take on their way are compared, see exchange.ts. And the end of
-// the beginning: SYNCED says that all there was to tell at link up has been told.
+// Finds out whether a neighbour has the same records: each sends a root of 8 bytes when the link comes up, and again when
+// it has changed. Stores that differ for longer than records take on their way are compared, see exchange.ts. SYNCED marks
+// the end of the initial sync: everything that a node had at link up has been sent.
 
-import type { NodeId } from '../../address.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { Digest } from '../../wire/gossip-messages.js';
 import { MessageType } from '../../wire/message-envelope.js';
 import type { Flooding } from '../gossip/flooding.js';
 import type { GossipPeer, SyncState } from '../gossip/peer.js';
 import type { RecordStore } from '../records/store.js';
-import { ANSWER_MS, type Exchange, FEW } from './exchange.js';
+import { ANSWER_MS, Exchange, FEW, type SyncParts } from './exchange.js';
 
 const CHECK_MS = 1_000;
-/** How long databases may differ before they are compared: most differences are on their way. */
+/** How long stores may differ before they are compared: most differences are records on their way. */
 const GRACE_MS = 3_000;
-/** A peer that has not told another root for that long still has the one that it told. */
+/** A peer that has not sent another root for this long still has the last one. */
 const UNCHANGED_MS = 6_000;
-/** When it is for the peer to begin and it does not. */
+/** After this time this node begins, although the peer should. */
 const OWN_GRACE_MS = 15_000;
-/** Before the next exchange with the same peer, doubled as long as they are in vain. Roots are told more often. */
+/** The pause before the next exchange with the same peer, doubled while exchanges are in vain. Roots are sent more often. */
 const PAUSE_MS = 6_000;
 const MAX_PAUSE_MS = 60_000;
 
 export interface AntiEntropyOwner {
-  /** What the peer knows of this node, from an earlier run perhaps, has been heard. */
-  onHeard(): void;
-  /** All that the peer had to tell when the link came up has been looked at, and it has been told all. */
+  /** Called when the records of this node that the peer may have, of an earlier run for example, have been processed. */
+  onOwnRecordsReceived(): void;
+  /** Called when all that the peer had at link up has been processed. */
   onSynced(peer: GossipPeer): void;
 }
 
@@ -34,19 +33,25 @@ export class AntiEntropy implements Timed {
   private rootHigh = 0;
   private rootLow = 0;
   private timer: Timer | undefined;
-  /** This node has not said anything about itself yet, and cannot have told all. */
+  /** This node has not published its own records yet, so it cannot have sent everything. */
   private isListening = true;
-  /** Set once, before anything else: each needs the other. */
-  exchange!: Exchange;
+  /** Compares two stores. */
+  readonly exchange: Exchange;
+  private readonly timers: Timers;
+  private readonly store: RecordStore;
+  private readonly flooding: Flooding;
+  private readonly peers: ReadonlySet<GossipPeer>;
 
   constructor(
-    private readonly self: NodeId,
-    private readonly timers: Timers,
-    private readonly store: RecordStore,
-    private readonly flooding: Flooding,
-    private readonly peers: ReadonlySet<GossipPeer>,
+    private readonly parts: SyncParts,
     private readonly owner: AntiEntropyOwner,
-  ) {}
+  ) {
+    this.timers = parts.timers;
+    this.store = parts.store;
+    this.flooding = parts.flooding;
+    this.peers = parts.peers;
+    this.exchange = new Exchange(parts, this);
+  }
 
   onLink(peer: GossipPeer): void {
     peer.sync.upMs = this.timers.now();
@@ -55,7 +60,7 @@ export class AntiEntropy implements Timed {
     this.checkLater();
   }
 
-  /** The database has changed. */
+  /** Called when the store has changed. */
   onChange(): void {
     const { rootHigh, rootLow } = this.store.digest;
     this.roots.add(this.rootHigh, this.rootLow, this.timers.now());
@@ -66,11 +71,11 @@ export class AntiEntropy implements Timed {
     }
   }
 
-  /** Tells every neighbour the root, if it was told another one. To be called every few seconds. */
+  /** Sends the root to every neighbour that was sent another one. Called every few seconds. */
   tick(): void {
     const { rootHigh, rootLow } = this.store.digest;
     for (const peer of this.peers) {
-      if (!peer.sync.isFirst && !peer.link.isBlocked && !isRoot(peer.sync.told, rootHigh, rootLow))
+      if (!peer.sync.isInitial && !peer.link.isBlocked && !isRoot(peer.sync.ours, rootHigh, rootLow))
         this.sendDigest(peer);
     }
   }
@@ -80,7 +85,7 @@ export class AntiEntropy implements Timed {
     const isFirstOne = sync.theirs === undefined;
     sync.theirs = { rootHigh, rootLow, count };
     if (isFirstOne) {
-      this.onFirstDigest(peer, isRoot(sync.told, rootHigh, rootLow));
+      this.onFirstDigest(peer, isRoot(sync.ours, rootHigh, rootLow));
       return;
     }
     const isEqual =
@@ -93,34 +98,34 @@ export class AntiEntropy implements Timed {
   }
 
   onSynced(peer: GossipPeer): void {
-    peer.sync.hasHeardSynced = true;
+    peer.sync.hasReceivedSynced = true;
     peer.sync.awaitsOwn = false;
-    this.onLookedAt(peer);
+    this.onProcessed(peer);
   }
 
-  /** All that has come from the peer so far has been looked at. */
-  onLookedAt(peer: GossipPeer): void {
+  /** Called when all that has arrived from the peer so far has been processed. */
+  onProcessed(peer: GossipPeer): void {
     const { sync } = peer;
-    if (sync.isFirst || peer.inbox.size > 0) return;
-    if (this.isListening && !sync.awaitsOwn) this.owner.onHeard();
-    if (sync.isSynced || !sync.hasHeardSynced) return;
+    if (sync.isInitial || peer.inbox.size > 0) return;
+    if (this.isListening && !sync.awaitsOwn) this.owner.onOwnRecordsReceived();
+    if (sync.isSynced || !sync.hasReceivedSynced) return;
     sync.isSynced = true;
     this.exchange.onSynced(peer);
     this.owner.onSynced(peer);
   }
 
-  /** This node has said about itself what there is to say, or never will. */
+  /** Called when this node has published its own records, or never will. */
   endListening(): void {
     if (!this.isListening) return;
     this.isListening = false;
-    for (const peer of this.peers) this.onTold(peer);
+    for (const peer of this.peers) this.onDrained(peer);
   }
 
-  /** Nothing waits to be told to the peer. */
-  onTold(peer: GossipPeer): void {
+  /** Called when nothing waits to be sent to the peer. */
+  onDrained(peer: GossipPeer): void {
     const { sync } = peer;
-    if (this.isListening || sync.isFirst || sync.hasSaidSynced || peer.outbox.size > 0 || !peer.isHere) return;
-    sync.hasSaidSynced = true;
+    if (this.isListening || sync.isInitial || sync.hasSentSynced || peer.outbox.size > 0 || !peer.isActive) return;
+    sync.hasSentSynced = true;
     peer.link.send({ type: MessageType.SYNCED });
   }
 
@@ -129,7 +134,7 @@ export class AntiEntropy implements Timed {
       noteEqual(sync);
       return;
     }
-    // Whether they are equal now is to be seen; if not, the next exchange takes its time.
+    // They may be equal now. If not, the next exchange waits.
     const now = this.timers.now();
     sync.differsMs = now;
     sync.isConfirmed = false;
@@ -138,19 +143,19 @@ export class AntiEntropy implements Timed {
   }
 
   onAnswered(peer: GossipPeer): void {
-    if (!peer.sync.isFirst) return;
-    peer.sync.isFirst = false;
+    if (!peer.sync.isInitial) return;
+    peer.sync.isInitial = false;
     peer.isHeld = false;
     this.flooding.resume(peer);
-    this.onLookedAt(peer);
-    this.onTold(peer);
+    this.onProcessed(peer);
+    this.onDrained(peer);
   }
 
   onBegun(): void {
     this.checkLater();
   }
 
-  stop(): void {
+  dispose(): void {
     if (this.timer !== undefined) this.timers.cancel(this.timer);
     this.timer = undefined;
   }
@@ -171,9 +176,9 @@ export class AntiEntropy implements Timed {
   private onFirstDigest(peer: GossipPeer, isEqual: boolean): void {
     const { sync } = peer;
     if (isEqual) this.onAnswered(peer);
-    else if (this.begins(peer, sync.told?.count ?? this.store.size)) {
+    else if (this.begins(peer, sync.ours?.count ?? this.store.size)) {
       sync.mustBegin = true;
-      peer.isHeld = sync.isFirst;
+      peer.isHeld = sync.isInitial;
       this.exchange.beginWaiting();
     }
   }
@@ -181,35 +186,35 @@ export class AntiEntropy implements Timed {
   private check(peer: GossipPeer, now: number): void {
     const { sync } = peer;
     if (sync.isExchanging) return;
-    if (sync.isFirst) {
-      // Others may be before it for long, or it takes nothing: what is new is told nevertheless.
+    if (sync.isInitial) {
+      // Other peers may come first for long, or this one accepts nothing: new records are sent nevertheless.
       if (now - sync.upMs > ANSWER_MS) this.endWaiting(peer);
-    } else if (sync.differsMs !== 0 && now >= sync.notBeforeMs && !peer.hasNews) {
+    } else if (sync.differsMs !== 0 && now >= sync.notBeforeMs && !peer.hasPending) {
       const differedMs = now - sync.differsMs;
       const isSure = sync.isConfirmed || differedMs > UNCHANGED_MS;
       if (isSure && (this.begins(peer, this.store.size) || differedMs > OWN_GRACE_MS)) sync.mustBegin = true;
     }
   }
 
-  /** Nobody has begun; perhaps the peer was not listening yet when it was told the root. */
+  /** Neither side has begun; perhaps the peer was not ready when the root arrived. */
   private endWaiting(peer: GossipPeer): void {
     const { sync } = peer;
     if (sync.theirs !== undefined) sync.differsMs = this.timers.now();
-    sync.told = undefined;
+    sync.ours = undefined;
     this.onAnswered(peer);
   }
 
-  /** Who begins, when both go by the same numbers: the one that knows little, else the lower id. */
+  /** Whether this node begins: the one with few records does, else the one with the lower id. Both sides decide by the same numbers. */
   private begins({ sync, link }: GossipPeer, count: number): boolean {
     const theirCount = sync.theirs?.count ?? 0;
     if (count !== theirCount && Math.min(count, theirCount) <= FEW) return count < theirCount;
-    return this.self < link.peerId;
+    return this.parts.self < link.peerId;
   }
 
   private sendDigest(peer: GossipPeer): void {
     const { rootHigh, rootLow } = this.store.digest;
-    peer.sync.told = { rootHigh, rootLow, count: this.store.size };
-    peer.link.send({ type: MessageType.DIGEST, ...peer.sync.told });
+    peer.sync.ours = { rootHigh, rootLow, count: this.store.size };
+    peer.link.send({ type: MessageType.DIGEST, ...peer.sync.ours });
   }
 
   private checkLater(): void {
@@ -229,23 +234,21 @@ function noteEqual(sync: SyncState): void {
 
 function isUnfinished(sync: SyncState): boolean {
   const isWaiting = sync.mustBegin || sync.request !== undefined || sync.gathering !== undefined;
-  return sync.isFirst || sync.isExchanging || sync.differsMs !== 0 || isWaiting;
+  return sync.isInitial || sync.isExchanging || sync.differsMs !== 0 || isWaiting;
 }
 
-// The roots that the own database had in the last moments. A peer that says one of them is not different: it spoke before
-// the newest records reached it.
-
-/** Longer than a record takes from one neighbour to the next. */
+/** Longer than a record takes to a neighbour. */
 const RECENT_MS = 2_000;
 const MAX_ROOTS = 64;
 
-export class RecentRoots {
+/** Recent roots of the store. A peer that sends one of them does not differ: the newest records are on their way to it. */
+class RecentRoots {
   private readonly high = new Uint32Array(MAX_ROOTS);
   private readonly low = new Uint32Array(MAX_ROOTS);
   private readonly untilMs = new Float64Array(MAX_ROOTS);
   private next = 0;
 
-  /** The root was this until now. */
+  /** Called with a root that has just changed. */
   add(high: number, low: number, now: number): void {
     this.high[this.next] = high;
     this.low[this.next] = low;

@@ -1,5 +1,6 @@
-// The whole database as one number, and as 256: two nodes that compare them know whether they know the same, and where
-// they differ. Adding and removing are the same operation, XOR, so every change costs the same and order is irrelevant.
+// The digest of a record store: one number for the whole store, and one for each of 256 buckets. Two nodes that compare them
+// learn whether their stores are equal, and where they differ. Adding and removing are the same operation, XOR: every change
+// costs the same, and the order does not matter.
 
 import { BUCKETS, bucketOf } from '../../wire/gossip-messages.js';
 import type { MeshRecord } from '../../wire/records.js';
@@ -10,7 +11,7 @@ export class DigestTree {
   readonly high: Uint32Array = new Uint32Array(BUCKETS);
   readonly low: Uint32Array = new Uint32Array(BUCKETS);
 
-  /** Adds a record that is not there, or removes one that is. */
+  /** Adds a record that is not in the digest, or removes one that is. */
   toggle(record: MeshRecord): void {
     const { hashHigh, hashLow } = record;
     const bucket = bucketOf(record.nodeId);
@@ -21,7 +22,7 @@ export class DigestTree {
   }
 }
 
-/** A bit for each bucket, as ENTRIES have it. */
+/** A bit for each bucket, as in ENTRIES. */
 export class BucketSet {
   constructor(readonly bitmap: Uint8Array = new Uint8Array(BUCKETS / 8)) {}
 
@@ -56,7 +57,7 @@ export class BucketSet {
   }
 }
 
-/** Where two databases differ. */
+/** Returns the buckets in which two stores differ. */
 export function differingBuckets(a: BucketHashes, b: BucketHashes): BucketSet {
   const differing = new BucketSet();
   for (let bucket = 0; bucket < BUCKETS; bucket++) {

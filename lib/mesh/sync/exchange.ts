@@ -1,12 +1,12 @@
-// One comparison of two databases, as far as it takes more than a root:
+// One comparison of two stores whose roots differ:
 //
-//   BUCKETS --->                  by the node with the lower id, if both know much
-//           <--- ENTRIES          of the buckets that differ; or by the one that knows little, of all buckets
-//   RECORDS --->                  what the other lacks or has an older version of
+//   BUCKETS --->                  from the node with the lower id, if both have many records
+//           <--- ENTRIES          of the buckets that differ; or of all buckets, from the node with few records
+//   RECORDS --->                  that the other lacks or has in an older version
 //   WANT    --->                  keys that this side lacks
 //           <--- RECORDS
 //
-// When one begins is decided in anti-entropy.ts. Here: how it goes, how many go on at once, and what they may cost.
+// anti-entropy.ts decides when one begins; this file does it, and limits how many run at once and what they may cost.
 
 import type { NodeId } from '../../address.js';
 import { RecentMap } from '../../util/recent-map.js';
@@ -24,8 +24,8 @@ import {
 } from '../../wire/gossip-messages.js';
 import { MessageType } from '../../wire/message-envelope.js';
 import type { MeshRecord, RecordVersion } from '../../wire/records.js';
-import type { Refusals } from '../admission/rejected.js';
-import type { Floors } from '../admission/tombstones.js';
+import type { RejectedVersions } from '../admission/rejected.js';
+import type { Tombstones } from '../admission/tombstones.js';
 import type { Flooding } from '../gossip/flooding.js';
 import type { GossipCounters } from '../gossip/gossip.js';
 import type { Gathering, GossipPeer } from '../gossip/peer.js';
@@ -33,55 +33,56 @@ import { compareVersions } from '../records/order.js';
 import type { RecordStore } from '../records/store.js';
 import { BucketSet, differingBuckets } from './digest-tree.js';
 
-/** A database of so few records is compared as a whole. */
+/** A store of so few records is compared as a whole. */
 export const FEW = 64;
 const MAX_EXCHANGES = 4;
-/** Without an answer for that long, an exchange is given up. */
+/** An exchange without an answer is given up after this time. */
 export const ANSWER_MS = 10_000;
-/** While one neighbour tells a newcomer everything, the others wait for so long at most: they would tell the same. */
+/** While one neighbour sends everything to a new node, the others wait this long at most: they would send the same. */
 const BULK_MS = 3_000;
 const MAX_LACKING = 65_536;
-/** A bucket may hold so many times as much as another: a node may have many records. */
+/** A bucket may hold this many times as much as another, since a node may have many records. */
 const UNEVEN = 4;
-/** What it costs to compare all buckets. */
+/** The cost of comparing all buckets. */
 const COMPARISON_BYTES = 2_048;
 
 export interface ExchangeOwner {
-  /** It is over. `isEqual`: there was nothing to exchange. */
+  /** Called when it has ended. `isEqual`: there was nothing to exchange. */
   onCompared(peer: GossipPeer, isEqual: boolean): void;
-  /** What there was to tell the peer has been told, or is in its box. What the peer had to tell is on its way. */
+  /** Called when all records for the peer are sent or in its outbox, and those of the peer are on their way. */
   onAnswered(peer: GossipPeer): void;
-  /** An exchange is under way: somebody has to see to it that it ends. */
+  /** Called when an exchange is under way, so that a timer ends it if the peer does not. */
   onBegun(): void;
 }
 
-export interface ExchangeParts {
+/** What the two files of this folder work on. */
+export interface SyncParts {
   readonly self: NodeId;
   readonly timers: Timers;
   readonly store: RecordStore;
-  readonly floors: Floors;
-  readonly refusals: Refusals;
+  readonly tombstones: Tombstones;
+  readonly rejected: RejectedVersions;
   readonly flooding: Flooding;
   readonly budget: AnswerBudget;
   readonly counters: GossipCounters;
   readonly peers: ReadonlySet<GossipPeer>;
-  /** False: this node tells nothing. */
-  readonly tells: boolean;
+  /** False for a client: it sends no records. */
+  readonly announces: boolean;
 }
 
 export class Exchange {
-  /** Who tells this node nearly everything at the moment, and since when. */
+  /** The peer that is sending nearly everything to this node, and since when. */
   private bulk: GossipPeer | undefined;
   private bulkMs = 0;
 
   constructor(
-    private readonly parts: ExchangeParts,
+    private readonly parts: SyncParts,
     private readonly owner: ExchangeOwner,
   ) {}
 
   /**
-   * Answers and begins what waits, as long as there are not too many exchanges at once. The peer whose last one is longest
-   * ago comes first: in the order of their links, the first few could keep the others waiting for ever.
+   * Answers and begins exchanges that wait, up to a number at once. The peer that was served longest ago comes first: in
+   * the order of their links, the first few could keep the others waiting without end.
    */
   beginWaiting(): void {
     let exchanges = 0;
@@ -94,11 +95,11 @@ export class Exchange {
     waiting.sort((a, b) => a.sync.servedMs - b.sync.servedMs);
     for (const peer of waiting) {
       const { sync } = peer;
-      // A peer that takes nothing gets no answers either: they would pile up.
-      if (!peer.isHere || peer.link.isBlocked || this.isBulkElsewhere(peer)) continue;
+      // A blocked peer gets no answers: they would pile up.
+      if (!peer.isActive || peer.link.isBlocked || this.isBulkElsewhere(peer)) continue;
       const wasExchanging = sync.isExchanging;
       if (!wasExchanging && exchanges >= MAX_EXCHANGES) continue;
-      // Two that ask each other at the same time both get an answer, or both would wait for one.
+      // Two nodes that ask each other at the same time both answer, or both would wait.
       if (sync.request !== undefined && sync.awaitsWantMs === 0) this.answer(peer, sync.request);
       else if (sync.mustBegin && !wasExchanging) this.begin(peer);
       if (sync.isExchanging && !wasExchanging) exchanges++;
@@ -118,7 +119,7 @@ export class Exchange {
 
   onEntries(peer: GossipPeer, message: Entries): void {
     const { sync } = peer;
-    // Looking for what is not mentioned takes a walk through everything.
+    // To find records that are not mentioned, all records are read.
     const scanned = message.entries.length + (message.isLast ? this.parts.store.size : 0);
     if (!this.parts.budget.take(peer, ENTRY_COST_BYTES * scanned)) return;
     sync.gathering ??= { covered: new BucketSet(), mentioned: new Set(), lacking: [], sinceMs: 0 };
@@ -132,7 +133,7 @@ export class Exchange {
   onWant(peer: GossipPeer, want: Want): void {
     for (const key of want.keys) {
       const record = this.parts.store.get(key);
-      if (record !== undefined) this.tell(peer, record);
+      if (record !== undefined) this.send(peer, record);
     }
     if (!want.isLast || peer.sync.awaitsWantMs === 0) return;
     peer.sync.awaitsWantMs = 0;
@@ -140,13 +141,13 @@ export class Exchange {
     this.beginWaiting();
   }
 
-  /** The peer takes messages again. */
+  /** Called when the peer accepts messages again. */
   onDrain(peer: GossipPeer): void {
     if (peer.sync.wants !== undefined) this.sendWants(peer);
     if (peer.sync.request !== undefined || peer.sync.mustBegin) this.beginWaiting();
   }
 
-  /** All that the peer had to tell has been looked at. */
+  /** Called when all that the peer had at link up has been processed. */
   onSynced(peer: GossipPeer): void {
     if (this.bulk !== peer) return;
     this.bulk = undefined;
@@ -158,11 +159,11 @@ export class Exchange {
     this.beginWaiting();
   }
 
-  /** Gives up what the peer does not answer. */
+  /** Gives up an exchange that the peer does not answer. */
   check(peer: GossipPeer, now: number): void {
     const { sync } = peer;
     if (sync.gathering !== undefined && now - sync.gathering.sinceMs > ANSWER_MS) sync.gathering = undefined;
-    // Each by itself: one that is answered again and again must not hold the place of the other.
+    // Each on its own: one that is answered again and again must not keep the other open.
     const isUnanswered = isLate(sync.awaitsEntriesMs, now);
     const isUnwanted = isLate(sync.awaitsWantMs, now);
     if (isUnanswered) sync.awaitsEntriesMs = 0;
@@ -172,9 +173,9 @@ export class Exchange {
     this.end(peer, false);
   }
 
-  /** Another neighbour is telling this node nearly everything: then there will be less to ask of this one. */
+  /** Whether another peer is sending nearly everything, so that there will be less to request from this one. */
   private isBulkElsewhere(peer: GossipPeer): boolean {
-    if (this.bulk === undefined || this.bulk === peer || !peer.sync.isFirst) return false;
+    if (this.bulk === undefined || this.bulk === peer || !peer.sync.isInitial) return false;
     return this.parts.timers.now() - this.bulkMs < BULK_MS;
   }
 
@@ -184,7 +185,7 @@ export class Exchange {
     sync.mustBegin = false;
     sync.servedMs = this.parts.timers.now();
     this.parts.counters.syncs++;
-    if (sync.isFirst) {
+    if (sync.isInitial) {
       startOver(peer);
       if (theirCount > 2 * this.parts.store.size + FEW) {
         this.bulk = peer;
@@ -194,7 +195,7 @@ export class Exchange {
     if (this.parts.store.size <= FEW || theirCount <= FEW) this.sendEntries(peer, BucketSet.all());
     else {
       sync.awaitsEntriesMs = this.parts.timers.now();
-      // Copies: in a simulation the message is what the peer reads, and the tree goes on changing.
+      // Copies: in a simulation the peer reads this very object, and the digest goes on changing.
       const { high, low } = this.parts.store.digest;
       peer.link.send({ type: MessageType.BUCKETS, high: high.slice(), low: low.slice() });
     }
@@ -204,15 +205,15 @@ export class Exchange {
   private answer(peer: GossipPeer, request: Buckets): void {
     const { sync } = peer;
     sync.request = undefined;
-    // Both have begun: the question of the peer is as good as the own one.
+    // Both have begun: the request of the peer replaces the one of this node.
     sync.mustBegin = false;
     const differing = differingBuckets(request, this.parts.store.digest);
     const entriesBytes = differing.isEmpty ? 0 : ENTRY_COST_BYTES * this.parts.store.size;
     if (!this.parts.budget.take(peer, COMPARISON_BYTES + entriesBytes)) return;
     sync.servedMs = this.parts.timers.now();
-    if (sync.isFirst) startOver(peer);
+    if (sync.isInitial) startOver(peer);
     if (differing.isEmpty) {
-      // Nothing follows, so there is nothing to wait for.
+      // Nothing follows.
       for (const message of entriesMessages(differing, [])) peer.link.send(message);
       this.end(peer, true);
       return;
@@ -231,7 +232,7 @@ export class Exchange {
     const { sync, link } = peer;
     sync.awaitsWantMs = this.parts.timers.now();
     const records = recordsIn(this.parts.store, buckets);
-    // What is newer there comes without being asked for by name, and what is not known here.
+    // Records that are newer there, or unknown here, come without being requested by key.
     const theirCount = Math.min(sync.theirs?.count ?? 0, MAX_LACKING);
     const theirShare = buckets.isFull ? theirCount : (UNEVEN * theirCount * buckets.size) / BUCKETS;
     peer.ask(Math.min(theirCount, Math.ceil(theirShare) + records.length), sync.awaitsWantMs);
@@ -244,11 +245,11 @@ export class Exchange {
     if (mine !== undefined) {
       mentioned.add(entry.key);
       if (order === 0) peer.knows(mine);
-      else if (order < 0) this.tell(peer, mine);
+      else if (order < 0) this.send(peer, mine);
     }
     if (order <= 0 || peer.isListener || lacking.length >= MAX_LACKING) return;
-    const { floors, refusals, store, timers } = this.parts;
-    if (store.lacks(entry) && floors.mayAdmit(entry) && !refusals.has(entry, timers.now())) lacking.push(entry.key);
+    const { tombstones, rejected, store, timers } = this.parts;
+    if (store.lacks(entry) && tombstones.mayAdmit(entry) && !rejected.has(entry, timers.now())) lacking.push(entry.key);
   }
 
   private onLastEntry(peer: GossipPeer, { covered, mentioned, lacking }: Gathering): void {
@@ -258,10 +259,10 @@ export class Exchange {
     sync.awaitsEntriesMs = 0;
     if (!covered.isEmpty) {
       for (const record of recordsIn(this.parts.store, covered)) {
-        if (!mentioned.has(record.key)) this.tell(peer, record);
+        if (!mentioned.has(record.key)) this.send(peer, record);
       }
     }
-    // What is known of the peer itself goes ahead: it may wait for that before it says anything about itself.
+    // Records of the peer itself go first: it may wait for them before it publishes its own.
     this.parts.flooding.sendNow(peer, link.peerId);
     sync.awaitsOwn = lacking.some((key) => key.startsWith(this.parts.self));
     if (lacking.length > 0) peer.ask(lacking.length, this.parts.timers.now());
@@ -278,8 +279,9 @@ export class Exchange {
     for (const message of wantMessages(wants)) link.send(message);
   }
 
-  private tell(peer: GossipPeer, record: MeshRecord): void {
-    if (this.parts.tells && this.parts.budget.take(peer, record.bytes.length)) this.parts.flooding.offer(peer, record);
+  private send(peer: GossipPeer, record: MeshRecord): void {
+    if (this.parts.announces && this.parts.budget.take(peer, record.bytes.length))
+      this.parts.flooding.offer(peer, record);
   }
 }
 
@@ -287,18 +289,16 @@ function isLate(sinceMs: number, now: number): boolean {
   return sinceMs !== 0 && now - sinceMs > ANSWER_MS;
 }
 
-/** The exchange that begins covers all that there is, so nothing of it needs to be told besides. */
+/** The exchange that begins covers all records, so none of them must be sent beside it. */
 function startOver(peer: GossipPeer): void {
   peer.isHeld = false;
   peer.outbox.clear();
 }
 
-// What a node tells of its database in an exchange: an entry for each record in the buckets in question, cut into messages.
+/** About the bytes of an entry, as counted by the budget. */
+const ENTRY_COST_BYTES = 28;
 
-/** Bytes of an entry, about, for whoever has to pay for them. */
-export const ENTRY_COST_BYTES = 28;
-
-export function recordsIn(store: RecordStore, buckets: BucketSet): MeshRecord[] {
+function recordsIn(store: RecordStore, buckets: BucketSet): MeshRecord[] {
   const isAll = buckets.isFull;
   const found: MeshRecord[] = [];
   for (const record of store.records()) {
@@ -307,20 +307,20 @@ export function recordsIn(store: RecordStore, buckets: BucketSet): MeshRecord[] 
   return found;
 }
 
-/** At least one message, the last one marked. A record is its own entry. */
-export function entriesMessages(buckets: BucketSet, records: readonly MeshRecord[]): GossipMessage[] {
+/** Returns at least one message, the last one marked. A record is its own entry. */
+function entriesMessages(buckets: BucketSet, records: readonly MeshRecord[]): GossipMessage[] {
   const messages: GossipMessage[] = [];
   for (let at = 0; at === 0 || at < records.length; at += MAX_ENTRIES) {
     const isLast = at + MAX_ENTRIES >= records.length;
-    // The buckets are covered with the last message only: what one message leaves out may be in the next.
+    // Only the last message names the buckets: a record that one message leaves out may be in the next.
     const bitmap = isLast ? buckets.bitmap : new Uint8Array(BUCKETS / 8);
     messages.push({ type: MessageType.ENTRIES, isLast, bitmap, entries: records.slice(at, at + MAX_ENTRIES) });
   }
   return messages;
 }
 
-/** At least one message, the last one marked. */
-export function wantMessages(keys: readonly string[]): GossipMessage[] {
+/** Returns at least one message, the last one marked. */
+function wantMessages(keys: readonly string[]): GossipMessage[] {
   const messages: GossipMessage[] = [];
   for (let at = 0; at === 0 || at < keys.length; at += MAX_WANTED) {
     const isLast = at + MAX_WANTED >= keys.length;
@@ -329,16 +329,15 @@ export function wantMessages(keys: readonly string[]): GossipMessage[] {
   return messages;
 }
 
-// What a peer may have for asking: a member that asks for everything again and again costs a bounded bandwidth.
-
-/** The database twice, and then some; after that so many bytes a second. */
+/** The store twice and this burst, then this rate. */
 const BYTES_PER_S = 64 * 1024;
 const BURST_BYTES = 1024 * 1024;
-/** Peers whose use of it is remembered when their link is gone. */
+/** The number of peers that are remembered after their links are gone. */
 const MAX_PEERS = 1_024;
 
+/** Rate limit of the answers to each peer: a member that requests everything again and again gets a bounded bandwidth. */
 export class AnswerBudget {
-  /** By peer, and not by link: a new link is quickly made. See token-bucket.ts. */
+  /** By peer and not by link, since new links are cheap. See util/token-bucket.ts. */
   private readonly fullAtMs = new RecentMap<NodeId, number>(MAX_PEERS);
 
   constructor(
@@ -347,6 +346,7 @@ export class AnswerBudget {
     private readonly counters: GossipCounters,
   ) {}
 
+  /** Takes `bytes` from the budget of a peer; false when it is used up. */
   take(peer: GossipPeer, bytes: number): boolean {
     const { peerId } = peer.link;
     const rate = { perS: BYTES_PER_S, burst: BURST_BYTES + 2 * this.store.bytes };

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { RecordAdmission } from '../../../lib/mesh/admission/record-admission.js';
-import { Refusals } from '../../../lib/mesh/admission/rejected.js';
-import { Floors } from '../../../lib/mesh/admission/tombstones.js';
+import { RejectedVersions } from '../../../lib/mesh/admission/rejected.js';
+import { Tombstones } from '../../../lib/mesh/admission/tombstones.js';
 import { GossipCounters } from '../../../lib/mesh/gossip/gossip.js';
 import { RecordStore } from '../../../lib/mesh/records/store.js';
 import { Timers } from '../../../lib/util/timers.js';
@@ -21,7 +21,16 @@ describe('what waits because its origin speaks too fast', () => {
     const owner = { onAdmitted: () => {}, onRejected: () => {}, onReplaced: () => {}, isReachable: () => true };
     const counters = new GossipCounters();
     const timers = new Timers(clock);
-    const admission = new RecordAdmission('me', timers, store, new Floors(), new Refusals(), limits, counters, owner);
+    const admission = new RecordAdmission(
+      'me',
+      timers,
+      store,
+      new Tombstones(),
+      new RejectedVersions(),
+      limits,
+      counters,
+      owner,
+    );
 
     const inShard = Array.from({ length: SHARDS }, (): ServiceEntry[] => []);
     for (let port = 0; port < 4_000; port++) {
@@ -35,7 +44,7 @@ describe('what waits because its origin speaks too fast', () => {
     };
     const { nodeId } = shardOf('a');
     const newerThan = (seq: number): number[] => {
-      const shards = [...(store.origin(nodeId)?.shards() ?? [])];
+      const shards = [...(store.entry(nodeId)?.shards() ?? [])];
       return shards.filter((record) => record.seq > seq).map(({ shard }) => shard);
     };
     // All that may come at once, then more than can wait.
@@ -43,7 +52,7 @@ describe('what waits because its origin speaks too fast', () => {
     while (counters.parked === 0) tell(++seq, 9);
     tell(++seq, 9);
     const parkedOnce = counters.parked;
-    const waiting = new Set(store.origin(nodeId)?.parked?.keys());
+    const waiting = new Set(store.entry(nodeId)?.parked?.keys());
     expect(waiting.size).toBeGreaterThan(150);
     expect(waiting.size).toBeLessThan(SHARDS);
     tell(seq + 1, 10);

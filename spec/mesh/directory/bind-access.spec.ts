@@ -2,7 +2,6 @@
 
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { BindAccess } from '../../../lib/mesh/directory/bind-access.js';
 import { type RecordSource, Registry } from '../../../lib/mesh/directory/registry.js';
 import type { ServiceInstance } from '../../../lib/mesh/directory/service.js';
 import type { Allow, AllowRequest } from '../../../lib/options/allow.js';
@@ -24,20 +23,13 @@ class World implements RecordSource {
   onEvent: () => void = () => {};
   readonly warnings: Error[] = [];
   readonly registry: Registry;
-  readonly access: BindAccess;
   private readonly nodes = new Map<string, NodeRecord>();
   private readonly shards = new Map<string, ShardRecord[]>();
 
   constructor(allow: Allow, maxPending = 100) {
-    this.access = new BindAccess({
-      allow,
-      env: ENV,
-      timers: this.timers,
-      timeoutMs: 100,
-      maxPending,
-      onWarning: (error) => this.warnings.push(error),
-    });
-    this.registry = new Registry({ nodeId: 'me', envDigests: envDigests(ENV), access: this.access }, this, this, {
+    const environment = { timers: this.timers, warn: (error: Error) => this.warnings.push(error) };
+    const access = { allow, env: ENV, environment, timeoutMs: 100, maxPending };
+    this.registry = new Registry({ nodeId: 'me', envDigests: envDigests(ENV), access }, this, this, {
       onService: (instance) => {
         this.events.push(`+${nameOf(instance)}`);
         this.onEvent();
@@ -205,7 +197,7 @@ describe('what another node offers', () => {
     await answers.answer('web@a', true);
     await answers.answer('web@b', true);
     expect([world.there, world.registry.hiddenCount, world.timers.size]).toEqual([[], 1, 1]);
-    world.registry.stop();
+    world.registry.dispose();
     await answers.answer('db@a', true);
     expect([world.there, world.registry.hiddenCount, world.timers.size]).toEqual([[], 0, 0]);
   });
@@ -247,7 +239,7 @@ describe('what another node offers', () => {
     const world = new World(new Answers().allow, 1);
     for (let round = 0; round < 10; round++)
       world.offer('a', [entry('asked'), entry(`${round}-1`), entry(`${round}-2`)]);
-    const queues = Reflect.get(world.access, 'queues') as Map<string, { waiting: Set<unknown> }>;
+    const queues = Reflect.get(world.registry['access'] as object, 'queues') as Map<string, { waiting: Set<unknown> }>;
     expect([world.registry.hiddenCount, queues.get('a')?.waiting.size]).toEqual([3, 2]);
     world.lose('a');
     expect([world.registry.hiddenCount, queues.size, world.timers.size]).toEqual([0, 0, 0]);
@@ -320,7 +312,7 @@ describe('without allow', () => {
   });
 
   it('nothing is hidden', () => {
-    world.stop();
+    world.dispose();
     expect(world.hiddenCount).toBe(0);
   });
 });

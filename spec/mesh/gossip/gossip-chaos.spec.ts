@@ -58,7 +58,7 @@ class Chaos {
     if (this.nodes.length < 4) return;
     const node = this.any(this.nodes);
     this.nodes.splice(this.nodes.indexOf(node), 1);
-    node.gossip.stop();
+    node.gossip.dispose();
     for (const link of [...node.links]) this.drop(link);
     if (isRestart) this.join(node.name);
   }
@@ -84,7 +84,7 @@ class Chaos {
     for (let count = Math.floor(this.pick() * 40); count >= 0; count--) {
       const service = `s${Math.floor(this.pick() * 400)}`;
       this.bound.get(node)?.add(service);
-      node.gossip.bind({ service, port: 1, weight: 1 });
+      node.gossip.own.bind({ service, port: 1, weight: 1 });
     }
   }
 
@@ -94,7 +94,7 @@ class Chaos {
     for (const service of all) {
       if (this.pick() < 0.5) continue;
       all.delete(service);
-      node.gossip.unbind(service, 1);
+      node.gossip.own.unbind(service, 1);
     }
   }
 
@@ -109,7 +109,7 @@ class Chaos {
     for (const one of [link, link.other]) {
       this.links.delete(one);
       const node = one.end as NetNode;
-      if (this.nodes.includes(node)) node.announce('bad');
+      if (this.nodes.includes(node)) node.announce('now');
     }
   }
 

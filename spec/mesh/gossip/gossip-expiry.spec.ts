@@ -52,7 +52,7 @@ describe('a node that is gone', () => {
       else node.unreachable.clear();
       net.pass(30_000, 10_000);
     }
-    expect(node.gossip.store.origin(GONE)?.leftS).toBe(300);
+    expect(node.gossip.store.entry(GONE)?.leftS).toBe(300);
   });
 
   it('is forgotten ten minutes after it has said that it leaves, whoever still sees it', () => {
@@ -73,7 +73,7 @@ describe('a node that is gone', () => {
     const { own } = net.impostor(node, 'x');
     own.sendRecords([nodeOf('gone', { seq: 0 }), nodeOf('gone', { lifeS: 60 }), shardOf('gone', { lifeS: 60 })], 40);
     net.pass(1_000);
-    expect(node.gossip.store.origin(GONE)).toBe(undefined);
+    expect(node.gossip.store.entry(GONE)).toBe(undefined);
     own.sendRecords([nodeOf('gone', { seq: 2 })]);
     net.pass(1_000);
     expect(node.gossip.store.node(GONE)?.seq).toBe(2);
@@ -114,7 +114,7 @@ describe('a node that is gone', () => {
     net.pass(5_000);
     for (const node of nodes) node.unreachable.add(GONE);
     net.feed(nodes[0], [nodeOf('gone')]);
-    expect(nodes.map((node) => node.gossip.store.origin(GONE)?.leftS)).toEqual([3_600, 3_599, 3_598, 3_597]);
+    expect(nodes.map((node) => node.gossip.store.entry(GONE)?.leftS)).toEqual([3_600, 3_599, 3_598, 3_597]);
   });
 
   it('is not forgotten because of a relay that says so while it is there', () => {
@@ -129,7 +129,7 @@ describe('a node that is gone', () => {
     net.pass(5_000);
     const told = link.sent.flatMap((message) => ('records' in message ? message.records : []));
     for (const { nodeId } of records) {
-      expect(node.gossip.store.origin(nodeId)?.leftS).toBe(3_600);
+      expect(node.gossip.store.entry(nodeId)?.leftS).toBe(3_600);
       expect(told.find(({ record }) => record.nodeId === nodeId)?.remainingLifeS).toBe(3_600);
       node.unreachable.add(nodeId);
     }
@@ -144,7 +144,7 @@ describe('a node that is gone', () => {
     net.feed(node, [nodeOf('gone')]);
     net.impostor(node, 'liar').own.sendRecords([nodeOf('gone')], 0);
     net.pass(100);
-    expect(node.gossip.store.origin(GONE)?.leftS).toBe(0);
+    expect(node.gossip.store.entry(GONE)?.leftS).toBe(0);
     node.unreachable.clear();
     net.pass(35_000, 1_000);
     node.unreachable.add(GONE);
@@ -157,7 +157,7 @@ describe('a node that is gone', () => {
     const node = net.add('node');
     const record = nodeOf('gone', { flags: NodeFlag.LEAVING });
     net.feed(node, [record]);
-    expect(node.gossip.store.origin(GONE)?.leftS).toBe(600);
+    expect(node.gossip.store.entry(GONE)?.leftS).toBe(600);
     const { own } = net.impostor(node, 'x');
     own.sendRecords([record], 0);
     net.pass(5 * 60_000, 10_000);
@@ -179,7 +179,7 @@ describe('a node that is gone', () => {
     }
     net.pass(900_000, 1_000);
     for (const node of nodes) {
-      expect(node.gossip.store.origin(GONE)).toBe(undefined);
+      expect(node.gossip.store.entry(GONE)).toBe(undefined);
       expect(node.forgotten).toHaveLength(2);
     }
     expect(new Set(nodes.map((node) => node.root)).size).toBe(1);

@@ -9,12 +9,12 @@ function expectEqual(nodes: readonly NetNode[]): void {
 
 /** The link of a node is lost, and nobody hears from it again. */
 function crash(net: GossipNet, node: NetNode): void {
-  node.gossip.stop();
+  node.gossip.dispose();
   for (const link of [...node.links]) {
     link.destroy(new Error('crashed'));
     net.pass(20);
     (link.other.end as NetNode).links.delete(link.other);
-    (link.other.end as NetNode).announce('bad');
+    (link.other.end as NetNode).announce('now');
   }
 }
 
@@ -25,7 +25,7 @@ describe('the identity of a node', () => {
     expect(a.epochs).toEqual([]);
     net.link(a, b);
     net.pass(1_000);
-    expect([a.epochs, a.gossip.epoch]).toEqual([[7], 7]);
+    expect([a.epochs, a.gossip.own.epoch]).toEqual([[7], 7]);
     expect(b.gossip.store.node(a.id)?.epoch).toBe(7);
   });
 
@@ -34,17 +34,17 @@ describe('the identity of a node', () => {
     const [a, b, c] = net.addAll('a', 'b', 'c');
     net.link(a, b);
     net.link(b, c);
-    a.gossip.bind({ service: 'old', port: 1, weight: 1 });
+    a.gossip.own.bind({ service: 'old', port: 1, weight: 1 });
     net.pass(2_000);
     for (let count = 0; count < changes; count++) {
-      a.gossip.describe({ flags: count }, 'good');
+      a.gossip.own.describe({ flags: count }, 'soon');
       net.pass(3_000, 50);
     }
     expect(c.servicesOf(a)).toEqual(['old']);
     crash(net, a);
 
     const reborn = net.add('a', { run: 2 });
-    reborn.gossip.bind({ service: 'new', port: 1, weight: 1 });
+    reborn.gossip.own.bind({ service: 'new', port: 1, weight: 1 });
     net.link(reborn, b);
     net.pass(500);
     for (const node of [b, c]) {
@@ -87,7 +87,7 @@ describe('the identity of a node', () => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
     net.link(a, b);
-    for (let port = 0; port < 200; port++) a.gossip.bind({ service: 's', port, weight: 1 });
+    for (let port = 0; port < 200; port++) a.gossip.own.bind({ service: 's', port, weight: 1 });
     net.pass(2_000);
     expect(b.gossip.store.size).toBe(6);
     crash(net, a);
@@ -123,7 +123,7 @@ describe('the identity of a node', () => {
   it('keeps its services when it had to be taken back', () => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
-    for (let port = 0; port < 100; port++) a.gossip.bind({ service: 's', port, weight: 1 });
+    for (let port = 0; port < 100; port++) a.gossip.own.bind({ service: 's', port, weight: 1 });
     net.link(a, b);
     net.pass(5_000);
     const { own } = net.impostor(b, 'x');
@@ -145,7 +145,7 @@ describe('the identity of a node', () => {
     forged.bytes[forged.bytes.length - 1] ^= 1;
     own.sendRecords([forged]);
     net.pass(1_000);
-    expect([a.gossip.epoch, a.gossip.counters.invalid, a.id]).toEqual([1, 1, nodeId]);
+    expect([a.gossip.own.epoch, a.gossip.counters.invalid, a.id]).toEqual([1, 1, nodeId]);
   });
 
   it('is reported when two processes have it, and they do not drown the others in their dispute', () => {
@@ -187,7 +187,7 @@ describe('the identity of a node', () => {
   it('speaks after two seconds when the first neighbour tells nothing', () => {
     const net = new GossipNet();
     const [a] = net.addAll('a');
-    a.gossip.describe({ flags: 1 }, 'good');
+    a.gossip.own.describe({ flags: 1 }, 'soon');
     net.pass(10_000);
     expect(a.gossip.store.size).toBe(0);
     const { heard } = net.impostor(a, 'x');
@@ -203,8 +203,8 @@ describe('the identity of a node', () => {
     const [a, b] = net.addAll('a', 'b');
     net.link(a, b);
     net.pass(2_000);
-    (a.gossip as unknown as { origin: { seq: number } }).origin.seq = 0xffff_ffff;
-    a.gossip.describe({ flags: 3 }, 'good');
+    (a.gossip.own as unknown as { seq: number }).seq = 0xffff_ffff;
+    a.gossip.own.describe({ flags: 3 }, 'soon');
     net.pass(2_000);
     expect(b.gossip.store.node(a.id)).toMatchObject({ epoch: 2, seq: 1, flags: 3 });
     expect(a.epochs).toEqual([1, 2]);

@@ -153,7 +153,7 @@ describe('a hostile neighbour', () => {
     const full = net.add('full', { maxNodes: 1 });
     net.feed(full, [nodeOf('other'), nodeOf('full', { epoch: 4 })]);
     net.pass(5_000);
-    expect(full.gossip.epoch).toBe(5);
+    expect(full.gossip.own.epoch).toBe(5);
   });
 
   it('gets no answers while it takes none, and all of them then', () => {
@@ -170,7 +170,7 @@ describe('a hostile neighbour', () => {
       own.send({ type: MessageType.BUCKETS, high: new Uint32Array(256), low: new Uint32Array(256) });
       own.send({ type: MessageType.ENTRIES, isLast: true, bitmap: new Uint8Array(32).fill(0xff), entries: [lost] });
       net.pass(1_000, 50);
-      node.gossip.describe({ flags: turn }, 'good');
+      node.gossip.own.describe({ flags: turn }, 'soon');
     }
     expect(heard).toEqual([]);
     link.drain();
@@ -203,7 +203,7 @@ describe('a hostile neighbour', () => {
     const { own } = net.impostor(node, 'x');
     const record = nodeOf('a');
     for (const name of ['a', 'b']) node.unreachable.add(nodeOf(name).nodeId);
-    const left = (): number | undefined => node.gossip.store.origin(record.nodeId)?.leftS;
+    const left = (): number | undefined => node.gossip.store.entry(record.nodeId)?.leftS;
     own.sendRecords([record], 1_000);
     net.pass(100);
     expect(left()).toBe(1_000);
@@ -215,7 +215,7 @@ describe('a hostile neighbour', () => {
     expect(left()).toBe(500);
     own.sendRecords([nodeOf('b', { lifeS: 60 })], 4_000_000);
     net.pass(100);
-    expect(node.gossip.store.origin(nodeOf('b').nodeId)?.leftS).toBe(60);
+    expect(node.gossip.store.entry(nodeOf('b').nodeId)?.leftS).toBe(60);
   });
 });
 
@@ -283,7 +283,7 @@ describe('a hostile origin', () => {
     net.pass(60_000, 50);
     own.sendRecords(shards.slice(128));
     net.pass(60_000, 50);
-    expect(node.gossip.store.origin(nodeOf('a').nodeId)?.shardBytes).toBeLessThanOrEqual(10 * 1024 * 1024);
+    expect(node.gossip.store.entry(nodeOf('a').nodeId)?.shardBytes).toBeLessThanOrEqual(10 * 1024 * 1024);
     expect(node.gossip.counters.rejected).toBeGreaterThan(0);
   });
 });

@@ -102,8 +102,8 @@ describe('databases that are compared', () => {
     expect(a.gossip.counters.syncs + b.gossip.counters.syncs).toBe(syncs + 1);
 
     for (let round = 0; round < 100; round++) {
-      a.gossip.describe({ flags: round }, 'good');
-      b.gossip.describe({ flags: round }, 'good');
+      a.gossip.own.describe({ flags: round }, 'soon');
+      b.gossip.own.describe({ flags: round }, 'soon');
       net.pass(700);
     }
     expect(a.gossip.counters.syncs + b.gossip.counters.syncs).toBe(syncs + 1);
@@ -116,7 +116,7 @@ describe('databases that are compared', () => {
     own.send({ type: MessageType.DIGEST, rootHigh: 0, rootLow: 0, count: 0 });
     net.pass(5_000);
     const { rootHigh, rootLow } = a.gossip.store.digest;
-    a.gossip.describe({ flags: 1 }, 'bad');
+    a.gossip.own.describe({ flags: 1 }, 'now');
     own.send({ type: MessageType.DIGEST, rootHigh, rootLow, count: 1 });
     net.pass(60_000, 50);
     expect(heard.map(({ type }) => type)).not.toContain(MessageType.ENTRIES);
@@ -266,8 +266,8 @@ describe('databases that are compared', () => {
       const [a, b, [first]] = twoEqual(net, strangers(size));
       net.drop(first);
       for (const node of changed === 'both' ? [a, b] : [changed === 'a' ? a : b]) {
-        node.gossip.describe({ flags: 1 }, 'good');
-        node.gossip.bind({ service: 'late', port: 1, weight: 1 });
+        node.gossip.own.describe({ flags: 1 }, 'soon');
+        node.gossip.own.bind({ service: 'late', port: 1, weight: 1 });
       }
       net.pass(5_000);
       net.link(a, b);

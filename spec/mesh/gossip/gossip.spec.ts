@@ -34,13 +34,13 @@ describe('gossip', () => {
   it('reaches every node of a line, with services', () => {
     const net = new GossipNet();
     const nodes = net.addAll('a', 'b', 'c', 'd', 'e');
-    nodes[0].gossip.bind({ service: 'echo', port: 80, weight: 1 });
+    nodes[0].gossip.own.bind({ service: 'echo', port: 80, weight: 1 });
     for (let index = 1; index < nodes.length; index++) net.link(nodes[index - 1], nodes[index]);
     net.pass(3_000);
     expectEqual(nodes);
     expect(nodes[4].gossip.store.size).toBe(6);
     expect(nodes[4].servicesOf(nodes[0])).toEqual(['echo']);
-    nodes[0].gossip.unbind('echo', 80);
+    nodes[0].gossip.own.unbind('echo', 80);
     net.pass(1_500);
     expect(nodes[4].servicesOf(nodes[0])).toEqual([]);
     expectEqual(nodes);
@@ -49,7 +49,7 @@ describe('gossip', () => {
   it('has told the services of a node when the node says SYNCED', () => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
-    for (let port = 0; port < 500; port++) a.gossip.bind({ service: 's', port, weight: 1 });
+    for (let port = 0; port < 500; port++) a.gossip.own.bind({ service: 's', port, weight: 1 });
     const seen: number[] = [];
     const [, link] = net.link(a, b);
     link.tap = (message) => {
@@ -69,7 +69,7 @@ describe('gossip', () => {
     const { counters } = a.gossip;
     const before = counters.originations;
     for (let n = 0; n < 20_000; n++) {
-      a.gossip.bind({ service: `s${n}`, port: 0, weight: 1 });
+      a.gossip.own.bind({ service: `s${n}`, port: 0, weight: 1 });
       // The loop takes its time.
       if (n % 20 === 0) net.clock.lag(1);
     }
@@ -79,7 +79,7 @@ describe('gossip', () => {
     net.pass(2_000);
     expect(counters.originations).toBe(before + 512);
     expect(b.servicesOf(a)).toHaveLength(20_000);
-    for (let n = 0; n < 20_000; n++) a.gossip.unbind(`s${n}`, 0);
+    for (let n = 0; n < 20_000; n++) a.gossip.own.unbind(`s${n}`, 0);
     net.pass(2_000);
     expect(counters.originations).toBe(before + 1_024);
     expect(b.servicesOf(a)).toEqual([]);
@@ -94,14 +94,14 @@ describe('gossip', () => {
     net.pass(60_000);
     expect(e.linksOf(a)).toContain(far.id);
 
-    a.gossip.describe({ links: [{ peerId: b.id, cost: 10 }] }, 'bad');
+    a.gossip.own.describe({ links: [{ peerId: b.id, cost: 10 }] }, 'now');
     net.pass(79, 1);
     expect(e.linksOf(a)).toContain(far.id);
     net.pass(2, 1);
     expect(e.linksOf(a)).toEqual([b.id]);
 
     net.pass(60_000);
-    a.gossip.describe({ addresses: ['tcp://h:1'] }, 'good');
+    a.gossip.own.describe({ addresses: ['tcp://h:1'] }, 'soon');
     net.pass(4 * 20 + 50 + 5 * 20);
     expect(e.gossip.store.node(a.id)?.addresses).toEqual(['tcp://h:1']);
   });
@@ -114,7 +114,7 @@ describe('gossip', () => {
     const [a] = nodes;
     const links = [...nodes.flatMap((node) => [...node.links]), ...ring];
     for (const link of links) link.sent.length = 0;
-    a.gossip.describe({ flags: NodeFlag.RELAY }, 'good');
+    a.gossip.own.describe({ flags: NodeFlag.RELAY }, 'soon');
     net.pass(2_000);
     for (const node of nodes) expect(node.gossip.store.node(a.id)?.flags).toBe(NodeFlag.RELAY);
     const crossings = new Set(links).size;
@@ -135,7 +135,7 @@ describe('gossip', () => {
     slow.isBlocked = true;
     slow.sent.length = 0;
     for (let count = 0; count < 5; count++) {
-      a.gossip.describe({ flags: 0x100 + count }, 'bad');
+      a.gossip.own.describe({ flags: 0x100 + count }, 'now');
       net.pass(1_500);
     }
     expect(b.gossip.store.node(a.id)?.flags).toBe(0x104);
@@ -189,10 +189,10 @@ describe('gossip', () => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
     const client = net.add('client', { role: 'client' });
-    client.gossip.bind({ service: 'mine', port: 1, weight: 1 });
+    client.gossip.own.bind({ service: 'mine', port: 1, weight: 1 });
     net.link(a, client);
     net.link(b, client);
-    a.gossip.bind({ service: 'echo', port: 1, weight: 1 });
+    a.gossip.own.bind({ service: 'echo', port: 1, weight: 1 });
     net.pass(10_000);
     expect(client.servicesOf(a)).toEqual(['echo']);
     expect(client.gossip.store.node(b.id)).toBeDefined();
@@ -220,8 +220,8 @@ describe('gossip', () => {
     const [link] = b.links;
     for (const one of b.links) one.isBlocked = true;
     b.gossip.leave();
-    b.gossip.describe({ flags: 0x10 }, 'bad');
-    b.gossip.bind({ service: 'late', port: 1, weight: 1 });
+    b.gossip.own.describe({ flags: 0x10 }, 'now');
+    b.gossip.own.bind({ service: 'late', port: 1, weight: 1 });
     net.pass(100);
     for (const node of [a, c]) {
       expect(node.gossip.store.node(b.id)).toMatchObject({
@@ -238,8 +238,8 @@ describe('gossip', () => {
   it('refuses a service that would fit no record', () => {
     const net = new GossipNet();
     const [a] = net.addAll('a');
-    expect(thrownCode(() => a.gossip.bind({ service: 'a:b', port: 1, weight: 1 }))).toBe('ERR_STARLANE_MESSAGE');
-    expect(thrownCode(() => a.gossip.bind({ service: 'a', port: 1, weight: 1, meta: 'x'.repeat(5_000) }))).toBe(
+    expect(thrownCode(() => a.gossip.own.bind({ service: 'a:b', port: 1, weight: 1 }))).toBe('ERR_STARLANE_MESSAGE');
+    expect(thrownCode(() => a.gossip.own.bind({ service: 'a', port: 1, weight: 1, meta: 'x'.repeat(5_000) }))).toBe(
       'ERR_STARLANE_MESSAGE',
     );
   });
@@ -251,20 +251,20 @@ describe('gossip', () => {
     let calls = 0;
     b.react = (record) => {
       calls++;
-      b.gossip.bind({ service: `s${calls}`, port: 1, weight: 1 });
-      b.gossip.describe({ flags: calls & 0xff }, 'bad');
+      b.gossip.own.bind({ service: `s${calls}`, port: 1, weight: 1 });
+      b.gossip.own.describe({ flags: calls & 0xff }, 'now');
       if (record.nodeId === d.id) for (const link of [...b.links]) if (link.peerId === a.id) link.destroy(new Error());
     };
-    d.gossip.describe({ flags: 1 }, 'bad');
+    d.gossip.own.describe({ flags: 1 }, 'now');
     net.pass(30_000);
     expect(calls).toBeGreaterThan(0);
     expectEqual([b, c, d]);
     expect(c.servicesOf(b)).toContain('s1');
 
-    c.react = () => c.gossip.stop();
+    c.react = () => c.gossip.dispose();
     const before = c.gossip.store.size;
-    d.gossip.describe({ flags: 2 }, 'bad');
-    b.gossip.describe({ flags: 3 }, 'bad');
+    d.gossip.own.describe({ flags: 2 }, 'now');
+    b.gossip.own.describe({ flags: 3 }, 'now');
     net.pass(1_000);
     expect(c.gossip.store.size).toBe(before);
   });
@@ -272,10 +272,10 @@ describe('gossip', () => {
   it('leaves no timer behind when it is stopped', () => {
     const net = new GossipNet();
     const nodes = line(net, 'abc');
-    nodes[0].gossip.bind({ service: 'a', port: 1, weight: 1 });
-    for (const node of nodes) node.gossip.stop();
+    nodes[0].gossip.own.bind({ service: 'a', port: 1, weight: 1 });
+    for (const node of nodes) node.gossip.dispose();
     expect(net.timers.size).toBe(0);
-    nodes[0].gossip.describe({ flags: 1 }, 'bad');
+    nodes[0].gossip.own.describe({ flags: 1 }, 'now');
     for (const link of nodes[0].links) nodes[0].gossip.onLink(link);
     expect(net.timers.size).toBe(0);
   });

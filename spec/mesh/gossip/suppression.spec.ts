@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from '@jest/globals';
 import { GossipPeer } from '../../../lib/mesh/gossip/peer.js';
-import { Yielded, Yielding } from '../../../lib/mesh/gossip/suppression.js';
+import { DuplicateSuppression, SuppressedRecords } from '../../../lib/mesh/gossip/suppression.js';
 import type { MeshRecord } from '../../../lib/wire/records.js';
 import { GossipNet, type NetLink, type NetNode } from '../gossip-net.js';
 import { nodeOf } from '../signed-records.js';
@@ -22,22 +22,22 @@ function scene(
   peer.sync.isSynced = changes.isSynced ?? true;
   const told: Array<[MeshRecord, boolean]> = [];
   let releases = 0;
-  const yielding = new Yielding(
+  const suppression = new DuplicateSuppression(
     self.id,
     net.timers,
     new Set([peer]),
     (_peer, record, isUrgent) => told.push([record, isUrgent]),
     () => releases++,
   );
-  return { net, self, other, peer, yielding, told, releases: () => releases };
+  return { net, self, other, peer, suppression, told, releases: () => releases };
 }
 
 /** A record that this end is to wait with, and one that it is not. */
-function drawn({ peer, yielding }: ReturnType<typeof scene>): { waits: MeshRecord; goes: MeshRecord } {
+function drawn({ peer, suppression }: ReturnType<typeof scene>): { waits: MeshRecord; goes: MeshRecord } {
   const records = Array.from({ length: 64 }, (_, index) => nodeOf(`origin ${index}`));
-  const waits = records.find((record) => yielding.yield(peer, record, false)) as MeshRecord;
-  const goes = records.find((record) => !yielding.yield(peer, record, false)) as MeshRecord;
-  peer.yielded.clear();
+  const waits = records.find((record) => suppression.suppress(peer, record, false)) as MeshRecord;
+  const goes = records.find((record) => !suppression.suppress(peer, record, false)) as MeshRecord;
+  peer.suppressed.clear();
   return { waits, goes };
 }
 
@@ -48,7 +48,7 @@ describe('a record of somebody else', () => {
       const names = [`one ${index % 10}`, `other ${index % 7}`] as const;
       const ends = [scene(names), scene([names[1], names[0]])];
       const record = nodeOf(`origin ${index}`);
-      const waits = ends.map(({ peer, yielding }) => yielding.yield(peer, record, false));
+      const waits = ends.map(({ peer, suppression }) => suppression.suppress(peer, record, false));
       expect(waits.filter(Boolean)).toHaveLength(1);
       first += Number(waits[0]);
     }
@@ -59,18 +59,18 @@ describe('a record of somebody else', () => {
   it('is told after half the round trip and a moment more, if the neighbour has not told it by then', () => {
     const one = scene();
     const { waits } = drawn(one);
-    one.yielding.yield(one.peer, waits, true);
+    one.suppression.suppress(one.peer, waits, true);
     one.net.clock.advance(LATENCY_MS + 24);
     expect(one.told).toEqual([]);
     one.net.clock.advance(20);
     expect(one.told).toEqual([[waits, true]]);
-    expect([one.peer.yielded.size, one.releases()]).toEqual([0, 1]);
+    expect([one.peer.suppressed.size, one.releases()]).toEqual([0, 1]);
   });
 
   it('is told after a tenth of a second at the latest, however long the way', () => {
     const far = scene(undefined, { rttMs: 900 });
     const { waits } = drawn(far);
-    far.yielding.yield(far.peer, waits, false);
+    far.suppression.suppress(far.peer, waits, false);
     far.net.clock.advance(120);
     expect(far.told).toHaveLength(1);
   });
@@ -78,7 +78,7 @@ describe('a record of somebody else', () => {
   it('is not told when the neighbour has told it, or a newer one', () => {
     const one = scene();
     const { waits } = drawn(one);
-    one.yielding.yield(one.peer, waits, false);
+    one.suppression.suppress(one.peer, waits, false);
     one.peer.knows(waits);
     one.net.clock.advance(500);
     expect(one.told).toEqual([]);
@@ -88,16 +88,19 @@ describe('a record of somebody else', () => {
     const { waits } = drawn(scene());
     const unmeasured = scene(undefined, { rttMs: 0 });
     const fresh = scene(undefined, { isSynced: false });
-    expect([unmeasured, fresh].map(({ yielding, peer }) => yielding.yield(peer, waits, false))).toEqual([false, false]);
+    expect([unmeasured, fresh].map(({ suppression, peer }) => suppression.suppress(peer, waits, false))).toEqual([
+      false,
+      false,
+    ]);
     const one = scene();
     const own = { ...waits, nodeId: one.other.id } as MeshRecord;
-    expect(one.yielding.yield(one.peer, own, false)).toBe(false);
+    expect(one.suppression.suppress(one.peer, own, false)).toBe(false);
   });
 
   it('waits no longer when the node stops', () => {
     const one = scene();
-    one.yielding.yield(one.peer, drawn(one).waits, false);
-    one.yielding.stop();
+    one.suppression.suppress(one.peer, drawn(one).waits, false);
+    one.suppression.dispose();
     one.net.clock.advance(500);
     expect(one.told).toEqual([]);
   });
@@ -105,17 +108,17 @@ describe('a record of somebody else', () => {
 
 describe('what waits for a neighbour', () => {
   it('is the newest version of each record, each until its own time', () => {
-    const yielded = new Yielded();
+    const suppressed = new SuppressedRecords();
     const [a1, a2, b] = [nodeOf('a'), nodeOf('a', { seq: 2 }), nodeOf('b')];
-    yielded.put(a1, false, 10);
-    yielded.put(a2, true, 30);
-    yielded.put(b, false, 20);
+    suppressed.put(a1, false, 10);
+    suppressed.put(a2, true, 30);
+    suppressed.put(b, false, 20);
     const told: unknown[] = [];
     const take = (record: MeshRecord, isUrgent: boolean): unknown => told.push([record, isUrgent]);
-    expect([yielded.size, yielded.release(5, take), yielded.release(20, take)]).toEqual([2, 20, 30]);
+    expect([suppressed.size, suppressed.release(5, take), suppressed.release(20, take)]).toEqual([2, 20, 30]);
     expect(told).toEqual([[b, false]]);
-    yielded.cancel(a1);
-    expect(yielded.release(30, take)).toBe(Number.POSITIVE_INFINITY);
+    suppressed.cancel(a1);
+    expect(suppressed.release(30, take)).toBe(Number.POSITIVE_INFINITY);
     expect(told.at(-1)).toEqual([a2, true]);
   });
 });
@@ -133,7 +136,7 @@ describe('a change in a mesh whose links are all known to be well', () => {
     const [origin, ...others] = nodes as [NetNode, ...NetNode[]];
     const before = origin.gossip.store.node(origin.id);
     for (const link of links) link.sent.length = 0;
-    origin.gossip.describe({ addresses: ['tcp://127.0.0.1:1'] }, 'bad');
+    origin.gossip.own.describe({ addresses: ['tcp://127.0.0.1:1'] }, 'now');
     const hasNew = (node: NetNode): boolean => node.gossip.store.node(origin.id)?.addresses.length === 1;
     let lateMs = 0;
     for (; !others.every(hasNew) && lateMs < 1_000; lateMs += 5) net.pass(5);
@@ -143,11 +146,11 @@ describe('a change in a mesh whose links are all known to be well', () => {
   }
 
   it('crosses each link about once instead of twice, and no later', () => {
-    const [eager, yielding] = [clique(false), clique(true)];
+    const [eager, suppression] = [clique(false), clique(true)];
     expect(eager.lateMs).toBeLessThanOrEqual(LATENCY_MS + 10);
-    expect(yielding.lateMs).toBe(eager.lateMs);
+    expect(suppression.lateMs).toBe(eager.lateMs);
     // Five from the origin, and ten links between the others.
     expect(eager.copies).toBe(5 + 2 * 10);
-    expect(yielding.copies).toBe(5 + 10);
+    expect(suppression.copies).toBe(5 + 10);
   });
 });

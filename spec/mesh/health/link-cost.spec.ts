@@ -41,13 +41,13 @@ describe('the cost that is announced', () => {
     expect([announced(), costs.costMs('a')]).toEqual([4.9, 5]);
     costs.onSample('a', 40);
     expect([announced(), costs.costMs('a')]).toEqual([39.5, 40]);
-    expect(told).toEqual(['good', 'good']);
+    expect(told).toEqual(['soon', 'soon']);
   });
 
   it('stays the guess when that was about right', () => {
     costs.onUp('a');
     costs.onSample('a', 5.5);
-    expect([announced(), told]).toEqual([4.9, ['good']]);
+    expect([announced(), told]).toEqual([4.9, ['soon']]);
   });
 
   it('ignores what was measured while this process was late, and what is no time', () => {
@@ -56,7 +56,7 @@ describe('the cost that is announced', () => {
     costs.onSample('a', Number.NaN);
     costs.onSample('a', -1);
     costs.onSample('stranger', 1);
-    expect([announced(), costs.costMs('a'), told]).toEqual([4.9, 5, ['good']]);
+    expect([announced(), costs.costMs('a'), told]).toEqual([4.9, 5, ['soon']]);
   });
 
   it('follows the average of what is measured, not each sample', () => {
@@ -72,7 +72,7 @@ describe('the cost that is announced', () => {
     measure(40, 50);
     expect([announced(), told.length]).toEqual([9.9, 2]);
     measure(40, 15);
-    expect([announced(), told]).toEqual([39.5, ['good', 'good', 'cost']]);
+    expect([announced(), told]).toEqual([39.5, ['soon', 'soon', 'metric']]);
     measure(10, 50);
     expect(told.length).toBe(3);
     measure(10, 10);
@@ -93,7 +93,7 @@ describe('the cost that is announced', () => {
       costs.onSample('b', round < 50 ? 0.5 : 2);
       clock.advance(1000);
     }
-    expect(told).toEqual(['good', 'good', 'good', 'good']);
+    expect(told).toEqual(['soon', 'soon', 'soon', 'soon']);
     expect(announced('b')).toBe(0.5);
   });
 
@@ -105,7 +105,7 @@ describe('the cost that is announced', () => {
     costs.onUp('a');
     costs.onUp('a');
     expect(announced()).toBe(4.9);
-    expect(told).toEqual(['good', 'good', 'bad', 'good']);
+    expect(told).toEqual(['soon', 'soon', 'now', 'soon']);
   });
 });
 
@@ -113,7 +113,7 @@ describe('the urgency of a link', () => {
   it('is less when others have another way to both of its ends, for its first measure too', () => {
     costs.onUp('a', false);
     costs.onSample('a', 40);
-    expect(told).toEqual(['more', 'more']);
+    expect(told).toEqual(['redundantLink', 'redundantLink']);
   });
 
   it('is bad news when it has gone, unless the peer has told that itself', () => {
@@ -124,7 +124,7 @@ describe('the urgency of a link', () => {
     costs.onDown('a', true);
     costs.onDown('b', false);
     costs.onDown('c', false, true);
-    expect(told).toEqual(['bad', 'bad', 'known']);
+    expect(told).toEqual(['now', 'now', 'peerLeaving']);
     expect(costs.announced()).toEqual([]);
   });
 });
@@ -142,9 +142,9 @@ describe('a link that is lost again and again', () => {
     clock.advance(119_000);
     expect(announced()).toBeUndefined();
     clock.advance(2000);
-    expect([announced(), told]).toEqual([39.5, ['good']]);
+    expect([announced(), told]).toEqual([39.5, ['soon']]);
     costs.onDown('a', true);
-    expect(told).toEqual(['good', 'bad']);
+    expect(told).toEqual(['soon', 'now']);
   });
 
   it('is announced when it is not lost but closed, or rarely lost', () => {
@@ -180,7 +180,7 @@ describe('a link that is lost again and again', () => {
   it('leaves no timer behind when everything stops', () => {
     flap(5);
     expect(clock.armed).toBe(1);
-    costs.stop();
+    costs.dispose();
     expect(clock.armed).toBe(0);
   });
 });

@@ -103,7 +103,7 @@ describe('a silent link', () => {
     await net.pass(10_000 + SLACK_MS);
     expect(link.end).toMatchObject({
       code: 'ERR_STARLANE_KEEPALIVE',
-      message: expect.stringContaining('nobody listens'),
+      message: expect.stringContaining('nothing listens'),
     });
   });
 
@@ -350,7 +350,7 @@ describe('a watch without links', () => {
     for (const link of links) net.watch.onUnlink(link);
     expect(net.clock.armed).toBe(0);
     net.link('c');
-    net.watch.stop();
+    net.watch.dispose();
     expect(net.clock.armed).toBe(0);
   });
 });

@@ -4,20 +4,15 @@ import { MeshDialer } from '../../../lib/mesh/neighbours/dialer.js';
 import { Neighbours } from '../../../lib/mesh/neighbours/neighbours.js';
 import { PeerBook } from '../../../lib/mesh/neighbours/peer-book.js';
 import { NodeFlag } from '../../../lib/wire/records.js';
-import { addressOf, MINUTE_MS, Scene, ScriptedLink, SELF } from '../scripted-network.js';
+import { addressOf, BACK_OFF, Scene, ScriptedLink, SELF } from '../scripted-network.js';
 
 class Choosing extends Scene {
   readonly neighbours = new Neighbours(SELF, this.view);
   readonly book = new PeerBook();
-  readonly dialer = new MeshDialer(this.environment, this.network, { minMs: 500, maxMs: MINUTE_MS });
-  readonly candidates = new Candidates({
-    environment: this.environment,
-    network: this.network,
-    view: this.view,
-    dialer: this.dialer,
-    neighbours: this.neighbours,
-    book: this.book,
-  });
+  readonly dialer = new MeshDialer(this.environment, this.network, BACK_OFF);
+  readonly candidates = new Candidates(
+    this.share({ neighbours: this.neighbours, dialer: this.dialer, book: this.book }),
+  );
 
   constructor(seed = 1) {
     super(seed);
@@ -50,7 +45,7 @@ describe('a node picked at random', () => {
   it('is none that is banned, not even by a node that knows no other', async () => {
     const net = new Choosing();
     net.addNodes(3);
-    net.book.onHeard('met', [addressOf('met')]);
+    net.book.onAnnounced('met', [addressOf('met')]);
     for (const nodeId of ['n1', 'n2', 'met']) net.view.banned.add(nodeId);
     expect([...net.drawn().keys()]).toEqual(['n3']);
     expect(await net.near(2)).toEqual(['n3']);
@@ -79,7 +74,7 @@ describe('a node picked at random', () => {
     net.link('n2', { purpose: 'join' });
     void net.dialer.dialNode('n3', [addressOf('n3')], true).catch(() => {});
     expect([...net.drawn().keys()]).toEqual(['n4']);
-    net.dialer.stop();
+    net.dialer.dispose();
   });
 
   it('is not one that leaves or drains, listens nowhere, is out of reach, or whose addresses have just failed', () => {
@@ -127,7 +122,7 @@ describe('a node picked at random', () => {
     const net = new Choosing();
     net.view.add('known');
     net.view.reached.clear();
-    net.book.onHeard('noted', ['tcp://noted.test:1']);
+    net.book.onAnnounced('noted', ['tcp://noted.test:1']);
     expect([...net.drawn().keys()]).toEqual(['known']);
     net.view.records.clear();
     expect([...net.drawn().keys()]).toEqual(['noted']);

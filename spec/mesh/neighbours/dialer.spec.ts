@@ -83,7 +83,7 @@ describe('a dial', () => {
     const net = new Dialling();
     const outcome = net.dialer.dial(A).catch((error) => error);
     await net.pass(0);
-    net.dialer.stop();
+    net.dialer.dispose();
     expect(await outcome).toMatchObject({ code: 'ERR_STARLANE_CLOSED' });
     await expect(net.dialer.dial('tcp://b.test:1')).rejects.toMatchObject({ code: 'ERR_STARLANE_CLOSED' });
     expect([net.network.dials.length, net.clock.armed]).toEqual([1, 0]);
@@ -144,7 +144,7 @@ describe('a dial of a node', () => {
     await expect(net.dialer.dialNode('a', ['tcp://a2.test:1'], true)).rejects.toMatchObject({
       code: 'ERR_STARLANE_DUPLICATE_LINK',
     });
-    net.dialer.stop();
+    net.dialer.dispose();
     await first;
   });
 });
@@ -216,7 +216,7 @@ describe('dials', () => {
       expect(at[index]).toBeGreaterThanOrEqual((index - 4) * 500);
       expect(at[index]).toBeLessThanOrEqual((index - 4) * 500 + 50);
     }
-    net.dialer.stop();
+    net.dialer.dispose();
   });
 
   it('are refused when too many wait', async () => {
@@ -224,7 +224,7 @@ describe('dials', () => {
     const outcomes = Array.from({ length: 5 + 64 + 1 }, (_, number) => net.dialer.dial(`tcp://x${number}.test:1`));
     for (const outcome of outcomes) outcome.catch(() => {});
     await expect(outcomes.at(-1)).rejects.toMatchObject({ code: 'ERR_STARLANE_LINK_LIMIT' });
-    net.dialer.stop();
+    net.dialer.dispose();
     await expect(outcomes.at(-2)).rejects.toMatchObject({ code: 'ERR_STARLANE_CLOSED' });
   });
 });

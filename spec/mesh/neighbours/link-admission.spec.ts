@@ -3,20 +3,19 @@ import type { StarlaneError } from '../../../lib/errors.js';
 import { LOW } from '../../../lib/mesh/neighbours/degree.js';
 import { type Applicant, LinkAdmission } from '../../../lib/mesh/neighbours/link-admission.js';
 import { Neighbours } from '../../../lib/mesh/neighbours/neighbours.js';
+import type { NodeRole } from '../../../lib/options/options.js';
 import { MINUTE_MS, Scene, ScriptedLink, SELF } from '../scripted-network.js';
 
 class Door extends Scene {
   readonly neighbours = new Neighbours(SELF, this.view);
-  readonly admission = new LinkAdmission({
-    environment: this.environment,
-    neighbours: this.neighbours,
-    view: this.view,
-    reserved: () => this.reserved,
-    onWarning: (error) => this.warnings.push(error as StarlaneError),
-  });
+  readonly admission: LinkAdmission;
   readonly shed: string[] = [];
-  readonly warnings: StarlaneError[] = [];
-  reserved = 0;
+
+  /** A server makes no links by itself. */
+  constructor(role: NodeRole = 'server') {
+    super();
+    this.admission = new LinkAdmission(this.share({ neighbours: this.neighbours }, role));
+  }
 
   /** A link that is up to a node with `others` other links. */
   link(peerId: string, part: Partial<ScriptedLink> & { others?: number } = {}): ScriptedLink {
@@ -53,9 +52,8 @@ describe('a link that a peer makes', () => {
   });
 
   it('is taken from anyone up to as many as leave room for the links that this node is going to make', () => {
-    const door = new Door();
-    door.reserved = 2;
-    door.fill(5);
+    const door = new Door('peer');
+    door.fill(6);
     expect(door.takes({ others: 5 })).toBe(true);
     door.fill(1);
     expect([door.takes({ others: 5 }), door.takes({ others: 1 })]).toEqual([false, true]);
@@ -82,7 +80,7 @@ describe('a link that a peer makes', () => {
     // One more could not be announced, and nobody else would know that it is there.
     door.fill(1);
     expect(door.takes()).toBe(false);
-    expect(door.warnings.map(({ code }) => code)).toEqual(['ERR_STARLANE_LINK_LIMIT']);
+    expect(door.warnings.map((error) => (error as StarlaneError).code)).toEqual(['ERR_STARLANE_LINK_LIMIT']);
   });
 
   it('is taken by a hub up to 64 links from a node with one other', async () => {
@@ -177,7 +175,7 @@ describe('a hub with more links than twelve', () => {
   it('stops with the node', async () => {
     const door = new Door();
     door.fill(20, { others: 5 });
-    door.admission.stop();
+    door.admission.dispose();
     await door.pass(MINUTE_MS, 1_000);
     door.admission.onLink();
     expect([door.shed, door.clock.armed]).toEqual([[], 0]);

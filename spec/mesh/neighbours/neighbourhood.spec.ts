@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { LOW, RANDOM_KEPT, RANDOM_PICKS, TAKES_ALL_BELOW } from '../../../lib/mesh/neighbours/degree.js';
+import { ACCEPT_ANY_BELOW, LOW, RANDOM_KEPT, RANDOM_PICKS } from '../../../lib/mesh/neighbours/degree.js';
 import { AbstractMesh, AbstractNode } from '../abstract-mesh.js';
 import { MINUTE_MS, ScriptedLink } from '../scripted-network.js';
 
@@ -236,19 +236,19 @@ describe('the roles', () => {
 
 describe('a node that has not made the links of its own choice', () => {
   it.each([
-    ['peer', TAKES_ALL_BELOW - RANDOM_KEPT],
-    ['server', TAKES_ALL_BELOW],
+    ['peer', ACCEPT_ANY_BELOW - RANDOM_KEPT],
+    ['server', ACCEPT_ANY_BELOW],
   ] as const)('keeps room for them, as a %s that takes %i others', (role, taken) => {
     const mesh = new AbstractMesh(20);
     const node = new AbstractNode('node', mesh, { role });
     for (let number = 0; number < 20; number++) {
       const peerId = `n${number}`;
       node.view.add(peerId);
-      if (!node.neighbourhood.mayAccept({ peerId, purpose: 'mesh', role: 'peer' })) break;
+      if (!node.neighbourhood.admission.mayAccept({ peerId, purpose: 'mesh', role: 'peer' })) break;
       node.neighbourhood.onLink(new ScriptedLink(peerId, { direction: 'inbound' }));
     }
     expect(node.degree).toBe(taken);
-    node.neighbourhood.stop();
+    node.neighbourhood.dispose();
   });
 });
 
@@ -257,7 +257,7 @@ describe('a neighbourhood that is stopped', () => {
     const mesh = new AbstractMesh(19);
     const node = mesh.add('seed', { seeds: ['tcp://nobody.test:1'] });
     await mesh.pass(1_000);
-    node.neighbourhood.stop();
+    node.neighbourhood.dispose();
     await mesh.pass(10_000);
     const { dials } = mesh;
     node.neighbourhood.onReachable('x');

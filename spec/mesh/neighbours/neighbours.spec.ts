@@ -27,20 +27,20 @@ class Known {
 describe('the links that a node has to others', () => {
   it('are those of its record, but for the one to this node', () => {
     const { neighbours } = new Known().add('a', [SELF, 'b', 'c']);
-    expect(neighbours.others('a')).toBe(2);
+    expect(neighbours.otherLinksOf('a')).toBe(2);
   });
 
   it('are none to nodes that have said that they leave', () => {
     const { neighbours } = new Known().add('a', [SELF, 'b', 'c']).leave('b');
-    expect([neighbours.others('a'), neighbours.hasLeft('b'), neighbours.hasLeft('c')]).toEqual([1, true, false]);
+    expect([neighbours.otherLinksOf('a'), neighbours.hasLeft('b'), neighbours.hasLeft('c')]).toEqual([1, true, false]);
   });
 
   it('are none when neither this node nor another reaches it', () => {
     const known = new Known().add('a', ['b']);
     known.view.reached.delete('a');
-    expect([known.neighbours.others('a'), known.neighbours.others('unknown')]).toEqual([0, 0]);
+    expect([known.neighbours.otherLinksOf('a'), known.neighbours.otherLinksOf('unknown')]).toEqual([0, 0]);
     known.link('a');
-    expect(known.neighbours.others('a')).toBe(1);
+    expect(known.neighbours.otherLinksOf('a')).toBe(1);
   });
 });
 

@@ -1,29 +1,26 @@
 import { describe, expect, it } from '@jest/globals';
 import { MeshDialer } from '../../../lib/mesh/neighbours/dialer.js';
 import { Neighbours } from '../../../lib/mesh/neighbours/neighbours.js';
-import { PartitionWatch, ReachHistory } from '../../../lib/mesh/neighbours/partition-watch.js';
+import { PartitionWatch, ReachabilityHistory } from '../../../lib/mesh/neighbours/partition-watch.js';
 import { PeerBook } from '../../../lib/mesh/neighbours/peer-book.js';
 import { SeedWatch } from '../../../lib/mesh/neighbours/seeds.js';
 import { NodeFlag } from '../../../lib/wire/records.js';
-import { addressOf, MINUTE_MS, refused, Scene, ScriptedLink, SELF } from '../scripted-network.js';
-
-const BACK_OFF = { minMs: 500, maxMs: MINUTE_MS };
+import { addressOf, BACK_OFF, MINUTE_MS, refused, Scene, ScriptedLink, SELF } from '../scripted-network.js';
 
 class Watching extends Scene {
   readonly neighbours = new Neighbours(SELF, this.view);
   readonly book = new PeerBook();
   readonly dialer = new MeshDialer(this.environment, this.network, BACK_OFF);
-  readonly history = new ReachHistory(this.environment, this.view);
+  readonly history = new ReachabilityHistory(this.environment, this.view);
   readonly seeds: SeedWatch;
   readonly watch: PartitionWatch;
 
   constructor({ seeds = [] as string[], links = 4, seed = 1 } = {}) {
     super(seed);
-    const { environment, network, view, dialer, neighbours, book } = this;
-    const setup = { environment, network, view, dialer, neighbours };
-    this.seeds = new SeedWatch({ ...setup, seeds, isClient: false, backOff: BACK_OFF, onWarning: () => {} });
-    const { history } = this;
-    this.watch = new PartitionWatch({ environment, view, dialer, neighbours, book, seeds: this.seeds, history });
+    const { dialer, neighbours, book } = this;
+    const context = this.share({ dialer, neighbours, book }, 'peer', seeds);
+    this.seeds = new SeedWatch(context);
+    this.watch = new PartitionWatch(context, this.seeds, this.history);
     for (let number = 0; number < links; number++) neighbours.add(new ScriptedLink(`peer-${number}`), 0);
   }
 
@@ -43,7 +40,7 @@ class Watching extends Scene {
 describe('the search for lost parts', () => {
   it('dials nobody while everybody is in view', async () => {
     const net = new Watching({ links: 1 });
-    for (const id of net.know(3)) net.book.onHeard(id, [addressOf(id)]);
+    for (const id of net.know(3)) net.book.onAnnounced(id, [addressOf(id)]);
     net.start();
     await net.pass(30 * MINUTE_MS, 1_000);
     expect(net.network.dials).toEqual([]);
@@ -125,8 +122,8 @@ describe('the search for lost parts', () => {
       for (let number = 1; number <= 500; number++) net.view.reached.delete(`n${number}`);
       await net.pass(45_000, 5_000);
       for (const { atMs } of net.network.dials) earliest = Math.min(earliest, atMs);
-      net.watch.stop();
-      net.history.stop();
+      net.watch.dispose();
+      net.history.dispose();
     }
     expect(earliest).toBeLessThan(Number.POSITIVE_INFINITY);
   });
@@ -134,7 +131,7 @@ describe('the search for lost parts', () => {
   it('takes nodes of the book whose records are gone, and those that failed less often rather', async () => {
     const net = new Watching({ links: 0 });
     for (const id of ['often', 'seldom']) {
-      net.book.onHeard(id, [addressOf(id)]);
+      net.book.onAnnounced(id, [addressOf(id)]);
       net.network.outcomes.set(addressOf(id), () => new ScriptedLink(id));
     }
     for (let failure = 0; failure < 50; failure++) net.book.onFailed('often');
@@ -146,7 +143,7 @@ describe('the search for lost parts', () => {
 
   it('takes whoever is there now, if the node has come back as another', async () => {
     const net = new Watching({ links: 0 });
-    net.book.onHeard('old', [addressOf('old')]);
+    net.book.onAnnounced('old', [addressOf('old')]);
     net.start();
     await net.pass(MINUTE_MS, 1_000);
     expect(net.network.dials[0]?.request).toMatchObject({ purpose: 'mesh', expect: undefined });
@@ -167,7 +164,7 @@ describe('the search for lost parts', () => {
     const net = new Watching({ links: 0 });
     net.view.add('left', { flags: NodeFlag.LEAVING });
     net.view.reached.clear();
-    net.book.onHeard('left', [addressOf('left')]);
+    net.book.onAnnounced('left', [addressOf('left')]);
     net.start();
     await net.pass(10 * MINUTE_MS, 1_000);
     expect(net.network.dials).toEqual([]);
@@ -176,8 +173,8 @@ describe('the search for lost parts', () => {
   it('stops with the node', () => {
     const net = new Watching();
     net.start();
-    net.watch.stop();
-    net.history.stop();
+    net.watch.dispose();
+    net.history.dispose();
     expect(net.clock.armed).toBe(0);
   });
 });

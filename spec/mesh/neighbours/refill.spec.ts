@@ -52,7 +52,7 @@ describe('a node with too few links', () => {
     const net = new Filling();
     net.addNodes(12);
     for (const id of ['n1', 'n2', 'n3']) {
-      net.book.onHeard(id, [addressOf(id)]);
+      net.book.onAnnounced(id, [addressOf(id)]);
       net.network.outcomes.set(addressOf(id), refused());
       net.network.found.set(addressOf(id), 'refused');
     }
@@ -80,7 +80,7 @@ describe('a node with too few links', () => {
     await net.pass(10 * MINUTE_MS, 1_000);
     expect(net.clock.armed).toBe(1);
     net.addNodes(3);
-    net.refill.onNews();
+    net.refill.onNewNodes();
     await net.pass(1_100);
     expect(net.network.dials.length).toBeGreaterThan(0);
     await net.pass(10_000);
@@ -121,7 +121,7 @@ describe('a node with too few links', () => {
     const net = new Filling();
     net.addNodes(20);
     net.refill.consider();
-    net.refill.stop();
+    net.refill.dispose();
     net.refill.consider();
     await net.pass(MINUTE_MS, 1_000);
     expect([net.network.dials.length, net.clock.armed]).toEqual([0, 0]);

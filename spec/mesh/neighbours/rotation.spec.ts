@@ -1,13 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import {
+  ACCEPT_ANY_BELOW,
   LOW,
   NEAR_PICKS,
   RANDOM_KEPT,
   RANDOM_PICKS,
-  TAKES_ALL_BELOW,
   TARGET,
 } from '../../../lib/mesh/neighbours/degree.js';
-import { ReachHistory } from '../../../lib/mesh/neighbours/partition-watch.js';
+import { ReachabilityHistory } from '../../../lib/mesh/neighbours/partition-watch.js';
 import { Filling } from '../filling-scene.js';
 import { addressOf, MINUTE_MS, refused, Scene, ScriptedLink } from '../scripted-network.js';
 
@@ -123,14 +123,14 @@ describe('rotation', () => {
 
   it('replaces nothing while there are as many links as it takes from anyone', async () => {
     const net = await grown();
-    net.inbound(TAKES_ALL_BELOW - TARGET);
+    net.inbound(ACCEPT_ANY_BELOW - TARGET);
     await net.pass(60 * MINUTE_MS, 1_000);
     expect(net.network.dials.length).toBe(TARGET);
   });
 
   it('replaces nothing while there are too few links', async () => {
     const net = await grown();
-    net.refill.stop();
+    net.refill.dispose();
     for (const { link } of net.neighbours.mesh().slice(LOW - 1)) net.lose(link as ScriptedLink);
     await net.pass(60 * MINUTE_MS, 1_000);
     expect([net.neighbours.degree, net.network.dials.length]).toEqual([LOW - 1, TARGET]);
@@ -138,8 +138,8 @@ describe('rotation', () => {
 
   it('stops with the node', async () => {
     const net = await grown();
-    net.rotation.stop();
-    net.refill.stop();
+    net.rotation.dispose();
+    net.refill.dispose();
     expect(net.clock.armed).toBe(0);
   });
 });
@@ -147,7 +147,7 @@ describe('rotation', () => {
 describe('the history of what is reached', () => {
   it('knows when a fifth of the nodes has gone or come within a minute, for ten minutes', async () => {
     const net = new Scene();
-    const history = new ReachHistory(net.environment, net.view);
+    const history = new ReachabilityHistory(net.environment, net.view);
     const ids = net.addNodes(100);
     history.start();
     await net.pass(2 * MINUTE_MS, 1_000);
@@ -161,13 +161,13 @@ describe('the history of what is reached', () => {
     expect([history.hasFallen, history.hasGrown]).toEqual([true, true]);
     await net.pass(12 * MINUTE_MS, 1_000);
     expect([history.hasFallen, history.hasGrown]).toEqual([false, false]);
-    history.stop();
+    history.dispose();
     expect(net.clock.armed).toBe(0);
   });
 
   it('takes no notice of a smaller change', async () => {
     const net = new Scene();
-    const history = new ReachHistory(net.environment, net.view);
+    const history = new ReachabilityHistory(net.environment, net.view);
     const ids = net.addNodes(100);
     history.start();
     await net.pass(12 * MINUTE_MS, 1_000);
@@ -176,12 +176,12 @@ describe('the history of what is reached', () => {
     for (const id of ids.slice(0, 19)) net.view.reached.add(id);
     await net.pass(MINUTE_MS, 1_000);
     expect([history.hasFallen, history.hasGrown]).toEqual([false, false]);
-    history.stop();
+    history.dispose();
   });
 
   it('takes no notice of a slow change', async () => {
     const net = new Scene();
-    const history = new ReachHistory(net.environment, net.view);
+    const history = new ReachabilityHistory(net.environment, net.view);
     const ids = net.addNodes(100);
     history.start();
     await net.pass(12 * MINUTE_MS, 1_000);
@@ -190,6 +190,6 @@ describe('the history of what is reached', () => {
       await net.pass(10_000, 1_000);
     }
     expect([history.hasFallen, history.hasGrown]).toEqual([false, false]);
-    history.stop();
+    history.dispose();
   });
 });

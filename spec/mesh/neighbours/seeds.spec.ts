@@ -4,32 +4,21 @@ import { LOW } from '../../../lib/mesh/neighbours/degree.js';
 import { MeshDialer } from '../../../lib/mesh/neighbours/dialer.js';
 import { Neighbours } from '../../../lib/mesh/neighbours/neighbours.js';
 import { SeedWatch } from '../../../lib/mesh/neighbours/seeds.js';
-import { addressOf, MINUTE_MS, refused, Scene, ScriptedLink, SELF } from '../scripted-network.js';
+import { addressOf, BACK_OFF, MINUTE_MS, refused, Scene, ScriptedLink, SELF } from '../scripted-network.js';
 
-const BACK_OFF = { minMs: 500, maxMs: MINUTE_MS };
 const A = addressOf('a');
 const NAMED = 'tcp://seeds.test:1';
 
 class Seeding extends Scene {
   readonly neighbours = new Neighbours(SELF, this.view);
   readonly dialer = new MeshDialer(this.environment, this.network, BACK_OFF);
-  readonly warnings: Error[] = [];
   readonly seeds: SeedWatch;
 
   constructor(seeds: readonly string[], { isClient = false, seed = 1 } = {}) {
     super(seed);
     this.network.onUp = (link) => this.up(link);
-    this.seeds = new SeedWatch({
-      environment: this.environment,
-      network: this.network,
-      view: this.view,
-      dialer: this.dialer,
-      neighbours: this.neighbours,
-      seeds,
-      isClient,
-      backOff: BACK_OFF,
-      onWarning: (error) => this.warnings.push(error),
-    });
+    const { neighbours, dialer } = this;
+    this.seeds = new SeedWatch(this.share({ neighbours, dialer }, isClient ? 'client' : 'peer', seeds));
   }
 
   /** Nodes that answer, and are in view when they are linked. */
@@ -110,8 +99,8 @@ describe('the seeds of a node', () => {
       await net.pass(1_000);
       expect(net.network.mostGoing).toBe(3);
       orders.add(net.network.addresses.join());
-      net.seeds.stop();
-      net.dialer.stop();
+      net.seeds.dispose();
+      net.dialer.dispose();
     }
     expect(orders.size).toBeGreaterThan(1);
   });
@@ -416,8 +405,8 @@ describe('seeds that are stopped', () => {
     net.network.outcomes.set(A, refused());
     net.seeds.start();
     await net.pass(100);
-    net.seeds.stop();
-    net.dialer.stop();
+    net.seeds.dispose();
+    net.dialer.dispose();
     await net.pass(0);
     const dials = net.network.dials.length;
     await net.pass(10 * MINUTE_MS, 1_000);

@@ -236,7 +236,7 @@ describe('a direct link that is asked for', () => {
     await net.pass(0);
     expect(net.network.dials.length).toBe(4);
     expect(await outcomes[68]).toMatchObject({ code: 'ERR_STARLANE_LINK_LIMIT' });
-    net.shortcuts.stop();
+    net.shortcuts.dispose();
     expect(await outcomes[0]).toMatchObject({ code: 'ERR_STARLANE_CLOSED' });
     expect(await outcomes[67]).toMatchObject({ code: 'ERR_STARLANE_CLOSED' });
     expect(net.clock.armed).toBe(0);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { LEAVING_LIFE_S } from '../../../lib/mesh/gossip/expiry.js';
-import { IdentityDispute } from '../../../lib/mesh/records/own-records.js';
+import { IdentityConflict } from '../../../lib/mesh/records/own-records.js';
 import { OwnShards, ServiceFlaps, type ShardContent } from '../../../lib/mesh/records/own-shards.js';
 import { NodeThrottle, type Urgency } from '../../../lib/mesh/records/throttle.js';
 import { canTake, TokenBucket } from '../../../lib/util/token-bucket.js';
@@ -35,7 +35,7 @@ describe('a token bucket', () => {
 
 describe('the throttle of the own record', () => {
   /** When changes of one kind, wanted at these times, are told. */
-  function toldAt(wants: ReadonlyArray<readonly [ms: number, urgency: Urgency]>, untilMs: number): number[] {
+  function publishedAt(wants: ReadonlyArray<readonly [ms: number, urgency: Urgency]>, untilMs: number): number[] {
     const throttle = new NodeThrottle();
     const times: number[] = [];
     const left = [...wants];
@@ -43,21 +43,21 @@ describe('the throttle of the own record', () => {
       while (left.length > 0 && left[0][0] <= now) throttle.want(left.shift()![1], now);
       if (throttle.dueAt(now) > now) continue;
       times.push(now);
-      throttle.told(now);
+      throttle.onPublished(now);
     }
     return times;
   }
 
   it('tells bad news at once, good news after a moment, costs after a while', () => {
-    expect(toldAt([[100, 'bad']], 10_000)).toEqual([100]);
-    expect(toldAt([[100, 'good']], 10_000)).toEqual([150]);
-    expect(toldAt([[100, 'cost']], 10_000)).toEqual([5_100]);
+    expect(publishedAt([[100, 'now']], 10_000)).toEqual([100]);
+    expect(publishedAt([[100, 'soon']], 10_000)).toEqual([150]);
+    expect(publishedAt([[100, 'metric']], 10_000)).toEqual([5_100]);
     expect(
-      toldAt(
+      publishedAt(
         [
-          [100, 'cost'],
-          [200, 'good'],
-          [220, 'bad'],
+          [100, 'metric'],
+          [200, 'soon'],
+          [220, 'now'],
         ],
         10_000,
       ),
@@ -65,22 +65,22 @@ describe('the throttle of the own record', () => {
   });
 
   it('tells another way to those who can be reached after a second, all that come up until then at once', () => {
-    const three = [100, 400, 1_000].map((ms) => [ms, 'more'] as const);
-    expect(toldAt(three, 10_000)).toEqual([1_100]);
-    expect(toldAt([...three, [1_050, 'bad']], 10_000)).toEqual([1_050]);
-    expect(toldAt([three[0], [200, 'good'], three[2]], 10_000)).toEqual([250, 2_000]);
+    const three = [100, 400, 1_000].map((ms) => [ms, 'redundantLink'] as const);
+    expect(publishedAt(three, 10_000)).toEqual([1_100]);
+    expect(publishedAt([...three, [1_050, 'now']], 10_000)).toEqual([1_050]);
+    expect(publishedAt([three[0], [200, 'soon'], three[2]], 10_000)).toEqual([250, 2_000]);
   });
 
   it('tells what others know already while they do, and does not hold up what else there is', () => {
-    expect(toldAt([[100, 'known']], 4_000_000)).toEqual([480_100]);
+    expect(publishedAt([[100, 'peerLeaving']], 4_000_000)).toEqual([480_100]);
     expect(LEAVING_LIFE_S).toBeGreaterThan(480);
     expect(
-      toldAt(
+      publishedAt(
         [
-          [100, 'more'],
-          [200, 'known'],
-          [3_000, 'known'],
-          [3_100, 'bad'],
+          [100, 'redundantLink'],
+          [200, 'peerLeaving'],
+          [3_000, 'peerLeaving'],
+          [3_100, 'now'],
         ],
         10_000,
       ),
@@ -88,16 +88,16 @@ describe('the throttle of the own record', () => {
   });
 
   it('lets a burst of bad news through, and then less than receivers allow', () => {
-    const storm = Array.from({ length: 600 }, (_, n) => [10 * n, 'bad'] as const);
-    const times = toldAt(storm, 6_000);
+    const storm = Array.from({ length: 600 }, (_, n) => [10 * n, 'now'] as const);
+    const times = publishedAt(storm, 6_000);
     expect(times.slice(0, 5)).toEqual([0, 10, 20, 30, 40]);
     expect(times.length).toBeLessThanOrEqual(5 + 0.9 * 6);
     expect(times.length).toBeGreaterThanOrEqual(9);
   });
 
   it('makes longer and longer pauses while good news does not stop, and forgets that when it is calm', () => {
-    const storm = Array.from({ length: 3_000 }, (_, n) => [100 * n, 'good'] as const);
-    const times = toldAt(storm, 300_000);
+    const storm = Array.from({ length: 3_000 }, (_, n) => [100 * n, 'soon'] as const);
+    const times = publishedAt(storm, 300_000);
     const pauses = times.slice(1).map((at, index) => at - times[index]);
     // The first changes of a calm node need no pause.
     expect(pauses.filter((pause) => pause < 1_000).length).toBeLessThanOrEqual(5);
@@ -105,31 +105,31 @@ describe('the throttle of the own record', () => {
     expect(pauses.slice(0, 7).every((pause) => pause < 1_200)).toBe(true);
     expect(Math.max(...pauses)).toBeGreaterThanOrEqual(30_000);
     expect(Math.max(...pauses)).toBeLessThan(31_000);
-    const calm = toldAt([...storm, [400_000, 'good'], [400_100, 'good'], [401_500, 'good']], 410_000);
+    const calm = publishedAt([...storm, [400_000, 'soon'], [400_100, 'soon'], [401_500, 'soon']], 410_000);
     expect(calm.filter((at) => at >= 400_000)).toEqual([400_050, 400_150, 401_550]);
   });
 });
 
 describe('a dispute about an identity', () => {
   it('is none after a restart or two', () => {
-    const dispute = new IdentityDispute();
-    expect([0, 100, 200].map((now) => dispute.onEcho(now))).toEqual([0, 0, 0]);
-    expect(dispute.isOn).toBe(false);
-    expect([70_000, 70_100].map((now) => dispute.onEcho(now))).toEqual([0, 0]);
+    const conflict = new IdentityConflict();
+    expect([0, 100, 200].map((now) => conflict.onConflict(now))).toEqual([0, 0, 0]);
+    expect(conflict.isActive).toBe(false);
+    expect([70_000, 70_100].map((now) => conflict.onConflict(now))).toEqual([0, 0]);
   });
 
   it('makes every answer rarer, until it is over', () => {
-    const dispute = new IdentityDispute();
+    const conflict = new IdentityConflict();
     const delays: number[] = [];
     let now = 0;
     for (let step = 0; step < 12; step++) {
-      delays.push(dispute.onEcho(now));
+      delays.push(conflict.onConflict(now));
       now += delays[step] + 10;
     }
     expect(delays).toEqual([0, 0, 0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]);
-    expect(dispute.isOn).toBe(true);
-    expect(dispute.onEcho(now + 400_000)).toBe(0);
-    expect(dispute.isOn).toBe(false);
+    expect(conflict.isActive).toBe(true);
+    expect(conflict.onConflict(now + 400_000)).toBe(0);
+    expect(conflict.isActive).toBe(false);
   });
 });
 

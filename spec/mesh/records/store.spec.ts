@@ -1,13 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { areTwins, compareVersions, isBadNews } from '../../../lib/mesh/records/order.js';
-import { RecordStore, Standing } from '../../../lib/mesh/records/store.js';
+import { areConflicting, compareVersions, isUrgentChange } from '../../../lib/mesh/records/order.js';
+import { Freshness, RecordStore } from '../../../lib/mesh/records/store.js';
 import { bucketOf } from '../../../lib/wire/gossip-messages.js';
 import { type MeshRecord, NodeFlag, shardOfService } from '../../../lib/wire/records.js';
 import { nodeOf, shardOf } from '../signed-records.js';
 
 function put(store: RecordStore, record: MeshRecord, remainingLifeS = record.lifeS): MeshRecord | undefined {
-  expect(store.standing(record)).toBe(Standing.NEWER);
+  expect(store.freshness(record)).toBe(Freshness.NEWER);
   return store.put({ record, remainingLifeS }, 0);
 }
 
@@ -41,22 +41,23 @@ describe('the order of records', () => {
         expect(Math.sign(compareVersions(one, other))).toBe(Math.sign(index - place));
       }
     }
-    expect(areTwins(ascending[0], ascending[1])).toBe(true);
-    expect(areTwins(ascending[0], ascending[0])).toBe(false);
-    expect(areTwins(ascending[3], ascending[4])).toBe(false);
+    expect(areConflicting(ascending[0], ascending[1])).toBe(true);
+    expect(areConflicting(ascending[0], ascending[0])).toBe(false);
+    expect(areConflicting(ascending[3], ascending[4])).toBe(false);
   });
 
   it('knows what cannot wait', () => {
     const before = nodeOf('a', { peers: ['b', 'c', 'd'] });
-    const bad = (record: MeshRecord, previous: MeshRecord | undefined = before): boolean => isBadNews(record, previous);
+    const bad = (record: MeshRecord, previous: MeshRecord | undefined = before): boolean =>
+      isUrgentChange(record, previous);
     expect(bad(nodeOf('a', { peers: ['b', 'd'] }))).toBe(true);
     expect(bad(nodeOf('a', { peers: ['b', 'c', 'e', 'f'] }))).toBe(true);
     expect(bad(nodeOf('a', { peers: ['b', 'c', 'd'], run: 2 }))).toBe(true);
     expect(bad(nodeOf('a', { peers: ['b', 'c', 'd'], flags: NodeFlag.LEAVING }))).toBe(true);
     expect(bad(nodeOf('a', { peers: ['b', 'c', 'd', 'e'] }))).toBe(false);
     expect(bad(nodeOf('a', { peers: ['b', 'c', 'd'], flags: NodeFlag.OVERLOAD }))).toBe(false);
-    expect(isBadNews(nodeOf('a'), undefined)).toBe(false);
-    expect(isBadNews(shardOf('a', { seq: 2 }), shardOf('a'))).toBe(false);
+    expect(isUrgentChange(nodeOf('a'), undefined)).toBe(false);
+    expect(isUrgentChange(shardOf('a', { seq: 2 }), shardOf('a'))).toBe(false);
   });
 });
 
@@ -65,9 +66,9 @@ describe('the record store', () => {
     const store = new RecordStore();
     const [first, second] = [nodeOf('a', { seq: 1 }), nodeOf('a', { seq: 2 })];
     expect(put(store, first)).toBe(undefined);
-    expect(store.standing(first)).toBe(Standing.SAME);
+    expect(store.freshness(first)).toBe(Freshness.SAME);
     expect(put(store, second)).toBe(first);
-    expect(store.standing(first)).toBe(Standing.OLDER);
+    expect(store.freshness(first)).toBe(Freshness.OLDER);
     expect(store.node(first.nodeId)).toBe(second);
     expect(store.get(first.key)).toBe(second);
     expect([...store.nodes()]).toEqual([second]);
@@ -82,11 +83,11 @@ describe('the record store', () => {
     for (const order of [twins, [...twins].reverse()]) {
       const store = new RecordStore();
       for (const record of order) {
-        if (store.standing(record) === Standing.NEWER) store.put({ record, remainingLifeS: 1 }, 0);
+        if (store.freshness(record) === Freshness.NEWER) store.put({ record, remainingLifeS: 1 }, 0);
       }
       expect(store.node(twins[0].nodeId)).toBe(twins[1]);
-      expect(store.hasTwin(twins[0])).toBe(true);
-      expect(store.hasTwin(twins[1])).toBe(false);
+      expect(store.hasConflict(twins[0])).toBe(true);
+      expect(store.hasConflict(twins[1])).toBe(false);
     }
   });
 
@@ -103,7 +104,7 @@ describe('the record store', () => {
       fc.property(fc.shuffledSubarray(records, { minLength: records.length }), (order) => {
         const store = new RecordStore();
         for (const record of order) {
-          if (store.standing(record) === Standing.NEWER) store.put({ record, remainingLifeS: 1 }, 0);
+          if (store.freshness(record) === Freshness.NEWER) store.put({ record, remainingLifeS: 1 }, 0);
         }
         expect(digest(store)).toEqual(digest(expected));
         const bucket = bucketOf(records[0].nodeId);
@@ -141,7 +142,7 @@ describe('the record store', () => {
     expect(store.size).toBe(3);
     expect(store.instances).toBe(2);
     // A neighbour that has not heard yet may go on telling the old one.
-    expect(store.standing(shardOf('a', { seq: 9, services: [] }))).toBe(Standing.STALE);
+    expect(store.freshness(shardOf('a', { seq: 9, services: [] }))).toBe(Freshness.STALE);
     expect(store.lacks({ ...whole, seq: 9 })).toBe(false);
   });
 
@@ -154,7 +155,7 @@ describe('the record store', () => {
     expect(store.instances).toBe(0);
     const { nodeId } = nodeOf('a');
     expect(store.shardsOf(nodeId)).toEqual([]);
-    expect(store.standing(shardOf('a', { epoch: 1, seq: 9, run: 1 }))).toBe(Standing.STALE);
+    expect(store.freshness(shardOf('a', { epoch: 1, seq: 9, run: 1 }))).toBe(Freshness.STALE);
     const anew = shardOf('a', { epoch: 2, run: 2 });
     put(store, anew);
     expect(store.shardsOf(nodeId)).toEqual([anew]);

@@ -37,8 +37,8 @@ describe('the view of the routes', () => {
     view.on('add', ({ nodeId }) => heard.push(`+${nodeId}`));
     view.on('remove', ({ nodeId }) => heard.push(`-${nodeId}`));
     const route = { nodeId: 'a', nextHop: 'a', hops: 1, cost: 4 };
-    view.tell('add', route);
-    view.tell('remove', route);
+    view.emitSafely('add', route);
+    view.emitSafely('remove', route);
     expect(heard).toEqual(['+a', '-a']);
   });
 });

@@ -204,7 +204,7 @@ describe('what has changed', () => {
 
   it('is not told any more when it has stopped', () => {
     node.link('a').mesh('me-a a-b');
-    node.routing.stop();
+    node.routing.dispose();
     node.settle();
     expect([node.news, node.clock.armed]).toEqual([['+a'], 0]);
   });

@@ -1,15 +1,15 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { DEFAULT_DELAYS, RunDelay } from '../../../lib/mesh/routing/spf-throttle.js';
+import { DEFAULT_DELAYS, SpfThrottle } from '../../../lib/mesh/routing/spf-throttle.js';
 import { Timers } from '../../../lib/util/timers.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
 let clock: FakeClock;
 let runs: number[];
-let delay: RunDelay;
+let delay: SpfThrottle;
 beforeEach(() => {
   clock = new FakeClock(0);
   runs = [];
-  delay = new RunDelay(new Timers(clock), DEFAULT_DELAYS, () => runs.push(clock.now()));
+  delay = new SpfThrottle(new Timers(clock), DEFAULT_DELAYS, () => runs.push(clock.now()));
 });
 
 /** A change every 10 ms. */
