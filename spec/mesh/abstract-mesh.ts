@@ -126,7 +126,7 @@ export class AbstractMesh {
     }
   }
 
-  /** Sets of nodes that are linked with each other; clients, who carry nothing on, belong to none. */
+  /** Sets of nodes that are linked with each other; clients, which relay nothing, belong to none. */
   parts(): AbstractNode[][] {
     const parts: AbstractNode[][] = [];
     const seen = new Set<AbstractNode>();

@@ -1,4 +1,4 @@
-// When the record of a node tells of its links: the whole control plane, among links and records that a spec makes up.
+// When a node publishes changes of its links: the whole control plane, among links and records that a spec makes up.
 
 import { describe, expect, it } from '@jest/globals';
 import { ControlPlane } from '../../lib/mesh/control-plane.js';
@@ -74,7 +74,7 @@ class Telling {
     this.plane.start();
   }
 
-  /** What a node says of itself. */
+  /** Stores the record of a node. */
   learn(name: string, peers: string, flags: number = NodeFlag.RELAY): void {
     const record = nodeOf(name, { peers: [...peers].map(keyOf), seq: ++this.seq, flags });
     const { lifeS } = record;
@@ -114,7 +114,7 @@ class Telling {
   }
 }
 
-/** A node that is linked to a, who leads to b, c and d, and nothing has happened for a while. */
+/** A node that is linked to a, which leads to b, c and d; nothing has happened for a while. */
 async function calm(): Promise<{ net: Telling; a: ScriptedLink }> {
   const net = new Telling();
   net.learn('a', '.bcd');
@@ -126,7 +126,7 @@ async function calm(): Promise<{ net: Telling; a: ScriptedLink }> {
 }
 
 describe('a link that comes up', () => {
-  it('is in the first record that is made when it is the first', async () => {
+  it('is in the first record when it is the first link', async () => {
     const net = new Telling();
     net.learn('a', 'b');
     net.link('a');
@@ -135,7 +135,7 @@ describe('a link that comes up', () => {
     net.plane.dispose();
   });
 
-  it('waits for a second, and for others, when it is another way to those who can be reached', async () => {
+  it('waits for a second, and for others, when it is a redundant link', async () => {
     const { net } = await calm();
     const { originations } = net.plane.gossip.counters;
     net.link('b');
@@ -148,7 +148,7 @@ describe('a link that comes up', () => {
     net.plane.dispose();
   });
 
-  it('is told at once when it leads to a part of the network that could not be reached', async () => {
+  it('is published at once when it leads to an unreachable part of the network', async () => {
     const { net } = await calm();
     net.learn('x', 'y');
     net.learn('y', 'x');
@@ -158,7 +158,7 @@ describe('a link that comes up', () => {
     net.plane.dispose();
   });
 
-  it('is told at once when the only other link led to a node that has left', async () => {
+  it('is published at once when the only other link led to a node that has left', async () => {
     const { net, a } = await calm();
     net.leave('a');
     net.unlink(a);
@@ -172,14 +172,14 @@ describe('a link that comes up', () => {
 });
 
 describe('a link that is lost', () => {
-  it('is told at once', async () => {
+  it('is published at once', async () => {
     const { net, a } = await calm();
     net.unlink(a);
     expect(net.told).toBe('');
     net.plane.dispose();
   });
 
-  it('costs no record when the peer has said itself that it leaves, and is told with the next change', async () => {
+  it('costs no record when the peer has announced its leaving, and is published with the next change', async () => {
     const { net, a } = await calm();
     net.link('b');
     await net.pass(120_000);

@@ -45,7 +45,7 @@ export class Filling extends Scene {
     this.refill.consider();
   }
 
-  /** Links that stand already, `chosen` of them to nodes that this one has picked at random. */
+  /** Existing links, `chosen` of them to nodes that this one has picked at random. */
   inbound(count: number, part: Partial<ScriptedLink> = {}, chosen = 0): ScriptedLink[] {
     const links = Array.from({ length: count }, (_, index) => {
       this.view.add(`in${index}`);

@@ -13,7 +13,7 @@ import { encodeMessageOf, type Message, MessageType } from '../../lib/wire/messa
 import { type MeshRecord, RecordKind, signatureOf, signedPart } from '../../lib/wire/records.js';
 import { FakeClock } from '../support/fake-clock.js';
 
-/** Not a signature, but nobody here tries to make it without the key: it depends on key and content alike. */
+/** Not a real signature, but it depends on key and content alike. */
 function pretendSignature(publicKey: Uint8Array, bytes: Uint8Array): Buffer {
   return createHash('sha512').update('secret of').update(publicKey).update(bytes).digest();
 }
@@ -49,14 +49,14 @@ export class NetLink implements MeshLink {
   readonly envDigests: readonly string[] = [];
   readonly peerAddresses: readonly string[] = [];
   readonly purpose = 'mesh';
-  /** 0: nobody has measured it. */
+  /** 0 until it is measured. */
   rttMs = 0;
   readonly streams = 0;
   readonly lastHeardMs = 0;
   readonly sent: Message[] = [];
   error: Error | undefined;
   other!: NetLink;
-  /** Who hears at this end instead of a node. */
+  /** Receives the messages at this end instead of a node. */
   tap: ((message: Message) => void) | undefined;
 
   constructor(
@@ -168,7 +168,7 @@ export class NetNode implements NetEnd, GossipOwner {
   readonly synced: MeshLink[] = [];
   readonly unreachable = new Set<NodeId>();
   verifications = 0;
-  /** Called with every record that the gossip tells of. */
+  /** Called with every record that the gossip reports. */
   react: ((record: MeshRecord, previous: MeshRecord | undefined) => void) | undefined;
 
   constructor(
@@ -275,7 +275,7 @@ export class GossipNet {
     return [one, other];
   }
 
-  /** A link whose other end is played by the spec: what the node sends arrives in `heard`. */
+  /** A link whose other end is played by the spec; messages of the node arrive in `heard`. */
   impostor(node: NetNode, name: string, role: NodeRole = 'peer'): { link: NetLink; own: NetLink; heard: Message[] } {
     const end: NetEnd = { identity: pretendIdentity(name), role };
     const [own, link] = this.wire(end, node, 1);
@@ -301,7 +301,7 @@ export class GossipNet {
     for (const one of [link, link.other]) (one.end as NetNode).announce('now');
   }
 
-  /** Cuts the link between two nodes, and nobody says so. */
+  /** Cuts the link between two nodes without new records. */
   drop(link: NetLink): void {
     link.destroy(new Error('cut'));
     this.pass(2 * link.latencyMs);

@@ -31,7 +31,7 @@ const flags = fc.oneof(
 /** Low ones meet often, so that there are equal ways. */
 const cost = fc.oneof(fc.integer({ min: 40, max: 44 }), fc.integer({ min: 0, max: 120 }), fc.constant(0xff));
 
-/** What a node says of itself in a graph of `size`: its view of its links need not be that of its peers. */
+/** The record of a node in a graph of `size`: its view of its links need not match that of its peers. */
 export function graphNode(size: number, maxDegree = 5): fc.Arbitrary<GraphNode> {
   const links = fc.array(fc.tuple(fc.nat(size - 1), cost), { maxLength: maxDegree });
   return fc.record({ flags, links: links.map((list) => new Map(list)) });

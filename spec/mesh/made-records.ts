@@ -1,4 +1,4 @@
-// Records as routes and the registry read them: nobody looks at the rest, so it is left out.
+// Records as routes and the registry read them; other parts are left out.
 
 import { NodeFlag, type NodeRecord, type ShardRecord, shardOfService } from '../../lib/wire/records.js';
 import type { ServiceEntry } from '../../lib/wire/service-entry.js';
@@ -13,7 +13,7 @@ export interface MadeNode {
   envDigests?: readonly string[];
 }
 
-/** A relay, unless it says otherwise. */
+/** A relay by default. */
 export function nodeRecord(nodeId: string, made: MadeNode = {}): NodeRecord {
   const { links = {}, flags = NodeFlag.RELAY, bootId = BOOT, envDigests = [] } = made;
   const listed = Object.entries(links).map(([peerId, cost]) => ({ peerId, cost }));

@@ -1,4 +1,4 @@
-// One node's routes with what they tell, and a clock that a spec moves.
+// The routes of one node, their events, and a clock that a spec moves.
 
 import type { LocalLink } from '../../lib/mesh/routing/own-links.js';
 import type { RouteInfo } from '../../lib/mesh/routing/route-map.js';
@@ -15,7 +15,7 @@ export class RoutedNode {
   readonly routing: Routing;
   readonly events: string[] = [];
   readonly told: RouteInfo[] = [];
-  /** Called with each event, when it is told. */
+  /** Called with each event. */
   onEvent: (event: string) => void = () => {};
   private readonly links = new Map<string, LocalLink>();
 
@@ -55,7 +55,7 @@ export class RoutedNode {
   }
 
   /**
-   * Records of all nodes of links such as `a-b` or `a-b:30`: what they cost is a cost byte, 0 (0.1 ms) unless it is said.
+   * Records of all nodes of links such as `a-b` or `a-b:30`: the cost is a cost byte, by default 0 (0.1 ms).
    * Flags by node.
    */
   mesh(links: string, flags: Record<string, number> = {}): this {

@@ -1,4 +1,4 @@
-// Links, records and a network that do what a spec says, in its own time.
+// Links, records and a network that a spec controls, in its own time.
 
 import type { NodeId } from '../../lib/address.js';
 import type { LinkPurpose } from '../../lib/link/link-purpose.js';
@@ -82,7 +82,7 @@ export interface Dial {
   readonly atMs: number;
 }
 
-/** What a dial of an address comes to; a function is asked at each dial. Nothing: it never comes to an end. */
+/** The outcome of a dial of an address; a function is called for each dial. Undefined: the dial never ends. */
 export type Outcome = ScriptedLink | Error | undefined | ((request: LinkRequest) => ScriptedLink | Error | undefined);
 
 export class ScriptedNetwork implements MeshNetwork {
@@ -214,7 +214,7 @@ export class Scene {
   readonly timers = new Timers(this.clock);
   readonly network = new ScriptedNetwork(this.timers);
   readonly view = new ScriptedView();
-  /** What random() says next; 0.5 when it is empty, unless a seed was given. */
+  /** The next results of random(); 0.5 when it is empty, unless a seed was given. */
   draws: number[] = [];
   readonly environment: MeshEnvironment;
   readonly warnings: Error[] = [];

@@ -12,7 +12,7 @@ interface Header {
   readonly flags?: number;
 }
 
-/** `peers`: names of nodes that it says it is linked to. */
+/** `peers`: names of nodes that it lists as linked. */
 export function nodeOf(
   name: string,
   { peers = [], addresses = [], ...header }: Header & { peers?: string[]; addresses?: string[] } = {},

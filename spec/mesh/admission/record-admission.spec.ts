@@ -13,8 +13,8 @@ import { shardOf } from '../signed-records.js';
 const SHARDS = 256;
 const META = 'x'.repeat(4_000);
 
-describe('what waits because its origin speaks too fast', () => {
-  it('is not lost to a newer version that there is no room for', () => {
+describe('a record that is parked because its origin is too fast', () => {
+  it('is not replaced by a newer version for which there is no room', () => {
     const clock = new FakeClock();
     const store = new RecordStore();
     const limits = { maxNodes: 10, maxInstances: 100_000, maxServicesPerNode: 100_000 };

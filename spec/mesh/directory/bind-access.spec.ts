@@ -15,7 +15,7 @@ import { nodeRecord, shardRecords } from '../made-records.js';
 
 const ENV = ['prod', 'blue'];
 
-/** A registry among nodes that say what the spec wants. */
+/** A registry among nodes that a spec makes up. */
 class World implements RecordSource {
   readonly clock = new FakeClock();
   readonly timers = new Timers(this.clock, 1);
@@ -75,7 +75,7 @@ class World implements RecordSource {
     return [...this.registry.table.values()].map(nameOf).sort();
   }
 
-  /** What was told since the last time. */
+  /** Returns the events since the last call. */
   news(): string[] {
     return this.events.splice(0);
   }
@@ -105,8 +105,8 @@ class Answers {
   }
 }
 
-describe('what another node offers', () => {
-  it('is seen when a rule fits it, and is not there when none does', () => {
+describe('a service of another node', () => {
+  it('is visible when a rule fits it, and hidden when none does', () => {
     const world = new World([{ id: ['AAAAAAAAAAA'] }, { service: 'web*', direction: 'bind' }, { name: '*' }]);
     world.offer('AAAAAAAAAAA', [entry('db'), entry('web')]).offer('b', [entry('db'), entry('web-1')]);
     expect(world.there).toEqual(['db@AAAAAAAAAAA', 'web-1@b', 'web@AAAAAAAAAAA']);
@@ -117,7 +117,7 @@ describe('what another node offers', () => {
     expect([world.there, world.registry.hiddenCount]).toEqual([[], 0]);
   });
 
-  it('is asked about as that of a peer who is verified, in the envs whose names are known', () => {
+  it('is decided about as one of a verified peer, in the envs whose names are known', () => {
     const requests: AllowRequest[] = [];
     new World((request) => requests.push(request) > 0).offer('a', [entry('web', 1, 80)]);
     expect(requests).toEqual([
@@ -132,13 +132,13 @@ describe('what another node offers', () => {
     expect(new World([{ env: 'blue' }]).offer('a', [entry('web')]).there).toEqual([]);
   });
 
-  it('is not asked about when this node offers it itself', () => {
+  it('needs no decision when this node offers it itself', () => {
     const world = new World([]);
     world.registry.bind('web', 0, 1, undefined);
     expect(world.there).toEqual(['web@me']);
   });
 
-  it('is asked about once, whatever becomes of its weight and of the other services', () => {
+  it('is decided about once, whatever happens to its weight and to other services', () => {
     const asked: string[] = [];
     const world = new World(({ service }) => {
       asked.push(service);
@@ -154,7 +154,7 @@ describe('what another node offers', () => {
     expect(asked).toEqual(['web', 'db', 'ftp', 'web']);
   });
 
-  it('is asked about again when the node has started anew', () => {
+  it('is decided about again when the node has restarted', () => {
     let isAllowed = false;
     const world = new World(() => isAllowed);
     world.offer('a', [entry('web')]);
@@ -163,7 +163,7 @@ describe('what another node offers', () => {
     expect(world.offer('a', [entry('web', 2)], 'boot-2').there).toEqual(['web@a*2']);
   });
 
-  it('is hidden until a promise has come, and as what it is by then', async () => {
+  it('is hidden until a promise resolves, and then visible in its latest version', async () => {
     const answers = new Answers();
     const world = new World(answers.allow);
     world.offer('a', [entry('web'), entry('db')]);
@@ -175,7 +175,7 @@ describe('what another node offers', () => {
     expect([answers.asked, world.timers.size]).toEqual([['web@a', 'db@a'], 0]);
   });
 
-  it('stays hidden when the promise does not come in time, or the function fails, which is told', async () => {
+  it('stays hidden when the promise does not resolve in time, or the function fails, with a warning', async () => {
     const answers = new Answers();
     const late = new World(answers.allow).offer('a', [entry('web')]);
     late.clock.advance(101);
@@ -189,7 +189,7 @@ describe('what another node offers', () => {
     expect(failing.warnings).toMatchObject([{ code: 'ERR_STARLANE_ALLOW' }]);
   });
 
-  it('is not asked about any more when it is gone, or the node is', async () => {
+  it('is not decided about any more when it is gone, or its node is', async () => {
     const answers = new Answers();
     const world = new World(answers.allow);
     world.offer('a', [entry('web'), entry('db')]).offer('b', [entry('web')]);
@@ -202,7 +202,7 @@ describe('what another node offers', () => {
     expect([world.there, world.registry.hiddenCount, world.timers.size]).toEqual([[], 0, 0]);
   });
 
-  it('waits for its turn when its node offers much at a time, and other nodes do not wait for that', async () => {
+  it('waits when its node offers many at a time, and other nodes do not wait for that', async () => {
     const answers = new Answers();
     const world = new World(answers.allow, 2);
     world
@@ -214,7 +214,7 @@ describe('what another node offers', () => {
     expect(answers.asked).toEqual(['1@a', '2@a', '1@b']);
     await answers.answer('2@a', true);
     expect(answers.asked).toEqual(['1@a', '2@a', '1@b', '3@a']);
-    // Neither who waits nor who is asked about is forgotten when the others change.
+    // Neither a waiting nor a pending one is forgotten when the others change.
     world.offer(
       'a',
       ['2', '3', '4', '5'].map((name) => entry(name, 3)),
@@ -227,7 +227,7 @@ describe('what another node offers', () => {
     expect(world.timers.size).toBe(1);
   });
 
-  it('is all in the table before anybody hears of any of it', () => {
+  it('is in the table with all others before the first event', () => {
     const world = new World([{}]);
     const sizes: number[] = [];
     world.onEvent = () => sizes.push(world.registry.table.size);
@@ -235,7 +235,7 @@ describe('what another node offers', () => {
     expect(sizes).toEqual([3, 3, 3]);
   });
 
-  it('takes no memory once it is gone, also when its turn has not come', () => {
+  it('takes no memory once it is gone, even if it was never decided about', () => {
     const world = new World(new Answers().allow, 1);
     for (let round = 0; round < 10; round++)
       world.offer('a', [entry('asked'), entry(`${round}-1`), entry(`${round}-2`)]);
@@ -245,7 +245,7 @@ describe('what another node offers', () => {
     expect([world.registry.hiddenCount, queues.size, world.timers.size]).toEqual([0, 0, 0]);
   });
 
-  it('is taken in by the thousand', () => {
+  it('may come by the thousand', () => {
     const services = Array.from({ length: 20_000 }, (_, index) => entry(`s${index}`));
     const world = new World([{ service: 's*' }], 1).offer('a', services);
     expect([world.there.length, world.news().length, world.registry.hiddenCount]).toEqual([20_000, 20_000, 0]);
@@ -265,7 +265,7 @@ describe('what another node offers', () => {
     expect(world.registry.hiddenCount).toBe(0);
   });
 
-  it('is what was allowed of it, whatever happens in between', async () => {
+  it('is visible if it was allowed, whatever happens in between', async () => {
     const names = fc.uniqueArray(fc.constantFrom('a', 'b', 'c', 'd'));
     const offer = fc.record({ names, weight: fc.integer({ min: 1, max: 3 }), shards: fc.constantFrom(1, 4) });
     await fc.assert(

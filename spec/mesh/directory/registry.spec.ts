@@ -61,7 +61,7 @@ class World implements RecordSource {
     return [...this.registry.table.values()].map(describeInstance).sort();
   }
 
-  /** What was told since the last time. */
+  /** Returns the events since the last call. */
   news(): string[] {
     return this.events.splice(0);
   }
@@ -81,8 +81,8 @@ beforeEach(() => {
   world = new World();
 });
 
-describe('what is bound here', () => {
-  it('is there, local and for nothing, until it is unbound', () => {
+describe('a service of this node', () => {
+  it('exists, local and without cost, until it is unbound', () => {
     world.registry.bind('web', 80, 3, { a: 1 });
     const [instance] = world.registry.table.find('web');
     expect([instance.local, instance.cost, instance.hops, instance.nodeId]).toEqual([true, 0, 0, 'me']);
@@ -91,14 +91,14 @@ describe('what is bound here', () => {
     expect([world.there, world.news()]).toEqual([[], ['+web:80@me*3{"a":1}', '-web:80@me*3{"a":1}']]);
   });
 
-  it('is not what the records say of this node', () => {
+  it('does not follow the records of this node', () => {
     world.offer('me', [entry('web')]);
     expect(world.there).toEqual([]);
   });
 });
 
-describe('what a node announces', () => {
-  it('is there while the node is reached', () => {
+describe('a service that a node announces', () => {
+  it('exists while the node is reachable', () => {
     world.offer('a', [entry('web'), entry('db', 5432)]);
     expect(world.there).toEqual(['db:5432@a', 'web:0@a']);
     world.reached.delete('a');
@@ -107,7 +107,7 @@ describe('what a node announces', () => {
     expect(world.news().sort()).toEqual(['+db:5432@a', '+web:0@a', '-db:5432@a', '-web:0@a']);
   });
 
-  it('costs what the way there costs, as it is now, and afterwards what it cost last', () => {
+  it('has the current cost of the route, and afterwards the last one', () => {
     world.offer('a', [entry('web')]);
     const [instance] = world.registry.table.find('web');
     world.reached.set('a', 9.5);
@@ -116,7 +116,7 @@ describe('what a node announces', () => {
     expect([instance.cost, instance.hops]).toEqual([9.5, 2]);
   });
 
-  it('is not there when its names are those of other envs', () => {
+  it('does not exist in other envs', () => {
     world.offer('a', [entry('web')], { envDigests: ['ffffffffffffffff'] });
     world.offer('b', [entry('web')], { envDigests: ['ffffffffffffffff', ...ENV] });
     expect(world.there).toEqual(['web:0@b']);
@@ -135,7 +135,7 @@ describe('what a node announces', () => {
     expect(world.there).toEqual(['web:0@a']);
   });
 
-  it('is gone when the record of the node is, or its shards are', () => {
+  it('is gone when the record of the node or its shards are', () => {
     world.offer('a', [entry('web')]).offer('b', [entry('web')]);
     world.nodes.delete('a');
     world.shards.delete('b');
@@ -143,21 +143,21 @@ describe('what a node announces', () => {
     expect(world.there).toEqual([]);
   });
 
-  it('is not what an earlier run of it has announced', () => {
+  it('does not come from an earlier run', () => {
     world.offer('a', [entry('web')]);
     world.nodes.set('a', nodeRecord('a', { envDigests: ENV, bootId: 'boot-2' }));
     world.registry.onNodeChanged('a');
     expect(world.there).toEqual([]);
   });
 
-  it('is new when the node has restarted, although it is called the same', () => {
+  it('is new when the node has restarted, although it has the same name', () => {
     world.offer('a', [entry('web')]);
     world.news();
     world.offer('a', [entry('web')], { bootId: 'boot-2' });
     expect(world.news()).toEqual(['-web:0@a', '+web:0@a']);
   });
 
-  it('stays when nothing of it has changed, whatever else has', () => {
+  it('stays when it is unchanged, whatever else changes', () => {
     world.offer('a', [entry('web', 80, { meta: { v: [1] } }), entry('db')]);
     const [web] = world.registry.table.find('web');
     world.news();
@@ -167,7 +167,7 @@ describe('what a node announces', () => {
     expect(world.registry.table.find('web')).toEqual([web]);
   });
 
-  it('is another one when its weight or meta has changed', () => {
+  it('is replaced when its weight or meta has changed', () => {
     world.offer('a', [entry('web', 80), entry('db')]);
     world.news();
     world.offer('a', [entry('web', 80, { weight: 5 }), entry('db')]);
@@ -187,7 +187,7 @@ describe('what a node announces', () => {
     }
   });
 
-  it('is looked at by shards: the others are not read when one has changed', () => {
+  it('is read by shards: the others are not read when one has changed', () => {
     const services = Array.from({ length: 640 }, (_, index) => entry(`s${index}`));
     world.offer('a', services, { shards: 16 });
     const shards = world.shards.get('a') as ShardRecord[];
@@ -208,8 +208,8 @@ describe('what a node announces', () => {
   });
 });
 
-describe('what is told', () => {
-  it('is told when the table knows all of it', () => {
+describe('an event', () => {
+  it('comes when the table holds all changes', () => {
     world.onEvent = () => expect(world.there).toEqual(['db:0@a', 'web:0@a', 'web:0@b']);
     for (const nodeId of ['a', 'b']) {
       world.nodes.set(nodeId, nodeRecord(nodeId, { envDigests: ENV }));
@@ -221,7 +221,7 @@ describe('what is told', () => {
     expect(world.news()).toHaveLength(3);
   });
 
-  it('goes when several nodes are lost, all of it before anyone hears of it', () => {
+  it('comes after all changes when several nodes are lost', () => {
     world.offer('a', [entry('web')]).offer('b', [entry('web')]);
     world.onEvent = () => expect(world.there).toEqual([]);
     world.reached.clear();
@@ -229,7 +229,7 @@ describe('what is told', () => {
     expect(world.news().slice(2)).toEqual(['-web:0@a', '-web:0@b']);
   });
 
-  it('is nothing of what came and went before its turn', () => {
+  it('does not come for an instance that came and went before its turn', () => {
     world.onEvent = (event) => {
       if (event !== '+one:0@a') return;
       world.reached.clear();
@@ -239,7 +239,7 @@ describe('what is told', () => {
     expect(world.news()).toEqual(['+one:0@a', '-one:0@a']);
   });
 
-  it('is told in order when a listener binds', () => {
+  it('comes in order when a listener binds', () => {
     world.onEvent = (event) => {
       if (event === '+web:0@a') world.registry.bind('mine', 0, 1, undefined);
     };
@@ -300,7 +300,7 @@ describe('any order of changes', () => {
     return found.sort();
   }
 
-  it('leaves in the table what can be dialled, and tells each change once', () => {
+  it('leaves the right table, with one event for each change', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60, size: 'max' }), fc.boolean(), (steps, isTogether) => {
         world = new World();

@@ -19,7 +19,7 @@ function instance(nodeId: string, changes: Partial<ServiceInfo> = {}): ServiceIn
 const MANY = Array.from({ length: 20 }, (_, index) => instance(`node-${index}`));
 
 describe('random', () => {
-  it('takes instances in proportion to their weights', () => {
+  it('picks instances in proportion to their weights', () => {
     const instances = [
       instance('a', { weight: 1 }),
       instance('b', { weight: 3 }),
@@ -30,7 +30,7 @@ describe('random', () => {
     expect(picks).toEqual(['a', 'b', 'b', 'b', 'd', 'd', 'd', 'd']);
   });
 
-  it('takes weight 0 when there is nothing else', () => {
+  it('picks weight 0 when there is nothing else', () => {
     const instances = [instance('a', { weight: 0 }), instance('b', { weight: 0 })];
     expect(randomBy(() => 0.6)(instances)?.nodeId).toBe('b');
   });
@@ -43,14 +43,14 @@ describe('random', () => {
 });
 
 describe('nearest', () => {
-  it('takes the lowest cost, and the first of equals', () => {
+  it('picks the lowest cost, and the first of equals', () => {
     const instances = [instance('a', { cost: 9 }), instance('b', { cost: 2 }), instance('c', { cost: 2 })];
     expect(nearest(instances)?.nodeId).toBe('b');
   });
 });
 
 describe('hash', () => {
-  it('takes the same instance for the same key, in whatever order they are known', () => {
+  it('picks the same instance for the same key, in any order of instances', () => {
     for (const key of ['alice', 'bob', 17]) {
       const picked = hash(key)(MANY);
       expect(hash(key)([...MANY].reverse())).toBe(picked);
@@ -81,7 +81,7 @@ describe('hash', () => {
     }
   });
 
-  it('tells instances of one node apart by port', () => {
+  it('distinguishes instances of one node by port', () => {
     const ports = [instance('a', { port: 1 }), instance('a', { port: 2 })];
     const picks = new Set(Array.from({ length: 50 }, (_, key) => hash(key)(ports)?.port));
     expect(picks).toEqual(new Set([1, 2]));

@@ -51,7 +51,7 @@ describe('the table of services', () => {
 });
 
 describe('any order of adding and deleting', () => {
-  it('leaves those that are there, by name and by port', () => {
+  it('leaves the right instances, by name and by port', () => {
     const place = fc.tuple(fc.constantFrom('a', 'b'), fc.nat(2));
     const step = fc.tuple(place, fc.boolean(), fc.nat());
     fc.assert(

@@ -27,7 +27,7 @@ describe('an outbox', () => {
     expect([outbox.size, outbox.bytes]).toEqual([0, 0]);
   });
 
-  it('gives out first what is urgent, whatever it was before', () => {
+  it('returns urgent records first, even if they were not before', () => {
     const outbox = new Outbox();
     const [a1, a2, a3, b, c] = [
       nodeOf('a'),
@@ -46,7 +46,7 @@ describe('an outbox', () => {
     expect([outbox.isUrgent, outbox.bytes]).toEqual([false, 0]);
   });
 
-  it('forgets what the neighbour has told itself, and what is older', () => {
+  it('drops records that the neighbour has sent, and older ones', () => {
     const outbox = new Outbox();
     const [a1, a2, b] = [nodeOf('a'), nodeOf('a', { seq: 2 }), nodeOf('b')];
     outbox.put(a2, true);
@@ -59,7 +59,7 @@ describe('an outbox', () => {
     expect([outbox.size, outbox.bytes]).toEqual([0, 0]);
   });
 
-  it('drops what is asked for', () => {
+  it('drops unwanted records', () => {
     const outbox = new Outbox();
     const [a, b] = [nodeOf('a'), nodeOf('b')];
     outbox.put(a, true);
@@ -73,7 +73,7 @@ describe('an outbox', () => {
 });
 
 describe('a queue of copies', () => {
-  it('keeps the order and counts what nobody asked for', () => {
+  it('keeps the order and counts unrequested records', () => {
     const queue = new CopyQueue();
     const record = nodeOf('a');
     const size = recordCopyBytes(record);

@@ -36,7 +36,7 @@ class Chaos {
     this.net.pass(this.any([0, 5, 20, 100, 1_000]));
   }
 
-  /** Heals everything, and waits until what was throttled has been told. */
+  /** Heals everything, and waits until throttled changes are published. */
   settle(): void {
     for (const link of this.links) {
       link.drain();
@@ -118,7 +118,7 @@ class Chaos {
   }
 }
 
-describe('nodes that come and go, with links that do', () => {
+describe('nodes and links that come and go', () => {
   it.each([1, 2, 3, 4, 5, 6, 7, 8])('know the same in the end, and it is the truth (seed %d)', (seed) => {
     const chaos = new Chaos(seed);
     for (let step = 0; step < STEPS; step++) chaos.step();

@@ -55,7 +55,7 @@ describe('a node that is gone', () => {
     expect(node.gossip.store.entry(GONE)?.leftS).toBe(300);
   });
 
-  it('is forgotten ten minutes after it has said that it leaves, whoever still sees it', () => {
+  it('is forgotten ten minutes after it has announced its leaving, even if others still reach it', () => {
     const net = new GossipNet();
     const node = net.add('node');
     net.feed(node, [nodeOf('gone', { flags: NodeFlag.LEAVING })]);
@@ -65,7 +65,7 @@ describe('a node that is gone', () => {
     expect(node.gossip.store.node(GONE)).toBe(undefined);
   });
 
-  it('is not brought back by what somebody has kept, only by something newer', () => {
+  it('is not brought back by an old copy, only by a newer record', () => {
     const net = new GossipNet();
     const node = widow(net, 60);
     net.pass(180_000, 10_000);
@@ -79,7 +79,7 @@ describe('a node that is gone', () => {
     expect(node.gossip.store.node(GONE)?.seq).toBe(2);
   });
 
-  it('is known again when the other half of a split brings it back, where it was never gone', () => {
+  it('is known again after a split from the half where it was never gone', () => {
     const net = new GossipNet();
     const [left, right] = net.addAll('left', 'right');
     const record = nodeOf('gone');
@@ -107,7 +107,7 @@ describe('a node that is gone', () => {
     expect(node.gossip.store.node(GONE)?.seq).toBe(0);
   });
 
-  it('has less life with every node that it was told by', () => {
+  it('has less life left with every node that passes it on', () => {
     const net = new GossipNet();
     const nodes = net.addAll('a', 'b', 'c', 'd');
     for (let index = 1; index < nodes.length; index++) net.link(nodes[index - 1], nodes[index]);
@@ -117,7 +117,7 @@ describe('a node that is gone', () => {
     expect(nodes.map((node) => node.gossip.store.entry(GONE)?.leftS)).toEqual([3_600, 3_599, 3_598, 3_597]);
   });
 
-  it('is not forgotten because of a relay that says so while it is there', () => {
+  it('is not forgotten because of the claim of a relay while it is reachable', () => {
     const net = new GossipNet();
     const [node, other] = net.addAll('node', 'other');
     const records = [nodeOf('gone'), nodeOf('told before')];
@@ -152,7 +152,7 @@ describe('a node that is gone', () => {
     expect(node.gossip.store.node(GONE)).toBeDefined();
   });
 
-  it('is not made to leave twice: the time since it said so goes on, whatever others say', () => {
+  it('does not start its last ten minutes again, whatever others claim', () => {
     const net = new GossipNet();
     const node = net.add('node');
     const record = nodeOf('gone', { flags: NodeFlag.LEAVING });
@@ -167,7 +167,7 @@ describe('a node that is gone', () => {
     expect(node.gossip.store.node(GONE)).toBe(undefined);
   });
 
-  it('is forgotten by all, and nobody tells it to another again', () => {
+  it('is forgotten by all, and none passes it on again', () => {
     const net = new GossipNet();
     const nodes = net.addAll('a', 'b', 'c', 'd');
     for (let index = 1; index < nodes.length; index++) net.link(nodes[index - 1], nodes[index]);

@@ -34,8 +34,8 @@ function full(made: readonly MeshRecord[], there = nodesOf(MAX_NODES - 1 - made.
   return { net, node, there };
 }
 
-describe('a node that knows as many others as it may', () => {
-  it('forgets the made-up ones for new ones, the oldest first, and nobody who is there', () => {
+describe('a node with a full store', () => {
+  it('evicts unreachable nodes for new ones, the oldest first, and no reachable one', () => {
     const made = nodesOf(10, 'made');
     const { net, node, there } = full(made);
     const fresh = nodesOf(4, 'fresh');
@@ -48,7 +48,7 @@ describe('a node that knows as many others as it may', () => {
     expect([node.gossip.store.originCount, node.gossip.counters.rejected]).toEqual([MAX_NODES, 14]);
   });
 
-  it('prefers to keep those that have been there once', () => {
+  it('prefers to keep nodes that were reachable once', () => {
     const made = nodesOf(3, 'made');
     const { net, node, there } = full(made);
     hide(node, there.slice(0, 3));
@@ -67,7 +67,7 @@ describe('a node that knows as many others as it may', () => {
     expect([known(node, first).length, known(node, second).length]).toEqual([5, 0]);
   });
 
-  it('forgets nobody for services that it does not take', () => {
+  it('evicts no node for services that it rejects', () => {
     const made = nodesOf(5, 'made');
     const net = new GossipNet();
     const node = net.add('node', { maxNodes: 6, maxServicesPerNode: 1 });
@@ -79,7 +79,7 @@ describe('a node that knows as many others as it may', () => {
     expect(known(node, made)).toHaveLength(5);
   });
 
-  it('does not ask for what it has just refused, or forgotten for others, but for what is newer', () => {
+  it('does not request versions that it has just rejected or evicted, but newer ones', () => {
     const made = nodesOf(2, 'made');
     const { net, node } = full(made);
     const { own, heard } = net.impostor(node, 'x');
@@ -102,8 +102,8 @@ describe('a node that knows as many others as it may', () => {
   });
 });
 
-describe('a node that was never there', () => {
-  it('is forgotten after ten minutes, however long it says that it lives', () => {
+describe('a node that was never reachable', () => {
+  it('is forgotten after ten minutes, whatever life its record claims', () => {
     const net = new GossipNet();
     const node = net.add('node');
     const [made, there] = [nodesOf(3, 'made'), nodesOf(3, 'there')];
@@ -116,7 +116,7 @@ describe('a node that was never there', () => {
     expect([known(node, made).length, known(node, there).length]).toEqual([0, 3]);
   });
 
-  it('counts as one that was there from the moment in which it is reached', () => {
+  it('counts as reached from the moment in which it is reachable', () => {
     const net = new GossipNet();
     const node = net.add('node');
     const [one] = nodesOf(1, 'made');

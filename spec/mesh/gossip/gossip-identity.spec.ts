@@ -7,7 +7,7 @@ function expectEqual(nodes: readonly NetNode[]): void {
   expect(new Set(nodes.map((node) => node.root)).size).toBe(1);
 }
 
-/** The link of a node is lost, and nobody hears from it again. */
+/** The link of a node is lost, and it is silent after that. */
 function crash(net: GossipNet, node: NetNode): void {
   node.gossip.dispose();
   for (const link of [...node.links]) {
@@ -19,7 +19,7 @@ function crash(net: GossipNet, node: NetNode): void {
 }
 
 describe('the identity of a node', () => {
-  it('is told with the epoch that it begins with, to whoever keeps it', () => {
+  it('reports the epoch with which it begins', () => {
     const net = new GossipNet();
     const [a, b] = [net.add('a', { firstEpoch: 7 }), net.add('b')];
     expect(a.epochs).toEqual([]);
@@ -52,7 +52,7 @@ describe('the identity of a node', () => {
       expect(node.gossip.store.node(a.id)).toMatchObject({ bootId: reborn.identity.bootId, epoch: 2 });
     }
     expectEqual([reborn, b, c]);
-    // It has listened before it spoke, so that nobody had to be corrected.
+    // It has listened before it published, so that no record had to be corrected.
     expect(reborn.epochs).toEqual([2]);
     for (const node of [reborn, b, c]) expect(node.warnings).toEqual([]);
     expect(b.gossip.counters.twins + c.gossip.counters.twins).toBe(0);
@@ -83,7 +83,7 @@ describe('the identity of a node', () => {
     },
   );
 
-  it('goes on from a kept epoch without a word about the past', () => {
+  it('continues from a kept epoch without a warning', () => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
     net.link(a, b);
@@ -103,7 +103,7 @@ describe('the identity of a node', () => {
     expect(last.bootId).toBe(reborn.identity.bootId);
   });
 
-  it('is taken back by the node itself when an old record turns up late', () => {
+  it('is reclaimed by the node itself when an old record turns up late', () => {
     const net = new GossipNet();
     const [a, b, c] = net.addAll('a', 'b', 'c');
     net.link(a, b);
@@ -120,7 +120,7 @@ describe('the identity of a node', () => {
     expect([a, b, c].flatMap((node) => node.warnings)).toEqual([]);
   });
 
-  it('keeps its services when it had to be taken back', () => {
+  it('keeps its services when it had to be reclaimed', () => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
     for (let port = 0; port < 100; port++) a.gossip.own.bind({ service: 's', port, weight: 1 });
@@ -148,7 +148,7 @@ describe('the identity of a node', () => {
     expect([a.gossip.own.epoch, a.gossip.counters.invalid, a.id]).toEqual([1, 1, nodeId]);
   });
 
-  it('is reported when two processes have it, and they do not drown the others in their dispute', () => {
+  it('is reported when two processes have it, and their conflict does not flood the others', () => {
     const net = new GossipNet();
     const [left, middle, right] = net.addAll('left', 'middle', 'right');
     net.link(left, middle);
@@ -170,7 +170,7 @@ describe('the identity of a node', () => {
     expectEqual([left, middle, right, one]);
   });
 
-  it.each(['y', 'z'])('is told once by others when there are two records under one number, %s first', (first) => {
+  it.each(['y', 'z'])('is reported once by others when two records have one number, %s first', (first) => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
     net.link(a, b);
@@ -184,7 +184,7 @@ describe('the identity of a node', () => {
     expect(a.gossip.counters.twins).toBeGreaterThan(0);
   });
 
-  it('speaks after two seconds when the first neighbour tells nothing', () => {
+  it('publishes after two seconds when the first neighbour sends nothing', () => {
     const net = new GossipNet();
     const [a] = net.addAll('a');
     a.gossip.own.describe({ flags: 1 }, 'soon');
@@ -210,7 +210,7 @@ describe('the identity of a node', () => {
     expect(a.epochs).toEqual([1, 2]);
   });
 
-  it('is said anew about once an hour', () => {
+  it('is renewed about once an hour', () => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
     net.link(a, b, 1);

@@ -28,7 +28,7 @@ function nodeWith(net: GossipNet, options = {}): NetNode {
 }
 
 describe('a hostile neighbour', () => {
-  it('is left after three forged records, and not linked to for ten minutes', () => {
+  it('is disconnected after three forged records, and banned for ten minutes', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
     const { link, own } = net.impostor(node, 'x');
@@ -87,7 +87,7 @@ describe('a hostile neighbour', () => {
     }
   });
 
-  it('is left when it repeats what is known for ever', () => {
+  it('is disconnected when it repeats known records without end', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
     const { link, own } = net.impostor(node, 'x');
@@ -100,7 +100,7 @@ describe('a hostile neighbour', () => {
     expect(node.verifications).toBe(100);
   });
 
-  it('is heard at a bounded rate, and loses nothing by that', () => {
+  it('is processed at a bounded rate, without losses', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
     const { link, own } = net.impostor(node, 'x');
@@ -113,7 +113,7 @@ describe('a hostile neighbour', () => {
     expect([node.gossip.store.originCount, link.isUp]).toEqual([10_001, true]);
   });
 
-  it('may not bring more for having asked for a comparison, or for one that is long over', () => {
+  it('may not send more because it requested a comparison, or because of one that ended long ago', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
     net.feed(node, strangers(100));
@@ -140,7 +140,7 @@ describe('a hostile neighbour', () => {
     expect(node.verifications - before).toBeLessThan(13_000);
   });
 
-  it('costs no checks when there is no room for what it brings', () => {
+  it('costs no checks when there is no room for its records', () => {
     const net = new GossipNet();
     const node = nodeWith(net, { maxNodes: 20, maxInstances: 50 });
     net.feed(node, [nodeOf('a'), ...strangers(18)]);
@@ -149,14 +149,14 @@ describe('a hostile neighbour', () => {
     net.feed(node, [...strangers(50, 'm'), shardOf('a', { services: services(51) })].map(forged));
     expect(node.verifications).toBe(before);
     expect(node.gossip.counters).toMatchObject({ rejected: 51, invalid: 0 });
-    // What is of this node itself is heard in any case, even before it has spoken.
+    // Records of this node itself are always processed, even before it has published any.
     const full = net.add('full', { maxNodes: 1 });
     net.feed(full, [nodeOf('other'), nodeOf('full', { epoch: 4 })]);
     net.pass(5_000);
     expect(full.gossip.own.epoch).toBe(5);
   });
 
-  it('gets no answers while it takes none, and all of them then', () => {
+  it('gets no answers while it is blocked, and all of them then', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
     net.feed(node, strangers(100));
@@ -181,7 +181,7 @@ describe('a hostile neighbour', () => {
     expect(types).toContain(MessageType.RECORDS);
   });
 
-  it('brings no old news back', () => {
+  it('brings no old records back', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
     const { own, heard } = net.impostor(node, 'x');
@@ -192,7 +192,7 @@ describe('a hostile neighbour', () => {
     net.pass(100);
     expect(node.gossip.store.node(nodeOf('a').nodeId)?.seq).toBe(5);
     expect(node.verifications).toBe(1);
-    // It is behind, so it is told.
+    // It is behind, so it is sent the new one.
     const told = heard.flatMap((message) => ('records' in message ? message.records : []));
     expect(told.map(({ record }) => record.seq)).toEqual([5]);
   });
@@ -220,7 +220,7 @@ describe('a hostile neighbour', () => {
 });
 
 describe('a hostile origin', () => {
-  it('is heard once a second after a burst of ten, and then with its newest record', () => {
+  it('is processed once a second after a burst of ten, and then with its newest record', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
     const { own, heard } = net.impostor(node, 'x');
@@ -289,7 +289,7 @@ describe('a hostile origin', () => {
 });
 
 describe('checking signatures', () => {
-  it('is done for twenty records in a turn, in order, whoever brings them', () => {
+  it('is done for twenty records in a turn, in order, from any neighbour', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
     const one = net.impostor(node, 'x');
@@ -311,7 +311,7 @@ describe('checking signatures', () => {
     expect(ofA).toEqual([nodeOf('a').key, ...many.map(({ key }) => key)]);
   });
 
-  it('is done once for a record that all neighbours bring', () => {
+  it('is done once for a record that all neighbours send', () => {
     const net = new GossipNet();
     const node = nodeWith(net);
     const peers = Array.from({ length: 6 }, (_, n) => net.impostor(node, `x${n}`));
@@ -322,7 +322,7 @@ describe('checking signatures', () => {
     expect(node.gossip.counters.duplicates).toBe(250);
   });
 
-  it('takes a database of thousands from a neighbour that was asked for it, as fast as it comes', () => {
+  it('processes a requested store of thousands as fast as it comes', () => {
     const net = new GossipNet();
     const [full, empty] = net.addAll('full', 'empty');
     for (let part = 0; part < 2; part++) net.feed(full, strangers(4_000, `part ${part} `));

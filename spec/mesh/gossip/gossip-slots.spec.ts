@@ -29,7 +29,7 @@ function scene() {
 }
 
 describe('the places for exchanges', () => {
-  it('are not taken by those that know the same', () => {
+  it('are not used by peers with equal stores', () => {
     const { net, node, hogs, ask } = scene();
     const { own, heard } = net.impostor(node, 'x');
     for (let round = 0; round < 3; round++) {
@@ -46,7 +46,7 @@ describe('the places for exchanges', () => {
     expect(typesOf(heard)).toContain(MessageType.ENTRIES);
   });
 
-  it('are there for whoever was served longest ago, however often others ask', () => {
+  it('go to the peer that was served longest ago, however often others request one', () => {
     const { net, node, hogs, ask } = scene();
     for (const { own } of hogs) ask(own);
     net.pass(100);
@@ -59,7 +59,7 @@ describe('the places for exchanges', () => {
     expect(typesOf(heard)).toContain(MessageType.ENTRIES);
   });
 
-  it('cost who asks for comparisons with nothing in them, in the end', () => {
+  it('use up the budget of a peer that requests comparisons without differences', () => {
     const { net, node, hogs } = scene();
     const [{ own, link }] = hogs;
     const { high, low } = node.gossip.store.digest;
@@ -72,7 +72,7 @@ describe('the places for exchanges', () => {
     expect(node.gossip.counters.unanswered).toBeGreaterThan(1_000);
   });
 
-  it('are no reason to hold a new link back for ever', () => {
+  it('do not hold a new link back without end', () => {
     const net = new GossipNet();
     const node = net.add('node');
     const { link, own } = net.impostor(node, 'x');

@@ -47,7 +47,7 @@ describe('databases that are compared', () => {
     expect(net.bytes - before).toBeLessThan(100);
   });
 
-  it('are told to a newcomer by one neighbour, however many it has', () => {
+  it('are sent to a new node by one neighbour, however many it has', () => {
     const net = new GossipNet();
     const nodes = net.addAll('a', 'b', 'c', 'd', 'e');
     const records = strangers(400);
@@ -66,7 +66,7 @@ describe('databases that are compared', () => {
     expect(newcomer.verifications).toBeLessThan(450);
   });
 
-  it('are compared by buckets when both are large, and only what differs is told, and told on', () => {
+  it('are compared by buckets when both are large, and only differences are sent, and passed on', () => {
     const net = new GossipNet();
     const [left, a, b, right] = net.addAll('left', 'a', 'b', 'right');
     const common = strangers(300);
@@ -85,7 +85,7 @@ describe('databases that are compared', () => {
     expect(recordsOver(links)).toBeLessThan(12 + 4 + 12);
   });
 
-  it('are compared again when something got lost, and not for what is on its way', () => {
+  it('are compared again when a record got lost, and not for records on their way', () => {
     const net = new GossipNet();
     const [a, b, links] = twoEqual(net, strangers(100));
     const syncs = a.gossip.counters.syncs + b.gossip.counters.syncs;
@@ -126,7 +126,7 @@ describe('databases that are compared', () => {
     expect(heard.map(({ type }) => type)).toContain(MessageType.ENTRIES);
   });
 
-  it('are compared more and more rarely with a peer that takes nothing', () => {
+  it('are compared more and more rarely with a peer that accepts nothing', () => {
     const net = new GossipNet();
     const [a] = net.addAll('a');
     net.feed(a, strangers(3));
@@ -158,7 +158,7 @@ describe('databases that are compared', () => {
     for (const { heard } of [silent, mute]) expect(heard.map(({ type }) => type)).toContain(MessageType.SYNCED);
   });
 
-  it('are compared in the end with a peer that was to begin and has not, or was not there for the first digest', () => {
+  it('are compared in the end with a peer that should have begun, or was not ready for the first digest', () => {
     const net = new GossipNet();
     const [a] = net.addAll('a');
     net.feed(a, strangers(100));
@@ -179,7 +179,7 @@ describe('databases that are compared', () => {
     const [a] = net.addAll('a');
     net.feed(a, strangers(100));
     const peers = Array.from({ length: 8 }, (_, n) => net.impostor(a, `peer ${n}`));
-    // Each knows as much, none answers: some wait for the node to begin, the others ask it.
+    // Each has as many records, none answers: some wait for the node to begin, the others begin.
     for (const { own } of peers) {
       own.send({ type: MessageType.DIGEST, rootHigh: 1, rootLow: 1, count: 102 });
       own.send({ type: MessageType.BUCKETS, high: new Uint32Array(256).fill(1), low: new Uint32Array(256) });
@@ -226,7 +226,7 @@ describe('databases that are compared', () => {
     expect(recordsOver(links)).toBeLessThan(2_120 + 10);
   });
 
-  it('are not told again and again to whoever asks for them', () => {
+  it('are not sent again and again to a peer that requests them', () => {
     const net = new GossipNet();
     const [a] = net.addAll('a');
     net.feed(a, strangers(1_000));
@@ -276,7 +276,7 @@ describe('databases that are compared', () => {
     }
   });
 
-  it('keep what changes while the entries of a peer are on their way', () => {
+  it('keep changes while the entries of a peer are on their way', () => {
     const net = new GossipNet();
     const [a] = net.addAll('a');
     net.feed(a, strangers(3));

@@ -19,7 +19,7 @@ function line(net: GossipNet, names: string, latencyMs = 5): NetNode[] {
 }
 
 describe('gossip', () => {
-  it('tells two nodes of each other when a link comes up', () => {
+  it('sends two nodes the records of each other when a link comes up', () => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
     const [link] = net.link(a, b);
@@ -46,7 +46,7 @@ describe('gossip', () => {
     expectEqual(nodes);
   });
 
-  it('has told the services of a node when the node says SYNCED', () => {
+  it('has sent the services of a node before its SYNCED', () => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
     for (let port = 0; port < 500; port++) a.gossip.own.bind({ service: 's', port, weight: 1 });
@@ -60,7 +60,7 @@ describe('gossip', () => {
     expect(seen).toEqual([500]);
   });
 
-  it('tells services that a loop binds when the loop is over, each shard once, some in each turn', () => {
+  it('publishes services that a loop binds after the loop, each shard once, some in each turn', () => {
     const net = new GossipNet();
     const maxServicesPerNode = 20_000;
     const [a, b] = [net.add('a', { maxServicesPerNode }), net.add('b', { maxServicesPerNode })];
@@ -86,7 +86,7 @@ describe('gossip', () => {
     expect(b.gossip.counters.parked).toBe(0);
   });
 
-  it('passes bad news on in the same turn, and good news soon', () => {
+  it('passes losses on in the same turn, and gains soon', () => {
     const net = new GossipNet();
     const [a, b, , , e] = line(net, 'abcde', 20);
     const far = net.add('far');
@@ -124,11 +124,11 @@ describe('gossip', () => {
       expect(own.length).toBeLessThanOrEqual(1);
       copies += own.length;
     }
-    // Nobody sends it back to whom it came from.
+    // No node sends it back to where it came from.
     expect(copies).toBeLessThanOrEqual(crossings / 2 + 1);
   });
 
-  it('sends a slow neighbour the newest version only, once it takes something', () => {
+  it('sends a slow neighbour the newest version only, once it accepts messages', () => {
     const net = new GossipNet();
     const [a, b, c] = line(net, 'abc');
     const [slow] = [...b.links].filter(({ peerId }) => peerId === c.id);
@@ -148,7 +148,7 @@ describe('gossip', () => {
     expect(b.gossip.isSettled(slow)).toBe(true);
   });
 
-  it('does not send what the neighbour has told itself meanwhile', () => {
+  it('does not send records that the neighbour has sent meanwhile', () => {
     const net = new GossipNet();
     const [a] = net.addAll('a');
     const { own, link } = net.impostor(a, 'x');
@@ -166,7 +166,7 @@ describe('gossip', () => {
     expect(a.gossip.store.get(record.key)).toEqual(record);
   });
 
-  it('cuts what it sends into messages of 16 KiB', () => {
+  it('sends messages of 16 KiB', () => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
     net.feed(
@@ -185,7 +185,7 @@ describe('gossip', () => {
     expect(b.verifications).toBeLessThanOrEqual(301);
   });
 
-  it('tells a client everything, and expects nothing of it', () => {
+  it('sends a client everything, and expects nothing from it', () => {
     const net = new GossipNet();
     const [a, b] = net.addAll('a', 'b');
     const client = net.add('client', { role: 'client' });
@@ -199,13 +199,13 @@ describe('gossip', () => {
     expect(client.synced).toHaveLength(2);
     expect(a.synced).toHaveLength(1);
     expect(client.gossip.counters.originations).toBe(0);
-    // It is no bridge: what it hears from one it does not tell the other.
+    // It is no bridge: it does not pass records of one node on to the other.
     expect(a.gossip.store.size).toBe(2);
     expect(b.gossip.store.size).toBe(1);
     for (const link of client.links) expect(link.sentRecords).toEqual([]);
   });
 
-  it('takes no records from a client', () => {
+  it('accepts no records from a client', () => {
     const net = new GossipNet();
     const [a] = net.addAll('a');
     const { own } = net.impostor(a, 'x', 'client');
@@ -214,7 +214,7 @@ describe('gossip', () => {
     expect([...a.gossip.store.nodes()].map(({ nodeId }) => nodeId)).not.toContain(nodeOf('x').nodeId);
   });
 
-  it('says that a node leaves to all neighbours at once, slow ones too, and nothing after that', () => {
+  it('announces the leaving of a node to all neighbours at once, slow ones too, and nothing after that', () => {
     const net = new GossipNet();
     const [a, b, c] = line(net, 'abc');
     const [link] = b.links;
@@ -244,7 +244,7 @@ describe('gossip', () => {
     );
   });
 
-  it('may be called back from all that it tells', () => {
+  it('may be called back from all its events', () => {
     const net = new GossipNet();
     const nodes = line(net, 'abcd');
     const [a, b, c, d] = nodes;
@@ -269,7 +269,7 @@ describe('gossip', () => {
     expect(c.gossip.store.size).toBe(before);
   });
 
-  it('leaves no timer behind when it is stopped', () => {
+  it('leaves no timer behind after dispose', () => {
     const net = new GossipNet();
     const nodes = line(net, 'abc');
     nodes[0].gossip.own.bind({ service: 'a', port: 1, weight: 1 });

@@ -9,7 +9,7 @@ import { nodeOf } from '../signed-records.js';
 
 const LATENCY_MS = 20;
 
-/** A link from a node to one that a spec plays, and what that has been told. */
+/** A link from a node to one that a spec plays, and what was sent to that. */
 function scene(
   names: readonly [string, string] = ['self', 'peer'],
   changes: { rttMs?: number; isSynced?: boolean } = {},
@@ -41,8 +41,8 @@ function drawn({ peer, suppression }: ReturnType<typeof scene>): { waits: MeshRe
   return { waits, goes };
 }
 
-describe('a record of somebody else', () => {
-  it('waits at one end of each link and not at the other, whoever made it', () => {
+describe('a record of another node', () => {
+  it('waits at one end of each link and not at the other, whatever its origin', () => {
     let first = 0;
     for (let index = 0; index < 200; index++) {
       const names = [`one ${index % 10}`, `other ${index % 7}`] as const;
@@ -56,7 +56,7 @@ describe('a record of somebody else', () => {
     expect(first).toBeLessThan(140);
   });
 
-  it('is told after half the round trip and a moment more, if the neighbour has not told it by then', () => {
+  it('is sent after half the round trip and a moment more, if the neighbour has not sent it by then', () => {
     const one = scene();
     const { waits } = drawn(one);
     one.suppression.suppress(one.peer, waits, true);
@@ -67,7 +67,7 @@ describe('a record of somebody else', () => {
     expect([one.peer.suppressed.size, one.releases()]).toEqual([0, 1]);
   });
 
-  it('is told after a tenth of a second at the latest, however long the way', () => {
+  it('is sent after a tenth of a second at the latest, however long the link', () => {
     const far = scene(undefined, { rttMs: 900 });
     const { waits } = drawn(far);
     far.suppression.suppress(far.peer, waits, false);
@@ -75,7 +75,7 @@ describe('a record of somebody else', () => {
     expect(far.told).toHaveLength(1);
   });
 
-  it('is not told when the neighbour has told it, or a newer one', () => {
+  it('is not sent when the neighbour has sent it, or a newer one', () => {
     const one = scene();
     const { waits } = drawn(one);
     one.suppression.suppress(one.peer, waits, false);
@@ -84,7 +84,7 @@ describe('a record of somebody else', () => {
     expect(one.told).toEqual([]);
   });
 
-  it('does not wait for who cannot tell it: before all is compared, with no measured way, to its own node', () => {
+  it('does not wait for a peer that cannot send it: before the initial sync, without a round trip, to its origin', () => {
     const { waits } = drawn(scene());
     const unmeasured = scene(undefined, { rttMs: 0 });
     const fresh = scene(undefined, { isSynced: false });
@@ -106,7 +106,7 @@ describe('a record of somebody else', () => {
   });
 });
 
-describe('what waits for a neighbour', () => {
+describe('the outbox of a neighbour', () => {
   it('is the newest version of each record, each until its own time', () => {
     const suppressed = new SuppressedRecords();
     const [a1, a2, b] = [nodeOf('a'), nodeOf('a', { seq: 2 }), nodeOf('b')];

@@ -13,7 +13,7 @@ beforeEach(() => {
   costs = new LinkCosts(new Timers(clock), { onCosts: (urgency) => told.push(urgency) });
 });
 
-/** In ms, as far as the byte says. */
+/** In ms, as precise as the byte. */
 function announced(peerId = 'a'): number | undefined {
   const link = costs.announced().find((one) => one.peerId === peerId);
   return link && Math.round(byteToCostMs(link.cost) * 10) / 10;
@@ -35,8 +35,8 @@ function flap(times: number, pauseMs = 0): void {
   }
 }
 
-describe('the cost that is announced', () => {
-  it('is a guess until the link has been measured, and then what was measured, at once', () => {
+describe('the announced cost', () => {
+  it('is a guess until the link has been measured, and then the measured value, at once', () => {
     costs.onUp('a');
     expect([announced(), costs.costMs('a')]).toEqual([4.9, 5]);
     costs.onSample('a', 40);
@@ -44,13 +44,13 @@ describe('the cost that is announced', () => {
     expect(told).toEqual(['soon', 'soon']);
   });
 
-  it('stays the guess when that was about right', () => {
+  it('stays the guess when it was about right', () => {
     costs.onUp('a');
     costs.onSample('a', 5.5);
     expect([announced(), told]).toEqual([4.9, ['soon']]);
   });
 
-  it('ignores what was measured while this process was late, and what is no time', () => {
+  it('ignores values that were measured while this process was late, and invalid ones', () => {
     costs.onUp('a');
     costs.onSample('a', 900, true);
     costs.onSample('a', Number.NaN);
@@ -59,14 +59,14 @@ describe('the cost that is announced', () => {
     expect([announced(), costs.costMs('a'), told]).toEqual([4.9, 5, ['soon']]);
   });
 
-  it('follows the average of what is measured, not each sample', () => {
+  it('follows the average, not each sample', () => {
     costs.onUp('a');
     costs.onSample('a', 10);
     costs.onSample('a', 110);
     expect(costs.costMs('a')).toBeCloseTo(26.4, 1);
   });
 
-  it('is told again when it has been elsewhere for 30 s, and 60 s after the last time', () => {
+  it('is published again when it has differed for 30 s, and 60 s after the last time', () => {
     costs.onUp('a');
     measure(10, 1);
     measure(40, 50);
@@ -79,7 +79,7 @@ describe('the cost that is announced', () => {
     expect([told.length, (announced() as number) < 11]).toEqual([4, true]);
   });
 
-  it('is not told for a move of less than three steps, of less than 2 ms, or one that does not last', () => {
+  it('is not published for a change of less than three steps, of less than 2 ms, or one that does not last', () => {
     costs.onUp('a');
     measure(20, 70);
     measure(24, 120);
@@ -97,7 +97,7 @@ describe('the cost that is announced', () => {
     expect(announced('b')).toBe(0.5);
   });
 
-  it('begins anew with each link', () => {
+  it('starts again with each link', () => {
     costs.onUp('a');
     costs.onSample('a', 40);
     costs.onDown('a', false);
@@ -110,13 +110,13 @@ describe('the cost that is announced', () => {
 });
 
 describe('the urgency of a link', () => {
-  it('is less when others have another way to both of its ends, for its first measure too', () => {
+  it('is lower when others have another path to both of its ends, also for its first measurement', () => {
     costs.onUp('a', false);
     costs.onSample('a', 40);
     expect(told).toEqual(['redundantLink', 'redundantLink']);
   });
 
-  it('is bad news when it has gone, unless the peer has told that itself', () => {
+  it('is the highest when it is lost, unless the peer has announced its leaving', () => {
     costs.onUp('a');
     costs.onUp('b');
     costs.onUp('c');
@@ -169,7 +169,7 @@ describe('a link that is lost again and again', () => {
     expect(waited).toBeLessThanOrEqual(301);
   });
 
-  it('says nothing when it is not there at that time, and costs other links nothing', () => {
+  it('has no effect when it is down at that time, or on other links', () => {
     costs.onUp('b');
     flap(4);
     told.length = 0;

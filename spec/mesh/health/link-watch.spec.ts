@@ -96,7 +96,7 @@ describe('a silent link', () => {
     expect([net.watch.isSuspect(link), net.network.probes]).toEqual([true, ['tcp://a.test:1']]);
   });
 
-  it('is dead at once when nobody listens there any more', async () => {
+  it('is dead at once when nothing listens there any more', async () => {
     const net = new Watching();
     found(net, 'refused');
     const link = net.link();
@@ -202,7 +202,7 @@ describe('a silent link', () => {
     expect(link.end).toBeUndefined();
   });
 
-  it('is no concern any more when it has ended', async () => {
+  it('is not judged any more when it has ended', async () => {
     const net = new Watching();
     const link = net.link();
     await net.pass(10_000 + SLACK_MS);
@@ -245,7 +245,7 @@ describe('the address that is probed', () => {
     expect(net.network.probes).toEqual(['tcp://10.0.0.5:7001']);
   });
 
-  it('is none of another machine, which would say nothing about the peer', async () => {
+  it('is not one of another machine, which would prove nothing about the peer', async () => {
     const net = new Watching();
     net.network.found.set('tcp://127.0.0.1:7000', 'refused');
     const link = net.link('a', {
@@ -303,7 +303,7 @@ describe('a node that is late itself', () => {
     expect(net.told).toEqual([]);
   });
 
-  it('has more patience for a while after a long block', async () => {
+  it('has longer timeouts for a while after a long block', async () => {
     const net = new Watching();
     found(net, 'silent');
     const link = net.link();
@@ -328,7 +328,7 @@ describe('a node that is late itself', () => {
     expect(links.map(({ end }) => end)).toEqual([undefined, undefined, undefined, undefined]);
   });
 
-  it('says so, for round trips that are measured at that moment', async () => {
+  it('reports it, for round trips that are measured at that moment', async () => {
     const net = new Watching();
     net.link();
     await net.pass(1_000);

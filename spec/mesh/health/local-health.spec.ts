@@ -3,7 +3,7 @@ import { LocalHealth } from '../../../lib/mesh/health/local-health.js';
 
 const TICK_MS = 500;
 
-/** A health whose ticks come as the spec says. */
+/** A health whose ticks the spec controls. */
 class Ticking {
   now = 0;
   readonly words: boolean[] = [];
@@ -80,7 +80,7 @@ describe('the local health', () => {
     expect([node.health.multiplier, node.health.scale]).toEqual([7, 4.5]);
   });
 
-  it('tells of overload from four on, and of its end below two', () => {
+  it('reports overload from four on, and its end below two', () => {
     const node = new Ticking();
     node.tick(2_500);
     expect(node.words).toEqual([]);
@@ -90,7 +90,7 @@ describe('the local health', () => {
     expect([node.health.multiplier, node.words]).toEqual([0, [true, false]]);
   });
 
-  it('changes its word at most once a minute', () => {
+  it('reports a change at most once a minute', () => {
     const node = new Ticking();
     const at: number[] = [];
     let said = 0;

@@ -42,7 +42,7 @@ class Choosing extends Scene {
 }
 
 describe('a node picked at random', () => {
-  it('is none that is banned, not even by a node that knows no other', async () => {
+  it('is never a banned one, even for a node that knows no other', async () => {
     const net = new Choosing();
     net.addNodes(3);
     net.book.onAnnounced('met', [addressOf('met')]);
@@ -55,7 +55,7 @@ describe('a node picked at random', () => {
     expect(net.drawn().size).toBe(3);
   });
 
-  it('is any one of the directory, each as likely as the other', () => {
+  it('is any node of the directory, all equally likely', () => {
     const net = new Choosing();
     net.addNodes(50);
     const counts = net.drawn(5_000);
@@ -108,7 +108,7 @@ describe('a node picked at random', () => {
     expect([...net.drawn().keys()]).toEqual(['nearly']);
   });
 
-  it('is a relay that is well, if there is one', () => {
+  it('is a relay without overload, if there is one', () => {
     const net = new Choosing();
     net.view.add('edge', { flags: 0 });
     net.view.add('tired', { flags: NodeFlag.RELAY | NodeFlag.OVERLOAD });
@@ -158,7 +158,7 @@ describe('near nodes', () => {
     expect(net.network.probes.length).toBe(8);
   });
 
-  it('are sought among those with the shortest ways, and as many others', async () => {
+  it('are sought among those with the shortest routes, and as many others', async () => {
     const net = new Choosing();
     for (const [index, id] of net.addNodes(32).entries()) {
       net.view.distances.set(id, 10 + index);
@@ -178,7 +178,7 @@ describe('near nodes', () => {
     expect(net.dialer.canDial(addressOf('n1'))).toBe(false);
   });
 
-  it('are not connected to when there is no choice', async () => {
+  it('are not probed when there is no choice', async () => {
     const net = new Choosing();
     net.addNodes(2);
     expect((await net.near(2)).sort()).toEqual(['n1', 'n2']);

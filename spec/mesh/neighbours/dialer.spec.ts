@@ -34,7 +34,7 @@ describe('a dial', () => {
     expect(net.dialer.idAt(A)).toBe('a');
   });
 
-  it('is made once for all who ask for the same address at a time', async () => {
+  it('is shared by all callers for the same address', async () => {
     const net = new Dialling();
     net.network.outcomes.set(A, new ScriptedLink('a'));
     const both = [net.dialer.dial(A), net.dialer.dial(A)];
@@ -44,14 +44,14 @@ describe('a dial', () => {
     expect(net.network.dials.length).toBe(1);
   });
 
-  it('goes to an address that this node only advertises, where others may answer, and to none at which it listens', () => {
+  it('goes to an address that this node only advertises, where others may answer, but not to one at which it listens', () => {
     const net = new Dialling();
     net.network.listenAddresses = [A];
     net.network.ownAddresses = [B];
     expect([net.dialer.canDial(A), net.dialer.canDial(B)]).toEqual([true, false]);
   });
 
-  it('finds out that it has reached this node itself, and may ask there again later: another one may answer', async () => {
+  it('finds out that it has reached this node itself, and may be repeated later: another one may answer', async () => {
     const net = new Dialling();
     net.network.outcomes.set(A, starlaneError('ERR_STARLANE_SELF_LINK'));
     expect(await net.dial(A)).toMatchObject({ code: 'ERR_STARLANE_SELF_LINK' });
@@ -101,7 +101,7 @@ describe('a dial', () => {
 });
 
 describe('a dial of a node', () => {
-  it('goes through its addresses until it is found', async () => {
+  it('tries its addresses until one answers', async () => {
     const net = new Dialling();
     const link = new ScriptedLink('a', { address: 'tcp://a2.test:1' });
     net.network.outcomes.set(A, refused());
@@ -113,7 +113,7 @@ describe('a dial of a node', () => {
     expect([net.network.addresses, net.dialer.isDialling('a')]).toEqual([[A, 'tcp://a2.test:1'], false]);
   });
 
-  it('leaves out what is backing off, and tries three addresses at most', async () => {
+  it('skips addresses in back-off, and tries three at most', async () => {
     const net = new Dialling();
     const addresses = [1, 2, 3, 4, 5].map((number) => `tcp://a${number}.test:1`);
     for (const address of addresses) net.network.outcomes.set(address, refused());

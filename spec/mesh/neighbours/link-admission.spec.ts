@@ -43,7 +43,7 @@ class Door extends Scene {
 }
 
 describe('a link that a peer makes', () => {
-  it('is taken from anyone up to eight links', () => {
+  it('is accepted from any node up to eight links', () => {
     const door = new Door();
     door.fill(7);
     expect(door.takes({ others: 5 })).toBe(true);
@@ -51,7 +51,7 @@ describe('a link that a peer makes', () => {
     expect(door.takes({ others: 5 })).toBe(false);
   });
 
-  it('is taken from anyone up to as many as leave room for the links that this node is going to make', () => {
+  it('is accepted from any node as long as there is room for the links that this node will make', () => {
     const door = new Door('peer');
     door.fill(6);
     expect(door.takes({ others: 5 })).toBe(true);
@@ -59,7 +59,7 @@ describe('a link that a peer makes', () => {
     expect([door.takes({ others: 5 }), door.takes({ others: 1 })]).toEqual([false, true]);
   });
 
-  it('is taken up to twelve links from a node with one other', () => {
+  it('is accepted up to twelve links from a node with one other', () => {
     const door = new Door();
     door.fill(11);
     expect([door.takes({ others: 1 }), door.takes({ others: 2 })]).toEqual([true, false]);
@@ -67,7 +67,7 @@ describe('a link that a peer makes', () => {
     expect(door.takes({ others: 1 })).toBe(false);
   });
 
-  it('is taken from a node that nobody else is linked to, and from one that is out of reach', () => {
+  it('is accepted from a node without other links, and from one that is out of reach', () => {
     const door = new Door();
     door.fill(20);
     expect([door.takes(), door.takes({ others: 0 })]).toEqual([true, true]);
@@ -77,13 +77,13 @@ describe('a link that a peer makes', () => {
     expect(door.takes()).toBe(true);
     door.fill(107);
     expect(door.takes()).toBe(true);
-    // One more could not be announced, and nobody else would know that it is there.
+    // One more could not be announced, and no other node would know it.
     door.fill(1);
     expect(door.takes()).toBe(false);
     expect(door.warnings.map((error) => (error as StarlaneError).code)).toEqual(['ERR_STARLANE_LINK_LIMIT']);
   });
 
-  it('is taken by a hub up to 64 links from a node with one other', async () => {
+  it('is accepted by a hub up to 64 links from a node with one other', async () => {
     const door = new Door();
     door.fill(20);
     expect(door.takes({ others: 1 })).toBe(false);
@@ -98,7 +98,7 @@ describe('a link that a peer makes', () => {
     expect(door.takes({ others: 1 })).toBe(true);
   });
 
-  it('is taken whenever a user has made it, or the peer has one already', () => {
+  it('is accepted whenever a user has made it, or the peer has one already', () => {
     const door = new Door();
     door.fill(300);
     expect(door.takes({ purpose: 'join', others: 5 })).toBe(true);
@@ -106,7 +106,7 @@ describe('a link that a peer makes', () => {
     expect(door.takes({ others: 5 })).toBe(false);
   });
 
-  it('is taken from 256 clients, which do not count as mesh links', () => {
+  it('is accepted from 256 clients, which do not count as mesh links', () => {
     const door = new Door();
     for (let number = 0; number < 255; number++) door.link(`client-${number}`, { role: 'client' });
     expect([door.takes({ role: 'client' }), door.takes({ others: 5 }), door.neighbours.degree]).toEqual([
@@ -120,7 +120,7 @@ describe('a link that a peer makes', () => {
 });
 
 describe('a hub with more links than twelve', () => {
-  it('sheds six at once every ten seconds, to peers with links enough without it, until twelve are left', async () => {
+  it('sheds six at once every ten seconds, to peers with enough other links, until twelve are left', async () => {
     const door = new Door();
     door.fill(20, { others: LOW });
     const counts: number[] = [];
@@ -142,7 +142,7 @@ describe('a hub with more links than twelve', () => {
     expect([door.shed, door.neighbours.degree]).toEqual([[], 12]);
   });
 
-  it('sheds nobody who needs it, who is busy, whom a user has linked, or whom it has picked itself', async () => {
+  it('sheds no peer that needs it, is busy, was linked by a user, or was picked by this node', async () => {
     const door = new Door();
     door.fill(5, { others: LOW - 1 });
     door.fill(5, { others: 5, streams: 1 });
@@ -163,7 +163,7 @@ describe('a hub with more links than twelve', () => {
     expect(door.neighbours.degree).toBe(58);
   });
 
-  it('does not wait with that for what it would have shed later', async () => {
+  it('does not wait for the links that it would have shed later', async () => {
     const door = new Door();
     door.fill(20, { others: 5 });
     await door.pass(5_500);

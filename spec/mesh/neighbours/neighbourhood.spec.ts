@@ -27,7 +27,7 @@ describe('thirty nodes that join by one seed', () => {
     expect(mesh.parts().length).toBe(1);
     const all = degrees(mesh);
     expect(all[0]).toBeGreaterThanOrEqual(LOW);
-    // The seed has up to twelve, as nobody is turned out for less, and a link of one's own choice may be the ninth.
+    // The seed has up to twelve, since no link is shed below that, and a link of its own choice may be the ninth.
     expect(all.filter((degree) => degree > 8).length).toBeLessThanOrEqual(3);
     expect(all.at(-1)).toBeLessThanOrEqual(12);
     expect(all.reduce((sum, degree) => sum + degree, 0) / 30).toBeLessThan(7.5);
@@ -122,12 +122,12 @@ describe('thirty nodes that join by one seed', () => {
 });
 
 describe('seeds that do not know each other', () => {
-  it('end up in one graph when anybody has both of them in its list', async () => {
+  it('end up in one graph when any node has both of them in its list', async () => {
     const seeds = ['s1', 's2', 's3'];
     const mesh = new AbstractMesh(13);
     for (const id of seeds) mesh.add(id);
     for (let number = 0; number < 27; number++) {
-      // Ten nodes with each seed, all of them content before any hears of another.
+      // Ten nodes with each seed, all with enough links before any knows of another seed.
       mesh.add(`n${number}`, { seeds: [`tcp://${seeds[number % 3]}.test:1`] });
       await mesh.pass(100);
     }
@@ -156,7 +156,7 @@ describe('seeds that do not know each other', () => {
 });
 
 describe('a hub', () => {
-  it('lets in sixty nodes that come at once, and has twelve links when they have found each other', async () => {
+  it('accepts sixty nodes that come at once, and has twelve links when they have found each other', async () => {
     const mesh = new AbstractMesh(15);
     const hub = mesh.add('seed');
     for (let number = 0; number < 60; number++) mesh.add(`n${number}`, { seeds: [SEED] });
@@ -170,7 +170,7 @@ describe('a hub', () => {
     expect(mesh.changes - changes).toBe(0);
   });
 
-  it('keeps those that have nobody else', async () => {
+  it('keeps links to peers without others', async () => {
     const mesh = new AbstractMesh(16);
     const hub = mesh.add('seed');
     for (let number = 0; number < 30; number++) mesh.add(`n${number}`, { seeds: [SEED], isHidden: true });
@@ -179,7 +179,7 @@ describe('a hub', () => {
   });
 });
 
-describe('a node with too few others to link to', () => {
+describe('a node in a network that is too small', () => {
   it('links to a new one within a second or two, however long it has waited', async () => {
     const mesh = new AbstractMesh(21);
     mesh.add('seed');
@@ -203,7 +203,7 @@ describe('a node with too few others to link to', () => {
 });
 
 describe('the roles', () => {
-  it('are told apart: a server dials nobody but its seeds, and is found by peers', async () => {
+  it('differ: a server dials only its seeds, and is found by peers', async () => {
     const mesh = await grown(17, 12);
     const server = mesh.add('server', { role: 'server', seeds: [SEED] });
     const { dials } = mesh;
@@ -219,7 +219,7 @@ describe('the roles', () => {
     expect([...server.links].every(({ direction, peerId }) => direction === 'inbound' || peerId === 'seed')).toBe(true);
   });
 
-  it('are told apart: a client has three links at all times, and is nobody’s relay', async () => {
+  it('differ: a client has three links at all times, and relays nothing', async () => {
     const mesh = await grown(18, 12);
     const client = mesh.add('client', { role: 'client', seeds: [SEED] });
     await mesh.pass(10_000);
@@ -253,7 +253,7 @@ describe('a node that has not made the links of its own choice', () => {
 });
 
 describe('a neighbourhood that is stopped', () => {
-  it('has no timers, and makes nothing of what it is told', async () => {
+  it('has no timers, and ignores events', async () => {
     const mesh = new AbstractMesh(19);
     const node = mesh.add('seed', { seeds: ['tcp://nobody.test:1'] });
     await mesh.pass(1_000);

@@ -24,13 +24,13 @@ class Known {
   }
 }
 
-describe('the links that a node has to others', () => {
+describe('the other links of a node', () => {
   it('are those of its record, but for the one to this node', () => {
     const { neighbours } = new Known().add('a', [SELF, 'b', 'c']);
     expect(neighbours.otherLinksOf('a')).toBe(2);
   });
 
-  it('are none to nodes that have said that they leave', () => {
+  it('do not count those to leaving nodes', () => {
     const { neighbours } = new Known().add('a', [SELF, 'b', 'c']).leave('b');
     expect([neighbours.otherLinksOf('a'), neighbours.hasLeft('b'), neighbours.hasLeft('c')]).toEqual([1, true, false]);
   });
@@ -45,7 +45,7 @@ describe('the links that a node has to others', () => {
 });
 
 describe('a link', () => {
-  it('is the only way when the peer has no other, or none but to nodes that leave', () => {
+  it('is the only path when the peer has no other link, or only to leaving nodes', () => {
     const known = new Known().add(SELF, ['b']).add('a', [SELF, 'c']).add('b', [SELF, 'c']);
     known.link('b');
     known.link('a');
@@ -54,7 +54,7 @@ describe('a link', () => {
     expect(known.neighbours.isOnlyWay('a')).toBe(true);
   });
 
-  it('is the only way when others know of no other of this node', () => {
+  it('is the only path when this node announces no other link', () => {
     const known = new Known().add('a', ['c']);
     known.link('a');
     expect(known.neighbours.isOnlyWay('a')).toBe(true);
@@ -62,7 +62,7 @@ describe('a link', () => {
     expect(known.neighbours.isOnlyWay('a')).toBe(true);
   });
 
-  it('is the only way when those that the record of this node names are lost, or lead to nodes that leave', () => {
+  it('is the only path when the announced links of this node are lost, or lead to leaving nodes', () => {
     const known = new Known().add(SELF, ['b', 'd']).add('a', ['c']).add('b', ['c']);
     known.link('a');
     const other = known.link('b');

@@ -38,7 +38,7 @@ class Watching extends Scene {
 }
 
 describe('the search for lost parts', () => {
-  it('dials nobody while everybody is in view', async () => {
+  it('dials nothing while all nodes are reachable', async () => {
     const net = new Watching({ links: 1 });
     for (const id of net.know(3)) net.book.onAnnounced(id, [addressOf(id)]);
     net.start();
@@ -46,7 +46,7 @@ describe('the search for lost parts', () => {
     expect(net.network.dials).toEqual([]);
   });
 
-  it('dials a node out of view every half minute or so when there are three nodes or less', async () => {
+  it('dials an unreachable node about every half minute when there are three nodes or less', async () => {
     const net = new Watching();
     for (const id of net.know(3)) net.view.reached.delete(id);
     net.start();
@@ -92,7 +92,7 @@ describe('the search for lost parts', () => {
     expect(net.history.hasFallen).toBe(false);
   });
 
-  it('is no more frequent when they have gone one by one', async () => {
+  it('is not more frequent when they have gone one by one', async () => {
     const net = new Watching();
     const ids = net.know(100);
     net.start();
@@ -128,7 +128,7 @@ describe('the search for lost parts', () => {
     expect(earliest).toBeLessThan(Number.POSITIVE_INFINITY);
   });
 
-  it('takes nodes of the book whose records are gone, and those that failed less often rather', async () => {
+  it('picks nodes of the book whose records are gone, and prefers those that failed less often', async () => {
     const net = new Watching({ links: 0 });
     for (const id of ['often', 'seldom']) {
       net.book.onAnnounced(id, [addressOf(id)]);
@@ -141,7 +141,7 @@ describe('the search for lost parts', () => {
     expect(counts).toBeLessThan(net.network.addresses.length / 4);
   });
 
-  it('takes whoever is there now, if the node has come back as another', async () => {
+  it('accepts any node at the address, if the old one has come back as another', async () => {
     const net = new Watching({ links: 0 });
     net.book.onAnnounced('old', [addressOf('old')]);
     net.start();
@@ -149,7 +149,7 @@ describe('the search for lost parts', () => {
     expect(net.network.dials[0]?.request).toMatchObject({ purpose: 'mesh', expect: undefined });
   });
 
-  it('takes seeds every other time, and none of those that are in view', async () => {
+  it('picks seeds every other time, and none that are reachable', async () => {
     const net = new Watching({ seeds: ['a', 'b'].map(addressOf), links: 0 });
     for (const id of ['a', 'b']) net.network.outcomes.set(addressOf(id), refused());
     for (const id of net.know(3)) net.view.reached.delete(id);

@@ -4,7 +4,7 @@ import { PeerBook } from '../../../lib/mesh/neighbours/peer-book.js';
 const A = ['tcp://a.test:1'];
 
 describe('the peer book', () => {
-  it('holds nodes that were heard of, and where they listen now', () => {
+  it('holds announced nodes, with their latest addresses', () => {
     const book = new PeerBook();
     book.onAnnounced('a', A);
     book.onAnnounced('a', ['tcp://a.test:2']);
@@ -13,7 +13,7 @@ describe('the peer book', () => {
     ]);
   });
 
-  it('holds no nodes that listen nowhere', () => {
+  it('holds no nodes without addresses', () => {
     const book = new PeerBook();
     book.onAnnounced('a', []);
     book.onMet('b', [], 1);
@@ -48,7 +48,7 @@ describe('the peer book', () => {
     expect(book.get('a')?.addresses.length).toBe(8);
   });
 
-  it('holds a thousand: those that were linked to outlast those that were heard of, and recent ones the others', () => {
+  it('holds a thousand: linked nodes outlast announced ones, and recent ones the others', () => {
     const book = new PeerBook();
     for (let number = 0; number < 600; number++) book.onMet(`met-${number}`, A, number);
     for (let number = 0; number < 5_000; number++) book.onAnnounced(`heard-${number}`, A);

@@ -48,7 +48,7 @@ describe('a node with too few links', () => {
     expect(net.neighbours.degree).toBeGreaterThan(0);
   });
 
-  it('takes another when one does not answer, and remembers that', async () => {
+  it('picks another when one does not answer, and remembers that', async () => {
     const net = new Filling();
     net.addNodes(12);
     for (const id of ['n1', 'n2', 'n3']) {
@@ -62,7 +62,7 @@ describe('a node with too few links', () => {
     for (const { link } of net.neighbours.mesh()) expect(['n1', 'n2', 'n3']).not.toContain(link.peerId);
   });
 
-  it('goes on to its target once it has begun, even if the last link takes several attempts', async () => {
+  it('continues to its target once it has begun, even if the last link takes several attempts', async () => {
     const net = new Filling();
     const ids = net.addNodes(12);
     let failures = 3;
@@ -74,7 +74,7 @@ describe('a node with too few links', () => {
     expect([net.neighbours.degree, net.network.dials.length]).toEqual([TARGET, 3 + TARGET - LOW + 1]);
   });
 
-  it('waits longer and longer while there is nobody, and not when somebody appears', async () => {
+  it('waits longer and longer while there is no candidate, and not when one appears', async () => {
     const net = new Filling();
     net.refill.consider();
     await net.pass(10 * MINUTE_MS, 1_000);
@@ -87,7 +87,7 @@ describe('a node with too few links', () => {
     expect(net.neighbours.degree).toBe(3);
   });
 
-  it('tries nobody more often than the back-off of the address says', async () => {
+  it('dials no address more often than its back-off allows', async () => {
     const net = new Filling();
     net.addNodes(1);
     net.network.outcomes.set(addressOf('n1'), refused());
@@ -178,7 +178,7 @@ describe('a client', () => {
     expect([net.neighbours.degree, net.network.dials.length]).toEqual([3, 4]);
   });
 
-  it('never makes more, whoever has made those that it has', async () => {
+  it('never makes more, whichever side has made the existing ones', async () => {
     const net = new Filling(true);
     net.addNodes(20);
     net.inbound(3, { purpose: 'join', direction: 'outbound' });

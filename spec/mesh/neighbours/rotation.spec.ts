@@ -63,14 +63,14 @@ describe('rotation', () => {
     expect(fewer).toBeLessThan(8);
   });
 
-  it('gives way to near nodes while there are not two, and the others stay picked at random', async () => {
+  it('replaces by near nodes while there are not two, and keeps the others random', async () => {
     const net = await grown();
     for (const neighbour of net.neighbours.mesh()) neighbour.choice = 'random';
     await net.pass(60 * MINUTE_MS, 1_000);
     expect([net.neighbours.chosen('near'), net.neighbours.chosen('random')]).toEqual([NEAR_PICKS, TARGET - NEAR_PICKS]);
   });
 
-  it('puts nodes picked at random in the place of others while there are not two', async () => {
+  it('replaces others by random nodes while there are not two', async () => {
     const net = await grown();
     const picked = net.neighbours.mesh().filter(({ choice }) => choice === 'random');
     net.lose(picked[0]?.link as ScriptedLink);
@@ -121,7 +121,7 @@ describe('rotation', () => {
     expect(net.network.dials.length).toBeGreaterThan(5);
   });
 
-  it('replaces nothing while there are as many links as it takes from anyone', async () => {
+  it('replaces nothing while there are as many links as it accepts from any node', async () => {
     const net = await grown();
     net.inbound(ACCEPT_ANY_BELOW - TARGET);
     await net.pass(60 * MINUTE_MS, 1_000);
@@ -144,7 +144,7 @@ describe('rotation', () => {
   });
 });
 
-describe('the history of what is reached', () => {
+describe('the history of reachable nodes', () => {
   it('knows when a fifth of the nodes has gone or come within a minute, for ten minutes', async () => {
     const net = new Scene();
     const history = new ReachabilityHistory(net.environment, net.view);
@@ -165,7 +165,7 @@ describe('the history of what is reached', () => {
     expect(net.clock.armed).toBe(0);
   });
 
-  it('takes no notice of a smaller change', async () => {
+  it('ignores a smaller change', async () => {
     const net = new Scene();
     const history = new ReachabilityHistory(net.environment, net.view);
     const ids = net.addNodes(100);
@@ -179,7 +179,7 @@ describe('the history of what is reached', () => {
     history.dispose();
   });
 
-  it('takes no notice of a slow change', async () => {
+  it('ignores a slow change', async () => {
     const net = new Scene();
     const history = new ReachabilityHistory(net.environment, net.view);
     const ids = net.addNodes(100);

@@ -78,7 +78,7 @@ describe('the seeds of a node', () => {
     expect(other.network.addresses.length).toBeGreaterThanOrEqual(4);
   });
 
-  it('are spared when the first one has shown the others, and those who are there', async () => {
+  it('are not dialled when the first one has shown the others', async () => {
     const net = new Seeding(['a', 'b', 'c'].map(addressOf));
     net.listen('a', 'b', 'c');
     for (const id of ['a', 'b', 'c']) net.view.add(id, { addresses: [addressOf(id)] });
@@ -105,7 +105,7 @@ describe('the seeds of a node', () => {
     expect(orders.size).toBeGreaterThan(1);
   });
 
-  it('are left when there are links enough and they are reached some other way', async () => {
+  it('are not dialled when there are enough links and they are reachable otherwise', async () => {
     const ids = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];
     const net = new Seeding(ids.map(addressOf));
     net.listen(...ids);
@@ -124,7 +124,7 @@ describe('the seeds of a node', () => {
     expect([net.network.addresses, net.warnings, net.seeds.size]).toEqual([[A], [], 1]);
   });
 
-  it('may lead to this node itself, which is no fault, and are asked again about once a minute', async () => {
+  it('may lead to this node itself without a warning, and are dialled again about once a minute', async () => {
     const net = new Seeding([A]);
     net.network.outcomes.set(A, starlaneError('ERR_STARLANE_SELF_LINK'));
     net.seeds.start();
@@ -148,7 +148,7 @@ describe('the seeds of a node', () => {
 });
 
 describe('a seed that fails', () => {
-  it('is tried for ever, after half a second, doubled up to a minute, and each failure is told once', async () => {
+  it('is dialled until the end, after half a second, doubled up to a minute, with one warning for each failure', async () => {
     const net = new Seeding([A]);
     net.network.outcomes.set(A, refused());
     net.environment.random = () => 0;
@@ -165,7 +165,7 @@ describe('a seed that fails', () => {
     });
   });
 
-  it('is told once however many addresses it has', async () => {
+  it('causes one warning, however many addresses it has', async () => {
     const net = new Seeding([NAMED]);
     net.network.names.set(NAMED, ['a', 'b', 'c'].map(addressOf));
     for (const id of ['a', 'b', 'c']) net.network.outcomes.set(addressOf(id), refused());
@@ -199,7 +199,7 @@ describe('a seed that fails', () => {
     expect(net.warnings).toMatchObject([{ code: 'ERR_STARLANE_DUPLICATE_IDENTITY' }]);
   });
 
-  it('is resolved anew each time', async () => {
+  it('is resolved again each time', async () => {
     const net = new Seeding([NAMED]);
     net.network.names.set(NAMED, [A]);
     net.network.outcomes.set(A, refused());
@@ -256,7 +256,7 @@ describe('a seed that is linked', () => {
     expect(net.network.dials.length).toBe(2);
   });
 
-  it('is dialled again although it is in view, when there are not links enough', async () => {
+  it('is dialled again although it is reachable, when there are too few links', async () => {
     const net = await joined();
     net.content(LOW - 1);
     net.lose(net.linkTo('a'), true);
@@ -265,7 +265,7 @@ describe('a seed that is linked', () => {
   });
 });
 
-describe('a seed behind which there are many nodes', () => {
+describe('a seed with many nodes behind it', () => {
   const BALANCER = 'tcp://balancer.test:1';
 
   /** Each dial gets to the next one; `self` is this node. */
@@ -280,7 +280,7 @@ describe('a seed behind which there are many nodes', () => {
     return net;
   }
 
-  it('is asked until somebody else answers, without a warning', async () => {
+  it('is dialled until another node answers, without a warning', async () => {
     const net = balanced([SELF, SELF, SELF, 'a']);
     net.seeds.start();
     await net.pass(6_000);
@@ -288,7 +288,7 @@ describe('a seed behind which there are many nodes', () => {
     expect(net.warnings).toEqual([]);
   });
 
-  it('is asked again soon although whoever answered last is linked, so that two parts find together', async () => {
+  it('is dialled again soon although the last node is linked, so that two partitions find each other', async () => {
     const net = balanced(['a', 'a', 'b', SELF]);
     net.seeds.start();
     await net.pass(10_000);
@@ -297,7 +297,7 @@ describe('a seed behind which there are many nodes', () => {
     expect(net.warnings).toEqual([]);
   });
 
-  it('is asked about once a minute in the long run, and the less by each the more nodes there are', async () => {
+  it('is dialled about once a minute in the long run, and more rarely by each node the more nodes there are', async () => {
     const few = balanced(['a']);
     few.seeds.start();
     await few.pass(60 * MINUTE_MS, 1_000);
@@ -313,7 +313,7 @@ describe('a seed behind which there are many nodes', () => {
     expect(many.network.dials.length).toBeLessThan(30);
   });
 
-  it('is asked as well when the user has joined it, and what fails is not told twice', async () => {
+  it('is dialled as well when the user has joined it, without a second warning for a failure', async () => {
     const net = balanced(['a', 'b']);
     const other = new Seeding([]);
     other.network.outcomes.set(BALANCER, net.network.outcomes.get(BALANCER));
@@ -364,7 +364,7 @@ describe('a seed whose name moves', () => {
 });
 
 describe('a seed with many addresses', () => {
-  it('has each dialled once, to know who is there, unless a node in view says that it is', async () => {
+  it('has each dialled once to find its node, unless a reachable node announces it', async () => {
     const ids = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
     const net = new Seeding([NAMED]);
     net.network.names.set(NAMED, ids.map(addressOf));

@@ -46,7 +46,7 @@ class Busy extends Scene {
 }
 
 describe('a direct link', () => {
-  it('is not made to a node that is banned, nor when it is asked for', async () => {
+  it('is not made to a banned node, even on request', async () => {
     const net = new Busy();
     net.view.banned.add('a');
     net.shortcuts.note('a', { opens: 11 });
@@ -72,7 +72,7 @@ describe('a direct link', () => {
     expect(other.shortcuts.size).toBe(1);
   });
 
-  it('is made for what has come together within a minute, and not for what is older', async () => {
+  it('is made for the traffic of one minute, without older traffic', async () => {
     const net = new Busy();
     for (let count = 0; count < 20; count++) {
       net.shortcuts.note('a', { opens: 1 });
@@ -86,7 +86,7 @@ describe('a direct link', () => {
     expect(net.network.dials.length).toBe(1);
   });
 
-  it('is made when the way through relays takes over 30 ms longer than a bare connect', async () => {
+  it('is made when the path through relays takes over 30 ms longer than a bare connect', async () => {
     const net = new Busy();
     net.network.probeMs.set(A, 20);
     net.shortcuts.note('a', { relayRttMs: 45 });
@@ -97,7 +97,7 @@ describe('a direct link', () => {
     expect([net.network.probes, net.network.dials.length]).toEqual([[A], 1]);
   });
 
-  it('is not made for a way that is quick anyway, and nothing is probed for it', async () => {
+  it('is not made for a quick path, and nothing is probed for it', async () => {
     const net = new Busy();
     net.shortcuts.note('a', { relayRttMs: 30, opens: 1 });
     await net.pass(1_000);
@@ -112,15 +112,18 @@ describe('a direct link', () => {
     expect(net.network.dials).toEqual([]);
   });
 
-  it.each(['server', 'client'] as const)('is not made by a %s by itself, but when its user asks', async (role) => {
-    const net = new Busy(role);
-    net.shortcuts.note('a', { bytes: 2 * MIB });
-    await net.pass(1_000);
-    expect(net.network.dials).toEqual([]);
-    const link = net.request('a');
-    await net.pass(100);
-    expect(await link).toBe(net.linkTo('a'));
-  });
+  it.each(['server', 'client'] as const)(
+    'is not made by a %s by itself, but at the request of its user',
+    async (role) => {
+      const net = new Busy(role);
+      net.shortcuts.note('a', { bytes: 2 * MIB });
+      await net.pass(1_000);
+      expect(net.network.dials).toEqual([]);
+      const link = net.request('a');
+      await net.pass(100);
+      expect(await link).toBe(net.linkTo('a'));
+    },
+  );
 
   it('is dialled at three addresses at most, a quarter of a second apart, and the first that is up counts', async () => {
     const net = new Busy();
@@ -177,14 +180,14 @@ describe('a direct link', () => {
   });
 });
 
-describe('a direct link that is asked for', () => {
-  it('is the standing one, of whatever kind', async () => {
+describe('a requested direct link', () => {
+  it('is an existing link of any purpose', async () => {
     const net = new Busy();
     const link = net.up(new ScriptedLink('a', { purpose: 'join' }));
     expect(await net.request('a')).toBe(link);
   });
 
-  it('is one for all who ask', async () => {
+  it('is shared by all requests', async () => {
     const net = new Busy();
     const both = [net.request('a'), net.request('a')];
     await net.pass(100);
@@ -192,7 +195,7 @@ describe('a direct link that is asked for', () => {
     expect(net.network.dials.length).toBe(1);
   });
 
-  it('is dialled whatever has failed before, and the failure is told', async () => {
+  it('is dialled whatever has failed before, and the failure is returned', async () => {
     const net = new Busy();
     net.network.outcomes.set(A, refused());
     for (let time = 1; time <= 3; time++) {
@@ -218,7 +221,7 @@ describe('a direct link that is asked for', () => {
     expect(await outcome).toMatchObject({ code: 'ETIMEDOUT' });
   });
 
-  it('is waited for no longer than the signal says, and made for the others all the same', async () => {
+  it('is not waited for after the signal, and made for other callers all the same', async () => {
     const net = new Busy();
     const aborter = new AbortController();
     const [mine, others] = [net.request('a', aborter.signal), net.request('a')];
@@ -229,7 +232,7 @@ describe('a direct link that is asked for', () => {
     expect(await net.request('b', AbortSignal.abort(new Error('before')))).toMatchObject({ message: 'before' });
   });
 
-  it('waits for its turn when four others are being made, and sixty-four may wait', async () => {
+  it('waits when four others are being made, and sixty-four may wait', async () => {
     const net = new Busy();
     for (let number = 0; number < 69; number++) net.view.add(`x${number}`);
     const outcomes = Array.from({ length: 69 }, (_, number) => net.request(`x${number}`));
@@ -243,7 +246,7 @@ describe('a direct link that is asked for', () => {
   });
 });
 
-describe('direct links that stand', () => {
+describe('direct links that are up', () => {
   it('are closed after two minutes without streams', async () => {
     const net = new Busy();
     const link = net.up(new ScriptedLink('a', { purpose: 'direct', streams: 1 }));
@@ -266,7 +269,7 @@ describe('direct links that stand', () => {
     expect([link.end, net.shortcuts.size]).toEqual([undefined, 0]);
   });
 
-  it('are 64 at most: the one that was used longest ago gives way', async () => {
+  it('are 64 at most: the one that was used longest ago is closed', async () => {
     const net = new Busy();
     const links: ScriptedLink[] = [];
     for (let number = 0; number < 64; number++) {
@@ -292,7 +295,7 @@ describe('direct links that stand', () => {
     expect(await outcome).toMatchObject({ code: 'ERR_STARLANE_LINK_LIMIT' });
   });
 
-  it('are made by others as well', async () => {
+  it('are accepted from others as well', async () => {
     const net = new Busy('client');
     expect(net.shortcuts.mayAccept('a')).toBe(true);
     const link = net.up(new ScriptedLink('a', { purpose: 'direct', direction: 'inbound' }));

@@ -9,7 +9,7 @@ import { thrownCode } from '../../support/thrown.js';
 import { pretendIdentity } from '../gossip-net.js';
 
 describe('a token bucket', () => {
-  it('lets a burst through, then so many a second', () => {
+  it('lets a burst through, then a number per second', () => {
     const bucket = new TokenBucket({ perS: 2, burst: 3 });
     for (let n = 0; n < 3; n++) {
       expect(bucket.canTake(0)).toBe(true);
@@ -24,7 +24,7 @@ describe('a token bucket', () => {
     expect(bucket.waitMs(10_000, 3)).toBe(0);
   });
 
-  it('lets through what is larger than the burst when it is full, and makes up for it', () => {
+  it('lets through more than the burst when it is full, and waits longer after that', () => {
     const bucket = new TokenBucket({ perS: 10, burst: 5 });
     expect(bucket.canTake(0, 20)).toBe(true);
     bucket.take(0, 20);
@@ -33,8 +33,8 @@ describe('a token bucket', () => {
   });
 });
 
-describe('the throttle of the own record', () => {
-  /** When changes of one kind, wanted at these times, are told. */
+describe('the throttle of the node record', () => {
+  /** Returns when changes that are requested at these times are published. */
   function publishedAt(wants: ReadonlyArray<readonly [ms: number, urgency: Urgency]>, untilMs: number): number[] {
     const throttle = new NodeThrottle();
     const times: number[] = [];
@@ -48,7 +48,7 @@ describe('the throttle of the own record', () => {
     return times;
   }
 
-  it('tells bad news at once, good news after a moment, costs after a while', () => {
+  it('publishes losses at once, gains after a moment, costs after a while', () => {
     expect(publishedAt([[100, 'now']], 10_000)).toEqual([100]);
     expect(publishedAt([[100, 'soon']], 10_000)).toEqual([150]);
     expect(publishedAt([[100, 'metric']], 10_000)).toEqual([5_100]);
@@ -64,14 +64,14 @@ describe('the throttle of the own record', () => {
     ).toEqual([220]);
   });
 
-  it('tells another way to those who can be reached after a second, all that come up until then at once', () => {
+  it('publishes redundant links after a second, all that come up until then together', () => {
     const three = [100, 400, 1_000].map((ms) => [ms, 'redundantLink'] as const);
     expect(publishedAt(three, 10_000)).toEqual([1_100]);
     expect(publishedAt([...three, [1_050, 'now']], 10_000)).toEqual([1_050]);
     expect(publishedAt([three[0], [200, 'soon'], three[2]], 10_000)).toEqual([250, 2_000]);
   });
 
-  it('tells what others know already while they do, and does not hold up what else there is', () => {
+  it('publishes the loss of a leaving peer before its own announcement expires, without delaying other changes', () => {
     expect(publishedAt([[100, 'peerLeaving']], 4_000_000)).toEqual([480_100]);
     expect(LEAVING_LIFE_S).toBeGreaterThan(480);
     expect(
@@ -87,7 +87,7 @@ describe('the throttle of the own record', () => {
     ).toEqual([1_100, 3_100]);
   });
 
-  it('lets a burst of bad news through, and then less than receivers allow', () => {
+  it('lets a burst of losses through, and then less than receivers allow', () => {
     const storm = Array.from({ length: 600 }, (_, n) => [10 * n, 'now'] as const);
     const times = publishedAt(storm, 6_000);
     expect(times.slice(0, 5)).toEqual([0, 10, 20, 30, 40]);
@@ -95,7 +95,7 @@ describe('the throttle of the own record', () => {
     expect(times.length).toBeGreaterThanOrEqual(9);
   });
 
-  it('makes longer and longer pauses while good news does not stop, and forgets that when it is calm', () => {
+  it('makes longer and longer pauses while gains do not stop, and resets them when it is calm', () => {
     const storm = Array.from({ length: 3_000 }, (_, n) => [100 * n, 'soon'] as const);
     const times = publishedAt(storm, 300_000);
     const pauses = times.slice(1).map((at, index) => at - times[index]);
@@ -110,15 +110,15 @@ describe('the throttle of the own record', () => {
   });
 });
 
-describe('a dispute about an identity', () => {
-  it('is none after a restart or two', () => {
+describe('a conflict about an identity', () => {
+  it('does not begin after a restart or two', () => {
     const conflict = new IdentityConflict();
     expect([0, 100, 200].map((now) => conflict.onConflict(now))).toEqual([0, 0, 0]);
     expect(conflict.isActive).toBe(false);
     expect([70_000, 70_100].map((now) => conflict.onConflict(now))).toEqual([0, 0]);
   });
 
-  it('makes every answer rarer, until it is over', () => {
+  it('makes every answer rarer, until it ends', () => {
     const conflict = new IdentityConflict();
     const delays: number[] = [];
     let now = 0;
@@ -155,7 +155,7 @@ describe('own shards', () => {
     return { shards: new OwnShards(maxServices, (error) => untold.push(error.code)), untold };
   }
 
-  it('are none before the first service, and one without services after the last', () => {
+  it('do not exist before the first service, and are one empty shard after the last', () => {
     const { shards } = make();
     expect([shards.dueAt(0), due(shards, 1_000)]).toEqual([Number.POSITIVE_INFINITY, []]);
     shards.bind({ service: 'a', port: 1, weight: 1 }, 0);
@@ -167,7 +167,7 @@ describe('own shards', () => {
     expect(shards.dueAt(5_050)).toBe(Number.POSITIVE_INFINITY);
   });
 
-  it('are not told when nothing has changed after all', () => {
+  it('are not published when nothing has changed after all', () => {
     const { shards } = make();
     shards.bind({ service: 'a', port: 1, weight: 1 }, 0);
     expect(due(shards, 50)).toHaveLength(1);
@@ -177,7 +177,7 @@ describe('own shards', () => {
     expect(shards.dueAt(6_000)).toBe(Number.POSITIVE_INFINITY);
   });
 
-  it('are told at a bounded rate after a burst when they change all the time', () => {
+  it('are published at a bounded rate after a burst when they change all the time', () => {
     const { shards } = make();
     const told: number[] = [];
     for (let now = 0; now < 240_000; now += 10) {
@@ -192,7 +192,7 @@ describe('own shards', () => {
     expect(lately.length).toBeLessThanOrEqual(91);
   });
 
-  it('are as many as it takes, and one change tells one of them', () => {
+  it('are as many as needed, and one change publishes one of them', () => {
     const { shards } = make();
     for (let port = 0; port < 1_000; port++) shards.bind({ service: 's', port, weight: 1 }, 0);
     const all = due(shards, 100);
@@ -209,7 +209,7 @@ describe('own shards', () => {
     expect(doubled.flatMap(({ services }) => services)).toHaveLength(1_101);
   });
 
-  it('are each told once when twenty thousand services are bound or withdrawn in a row, and bound again', () => {
+  it('are each published once when twenty thousand services are bound or withdrawn in a row, and bound again', () => {
     const { shards, untold } = make(32_768);
     const bindAll = (now: number) => {
       for (let n = 0; n < 20_000; n++) shards.bind({ service: `s${n}`, port: 0, weight: 1 }, now);
@@ -226,10 +226,10 @@ describe('own shards', () => {
     expect(untold).toEqual([]);
   });
 
-  it('are told within two seconds of the last of twenty thousand services that were bound one by one, or withdrawn', () => {
+  it('are published within two seconds of the last of twenty thousand services that were bound one by one, or withdrawn', () => {
     const { shards } = make(32_768);
     let count = 0;
-    /** Changes ten services a millisecond, tells every ten; returns how long after the last change the last shard was told. */
+    /** Changes ten services a millisecond, publishes every ten; returns the time from the last change to the last publication. */
     function storm(start: number, change: (n: number, now: number) => void): number {
       let lastMs = start;
       for (let now = start; now < start + 12_000; now++) {
@@ -261,7 +261,7 @@ describe('own shards', () => {
     expect(untold).toEqual([]);
   });
 
-  it('do not tell more than others would take, and say so', () => {
+  it('do not publish more than others accept, and warn about it', () => {
     const { shards, untold } = make(3);
     for (let port = 0; port < 4; port++) shards.bind({ service: 's', port, weight: 1 }, 0);
     shards.bind({ service: 's', port: 0, weight: 2 }, 0);
@@ -281,7 +281,7 @@ describe('own shards', () => {
     );
   });
 
-  it('withhold what comes and goes, and tell it when it has stayed', () => {
+  it('withhold services that come and go, and publish them when they have stayed', () => {
     const { shards } = make();
     let now = 0;
     for (let turn = 0; turn < 9; turn++) {
@@ -296,7 +296,7 @@ describe('own shards', () => {
     expect(due(shards, until)).toEqual([{ shard: 0, shards: 1, services: [{ service: 's', port: 1, weight: 1 }] }]);
   });
 
-  it('are all told anew on demand', () => {
+  it('are all published again on demand', () => {
     const { shards } = make();
     for (let port = 0; port < 100; port++) shards.bind({ service: 's', port, weight: 1 }, 0);
     expect(due(shards, 100)).toHaveLength(2);

@@ -46,7 +46,7 @@ describe('the order of records', () => {
     expect(areConflicting(ascending[3], ascending[4])).toBe(false);
   });
 
-  it('knows what cannot wait', () => {
+  it('knows urgent changes', () => {
     const before = nodeOf('a', { peers: ['b', 'c', 'd'] });
     const bad = (record: MeshRecord, previous: MeshRecord | undefined = before): boolean =>
       isUrgentChange(record, previous);
@@ -78,7 +78,7 @@ describe('the record store', () => {
     expect(store.bytes).toBe(second.bytes.length);
   });
 
-  it('of two records under one number keeps the one with the larger hash, whichever comes first', () => {
+  it('keeps the one with the larger hash of two records with one number, in any order', () => {
     const twins = [nodeOf('a', { peers: ['b'] }), nodeOf('a', { peers: ['c'] })].sort(compareVersions);
     for (const order of [twins, [...twins].reverse()]) {
       const store = new RecordStore();
@@ -116,7 +116,7 @@ describe('the record store', () => {
     );
   });
 
-  it('gives the shards of a node once they are all there, and of the run of its record', () => {
+  it('returns the shards of a node once they are complete and of the run of its record', () => {
     const store = new RecordStore();
     const halves = [0, 1].map((shard) => shardOf('a', { shard, shards: 2, services: [serviceIn(shard, 2)] }));
     put(store, halves[0]);
@@ -129,7 +129,7 @@ describe('the record store', () => {
     expect(store.get(halves[1].key)).toBe(halves[1]);
   });
 
-  it('goes on with the old layout until the new one is whole, and drops the old one then', () => {
+  it('uses the old layout until the new one is complete, and then drops the old one', () => {
     const store = new RecordStore();
     put(store, nodeOf('a'));
     const whole = shardOf('a', { services: [serviceIn(0, 2), serviceIn(1, 2)] });
@@ -141,12 +141,12 @@ describe('the record store', () => {
     expect(store.shardsOf(whole.nodeId)).toEqual(halves);
     expect(store.size).toBe(3);
     expect(store.instances).toBe(2);
-    // A neighbour that has not heard yet may go on telling the old one.
+    // A neighbour without the new one may still send the old one.
     expect(store.freshness(shardOf('a', { seq: 9, services: [] }))).toBe(Freshness.STALE);
     expect(store.lacks({ ...whole, seq: 9 })).toBe(false);
   });
 
-  it('drops the shards of an old run as soon as the node has begun anew', () => {
+  it('drops the shards of an old run as soon as the node has restarted', () => {
     const store = new RecordStore();
     put(store, nodeOf('a', { epoch: 1 }));
     put(store, shardOf('a', { epoch: 1, services: [serviceIn(0, 1)] }));
@@ -191,7 +191,7 @@ describe('the record store', () => {
     expect(store.size).toBe(2);
   });
 
-  it('says which entries tell of something that it lacks', () => {
+  it('knows which entries are of records that it lacks', () => {
     const store = new RecordStore();
     put(store, nodeOf('a', { seq: 2 }));
     put(store, shardOf('a', { seq: 2 }));

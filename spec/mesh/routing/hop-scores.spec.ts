@@ -34,7 +34,7 @@ describe('a neighbour that failed towards a node', () => {
     expect(avoidedFor('a', 'x')).toBe(10);
   });
 
-  it('begins anew when the last time is long ago', () => {
+  it('starts again when the last time is long ago', () => {
     scores.penalise('a', 'x');
     clock.advance(320_000);
     scores.penalise('a', 'x');
@@ -91,7 +91,7 @@ describe('a neighbour that nearly always fails', () => {
 });
 
 describe('what is remembered', () => {
-  it('is bounded, whatever nodes there are said to be', () => {
+  it('is bounded, however many nodes are named', () => {
     scores.penalise('a', 'first');
     for (let round = 0; round < 5000; round++) scores.penalise('b', `${round}`);
     expect([scores.isAvoided('a', 'first'), scores.isAvoided('b', '4999')]).toEqual([false, true]);

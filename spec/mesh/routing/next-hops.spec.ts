@@ -24,7 +24,7 @@ describe('the peers to try', () => {
     expect(hops('x')).toEqual(['x', 'a']);
   });
 
-  it('are those that are closer, by cost, and then those further away that know another way', () => {
+  it('are those that are closer, by cost, and then those further away with another path', () => {
     node.mesh('me-a:60 me-b:64 me-c:40 a-x b-x c-d:80 d-x');
     node.link('a', 18).link('b', 26).link('c', 3).settle();
     expect(hops('x')).toEqual(['a', 'b', 'c']);
@@ -35,17 +35,17 @@ describe('the peers to try', () => {
     expect(hops('x')).toEqual(['c', 'a', 'b']);
   });
 
-  it('are none that would only lead back', () => {
+  it('do not include peers that only lead back', () => {
     node.mesh('me-a me-b b-c a-x').link('a').link('b').settle();
     expect(hops('x')).toEqual(['a']);
   });
 
-  it('are none for nodes that cannot be reached, or that nobody knows', () => {
+  it('are none for unreachable or unknown nodes', () => {
     node.mesh('me-a x-y').link('a').settle();
     expect([hops('x'), hops('stranger')]).toEqual([[], []]);
   });
 
-  it('are never one that has no link any more, and at once one that has', () => {
+  it('never include a peer that has lost its link, and at once one that has got one', () => {
     node.mesh('me-a me-b a-x b-x').link('a').link('b').settle();
     node.unlink('a');
     expect(hops('x')).toEqual(['b']);
@@ -55,14 +55,14 @@ describe('the peers to try', () => {
     expect(hops('x')).toEqual(['a']);
   });
 
-  it('leave out who has been visited, and of the uphill ones all but the first', () => {
+  it('leave out visited peers, and all uphill ones but the first', () => {
     node.mesh('me-a me-b:50 me-c:50 a-x b-y:60 c-y:60 y-x').link('a').link('b', 8).link('c', 9).settle();
     expect(hops('x')).toEqual(['a', 'b', 'c']);
     expect(hops('x', 1, [])).toEqual(['a', 'b']);
     expect(hops('x', 1, ['a', 'b'])).toEqual(['c']);
   });
 
-  it('share the circuits when they are about as good, each circuit with the same one every time', () => {
+  it('share circuits when they are about as good, and the same circuit gets the same one every time', () => {
     node.mesh('me-a me-b me-c me-d:60 a-x b-x c-x d-x').link('a', 5).link('b', 6).link('c', 6.5).link('d', 20).settle();
     const firsts = new Map<string, number>();
     for (let circuit = 0; circuit < 3000; circuit++) {
@@ -84,7 +84,7 @@ describe('the peers to try', () => {
     });
   });
 
-  it('are at most the sixteen cheapest, and who is on the shortest path', () => {
+  it('are at most the sixteen cheapest, and the one on the shortest path', () => {
     const peers = Array.from({ length: 40 }, (_, index) => `p${index}`);
     const links = peers.map((peer, index) => `me-${peer}:${index} ${peer}-x:${peer === 'p39' ? 0 : 120}`);
     node.mesh(links.join(' '));
@@ -123,7 +123,7 @@ describe('a peer that failed', () => {
     expect(hops('x')).toEqual(['a', 'b']);
   });
 
-  it('is dearer towards every node when it fails often', () => {
+  it('costs more towards every node when it fails often', () => {
     for (let round = 0; round < 6; round++) node.routing.penalise('a', `z${round}`);
     expect(hops('y')).toEqual(['b', 'a']);
     node.clock.advance(600_000);
@@ -148,7 +148,7 @@ function costMs(graph: readonly GraphNode[], one: number, other: number): number
   return byteToCostMs(Math.max(graph[one].links.get(other) as number, graph[other].links.get(one) as number));
 }
 
-describe('in a mesh where all know the same', () => {
+describe('in a mesh where all nodes have the same records', () => {
   const SIZE = 8;
   const kinds = fc.oneof(
     { weight: 5, arbitrary: fc.constant<number>(NodeFlag.RELAY) },
@@ -158,7 +158,7 @@ describe('in a mesh where all know the same', () => {
   );
   const drawn = fc.tuple(agreedGraph(SIZE, kinds), fc.infiniteStream(fc.nat(100)));
 
-  it('every circuit arrives that goes to any closer peer at each node, and none returns', () => {
+  it('every circuit arrives that takes any closer peer at each node, and none returns', () => {
     fc.assert(
       fc.property(drawn, ([graph, choices]) => {
         const mesh = meshOf(graph);
@@ -192,7 +192,7 @@ describe('in a mesh where all know the same', () => {
     );
   });
 
-  it('a route is as long as the shortest way, and begins with a peer that is tried', () => {
+  it('a route is as long as the shortest path, and begins with a peer that is tried', () => {
     fc.assert(
       fc.property(agreedGraph(SIZE, kinds), (made) => {
         // What this node's own trouble adds to its links is for others to count.

@@ -31,7 +31,7 @@ describe('the view of the routes', () => {
     expect([view.size, view.has('a'), [...view]]).toEqual([0, false, []]);
   });
 
-  it('tells what is added and removed', () => {
+  it('emits an event for each route that is added or removed', () => {
     const view = new RouteMap(new RoutedNode().routing);
     const heard: string[] = [];
     view.on('add', ({ nodeId }) => heard.push(`+${nodeId}`));

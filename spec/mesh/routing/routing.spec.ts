@@ -14,7 +14,7 @@ function route(nodeId: string): [string, number, number] | undefined {
 }
 
 describe('a peer', () => {
-  it('is reached as soon as the link is there, at the cost of the link', () => {
+  it('is reachable as soon as the link is up, at the cost of the link', () => {
     node.link('a', 4.25);
     expect(route('a')).toEqual(['a', 1, 4.25]);
     expect([node.routing.isReachable('a'), node.routing.size]).toEqual([true, 1]);
@@ -29,14 +29,14 @@ describe('a peer', () => {
     expect(node.told.at(-1)).toEqual({ nodeId: 'a', nextHop: 'a', hops: 1, cost: 4 });
   });
 
-  it('that is lost stays reachable by another way', () => {
+  it('stays reachable by another path when its link is lost', () => {
     node.mesh('me-a me-b a-b').link('a').link('b').settle();
     node.unlink('a');
     expect(route('a')).toEqual(['b', 2, 3.1]);
     expect(node.news).toEqual(['+a', '+b']);
   });
 
-  it('is this node itself never', () => {
+  it('is never this node itself', () => {
     node.link('me');
     expect([node.routing.size, route('me'), node.routing.nextHops('me', 0)]).toEqual([0, undefined, []]);
     expect([node.routing.isReachable('me'), node.routing.distance('me'), node.routing.hopCount('me')]).toEqual([
@@ -93,14 +93,14 @@ describe('nodes further away', () => {
     expect([node.routing.nextHops('a', 0), node.routing.nextHops('x', 0)]).toEqual([['a'], []]);
   });
 
-  it('are not reached by what a peer has said in an earlier run', () => {
+  it('are not reached by the record of an earlier run of a peer', () => {
     node.mesh('me-a a-x').link('a', 1, { bootId: 'boot-2' }).settle();
     expect(route('x')).toBeUndefined();
     node.record('a', { links: { me: 0, x: 0 }, bootId: 'boot-2' }).settle();
     expect(route('x')).toEqual(['a', 2, 3.1]);
   });
 
-  it('are reached past a draining node where there is a way', () => {
+  it('are reached around a draining node where there is a path', () => {
     node.mesh('me-a me-b a-x b-x:90', { a: NodeFlag.RELAY | NodeFlag.DRAIN });
     node.link('a').link('b').settle();
     expect(route('x')?.[0]).toBe('b');
@@ -109,7 +109,7 @@ describe('nodes further away', () => {
     expect(route('x')).toEqual(['a', 2, 3.1]);
   });
 
-  it('are reached past a node that cannot keep up, unless the way round is much longer', () => {
+  it('are reached around an overloaded node, unless that path is much longer', () => {
     node.mesh('me-a me-b a-x b-c c-x', { a: NodeFlag.RELAY | NodeFlag.OVERLOAD });
     node.link('a').link('b').settle();
     expect(route('x')).toEqual(['b', 3, 5.2]);
@@ -117,7 +117,7 @@ describe('nodes further away', () => {
     expect(route('x')?.[0]).toBe('a');
   });
 
-  it('are reached past a link that is suspect', () => {
+  it('are reached around a suspect link', () => {
     node.mesh('me-a me-b a-x b-x').link('a', 1).link('b', 10).settle();
     expect(route('x')?.[0]).toBe('a');
     node.link('a', 1, { isSuspect: true }).settle();
@@ -136,8 +136,8 @@ describe('nodes further away', () => {
   });
 });
 
-describe('what has changed', () => {
-  it('counts 20 ms after the first record, then every 100 ms, and sooner again when it has been calm', () => {
+describe('a change', () => {
+  it('counts 20 ms after the first record, then every 100 ms, and sooner again after a calm time', () => {
     node
       .link('a')
       .record('a', { links: { me: 0, b: 0, c: 0, d: 0 } })
@@ -155,7 +155,7 @@ describe('what has changed', () => {
     expect(seenAfter('d')).toBeLessThanOrEqual(30);
   });
 
-  it('is told when all of it is known', () => {
+  it('is reported when all changes are applied', () => {
     node.onEvent = () => {
       expect(node.routing.routes().map(({ nodeId }) => nodeId)).toEqual(['a', 'b', 'c']);
     };
@@ -164,14 +164,14 @@ describe('what has changed', () => {
     expect(node.events).toEqual(['changed a b c', '+a', '+b', '+c']);
   });
 
-  it('counts at once when that is asked for', () => {
+  it('counts at once on request', () => {
     node.link('a').mesh('me-a a-b');
     expect(node.routing.isReachable('b')).toBe(false);
     node.routing.update();
     expect([node.routing.isReachable('b'), node.news, node.clock.armed]).toEqual([true, ['+a', '+b'], 0]);
   });
 
-  it('is nothing when a record says the same again, or what makes no difference', () => {
+  it('is not reported when a record makes no difference', () => {
     node.mesh('me-a a-b').link('a').settle();
     const before = node.clock.armed;
     node.mesh('me-a a-b');
@@ -179,7 +179,7 @@ describe('what has changed', () => {
     expect([before, node.clock.armed]).toEqual([0, 0]);
   });
 
-  it('is told once and in order, whatever a listener does', () => {
+  it('is reported once and in order, whatever a listener does', () => {
     node.mesh('me-a a-b b-c me-d d-c').link('d').settle();
     node.events.length = 0;
     let left = 5;
@@ -202,7 +202,7 @@ describe('what has changed', () => {
     expect(node.routing.size).toBe(4);
   });
 
-  it('is not told any more when it has stopped', () => {
+  it('is not reported after the end', () => {
     node.link('a').mesh('me-a a-b');
     node.routing.dispose();
     node.settle();
@@ -210,7 +210,7 @@ describe('what has changed', () => {
   });
 });
 
-describe('the next hop that is told', () => {
+describe('the reported next hop', () => {
   beforeEach(() => {
     node.mesh('me-a me-b a-x b-x').link('a', 20).link('b', 21).settle();
     expect(route('x')?.[0]).toBe('a');
@@ -237,7 +237,7 @@ describe('the next hop that is told', () => {
     expect(route('x')?.[0]).toBe('b');
   });
 
-  it('changes when there is no way by the old one any more', () => {
+  it('changes when there is no path through the old one any more', () => {
     node.record('a', { links: { me: 0 } }).settle();
     expect(route('x')?.[0]).toBe('b');
   });

@@ -125,7 +125,7 @@ const steps = fc.array(
 );
 
 describe('shortest paths', () => {
-  it('are those of Floyd and Warshall, however the graph has come about', () => {
+  it('match Floyd-Warshall after any sequence of changes', () => {
     fc.assert(
       fc.property(steps, (list) => {
         const world = new World();
@@ -136,7 +136,7 @@ describe('shortest paths', () => {
     );
   });
 
-  it('are right as well when far more has changed than is remembered', () => {
+  it('are right as well when more has changed than the journal holds', () => {
     fc.assert(
       fc.property(fc.array(graphNode(SIZE), { minLength: SIZE, maxLength: SIZE }), steps, (graph, list) => {
         const world = new World();
@@ -177,7 +177,7 @@ describe('shortest paths', () => {
     expect(paths.distanceOf(at('a'))).toBe(6300);
   });
 
-  it('pass a draining node only where there is no other way', () => {
+  it('pass a draining node only where there is no other path', () => {
     const topology = new Topology('me');
     topology.set(nodeRecord('a', { links: { x: 0, b: 0 }, flags: NodeFlag.RELAY | NodeFlag.DRAIN }));
     topology.set(nodeRecord('b', { links: { a: 0, x: 100 } }));
@@ -195,7 +195,7 @@ describe('shortest paths', () => {
   });
 });
 
-// Ways past nodes that have led nowhere, though everybody still lists them.
+// Paths around nodes that have failed, although all records still list them.
 
 let node: RoutedNode;
 beforeEach(() => {
@@ -206,8 +206,8 @@ function around(dst: string, ...visited: string[]): string[] {
   return node.routing.nextHops(dst, 1, visited, true);
 }
 
-describe('the peers to try when some nodes led nowhere', () => {
-  it('are those that know a way past them, the cheapest first', () => {
+describe('the peers to try when some nodes have failed', () => {
+  it('are those with a path around them, the cheapest first', () => {
     // By records, x is next to g alone from both a and b; only c comes from the other side.
     node.mesh('me-a me-b me-c a-g b-g g-x c-h:50 h-x').link('a').link('b').link('c').settle();
     expect(node.routing.nextHops('x', 1, []).slice(0, 2).sort()).toEqual(['a', 'b']);
@@ -261,13 +261,13 @@ describe('the peers to try when some nodes led nowhere', () => {
   });
 });
 
-describe('the search for ways past nodes', () => {
-  it('is not made when there has been too much of it, and again later', () => {
+describe('the search for paths around nodes', () => {
+  it('is refused above its rate limit, and made again later', () => {
     const clock = new FakeClock();
     const topology = new Topology('me');
     for (let index = 1; index < 1000; index++)
       topology.set(recordOf(index, { flags: NodeFlag.RELAY, links: new Map() }));
-    // A star: each walk is over all of it.
+    // A star: each walk visits all of it.
     const links = new Map(Array.from({ length: 40 }, (_, index) => [index + 2, 10] as const));
     topology.set(recordOf(1, { flags: NodeFlag.RELAY, links }));
     for (const index of links.keys()) {

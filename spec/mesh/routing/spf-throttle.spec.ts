@@ -29,7 +29,7 @@ describe('runs', () => {
     expect(runs).toEqual([20]);
   });
 
-  it('come every 100 ms when changes go on, and in a large mesh every second when that lasts', () => {
+  it('come every 100 ms while changes go on, and in a large mesh every second when that lasts', () => {
     storm(5000, 10_000);
     const pauses = runs.slice(1).map((at, index) => at - runs[index]);
     expect(runs[0]).toBe(20);
@@ -53,7 +53,7 @@ describe('runs', () => {
     expect(runs.slice(before)).toEqual([now + 20]);
   });
 
-  it('that were made by other means are not made again', () => {
+  it('are not made again after a run for another reason', () => {
     delay.onChange(10);
     delay.cancel();
     clock.advance(1000);

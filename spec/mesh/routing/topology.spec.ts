@@ -37,7 +37,7 @@ describe('a link', () => {
     expect(costOf('a', 'b')).toBe(2.1);
   });
 
-  it('costs what the worse side says, and 2 ms for the hop', () => {
+  it('has the higher cost of both sides, and 2 ms for the hop', () => {
     topology.set(nodeRecord('a', { links: { b: 8 } }));
     topology.set(nodeRecord('b', { links: { a: 24 } }));
     expect(costOf('a', 'b')).toBe(2.8);
@@ -57,20 +57,20 @@ describe('a link', () => {
     expect(costOf('a', 'b')).toBeUndefined();
   });
 
-  it('is eight times as dear when one side cannot keep up', () => {
+  it('costs eight times as much when one side is overloaded', () => {
     topology.set(nodeRecord('a', { links: { b: 24 } }));
     topology.set(nodeRecord('b', { links: { a: 24 }, flags: NodeFlag.RELAY | NodeFlag.OVERLOAD }));
     expect(costOf('a', 'b')).toBe(8 * 2.8);
   });
 
-  it('of a node with itself is none', () => {
+  it('of a node with itself does not count', () => {
     topology.set(nodeRecord('a', { links: { a: 8 } }));
     expect(costOf('a', 'a')).toBeUndefined();
   });
 });
 
 describe('a node', () => {
-  it('takes its links with it when its record is gone', () => {
+  it('loses its links when its record is deleted', () => {
     topology.set(nodeRecord('a', { links: { b: 8, c: 8 } }));
     topology.set(nodeRecord('b', { links: { a: 8 } }));
     topology.set(nodeRecord('c', { links: { a: 8 } }));
@@ -79,7 +79,7 @@ describe('a node', () => {
     expect(costOf('a', 'c')).toBeUndefined();
   });
 
-  it('that comes back before it is cleared away is the one it was', () => {
+  it('keeps its index when it comes back before that is reclaimed', () => {
     topology.set(nodeRecord('a', { links: { b: 8 } }));
     topology.set(nodeRecord('b', { links: { a: 8 } }));
     const index = topology.indexOf('a');
@@ -90,7 +90,7 @@ describe('a node', () => {
     expect(costOf('a', 'b')).toBeDefined();
   });
 
-  it('leaves its place to others', () => {
+  it('leaves its index to others', () => {
     for (let round = 0; round < 100; round++) {
       topology.set(nodeRecord(`n${round}`));
       topology.delete(`n${round}`);
@@ -100,7 +100,7 @@ describe('a node', () => {
     expect(topology.size).toBeLessThan(5);
   });
 
-  it('that nobody has a record of has no place, whoever lists it', () => {
+  it('has no index without a record, whichever node lists it', () => {
     const links = Object.fromEntries(Array.from({ length: 128 }, (_, index) => [`x${index}`, 0]));
     topology.set(nodeRecord('a', { links }));
     expect(topology.size).toBe(2);
@@ -108,7 +108,7 @@ describe('a node', () => {
 });
 
 describe('any order of records', () => {
-  it('gives the links that all of them agree upon', () => {
+  it('results in the links on which both ends agree', () => {
     const SIZE = 8;
     const step = fc.tuple(fc.nat(SIZE - 1), fc.option(graphNode(SIZE, 8), { freq: 5 }));
     fc.assert(
