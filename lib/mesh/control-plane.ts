@@ -31,7 +31,7 @@ const SAMPLE_INTERVAL_MS = 5_000;
 /** How long an explanation for the absence of a service is reused, in ms. */
 const ABSENCE_MS = 100;
 
-export interface ControlPlaneOptions {
+interface ControlPlaneOptions {
   readonly role: NodeRole;
   /** Whether circuits of others may pass through. */
   readonly relay: boolean;
@@ -66,7 +66,7 @@ export interface ControlPlaneOwner {
   onEpoch(epoch: number): void;
 }
 
-export interface ControlPlaneSetup {
+interface ControlPlaneSetup {
   readonly environment: MeshEnvironment;
   readonly network: MeshNetwork;
   readonly options: ControlPlaneOptions;

@@ -3,8 +3,8 @@
 // have been known for longest.
 
 import type { NodeId } from '../../address.js';
-import type { Timers } from '../../util/timers.js';
-import type { NodeEntry, RecordStore } from '../records/store.js';
+import type { GossipContext } from '../gossip/gossip.js';
+import type { NodeEntry } from '../records/store.js';
 
 /** A search through all nodes takes time, so there is one in this time at most, for a limited number of nodes. */
 const SEARCH_MS = 1_000;
@@ -17,17 +17,12 @@ export class Eviction {
   private found: NodeId[] = [];
   private searchedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(
-    private readonly self: NodeId,
-    private readonly timers: Timers,
-    private readonly store: RecordStore,
-    private readonly isReachable: (nodeId: NodeId) => boolean,
-  ) {}
+  constructor(private readonly context: GossipContext) {}
 
   /** Returns the next node to evict, if there is one. */
   next(): NodeId | undefined {
     const known = this.nextFound();
-    const now = this.timers.now();
+    const now = this.context.timers.now();
     if (known !== undefined || now - this.searchedMs < SEARCH_MS) return known;
     this.searchedMs = now;
     this.search(now);
@@ -36,7 +31,7 @@ export class Eviction {
 
   private nextFound(): NodeId | undefined {
     for (let nodeId = this.found.at(-1); nodeId !== undefined; nodeId = this.found.at(-1)) {
-      if (this.store.entry(nodeId) !== undefined && !this.isReachable(nodeId)) return nodeId;
+      if (this.context.store.entry(nodeId) !== undefined && !this.context.isReachable(nodeId)) return nodeId;
       this.found.pop();
     }
     return undefined;
@@ -46,7 +41,7 @@ export class Eviction {
     const neverReached: NodeId[] = [];
     const others: NodeId[] = [];
     // The oldest entries come first.
-    for (const [nodeId, entry] of this.store.entries()) {
+    for (const [nodeId, entry] of this.context.store.entries()) {
       if (neverReached.length >= MAX_FOUND) break;
       if (!this.mayGo(nodeId, entry, now)) continue;
       if (!entry.wasReached) neverReached.push(nodeId);
@@ -56,6 +51,6 @@ export class Eviction {
   }
 
   private mayGo(nodeId: NodeId, entry: NodeEntry, now: number): boolean {
-    return nodeId !== this.self && now - entry.sinceMs >= MIN_AGE_MS && !this.isReachable(nodeId);
+    return nodeId !== this.context.self && now - entry.sinceMs >= MIN_AGE_MS && !this.context.isReachable(nodeId);
   }
 }

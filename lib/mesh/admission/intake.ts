@@ -24,13 +24,12 @@ import { type RecordCopy, recordCopyBytes } from '../../wire/gossip-messages.js'
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
 import { wholeLifeS } from '../gossip/expiry.js';
 import type { Flooding } from '../gossip/flooding.js';
-import type { GossipCounters } from '../gossip/gossip.js';
+import type { GossipContext, GossipCounters } from '../gossip/gossip.js';
 import type { GossipPeer } from '../gossip/peer.js';
 import type { MeshEnvironment } from '../ports.js';
 import { compareVersions } from '../records/order.js';
 import { Freshness, type RecordStore } from '../records/store.js';
 import type { RecordAdmission } from './record-admission.js';
-import type { Tombstones } from './tombstones.js';
 
 /** A millisecond of Ed25519. */
 const VERIFICATIONS_PER_TURN = 10;
@@ -48,10 +47,7 @@ export interface IntakeOwner {
   onVersionConflict(record: MeshRecord): void;
   /** Called when no record of this neighbour waits any more. */
   onProcessed(peer: GossipPeer): void;
-  /** Whether to send the newer version to a neighbour that is behind; limited, since it may send old ones on purpose. */
-  mayCatchUp(peer: GossipPeer, bytes: number): boolean;
   onPunish(peer: GossipPeer, error: StarlaneError, isBan: boolean): void;
-  isReachable(nodeId: NodeId): boolean;
 }
 
 export class Intake implements Timed {
@@ -62,17 +58,21 @@ export class Intake implements Timed {
   private isClosed = false;
   private readonly limits: LinkLimits;
 
+  private readonly environment: MeshEnvironment;
+  private readonly store: RecordStore;
+  private readonly counters: GossipCounters;
+
   constructor(
-    private readonly environment: MeshEnvironment,
-    private readonly store: RecordStore,
-    private readonly tombstones: Tombstones,
+    private readonly context: GossipContext,
     private readonly flooding: Flooding,
     private readonly admission: RecordAdmission,
-    private readonly counters: GossipCounters,
     private readonly owner: IntakeOwner,
     recordQueueBytes: number | undefined,
   ) {
-    this.limits = new LinkLimits(store, recordQueueBytes);
+    this.environment = context.environment;
+    this.store = context.store;
+    this.counters = context.counters;
+    this.limits = new LinkLimits(context.store, recordQueueBytes);
   }
 
   take(peer: GossipPeer, copies: readonly RecordCopy[]): void {
@@ -134,7 +134,7 @@ export class Intake implements Timed {
       this.counters.duplicates++;
       return false;
     }
-    if (this.tombstones.admits(record, remainingLifeS)) return true;
+    if (this.context.tombstones.admits(record, remainingLifeS)) return true;
     this.counters.outdated++;
     return false;
   }
@@ -146,7 +146,7 @@ export class Intake implements Timed {
     // could make every node forget the records that it passes on.
     const origin = this.store.entry(record.nodeId);
     if (record.kind !== RecordKind.NODE || origin === undefined || remainingLifeS >= origin.leftS) return;
-    if (!this.owner.isReachable(record.nodeId)) origin.leftS = remainingLifeS;
+    if (!this.context.isReachable(record.nodeId)) origin.leftS = remainingLifeS;
   }
 
   private onOlder(peer: GossipPeer, record: MeshRecord): void {
@@ -154,7 +154,9 @@ export class Intake implements Timed {
     const current = this.store.current(record);
     const changedMs = this.store.entry(record.nodeId)?.changedMs ?? 0;
     if (current === undefined || this.environment.timers.now() - changedMs < CROSSING_MS) return;
-    if (this.owner.mayCatchUp(peer, current.bytes.length)) this.flooding.offer(peer, current);
+    // Within the budget of the peer, which may send old versions on purpose.
+    const { announces, budget } = this.context;
+    if (announces && budget.take(peer, current.bytes.length)) this.flooding.offer(peer, current);
   }
 
   private countUseless(peer: GossipPeer, count: number): void {
@@ -287,7 +289,7 @@ function boundedLifeS({ record, remainingLifeS }: RecordCopy): number {
   return Math.min(remainingLifeS, wholeLifeS(record));
 }
 
-export interface QueuedCopy extends RecordCopy {
+interface QueuedCopy extends RecordCopy {
   /** It came because this node requested it. */
   readonly isAsked: boolean;
 }

@@ -7,24 +7,21 @@ import { afterTaking, canTake, type Rate } from '../../util/token-bucket.js';
 import { type RecordCopy, recordCopyBytes } from '../../wire/gossip-messages.js';
 import { MAX_SHARDS, type MeshRecord, RecordKind } from '../../wire/records.js';
 import { wholeLifeS } from '../gossip/expiry.js';
-import type { GossipCounters } from '../gossip/gossip.js';
+import type { GossipContext, GossipCounters } from '../gossip/gossip.js';
 import type { GossipPeer } from '../gossip/peer.js';
 import { compareVersions } from '../records/order.js';
 import { Freshness, type NodeEntry, type RecordStore } from '../records/store.js';
 import { Eviction } from './eviction.js';
-import type { RejectedVersions } from './rejected.js';
-import type { Tombstones } from './tombstones.js';
 
 /** Parked records of all origins. More are dropped, and come again by comparison of the stores. */
 const MAX_PARKED_BYTES = 8 * 1024 * 1024;
 const RETRY_MS = 1_000;
 
-export interface RecordAdmissionOwner {
+interface RecordAdmissionOwner {
   onAdmitted(record: MeshRecord, previous: MeshRecord | undefined, from: GossipPeer | undefined): void;
   onRejected(record: MeshRecord, reason: string): void;
   /** Called with an unreachable node that is evicted for another one. */
   onReplaced(nodeId: NodeId): void;
-  isReachable(nodeId: NodeId): boolean;
 }
 
 export class RecordAdmission implements Timed {
@@ -34,17 +31,19 @@ export class RecordAdmission implements Timed {
   private readonly eviction: Eviction;
   private isClosed = false;
 
+  private readonly timers: Timers;
+  private readonly store: RecordStore;
+  private readonly counters: GossipCounters;
+
   constructor(
-    private readonly self: NodeId,
-    private readonly timers: Timers,
-    private readonly store: RecordStore,
-    private readonly tombstones: Tombstones,
-    private readonly rejected: RejectedVersions,
+    private readonly context: GossipContext,
     private readonly limits: RecordLimits,
-    private readonly counters: GossipCounters,
     private readonly owner: RecordAdmissionOwner,
   ) {
-    this.eviction = new Eviction(self, timers, store, (nodeId) => owner.isReachable(nodeId));
+    this.timers = context.timers;
+    this.store = context.store;
+    this.counters = context.counters;
+    this.eviction = new Eviction(context);
   }
 
   /** Stores a checked record, unless a newer one has arrived meanwhile or a limit forbids it. */
@@ -66,17 +65,17 @@ export class RecordAdmission implements Timed {
     }
     if (replaced !== undefined) this.owner.onReplaced(replaced);
     // The remaining life that a neighbour reports counts only for an unreachable node.
-    const remainingLifeS = this.owner.isReachable(record.nodeId) ? wholeLifeS(record) : copy.remainingLifeS;
+    const remainingLifeS = this.context.isReachable(record.nodeId) ? wholeLifeS(record) : copy.remainingLifeS;
     const previous = this.store.put({ record, remainingLifeS }, now);
     countRecord(record, this.store.entry(record.nodeId)!, now);
-    this.tombstones.delete(record.key);
+    this.context.tombstones.delete(record.key);
     this.counters.accepted++;
     this.owner.onAdmitted(record, previous, from);
   }
 
   /** Whether there is room for a record; checked before its signature, which takes longer. */
   hasRoom(record: MeshRecord): boolean {
-    if (record.nodeId === this.self) return true;
+    if (record.nodeId === this.context.self) return true;
     const mayReplace = isNodeTooMany(record, this.store, this.limits) && this.eviction.next() !== undefined;
     const exceeded = exceededTotal(record, this.store, this.limits, mayReplace);
     if (exceeded !== undefined) this.reject(record, exceeded);
@@ -113,7 +112,7 @@ export class RecordAdmission implements Timed {
 
   private reject(record: MeshRecord, reason: string): void {
     this.counters.rejected++;
-    this.rejected.add(record, this.timers.now());
+    this.context.rejected.add(record, this.timers.now());
     this.owner.onRejected(record, reason);
   }
 
@@ -147,7 +146,7 @@ export class RecordAdmission implements Timed {
 
 // --- limits of one origin, and of all together ---
 
-export interface RecordLimits {
+interface RecordLimits {
   readonly maxNodes: number;
   /** Services of all nodes together. */
   readonly maxInstances: number;

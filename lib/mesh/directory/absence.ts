@@ -14,7 +14,7 @@ const MAX_ENTRIES = 10_000;
 const MAX_NAMED = 3;
 
 /** What this node knows. */
-export interface KnownServices {
+interface KnownServices {
   readonly table: {
     readonly nameCount: number;
     find(service: string, port?: number): readonly ServiceInstance[];

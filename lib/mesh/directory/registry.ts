@@ -9,7 +9,7 @@ import { ServiceInstance, type ServiceVia } from './service.js';
 import { ServiceTable } from './service-table.js';
 
 /** What the registry calls. Functions must not throw. */
-export interface RegistryOwner {
+interface RegistryOwner {
   onService(instance: ServiceInstance): void;
   onUnservice(instance: ServiceInstance): void;
 }
@@ -22,13 +22,13 @@ export interface RecordSource {
 }
 
 /** The routes. */
-export interface Reachability {
+interface Reachability {
   isReachable(nodeId: NodeId): boolean;
   distance(nodeId: NodeId): number | undefined;
   hopCount(nodeId: NodeId): number | undefined;
 }
 
-export interface RegistryOptions {
+interface RegistryOptions {
   readonly nodeId: NodeId;
   readonly envDigests: readonly string[];
   /** Which services of others are visible; undefined for all. */

@@ -2,11 +2,11 @@
 // only a tombstone of its version is kept. A reachable node is never forgotten.
 
 import type { NodeId } from '../../address.js';
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import type { Timed, Timer } from '../../util/timers.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
-import type { Tombstones } from '../admission/tombstones.js';
 import { isLeaving } from '../records/order.js';
-import type { NodeEntry, RecordStore } from '../records/store.js';
+import type { NodeEntry } from '../records/store.js';
+import type { GossipContext } from './gossip.js';
 
 const SWEEP_MS = 30_000;
 /** Shorter for a node that has announced its leaving. */
@@ -27,8 +27,7 @@ export function wholeLifeS(record: MeshRecord): number {
   return isEnding ? Math.min(record.lifeS, LEAVING_LIFE_S) : record.lifeS;
 }
 
-export interface ExpiryOwner {
-  isReachable(nodeId: NodeId): boolean;
+interface ExpiryOwner {
   onExpiring(nodeId: NodeId): void;
   onExpired(records: readonly MeshRecord[]): void;
 }
@@ -38,40 +37,37 @@ export class Expiry implements Timed {
   private isClosed = false;
 
   constructor(
-    private readonly self: NodeId,
-    private readonly timers: Timers,
-    private readonly store: RecordStore,
-    private readonly tombstones: Tombstones,
+    private readonly context: GossipContext,
     private readonly owner: ExpiryOwner,
   ) {}
 
   /** Called when records are stored, which may have to be forgotten later. */
   start(): void {
-    if (!this.isClosed) this.timer ??= this.timers.schedule(SWEEP_MS, this);
+    if (!this.isClosed) this.timer ??= this.context.timers.schedule(SWEEP_MS, this);
   }
 
   dispose(): void {
     this.isClosed = true;
-    if (this.timer !== undefined) this.timers.cancel(this.timer);
+    if (this.timer !== undefined) this.context.timers.cancel(this.timer);
     this.timer = undefined;
   }
 
   onDeadline(now: number): void {
     this.timer = undefined;
-    this.tombstones.sweep(now);
+    this.context.tombstones.sweep(now);
     const expired: NodeId[] = [];
-    for (const [nodeId, entry] of this.store.entries()) {
-      if (nodeId !== this.self && this.isExpired(nodeId, entry, now)) expired.push(nodeId);
+    for (const [nodeId, entry] of this.context.store.entries()) {
+      if (nodeId !== this.context.self && this.isExpired(nodeId, entry, now)) expired.push(nodeId);
     }
     for (const nodeId of expired) this.expire(nodeId, now);
     // With no records but its own, there is nothing to sweep.
-    if (this.store.originCount > 1 || this.tombstones.size > 0) this.start();
+    if (this.context.store.originCount > 1 || this.context.tombstones.size > 0) this.start();
   }
 
   /** The life of a node is reduced only while it is unreachable, from the second sweep on that finds it so. */
   private isExpired(nodeId: NodeId, entry: NodeEntry, now: number): boolean {
     const { node, countedMs } = entry;
-    const isGone = node === undefined || isLeaving(node) || !this.owner.isReachable(nodeId);
+    const isGone = node === undefined || isLeaving(node) || !this.context.isReachable(nodeId);
     entry.countedMs = isGone ? Math.ceil(now) : 0;
     if (!isGone) noteReached(entry);
     else if (!entry.wasReached) entry.leftS = Math.min(entry.leftS, UNREACHED_LIFE_S);
@@ -81,8 +77,8 @@ export class Expiry implements Timed {
 
   private expire(nodeId: NodeId, now: number): void {
     this.owner.onExpiring(nodeId);
-    const records = this.store.remove(nodeId);
-    for (const record of records) this.tombstones.add(record, now);
+    const records = this.context.store.remove(nodeId);
+    for (const record of records) this.context.tombstones.add(record, now);
     this.owner.onExpired(records);
   }
 }

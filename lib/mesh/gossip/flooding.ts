@@ -8,7 +8,7 @@ import { MessageType } from '../../wire/message-envelope.js';
 import type { MeshRecord } from '../../wire/records.js';
 import { compareVersions } from '../records/order.js';
 import type { RecordStore } from '../records/store.js';
-import type { GossipCounters } from './gossip.js';
+import type { GossipContext, GossipCounters } from './gossip.js';
 import type { GossipPeer } from './peer.js';
 import { DuplicateSuppression } from './suppression.js';
 
@@ -21,7 +21,7 @@ const TURN_BYTES = 256 * 1024;
 /** Records that the store has dropped may remain in an outbox; above this number they are removed. */
 const MAX_LEFTOVERS = 256;
 
-export interface FloodingOwner {
+interface FloodingOwner {
   /** Called when nothing is left to send to a neighbour. */
   onDrained(peer: GossipPeer): void;
   /** Returns how long others may keep a record, in s. */
@@ -34,14 +34,19 @@ export class Flooding implements Timed {
   private isUrgent = false;
   private readonly suppression: DuplicateSuppression;
 
+  private readonly timers: Timers;
+  private readonly store: RecordStore;
+  private readonly peers: ReadonlySet<GossipPeer>;
+  private readonly counters: GossipCounters;
+
   constructor(
-    self: NodeId,
-    private readonly timers: Timers,
-    private readonly store: RecordStore,
-    private readonly peers: ReadonlySet<GossipPeer>,
-    private readonly counters: GossipCounters,
+    { self, timers, store, peers, counters }: GossipContext,
     private readonly owner: FloodingOwner,
   ) {
+    this.timers = timers;
+    this.store = store;
+    this.peers = peers;
+    this.counters = counters;
     this.suppression = new DuplicateSuppression(
       self,
       timers,

@@ -9,10 +9,10 @@
 import type { NodeId } from '../../address.js';
 import { type StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
 import { WarnOnce } from '../../util/rate-limited-warnings.js';
-import type { Timed, Timer } from '../../util/timers.js';
+import type { Timed, Timer, Timers } from '../../util/timers.js';
 import { type Message, MessageType } from '../../wire/messages.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
-import { Intake } from '../admission/intake.js';
+import { Intake, type IntakeOwner } from '../admission/intake.js';
 import { RecordAdmission } from '../admission/record-admission.js';
 import { Bans, RejectedVersions } from '../admission/rejected.js';
 import { Tombstones } from '../admission/tombstones.js';
@@ -59,6 +59,22 @@ export interface GossipOwner {
   onEpoch(epoch: number): void;
 }
 
+/** What the parts of the gossip share. */
+export interface GossipContext {
+  readonly environment: MeshEnvironment;
+  readonly self: NodeId;
+  readonly timers: Timers;
+  readonly store: RecordStore;
+  readonly peers: ReadonlySet<GossipPeer>;
+  readonly counters: GossipCounters;
+  readonly tombstones: Tombstones;
+  readonly rejected: RejectedVersions;
+  readonly budget: AnswerBudget;
+  /** False for a client: it sends no records. */
+  readonly announces: boolean;
+  isReachable(nodeId: NodeId): boolean;
+}
+
 const MAX_NODES = 16_384;
 const MAX_INSTANCES = 500_000;
 /** How often roots are sent, a tenth more or less. */
@@ -94,57 +110,52 @@ export class Gossip {
     private readonly owner: GossipOwner,
   ) {
     const { timers, identity } = environment;
-    const self = identity.nodeId;
     const { store, tombstones, rejected, peers, counters } = this;
-    const { announces, isReachable, recordQueueBytes } = options;
-    const limits = { maxNodes: MAX_NODES, maxInstances: MAX_INSTANCES, ...options };
-    const budget = new AnswerBudget(timers, store, counters);
+    const { announces, recordQueueBytes } = options;
+    const context: GossipContext = {
+      environment,
+      self: identity.nodeId,
+      timers,
+      store,
+      peers,
+      counters,
+      tombstones,
+      rejected,
+      budget: new AnswerBudget(timers, store, counters),
+      announces,
+      isReachable: (nodeId) => options.isReachable(nodeId),
+    };
     this.warnings = new WarnOnce(timers, (error) => environment.warn(error));
-    const flooding = new Flooding(self, timers, store, peers, counters, {
+    this.flooding = new Flooding(context, {
       onDrained: (peer) => this.antiEntropy.onDrained(peer),
       remainingLifeS: (record) => this.remainingLifeS(record),
     });
-    this.flooding = flooding;
-    this.admission = new RecordAdmission(self, timers, store, tombstones, rejected, limits, counters, {
+    const limits = { maxNodes: MAX_NODES, maxInstances: MAX_INSTANCES, ...options };
+    this.admission = new RecordAdmission(context, limits, {
       onAdmitted: (record, previous, from) => this.onAdmitted(record, previous, from),
       onRejected: (record, reason) => this.onRejected(record, reason),
       onReplaced: (nodeId) => this.onReplaced(nodeId),
-      isReachable,
     });
-    this.intake = new Intake(
-      environment,
-      store,
-      tombstones,
-      flooding,
-      this.admission,
-      counters,
-      {
-        onOwnRecordConflict: (record) => {
-          counters.echoes++;
-          this.own.onConflict(record);
-        },
-        onVersionConflict: (record) => this.onVersionConflict(record),
-        onProcessed: (peer) => this.antiEntropy.onProcessed(peer),
-        mayCatchUp: (peer, bytes) => announces && budget.take(peer, bytes),
-        onPunish: (peer, error, isBan) => this.punish(peer, error, isBan),
-        isReachable,
+    const intakeOwner: IntakeOwner = {
+      onOwnRecordConflict: (record) => {
+        counters.echoes++;
+        this.own.onConflict(record);
       },
-      recordQueueBytes,
-    );
-    this.antiEntropy = new AntiEntropy(
-      { self, timers, store, tombstones, rejected, flooding, budget, counters, peers, announces },
-      {
-        onOwnRecordsReceived: () => this.endListening(),
-        onSynced: (peer) => owner.onSynced?.(peer.link),
-      },
-    );
+      onVersionConflict: (record) => this.onVersionConflict(record),
+      onProcessed: (peer) => this.antiEntropy.onProcessed(peer),
+      onPunish: (peer, error, isBan) => this.punish(peer, error, isBan),
+    };
+    this.intake = new Intake(context, this.flooding, this.admission, intakeOwner, recordQueueBytes);
+    this.antiEntropy = new AntiEntropy(context, this.flooding, {
+      onOwnRecordsReceived: () => this.endListening(),
+      onSynced: (peer) => owner.onSynced?.(peer.link),
+    });
     this.own = new OwnRecords(environment, options, {
       onOwnRecord: (record, isUrgent) => this.onOwnRecord(record, isUrgent),
       onEpoch: (epoch) => owner.onEpoch(epoch),
       warn: (error) => this.warnings.warn(error.message, error),
     });
-    this.expiry = new Expiry(self, timers, store, tombstones, {
-      isReachable,
+    this.expiry = new Expiry(context, {
       onExpiring: (nodeId) => this.admission.onForgotten(nodeId),
       onExpired: (records) => this.onExpired(records),
     });

@@ -11,7 +11,7 @@ import { FlapDamping } from './flap-damping.js';
 /** Eight times the cost, in steps of the scale: others avoid a peer whose process stands still. */
 const STALLED_STEPS = 24;
 
-export interface AnnouncedLinksOwner {
+interface AnnouncedLinksOwner {
   /** Returns the links that may be announced. */
   eligible(): readonly MeshLink[];
   isStalled(link: MeshLink): boolean;
@@ -78,7 +78,7 @@ const MIN_MOVE_MS = 2;
 const STEADY_MS = 30_000;
 const PAUSE_MS = 60_000;
 
-export interface LinkCostOwner {
+interface LinkCostOwner {
   /** Called when {@link LinkCosts.announced} has changed. */
   onCosts(urgency: Urgency): void;
 }

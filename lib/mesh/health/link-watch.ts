@@ -23,7 +23,7 @@ const MIN_TICK_MS = 10;
 const JITTER = 0.1;
 const STALLED_FACTOR = 3;
 
-export interface LinkWatchSetup {
+interface LinkWatchSetup {
   readonly timers: Timers;
   /** Returns a number from 0 up to 1. */
   random(): number;

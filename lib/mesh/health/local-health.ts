@@ -18,7 +18,7 @@ const WELL_BELOW = 2;
 /** The least time between two changes of the overload flag, in ms: each costs a flood. */
 const CHANGE_INTERVAL_MS = 60_000;
 
-export interface LocalHealthOwner {
+interface LocalHealthOwner {
   /** Called when others should avoid this node, or need not any more. At most one change a minute. */
   onOverload(isOverloaded: boolean): void;
 }

@@ -15,7 +15,7 @@ import { Refill } from './refill.js';
 import { Rotation } from './rotation.js';
 import { SeedWatch } from './seeds.js';
 
-export interface NeighbourhoodOptions {
+interface NeighbourhoodOptions {
   /**
    * 'peer' and 'router' make links by themselves; 'client' as well, but three at most, to nodes that pass on what it
    * cannot; 'server' has the links of its seeds and its user, and those that its peers make.

@@ -29,7 +29,7 @@ const MAX_UINT32 = 0xffff_ffff;
 /** A few milliseconds of sorting, hashing and Ed25519; the rest follows in the next turn. */
 const SHARDS_PER_TURN = 32;
 
-export interface OwnRecordsOptions {
+interface OwnRecordsOptions {
   /** False for a client: it publishes nothing. */
   readonly announces: boolean;
   readonly firstEpoch: number;
@@ -37,7 +37,7 @@ export interface OwnRecordsOptions {
   readonly maxServicesPerNode: number;
 }
 
-export interface OwnRecordsOwner {
+interface OwnRecordsOwner {
   /** Called with a new version of one of the own records. */
   onOwnRecord(record: MeshRecord, isUrgent: boolean): void;
   onEpoch(epoch: number): void;
@@ -45,7 +45,7 @@ export interface OwnRecordsOwner {
 }
 
 /** What the node record says, apart from the envs. */
-export interface NodeDescription {
+interface NodeDescription {
   readonly flags: number;
   readonly addresses: readonly string[];
   readonly links: readonly RecordLink[];

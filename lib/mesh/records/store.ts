@@ -248,7 +248,7 @@ function isNewer(entry: RecordVersion, current: RecordVersion | undefined): bool
 }
 
 /** The shards of one layout: how many there are, and those that have arrived. */
-export class ShardLayout {
+class ShardLayout {
   readonly records: Array<ShardRecord | undefined>;
   count = 0;
   services = 0;

@@ -22,7 +22,7 @@ export interface RouteMapEvents {
 }
 
 /** What the view reads. */
-export interface RouteSource {
+interface RouteSource {
   readonly size: number;
   nodeIds(): Iterable<NodeId>;
   route(nodeId: NodeId): RouteInfo | undefined;

@@ -21,7 +21,7 @@ export interface RoutingOwner {
   onUnroute(route: RouteInfo): void;
 }
 
-export interface RoutingOptions {
+interface RoutingOptions {
   readonly delays?: SpfDelays;
 }
 

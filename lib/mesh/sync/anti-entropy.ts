@@ -6,9 +6,10 @@ import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { Digest } from '../../wire/gossip-messages.js';
 import { MessageType } from '../../wire/message-envelope.js';
 import type { Flooding } from '../gossip/flooding.js';
+import type { GossipContext } from '../gossip/gossip.js';
 import type { GossipPeer, SyncState } from '../gossip/peer.js';
 import type { RecordStore } from '../records/store.js';
-import { ANSWER_MS, Exchange, FEW, type SyncParts } from './exchange.js';
+import { ANSWER_MS, Exchange, FEW } from './exchange.js';
 
 const CHECK_MS = 1_000;
 /** How long stores may differ before they are compared: most differences are records on their way. */
@@ -21,7 +22,7 @@ const OWN_GRACE_MS = 15_000;
 const PAUSE_MS = 6_000;
 const MAX_PAUSE_MS = 60_000;
 
-export interface AntiEntropyOwner {
+interface AntiEntropyOwner {
   /** Called when the records of this node that the peer may have, of an earlier run for example, have been processed. */
   onOwnRecordsReceived(): void;
   /** Called when all that the peer had at link up has been processed. */
@@ -39,18 +40,17 @@ export class AntiEntropy implements Timed {
   readonly exchange: Exchange;
   private readonly timers: Timers;
   private readonly store: RecordStore;
-  private readonly flooding: Flooding;
   private readonly peers: ReadonlySet<GossipPeer>;
 
   constructor(
-    private readonly parts: SyncParts,
+    private readonly context: GossipContext,
+    private readonly flooding: Flooding,
     private readonly owner: AntiEntropyOwner,
   ) {
-    this.timers = parts.timers;
-    this.store = parts.store;
-    this.flooding = parts.flooding;
-    this.peers = parts.peers;
-    this.exchange = new Exchange(parts, this);
+    this.timers = context.timers;
+    this.store = context.store;
+    this.peers = context.peers;
+    this.exchange = new Exchange(context, flooding, this);
   }
 
   onLink(peer: GossipPeer): void {
@@ -129,6 +129,7 @@ export class AntiEntropy implements Timed {
     peer.link.send({ type: MessageType.SYNCED });
   }
 
+  /** Called when an exchange has ended. `isEqual`: there was nothing to exchange. */
   onCompared({ sync }: GossipPeer, isEqual: boolean): void {
     if (isEqual) {
       noteEqual(sync);
@@ -142,6 +143,7 @@ export class AntiEntropy implements Timed {
     this.checkLater();
   }
 
+  /** Called when all records for the peer are sent or in its outbox, and those of the peer are on their way. */
   onAnswered(peer: GossipPeer): void {
     if (!peer.sync.isInitial) return;
     peer.sync.isInitial = false;
@@ -151,6 +153,7 @@ export class AntiEntropy implements Timed {
     this.onDrained(peer);
   }
 
+  /** Called when an exchange is under way, so that a timer ends it if the peer does not. */
   onBegun(): void {
     this.checkLater();
   }
@@ -208,7 +211,7 @@ export class AntiEntropy implements Timed {
   private begins({ sync, link }: GossipPeer, count: number): boolean {
     const theirCount = sync.theirs?.count ?? 0;
     if (count !== theirCount && Math.min(count, theirCount) <= FEW) return count < theirCount;
-    return this.parts.self < link.peerId;
+    return this.context.self < link.peerId;
   }
 
   private sendDigest(peer: GossipPeer): void {

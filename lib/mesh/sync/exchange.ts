@@ -24,13 +24,12 @@ import {
 } from '../../wire/gossip-messages.js';
 import { MessageType } from '../../wire/message-envelope.js';
 import type { MeshRecord, RecordVersion } from '../../wire/records.js';
-import type { RejectedVersions } from '../admission/rejected.js';
-import type { Tombstones } from '../admission/tombstones.js';
 import type { Flooding } from '../gossip/flooding.js';
-import type { GossipCounters } from '../gossip/gossip.js';
+import type { GossipContext, GossipCounters } from '../gossip/gossip.js';
 import type { Gathering, GossipPeer } from '../gossip/peer.js';
 import { compareVersions } from '../records/order.js';
 import type { RecordStore } from '../records/store.js';
+import type { AntiEntropy } from './anti-entropy.js';
 import { BucketSet, differingBuckets } from './digest-tree.js';
 
 /** A store of so few records is compared as a whole. */
@@ -46,38 +45,15 @@ const UNEVEN = 4;
 /** The cost of comparing all buckets. */
 const COMPARISON_BYTES = 2_048;
 
-export interface ExchangeOwner {
-  /** Called when it has ended. `isEqual`: there was nothing to exchange. */
-  onCompared(peer: GossipPeer, isEqual: boolean): void;
-  /** Called when all records for the peer are sent or in its outbox, and those of the peer are on their way. */
-  onAnswered(peer: GossipPeer): void;
-  /** Called when an exchange is under way, so that a timer ends it if the peer does not. */
-  onBegun(): void;
-}
-
-/** What the two files of this folder work on. */
-export interface SyncParts {
-  readonly self: NodeId;
-  readonly timers: Timers;
-  readonly store: RecordStore;
-  readonly tombstones: Tombstones;
-  readonly rejected: RejectedVersions;
-  readonly flooding: Flooding;
-  readonly budget: AnswerBudget;
-  readonly counters: GossipCounters;
-  readonly peers: ReadonlySet<GossipPeer>;
-  /** False for a client: it sends no records. */
-  readonly announces: boolean;
-}
-
 export class Exchange {
   /** The peer that is sending nearly everything to this node, and since when. */
   private bulk: GossipPeer | undefined;
   private bulkMs = 0;
 
   constructor(
-    private readonly parts: SyncParts,
-    private readonly owner: ExchangeOwner,
+    private readonly context: GossipContext,
+    private readonly flooding: Flooding,
+    private readonly owner: AntiEntropy,
   ) {}
 
   /**
@@ -87,7 +63,7 @@ export class Exchange {
   beginWaiting(): void {
     let exchanges = 0;
     const waiting: GossipPeer[] = [];
-    for (const peer of this.parts.peers) {
+    for (const peer of this.context.peers) {
       const { sync } = peer;
       exchanges += sync.isExchanging ? 1 : 0;
       if (sync.request !== undefined || sync.mustBegin) waiting.push(peer);
@@ -107,7 +83,7 @@ export class Exchange {
   }
 
   onBuckets(peer: GossipPeer, buckets: Buckets): void {
-    const isEqual = differingBuckets(buckets, this.parts.store.digest).isEmpty;
+    const isEqual = differingBuckets(buckets, this.context.store.digest).isEmpty;
     if (isEqual && !peer.link.isBlocked && peer.sync.awaitsWantMs === 0) {
       this.answer(peer, buckets);
       return;
@@ -120,10 +96,10 @@ export class Exchange {
   onEntries(peer: GossipPeer, message: Entries): void {
     const { sync } = peer;
     // To find records that are not mentioned, all records are read.
-    const scanned = message.entries.length + (message.isLast ? this.parts.store.size : 0);
-    if (!this.parts.budget.take(peer, ENTRY_COST_BYTES * scanned)) return;
+    const scanned = message.entries.length + (message.isLast ? this.context.store.size : 0);
+    if (!this.context.budget.take(peer, ENTRY_COST_BYTES * scanned)) return;
     sync.gathering ??= { covered: new BucketSet(), mentioned: new Set(), lacking: [], sinceMs: 0 };
-    sync.gathering.sinceMs = this.parts.timers.now();
+    sync.gathering.sinceMs = this.context.timers.now();
     sync.gathering.covered.addAll(message.bitmap);
     for (const entry of message.entries) this.onEntry(peer, sync.gathering, entry);
     if (message.isLast) this.onLastEntry(peer, sync.gathering);
@@ -132,7 +108,7 @@ export class Exchange {
 
   onWant(peer: GossipPeer, want: Want): void {
     for (const key of want.keys) {
-      const record = this.parts.store.get(key);
+      const record = this.context.store.get(key);
       if (record !== undefined) this.send(peer, record);
     }
     if (!want.isLast || peer.sync.awaitsWantMs === 0) return;
@@ -176,27 +152,27 @@ export class Exchange {
   /** Whether another peer is sending nearly everything, so that there will be less to request from this one. */
   private isBulkElsewhere(peer: GossipPeer): boolean {
     if (this.bulk === undefined || this.bulk === peer || !peer.sync.isInitial) return false;
-    return this.parts.timers.now() - this.bulkMs < BULK_MS;
+    return this.context.timers.now() - this.bulkMs < BULK_MS;
   }
 
   private begin(peer: GossipPeer): void {
     const { sync } = peer;
     const theirCount = sync.theirs?.count ?? 0;
     sync.mustBegin = false;
-    sync.servedMs = this.parts.timers.now();
-    this.parts.counters.syncs++;
+    sync.servedMs = this.context.timers.now();
+    this.context.counters.syncs++;
     if (sync.isInitial) {
       startOver(peer);
-      if (theirCount > 2 * this.parts.store.size + FEW) {
+      if (theirCount > 2 * this.context.store.size + FEW) {
         this.bulk = peer;
-        this.bulkMs = this.parts.timers.now();
+        this.bulkMs = this.context.timers.now();
       }
     }
-    if (this.parts.store.size <= FEW || theirCount <= FEW) this.sendEntries(peer, BucketSet.all());
+    if (this.context.store.size <= FEW || theirCount <= FEW) this.sendEntries(peer, BucketSet.all());
     else {
-      sync.awaitsEntriesMs = this.parts.timers.now();
+      sync.awaitsEntriesMs = this.context.timers.now();
       // Copies: in a simulation the peer reads this very object, and the digest goes on changing.
-      const { high, low } = this.parts.store.digest;
+      const { high, low } = this.context.store.digest;
       peer.link.send({ type: MessageType.BUCKETS, high: high.slice(), low: low.slice() });
     }
     this.owner.onBegun();
@@ -207,10 +183,10 @@ export class Exchange {
     sync.request = undefined;
     // Both have begun: the request of the peer replaces the one of this node.
     sync.mustBegin = false;
-    const differing = differingBuckets(request, this.parts.store.digest);
-    const entriesBytes = differing.isEmpty ? 0 : ENTRY_COST_BYTES * this.parts.store.size;
-    if (!this.parts.budget.take(peer, COMPARISON_BYTES + entriesBytes)) return;
-    sync.servedMs = this.parts.timers.now();
+    const differing = differingBuckets(request, this.context.store.digest);
+    const entriesBytes = differing.isEmpty ? 0 : ENTRY_COST_BYTES * this.context.store.size;
+    if (!this.context.budget.take(peer, COMPARISON_BYTES + entriesBytes)) return;
+    sync.servedMs = this.context.timers.now();
     if (sync.isInitial) startOver(peer);
     if (differing.isEmpty) {
       // Nothing follows.
@@ -223,15 +199,15 @@ export class Exchange {
   }
 
   private end(peer: GossipPeer, isEqual: boolean): void {
-    peer.sync.servedMs = this.parts.timers.now();
+    peer.sync.servedMs = this.context.timers.now();
     this.owner.onCompared(peer, isEqual);
     this.owner.onAnswered(peer);
   }
 
   private sendEntries(peer: GossipPeer, buckets: BucketSet): void {
     const { sync, link } = peer;
-    sync.awaitsWantMs = this.parts.timers.now();
-    const records = recordsIn(this.parts.store, buckets);
+    sync.awaitsWantMs = this.context.timers.now();
+    const records = recordsIn(this.context.store, buckets);
     // Records that are newer there, or unknown here, come without being requested by key.
     const theirCount = Math.min(sync.theirs?.count ?? 0, MAX_LACKING);
     const theirShare = buckets.isFull ? theirCount : (UNEVEN * theirCount * buckets.size) / BUCKETS;
@@ -240,7 +216,7 @@ export class Exchange {
   }
 
   private onEntry(peer: GossipPeer, { mentioned, lacking }: Gathering, entry: RecordVersion): void {
-    const mine = this.parts.store.get(entry.key);
+    const mine = this.context.store.get(entry.key);
     const order = mine === undefined ? 1 : compareVersions(entry, mine);
     if (mine !== undefined) {
       mentioned.add(entry.key);
@@ -248,7 +224,7 @@ export class Exchange {
       else if (order < 0) this.send(peer, mine);
     }
     if (order <= 0 || peer.isListener || lacking.length >= MAX_LACKING) return;
-    const { tombstones, rejected, store, timers } = this.parts;
+    const { tombstones, rejected, store, timers } = this.context;
     if (store.lacks(entry) && tombstones.mayAdmit(entry) && !rejected.has(entry, timers.now())) lacking.push(entry.key);
   }
 
@@ -258,14 +234,14 @@ export class Exchange {
     sync.gathering = undefined;
     sync.awaitsEntriesMs = 0;
     if (!covered.isEmpty) {
-      for (const record of recordsIn(this.parts.store, covered)) {
+      for (const record of recordsIn(this.context.store, covered)) {
         if (!mentioned.has(record.key)) this.send(peer, record);
       }
     }
     // Records of the peer itself go first: it may wait for them before it publishes its own.
-    this.parts.flooding.sendNow(peer, link.peerId);
-    sync.awaitsOwn = lacking.some((key) => key.startsWith(this.parts.self));
-    if (lacking.length > 0) peer.ask(lacking.length, this.parts.timers.now());
+    this.flooding.sendNow(peer, link.peerId);
+    sync.awaitsOwn = lacking.some((key) => key.startsWith(this.context.self));
+    if (lacking.length > 0) peer.ask(lacking.length, this.context.timers.now());
     sync.wants = lacking;
     if (!link.isBlocked) this.sendWants(peer);
     this.end(peer, isAnswer && covered.isEmpty);
@@ -280,8 +256,8 @@ export class Exchange {
   }
 
   private send(peer: GossipPeer, record: MeshRecord): void {
-    if (this.parts.announces && this.parts.budget.take(peer, record.bytes.length))
-      this.parts.flooding.offer(peer, record);
+    if (this.context.announces && this.context.budget.take(peer, record.bytes.length))
+      this.flooding.offer(peer, record);
   }
 }
 

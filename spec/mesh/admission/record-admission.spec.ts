@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { RecordAdmission } from '../../../lib/mesh/admission/record-admission.js';
 import { RejectedVersions } from '../../../lib/mesh/admission/rejected.js';
 import { Tombstones } from '../../../lib/mesh/admission/tombstones.js';
-import { GossipCounters } from '../../../lib/mesh/gossip/gossip.js';
+import { type GossipContext, GossipCounters } from '../../../lib/mesh/gossip/gossip.js';
 import { RecordStore } from '../../../lib/mesh/records/store.js';
 import { Timers } from '../../../lib/util/timers.js';
 import { shardOfService } from '../../../lib/wire/records.js';
@@ -18,19 +18,19 @@ describe('a record that is parked because its origin is too fast', () => {
     const clock = new FakeClock();
     const store = new RecordStore();
     const limits = { maxNodes: 10, maxInstances: 100_000, maxServicesPerNode: 100_000 };
-    const owner = { onAdmitted: () => {}, onRejected: () => {}, onReplaced: () => {}, isReachable: () => true };
+    const owner = { onAdmitted: () => {}, onRejected: () => {}, onReplaced: () => {} };
     const counters = new GossipCounters();
     const timers = new Timers(clock);
-    const admission = new RecordAdmission(
-      'me',
+    const part: Partial<GossipContext> = {
+      self: 'me',
       timers,
       store,
-      new Tombstones(),
-      new RejectedVersions(),
-      limits,
       counters,
-      owner,
-    );
+      tombstones: new Tombstones(),
+      rejected: new RejectedVersions(),
+      isReachable: () => true,
+    };
+    const admission = new RecordAdmission(part as GossipContext, limits, owner);
 
     const inShard = Array.from({ length: SHARDS }, (): ServiceEntry[] => []);
     for (let port = 0; port < 4_000; port++) {
