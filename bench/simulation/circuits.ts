@@ -3,7 +3,7 @@
 
 import type { NodeId } from '../../lib/address.js';
 import { type HopFailure, HopSearch } from '../../lib/circuit/open/hop-search.js';
-import { HopWait } from '../../lib/circuit/open/patience.js';
+import { HopTimeout } from '../../lib/circuit/open/hop-timeout.js';
 import type { Timed, Timer } from '../../lib/util/timers.js';
 import { ReplyCode } from '../../lib/wire/open-reply.js';
 import type { SimLink, StreamHolder, StreamMail } from './sim-link.js';
@@ -103,7 +103,7 @@ class Attempt implements Timed, StreamHolder {
   private readonly deadlineMs: number;
   private link: SimLink | undefined;
   private timer: Timer | undefined;
-  private wait: HopWait | undefined;
+  private wait: HopTimeout | undefined;
   private isAcknowledged = false;
   private isOver = false;
 
@@ -128,7 +128,7 @@ class Attempt implements Timed, StreamHolder {
       return;
     }
     const now = links.timers.now();
-    const wait = new HopWait({
+    const wait = new HopTimeout({
       now,
       leftMs: this.deadlineMs - now,
       limitMs: HOP_TIMEOUT_MS,

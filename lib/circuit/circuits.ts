@@ -26,7 +26,7 @@ import { nextTick } from '../util/runtime/real-timers.js';
 import type { Timers } from '../util/timers.js';
 import { envDigests } from '../wire/messages.js';
 import { type AcceptCounters, Acceptor, type AcceptorHost } from './accept/acceptor.js';
-import { CircuitAccess } from './accept/circuit-access.js';
+import { CircuitAuthorization } from './accept/authorization.js';
 import { type Binding, Bindings, type BindingsOwner } from './bindings.js';
 import { type DialTarget, DialTargets } from './dial/dial-target.js';
 import { type DialCounters, Dialer } from './dial/dialer.js';
@@ -35,12 +35,11 @@ import { Loopback } from './loopback.js';
 import { type BindOptions, checkBindOptions, checkDialOptions, type DialOptions } from './options.js';
 import { NeighbourRoutes, type Path, type Paths, type Routes } from './path.js';
 import { RelayNeighbour } from './relay/admission.js';
-import type { RelayCounters } from './relay/counters.js';
-import type { RelayHop } from './relay/half-circuit.js';
 import { type RelayLimits, relayLimits } from './relay/limits.js';
-import { Relay } from './relay/relay.js';
-import { FarEnds } from './remote-endpoints.js';
-import { CircuitSecurity } from './secure/circuit-security.js';
+import type { RelayHop } from './relay/pending-relay.js';
+import { Relay, type RelayCounters } from './relay/relay.js';
+import { RemoteEndpoints } from './remote-endpoints.js';
+import { CircuitSecurity } from './secure/security.js';
 
 const log = debug('node');
 
@@ -79,13 +78,13 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   readonly timers: Timers;
   readonly openTimeoutMs: number;
   readonly counters: AcceptCounters = { accepted: 0, refused: 0, denied: 0 };
-  readonly access: CircuitAccess;
+  readonly access: CircuitAuthorization;
   readonly opensPerSecond: number;
   readonly security: CircuitSecurity;
   readonly maxUnconfirmed: number;
   readonly loopback: Loopback;
   readonly relay: Relay;
-  readonly farEnds: FarEnds;
+  readonly remotes: RemoteEndpoints;
   /** Which neighbours lead to whom. As long as nothing else is set, a neighbour leads to itself. */
   routes: Routes;
   /** Makes direct links on demand, if somebody does. */
@@ -107,7 +106,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.timers = timers;
     this.openTimeoutMs = options.handshakeTimeoutMs;
     this.opensPerSecond = options.opensPerSecond;
-    this.access = new CircuitAccess({
+    this.access = new CircuitAuthorization({
       allow: options.allow,
       env: options.env,
       timers,
@@ -127,7 +126,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.relayLimits = relayLimits(options);
     this.routes = new NeighbourRoutes((nodeId) => this.paths.has(nodeId));
     this.sharedEnv = () => this.envDigests[0];
-    this.farEnds = new FarEnds(identity.nodeId, this.addresses);
+    this.remotes = new RemoteEndpoints(identity.nodeId, this.addresses);
     this.relay = new Relay({
       nodeId: identity.nodeId,
       timers,
@@ -152,7 +151,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       absenceOf: (service, port) => services.absenceOf(service, port),
       paths: this,
       hops: this,
-      farEnds: this.farEnds,
+      remotes: this.remotes,
       security: this.security,
       directHop: (nodeId) => this.paths.get(nodeId),
       shortcuts: () => this.shortcuts,

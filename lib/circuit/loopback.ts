@@ -1,6 +1,7 @@
 // A link of the node to itself: two sessions over a Duplex pair in memory, so that a socket to this node behaves as any
 // other. Made when it is first needed.
 
+import { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
 import { MuxSession } from '../mux/session.js';
 import type { SessionOptions } from '../mux/session-options.js';
@@ -8,9 +9,58 @@ import type { SessionOwner } from '../mux/session-owner.js';
 import type { MuxStream, StreamSink } from '../mux/stream/stream.js';
 import type { FarEnd } from '../socket/far-end.js';
 import { withoutContext } from '../util/runtime/no-context.js';
+import { setImmediate } from '../util/runtime/real-timers.js';
 import { Acceptor, type AcceptorHost } from './accept/acceptor.js';
-import { memoryPair } from './memory-pair.js';
 import type { Path } from './path.js';
+
+type Callback = (error?: Error | null) => void;
+
+class MemoryEnd extends Duplex {
+  peer: MemoryEnd | null = null;
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: Callback): void {
+    later(() => {
+      this.peer?.push(chunk);
+      callback();
+    });
+  }
+
+  override _writev(items: Array<{ chunk: Buffer }>, callback: Callback): void {
+    const last = items.length - 1;
+    items.forEach(({ chunk }, index) => {
+      later(() => {
+        this.peer?.push(chunk);
+        if (index === last) callback();
+      });
+    });
+  }
+
+  override _final(callback: Callback): void {
+    later(() => {
+      this.peer?.push(null);
+      callback();
+    });
+  }
+
+  override _destroy(error: Error | null, callback: Callback): void {
+    later(() => this.peer?.destroy());
+    callback(error);
+  }
+}
+
+function later(run: () => void): void {
+  withoutContext(setImmediate, run);
+}
+
+export function memoryPair(): [near: Duplex, far: Duplex] {
+  const near = new MemoryEnd();
+  const far = new MemoryEnd();
+  near.peer = far;
+  far.peer = near;
+  return [near, far];
+}
 
 /** Nothing can be silent or slow here that this process is not itself. */
 const OPTIONS: Partial<SessionOptions> = {

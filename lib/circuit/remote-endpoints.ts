@@ -6,7 +6,7 @@ import type { FarEnd } from '../socket/far-end.js';
 import type { SocketAddresses } from '../socket/socket-addresses.js';
 
 /** The far end of a circuit through relays. */
-export interface RelayedEnd {
+export interface RelayedEndpoint {
   readonly nodeId: NodeId;
   readonly via: readonly NodeId[];
   readonly service: string;
@@ -18,7 +18,7 @@ export interface RelayedEnd {
 /** Ways kept, at most; peers may invent any number of them. Sockets keep theirs in any case. */
 const MAX_KEPT = 4096;
 
-export class FarEnds {
+export class RemoteEndpoints {
   private readonly kept = new Map<string, FarEnd>();
   private readonly secured = new WeakMap<FarEnd, FarEnd>();
 

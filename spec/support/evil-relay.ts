@@ -1,6 +1,6 @@
 // A relay that does not pass circuits on as they are.
 
-import type { HalfCircuit } from '../../lib/circuit/relay/half-circuit.js';
+import type { PendingRelay } from '../../lib/circuit/relay/pending-relay.js';
 import type { Relay } from '../../lib/circuit/relay/relay.js';
 import { kOnData, kOnEnd } from '../../lib/mux/hidden.js';
 import type { Open } from '../../lib/wire/open.js';
@@ -28,7 +28,7 @@ export function corrupt(relay: Relay, deeds: Deeds): void {
     const { pool } = relay;
     const add = pool.add.bind(pool);
     pool.add = (holder) => {
-      const half = holder as HalfCircuit;
+      const half = holder as PendingRelay;
       if (typeof half.onCircuit === 'function') {
         const onCircuit = half.onCircuit.bind(half);
         half.onCircuit = (far, read, hop) => onCircuit(far, reply(read), hop);

@@ -3,10 +3,9 @@
 //
 //   part    u8 what | u8 which | message, OPEN, reply or data
 
-import { CircuitSecurity } from '../../../lib/circuit/secure/circuit-security.js';
-import type { SecureAnswer } from '../../../lib/circuit/secure/dial-claim.js';
-import type { SecureDial } from '../../../lib/circuit/secure/secure-dial.js';
-import { SecureStream } from '../../../lib/circuit/secure/secure-stream.js';
+import type { SecureAnswer, SecureDial } from '../../../lib/circuit/secure/handshake.js';
+import { CircuitSecurity } from '../../../lib/circuit/secure/security.js';
+import { SecureStream } from '../../../lib/circuit/secure/stream.js';
 import { StarlaneError } from '../../../lib/errors.js';
 import { createIdentity } from '../../../lib/identity/identity.js';
 import { networkKeyOf } from '../../../lib/identity/network-key.js';
@@ -243,7 +242,7 @@ class NodeTrial implements Trial {
     this.answered.add(stream);
     let answer: SecureAnswer;
     try {
-      answer = this.securities[who].claimOf(open).accept(1);
+      answer = this.securities[who].verifyOpen(open).accept(1);
     } catch (error) {
       // The other peer's, which the node has passed on unread.
       this.tell(error as Error);

@@ -15,23 +15,19 @@ import type { Timed, Timer, Timers } from '../../util/timers.js';
 import { type Open, tryReadOpen } from '../../wire/open.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import type { Binding, Bindings } from '../bindings.js';
-import { QueuedPrefix } from '../open/queued-prefix.js';
+import { QueuedPrefix } from '../open/pass-through.js';
 import type { RelayNeighbour } from '../relay/admission.js';
 import type { Relay } from '../relay/relay.js';
-import type { FarEnds } from '../remote-endpoints.js';
-import { ClaimQueue } from '../secure/claim-queue.js';
-import type { DialClaim } from '../secure/dial-claim.js';
-import { Unconfirmed, type UnconfirmedHost } from '../secure/unconfirmed.js';
-import type { CircuitAccess } from './circuit-access.js';
-import { Decisions } from './decisions.js';
-import { HeldOpens } from './held-opens.js';
-import { OpenRate } from './open-rate.js';
-import { SlowOpen, type SlowOpens } from './slow-open.js';
+import type { RemoteEndpoints } from '../remote-endpoints.js';
+import { type ConfirmationHost, PendingConfirmations, ProofQueue } from '../secure/confirmation.js';
+import type { DialProof } from '../secure/handshake.js';
+import { type CircuitAuthorization, PendingAuthorizations } from './authorization.js';
+import { HeldOpens, OpenRate, SlowOpen, type SlowOpens } from './pending-open.js';
 
 const log = debug('route');
 
 /** What acceptors need of their node. */
-export interface AcceptorHost extends UnconfirmedHost {
+export interface AcceptorHost extends ConfirmationHost {
   readonly nodeId: NodeId;
   readonly addresses: SocketAddresses;
   readonly bindings: Bindings;
@@ -40,8 +36,8 @@ export interface AcceptorHost extends UnconfirmedHost {
   readonly openTimeoutMs: number;
   readonly counters: AcceptCounters;
   readonly relay: Relay;
-  readonly farEnds: FarEnds;
-  readonly access: CircuitAccess;
+  readonly remotes: RemoteEndpoints;
+  readonly access: CircuitAuthorization;
   /** How many circuits a second one link may open to services of this node. */
   readonly opensPerSecond: number;
   /** The digest of an env that this node shares with another, if it knows one. */
@@ -66,7 +62,7 @@ interface Call {
   readonly open: Open;
   readonly far: FarEnd;
   /** What has been checked of the dialler's proof. */
-  readonly claim: DialClaim | undefined;
+  readonly claim: DialProof | undefined;
 }
 
 export class Acceptor implements StreamSink, Timed, SlowOpens {
@@ -76,9 +72,9 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
   private readonly slow = new Set<SlowOpen>();
   private readonly rate: OpenRate;
   private readonly held: HeldOpens;
-  private readonly unconfirmed: Unconfirmed;
-  private readonly claims: ClaimQueue;
-  private readonly decisions: Decisions;
+  private readonly unconfirmed: PendingConfirmations;
+  private readonly claims: ProofQueue;
+  private readonly decisions: PendingAuthorizations;
 
   /**
    * @param far who is at the other end; shared by all sockets of the link
@@ -96,9 +92,9 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
   ) {
     this.rate = new OpenRate(host.opensPerSecond, host.timers.now());
     this.held = new HeldOpens(this.rate, host.timers);
-    this.unconfirmed = new Unconfirmed(host);
-    this.claims = new ClaimQueue(host.timers.clock);
-    this.decisions = new Decisions(host.access);
+    this.unconfirmed = new PendingConfirmations(host);
+    this.claims = new ProofQueue(host.timers.clock);
+    this.decisions = new PendingAuthorizations(host.access);
   }
 
   /** The peer opened a stream. */
@@ -183,7 +179,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
 
   /** A circuit through relays: for this node, which is its end, or for another. */
   private takeRelayed(stream: MuxStream, open: Open, rest: Buffer): void {
-    const { nodeId, relay, farEnds } = this.host;
+    const { nodeId, relay, remotes } = this.host;
     const { dst, src, visited, relays, env } = open;
     const sender = relays === 0 ? src : visited[visited.length - 1];
     if (this.neighbour === null || sender !== this.far.peerId) {
@@ -193,7 +189,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
       this.refuse(stream, ReplyCode.LOOP, 'the circuit has been here');
     else {
       const via = visited.slice(visited.length - relays).reverse();
-      this.answer(stream, open, rest, farEnds.get(src, via), this.host.knowsEnv(env));
+      this.answer(stream, open, rest, remotes.get(src, via), this.host.knowsEnv(env));
     }
   }
 
@@ -241,17 +237,17 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
 
   /** What the OPEN claims has to hold before anybody is asked about it. */
   private checkClaim(call: Call, rest: Buffer): void {
-    const { security, farEnds } = this.host;
+    const { security, remotes } = this.host;
     const { stream, binding, open, far } = call;
-    let claim: DialClaim;
+    let claim: DialProof;
     try {
-      claim = security.claimOf(open);
+      claim = security.verifyOpen(open);
     } catch (error) {
       security.refused(open.src, far.via, error as Error);
       this.refuse(stream, ReplyCode.INSECURE, (error as Error).message);
       return;
     }
-    const claimed = { ...call, far: farEnds.secure(far), claim };
+    const claimed = { ...call, far: remotes.secure(far), claim };
     if (binding.guards === undefined || this.neighbour === null) this.acceptCall(claimed, rest);
     else this.ask(binding.guards, claimed, rest);
   }

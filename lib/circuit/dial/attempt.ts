@@ -10,7 +10,7 @@
 import type { NodeId } from '../../address.js';
 import { type NetErrorCode, netError, starlaneError } from '../../errors.js';
 import type { Selector } from '../../mesh/directory/selector.js';
-import type { ServiceInstance } from '../../mesh/directory/service.js';
+import type { ServiceInfo, ServiceInstance } from '../../mesh/directory/service.js';
 import {
   kAttachStream,
   kDetachStream,
@@ -34,17 +34,98 @@ import { type ReadReply, ReplyCode, tryReadReply } from '../../wire/open-reply.j
 import type { Shortcuts } from '../direct-links.js';
 import type { Crankback, CrankbackOwner } from '../open/crankback.js';
 import type { HopFailure } from '../open/hop-search.js';
-import { QueuedPrefix } from '../open/queued-prefix.js';
+import { QueuedPrefix } from '../open/pass-through.js';
 import type { Hop, Path, Paths } from '../path.js';
-import type { RelayedEnd } from '../remote-endpoints.js';
-import type { SecureDial } from '../secure/secure-dial.js';
+import type { RelayedEndpoint } from '../remote-endpoints.js';
+import type { SecureDial } from '../secure/handshake.js';
 import type { DialTarget } from './dial-target.js';
-import type { DialWishes } from './dial-wishes.js';
-import type { Hedging } from './hedging.js';
-import { LinkWait } from './link-wait.js';
-import { causeOf, netCodeOf } from './open-failure.js';
-import { pickInstance } from './pick-instance.js';
-import { Rival, type RivalOwner } from './rival.js';
+import { type Hedging, Rival, type RivalOwner } from './hedging.js';
+
+export interface DialRequest {
+  /** The virtual port of the near end. Default a free one. */
+  readonly localPort?: number | undefined;
+  /** Asks for a direct link where there is none. Default false. */
+  readonly wantsLink?: boolean | undefined;
+  /** Encrypted from end to end. Default: through relays, if that is the default of the node. */
+  readonly secure?: boolean | undefined;
+}
+
+export class LinkWait implements Timed {
+  private readonly aborter = new AbortController();
+  private readonly timer: Timer;
+  private isOver = false;
+
+  /** @param onOver called once, later, unless it is cancelled */
+  constructor(
+    shortcuts: Shortcuts,
+    nodeId: NodeId,
+    private readonly timers: Timers,
+    waitMs: number,
+    private readonly onOver: () => void,
+  ) {
+    this.timer = timers.schedule(waitMs, this);
+    const end = (): void => this.end();
+    new Promise((resolve) => resolve(shortcuts.request(nodeId, this.aborter.signal))).then(end, end);
+  }
+
+  /** Nobody waits any more. */
+  cancel(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.timers.cancel(this.timer);
+    this.aborter.abort();
+  }
+
+  onDeadline(): void {
+    this.end();
+  }
+
+  private end(): void {
+    if (this.isOver) return;
+    this.cancel();
+    this.onOver();
+  }
+}
+
+/** The code of net for a failure on the way to `dst`. */
+export function netCodeOf({ code, at }: HopFailure, dst: NodeId): NetErrorCode {
+  switch (code) {
+    case ReplyCode.NO_ROUTE:
+    case ReplyCode.HOP_LIMIT:
+    case ReplyCode.LOOP:
+    case ReplyCode.INSECURE:
+      return 'EHOSTUNREACH';
+    case ReplyCode.LIMIT:
+      // A relay without room says nothing of the server.
+      return at === dst ? 'ECONNREFUSED' : 'EHOSTUNREACH';
+    case ReplyCode.DENIED:
+      return 'EACCES';
+    case ReplyCode.TIMEOUT:
+      return 'ETIMEDOUT';
+    default:
+      return 'ECONNREFUSED';
+  }
+}
+
+/** Who says what; undefined when nothing more than the code is known. */
+export function causeOf({ code, at, reason, error }: HopFailure, dst: NodeId): Error | undefined {
+  if (error !== undefined) return error;
+  const said = reason === '' ? at : `${at} says: ${reason}`;
+  if (code === ReplyCode.LIMIT && at !== dst) return starlaneError('ERR_STARLANE_RELAY_LIMIT', said);
+  if (code === ReplyCode.INSECURE) return starlaneError('ERR_STARLANE_SECURE', said);
+  if (code === ReplyCode.TIMEOUT) return starlaneError('ERR_STARLANE_OPEN_TIMEOUT', said);
+  return reason === '' && at === dst ? undefined : new Error(said);
+}
+
+/** Undefined when there is none, or none is wanted. @throws ERR_STARLANE_ARGUMENT, or what the selector throws */
+export function pickInstance(candidates: readonly ServiceInstance[], selector: Selector): ServiceInstance | undefined {
+  if (candidates.length === 0) return undefined;
+  const picked: ServiceInfo | undefined = selector(candidates);
+  if (picked === undefined || (candidates as readonly ServiceInfo[]).includes(picked)) {
+    return picked as ServiceInstance | undefined;
+  }
+  throw starlaneError('ERR_STARLANE_ARGUMENT', 'the selector returned what it was not given');
+}
 
 /** How often the ways through relays to one node are searched: each time, what has failed before is tried last. */
 const MAX_SEARCHES = 2;
@@ -69,7 +150,7 @@ export interface AttemptHost {
   /** Makes a search for a circuit through relays, which is still to be started. */
   searchCircuit(attempt: Attempt, target: DialTarget, nodeId: NodeId, port: number, timeoutMs: number): Crankback;
   /** A circuit through relays stands: connects the socket. `via`: the relays, nearest first. */
-  connectRelayed(attempt: Attempt, socket: Socket, stream: MuxStream, to: RelayedEnd): void;
+  connectRelayed(attempt: Attempt, socket: Socket, stream: MuxStream, to: RelayedEndpoint): void;
   /** The far end of circuits that are encrypted from end to end. */
   secureEnd(far: FarEnd): FarEnd;
   readonly shortcuts: Shortcuts | undefined;
@@ -122,7 +203,7 @@ export class Attempt implements StreamSink, Timed, CrankbackOwner, RivalOwner {
     private readonly selector: Selector,
     /** The virtual port of the near end. */
     readonly localPort: number,
-    readonly wishes: DialWishes,
+    readonly wishes: DialRequest,
   ) {}
 
   /** What errors say about where it goes. */

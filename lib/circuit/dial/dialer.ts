@@ -17,13 +17,11 @@ import { RelayedTraffic, type Shortcuts } from '../direct-links.js';
 import { Crankback, type CrankbackHost } from '../open/crankback.js';
 import { HopSearch } from '../open/hop-search.js';
 import type { Path, Paths } from '../path.js';
-import type { FarEnds, RelayedEnd } from '../remote-endpoints.js';
-import type { CircuitSecurity } from '../secure/circuit-security.js';
-import type { SecureDial } from '../secure/secure-dial.js';
-import { Attempt, type AttemptHost } from './attempt.js';
-import { CircuitIds, circuitHash } from './circuit-ids.js';
-import type { DialTarget } from './dial-target.js';
-import type { DialWishes } from './dial-wishes.js';
+import type { RelayedEndpoint, RemoteEndpoints } from '../remote-endpoints.js';
+import type { SecureDial } from '../secure/handshake.js';
+import type { CircuitSecurity } from '../secure/security.js';
+import { Attempt, type AttemptHost, type DialRequest } from './attempt.js';
+import { CircuitIds, circuitHash, type DialTarget } from './dial-target.js';
 import { type DirectHop, Hedging } from './hedging.js';
 
 /** How many links a circuit may cross. More than the diameter of a mesh of ten thousand nodes. */
@@ -38,7 +36,7 @@ export interface DialerOptions {
   readonly paths: Paths;
   /** Neighbours as next hops of circuits. */
   readonly hops: CrankbackHost;
-  readonly farEnds: FarEnds;
+  readonly remotes: RemoteEndpoints;
   readonly security: CircuitSecurity;
   /** The link to another node, if there is one. */
   readonly directHop: (nodeId: NodeId) => DirectHop | undefined;
@@ -112,7 +110,7 @@ export class Dialer implements AttemptHost {
     target: DialTarget,
     selector: Selector,
     timeoutMs: number,
-    wishes: DialWishes = NO_WISHES,
+    wishes: DialRequest = NO_WISHES,
   ): void {
     this.counters.dialled++;
     this.hedging.onDial();
@@ -201,16 +199,16 @@ export class Dialer implements AttemptHost {
     return new Crankback(hops, attempt, search, open, timeoutMs);
   }
 
-  connectRelayed(attempt: Attempt, socket: Socket, stream: MuxStream, to: RelayedEnd): void {
+  connectRelayed(attempt: Attempt, socket: Socket, stream: MuxStream, to: RelayedEndpoint): void {
     const { nodeId, via, service, port, tookMs } = to;
-    const { farEnds } = this.options;
+    const { remotes } = this.options;
     const { secure } = attempt;
     const carried = secure === null ? undefined : secure.carry(stream);
     const sink = carried ?? socket;
     socket[kAttachStream](carried ?? stream);
-    const far = farEnds.get(nodeId, via);
+    const far = remotes.get(nodeId, via);
     try {
-      socket[kEstablish](secure === null ? far : farEnds.secure(far), service, attempt.localPort, port);
+      socket[kEstablish](secure === null ? far : remotes.secure(far), service, attempt.localPort, port);
     } finally {
       // Unless it was destroyed at once.
       if (stream.sink === sink && this.shortcuts !== undefined) {
@@ -222,7 +220,7 @@ export class Dialer implements AttemptHost {
   }
 
   secureEnd(far: FarEnd): FarEnd {
-    return this.options.farEnds.secure(far);
+    return this.options.remotes.secure(far);
   }
 
   get shortcuts(): Shortcuts | undefined {

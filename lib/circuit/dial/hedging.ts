@@ -7,7 +7,12 @@
 
 import type { NodeId } from '../../address.js';
 import type { ServiceInstance } from '../../mesh/directory/service.js';
-import { silenceMs } from '../open/patience.js';
+import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
+import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
+import { ReplyCode, tryReadReply } from '../../wire/open-reply.js';
+import { ackTimeoutMs } from '../open/hop-timeout.js';
+import type { Path } from '../path.js';
+import type { SecureDial } from '../secure/handshake.js';
 
 /** Dials that ask a second instance: this share of all, and so many at once. */
 const HEDGES_PER_DIAL = 0.5;
@@ -44,7 +49,7 @@ export class Hedging {
   waitMs(nodeId: NodeId, isAcknowledged: boolean): number {
     const hop = this.hop(nodeId);
     if (hop === undefined) return Number.POSITIVE_INFINITY;
-    const silentMs = silenceMs(Number.POSITIVE_INFINITY, true, hop.rttMs, hop.lateMs);
+    const silentMs = ackTimeoutMs(Number.POSITIVE_INFINITY, true, hop.rttMs, hop.lateMs);
     return isAcknowledged ? Math.max(ANSWER_MS, silentMs) : silentMs;
   }
 
@@ -73,5 +78,67 @@ export class Hedging {
     const hop = this.hop(nodeId);
     // What was on its way when the OPEN left says nothing.
     return hop !== undefined && hop.lastHeardMs <= sentMs + hop.rttMs;
+  }
+}
+
+export interface RivalOwner {
+  /** It has accepted, with these bytes, of which none is consumed. */
+  onRivalAccepted(rival: Rival, bytes: Buffer): void;
+  /** It will not. */
+  onRivalLost(rival: Rival): void;
+}
+
+/** What is known of the instance that was asked. */
+export interface Asked {
+  readonly instance: ServiceInstance;
+  readonly nodeId: NodeId;
+  readonly port: number;
+  readonly path: Path;
+  readonly secure: SecureDial | null;
+  /** The part of a reply that has arrived. */
+  readonly partial: Buffer | null;
+}
+
+export class Rival implements StreamSink {
+  partial: Buffer | null;
+
+  constructor(
+    private readonly owner: RivalOwner,
+    readonly stream: MuxStream,
+    readonly asked: Asked,
+    /** Bytes of OPEN that wait in the stream's queue. */
+    public queuedOpen: number,
+  ) {
+    this.partial = asked.partial;
+    stream.sink = this;
+  }
+
+  [kOnData](_stream: MuxStream, chunk: Buffer): void {
+    const bytes = this.partial === null ? chunk : Buffer.concat([this.partial, chunk]);
+    try {
+      const reply = tryReadReply(bytes)?.reply;
+      if (reply === undefined) this.partial = Buffer.from(bytes);
+      else if (reply.code !== ReplyCode.ACCEPTED || this.asked.secure?.objection(reply) !== undefined) this.lose();
+      else this.owner.onRivalAccepted(this, bytes);
+    } catch {
+      this.lose();
+    }
+  }
+
+  [kOnEnd](): void {
+    this.lose();
+  }
+
+  [kOnSent](_stream: MuxStream, bytes: number): void {
+    this.queuedOpen -= Math.min(bytes, this.queuedOpen);
+  }
+
+  [kOnReset](): void {
+    this.owner.onRivalLost(this);
+  }
+
+  private lose(): void {
+    this.stream.reset();
+    this.owner.onRivalLost(this);
   }
 }

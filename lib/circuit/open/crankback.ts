@@ -13,8 +13,8 @@ import { encodeOpen, type OpenRequest } from '../../wire/open.js';
 import { type ReadReply, ReplyCode, tryReadReply } from '../../wire/open-reply.js';
 import type { Hop, Routes } from '../path.js';
 import type { HopFailure, HopSearch } from './hop-search.js';
-import { HopWait } from './patience.js';
-import { QueuedPrefix } from './queued-prefix.js';
+import { HopTimeout } from './hop-timeout.js';
+import { QueuedPrefix } from './pass-through.js';
 
 const log = debug('relay');
 
@@ -51,7 +51,7 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
   private queuedOpen = 0;
   private readonly deadline: number;
   /** For the neighbour that is being tried, or was last. */
-  private wait: HopWait | undefined;
+  private wait: HopTimeout | undefined;
   private isOver = false;
 
   /** @param timeoutMs for all of it */
@@ -178,13 +178,13 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     });
   }
 
-  private waitFor({ rttMs, lateMs }: Hop): HopWait {
+  private waitFor({ rttMs, lateMs }: Hop): HopTimeout {
     const { timers, routes, hopTimeoutMs } = this.host;
     const { hasOthers } = this.search;
     const now = timers.now();
     const route = routes.route(this.open.dst);
     const leftMs = this.deadline - now;
-    return new HopWait({ now, leftMs, limitMs: hopTimeoutMs, hasOthers, rttMs, lateMs, route });
+    return new HopTimeout({ now, leftMs, limitMs: hopTimeoutMs, hasOthers, rttMs, lateMs, route });
   }
 
   private get hadTime(): boolean {

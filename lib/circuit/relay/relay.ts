@@ -12,11 +12,23 @@ import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import type { HopFailure } from '../open/hop-search.js';
 import type { Routes } from '../path.js';
 import { RelayAdmission, type RelayNeighbour } from './admission.js';
-import type { RelayCounters } from './counters.js';
-import { HalfCircuit, type HalfCircuitHost, type RelayHop } from './half-circuit.js';
 import type { RelayLimits } from './limits.js';
+import { PendingRelay, type PendingRelayHost, type RelayHop } from './pending-relay.js';
 import { RelayPool } from './pool.js';
 import { Splice, type SpliceHost } from './splice.js';
+
+/** Counts of circuits through this node. */
+export interface RelayCounters {
+  /** Open now, and on their way to be. */
+  circuits: number;
+  pending: number;
+  /** Since the start: stood, were not admitted or led nowhere, ended by the loss of a link or a limit. */
+  opened: number;
+  refused: number;
+  lost: number;
+  /** Since the start, payload in both directions. */
+  bytes: number;
+}
 
 const log = debug('relay');
 
@@ -34,7 +46,7 @@ export interface RelaySetup {
   hop(neighbour: NodeId): RelayHop | undefined;
 }
 
-export class Relay implements HalfCircuitHost, SpliceHost {
+export class Relay implements PendingRelayHost, SpliceHost {
   readonly counters: RelayCounters = { circuits: 0, pending: 0, opened: 0, refused: 0, lost: 0, bytes: 0 };
   readonly nodeId: NodeId;
   readonly timers: Timers;
@@ -74,7 +86,7 @@ export class Relay implements HalfCircuitHost, SpliceHost {
       const code = admission.refused === 'loop' ? ReplyCode.LOOP : ReplyCode.LIMIT;
       return this.refuse(stream, code, admission.reason);
     }
-    const half = new HalfCircuit(this, stream, open, from, admission.source);
+    const half = new PendingRelay(this, stream, open, from, admission.source);
     this.pool.add(half);
     this.counters.pending++;
     if (rest.length > 0) half[kOnData](stream, rest);
@@ -129,7 +141,7 @@ export class Relay implements HalfCircuitHost, SpliceHost {
     return hop?.neighbour.share.isTight ? undefined : hop;
   }
 
-  splice(half: HalfCircuit, near: MuxStream, far: MuxStream, to: RelayNeighbour): Splice {
+  splice(half: PendingRelay, near: MuxStream, far: MuxStream, to: RelayNeighbour): Splice {
     const splice = new Splice(this, near, far, half.from, to, half.source);
     this.pool.remove(half);
     this.pool.add(splice);
@@ -139,7 +151,7 @@ export class Relay implements HalfCircuitHost, SpliceHost {
     return splice;
   }
 
-  onNoCircuit(half: HalfCircuit, failure: HopFailure | undefined): void {
+  onNoCircuit(half: PendingRelay, failure: HopFailure | undefined): void {
     this.pool.remove(half);
     this.counters.pending--;
     this.admission.release(half.from, half.source);

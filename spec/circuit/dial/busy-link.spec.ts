@@ -2,7 +2,7 @@
 
 import { createHash, randomFillSync } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { QueuedPrefix } from '../../../lib/circuit/open/queued-prefix.js';
+import { QueuedPrefix } from '../../../lib/circuit/open/pass-through.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
 import { nothingLeft, watchHandles } from '../../support/open-handles.js';

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { CircuitIds } from '../../../lib/circuit/dial/circuit-ids.js';
+import { CircuitIds } from '../../../lib/circuit/dial/dial-target.js';
 import { createNode, hash, type Node, type NodeOptions, type Socket } from '../../../lib/index.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
 import { type Open, tryReadOpen } from '../../../lib/wire/open.js';

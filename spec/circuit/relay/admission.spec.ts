@@ -1,8 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { RelayAdmission, RelayNeighbour } from '../../../lib/circuit/relay/admission.js';
+import { RelayAdmission, RelayNeighbour, SeenCircuits } from '../../../lib/circuit/relay/admission.js';
 import { DEFAULT_RELAY_LIMITS, type RelayLimits } from '../../../lib/circuit/relay/limits.js';
 import { RelayPool } from '../../../lib/circuit/relay/pool.js';
-import { SeenCircuits } from '../../../lib/circuit/relay/seen-circuits.js';
 
 let nextId = 0;
 

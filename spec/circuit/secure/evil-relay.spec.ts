@@ -2,8 +2,8 @@
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { CircuitSecuritySetup } from '../../../lib/circuit/secure/circuit-security.js';
-import { offeredKeys } from '../../../lib/circuit/secure/network-keys.js';
+import { offeredKeys } from '../../../lib/circuit/secure/handshake.js';
+import type { CircuitSecuritySetup } from '../../../lib/circuit/secure/security.js';
 import type { Node, Socket } from '../../../lib/index.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
@@ -310,7 +310,7 @@ describe('A relay that alters the reply to a secure circuit', () => {
         open = { ...read, circuitId: Buffer.from(read.circuitId), proof: Buffer.from(read.proof as Uint8Array) };
         return read;
       },
-      reply: (reply) => ({ ...reply, proof: security.claimOf(open as Open).accept(reply.port).proof }),
+      reply: (reply) => ({ ...reply, proof: security.verifyOpen(open as Open).accept(reply.port).proof }),
     });
     expect(told(await failure(dial()))).toBe('EHOSTUNREACH ERR_STARLANE_SECURE: the key is not that of DST');
   });

@@ -2,8 +2,7 @@
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { EphemeralKey } from '../../../lib/circuit/secure/ephemeral-key.js';
-import { dialStatement, dialTranscript } from '../../../lib/circuit/secure/transcript.js';
+import { dialStatement, dialTranscript, EphemeralKey } from '../../../lib/circuit/secure/handshake.js';
 import { createIdentity } from '../../../lib/identity/identity.js';
 import type { BindOptions, DialOptions, Node, NodeOptions, Socket } from '../../../lib/index.js';
 import { kOpenSockets } from '../../../lib/mux/hidden.js';

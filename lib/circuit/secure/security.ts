@@ -4,9 +4,7 @@ import { type NodeId, nodeIdFromPublicKey } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import type { Identity } from '../../identity/identity.js';
 import type { Open } from '../../wire/open.js';
-import { DialClaim } from './dial-claim.js';
-import { SecureDial } from './secure-dial.js';
-import type { CircuitTerms } from './transcript.js';
+import { type CircuitTerms, DialProof, SecureDial } from './handshake.js';
 
 export interface CircuitSecuritySetup {
   readonly identity: Pick<Identity, 'publicKey' | 'sign'>;
@@ -41,9 +39,9 @@ export class CircuitSecurity {
   }
 
   /** What an OPEN with a proof claims. Nothing of it is kept. @throws ERR_STARLANE_SECURE when it does not hold */
-  claimOf(open: Open): DialClaim {
+  verifyOpen(open: Open): DialProof {
     const { identity, networkKeys } = this.setup;
-    return new DialClaim(open, identity, networkKeys, (nodeId, key) => this.check(nodeId, key));
+    return new DialProof(open, identity, networkKeys, (nodeId, key) => this.check(nodeId, key));
   }
 
   /** A circuit that came in was not secure: altered on its way, replayed, or opened by somebody else. */

@@ -4,18 +4,82 @@
 import { starlaneError } from '../../errors.js';
 import { kAdmit, kAnnounce } from '../../mux/hidden.js';
 import { ResetReason } from '../../mux/stream/reset-reason.js';
-import type { MuxStream } from '../../mux/stream/stream.js';
+import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import type { FarEnd } from '../../socket/far-end.js';
 import type { AnyServer } from '../../socket/server.js';
 import type { Socket } from '../../socket/socket.js';
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import { guard } from '../../util/runtime/throw-later.js';
+import type { Clock, Timed, Timer, Timers } from '../../util/timers.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
-import { QueuedPrefix } from '../open/queued-prefix.js';
-import type { CircuitSecurity } from './circuit-security.js';
-import type { DialClaim, SecureAnswer } from './dial-claim.js';
-import { SecureStream } from './secure-stream.js';
+import { BufferingSink } from '../accept/pending-open.js';
+import { QueuedPrefix } from '../open/pass-through.js';
+import type { DialProof, SecureAnswer } from './handshake.js';
+import type { CircuitSecurity } from './security.js';
+import { SecureStream } from './stream.js';
 
-export interface UnconfirmedHost {
+/** About two milliseconds. */
+const CLAIMS_PER_TURN = 4;
+
+/** Goes on with a circuit whose turn has come: `held` is what came meanwhile, and whether its sender has ended. */
+export type CheckProof = (held: Buffer, isEnded: boolean) => void;
+
+interface Waiting {
+  readonly sink: BufferingSink;
+  readonly check: CheckProof;
+}
+
+export class ProofQueue {
+  private left = CLAIMS_PER_TURN;
+  private isTurnDue = false;
+  private readonly waiting = new Set<Waiting>();
+
+  constructor(private readonly clock: Clock) {}
+
+  /** How many claims wait. */
+  get size(): number {
+    return this.waiting.size;
+  }
+
+  /** May one be checked at once? Counts it if so. */
+  take(): boolean {
+    if (this.left === 0 || this.waiting.size > 0) return false;
+    this.left--;
+    this.nextTurn();
+    return true;
+  }
+
+  /** The sink of a stream until its turn has come. `first`: what came with its OPEN. */
+  wait(first: Buffer, check: CheckProof): StreamSink {
+    const sink = new BufferingSink(first, () => this.waiting.delete(waiting));
+    const waiting: Waiting = { sink, check };
+    this.waiting.add(waiting);
+    this.nextTurn();
+    return sink;
+  }
+
+  private nextTurn(): void {
+    if (this.isTurnDue) return;
+    this.isTurnDue = true;
+    this.clock.setImmediate(() => {
+      this.isTurnDue = false;
+      this.left = CLAIMS_PER_TURN;
+      this.work();
+    });
+  }
+
+  private work(): void {
+    for (const waiting of this.waiting) {
+      if (this.left === 0) break;
+      this.left--;
+      this.waiting.delete(waiting);
+      const { held, isEnded } = waiting.sink;
+      guard(() => waiting.check(held, isEnded));
+    }
+    if (this.left < CLAIMS_PER_TURN) this.nextTurn();
+  }
+}
+
+export interface ConfirmationHost {
   readonly nodeId: string;
   readonly timers: Timers;
   readonly security: CircuitSecurity;
@@ -33,16 +97,16 @@ export interface Refusal {
 }
 
 /** Those of one link. */
-export class Unconfirmed {
+export class PendingConfirmations {
   private count = 0;
 
-  constructor(private readonly host: UnconfirmedHost) {}
+  constructor(private readonly host: ConfirmationHost) {}
 
   /** Answers an OPEN whose claim holds; its server gets the circuit once it is confirmed. */
   accept(
     stream: MuxStream,
     server: AnyServer,
-    claim: DialClaim,
+    claim: DialProof,
     far: FarEnd,
     { service, port, srcPort }: { readonly service: string; readonly port: number; readonly srcPort: number },
   ): Refusal | undefined {
@@ -83,7 +147,7 @@ class Wait implements Timed {
   private socket: Socket | null = null;
 
   constructor(
-    private readonly host: UnconfirmedHost,
+    private readonly host: ConfirmationHost,
     private readonly server: AnyServer,
     private readonly far: FarEnd,
   ) {}

@@ -1,14 +1,19 @@
-import { describe, expect, it } from '@jest/globals';
-import { CircuitSecurity } from '../../../lib/circuit/secure/circuit-security.js';
-import { ClaimQueue } from '../../../lib/circuit/secure/claim-queue.js';
-import { createNode } from '../../../lib/index.js';
+// Secure circuits on their way to a server: their proofs are checked a few in a turn, and their diallers have to confirm.
+
+import { once } from 'node:events';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { ProofQueue } from '../../../lib/circuit/secure/confirmation.js';
+import { CircuitSecurity } from '../../../lib/circuit/secure/security.js';
+import { createNode, type Socket } from '../../../lib/index.js';
 import { kOnData, kOnEnd, kOnReset } from '../../../lib/mux/hidden.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
 import { envDigests } from '../../../lib/wire/messages.js';
 import { encodeOpen } from '../../../lib/wire/open.js';
 import { tryReadReply } from '../../../lib/wire/open-reply.js';
 import { FakeClock } from '../../support/fake-clock.js';
+import { nothingLeft, watchHandles } from '../../support/open-handles.js';
 import { RawPeer } from '../../support/raw-peer.js';
+import { RelayNet } from '../../support/relay-net.js';
 import { turn, turnsUntil } from '../../support/turns.js';
 
 const PER_TURN = 4;
@@ -18,7 +23,7 @@ describe('Claims of one link', () => {
 
   it('are checked a few in a turn; the others wait, in order, and what comes on their streams with them', () => {
     const clock = new FakeClock();
-    const queue = new ClaimQueue(clock);
+    const queue = new ProofQueue(clock);
     for (let count = 0; count < PER_TURN; count++) expect(queue.take()).toBe(true);
     const checked: string[] = [];
     const sinks = Array.from({ length: 6 }, (_, n) => {
@@ -39,7 +44,7 @@ describe('Claims of one link', () => {
 
   it('are not checked when their streams are gone', () => {
     const clock = new FakeClock();
-    const queue = new ClaimQueue(clock);
+    const queue = new ProofQueue(clock);
     for (let count = 0; count < PER_TURN; count++) queue.take();
     const sink = queue.wait(Buffer.alloc(0), () => {
       throw new Error('it is checked');
@@ -77,5 +82,40 @@ describe('A node that is sent many proofs at once', () => {
     await turnsUntil('all are answered', () => answers() === streams.length);
     peer.session.destroy();
     await node.close();
+  });
+});
+
+const PORT = 7;
+
+describe('Secure circuits that a server has no room for', () => {
+  let net: RelayNet;
+
+  beforeEach(async () => {
+    watchHandles();
+    // As many circuits of a link may be unconfirmed as may wait for a server.
+    net = await RelayNet.line(1, { node: { acceptBacklog: 2 } });
+  });
+
+  afterEach(async () => {
+    await net.close();
+    await nothingLeft();
+  });
+
+  function dial(): Promise<Socket> {
+    const socket = net.first.dial(`@${net.last.id}:${PORT}`, { secure: true });
+    return once(
+      socket.on('error', () => {}),
+      'connect',
+    ).then(() => socket);
+  }
+
+  it('count no longer as unconfirmed than they are there', async () => {
+    net.last.bind(`:${PORT}`, { maxConnections: 1 });
+    const first = await dial();
+    for (let time = 0; time < 5; time++) await expect(dial()).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    first.destroy();
+    await once(first, 'close');
+    await turnsUntil('the server has room', () => net.last.stats().servers.openSockets === 0);
+    await dial();
   });
 });

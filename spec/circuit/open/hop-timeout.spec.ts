@@ -1,25 +1,31 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { HopWait, isEnough, patienceMs, silenceMs, type TryStart } from '../../../lib/circuit/open/patience.js';
+import {
+  ackTimeoutMs,
+  HopTimeout,
+  isWorthTrying,
+  replyTimeoutMs,
+  type TryStart,
+} from '../../../lib/circuit/open/hop-timeout.js';
 
 describe('The patience of a node', () => {
   it('is what is left, up to the limit for each link beyond the next, when nobody else can be tried', () => {
-    expect(patienceMs(10_000, 1_500, false, { hops: 1, cost: 1 }, 0)).toBe(1_500);
-    expect(patienceMs(10_000, 1_500, false, { hops: 2, cost: 1 }, 0)).toBe(1_500);
-    expect(patienceMs(10_000, 1_500, false, { hops: 5, cost: 1 }, 0)).toBe(6_000);
-    expect(patienceMs(10_000, 1_500, false, undefined, 0)).toBe(1_500);
-    expect(patienceMs(700, 1_500, false, { hops: 3, cost: 1 }, 0)).toBe(700);
-    expect(patienceMs(700, 1_500, false, undefined, 0)).toBe(700);
+    expect(replyTimeoutMs(10_000, 1_500, false, { hops: 1, cost: 1 }, 0)).toBe(1_500);
+    expect(replyTimeoutMs(10_000, 1_500, false, { hops: 2, cost: 1 }, 0)).toBe(1_500);
+    expect(replyTimeoutMs(10_000, 1_500, false, { hops: 5, cost: 1 }, 0)).toBe(6_000);
+    expect(replyTimeoutMs(10_000, 1_500, false, undefined, 0)).toBe(1_500);
+    expect(replyTimeoutMs(700, 1_500, false, { hops: 3, cost: 1 }, 0)).toBe(700);
+    expect(replyTimeoutMs(700, 1_500, false, undefined, 0)).toBe(700);
   });
 
   it('leaves others their share', () => {
-    expect(patienceMs(10_000, 1_500, true, { hops: 3, cost: 0 }, 0)).toBe(3_000);
-    expect(patienceMs(1_000, 1_500, true, { hops: 1, cost: 0 }, 0)).toBe(500);
-    expect(patienceMs(1_000, 1_500, true, { hops: 3, cost: 200 }, 0)).toBe(800);
+    expect(replyTimeoutMs(10_000, 1_500, true, { hops: 3, cost: 0 }, 0)).toBe(3_000);
+    expect(replyTimeoutMs(1_000, 1_500, true, { hops: 1, cost: 0 }, 0)).toBe(500);
+    expect(replyTimeoutMs(1_000, 1_500, true, { hops: 3, cost: 200 }, 0)).toBe(800);
   });
 
   it('is longer than the limit for a way around the world', () => {
-    expect(patienceMs(10_000, 1_500, false, { hops: 2, cost: 900 }, 0)).toBe(2_700);
+    expect(replyTimeoutMs(10_000, 1_500, false, { hops: 2, cost: 900 }, 0)).toBe(2_700);
   });
 
   it('leaves every node of a long way time for another, and more than the way takes', () => {
@@ -28,7 +34,7 @@ describe('The patience of a node', () => {
         let left = 1_500;
         for (let toGo = hops; toGo > 0; toGo--) {
           const route = { hops: toGo, cost: toGo * linkMs };
-          const patience = patienceMs(left, 1_500, true, route, 0);
+          const patience = replyTimeoutMs(left, 1_500, true, route, 0);
           const spare = 1_500 - hops * linkMs;
           if (spare > 0) {
             expect(patience).toBeGreaterThanOrEqual(route.cost);
@@ -43,22 +49,22 @@ describe('The patience of a node', () => {
 
 describe('The patience of a node with a neighbour that has not taken the stream', () => {
   it('is the limit when nobody else can be tried', () => {
-    expect(silenceMs(1_500, false, 1, 0)).toBe(1_500);
+    expect(ackTimeoutMs(1_500, false, 1, 0)).toBe(1_500);
   });
 
   it('is half a second when others can, or four round trips, but not more than the limit', () => {
-    expect(silenceMs(1_500, true, 0, 0)).toBe(500);
-    expect(silenceMs(1_500, true, 200, 0)).toBe(800);
-    expect(silenceMs(1_500, true, 900, 0)).toBe(1_500);
-    expect(silenceMs(40, true, 1, 0)).toBe(40);
+    expect(ackTimeoutMs(1_500, true, 0, 0)).toBe(500);
+    expect(ackTimeoutMs(1_500, true, 200, 0)).toBe(800);
+    expect(ackTimeoutMs(1_500, true, 900, 0)).toBe(1_500);
+    expect(ackTimeoutMs(40, true, 1, 0)).toBe(40);
   });
 });
 
 describe('The patience of a node with a link that loses packets', () => {
   /** What one loss delays an answer by at 300 ms, see lateness.spec.ts. */
   const [rttMs, lateMs] = [300, 500];
-  const wait = (hasOthers: boolean): HopWait =>
-    new HopWait({
+  const wait = (hasOthers: boolean): HopTimeout =>
+    new HopTimeout({
       now: 0,
       leftMs: 10_000,
       limitMs: 1_500,
@@ -85,15 +91,15 @@ describe('The patience of a node with a link that loses packets', () => {
 
 describe('The time that a node has left', () => {
   it('is enough when an answer may come within it, of a way that may have become a little faster', () => {
-    expect(isEnough(75, { cost: 100 })).toBe(true);
-    expect(isEnough(74, { cost: 100 })).toBe(false);
-    expect(isEnough(1, undefined)).toBe(true);
+    expect(isWorthTrying(75, { cost: 100 })).toBe(true);
+    expect(isWorthTrying(74, { cost: 100 })).toBe(false);
+    expect(isWorthTrying(1, undefined)).toBe(true);
   });
 });
 
 describe('The wait for one neighbour', () => {
-  const start = (more: Partial<TryStart> = {}): HopWait =>
-    new HopWait({
+  const start = (more: Partial<TryStart> = {}): HopTimeout =>
+    new HopTimeout({
       now: 1_000,
       leftMs: 5_000,
       limitMs: 1_500,

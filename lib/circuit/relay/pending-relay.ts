@@ -9,10 +9,10 @@ import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import { MAX_VISITED } from '../../wire/node-ids.js';
 import type { Open } from '../../wire/open.js';
 import { encodeReply, type ReadReply } from '../../wire/open-reply.js';
-import { circuitHash } from '../dial/circuit-ids.js';
+import { circuitHash } from '../dial/dial-target.js';
 import { Crankback, type CrankbackHost, type CrankbackOwner } from '../open/crankback.js';
 import { type HopFailure, HopSearch } from '../open/hop-search.js';
-import { QueuedPrefix } from '../open/queued-prefix.js';
+import { QueuedPrefix } from '../open/pass-through.js';
 import type { Hop } from '../path.js';
 import type { RelayNeighbour, RelaySource } from './admission.js';
 import type { Holder, RelayPool } from './pool.js';
@@ -23,17 +23,17 @@ export interface RelayHop extends Hop {
 }
 
 /** The relay, as far as a circuit on its way needs it. */
-export interface HalfCircuitHost extends CrankbackHost<RelayHop> {
+export interface PendingRelayHost extends CrankbackHost<RelayHop> {
   readonly pool: RelayPool;
   /** The longest that an OPEN may take here, in ms, whatever it says itself. */
   readonly openTimeoutMs: number;
   /** The circuit stands: joins the streams. */
-  splice(half: HalfCircuit, near: MuxStream, far: MuxStream, to: RelayNeighbour): StreamSink;
+  splice(half: PendingRelay, near: MuxStream, far: MuxStream, to: RelayNeighbour): StreamSink;
   /** It does not stand, and never will. */
-  onNoCircuit(half: HalfCircuit, failure: HopFailure | undefined): void;
+  onNoCircuit(half: PendingRelay, failure: HopFailure | undefined): void;
 }
 
-export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder {
+export class PendingRelay implements StreamSink, CrankbackOwner<RelayHop>, Holder {
   /** For the pool alone, as the next two. */
   held = 0;
   next: Holder | null = null;
@@ -45,7 +45,7 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
 
   /** @param stream accepted, with `open` on it */
   constructor(
-    private readonly host: HalfCircuitHost,
+    private readonly host: PendingRelayHost,
     private readonly stream: MuxStream,
     open: Open,
     readonly from: RelayNeighbour,

@@ -10,14 +10,20 @@ import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../../mux/hidden.js
 import { COPY_BYTES } from '../../mux/send/output.js';
 import type { ByteSink, ByteStream } from '../../mux/stream/byte-stream.js';
 import { ResetReason } from '../../mux/stream/reset-reason.js';
-import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
-import { FLUSH_BYTES } from '../../mux/stream/stream.js';
+import { FLUSH_BYTES, type MuxStream, type StreamSink } from '../../mux/stream/stream.js';
 import { NO_SINK } from '../../mux/stream/stream-host.js';
 import { throwLater } from '../../util/runtime/throw-later.js';
-import type { CircuitKeys } from './key-schedule.js';
-import { NO_RECORD, RecordOpener, RecordSealer } from './record-codec.js';
-import { MAX_PLAIN_BYTES, RECORD_OVERHEAD, RecordType } from './record-format.js';
-import { giveBack, takeMemory } from './record-memory.js';
+import type { CircuitKeys } from './handshake.js';
+import {
+  giveBack,
+  MAX_PLAIN_BYTES,
+  NO_RECORD,
+  RECORD_OVERHEAD,
+  RecordOpener,
+  RecordSealer,
+  RecordType,
+  takeMemory,
+} from './secure-records.js';
 
 /** Bytes of records that wait for the transport before no more is encrypted: as much as Node writes at once, twice. */
 const AHEAD_BYTES = 128 * 1024;

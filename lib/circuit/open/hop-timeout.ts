@@ -28,7 +28,7 @@ const LEAST_ROUND_TRIPS = 0.75;
  * How long a neighbour may leave a stream without acknowledgement, in ms. Relays and destinations acknowledge at once,
  * whatever becomes of the OPEN: who does not is not there, and the time is better spent on others.
  */
-export function silenceMs(limitMs: number, hasOthers: boolean, rttMs: number, lateMs: number): number {
+export function ackTimeoutMs(limitMs: number, hasOthers: boolean, rttMs: number, lateMs: number): number {
   if (!hasOthers) return limitMs;
   return Math.min(limitMs, Math.max(SILENCE_MS, SILENCE_ROUND_TRIPS * rttMs + SILENCE_LATENESSES * lateMs));
 }
@@ -38,7 +38,7 @@ export function silenceMs(limitMs: number, hasOthers: boolean, rttMs: number, la
  * where the way is long, around the world maybe, or has losses. With others to try, time is kept for them: what can be spared beyond
  * the expected round trip is shared evenly by this node and those on the way, which do the same.
  */
-export function patienceMs(
+export function replyTimeoutMs(
   leftMs: number,
   limitMs: number,
   hasOthers: boolean,
@@ -54,8 +54,8 @@ export function patienceMs(
  * Whether there is a chance of an answer in that time: a search that has too little left goes back to a node that has
  * kept some, rather than to ever more nodes that have none.
  */
-export function isEnough(patienceMs: number, route: Pick<RouteLength, 'cost'> | undefined): boolean {
-  return patienceMs >= (route ?? UNKNOWN_ROUTE).cost * LEAST_ROUND_TRIPS;
+export function isWorthTrying(replyTimeoutMs: number, route: Pick<RouteLength, 'cost'> | undefined): boolean {
+  return replyTimeoutMs >= (route ?? UNKNOWN_ROUTE).cost * LEAST_ROUND_TRIPS;
 }
 
 /** What a node knows when it sends an OPEN to a neighbour; times in ms. */
@@ -75,35 +75,35 @@ export interface TryStart {
 }
 
 /** The wait for one neighbour: short until it has taken the stream, then as long as its answer may need. */
-export class HopWait {
+export class HopTimeout {
   /** Whether it is worth sending the OPEN at all. */
   readonly isWorthIt: boolean;
   /** What the neighbour is told that is left, in ms. */
   readonly grantedMs: number;
   /** For how long the timer is to be set at first, in ms. */
   readonly firstMs: number;
-  private readonly patienceMs: number;
+  private readonly replyTimeoutMs: number;
   /** `limitMs`, or more where the link needs it. */
   private readonly limitMs: number;
-  /** When the timer ends, in ms since the start: before `patienceMs` as long as the stream is not acknowledged. */
+  /** When the timer ends, in ms since the start: before `replyTimeoutMs` as long as the stream is not acknowledged. */
   private waitMs: number;
 
   constructor(private readonly start: TryStart) {
     const { leftMs, hasOthers, rttMs, lateMs, route } = start;
     const limitMs = Math.max(start.limitMs, answerMs(rttMs, lateMs));
     this.limitMs = limitMs;
-    const patience = patienceMs(leftMs, limitMs, hasOthers, route, lateMs);
-    this.patienceMs = patience;
+    const patience = replyTimeoutMs(leftMs, limitMs, hasOthers, route, lateMs);
+    this.replyTimeoutMs = patience;
     this.grantedMs = patience - rttMs - Math.min(MARGIN_MS + lateMs, patience * MARGIN_SHARE);
-    this.isWorthIt = this.grantedMs > 0 && isEnough(patience, route);
-    this.firstMs = Math.min(patience, silenceMs(limitMs, hasOthers, rttMs, lateMs));
+    this.isWorthIt = this.grantedMs > 0 && isWorthTrying(patience, route);
+    this.firstMs = Math.min(patience, ackTimeoutMs(limitMs, hasOthers, rttMs, lateMs));
     this.waitMs = this.firstMs;
   }
 
   /** The timer has ended, and the neighbour has taken the stream: how much longer to wait, in ms; 0 when it has had all its time. */
   longerMs(now: number): number {
-    if (this.waitMs >= this.patienceMs) return 0;
-    this.waitMs = this.patienceMs;
+    if (this.waitMs >= this.replyTimeoutMs) return 0;
+    this.waitMs = this.replyTimeoutMs;
     return Math.max(1, this.start.now + this.waitMs - now);
   }
 
@@ -113,7 +113,7 @@ export class HopWait {
    */
   isFair(cost: number): boolean {
     const { rttMs, lateMs } = this.start;
-    const roundTripMs = this.waitMs < this.patienceMs ? rttMs : cost;
+    const roundTripMs = this.waitMs < this.replyTimeoutMs ? rttMs : cost;
     return this.waitMs >= Math.min(this.limitMs, Math.max(FAIR_MS, answerMs(roundTripMs, lateMs)));
   }
 
