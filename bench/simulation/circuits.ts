@@ -138,7 +138,7 @@ class Attempt implements Timed, StreamHolder {
       route: plane.view.routes.route(this.circuit.dst),
     });
     this.wait = wait;
-    if (!wait.isWorthIt) {
+    if (!wait.isWorthTrying) {
       this.search.expired();
       this.giveUp();
       return;

@@ -2,7 +2,7 @@
 // itself bring a tiny one.
 
 import type { NodeId } from '../../lib/address.js';
-import type { Routes } from '../../lib/circuit/path.js';
+import type { Routes } from '../../lib/circuit/paths.js';
 import type { MeshEnvironment } from '../../lib/mesh/ports/mesh-environment.js';
 import type { MeshLink } from '../../lib/mesh/ports/mesh-link.js';
 import type { MeshNetwork } from '../../lib/mesh/ports/mesh-network.js';

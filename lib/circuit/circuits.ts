@@ -10,10 +10,8 @@ import { random } from '../mesh/directory/selector.js';
 import type { ServiceInstance } from '../mesh/directory/service.js';
 import type { ServiceTable } from '../mesh/directory/service-table.js';
 import { kFailConnect, kStart, kStartConnecting } from '../mux/hidden.js';
-import type { MuxStream, StreamSink } from '../mux/stream/stream.js';
 import type { Allow } from '../options/allow.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
-import type { FarEnd } from '../socket/far-end.js';
 import type { NetHost, Place } from '../socket/net/host.js';
 import { type AnyServer, Server } from '../socket/server.js';
 import { attachHandler, type BindHandler, emitBindError, optionsFor } from '../socket/server-handler.js';
@@ -28,15 +26,15 @@ import { envDigests } from '../wire/messages.js';
 import { type AcceptCounters, Acceptor, type AcceptorHost } from './accept/acceptor.js';
 import { CircuitAuthorization } from './accept/authorization.js';
 import { type Binding, Bindings, type BindingsOwner } from './bindings.js';
+import type { DialRequest } from './dial/attempt.js';
 import { type DialTarget, DialTargets } from './dial/dial-target.js';
 import { type DialCounters, Dialer } from './dial/dialer.js';
-import type { Shortcuts } from './direct-links.js';
+import type { DirectLinks } from './direct-links.js';
 import { Loopback } from './loopback.js';
 import { type BindOptions, checkBindOptions, checkDialOptions, type DialOptions } from './options.js';
-import { NeighbourRoutes, type Path, type Paths, type Routes } from './path.js';
+import { LinkPath, Paths, type Routes } from './paths.js';
 import { RelayNeighbour } from './relay/admission.js';
 import { type RelayLimits, relayLimits } from './relay/limits.js';
-import type { RelayHop } from './relay/pending-relay.js';
 import { Relay, type RelayCounters } from './relay/relay.js';
 import { RemoteEndpoints } from './remote-endpoints.js';
 import { CircuitSecurity } from './secure/security.js';
@@ -45,13 +43,13 @@ const log = debug('node');
 
 const DEFAULT_WEIGHT = 1;
 
-/** What can be dialled by name, and who is told what is bound here. */
+/** The directory of services: what can be dialled by name, and what is bound here. */
 export interface ServiceHost {
   readonly table: ServiceTable;
   /** @throws ERR_STARLANE_MESSAGE when meta is no JSON or too large */
   bind(service: string, port: number, weight: number, meta: unknown): void;
   unbind(service: string, port: number): void;
-  /** Why nobody is found who offers a service. */
+  /** Why no instance of a service is found. */
   absenceOf(service: string, port: number | undefined): Error;
 }
 
@@ -63,15 +61,20 @@ export interface CircuitsSetup {
   readonly timers: Timers;
   readonly services: ServiceHost;
   readonly keepsAlive: KeepsAlive;
-  /** Nobody listens for the failure of a server to bind. False when nobody does here either. */
-  onError(error: Error): boolean;
+  /** Which neighbours lead to which node. */
+  readonly routes: Routes;
+  readonly directLinks: DirectLinks;
+  /** The digest of an env that this node shares with another, if one is known. */
+  sharedEnv(nodeId: NodeId): string | undefined;
   /** The key that the record of a node names, if there is one. */
   publicKeyOf(nodeId: NodeId): Uint8Array | undefined;
-  /** A function of the user failed to say whether a circuit is allowed, or a secure circuit was not. */
+  /** Called when a server that nobody listens to could not be bound. Returns false when nobody listens to the node either. */
+  onError(error: Error): boolean;
+  /** Called when an `allow` function of the user failed, or a circuit that came in was not secure. */
   onWarning(error: Error): void;
 }
 
-export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
+export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   readonly nodeId: NodeId;
   readonly addresses: SocketAddresses;
   readonly bindings: Bindings;
@@ -85,15 +88,9 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   readonly loopback: Loopback;
   readonly relay: Relay;
   readonly remotes: RemoteEndpoints;
-  /** Which neighbours lead to whom. As long as nothing else is set, a neighbour leads to itself. */
-  routes: Routes;
-  /** Makes direct links on demand, if somebody does. */
-  shortcuts: Shortcuts | undefined;
-  /** The digest of an env that this node shares with another. As long as nothing else is set, its own first one. */
-  sharedEnv: (nodeId: NodeId) => string | undefined;
   private readonly dialer: Dialer;
   private readonly targets: DialTargets;
-  private readonly paths = new Map<NodeId, LinkPath>();
+  private readonly paths: Paths;
   private readonly envDigests: readonly string[];
   private readonly relayLimits: RelayLimits;
   private isClosed = false;
@@ -124,17 +121,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.maxUnconfirmed = options.acceptBacklog;
     this.envDigests = envDigests(options.env);
     this.relayLimits = relayLimits(options);
-    this.routes = new NeighbourRoutes((nodeId) => this.paths.has(nodeId));
-    this.sharedEnv = () => this.envDigests[0];
     this.remotes = new RemoteEndpoints(identity.nodeId, this.addresses);
-    this.relay = new Relay({
-      nodeId: identity.nodeId,
-      timers,
-      limits: this.relayLimits,
-      isEnabled: options.relay,
-      routes: () => this.routes,
-      hop: (neighbour) => this.paths.get(neighbour),
-    });
     this.bindings = new Bindings(this);
     this.targets = new DialTargets(identity.nodeId);
     this.loopback = new Loopback(identity.nodeId, this, {
@@ -144,18 +131,28 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       receiveBudgetBytes: options.receiveBudgetBytes,
       closeTimeoutMs: options.closeTimeoutMs,
     });
+    const paths = new Paths(identity.nodeId, options.loopback ? this.loopback : undefined);
+    this.paths = paths;
+    this.relay = new Relay({
+      nodeId: identity.nodeId,
+      timers,
+      limits: this.relayLimits,
+      isEnabled: options.relay,
+      routes: setup.routes,
+      hop: (neighbour) => paths.link(neighbour),
+    });
     this.dialer = new Dialer({
       nodeId: identity.nodeId,
       nodeIdBytes: nodeIdToBytes(identity.nodeId),
       table: services.table,
       absenceOf: (service, port) => services.absenceOf(service, port),
-      paths: this,
-      hops: this,
+      paths,
+      routes: setup.routes,
+      limits: this.relayLimits,
       remotes: this.remotes,
       security: this.security,
-      directHop: (nodeId) => this.paths.get(nodeId),
-      shortcuts: () => this.shortcuts,
-      sharedEnv: (nodeId) => this.sharedEnv(nodeId),
+      directLinks: setup.directLinks,
+      sharedEnv: (nodeId) => setup.sharedEnv(nodeId),
       timers,
       loopback: options.loopback,
     });
@@ -206,18 +203,20 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     let selector = random;
     let timeoutMs = this.setup.options.dialTimeoutMs;
     let signal: AbortSignal | undefined;
+    let request: DialRequest | undefined;
     if (options !== undefined) {
       const checked = checkDialOptions(options);
       // Also called when an instance appears, which a link tells.
       selector = options.selector === undefined ? checked.selector : AsyncResource.bind(checked.selector);
       timeoutMs = checked.timeoutMs ?? timeoutMs;
       signal = options.signal;
+      request = { wantsLink: options.direct, secure: options.secure };
     }
     const socket = new Socket(options, this.setup.keepsAlive);
     if (onConnect !== undefined) socket.once('connect', onConnect);
     socket[kStartConnecting]();
     if (signal !== undefined) addAbortSignal(signal, socket);
-    this.dialer.dial(socket, target, selector, timeoutMs, { wantsLink: options?.direct, secure: options?.secure });
+    this.dialer.dial(socket, target, selector, timeoutMs, request);
     return socket;
   }
 
@@ -286,40 +285,23 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     const neighbour = new RelayNeighbour(this.relayLimits, this.timers.now());
     const namesMeet = link.envDigests.some((digest) => this.knowsEnv(digest));
     const acceptor = new Acceptor(this, far, namesMeet, neighbour, link.envDigests);
-    this.paths.set(link.peerId, new LinkPath(link, acceptor, neighbour));
+    this.paths.add(new LinkPath(link, acceptor, neighbour));
     link.acceptor = acceptor;
   }
 
   /** Streams over it may still end; no new ones are opened. */
   onUnlink(link: Link): void {
-    const path = this.paths.get(link.peerId);
-    if (path === undefined || path.link !== link) return;
-    path.acceptor.stop();
-    this.paths.delete(link.peerId);
+    this.paths.delete(link)?.acceptor.dispose();
   }
 
   onService(instance: ServiceInstance): void {
     this.dialer.onService(instance);
   }
 
-  toward(nodeId: NodeId): Path | undefined {
-    if (nodeId !== this.nodeId) {
-      const path = this.paths.get(nodeId);
-      // A link that takes no more streams is about to end; until then others may lead there.
-      return path?.canOpen ? path : undefined;
-    }
-    if (!this.setup.options.loopback) throw starlaneError('ERR_STARLANE_OPTION', 'the option loopback is false');
-    return this.loopback;
-  }
+  // --- for acceptors ---
 
-  // --- for circuits through relays ---
-
-  hop(neighbour: NodeId): RelayHop | undefined {
-    return this.paths.get(neighbour);
-  }
-
-  get hopTimeoutMs(): number {
-    return this.relayLimits.hopTimeoutMs;
+  sharedEnv(nodeId: NodeId): string | undefined {
+    return this.setup.sharedEnv(nodeId);
   }
 
   knowsEnv(digest: string | undefined): boolean {
@@ -351,38 +333,6 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.dialer.close();
     for (const server of [...this.bindings.servers()]) server.close();
     await this.loopback.close();
-  }
-}
-
-class LinkPath implements Path, RelayHop {
-  constructor(
-    readonly link: Link,
-    readonly acceptor: Acceptor,
-    readonly neighbour: RelayNeighbour,
-  ) {}
-
-  get rttMs(): number {
-    return this.link.rttMs;
-  }
-
-  get lateMs(): number {
-    return this.link.lateMs;
-  }
-
-  get lastHeardMs(): number {
-    return this.link.lastHeardMs;
-  }
-
-  get canOpen(): boolean {
-    return this.link.session.canOpen;
-  }
-
-  get far(): FarEnd {
-    return this.acceptor.far;
-  }
-
-  open(sink: StreamSink, first: Buffer): MuxStream {
-    return this.link.session.open(sink, first);
   }
 }
 

@@ -11,7 +11,7 @@ import type { FarEnd } from '../socket/far-end.js';
 import { withoutContext } from '../util/runtime/no-context.js';
 import { setImmediate } from '../util/runtime/real-timers.js';
 import { Acceptor, type AcceptorHost } from './accept/acceptor.js';
-import type { Path } from './path.js';
+import type { DirectPath } from './paths.js';
 
 type Callback = (error?: Error | null) => void;
 
@@ -70,7 +70,7 @@ const OPTIONS: Partial<SessionOptions> = {
   keepAliveMs: 0,
 };
 
-export class Loopback implements Path {
+export class Loopback implements DirectPath {
   readonly far: FarEnd;
   private near: MuxSession | undefined;
   private ending: Array<Promise<void>> = [];
@@ -141,7 +141,7 @@ class End implements SessionOwner {
   }
 
   onClose(): void {
-    this.acceptor?.stop();
+    this.acceptor?.dispose();
     this.end();
   }
 }

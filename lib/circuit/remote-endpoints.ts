@@ -5,16 +5,6 @@ import type { NodeId } from '../address.js';
 import type { FarEnd } from '../socket/far-end.js';
 import type { SocketAddresses } from '../socket/socket-addresses.js';
 
-/** The far end of a circuit through relays. */
-export interface RelayedEndpoint {
-  readonly nodeId: NodeId;
-  readonly via: readonly NodeId[];
-  readonly service: string;
-  readonly port: number;
-  /** The time from OPEN to its answer. */
-  readonly tookMs: number;
-}
-
 /** Ways kept, at most; peers may invent any number of them. Sockets keep theirs in any case. */
 const MAX_KEPT = 4096;
 

@@ -6,7 +6,7 @@ import type { NodeId } from '../../lib/address.js';
 import { Acceptor, type AcceptorHost } from '../../lib/circuit/accept/acceptor.js';
 import { CircuitAuthorization } from '../../lib/circuit/accept/authorization.js';
 import { Bindings } from '../../lib/circuit/bindings.js';
-import type { Routes } from '../../lib/circuit/path.js';
+import type { Routes } from '../../lib/circuit/paths.js';
 import { RelayNeighbour } from '../../lib/circuit/relay/admission.js';
 import { DEFAULT_RELAY_LIMITS, type RelayLimits } from '../../lib/circuit/relay/limits.js';
 import type { RelayHop } from '../../lib/circuit/relay/pending-relay.js';
@@ -107,7 +107,7 @@ export class HandNeighbour implements SessionOwner {
         onStream: (stream) => acceptor.onStream(stream),
         onClose: () => {
           this.isLinked = false;
-          acceptor.stop();
+          acceptor.dispose();
         },
       },
     );
@@ -188,7 +188,7 @@ export class RelayFixture {
       timers: this.timers,
       limits: this.limits,
       isEnabled,
-      routes: () => allRoutes,
+      routes: allRoutes,
       hop: (neighbour) => this.hop(neighbour),
     });
     this.host = {

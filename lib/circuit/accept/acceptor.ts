@@ -20,7 +20,7 @@ import type { RelayNeighbour } from '../relay/admission.js';
 import type { Relay } from '../relay/relay.js';
 import type { RemoteEndpoints } from '../remote-endpoints.js';
 import { type ConfirmationHost, PendingConfirmations, ProofQueue } from '../secure/confirmation.js';
-import type { DialProof } from '../secure/handshake.js';
+import type { AcceptHandshake } from '../secure/handshake.js';
 import { type CircuitAuthorization, PendingAuthorizations } from './authorization.js';
 import { HeldOpens, OpenRate, SlowOpen, type SlowOpens } from './pending-open.js';
 
@@ -62,7 +62,7 @@ interface Call {
   readonly open: Open;
   readonly far: FarEnd;
   /** What has been checked of the dialler's proof. */
-  readonly claim: DialProof | undefined;
+  readonly claim: AcceptHandshake | undefined;
 }
 
 export class Acceptor implements StreamSink, Timed, SlowOpens {
@@ -128,13 +128,13 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     this.fresh = null;
   }
 
-  /** The link is gone. */
-  stop(): void {
+  /** Called when the link is gone. */
+  dispose(): void {
     if (this.timer !== null) this.host.timers.cancel(this.timer);
     this.timer = null;
     this.fresh = null;
-    for (const slow of this.slow) slow.stop();
-    this.held.stop();
+    for (const slow of this.slow) slow.dispose();
+    this.held.dispose();
   }
 
   /** Reads OPEN and answers it; false when not all of it is there. */
@@ -239,7 +239,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
   private checkClaim(call: Call, rest: Buffer): void {
     const { security, remotes } = this.host;
     const { stream, binding, open, far } = call;
-    let claim: DialProof;
+    let claim: AcceptHandshake;
     try {
       claim = security.verifyOpen(open);
     } catch (error) {

@@ -74,7 +74,7 @@ export interface SlowOpens {
 
 export class SlowOpen implements StreamSink, Timed {
   private bytes: Buffer | null = null;
-  private isStopped = false;
+  private isClosed = false;
   private readonly timer: Timer;
 
   constructor(
@@ -94,32 +94,32 @@ export class SlowOpen implements StreamSink, Timed {
       isOpen = this.acceptor.tryOpen(stream, this.bytes);
     } finally {
       // Also when a listener of the server has thrown: the circuit stands.
-      if (isOpen) this.stop();
+      if (isOpen) this.dispose();
     }
   }
 
   [kOnEnd](stream: MuxStream): void {
-    this.stop();
+    this.dispose();
     this.acceptor.drop(stream);
   }
 
   [kOnSent](): void {}
 
   [kOnReset](): void {
-    this.stop();
+    this.dispose();
   }
 
   onDeadline(): void {
     // A process that was busy looks first at what has arrived meanwhile.
     this.acceptor.timers.clock.setImmediate(() => {
-      if (this.isStopped) return;
-      this.stop();
+      if (this.isClosed) return;
+      this.dispose();
       this.acceptor.drop(this.stream);
     });
   }
 
-  stop(): void {
-    this.isStopped = true;
+  dispose(): void {
+    this.isClosed = true;
     this.acceptor.timers.cancel(this.timer);
     this.acceptor.forget(this);
     this.bytes = null;
@@ -202,7 +202,7 @@ export class HeldOpens implements Timed {
   }
 
   /** The link is gone. */
-  stop(): void {
+  dispose(): void {
     if (this.timer !== null) this.timers.cancel(this.timer);
     this.timer = null;
     this.held.clear();

@@ -9,7 +9,7 @@
 import type { NodeId } from '../../address.js';
 import { MAX_VISITED } from '../../wire/node-ids.js';
 import { ReplyCode } from '../../wire/open-reply.js';
-import type { Routes } from '../path.js';
+import type { Routes } from '../paths.js';
 
 /** Neighbours that one node tries for a circuit, at most. */
 export const MAX_TRIES = 3;

@@ -2,7 +2,7 @@
 // diallers, relays and simulations.
 
 import { answerMs } from '../../mux/liveness/lateness.js';
-import type { RouteLength } from '../path.js';
+import type { RouteLength } from '../paths.js';
 
 /**
  * With others to try, a neighbour has this long to take a stream, or so many round trips of its link plus so many times the
@@ -77,7 +77,7 @@ export interface TryStart {
 /** The wait for one neighbour: short until it has taken the stream, then as long as its answer may need. */
 export class HopTimeout {
   /** Whether it is worth sending the OPEN at all. */
-  readonly isWorthIt: boolean;
+  readonly isWorthTrying: boolean;
   /** What the neighbour is told that is left, in ms. */
   readonly grantedMs: number;
   /** For how long the timer is to be set at first, in ms. */
@@ -95,7 +95,7 @@ export class HopTimeout {
     const patience = replyTimeoutMs(leftMs, limitMs, hasOthers, route, lateMs);
     this.replyTimeoutMs = patience;
     this.grantedMs = patience - rttMs - Math.min(MARGIN_MS + lateMs, patience * MARGIN_SHARE);
-    this.isWorthIt = this.grantedMs > 0 && isWorthTrying(patience, route);
+    this.isWorthTrying = this.grantedMs > 0 && isWorthTrying(patience, route);
     this.firstMs = Math.min(patience, ackTimeoutMs(limitMs, hasOthers, rttMs, lateMs));
     this.waitMs = this.firstMs;
   }

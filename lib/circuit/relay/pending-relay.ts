@@ -10,10 +10,10 @@ import { MAX_VISITED } from '../../wire/node-ids.js';
 import type { Open } from '../../wire/open.js';
 import { encodeReply, type ReadReply } from '../../wire/open-reply.js';
 import { circuitHash } from '../dial/dial-target.js';
-import { Crankback, type CrankbackHost, type CrankbackOwner } from '../open/crankback.js';
 import { type HopFailure, HopSearch } from '../open/hop-search.js';
+import { CircuitOpener, type OpenerHost, type OpenerOwner } from '../open/opener.js';
 import { QueuedPrefix } from '../open/pass-through.js';
-import type { Hop } from '../path.js';
+import type { Hop } from '../paths.js';
 import type { RelayNeighbour, RelaySource } from './admission.js';
 import type { Holder, RelayPool } from './pool.js';
 
@@ -23,7 +23,7 @@ export interface RelayHop extends Hop {
 }
 
 /** The relay, as far as a circuit on its way needs it. */
-export interface PendingRelayHost extends CrankbackHost<RelayHop> {
+export interface PendingRelayHost extends OpenerHost<RelayHop> {
   readonly pool: RelayPool;
   /** The longest that an OPEN may take here, in ms, whatever it says itself. */
   readonly openTimeoutMs: number;
@@ -33,15 +33,15 @@ export interface PendingRelayHost extends CrankbackHost<RelayHop> {
   onNoCircuit(half: PendingRelay, failure: HopFailure | undefined): void;
 }
 
-export class PendingRelay implements StreamSink, CrankbackOwner<RelayHop>, Holder {
+export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
   /** For the pool alone, as the next two. */
   held = 0;
   next: Holder | null = null;
   previous: Holder | null = null;
   readonly to = null;
-  private readonly crankback: Crankback<RelayHop>;
+  private readonly opener: CircuitOpener<RelayHop>;
   private early: Backlog | null = null;
-  private isOver = false;
+  private isClosed = false;
 
   /** @param stream accepted, with `open` on it */
   constructor(
@@ -73,19 +73,19 @@ export class PendingRelay implements StreamSink, CrankbackOwner<RelayHop>, Holde
       rest: Buffer.from(open.rest),
     };
     const timeoutMs = Math.min(open.remainingMs ?? openTimeoutMs, openTimeoutMs);
-    this.crankback = new Crankback(host, this, search, template, timeoutMs);
+    this.opener = new CircuitOpener(host, this, search, template, timeoutMs);
     stream.sink = this;
   }
 
   /** Goes to the first neighbour. May be over before this returns. */
   start(): void {
-    this.crankback.start();
+    this.opener.start();
   }
 
   /** Gives it up: both sides are reset. */
   reset(reason: number): void {
-    if (this.isOver) return;
-    this.crankback.cancel(reason);
+    if (this.isClosed) return;
+    this.opener.cancel(reason);
     this.finish(undefined);
     this.stream.reset(reason);
   }
@@ -109,8 +109,8 @@ export class PendingRelay implements StreamSink, CrankbackOwner<RelayHop>, Holde
   [kOnSent](): void {}
 
   [kOnReset](_stream: MuxStream, _error: Error, reason: number): void {
-    if (this.isOver) return;
-    this.crankback.cancel(passedOn(reason));
+    if (this.isClosed) return;
+    this.opener.cancel(passedOn(reason));
     this.finish(undefined);
   }
 
@@ -118,7 +118,7 @@ export class PendingRelay implements StreamSink, CrankbackOwner<RelayHop>, Holde
 
   onCircuit(far: MuxStream, reply: ReadReply, { neighbour }: RelayHop): void {
     const { host, stream: near, early } = this;
-    this.isOver = true;
+    this.isClosed = true;
     const splice = host.splice(this, near, far, neighbour);
     const visited = [host.nodeId, ...reply.visited].slice(0, MAX_VISITED);
     const bytes = encodeReply({ ...reply, visited });
@@ -138,7 +138,7 @@ export class PendingRelay implements StreamSink, CrankbackOwner<RelayHop>, Holde
   }
 
   private finish(failure: HopFailure | undefined): void {
-    this.isOver = true;
+    this.isClosed = true;
     this.early = null;
     this.host.onNoCircuit(this, failure);
   }

@@ -10,7 +10,7 @@ import type { Timers } from '../../util/timers.js';
 import type { Open } from '../../wire/open.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import type { HopFailure } from '../open/hop-search.js';
-import type { Routes } from '../path.js';
+import type { Routes } from '../paths.js';
 import { RelayAdmission, type RelayNeighbour } from './admission.js';
 import type { RelayLimits } from './limits.js';
 import { PendingRelay, type PendingRelayHost, type RelayHop } from './pending-relay.js';
@@ -41,8 +41,7 @@ export interface RelaySetup {
   readonly limits: RelayLimits;
   /** False: circuits of others are refused. */
   readonly isEnabled: boolean;
-  /** Asked each time: it may change. */
-  readonly routes: () => Routes;
+  readonly routes: Routes;
   hop(neighbour: NodeId): RelayHop | undefined;
 }
 
@@ -50,6 +49,7 @@ export class Relay implements PendingRelayHost, SpliceHost {
   readonly counters: RelayCounters = { circuits: 0, pending: 0, opened: 0, refused: 0, lost: 0, bytes: 0 };
   readonly nodeId: NodeId;
   readonly timers: Timers;
+  readonly routes: Routes;
   readonly pool: RelayPool;
   private readonly limits: RelayLimits;
   private readonly admission: RelayAdmission;
@@ -62,6 +62,7 @@ export class Relay implements PendingRelayHost, SpliceHost {
     this.nodeId = nodeId;
     this.timers = timers;
     this.limits = limits;
+    this.routes = setup.routes;
     this.pool = new RelayPool(limits.poolBytes, passedOn(ResetReason.RELAY_LIMIT));
     this.admission = new RelayAdmission(limits, this.pool);
   }
@@ -122,10 +123,6 @@ export class Relay implements PendingRelayHost, SpliceHost {
   }
 
   // --- for circuits on their way ---
-
-  get routes(): Routes {
-    return this.setup.routes();
-  }
 
   get hopTimeoutMs(): number {
     return this.limits.hopTimeoutMs;

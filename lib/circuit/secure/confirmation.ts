@@ -13,7 +13,7 @@ import type { Clock, Timed, Timer, Timers } from '../../util/timers.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import { BufferingSink } from '../accept/pending-open.js';
 import { QueuedPrefix } from '../open/pass-through.js';
-import type { DialProof, SecureAnswer } from './handshake.js';
+import type { AcceptHandshake, SecureAnswer } from './handshake.js';
 import type { CircuitSecurity } from './security.js';
 import { SecureStream } from './stream.js';
 
@@ -106,7 +106,7 @@ export class PendingConfirmations {
   accept(
     stream: MuxStream,
     server: AnyServer,
-    claim: DialProof,
+    claim: AcceptHandshake,
     far: FarEnd,
     { service, port, srcPort }: { readonly service: string; readonly port: number; readonly srcPort: number },
   ): Refusal | undefined {

@@ -195,7 +195,7 @@ export function circuitKeys(shared: Uint8Array, networkKey: Uint8Array | undefin
 /** Throws ERR_STARLANE_SECURE when it is not the key of that node. */
 export type KeyCheck = (nodeId: NodeId, publicKey: Uint8Array) => void;
 
-export class SecureDial {
+export class DialHandshake {
   /** What the OPEN is to say. */
   readonly proof: Buffer;
   private readonly ephemeral = new EphemeralKey();
@@ -218,7 +218,7 @@ export class SecureDial {
   }
 
   /** Why an acceptance is not that of the destination; undefined when it is. */
-  objection(reply: ReadReply): Error | undefined {
+  verify(reply: ReadReply): Error | undefined {
     try {
       this.keys = this.keysOf(reply);
       return undefined;
@@ -259,7 +259,7 @@ export interface SecureAnswer {
  * The node that an OPEN names has signed it. It need not be there now, since anybody may repeat what was signed once: that
  * shows when it confirms.
  */
-export class DialProof {
+export class AcceptHandshake {
   private readonly transcript: Buffer;
   private readonly ephemeral: Buffer;
   private readonly chosen: ChosenKey;

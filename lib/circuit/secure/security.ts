@@ -4,7 +4,7 @@ import { type NodeId, nodeIdFromPublicKey } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import type { Identity } from '../../identity/identity.js';
 import type { Open } from '../../wire/open.js';
-import { type CircuitTerms, DialProof, SecureDial } from './handshake.js';
+import { AcceptHandshake, type CircuitTerms, DialHandshake } from './handshake.js';
 
 export interface CircuitSecuritySetup {
   readonly identity: Pick<Identity, 'publicKey' | 'sign'>;
@@ -33,15 +33,15 @@ export class CircuitSecurity {
   }
 
   /** A circuit that this node opens. */
-  dial(terms: CircuitTerms): SecureDial {
+  dial(terms: CircuitTerms): DialHandshake {
     const { identity, networkKeys } = this.setup;
-    return new SecureDial(terms, identity, networkKeys, (nodeId, key) => this.check(nodeId, key));
+    return new DialHandshake(terms, identity, networkKeys, (nodeId, key) => this.check(nodeId, key));
   }
 
   /** What an OPEN with a proof claims. Nothing of it is kept. @throws ERR_STARLANE_SECURE when it does not hold */
-  verifyOpen(open: Open): DialProof {
+  verifyOpen(open: Open): AcceptHandshake {
     const { identity, networkKeys } = this.setup;
-    return new DialProof(open, identity, networkKeys, (nodeId, key) => this.check(nodeId, key));
+    return new AcceptHandshake(open, identity, networkKeys, (nodeId, key) => this.check(nodeId, key));
   }
 
   /** A circuit that came in was not secure: altered on its way, replayed, or opened by somebody else. */

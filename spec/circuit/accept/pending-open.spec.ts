@@ -142,7 +142,7 @@ describe('opens beyond the rate', () => {
     expect(held.isFull).toBe(true);
     clock.advance(600);
     expect([answered, held.isFull]).toEqual([[0], false]);
-    held.stop();
+    held.dispose();
     clock.advance(60_000);
     expect([answered, clock.armed]).toEqual([[0], 0]);
   });

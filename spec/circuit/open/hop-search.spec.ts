@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { type HopFailure, HopSearch, isFinal } from '../../../lib/circuit/open/hop-search.js';
-import type { Routes } from '../../../lib/circuit/path.js';
+import type { Routes } from '../../../lib/circuit/paths.js';
 import { MAX_VISITED } from '../../../lib/wire/node-ids.js';
 import { ReplyCode } from '../../../lib/wire/open-reply.js';
 import { type Edge, Graph, GraphRoutes } from '../../support/graph-routes.js';

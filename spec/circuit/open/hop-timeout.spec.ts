@@ -128,11 +128,11 @@ describe('The wait for one neighbour', () => {
   });
 
   it('is not worth it when no answer can come in time', () => {
-    expect(start().isWorthIt).toBe(true);
-    expect(start({ leftMs: 0 }).isWorthIt).toBe(false);
-    expect(start({ leftMs: 12, hasOthers: false, route: { hops: 1, cost: 10 } }).isWorthIt).toBe(false);
-    expect(start({ leftMs: 70, hasOthers: false, route: { hops: 2, cost: 100 } }).isWorthIt).toBe(false);
-    expect(start({ leftMs: Number.NaN }).isWorthIt).toBe(false);
+    expect(start().isWorthTrying).toBe(true);
+    expect(start({ leftMs: 0 }).isWorthTrying).toBe(false);
+    expect(start({ leftMs: 12, hasOthers: false, route: { hops: 1, cost: 10 } }).isWorthTrying).toBe(false);
+    expect(start({ leftMs: 70, hasOthers: false, route: { hops: 2, cost: 100 } }).isWorthTrying).toBe(false);
+    expect(start({ leftMs: Number.NaN }).isWorthTrying).toBe(false);
   });
 
   it('is fair when it was three round trips and 200 ms: of the link while nothing was taken, of the way after that', () => {

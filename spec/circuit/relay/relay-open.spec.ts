@@ -2,7 +2,7 @@
 
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { NodeId } from '../../../lib/address.js';
-import type { Routes } from '../../../lib/circuit/path.js';
+import type { Routes } from '../../../lib/circuit/paths.js';
 import type { RelayLimits } from '../../../lib/circuit/relay/limits.js';
 import { ResetReason } from '../../../lib/mux/stream/reset-reason.js';
 import { ReplyCode } from '../../../lib/wire/open-reply.js';

@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { Shortcuts } from '../../../lib/circuit/direct-links.js';
+import type { DirectLinks } from '../../../lib/circuit/direct-links.js';
 import type { ServiceInfo, Socket } from '../../../lib/index.js';
 import { within } from '../../support/deadline.js';
 import { pattern } from '../../support/frames.js';
@@ -273,7 +273,7 @@ describe('A dial by name, of instances behind a relay', () => {
     net.nodes[3].bind('echo', (socket) => socket.end());
     await known(2);
     // It takes what comes, and does not answer.
-    for (const path of Reflect.get(net.circuits(2), 'paths').values()) path.acceptor.tryOpen = () => true;
+    for (const path of Reflect.get(net.circuits(2), 'paths').links.values()) path.acceptor.tryOpen = () => true;
     const socket = net.first.dial('echo', first(2));
     await once(socket, 'connect');
     expect(socket.peer?.id).toBe(net.nodes[3].id);
@@ -436,7 +436,7 @@ describe('A relay that closes', () => {
 });
 
 describe('A dial that wants a direct link', () => {
-  interface Asked extends Shortcuts {
+  interface Asked extends DirectLinks {
     readonly asked: string[];
     readonly notes: Array<[string, object]>;
     settle: { resolve(): void; reject(error: Error): void };
@@ -458,7 +458,8 @@ describe('A dial that wants a direct link', () => {
       },
       note: (nodeId, traffic) => asked.notes.push([nodeId, traffic]),
     };
-    net.circuits(0).shortcuts = asked;
+    const { request, note } = asked;
+    Object.assign(Reflect.get(net.first, 'mesh').shortcuts, { request, note });
     return asked;
   }
 

@@ -346,7 +346,7 @@ describe('A relay that keeps something back, or brings it again', () => {
     await readToEnd(socket);
     expect(accepted).toHaveLength(1);
 
-    const hop = net.circuits(1).hop(net.last.id);
+    const hop = net.relay(1).hop(net.last.id);
     const again = encodeOpen({ ...(open as Open), visited: [net.nodes[1].id], relays: 1 });
     const replay = (...bytes: Buffer[]): Promise<Error> =>
       new Promise((resolve) => {
@@ -370,7 +370,7 @@ describe('A relay that keeps something back, or brings it again', () => {
 
   it('can only make up circuits that prove nothing', async () => {
     await shape();
-    const hop = net.circuits(1).hop(net.last.id);
+    const hop = net.relay(1).hop(net.last.id);
     const open = {
       hopLimit: 9,
       dst: net.last.id,

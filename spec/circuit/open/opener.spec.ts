@@ -1,9 +1,9 @@
 // Which hops begin with less credit, and what a reset without a word says: both ends have to agree.
 
 import { describe, expect, it } from '@jest/globals';
-import { Crankback } from '../../../lib/circuit/open/crankback.js';
 import { HopSearch } from '../../../lib/circuit/open/hop-search.js';
-import type { Routes } from '../../../lib/circuit/path.js';
+import { CircuitOpener } from '../../../lib/circuit/open/opener.js';
+import type { Routes } from '../../../lib/circuit/paths.js';
 import { starlaneError } from '../../../lib/errors.js';
 import { kOnReset } from '../../../lib/mux/hidden.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
@@ -43,13 +43,13 @@ function search(setup: { neighbours: readonly string[]; src?: string; timeoutMs?
     onCircuit: () => {},
     onNoCircuit: ({ code }: { code: number }) => events.push(`no circuit: ${code}`),
   };
-  const crankback = new Crankback(host, owner, new HopSearch(start, routes), open, timeoutMs);
-  crankback.start();
+  const opener = new CircuitOpener(host, owner, new HopSearch(start, routes), open, timeoutMs);
+  opener.start();
   const pass = (ms: number): void => {
     clock.advance(ms);
     clock.runImmediates();
   };
-  return { crankback, events, links, pass, streams };
+  return { opener, events, links, pass, streams };
 }
 
 function streamOf(events: string[], id: string, streams: Array<{ isAcknowledged: boolean }>): MuxStream {
@@ -79,17 +79,17 @@ describe('a reset without a word', () => {
   const error = starlaneError('ERR_STARLANE_STREAM_RESET');
 
   it('is the answer of a destination that has no room', () => {
-    const { crankback, events } = search({ neighbours: [DST, RELAY], src: SOURCE });
-    crankback[kOnReset]({} as MuxStream, error, 0);
+    const { opener, events } = search({ neighbours: [DST, RELAY], src: SOURCE });
+    opener[kOnReset]({} as MuxStream, error, 0);
     expect(events.at(-1)).toBe(`no circuit: ${ReplyCode.LIMIT}`);
   });
 
   it('is none when the link takes no more streams: another way is tried', () => {
-    const { crankback, events, links } = search({ neighbours: [DST, RELAY], src: SOURCE });
+    const { opener, events, links } = search({ neighbours: [DST, RELAY], src: SOURCE });
     Object.assign(links.get(DST) as object, { canOpen: false });
-    crankback[kOnReset]({} as MuxStream, error, 0);
+    opener[kOnReset]({} as MuxStream, error, 0);
     expect(events.slice(-2)).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
-    crankback.cancel(0);
+    opener.cancel(0);
   });
 });
 
@@ -97,31 +97,31 @@ describe('a neighbour that does not answer', () => {
   const THIRD = 'EAAAAAAAAAA';
 
   it('is given half a second to take the stream when there are others', () => {
-    const { crankback, events, pass } = search({ neighbours: [RELAY, THIRD] });
+    const { opener, events, pass } = search({ neighbours: [RELAY, THIRD] });
     pass(498);
     expect(events).not.toContain(`open ${THIRD}`);
     pass(4);
     expect(events.slice(-3)).toEqual([`penalise ${RELAY}`, `open ${THIRD}`, `narrow ${THIRD}`]);
-    crankback.cancel(0);
+    opener.cancel(0);
   });
 
   it('is given longer once it has taken the stream: it may be looking for a way itself', () => {
-    const { crankback, events, pass, streams } = search({ neighbours: [RELAY, THIRD] });
+    const { opener, events, pass, streams } = search({ neighbours: [RELAY, THIRD] });
     streams[0].isAcknowledged = true;
     pass(1_490);
     expect(events).not.toContain(`open ${THIRD}`);
     pass(20);
     expect(events.slice(-3)).toEqual([`penalise ${RELAY}`, `open ${THIRD}`, `narrow ${THIRD}`]);
-    crankback.cancel(0);
+    opener.cancel(0);
   });
 
   it('is waited for longer when there is no other, and is nobody to blame when there was hardly any time', () => {
-    const { crankback, events, pass } = search({ neighbours: [RELAY] });
+    const { opener, events, pass } = search({ neighbours: [RELAY] });
     pass(1_490);
     expect(events).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
     pass(20);
     expect(events.slice(-2)).toEqual([`penalise ${RELAY}`, `no circuit: ${ReplyCode.TIMEOUT}`]);
-    crankback.cancel(0);
+    opener.cancel(0);
 
     const hasty = search({ neighbours: [RELAY], timeoutMs: 100 });
     hasty.pass(110);
