@@ -24,7 +24,7 @@ import { nextTick } from '../util/runtime/real-timers.js';
 import type { Timers } from '../util/timers.js';
 import { envDigests } from '../wire/messages.js';
 import { type AcceptCounters, Acceptor, type AcceptorHost } from './accept/acceptor.js';
-import { CircuitAuthorization } from './accept/authorization.js';
+import { Authorization } from './accept/authorization.js';
 import { type Binding, Bindings, type BindingsOwner } from './bindings.js';
 import type { DialRequest } from './dial/attempt.js';
 import { type DialTarget, DialTargets } from './dial/dial-target.js';
@@ -81,7 +81,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   readonly timers: Timers;
   readonly openTimeoutMs: number;
   readonly counters: AcceptCounters = { accepted: 0, refused: 0, denied: 0 };
-  readonly access: CircuitAuthorization;
+  readonly authorization: Authorization;
   readonly opensPerSecond: number;
   readonly security: CircuitSecurity;
   readonly maxUnconfirmed: number;
@@ -103,7 +103,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     this.timers = timers;
     this.openTimeoutMs = options.handshakeTimeoutMs;
     this.opensPerSecond = options.opensPerSecond;
-    this.access = new CircuitAuthorization({
+    this.authorization = new Authorization({
       allow: options.allow,
       env: options.env,
       timers,
@@ -252,7 +252,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   private place(server: AnyServer, service: string, port: number | undefined, terms: Terms): Binding {
     const { weight, meta, allow } = terms;
     if (this.isClosed) throw netError('ECANCELED', 'listen', { address: service, port });
-    const binding = this.bindings.add(service, port, server, this.access.guardsOf(allow));
+    const binding = this.bindings.add(service, port, server, this.authorization.guardsOf(allow));
     if (this.setup.options.role === 'client') this.warnOfRole(service);
     if (service === '') return binding;
     try {

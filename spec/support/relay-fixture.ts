@@ -4,7 +4,7 @@
 import { type Duplex, duplexPair } from 'node:stream';
 import type { NodeId } from '../../lib/address.js';
 import { Acceptor, type AcceptorHost } from '../../lib/circuit/accept/acceptor.js';
-import { CircuitAuthorization } from '../../lib/circuit/accept/authorization.js';
+import { Authorization } from '../../lib/circuit/accept/authorization.js';
 import { Bindings } from '../../lib/circuit/bindings.js';
 import type { Routes } from '../../lib/circuit/paths.js';
 import { RelayNeighbour } from '../../lib/circuit/relay/admission.js';
@@ -198,7 +198,7 @@ export class RelayFixture {
       timers: this.timers,
       openTimeoutMs: 1000,
       counters: { accepted: 0, refused: 0, denied: 0 },
-      access: new CircuitAuthorization({
+      authorization: new Authorization({
         allow: undefined,
         env: [],
         timers: this.timers,

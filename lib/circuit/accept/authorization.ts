@@ -1,34 +1,33 @@
-// Circuits of one link that are put to `allow`. Mostly the answer is there at once; while it is awaited, a small sink keeps
-// what comes, within the window of the stream.
+// Who may dial what. Authorization has the `allow` rules of the node and makes requests of circuits that come in; PendingAuthorizations puts
+// the circuits of one link to them. Mostly the answer is there at once; while it is awaited, the circuit waits.
 
 import { EnvNames } from '../../access/env-names.js';
 import { Decision, Guard, type Verdict, type Warn } from '../../access/guard.js';
-import { kOnEnd } from '../../mux/hidden.js';
-import type { MuxStream } from '../../mux/stream/stream.js';
 import { type Allow, type AllowRequest, envsOf } from '../../options/allow.js';
 import type { FarEnd } from '../../socket/far-end.js';
 import { WarnOnce } from '../../util/rate-limited-warnings.js';
 import type { Timers } from '../../util/timers.js';
-import { BufferingSink } from './pending-open.js';
+import type { IncomingCircuit } from './pending-open.js';
 
-export interface AuthorizationSetup {
-  readonly allow: Allow | undefined;
-  readonly env: readonly string[];
-  readonly timers: Timers;
-  /** For a decision. */
-  readonly timeoutMs: number;
-  /** Circuits of one link that wait for a decision, at most. */
-  readonly maxPending: number;
-  onWarning(error: Error): void;
-}
-
-export class CircuitAuthorization {
+/** The rules of one node for circuits. */
+export class Authorization {
+  /** Circuits of one link that may wait for a decision. */
   readonly maxPending: number;
   private readonly node: Guard | undefined;
   private readonly envNames: EnvNames;
   private readonly warn: Warn;
 
-  constructor(private readonly setup: AuthorizationSetup) {
+  constructor(
+    private readonly setup: {
+      readonly allow: Allow | undefined;
+      readonly env: readonly string[];
+      readonly timers: Timers;
+      /** For a decision. */
+      readonly timeoutMs: number;
+      readonly maxPending: number;
+      onWarning(error: Error): void;
+    },
+  ) {
     const { allow, env, timers, maxPending } = setup;
     const warnings = new WarnOnce(timers, (error) => setup.onWarning(error));
     this.warn = (subject, error) => warnings.warn(subject, error);
@@ -38,7 +37,7 @@ export class CircuitAuthorization {
     this.envNames.learn(envsOf(allow));
   }
 
-  /** Who is to be asked about circuits to a server; undefined when everybody may dial it. */
+  /** Returns the guards of a server, which all have to allow a circuit; undefined when every node may dial it. */
   guardsOf(allow: Allow | undefined): readonly Guard[] | undefined {
     const { node } = this;
     if (allow === undefined) return node === undefined ? undefined : [node];
@@ -47,9 +46,12 @@ export class CircuitAuthorization {
     return node === undefined ? [server] : [node, server];
   }
 
-  /** @param envDigests of the envs that the peer says it is in */
-  request({ peerId, name, isVerified, via }: FarEnd, envDigests: readonly string[], to: Place): AllowRequest {
-    const { service, port } = to;
+  /** @param envDigests of the envs that the peer says it is in. @param to where the circuit leads */
+  request(
+    { peerId, name, isVerified, via }: FarEnd,
+    envDigests: readonly string[],
+    { service, port }: { readonly service: string; readonly port: number },
+  ): AllowRequest {
     const env = this.envNames.of(envDigests);
     return { peer: { id: peerId, name, verified: isVerified, via: [...via], env }, service, port, direction: 'dial' };
   }
@@ -59,68 +61,47 @@ export class CircuitAuthorization {
     guards: readonly Guard[],
     request: AllowRequest,
     remainingMs: number | undefined,
-    tell: (verdict: Verdict) => void,
+    onVerdict: (verdict: Verdict) => void,
   ): Decision {
     const { timers, timeoutMs } = this.setup;
-    return new Decision(guards, request, { timers, timeoutMs: Math.min(timeoutMs, remainingMs ?? timeoutMs), tell });
+    const limitMs = Math.min(timeoutMs, remainingMs ?? timeoutMs);
+    return new Decision(guards, request, { timers, timeoutMs: limitMs, tell: onVerdict });
   }
 }
 
-interface Place {
-  readonly service: string;
-  readonly port: number;
-}
-
+/** Circuits of one link that wait for a decision. */
 export class PendingAuthorizations {
   private count = 0;
 
-  constructor(private readonly access: CircuitAuthorization) {}
+  constructor(private readonly authorization: Authorization) {}
 
-  /** How many are awaited. */
-  get waiting(): number {
+  get size(): number {
     return this.count;
   }
 
-  /** No more can be asked about. */
+  /** Whether no more decisions can be awaited. */
   get isFull(): boolean {
-    return this.count >= this.access.maxPending;
+    return this.count >= this.authorization.maxPending;
   }
 
-  /**
-   * Asks about the circuit on `stream`, of which `rest` has come behind OPEN. Tells the verdict, with all that has come by
-   * then, maybe before it returns; not when the stream has gone meanwhile.
-   */
+  /** Asks the guards about a circuit. `onVerdict` may be called before this returns, and is not when the stream is reset before. */
   ask(
+    circuit: IncomingCircuit,
     guards: readonly Guard[],
     request: AllowRequest,
-    remainingMs: number | undefined,
-    stream: MuxStream,
-    rest: Buffer,
-    tell: (verdict: Verdict, bytes: Buffer) => void,
+    onVerdict: (verdict: Verdict) => void,
   ): void {
-    let undecided: BufferingSink | undefined;
-    const decision: Decision = this.access.decide(guards, request, remainingMs, (verdict) => {
-      if (undecided === undefined) {
-        tell(verdict, rest);
-        return;
-      }
-      this.count--;
-      const { held, isEnded } = undecided;
-      try {
-        tell(verdict, held);
-      } finally {
-        // Also when a listener of the server has thrown: the circuit stands.
-        if (isEnded) stream.sink[kOnEnd](stream);
-      }
+    let isWaiting = false;
+    const decision = this.authorization.decide(guards, request, circuit.open.remainingMs, (verdict) => {
+      if (isWaiting) this.count--;
+      onVerdict(verdict);
     });
     if (decision.start()) return;
+    isWaiting = true;
     this.count++;
-    undecided = new BufferingSink(rest, () => {
+    circuit.wait(() => {
       this.count--;
       decision.cancel();
     });
-    // The peer is to know that it is not the link that takes its time.
-    stream.accept();
-    stream.sink = undecided;
   }
 }

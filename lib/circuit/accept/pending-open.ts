@@ -1,33 +1,67 @@
-// Circuits of one link that came faster than the limit of opens a second. They are honest bursts as a rule, so they are not
-// refused: their answer is held back until there is room, which slows down whoever dials. What comes on their streams
-// meanwhile is kept, within the windows of the streams.
+// Circuits that are not answered in the turn in which they come in. SlowOpen waits for the rest of an OPEN. IncomingCircuit is one whose
+// OPEN is there: it keeps what comes on its stream while it waits, in this order, for the rate limit (HeldOpens, here), for the check of its
+// proof (ProofQueue, secure/confirmation.ts) and for its authorization (PendingAuthorizations, authorization.ts).
 
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
+import type { FarEnd } from '../../socket/far-end.js';
 import { guard } from '../../util/runtime/throw-later.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { Open } from '../../wire/open.js';
+import type { Binding } from '../bindings.js';
+import type { AcceptHandshake } from '../secure/handshake.js';
+import type { Acceptor } from './acceptor.js';
 
-/** The sink of a stream until it is decided who gets it. Keeps what comes. */
-export class BufferingSink implements StreamSink {
+const NOTHING = Buffer.alloc(0);
+
+/** A circuit to this node that is not accepted at once. Sink of its stream once it waits. */
+export class IncomingCircuit implements StreamSink {
   /** What comes is copied at once. */
   readonly keepsNothing = true;
-  /** The peer has ended its half. */
+  /** The server that is bound where the circuit leads; undefined while the rate limit holds it. */
+  binding: Binding | undefined;
+  /** What the dialler's proof has shown, once it is checked. */
+  handshake: AcceptHandshake | undefined;
+  /** Whether the peer has ended its half. */
   isEnded = false;
-  private bytes: Buffer = NOTHING;
-  private length = 0;
+  private bytes: Buffer;
+  private length: number;
+  /** Null until it waits. */
+  private onGone: (() => void) | null = null;
 
-  /** @param onGone the stream is no more */
+  /** @param rest came behind `open`; it may be used again unless the circuit waits */
   constructor(
-    first: Buffer,
-    private readonly onGone: () => void,
+    readonly stream: MuxStream,
+    public open: Open,
+    public far: FarEnd,
+    /** Whether the dialler may dial names: it shares an env with this node. */
+    readonly namesMeet: boolean,
+    rest: Buffer,
   ) {
-    this.keep(first);
+    this.bytes = rest;
+    this.length = rest.length;
   }
 
-  /** All that has come. */
-  get held(): Buffer {
+  /** All that has come behind OPEN. */
+  get received(): Buffer {
     return this.bytes.subarray(0, this.length);
+  }
+
+  /** Keeps what comes from now on. `onGone` is called when the stream is reset; it replaces that of the wait before. */
+  wait(onGone: () => void): void {
+    if (this.onGone === null) {
+      const { open, stream, received } = this;
+      // The bytes of an OPEN, and those behind it, are used again.
+      const proof = open.proof === undefined ? undefined : Buffer.from(open.proof);
+      this.open = { ...open, circuitId: Buffer.from(open.circuitId), proof };
+      this.bytes = NOTHING;
+      this.length = 0;
+      this.keep(received);
+      // So that the peer knows that the link is not the reason for the delay.
+      stream.accept();
+      stream.sink = this;
+    }
+    this.onGone = onGone;
   }
 
   [kOnData](_stream: MuxStream, chunk: Buffer): void {
@@ -43,10 +77,10 @@ export class BufferingSink implements StreamSink {
   [kOnReset](): void {
     this.bytes = NOTHING;
     this.length = 0;
-    this.onGone();
+    this.onGone?.();
   }
 
-  /** In one piece, of at most twice its size: a peer may send it byte by byte. */
+  /** Keeps it in one piece of at most twice its size: a peer may send it byte by byte. */
   private keep(chunk: Buffer): void {
     const length = this.length + chunk.length;
     if (length > this.bytes.length) {
@@ -59,26 +93,14 @@ export class BufferingSink implements StreamSink {
   }
 }
 
-const NOTHING = Buffer.alloc(0);
-
-/** Who takes such an OPEN. */
-export interface SlowOpens {
-  readonly timers: Timers;
-  /** Reads OPEN and answers it; false when not all of it is there. */
-  tryOpen(stream: MuxStream, bytes: Buffer): boolean;
-  /** It never came. */
-  drop(stream: MuxStream): void;
-  /** It has come, or is given up. */
-  forget(slow: SlowOpen): void;
-}
-
+/** An OPEN that has not arrived as a whole: waits for the rest, up to a deadline. */
 export class SlowOpen implements StreamSink, Timed {
   private bytes: Buffer | null = null;
   private isClosed = false;
   private readonly timer: Timer;
 
   constructor(
-    private readonly acceptor: SlowOpens,
+    private readonly acceptor: Acceptor,
     private readonly stream: MuxStream,
     timeoutMs: number,
   ) {
@@ -87,13 +109,13 @@ export class SlowOpen implements StreamSink, Timed {
   }
 
   [kOnData](stream: MuxStream, chunk: Buffer): void {
-    // Copied: a few bytes must not keep a whole chunk of the transport. A malformed length is told before it is waited for.
+    // Copied: a few bytes must not keep a whole chunk of the transport. A malformed length is refused before it is waited for.
     this.bytes = this.bytes === null ? Buffer.from(chunk) : Buffer.concat([this.bytes, chunk]);
     let isOpen = true;
     try {
       isOpen = this.acceptor.tryOpen(stream, this.bytes);
     } finally {
-      // Also when a listener of the server has thrown: the circuit stands.
+      // Also when a listener of the server has thrown: the circuit is open.
       if (isOpen) this.dispose();
     }
   }
@@ -121,15 +143,19 @@ export class SlowOpen implements StreamSink, Timed {
   dispose(): void {
     this.isClosed = true;
     this.acceptor.timers.cancel(this.timer);
-    this.acceptor.forget(this);
+    this.acceptor.onSlowOpenEnd(this);
     this.bytes = null;
   }
 }
 
+/**
+ * Limits how many circuits a second one link may open to services of this node. Counts down, so that an OPEN costs a look at the clock only
+ * once in as many as may come in a second.
+ */
 export class OpenRate {
   private left: number;
 
-  /** @param perSecond that many a second in the long run, at most twice as many in any one second */
+  /** @param perSecond opens a second in the long run; at most twice as many in any one second */
   constructor(
     readonly perSecond: number,
     private filledAtMs: number,
@@ -137,7 +163,7 @@ export class OpenRate {
     this.left = perSecond;
   }
 
-  /** @param clock in ms; only looked at when nothing is left */
+  /** @param clock in ms; read only when nothing is left */
   take(clock: { now(): number }): boolean {
     if (this.left < 1 && !this.fill(clock.now())) return false;
     this.left--;
@@ -152,56 +178,45 @@ export class OpenRate {
   }
 }
 
-/** Those of that many seconds are held; a dial that would wait for longer is refused. */
+/** Circuits of this many seconds are held; a dial that would wait for longer is refused. */
 const MAX_HELD_SECONDS = 2;
 
-/** How often there is a look whether there is room, in ms, unless the rate is below one in that time. */
+/** How often the queue checks whether there is room, in ms, unless the rate is below one in that time. */
 const CHECK_MS = 10;
 
-/** Goes on with a circuit: `open` is a copy, `bytes` what has come behind it. */
-export type AnswerOpen = (open: Open, bytes: Buffer) => void;
-
-interface Held {
-  readonly stream: MuxStream;
-  readonly open: Open;
-  readonly sink: BufferingSink;
-  readonly answer: AnswerOpen;
-}
-
+/**
+ * The circuits of one link that came faster than the rate limit. They are honest bursts as a rule, so they are not refused: their answer is
+ * held back until there is room, which slows down the dialler.
+ */
 export class HeldOpens implements Timed {
   /** In the order in which they came. */
-  private readonly held = new Set<Held>();
+  private readonly held = new Set<IncomingCircuit>();
   private timer: Timer | null = null;
 
+  /** @param answer goes on with a circuit that the rate allows */
   constructor(
     private readonly rate: OpenRate,
     private readonly timers: Timers,
+    private readonly answer: (circuit: IncomingCircuit) => void,
   ) {}
 
-  /** How many are held. */
   get size(): number {
     return this.held.size;
   }
 
-  /** No more are held. */
+  /** Whether no more circuits are held. */
   get isFull(): boolean {
     return this.held.size >= this.rate.perSecond * MAX_HELD_SECONDS;
   }
 
-  /** Holds the circuit on `stream`, of which `rest` has come behind `open`, until the rate allows it. */
-  hold(stream: MuxStream, open: Open, rest: Buffer, answer: AnswerOpen): void {
-    // The bytes of an OPEN are used again.
-    const proof = open.proof === undefined ? undefined : Buffer.from(open.proof);
-    const kept: Open = { ...open, circuitId: Buffer.from(open.circuitId), proof };
-    const held: Held = { stream, open: kept, sink: new BufferingSink(rest, () => this.held.delete(held)), answer };
-    this.held.add(held);
-    // The peer is to know that it is not the link that takes its time.
-    stream.accept();
-    stream.sink = held.sink;
+  /** Holds the circuit until the rate allows it. */
+  hold(circuit: IncomingCircuit): void {
+    this.held.add(circuit);
+    circuit.wait(() => this.held.delete(circuit));
     this.schedule();
   }
 
-  /** The link is gone. */
+  /** Called when the link is gone. */
   dispose(): void {
     if (this.timer !== null) this.timers.cancel(this.timer);
     this.timer = null;
@@ -210,13 +225,10 @@ export class HeldOpens implements Timed {
 
   onDeadline(): void {
     this.timer = null;
-    for (const held of this.held) {
+    for (const circuit of this.held) {
       if (!this.rate.take(this.timers)) break;
-      this.held.delete(held);
-      const { stream, open, sink, answer } = held;
-      const { held: bytes, isEnded } = sink;
-      guard(() => answer(open, bytes));
-      if (isEnded) stream.sink[kOnEnd](stream);
+      this.held.delete(circuit);
+      guard(() => this.answer(circuit));
     }
     if (this.held.size > 0) this.schedule();
   }

@@ -1,153 +1,136 @@
-// Secure circuits that were accepted, and whose dialler has not confirmed: what it has signed may be a copy, and nobody may
-// be there who has the keys. The server hears of none of them before.
+// Secure circuits on their way to a server. First the dialler's proof is checked, for a few circuits in each turn of the event loop
+// (ProofQueue). Then the reply goes out, and the dialler has to confirm (PendingConfirmations): what it has signed may be a copy, sent by
+// somebody who has no keys. The server does not see the circuit before that.
 
 import { starlaneError } from '../../errors.js';
 import { kAdmit, kAnnounce } from '../../mux/hidden.js';
 import { ResetReason } from '../../mux/stream/reset-reason.js';
-import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
+import type { MuxStream } from '../../mux/stream/stream.js';
 import type { FarEnd } from '../../socket/far-end.js';
 import type { AnyServer } from '../../socket/server.js';
 import type { Socket } from '../../socket/socket.js';
 import { guard } from '../../util/runtime/throw-later.js';
-import type { Clock, Timed, Timer, Timers } from '../../util/timers.js';
+import type { Clock, Timed, Timer } from '../../util/timers.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
-import { BufferingSink } from '../accept/pending-open.js';
+import type { AcceptorHost } from '../accept/acceptor.js';
+import type { IncomingCircuit } from '../accept/pending-open.js';
 import { QueuedPrefix } from '../open/pass-through.js';
 import type { AcceptHandshake, SecureAnswer } from './handshake.js';
-import type { CircuitSecurity } from './security.js';
 import { SecureStream } from './stream.js';
 
-/** About two milliseconds. */
-const CLAIMS_PER_TURN = 4;
+/** About two milliseconds: a check takes half a millisecond, and costs its sender a few microseconds. */
+const PROOFS_PER_TURN = 4;
 
-/** Goes on with a circuit whose turn has come: `held` is what came meanwhile, and whether its sender has ended. */
-export type CheckProof = (held: Buffer, isEnded: boolean) => void;
-
-interface Waiting {
-  readonly sink: BufferingSink;
-  readonly check: CheckProof;
-}
-
+/** The proofs of one link: those beyond the limit of a turn wait. */
 export class ProofQueue {
-  private left = CLAIMS_PER_TURN;
+  private left = PROOFS_PER_TURN;
   private isTurnDue = false;
-  private readonly waiting = new Set<Waiting>();
+  private readonly waiting = new Set<IncomingCircuit>();
 
-  constructor(private readonly clock: Clock) {}
+  /** @param check goes on with a circuit whose turn has come */
+  constructor(
+    private readonly clock: Clock,
+    private readonly check: (circuit: IncomingCircuit) => void,
+  ) {}
 
-  /** How many claims wait. */
+  /** How many circuits wait. */
   get size(): number {
     return this.waiting.size;
   }
 
-  /** May one be checked at once? Counts it if so. */
+  /** Returns whether a proof may be checked at once, and counts it if so. */
   take(): boolean {
     if (this.left === 0 || this.waiting.size > 0) return false;
     this.left--;
-    this.nextTurn();
+    this.scheduleTurn();
     return true;
   }
 
-  /** The sink of a stream until its turn has come. `first`: what came with its OPEN. */
-  wait(first: Buffer, check: CheckProof): StreamSink {
-    const sink = new BufferingSink(first, () => this.waiting.delete(waiting));
-    const waiting: Waiting = { sink, check };
-    this.waiting.add(waiting);
-    this.nextTurn();
-    return sink;
+  wait(circuit: IncomingCircuit): void {
+    this.waiting.add(circuit);
+    circuit.wait(() => this.waiting.delete(circuit));
+    this.scheduleTurn();
   }
 
-  private nextTurn(): void {
+  private scheduleTurn(): void {
     if (this.isTurnDue) return;
     this.isTurnDue = true;
     this.clock.setImmediate(() => {
       this.isTurnDue = false;
-      this.left = CLAIMS_PER_TURN;
+      this.left = PROOFS_PER_TURN;
       this.work();
     });
   }
 
   private work(): void {
-    for (const waiting of this.waiting) {
+    for (const circuit of this.waiting) {
       if (this.left === 0) break;
       this.left--;
-      this.waiting.delete(waiting);
-      const { held, isEnded } = waiting.sink;
-      guard(() => waiting.check(held, isEnded));
+      this.waiting.delete(circuit);
+      guard(() => this.check(circuit));
     }
-    if (this.left < CLAIMS_PER_TURN) this.nextTurn();
+    if (this.left < PROOFS_PER_TURN) this.scheduleTurn();
   }
 }
 
-export interface ConfirmationHost {
-  readonly nodeId: string;
-  readonly timers: Timers;
-  readonly security: CircuitSecurity;
-  /** Time that a dialler has from the reply to its first record, in ms. */
-  readonly openTimeoutMs: number;
-  /** Circuits of one link that are not confirmed, at most. */
-  readonly maxUnconfirmed: number;
-  readonly counters: { accepted: number };
-}
-
 /** Why a circuit is not accepted. */
-export interface Refusal {
+export interface Rejection {
   readonly code: number;
   readonly reason: string;
 }
 
-/** Those of one link. */
+/** The circuits of one link that were accepted and are not confirmed. */
 export class PendingConfirmations {
   private count = 0;
 
-  constructor(private readonly host: ConfirmationHost) {}
+  constructor(private readonly host: AcceptorHost) {}
 
-  /** Answers an OPEN whose claim holds; its server gets the circuit once it is confirmed. */
+  /** Answers an OPEN whose proof holds; its server gets the circuit once it is confirmed. */
   accept(
     stream: MuxStream,
     server: AnyServer,
-    claim: AcceptHandshake,
+    handshake: AcceptHandshake,
     far: FarEnd,
     { service, port, srcPort }: { readonly service: string; readonly port: number; readonly srcPort: number },
-  ): Refusal | undefined {
+  ): Rejection | undefined {
     const { host } = this;
     if (this.count >= host.maxUnconfirmed) {
       return { code: ReplyCode.LIMIT, reason: `${this.count} circuits have not been confirmed (acceptBacklog)` };
     }
     let answer: SecureAnswer;
     try {
-      answer = claim.accept(port);
+      answer = handshake.accept(port);
     } catch (error) {
       host.security.refused(far.peerId, far.via, error as Error);
       return { code: ReplyCode.INSECURE, reason: (error as Error).message };
     }
     stream.accept();
-    const wait = new Wait(host, server, far);
+    const pending = new PendingConfirmation(host, server, far);
     const secure = SecureStream.accepted(stream, answer.keys, (error) => {
       this.count--;
-      wait.onConfirm(error);
+      pending.onConfirm(error);
     });
     const socket = server[kAdmit](secure, far, service, port, srcPort);
     if (socket === null) {
-      secure.forgo();
+      secure.release();
       return { code: ReplyCode.LIMIT, reason: 'the server has as many connections as it may (maxConnections)' };
     }
     this.count++;
-    wait.start(secure, socket);
+    pending.start(secure, socket);
     const reply = encodeReply({ code: ReplyCode.ACCEPTED, port, at: host.nodeId, proof: answer.proof });
     if (!stream.write(reply)) stream.sink = new QueuedPrefix(secure, reply.length);
     return undefined;
   }
 }
 
-/** One of them. */
-class Wait implements Timed {
+/** One circuit that is not confirmed. */
+class PendingConfirmation implements Timed {
   private timer: Timer | null = null;
   private stream: SecureStream | null = null;
   private socket: Socket | null = null;
 
   constructor(
-    private readonly host: ConfirmationHost,
+    private readonly host: AcceptorHost,
     private readonly server: AnyServer,
     private readonly far: FarEnd,
   ) {}
@@ -158,7 +141,7 @@ class Wait implements Timed {
     this.timer = this.host.timers.schedule(this.host.openTimeoutMs, this);
   }
 
-  /** `failure`: why it never will be. */
+  /** @param failure why the circuit will never be confirmed */
   onConfirm(failure: Error | undefined): void {
     const { host, socket, timer } = this;
     if (timer !== null) host.timers.cancel(timer);
@@ -170,7 +153,7 @@ class Wait implements Timed {
       host.counters.accepted++;
       this.server[kAnnounce](socket);
     } else if ((failure as { code?: string }).code === 'ERR_STARLANE_SECURE') {
-      // Not that the dialler has gone, or a link.
+      // Not when the dialler, or a link, has gone.
       host.security.refused(this.far.peerId, this.far.via, failure);
     }
   }
@@ -180,7 +163,7 @@ class Wait implements Timed {
     // A process that was busy looks first at what has arrived meanwhile.
     this.host.timers.clock.setImmediate(() => {
       const error = starlaneError('ERR_STARLANE_SECURE', 'it was not confirmed in time');
-      this.stream?.kill(error, ResetReason.TIMEOUT);
+      this.stream?.destroy(error, ResetReason.TIMEOUT);
     });
   }
 }

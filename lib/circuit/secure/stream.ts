@@ -117,7 +117,7 @@ export class SecureStream implements StreamSink, ByteStream {
   }
 
   /** Nobody takes it: the stream is for others to refuse. */
-  forgo(): void {
+  release(): void {
     this.onConfirm = null;
     this.isOver = true;
   }
@@ -141,7 +141,7 @@ export class SecureStream implements StreamSink, ByteStream {
   }
 
   /** Gives it up for `error`, of which both ends are told. */
-  kill(error: Error, reason: number): void {
+  destroy(error: Error, reason: number): void {
     // Both halves may have ended, and only what has come with the last end be wrong.
     if (this.stream.isClosed) this[kOnReset](this.stream, error, reason);
     else this.stream.kill(error, reason);
@@ -159,7 +159,7 @@ export class SecureStream implements StreamSink, ByteStream {
         if (this.isOver) return;
       }
     } catch (error) {
-      this.kill(error as Error, ResetReason.SECURE);
+      this.destroy(error as Error, ResetReason.SECURE);
       return;
     }
     const due = this.uncredited - Math.max(0, opener.heldBytes - RECORD_OVERHEAD);
@@ -170,7 +170,7 @@ export class SecureStream implements StreamSink, ByteStream {
 
   [kOnEnd](): void {
     if (!this.hasPeerEnded) {
-      this.kill(starlaneError('ERR_STARLANE_SECURE', 'it was cut off'), ResetReason.SECURE);
+      this.destroy(starlaneError('ERR_STARLANE_SECURE', 'it was cut off'), ResetReason.SECURE);
       return;
     }
     try {

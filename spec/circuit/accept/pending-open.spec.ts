@@ -1,9 +1,10 @@
 // Opens that are not answered at once: the rate limit of a link, and the queue of those beyond it.
 
 import { describe, expect, it } from '@jest/globals';
-import { HeldOpens, OpenRate } from '../../../lib/circuit/accept/pending-open.js';
+import { HeldOpens, IncomingCircuit, OpenRate } from '../../../lib/circuit/accept/pending-open.js';
 import { kOnData, kOnEnd, kOnReset } from '../../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
+import type { FarEnd } from '../../../lib/socket/far-end.js';
 import { Timers } from '../../../lib/util/timers.js';
 import type { Open } from '../../../lib/wire/open.js';
 import { FakeClock } from '../../support/fake-clock.js';
@@ -84,12 +85,19 @@ function fakeStream(): MuxStream {
   return stream as unknown as MuxStream;
 }
 
-function setup(perSecond: number): { clock: FakeClock; held: HeldOpens; rate: OpenRate; timers: Timers } {
+function setup(
+  perSecond: number,
+  answer: (circuit: IncomingCircuit) => void,
+): { clock: FakeClock; held: HeldOpens; rate: OpenRate; timers: Timers } {
   const clock = new FakeClock();
   const timers = new Timers(clock);
   const rate = new OpenRate(perSecond, timers.now());
   while (rate.take(timers));
-  return { clock, timers, rate, held: new HeldOpens(rate, timers) };
+  return { clock, timers, rate, held: new HeldOpens(rate, timers, answer) };
+}
+
+function circuitOn(stream: MuxStream, open: Open, rest: Buffer = NOTHING): IncomingCircuit {
+  return new IncomingCircuit(stream, open, {} as FarEnd, true, rest);
 }
 
 function openOf(id: number, bytes: Buffer = Buffer.alloc(16, id)): Open {
@@ -98,10 +106,10 @@ function openOf(id: number, bytes: Buffer = Buffer.alloc(16, id)): Open {
 
 describe('opens beyond the rate', () => {
   it('are answered in their order as the rate allows, acknowledged at once', () => {
-    const { clock, held } = setup(100);
     const answered: number[] = [];
+    const { clock, held } = setup(100, ({ open }) => answered.push(open.circuitId[0]));
     const streams = Array.from({ length: 30 }, fakeStream);
-    for (const [n, stream] of streams.entries()) held.hold(stream, openOf(n), NOTHING, () => answered.push(n));
+    for (const [n, stream] of streams.entries()) held.hold(circuitOn(stream, openOf(n)));
     for (const stream of streams) expect((stream as unknown as FakeStream).accepted).toBe(true);
     expect(answered).toEqual([]);
     clock.advance(100);
@@ -113,31 +121,32 @@ describe('opens beyond the rate', () => {
   });
 
   it('keep the OPEN, what comes behind it and the end, and forget what is reset', () => {
-    const { clock, held } = setup(100);
     const [kept, gone] = [fakeStream(), fakeStream()];
     const circuitId = Buffer.alloc(16, 7);
+    const rest = Buffer.from('he');
     const got: unknown[] = [];
-    held.hold(gone, openOf(1), NOTHING, () => got.push('gone'));
-    held.hold(kept, openOf(2, circuitId), Buffer.from('he'), (open, bytes) => {
-      got.push(open.circuitId[0], bytes.toString());
-      kept.sink = { [kOnEnd]: () => got.push('end') } as unknown as StreamSink;
+    const { clock, held } = setup(100, ({ open, received, isEnded }) => {
+      got.push(open.circuitId[0], received.toString(), isEnded);
     });
-    // The memory of an OPEN is used again.
+    held.hold(circuitOn(gone, openOf(1)));
+    held.hold(circuitOn(kept, openOf(2, circuitId), rest));
+    // The memory of an OPEN, and of what comes behind it, is used again.
     circuitId.fill(0);
+    rest.fill(0);
     kept.sink[kOnData](kept, Buffer.from('llo'));
     kept.sink[kOnEnd](kept);
     gone.sink[kOnReset](gone, new Error('reset'), 0);
     expect(held.size).toBe(1);
     clock.advance(100);
-    expect(got).toEqual([7, 'hello', 'end']);
+    expect(got).toEqual([7, 'hello', true]);
   });
 
   it('are full with those of two seconds, and wait for none when the link is gone', () => {
-    const { clock, held } = setup(2);
     const answered: number[] = [];
+    const { clock, held } = setup(2, ({ open }) => answered.push(open.circuitId[0]));
     for (let n = 0; n < 4; n++) {
       expect(held.isFull).toBe(false);
-      held.hold(fakeStream(), openOf(n), NOTHING, () => answered.push(n));
+      held.hold(circuitOn(fakeStream(), openOf(n)));
     }
     expect(held.isFull).toBe(true);
     clock.advance(600);

@@ -2,13 +2,15 @@
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { IncomingCircuit } from '../../../lib/circuit/accept/pending-open.js';
 import { ProofQueue } from '../../../lib/circuit/secure/confirmation.js';
 import { CircuitSecurity } from '../../../lib/circuit/secure/security.js';
 import { createNode, type Socket } from '../../../lib/index.js';
 import { kOnData, kOnEnd, kOnReset } from '../../../lib/mux/hidden.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
+import type { FarEnd } from '../../../lib/socket/far-end.js';
 import { envDigests } from '../../../lib/wire/messages.js';
-import { encodeOpen } from '../../../lib/wire/open.js';
+import { encodeOpen, type Open } from '../../../lib/wire/open.js';
 import { tryReadReply } from '../../../lib/wire/open-reply.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { nothingLeft, watchHandles } from '../../support/open-handles.js';
@@ -18,23 +20,34 @@ import { turn, turnsUntil } from '../../support/turns.js';
 
 const PER_TURN = 4;
 
-describe('Claims of one link', () => {
-  const stream = { consumed() {} } as unknown as MuxStream;
+describe('The proofs of one link', () => {
+  function circuitOn(rest: string): IncomingCircuit {
+    const stream = { accept() {}, consumed() {} } as unknown as MuxStream;
+    return new IncomingCircuit(
+      stream,
+      { circuitId: Buffer.alloc(16) } as unknown as Open,
+      {} as FarEnd,
+      true,
+      Buffer.from(rest),
+    );
+  }
 
-  it('are checked a few in a turn; the others wait, in order, and what comes on their streams with them', () => {
+  it('are checked a few in a turn; the others wait in order, and keep what comes on their streams', () => {
     const clock = new FakeClock();
-    const queue = new ProofQueue(clock);
-    for (let count = 0; count < PER_TURN; count++) expect(queue.take()).toBe(true);
     const checked: string[] = [];
-    const sinks = Array.from({ length: 6 }, (_, n) => {
+    const queue = new ProofQueue(clock, ({ received, isEnded }) => checked.push(`${received} ${isEnded}`));
+    for (let count = 0; count < PER_TURN; count++) expect(queue.take()).toBe(true);
+    const streams = Array.from({ length: 6 }, (_, n) => {
       expect(queue.take()).toBe(false);
-      return queue.wait(Buffer.from(`${n}`), (held, isEnded) => checked.push(`${held} ${isEnded}`));
+      const circuit = circuitOn(`${n}`);
+      queue.wait(circuit);
+      return circuit.stream;
     });
-    sinks[4][kOnData](stream, Buffer.from(' and more'));
-    sinks[5][kOnEnd](stream);
+    streams[4].sink[kOnData](streams[4], Buffer.from(' and more'));
+    streams[5].sink[kOnEnd](streams[5]);
     clock.runImmediates();
     expect(checked).toEqual(['0 false', '1 false', '2 false', '3 false']);
-    // Whoever comes now comes behind them.
+    // A proof that comes now waits behind them.
     expect(queue.take()).toBe(false);
     clock.runImmediates();
     expect(checked.slice(PER_TURN)).toEqual(['4 and more false', '5 true']);
@@ -44,12 +57,13 @@ describe('Claims of one link', () => {
 
   it('are not checked when their streams are gone', () => {
     const clock = new FakeClock();
-    const queue = new ProofQueue(clock);
-    for (let count = 0; count < PER_TURN; count++) queue.take();
-    const sink = queue.wait(Buffer.alloc(0), () => {
+    const queue = new ProofQueue(clock, () => {
       throw new Error('it is checked');
     });
-    sink[kOnReset](stream, new Error('gone'), 0);
+    for (let count = 0; count < PER_TURN; count++) queue.take();
+    const circuit = circuitOn('');
+    queue.wait(circuit);
+    circuit.stream.sink[kOnReset](circuit.stream, new Error('gone'), 0);
     expect(queue.size).toBe(0);
     clock.runImmediates();
   });
