@@ -1,4 +1,4 @@
-// The data plane of one node put together: what is bound, who is dialled, and over which links.
+// The data plane of one node, composed of its parts: servers, dials, the relay, and the links that circuits take.
 
 import { AsyncResource } from 'node:async_hooks';
 import { addAbortSignal } from 'node:stream';
@@ -55,7 +55,7 @@ export interface ServiceHost {
 
 export interface CircuitsSetup {
   readonly identity: Identity;
-  /** Of the network that this node is a member of: 32 bytes for each of its secrets. */
+  /** 32 bytes for each secret of the network. */
   readonly networkKeys: readonly Buffer[];
   readonly options: ResolvedNodeOptions;
   readonly timers: Timers;
@@ -68,7 +68,10 @@ export interface CircuitsSetup {
   sharedEnv(nodeId: NodeId): string | undefined;
   /** The key that the record of a node names, if there is one. */
   publicKeyOf(nodeId: NodeId): Uint8Array | undefined;
-  /** Called when a server that nobody listens to could not be bound. Returns false when nobody listens to the node either. */
+  /**
+   * Called when binding a server has failed and nothing listens for its error. Returns false when nothing listens for that of the
+   * node.
+   */
   onError(error: Error): boolean;
   /** Called when an `allow` function of the user failed, or a circuit that came in was not secure. */
   onWarning(error: Error): void;
@@ -184,10 +187,10 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       binding = this.place(server, service, where.port, { weight, meta, allow });
     } catch (error) {
       if ((error as { syscall?: string }).syscall === undefined) throw error;
-      // As a net.Server: in an event, when there has been time to listen for it.
+      // As with a net.Server: in an event, later, so that there is time to listen for it.
       nextTick(() => {
         if (emitBindError(server, handler, error as Error) || this.setup.onError(error as Error)) return;
-        // As an 'error' of any emitter that nobody listens for.
+        // As with any 'error' event without a listener.
         throw error;
       });
       return server;
@@ -206,7 +209,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     let request: DialRequest | undefined;
     if (options !== undefined) {
       const checked = checkDialOptions(options);
-      // Also called when an instance appears, which a link tells.
+      // Also called when an instance appears, in the context of a link.
       selector = options.selector === undefined ? checked.selector : AsyncResource.bind(checked.selector);
       timeoutMs = checked.timeoutMs ?? timeoutMs;
       signal = options.signal;
@@ -264,7 +267,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     return binding;
   }
 
-  /** 'listening' follows all the same, as the node itself can dial it; but that is hardly what it was bound for. */
+  /** Warns that other nodes do not find it. 'listening' follows all the same, as the node itself can dial it. */
   private warnOfRole(service: string): void {
     if (this.hasWarnedOfRole) return;
     this.hasWarnedOfRole = true;
@@ -277,7 +280,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     const far = Object.freeze({
       localId: this.nodeId,
       peerId: link.peerId,
-      via: NOBODY,
+      via: NO_RELAYS,
       isVerified: true,
       addresses: this.addresses,
       name: link.peerName,
@@ -289,7 +292,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     link.acceptor = acceptor;
   }
 
-  /** Streams over it may still end; no new ones are opened. */
+  /** Called when the link is gone. Its streams may still end; no new ones are opened. */
   onUnlink(link: Link): void {
     this.paths.delete(link)?.acceptor.dispose();
   }
@@ -313,21 +316,21 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     this.setup.services.unbind(binding.service, binding.anyPort ? 0 : binding.port);
   }
 
-  /** Whether circuits of others pass through, or are about to. */
+  /** Whether circuits of other nodes pass through, or are being opened. */
   get isRelaying(): boolean {
     return this.relay.pool.size > 0;
   }
 
   /**
-   * Circuits of others are not taken any more; those that there are have closeTimeoutMs to finish, then they are reset. Resolved
-   * when none is left.
+   * Takes no more circuits of other nodes. Those that there are have closeTimeoutMs to finish, then they are reset. Resolves when
+   * none is left.
    */
   async stopRelaying(): Promise<void> {
     await this.relay.drain(this.setup.options.closeTimeoutMs);
     await this.relay.close();
   }
 
-  /** Servers stop, dials fail, and sockets of the loopback get time to end. */
+  /** Closes servers, fails dials, and gives sockets of the loopback time to end. */
   async close(): Promise<void> {
     this.isClosed = true;
     this.dialer.close();
@@ -336,7 +339,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   }
 }
 
-/** What is said of a server beyond its place. */
+/** What a server is bound with, besides its name and port. */
 interface Terms {
   readonly weight: number;
   readonly meta: unknown;
@@ -345,4 +348,4 @@ interface Terms {
 
 const NO_TERMS: Terms = { weight: DEFAULT_WEIGHT, meta: undefined, allow: undefined };
 
-const NOBODY: readonly NodeId[] = Object.freeze([]);
+const NO_RELAYS: readonly NodeId[] = Object.freeze([]);

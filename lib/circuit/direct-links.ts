@@ -1,5 +1,5 @@
-// Direct links on demand. Pairs of nodes whose circuits through relays are busy get a link of their own: what circuits note here tells
-// the control plane which pairs these are.
+// Direct links on demand. Pairs of nodes whose circuits through relays are busy get their own link: the notes of circuits show the
+// control plane which pairs these are.
 
 import type { NodeId } from '../address.js';
 import type { MuxStream, StreamSink } from '../mux/stream/stream.js';

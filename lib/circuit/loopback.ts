@@ -1,5 +1,5 @@
-// A link of the node to itself: two sessions over a Duplex pair in memory, so that a socket to this node behaves as any
-// other. Made when it is first needed.
+// A link of the node to itself: two sessions over a Duplex pair in memory, so that a socket to this node behaves like any other.
+// Made when it is first needed.
 
 import { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
@@ -15,6 +15,11 @@ import type { DirectPath } from './paths.js';
 
 type Callback = (error?: Error | null) => void;
 
+/**
+ * One of two Duplexes in memory, with the pace of the system: what is written arrives in a later turn of the event loop, each chunk
+ * in a callback of its own, with all ticks and promises in between. So a node that dials itself has the same time to attach
+ * listeners as over TCP.
+ */
 class MemoryEnd extends Duplex {
   peer: MemoryEnd | null = null;
 
@@ -54,7 +59,7 @@ function later(run: () => void): void {
   withoutContext(setImmediate, run);
 }
 
-export function memoryPair(): [near: Duplex, far: Duplex] {
+function memoryPair(): [near: Duplex, far: Duplex] {
   const near = new MemoryEnd();
   const far = new MemoryEnd();
   near.peer = far;
@@ -62,7 +67,7 @@ export function memoryPair(): [near: Duplex, far: Duplex] {
   return [near, far];
 }
 
-/** Nothing can be silent or slow here that this process is not itself. */
+/** Nothing here can be silent or slow unless this process is. */
 const OPTIONS: Partial<SessionOptions> = {
   starlanePeer: true,
   maxUnackedOpens: Number.POSITIVE_INFINITY,
@@ -90,12 +95,12 @@ export class Loopback implements DirectPath {
     });
   }
 
-  /** Streams of both directions, counted once. */
+  /** Open streams of both directions, each counted once. */
   get streams(): number {
     return this.near === undefined ? 0 : this.near.streamCount;
   }
 
-  /** It is made anew when it is needed. */
+  /** Always, since it is made again when it is needed. */
   readonly canOpen = true;
 
   open(sink: StreamSink, first: Buffer): MuxStream {
@@ -103,7 +108,7 @@ export class Loopback implements DirectPath {
     return this.near.open(sink, first);
   }
 
-  /** Ends it in order; resolved when it has ended. It is made anew if it is needed again. */
+  /** Ends the sessions gracefully and resolves when they have ended. They are made again if they are needed again. */
   async close(): Promise<void> {
     this.near?.close();
     this.near = undefined;

@@ -1,7 +1,8 @@
-// The circuits that come in over one link: reads OPEN, finds the server and replies in the same turn, or hands the circuit to the relay.
+// The circuits that come in over one link: reads OPEN, finds the server and replies in the same turn, or hands the circuit to the
+// relay.
 //
-// One object for all streams of the link. Nearly always an OPEN arrives whole with the stream itself, and is answered at once; then nothing
-// is allocated for it. For the others see pending-open.ts.
+// One object for all streams of the link. Nearly always an OPEN arrives whole with the stream itself, and is answered at once; then
+// nothing is allocated for it. For the others see pending-open.ts.
 
 import type { Guard } from '../../access/guard.js';
 import type { NodeId } from '../../address.js';

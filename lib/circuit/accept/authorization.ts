@@ -1,5 +1,6 @@
-// Who may dial what. Authorization has the `allow` rules of the node and makes requests of circuits that come in; PendingAuthorizations puts
-// the circuits of one link to them. Mostly the answer is there at once; while it is awaited, the circuit waits.
+// Who may dial what. Authorization has the `allow` rules of the node and makes requests of circuits that come in;
+// PendingAuthorizations puts the circuits of one link to them. Mostly the answer is there at once; while it is awaited, the circuit
+// waits.
 
 import { EnvNames } from '../../access/env-names.js';
 import { Decision, Guard, type Verdict, type Warn } from '../../access/guard.js';

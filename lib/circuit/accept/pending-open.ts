@@ -1,6 +1,6 @@
-// Circuits that are not answered in the turn in which they come in. SlowOpen waits for the rest of an OPEN. IncomingCircuit is one whose
-// OPEN is there: it keeps what comes on its stream while it waits, in this order, for the rate limit (HeldOpens, here), for the check of its
-// proof (ProofQueue, secure/confirmation.ts) and for its authorization (PendingAuthorizations, authorization.ts).
+// Circuits that are not answered in the turn in which they come in. SlowOpen waits for the rest of an OPEN. IncomingCircuit is one
+// whose OPEN is there: it keeps what comes on its stream while it waits, in this order, for the rate limit (HeldOpens, here), for
+// the check of its proof (ProofQueue, secure/confirmation.ts) and for its authorization (PendingAuthorizations, authorization.ts).
 
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
@@ -149,8 +149,8 @@ export class SlowOpen implements StreamSink, Timed {
 }
 
 /**
- * Limits how many circuits a second one link may open to services of this node. Counts down, so that an OPEN costs a look at the clock only
- * once in as many as may come in a second.
+ * Limits how many circuits a second one link may open to services of this node. Counts down, so that an OPEN costs a look at the
+ * clock only once in as many as may come in a second.
  */
 export class OpenRate {
   private left: number;
@@ -185,8 +185,8 @@ const MAX_HELD_SECONDS = 2;
 const CHECK_MS = 10;
 
 /**
- * The circuits of one link that came faster than the rate limit. They are honest bursts as a rule, so they are not refused: their answer is
- * held back until there is room, which slows down the dialler.
+ * The circuits of one link that came faster than the rate limit. They are honest bursts as a rule, so they are not refused: their
+ * answer is held back until there is room, which slows down the dialler.
  */
 export class HeldOpens implements Timed {
   /** In the order in which they came. */

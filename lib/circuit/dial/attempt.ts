@@ -1,11 +1,11 @@
-// One dial on its way: it waits for the service, picks an instance, opens a circuit to it, and goes on to the next instance when that one
-// refuses or cannot be reached. It is gone when the socket is connected.
+// One dial on its way: it waits for the service, picks an instance, opens a circuit to it, and goes on to the next instance when
+// that one refuses or cannot be reached. It is gone when the socket is connected.
 //
-// Over a direct link, OPEN and what is written leave together (DirectOpen). Through relays, nothing is sent before the circuit is open, so
-// that every failure on the way leaves all other ways open (CircuitOpener).
+// Over a direct link, OPEN and what is written leave together (DirectOpen). Through relays, nothing is sent before the circuit is
+// open, so that every failure on the way leaves all other ways open (CircuitOpener).
 //
-// When an instance is silent for too long, a second one is asked as well, see hedging.ts. From then on nothing that is written leaves until
-// one of the two has answered.
+// When an instance is silent for too long, a second one is asked as well, see hedging.ts. From then on nothing that is written
+// leaves until one of the two has answered.
 
 import type { NodeId } from '../../address.js';
 import { type NetErrorCode, netError, starlaneError } from '../../errors.js';
@@ -213,7 +213,7 @@ export class Attempt implements Timed, OpenerOwner {
     this.giveUp(this.error('EHOSTUNREACH', error));
   }
 
-  /** Called when OPEN has crossed the end of the link, so that nobody has read anything. */
+  /** Called when OPEN has crossed the end of the link, so that no server has read anything. */
   onLinkEnded(open: DirectOpen, error: Error): void {
     if (open === this.rival) this.dropRival(open);
     else this.giveUp(this.error('EHOSTUNREACH', error), true);

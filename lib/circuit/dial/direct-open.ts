@@ -1,5 +1,5 @@
-// A circuit that is being opened over a direct link, or the loopback: OPEN is sent, and the reply is awaited. What the user writes leaves
-// together with OPEN, so a failure also has to say whether the server may have read it.
+// A circuit that is being opened over a direct link, or the loopback: OPEN is sent, and the reply is awaited. What the user writes
+// leaves together with OPEN, so a failure also has to say whether the server may have read it.
 
 import type { NodeId } from '../../address.js';
 import type { ServiceInstance } from '../../mesh/directory/service.js';
@@ -79,7 +79,7 @@ export class DirectOpen extends PendingReply {
   [kOnReset](stream: MuxStream, error: Error): void {
     this.stream = null;
     if (!stream.isAcknowledged && !this.path.canOpen) {
-      // OPEN has crossed the end of the link, so nobody has read what was written.
+      // OPEN has crossed the end of the link, so no server has read what was written.
       this.attempt.onLinkEnded(this, error);
       return;
     }

@@ -1,9 +1,9 @@
 // When a dial that is not answered asks a second instance as well. A process that stands still keeps its links for many seconds, as the
 // kernel answers for it: without hedging, each dial to it would wait for the whole timeout.
 //
-// Only while nothing that the user has written has left: what may have been read must not be sent twice. A share of all dials bounds how
-// often, so that a network that is slow everywhere does not get twice the load. And a node that was found silent is not asked first any more,
-// until something comes from it.
+// Only while nothing that the user has written has left: what may have been read must not be sent twice. A share of all dials
+// bounds how often, so that a network that is slow everywhere does not get twice the load. And a node that was found silent is not
+// asked first any more, until something comes from it.
 
 import type { NodeId } from '../../address.js';
 import type { ServiceInstance } from '../../mesh/directory/service.js';

@@ -1,6 +1,6 @@
-// Opens circuits. PendingReply is one OPEN on one stream: it reads the reply, wherever that is cut. CircuitOpener makes a circuit through
-// other nodes of it: it sends OPEN to one neighbour, waits for the reply, and tries the next neighbour when that fails. Diallers and
-// relays use the same one.
+// Opens circuits. PendingReply is one OPEN on one stream: it reads the reply, wherever that is cut. CircuitOpener makes a circuit
+// through other nodes of it: it sends OPEN to one neighbour, waits for the reply, and tries the next neighbour when that fails.
+// Diallers and relays use the same one.
 //
 // Through other nodes, nothing but OPEN is sent before the reply, so that another neighbour can be tried (crankback) without losing
 // data or sending it twice. A direct link, which has no other way to offer, takes data at once: see dial/direct-open.ts.
@@ -80,7 +80,10 @@ export abstract class PendingReply implements StreamSink {
     if (bytes > own) this.onDataSent(stream, bytes - own);
   }
 
-  /** Leaves an open circuit to `sink`: what is still queued of OPEN does not count for it, and what came behind the reply is its data. */
+  /**
+   * Leaves an open circuit to `sink`: what is still queued of OPEN does not count for it, and what came behind the reply is its
+   * data.
+   */
   passOn(stream: MuxStream, sink: StreamSink, rest: Buffer): void {
     if (this.queuedOpen > 0 && stream.sink === sink) stream.sink = new QueuedPrefix(sink, this.queuedOpen);
     if (rest.length > 0) stream.sink[kOnData](stream, rest);

@@ -1,5 +1,5 @@
-// A circuit on its way through a relay: the neighbour before has opened it, the one behind has not answered yet. Data
-// that comes early is kept unread, so that no credit is given for it, and given on once the circuit stands.
+// A circuit that is being opened through a relay: the neighbour before it has opened it, the next one has not answered yet. Early
+// data is kept unread, so that no credit is returned for it, and passed on once the circuit is open.
 
 import type { NodeId } from '../../address.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
@@ -17,24 +17,24 @@ import type { Hop } from '../paths.js';
 import type { RelayNeighbour, RelaySource } from './admission.js';
 import type { Holder, RelayPool } from './pool.js';
 
-/** A neighbour as relays see it: the next hop of circuits, and whose circuits they are. */
+/** A neighbour as relays see it: a next hop, and what counts for its circuits. */
 export interface RelayHop extends Hop {
   readonly neighbour: RelayNeighbour;
 }
 
-/** The relay, as far as a circuit on its way needs it. */
+/** The relay, as its pending circuits need it. */
 export interface PendingRelayHost extends OpenerHost<RelayHop> {
   readonly pool: RelayPool;
-  /** The longest that an OPEN may take here, in ms, whatever it says itself. */
+  /** How long an OPEN may take here at most, in ms, whatever it says itself. */
   readonly openTimeoutMs: number;
-  /** The circuit stands: joins the streams. */
-  splice(half: PendingRelay, near: MuxStream, far: MuxStream, to: RelayNeighbour): StreamSink;
-  /** It does not stand, and never will. */
-  onNoCircuit(half: PendingRelay, failure: HopFailure | undefined): void;
+  /** Joins the streams of a circuit that is open. */
+  splice(pending: PendingRelay, near: MuxStream, far: MuxStream, to: RelayNeighbour): StreamSink;
+  /** Called when the circuit has ended before it was open. */
+  onNoCircuit(pending: PendingRelay, failure: HopFailure | undefined): void;
 }
 
 export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
-  /** For the pool alone, as the next two. */
+  /** Only the pool uses this field and the next two. */
   held = 0;
   next: Holder | null = null;
   previous: Holder | null = null;
@@ -77,12 +77,12 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
     stream.sink = this;
   }
 
-  /** Goes to the first neighbour. May be over before this returns. */
+  /** Tries the first neighbour. The circuit may have ended before this returns. */
   start(): void {
     this.opener.start();
   }
 
-  /** Gives it up: both sides are reset. */
+  /** Resets the circuit on both sides. */
   reset(reason: number): void {
     if (this.isClosed) return;
     this.opener.cancel(reason);
@@ -90,7 +90,7 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
     this.stream.reset(reason);
   }
 
-  // --- the stream that it came by ---
+  // --- the stream on which it came ---
 
   [kOnData](_stream: MuxStream, chunk: Buffer): void {
     this.early ??= new Backlog();
@@ -103,7 +103,7 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
   }
 
   [kOnEnd](): void {
-    // Told onwards with what came before it.
+    // Passed on with what came before it.
   }
 
   [kOnSent](): void {}
@@ -114,7 +114,7 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
     this.finish(undefined);
   }
 
-  // --- the way onwards ---
+  // --- the next hop ---
 
   onCircuit(far: MuxStream, reply: ReadReply, { neighbour }: RelayHop): void {
     const { host, stream: near, early } = this;

@@ -1,5 +1,5 @@
-// Passes on circuits of others: admits them, finds the next hop, and joins the streams. What is counted about them, and how
-// all of them end when the node does.
+// Relays circuits of other nodes: admits them, finds the next hop, and joins the streams. Counts them, and ends them when the node
+// ends.
 
 import type { NodeId } from '../../address.js';
 import { kOnData } from '../../mux/hidden.js';
@@ -19,14 +19,14 @@ import { Splice, type SpliceHost } from './splice.js';
 
 /** Counts of circuits through this node. */
 export interface RelayCounters {
-  /** Open now, and on their way to be. */
+  /** Open now, and being opened. */
   circuits: number;
   pending: number;
-  /** Since the start: stood, were not admitted or led nowhere, ended by the loss of a link or a limit. */
+  /** Since the start: opened; not admitted, or led nowhere; ended by the loss of a link or by a limit. */
   opened: number;
   refused: number;
   lost: number;
-  /** Since the start, payload in both directions. */
+  /** Payload since the start, in both directions. */
   bytes: number;
 }
 
@@ -39,7 +39,7 @@ export interface RelaySetup {
   readonly nodeId: NodeId;
   readonly timers: Timers;
   readonly limits: RelayLimits;
-  /** False: circuits of others are refused. */
+  /** False: refuses circuits of other nodes. */
   readonly isEnabled: boolean;
   readonly routes: Routes;
   hop(neighbour: NodeId): RelayHop | undefined;
@@ -54,7 +54,7 @@ export class Relay implements PendingRelayHost, SpliceHost {
   private readonly limits: RelayLimits;
   private readonly admission: RelayAdmission;
   private isDraining = false;
-  /** Whoever waits for the last circuit to end. */
+  /** Called when the last circuit has ended. */
   private onIdle: (() => void) | undefined;
 
   constructor(private readonly setup: RelaySetup) {
@@ -67,14 +67,14 @@ export class Relay implements PendingRelayHost, SpliceHost {
     this.admission = new RelayAdmission(limits, this.pool);
   }
 
-  /** Bytes that are held for slow readers. */
+  /** Bytes held for slow readers. */
   get heldBytes(): number {
     return this.pool.all.held;
   }
 
-  /** An OPEN for another node, by a stream of a neighbour. `rest` came behind it. */
+  /** Called with an OPEN for another node on a stream of a neighbour. `rest` came behind it. */
   onOpen(from: RelayNeighbour, stream: MuxStream, open: Open, rest: Buffer): void {
-    // Out of the accept backlog, whatever becomes of it: circuits to a node that does not answer must not fill that.
+    // Leaves the accept backlog in any case: circuits to a node that does not answer must not fill that.
     stream.accept();
     if (!this.setup.isEnabled) return this.refuse(stream, ReplyCode.NO_ROUTE, 'this node relays nothing');
     if (this.isDraining) return this.refuse(stream, ReplyCode.NO_ROUTE, 'this node is about to leave');
@@ -87,16 +87,16 @@ export class Relay implements PendingRelayHost, SpliceHost {
       const code = admission.refused === 'loop' ? ReplyCode.LOOP : ReplyCode.LIMIT;
       return this.refuse(stream, code, admission.reason);
     }
-    const half = new PendingRelay(this, stream, open, from, admission.source);
-    this.pool.add(half);
+    const pending = new PendingRelay(this, stream, open, from, admission.source);
+    this.pool.add(pending);
     this.counters.pending++;
-    if (rest.length > 0) half[kOnData](stream, rest);
-    half.start();
+    if (rest.length > 0) pending[kOnData](stream, rest);
+    pending.start();
   }
 
   /**
-   * Takes no more circuits; those that stand, or are on their way, go on. Resolved when none is left, or after `timeoutMs` with
-   * some left.
+   * Takes no more circuits; those that are open, or being opened, go on. Resolves when none is left, or after `timeoutMs` with some
+   * left.
    */
   async drain(timeoutMs: number): Promise<void> {
     this.isDraining = true;
@@ -111,7 +111,7 @@ export class Relay implements PendingRelayHost, SpliceHost {
     this.onIdle = undefined;
   }
 
-  /** Resets every circuit, the first ones before this returns. Resolved when none is left. */
+  /** Resets every circuit, the first ones before this returns. Resolves when none is left. */
   async close(): Promise<void> {
     this.isDraining = true;
     const reason = passedOn(ResetReason.RELAY_CLOSED);
@@ -122,7 +122,7 @@ export class Relay implements PendingRelayHost, SpliceHost {
     }
   }
 
-  // --- for circuits on their way ---
+  // --- for circuits that are being opened ---
 
   get hopTimeoutMs(): number {
     return this.limits.hopTimeoutMs;
@@ -132,15 +132,15 @@ export class Relay implements PendingRelayHost, SpliceHost {
     return this.limits.openTimeoutMs;
   }
 
-  /** A link whose circuits hold too much takes no more of them. */
+  /** Returns a neighbour as the next hop, unless the circuits of its link hold too much. */
   hop(neighbour: NodeId): RelayHop | undefined {
     const hop = this.setup.hop(neighbour);
     return hop?.neighbour.share.isTight ? undefined : hop;
   }
 
-  splice(half: PendingRelay, near: MuxStream, far: MuxStream, to: RelayNeighbour): Splice {
-    const splice = new Splice(this, near, far, half.from, to, half.source);
-    this.pool.remove(half);
+  splice(pending: PendingRelay, near: MuxStream, far: MuxStream, to: RelayNeighbour): Splice {
+    const splice = new Splice(this, near, far, pending.from, to, pending.source);
+    this.pool.remove(pending);
     this.pool.add(splice);
     this.counters.pending--;
     this.counters.circuits++;
@@ -148,10 +148,10 @@ export class Relay implements PendingRelayHost, SpliceHost {
     return splice;
   }
 
-  onNoCircuit(half: PendingRelay, failure: HopFailure | undefined): void {
-    this.pool.remove(half);
+  onNoCircuit(pending: PendingRelay, failure: HopFailure | undefined): void {
+    this.pool.remove(pending);
     this.counters.pending--;
-    this.admission.release(half.from, half.source);
+    this.admission.release(pending.from, pending.source);
     if (failure !== undefined) this.counters.refused++;
     this.noteIdle();
   }
@@ -166,7 +166,7 @@ export class Relay implements PendingRelayHost, SpliceHost {
     return this.limits.drainTimeoutMs;
   }
 
-  onSpliceOver(splice: Splice, reason: number): void {
+  onSpliceEnd(splice: Splice, reason: number): void {
     this.pool.remove(splice);
     this.counters.circuits--;
     if (reason !== ResetReason.NONE) this.counters.lost++;

@@ -1,6 +1,6 @@
 // Secure circuits on their way to a server. First the dialler's proof is checked, for a few circuits in each turn of the event loop
-// (ProofQueue). Then the reply goes out, and the dialler has to confirm (PendingConfirmations): what it has signed may be a copy, sent by
-// somebody who has no keys. The server does not see the circuit before that.
+// (ProofQueue). Then the reply goes out, and the dialler has to confirm (PendingConfirmations): what it has signed may be a copy,
+// sent by a node without the keys. The server does not see the circuit before that.
 
 import { starlaneError } from '../../errors.js';
 import { kAdmit, kAnnounce } from '../../mux/hidden.js';

@@ -1,9 +1,12 @@
-// What the two ends of a secure circuit sign: everything about the circuit that a relay must not change, and their keys. What
-// a relay has to change (hop limit, time, visited nodes) is left out. Pure.
+// The handshake of a secure circuit, with both ends side by side: DialHandshake at the dialler, AcceptHandshake at the server. The
+// dialler's proof goes out with OPEN, the server's proof with the reply. Each end signs everything about the circuit that a relay
+// must not change, and its keys. What a relay has to change (hop limit, time, visited nodes) is left out.
 //
 //   dial    D = SHA-256('starlane circuit 1' | 8 src | u32 port | 8 dst | u32 port | 16 circuit id | u8 n + env digest
 //               | u8 n + service | public key | ephemeral key);       signed: 'starlane dial 1' | D
 //   accept  A = SHA-256(D | signature of D | public key | ephemeral key | u32 port); signed: 'starlane accept 1' | A
+//
+// The keys of the two directions follow from the X25519 secret, the network key and A (RFC 5869, HKDF with SHA-256).
 
 import {
   createHash,
@@ -25,56 +28,63 @@ import type { ReadReply } from '../../wire/open-reply.js';
 import { DIRECTION_BYTES, type RecordKey, recordKey } from './secure-records.js';
 import { SecureStream } from './stream.js';
 
-const LABEL = 'starlane key hint 1';
+// --- the key of the network ---
+//
+// While one secret replaces another, members have several, and two of them may share any: the dialler lists its keys in OPEN, and
+// the other end answers which of them it has chosen.
+
+const HINT_LABEL = 'starlane key hint 1';
 const NOTHING = Buffer.alloc(0);
 
-/** What a circuit takes, and what the other end has to be told of it. */
+/** The network key of a circuit, and the bytes that name it to the dialler. */
 export interface ChosenKey {
   readonly networkKey: Uint8Array | undefined;
-  readonly told: Uint8Array;
+  readonly answer: Uint8Array;
 }
 
-/** By key, as it never changes. */
+/** By key, whose hint never changes. */
 const hints = new WeakMap<Uint8Array, Buffer>();
 
 function hintOf(key: Uint8Array): Buffer {
   let hint = hints.get(key);
   if (hint === undefined) {
-    hint = createHmac('sha256', key).update(LABEL).digest().subarray(0, KEY_HINT_BYTES);
+    hint = createHmac('sha256', key).update(HINT_LABEL).digest().subarray(0, KEY_HINT_BYTES);
     hints.set(key, hint);
   }
   return hint;
 }
 
-/** What the dialler says of its keys. */
+/** Returns the bytes by which the dialler lists its keys. */
 export function offeredKeys(keys: readonly Uint8Array[]): Uint8Array {
   return keys.length === 0 ? NOTHING : Buffer.concat([Buffer.from([keys.length]), ...keys.map(hintOf)]);
 }
 
-/** The key that the accepting end takes. @throws ERR_STARLANE_SECURE when it has none that the dialler has */
+/** Chooses the key at the server's end. @throws ERR_STARLANE_SECURE when the two ends share none */
 export function chooseKey(offered: Uint8Array, keys: readonly Uint8Array[]): ChosenKey {
-  // Without a secret, or of a version that knew of one secret only.
-  if (offered.length === 0) return { networkKey: keys[0], told: NOTHING };
+  // The dialler has no secret, or is of a version with a single one.
+  if (offered.length === 0) return { networkKey: keys[0], answer: NOTHING };
   for (const networkKey of keys) {
     const hint = hintOf(networkKey);
     for (let index = 0; index < offered[0]; index++) {
       const at = 1 + index * KEY_HINT_BYTES;
-      if (hint.equals(offered.subarray(at, at + KEY_HINT_BYTES))) return { networkKey, told: Buffer.from([index]) };
+      if (hint.equals(offered.subarray(at, at + KEY_HINT_BYTES))) return { networkKey, answer: Buffer.from([index]) };
     }
   }
   throw starlaneError('ERR_STARLANE_SECURE', 'the two nodes have no secret in common');
 }
 
-/** The key that the other end says it has taken. @throws ERR_STARLANE_SECURE when there is none */
-export function chosenKey(told: Uint8Array, keys: readonly Uint8Array[]): Uint8Array | undefined {
-  if (told.length === 0) return keys[0];
-  const [index] = told;
+/** Returns the key that the server has chosen. @throws ERR_STARLANE_SECURE when the dialler has no such key */
+export function chosenKey(answer: Uint8Array, keys: readonly Uint8Array[]): Uint8Array | undefined {
+  if (answer.length === 0) return keys[0];
+  const [index] = answer;
   if (index >= keys.length)
     throw starlaneError('ERR_STARLANE_SECURE', `the reply names key ${index} of ${keys.length}`);
   return keys[index];
 }
 
-/** A key pair of X25519 (RFC 7748). Gone with the circuit, so that what was sent can never be read later. */
+// --- the key of each end ---
+
+/** A key pair of X25519 (RFC 7748) for one circuit. It goes with the circuit, so that what was sent can never be read later. */
 export class EphemeralKey {
   readonly publicKey: Buffer;
   private readonly privateKey: KeyObject;
@@ -85,17 +95,17 @@ export class EphemeralKey {
     this.privateKey = privateKey;
   }
 
-  /** The secret that the two share. @throws ERR_STARLANE_SECURE for a key with which all secrets are the same */
+  /** Returns the secret that the two ends share. @throws ERR_STARLANE_SECURE for a key with which all secrets are the same */
   agree(publicKey: Uint8Array): Buffer {
     let shared: Buffer;
     try {
       shared = diffieHellman({ privateKey: this.privateKey, publicKey: importKey(publicKey) });
     } catch (error) {
-      throw starlaneError('ERR_STARLANE_SECURE', 'the key of the other end is none', error);
+      throw starlaneError('ERR_STARLANE_SECURE', 'the peer sent an invalid X25519 key', error);
     }
     // Where the library does not refuse it itself (RFC 7748, section 6.1).
     if (shared.every((byte) => byte === 0))
-      throw starlaneError('ERR_STARLANE_SECURE', 'the key of the other end is none');
+      throw starlaneError('ERR_STARLANE_SECURE', 'the peer sent an invalid X25519 key');
     return shared;
   }
 }
@@ -105,11 +115,13 @@ function importKey(raw: Uint8Array): KeyObject {
   return createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x }, format: 'jwk' });
 }
 
+// --- what each end signs ---
+
 const CIRCUIT_LABEL = Buffer.from('starlane circuit 1');
 const DIAL_LABEL = Buffer.from('starlane dial 1');
 const ACCEPT_LABEL = Buffer.from('starlane accept 1');
 
-/** What OPEN says of a circuit that both ends have to see alike. */
+/** The fields of OPEN that both ends have to see alike. */
 export interface CircuitTerms {
   readonly src: NodeId;
   readonly srcPort: number;
@@ -140,7 +152,7 @@ export function dialTranscript(terms: CircuitTerms, { publicKey, ephemeral }: Ke
     .digest();
 }
 
-/** @param port the one that answers */
+/** @param port the port that answers */
 export function acceptTranscript(dial: Buffer, dialSignature: Uint8Array, keys: Keys, port: number): Buffer {
   const { publicKey, ephemeral } = keys;
   return createHash('sha256')
@@ -152,12 +164,12 @@ export function acceptTranscript(dial: Buffer, dialSignature: Uint8Array, keys: 
     .digest();
 }
 
-/** What the dialler signs. */
+/** Returns what the dialler signs. */
 export function dialStatement(dial: Buffer): Buffer {
   return Buffer.concat([DIAL_LABEL, dial]);
 }
 
-/** What the other end signs. */
+/** Returns what the server's end signs. */
 export function acceptStatement(accept: Buffer): Buffer {
   return Buffer.concat([ACCEPT_LABEL, accept]);
 }
@@ -172,9 +184,11 @@ function prefixed(bytes: Buffer): Buffer {
   return Buffer.concat([Buffer.from([bytes.length]), bytes]);
 }
 
+// --- the keys of records ---
+
 const KEYS_LABEL = Buffer.from('starlane circuit keys 1');
 
-/** Salt where the network has no secret. */
+/** The salt where the network has no secret. */
 const NO_NETWORK_KEY = Buffer.alloc(32);
 
 export interface CircuitKeys {
@@ -182,7 +196,7 @@ export interface CircuitKeys {
   readonly fromServer: RecordKey;
 }
 
-/** @param accept the transcript of the accepting end, which covers everything before it */
+/** @param accept the transcript of the server's end, which covers everything before it */
 export function circuitKeys(shared: Uint8Array, networkKey: Uint8Array | undefined, accept: Uint8Array): CircuitKeys {
   const info = Buffer.concat([KEYS_LABEL, accept]);
   const bytes = Buffer.from(hkdfSync('sha256', shared, networkKey ?? NO_NETWORK_KEY, info, 2 * DIRECTION_BYTES));
@@ -192,11 +206,14 @@ export function circuitKeys(shared: Uint8Array, networkKey: Uint8Array | undefin
   };
 }
 
-/** Throws ERR_STARLANE_SECURE when it is not the key of that node. */
+// --- the two ends ---
+
+/** Throws ERR_STARLANE_SECURE when the key is not that of the node. */
 export type KeyCheck = (nodeId: NodeId, publicKey: Uint8Array) => void;
 
+/** The dialler's end, from OPEN to the reply. */
 export class DialHandshake {
-  /** What the OPEN is to say. */
+  /** The proof that OPEN carries. */
   readonly proof: Buffer;
   private readonly ephemeral = new EphemeralKey();
   private readonly transcript: Buffer;
@@ -217,7 +234,7 @@ export class DialHandshake {
     });
   }
 
-  /** Why an acceptance is not that of the destination; undefined when it is. */
+  /** Checks the reply that accepts the circuit. Returns why it is not that of the destination; undefined when it is. */
   verify(reply: ReadReply): Error | undefined {
     try {
       this.keys = this.keysOf(reply);
@@ -227,7 +244,7 @@ export class DialHandshake {
     }
   }
 
-  /** Stands in for a stream whose acceptance had no {@link objection}, and confirms it. */
+  /** Returns the stream to use in place of that of the session, after {@link verify} has returned undefined. Confirms the circuit. */
   carry(stream: MuxStream): SecureStream {
     const { keys } = this;
     if (keys === null) throw starlaneError('ERR_STARLANE_SECURE', 'the reply was not checked');
@@ -249,15 +266,15 @@ export class DialHandshake {
   }
 }
 
-/** The answer to a secure circuit: what the reply is to say, and the keys of what follows. */
+/** The answer to a secure circuit: the proof that the reply carries, and the keys of what follows. */
 export interface SecureAnswer {
   readonly proof: Buffer;
   readonly keys: CircuitKeys;
 }
 
 /**
- * The node that an OPEN names has signed it. It need not be there now, since anybody may repeat what was signed once: that
- * shows when it confirms.
+ * The server's end: checks that the node that OPEN names has signed it. The node need not be there now, since anybody can repeat
+ * what was signed once: only its confirmation shows that.
  */
 export class AcceptHandshake {
   private readonly transcript: Buffer;
@@ -265,7 +282,7 @@ export class AcceptHandshake {
   private readonly chosen: ChosenKey;
   private readonly signature: Buffer;
 
-  /** @throws ERR_STARLANE_SECURE when it has not */
+  /** @throws ERR_STARLANE_SECURE when the proof does not hold */
   constructor(
     open: Open,
     private readonly identity: Pick<Identity, 'publicKey' | 'sign'>,
@@ -286,14 +303,14 @@ export class AcceptHandshake {
     this.signature = Buffer.from(signature);
   }
 
-  /** @param port the one that answers. @throws ERR_STARLANE_SECURE when no secret can be shared with the dialler */
+  /** @param port the port that answers. @throws ERR_STARLANE_SECURE when no secret can be shared with the dialler */
   accept(port: number): SecureAnswer {
     const { publicKey, sign } = this.identity;
     const own = new EphemeralKey();
     const keys = { publicKey, ephemeral: own.publicKey };
     const accept = acceptTranscript(this.transcript, this.signature, keys, port);
     return {
-      proof: encodeProof({ ...keys, signature: sign(acceptStatement(accept)), keys: this.chosen.told }),
+      proof: encodeProof({ ...keys, signature: sign(acceptStatement(accept)), keys: this.chosen.answer }),
       keys: circuitKeys(own.agree(this.ephemeral), this.chosen.networkKey, accept),
     };
   }

@@ -27,7 +27,7 @@ function taken(rate: OpenRate, clock: Clock, wanted: number): number {
 }
 
 describe('the rate of opens', () => {
-  it('is so many a second, and no more in the same moment', () => {
+  it('limits opens per second, and at the same moment', () => {
     const clock = new Clock();
     const rate = new OpenRate(100, clock.time);
     expect(taken(rate, clock, 1000)).toBe(100);
@@ -39,7 +39,7 @@ describe('the rate of opens', () => {
     expect(taken(rate, clock, 1000)).toBe(1);
   });
 
-  it('is at most twice that at once, after whatever silence', () => {
+  it('allows at most twice that at once, after any silence', () => {
     const clock = new Clock();
     const rate = new OpenRate(100, clock.time);
     clock.time += 3_600_000;
@@ -48,7 +48,7 @@ describe('the rate of opens', () => {
     expect(taken(rate, clock, 1000)).toBe(100);
   });
 
-  it('may be one', () => {
+  it('may be one per second', () => {
     const clock = new Clock();
     const rate = new OpenRate(1, clock.time);
     const counts: number[] = [];
@@ -105,7 +105,7 @@ function openOf(id: number, bytes: Buffer = Buffer.alloc(16, id)): Open {
 }
 
 describe('opens beyond the rate', () => {
-  it('are answered in their order as the rate allows, acknowledged at once', () => {
+  it('are acknowledged at once, and answered in order as the rate allows', () => {
     const answered: number[] = [];
     const { clock, held } = setup(100, ({ open }) => answered.push(open.circuitId[0]));
     const streams = Array.from({ length: 30 }, fakeStream);
@@ -120,7 +120,7 @@ describe('opens beyond the rate', () => {
     expect([held.size, clock.armed]).toEqual([0, 0]);
   });
 
-  it('keep the OPEN, what comes behind it and the end, and forget what is reset', () => {
+  it('keep OPEN, what comes behind it and the end, unless they are reset', () => {
     const [kept, gone] = [fakeStream(), fakeStream()];
     const circuitId = Buffer.alloc(16, 7);
     const rest = Buffer.from('he');
@@ -141,7 +141,7 @@ describe('opens beyond the rate', () => {
     expect(got).toEqual([7, 'hello', true]);
   });
 
-  it('are full with those of two seconds, and wait for none when the link is gone', () => {
+  it('fill a queue of two seconds, which is dropped with the link', () => {
     const answered: number[] = [];
     const { clock, held } = setup(2, ({ open }) => answered.push(open.circuitId[0]));
     for (let n = 0; n < 4; n++) {

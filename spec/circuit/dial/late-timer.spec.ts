@@ -12,7 +12,7 @@ import { type Testnet, testnet } from '../../support/testnet.js';
 
 const TIMEOUT_MS = 100;
 
-/** Nothing of this process runs meanwhile. */
+/** Blocks the process. */
 function block(ms: number): void {
   const end = performance.now() + ms;
   while (performance.now() < end);
@@ -41,7 +41,7 @@ describe('a dial in a process that was busy beyond its deadline', () => {
     socket.destroy();
   });
 
-  it('fails all the same when none has', async () => {
+  it('fails when no reply has arrived', async () => {
     const socket = net.joiner.dial('nobody', { timeoutMs: TIMEOUT_MS });
     setImmediate(() => block(2 * TIMEOUT_MS));
     const [error] = await once(socket, 'error');

@@ -8,8 +8,8 @@ import {
   type TryStart,
 } from '../../../lib/circuit/open/hop-timeout.js';
 
-describe('The patience of a node', () => {
-  it('is what is left, up to the limit for each link beyond the next, when nobody else can be tried', () => {
+describe('The reply timeout', () => {
+  it('is what is left, up to the limit for each link beyond the next, when there are no others to try', () => {
     expect(replyTimeoutMs(10_000, 1_500, false, { hops: 1, cost: 1 }, 0)).toBe(1_500);
     expect(replyTimeoutMs(10_000, 1_500, false, { hops: 2, cost: 1 }, 0)).toBe(1_500);
     expect(replyTimeoutMs(10_000, 1_500, false, { hops: 5, cost: 1 }, 0)).toBe(6_000);
@@ -24,11 +24,11 @@ describe('The patience of a node', () => {
     expect(replyTimeoutMs(1_000, 1_500, true, { hops: 3, cost: 200 }, 0)).toBe(800);
   });
 
-  it('is longer than the limit for a way around the world', () => {
+  it('is longer than the limit for a route around the world', () => {
     expect(replyTimeoutMs(10_000, 1_500, false, { hops: 2, cost: 900 }, 0)).toBe(2_700);
   });
 
-  it('leaves every node of a long way time for another, and more than the way takes', () => {
+  it('leaves every node of a long route time for another one, and more than the route takes', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 16 }), fc.integer({ min: 0, max: 80 }), (hops, linkMs) => {
         let left = 1_500;
@@ -47,12 +47,12 @@ describe('The patience of a node', () => {
   });
 });
 
-describe('The patience of a node with a neighbour that has not taken the stream', () => {
-  it('is the limit when nobody else can be tried', () => {
+describe('The acknowledgement timeout', () => {
+  it('is the limit when there are no others to try', () => {
     expect(ackTimeoutMs(1_500, false, 1, 0)).toBe(1_500);
   });
 
-  it('is half a second when others can, or four round trips, but not more than the limit', () => {
+  it('is half a second when there are others, or four round trips, but not more than the limit', () => {
     expect(ackTimeoutMs(1_500, true, 0, 0)).toBe(500);
     expect(ackTimeoutMs(1_500, true, 200, 0)).toBe(800);
     expect(ackTimeoutMs(1_500, true, 900, 0)).toBe(1_500);
@@ -60,7 +60,7 @@ describe('The patience of a node with a neighbour that has not taken the stream'
   });
 });
 
-describe('The patience of a node with a link that loses packets', () => {
+describe('The timeouts of a link that loses packets', () => {
   /** What one loss delays an answer by at 300 ms, see lateness.spec.ts. */
   const [rttMs, lateMs] = [300, 500];
   const wait = (hasOthers: boolean): HopTimeout =>
@@ -74,7 +74,7 @@ describe('The patience of a node with a link that loses packets', () => {
       route: { hops: 2, cost: 600 },
     });
 
-  it('is two losses longer before another neighbour is tried, and four before this one is to blame', () => {
+  it('are two losses longer before another neighbour is tried, and four before this one is at fault', () => {
     expect(wait(true).firstMs).toBe(4 * rttMs + 3 * lateMs);
     expect(wait(true).isFair(600)).toBe(false);
     const alone = wait(false);
@@ -82,7 +82,7 @@ describe('The patience of a node with a link that loses packets', () => {
     expect(alone.isFair(600)).toBe(true);
   });
 
-  it('is longer for an answer as well, and the next node gives up before this one does', () => {
+  it('are longer for a reply as well, and the next node gives up before this one does', () => {
     const patient = wait(false);
     expect(patient.longerMs(patient.firstMs)).toBe(3 * 600 + 10 * lateMs - patient.firstMs);
     expect(patient.grantedMs).toBe(6_800 - rttMs - 20 - lateMs);
@@ -97,7 +97,7 @@ describe('The time that a node has left', () => {
   });
 });
 
-describe('The wait for one neighbour', () => {
+describe('The timeout of one neighbour', () => {
   const start = (more: Partial<TryStart> = {}): HopTimeout =>
     new HopTimeout({
       now: 1_000,
@@ -110,7 +110,7 @@ describe('The wait for one neighbour', () => {
       ...more,
     });
 
-  it('is short at first, and goes on once the neighbour has taken the stream, as long as its answer may need', () => {
+  it('is short at first, and as long as the reply may need once the neighbour has acknowledged the stream', () => {
     const wait = start();
     expect(wait.firstMs).toBe(500);
     expect(wait.longerMs(1_500)).toBe(2_500);
@@ -118,7 +118,7 @@ describe('The wait for one neighbour', () => {
     expect(wait.tookMs(4_000)).toBe(3_000);
   });
 
-  it('goes on for a moment also when the timer was late', () => {
+  it('leaves a moment even when the timer was late', () => {
     expect(start().longerMs(9_000)).toBe(1);
   });
 
@@ -135,7 +135,7 @@ describe('The wait for one neighbour', () => {
     expect(start({ leftMs: Number.NaN }).isWorthTrying).toBe(false);
   });
 
-  it('is fair when it was three round trips and 200 ms: of the link while nothing was taken, of the way after that', () => {
+  it('is fair after three round trips and 200 ms: of the link before the acknowledgement, of the route after it', () => {
     const wait = start({ leftMs: 400, hasOthers: true, rttMs: 10, route: { hops: 1, cost: 100 } });
     expect(wait.firstMs).toBe(250);
     expect(wait.isFair(50)).toBe(true);

@@ -1,4 +1,4 @@
-// Which hops begin with less credit, and what a reset without a word says: both ends have to agree.
+// The opener of circuits: which hops begin with less credit, what a reset without a reason means, and how long it waits.
 
 import { describe, expect, it } from '@jest/globals';
 import { HopSearch } from '../../../lib/circuit/open/hop-search.js';
@@ -13,7 +13,7 @@ import { FakeClock } from '../../support/fake-clock.js';
 
 const [SELF, SOURCE, RELAY, DST] = ['AAAAAAAAAAA', 'BAAAAAAAAAA', 'CAAAAAAAAAA', 'DAAAAAAAAAA'];
 
-/** One search at SELF, whose neighbours are links that a spec holds in its hands. */
+/** One opener at SELF, whose neighbours are links that the spec controls. */
 function search(setup: { neighbours: readonly string[]; src?: string; timeoutMs?: number; cost?: number }) {
   const { neighbours, src = SELF, timeoutMs = 5_000, cost } = setup;
   const events: string[] = [];
@@ -75,7 +75,7 @@ describe('the credit of a hop', () => {
   });
 });
 
-describe('a reset without a word', () => {
+describe('a reset without a reason', () => {
   const error = starlaneError('ERR_STARLANE_STREAM_RESET');
 
   it('is the answer of a destination that has no room', () => {
@@ -84,7 +84,7 @@ describe('a reset without a word', () => {
     expect(events.at(-1)).toBe(`no circuit: ${ReplyCode.LIMIT}`);
   });
 
-  it('is none when the link takes no more streams: another way is tried', () => {
+  it('is not an answer when the link takes no more streams: another way is tried', () => {
     const { opener, events, links } = search({ neighbours: [DST, RELAY], src: SOURCE });
     Object.assign(links.get(DST) as object, { canOpen: false });
     opener[kOnReset]({} as MuxStream, error, 0);
@@ -115,7 +115,7 @@ describe('a neighbour that does not answer', () => {
     opener.cancel(0);
   });
 
-  it('is waited for longer when there is no other, and is nobody to blame when there was hardly any time', () => {
+  it('is waited for longer when there is no other, and is not penalised when there was hardly any time', () => {
     const { opener, events, pass } = search({ neighbours: [RELAY] });
     pass(1_490);
     expect(events).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
@@ -131,7 +131,7 @@ describe('a neighbour that does not answer', () => {
 });
 
 describe('a search with little time', () => {
-  it('goes back at once when no answer can come in it: others have kept some', () => {
+  it('fails at once when no answer can come in time: other nodes have kept some', () => {
     const { events } = search({ neighbours: [RELAY], timeoutMs: 70, cost: 100 });
     expect(events).toEqual([`no circuit: ${ReplyCode.TIMEOUT}`]);
   });

@@ -123,7 +123,7 @@ describe('Secure circuits that a server has no room for', () => {
     ).then(() => socket);
   }
 
-  it('count no longer as unconfirmed than they are there', async () => {
+  it('do not count as unconfirmed any more when they are gone', async () => {
     net.last.bind(`:${PORT}`, { maxConnections: 1 });
     const first = await dial();
     for (let time = 0; time < 5; time++) await expect(dial()).rejects.toMatchObject({ code: 'ECONNREFUSED' });

@@ -1,4 +1,4 @@
-// Records of secure circuits: what is sealed at one end is opened at the other, however it is cut, and nothing else is.
+// Records of secure circuits: what one end seals the other end opens, however it is cut, and it opens nothing else.
 
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
@@ -19,7 +19,7 @@ import { thrownCode } from '../../support/thrown.js';
 
 const { DATA, END, CONFIRM } = RecordType;
 
-/** A key of its own each time: one that is followed by the next is erased. */
+/** A new object each time: a key is erased when the next one follows. */
 function key(): RecordKey {
   return circuitKeys(Buffer.alloc(32, 6), undefined, Buffer.alloc(32)).fromDialler;
 }
@@ -110,13 +110,13 @@ describe('records', () => {
     expect(sealed[0]).not.toBe(sealed[1]);
   });
 
-  it('leave nothing behind of a chunk that is done with', () => {
+  it('keep no reference to a chunk that was read', () => {
     const opener = new RecordOpener(key());
     expect(open(seal([plainOf('one'), plainOf('two')]), opener)).toHaveLength(2);
     expect([opener.plain, Reflect.get(opener, 'input')]).toEqual([Buffer.alloc(0), Buffer.alloc(0)]);
   });
 
-  it('have up to 32 KiB, and are kept one at a time', () => {
+  it('have up to 32 KiB, and the opener keeps one at a time', () => {
     const most = new RecordSealer(key()).seal(DATA, Buffer.alloc(MAX_PLAIN_BYTES, 'x'));
     expect(most).toHaveLength(MAX_PLAIN_BYTES + RECORD_OVERHEAD);
     const opener = new RecordOpener(key());
