@@ -1,5 +1,5 @@
 // Circuits of the simulation: OPEN goes from node to node as in lib/circuit, with the same search at each and the same
-// patience, and comes back when it leads nowhere. No data follows: what counts is whether it gets there, and how.
+// timeouts, and comes back when it leads nowhere. No data follows: what counts is whether it gets there, and how.
 
 import type { NodeId } from '../../lib/address.js';
 import { type HopFailure, HopSearch } from '../../lib/circuit/open/hop-search.js';

@@ -213,7 +213,8 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       selector = options.selector === undefined ? checked.selector : AsyncResource.bind(checked.selector);
       timeoutMs = checked.timeoutMs ?? timeoutMs;
       signal = options.signal;
-      request = { wantsLink: options.direct, secure: options.secure };
+      const { direct, secure } = options;
+      if (direct !== undefined || secure !== undefined) request = { wantsLink: direct, secure };
     }
     const socket = new Socket(options, this.setup.keepsAlive);
     if (onConnect !== undefined) socket.once('connect', onConnect);
@@ -240,7 +241,8 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       return;
     }
     const { dialTimeoutMs } = this.setup.options;
-    this.dialer.dial(socket, target, random, dialTimeoutMs, { localPort });
+    const request = localPort === undefined ? undefined : { localPort };
+    this.dialer.dial(socket, target, random, dialTimeoutMs, request);
   }
 
   listen(server: AnyServer, { host, port }: Place): Binding {

@@ -11,26 +11,16 @@ import type { Open } from '../../wire/open.js';
 import { encodeReply, type ReadReply } from '../../wire/open-reply.js';
 import { circuitHash } from '../dial/dial-target.js';
 import { type HopFailure, HopSearch } from '../open/hop-search.js';
-import { CircuitOpener, type OpenerHost, type OpenerOwner } from '../open/opener.js';
+import { CircuitOpener, type OpenerOwner } from '../open/opener.js';
 import { QueuedPrefix } from '../open/pass-through.js';
 import type { Hop } from '../paths.js';
 import type { RelayNeighbour, RelaySource } from './admission.js';
-import type { Holder, RelayPool } from './pool.js';
+import type { Holder } from './pool.js';
+import type { Relay } from './relay.js';
 
 /** A neighbour as relays see it: a next hop, and what counts for its circuits. */
 export interface RelayHop extends Hop {
   readonly neighbour: RelayNeighbour;
-}
-
-/** The relay, as its pending circuits need it. */
-export interface PendingRelayHost extends OpenerHost<RelayHop> {
-  readonly pool: RelayPool;
-  /** How long an OPEN may take here at most, in ms, whatever it says itself. */
-  readonly openTimeoutMs: number;
-  /** Joins the streams of a circuit that is open. */
-  splice(pending: PendingRelay, near: MuxStream, far: MuxStream, to: RelayNeighbour): StreamSink;
-  /** Called when the circuit has ended before it was open. */
-  onNoCircuit(pending: PendingRelay, failure: HopFailure | undefined): void;
 }
 
 export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
@@ -45,13 +35,13 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
 
   /** @param stream accepted, with `open` on it */
   constructor(
-    private readonly host: PendingRelayHost,
+    private readonly relay: Relay,
     private readonly stream: MuxStream,
     open: Open,
     readonly from: RelayNeighbour,
     readonly source: RelaySource,
   ) {
-    const { nodeId, routes, openTimeoutMs } = host;
+    const { nodeId, routes, openTimeoutMs } = relay;
     const { src, dst, visited, relays, proof } = open;
     const circuitId = Buffer.from(open.circuitId);
     const search = new HopSearch(
@@ -73,7 +63,7 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
       rest: Buffer.from(open.rest),
     };
     const timeoutMs = Math.min(open.remainingMs ?? openTimeoutMs, openTimeoutMs);
-    this.opener = new CircuitOpener(host, this, search, template, timeoutMs);
+    this.opener = new CircuitOpener(relay, this, search, template, timeoutMs);
     stream.sink = this;
   }
 
@@ -95,7 +85,7 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
   [kOnData](_stream: MuxStream, chunk: Buffer): void {
     this.early ??= new Backlog();
     this.early.pack(chunk);
-    this.host.pool.hold(this, chunk.length);
+    this.relay.pool.hold(this, chunk.length);
   }
 
   get keepsNothing(): boolean {
@@ -117,10 +107,10 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
   // --- the next hop ---
 
   onCircuit(far: MuxStream, reply: ReadReply, { neighbour }: RelayHop): void {
-    const { host, stream: near, early } = this;
+    const { relay, stream: near, early } = this;
     this.isClosed = true;
-    const splice = host.splice(this, near, far, neighbour);
-    const visited = [host.nodeId, ...reply.visited].slice(0, MAX_VISITED);
+    const splice = relay.splice(this, near, far, neighbour);
+    const visited = [relay.nodeId, ...reply.visited].slice(0, MAX_VISITED);
     const bytes = encodeReply({ ...reply, visited });
     for (const stream of [near, far]) stream.expectForwarding();
     far.sink = splice;
@@ -140,6 +130,6 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
   private finish(failure: HopFailure | undefined): void {
     this.isClosed = true;
     this.early = null;
-    this.host.onNoCircuit(this, failure);
+    this.relay.onNoCircuit(this, failure);
   }
 }

@@ -10,12 +10,13 @@ import type { Timers } from '../../util/timers.js';
 import type { Open } from '../../wire/open.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import type { HopFailure } from '../open/hop-search.js';
+import type { OpenerHost } from '../open/opener.js';
 import type { Routes } from '../paths.js';
 import { RelayAdmission, type RelayNeighbour } from './admission.js';
 import type { RelayLimits } from './limits.js';
-import { PendingRelay, type PendingRelayHost, type RelayHop } from './pending-relay.js';
+import { PendingRelay, type RelayHop } from './pending-relay.js';
 import { RelayPool } from './pool.js';
-import { Splice, type SpliceHost } from './splice.js';
+import { Splice } from './splice.js';
 
 /** Counts of circuits through this node. */
 export interface RelayCounters {
@@ -45,7 +46,7 @@ export interface RelaySetup {
   hop(neighbour: NodeId): RelayHop | undefined;
 }
 
-export class Relay implements PendingRelayHost, SpliceHost {
+export class Relay implements OpenerHost<RelayHop> {
   readonly counters: RelayCounters = { circuits: 0, pending: 0, opened: 0, refused: 0, lost: 0, bytes: 0 };
   readonly nodeId: NodeId;
   readonly timers: Timers;
@@ -128,6 +129,7 @@ export class Relay implements PendingRelayHost, SpliceHost {
     return this.limits.hopTimeoutMs;
   }
 
+  /** How long an OPEN may take here at most, in ms, whatever it says itself. */
   get openTimeoutMs(): number {
     return this.limits.openTimeoutMs;
   }
@@ -138,6 +140,7 @@ export class Relay implements PendingRelayHost, SpliceHost {
     return hop?.neighbour.share.isTight ? undefined : hop;
   }
 
+  /** Joins the streams of a circuit that is open. */
   splice(pending: PendingRelay, near: MuxStream, far: MuxStream, to: RelayNeighbour): Splice {
     const splice = new Splice(this, near, far, pending.from, to, pending.source);
     this.pool.remove(pending);
@@ -148,6 +151,7 @@ export class Relay implements PendingRelayHost, SpliceHost {
     return splice;
   }
 
+  /** Called when the circuit has ended before it was open. */
   onNoCircuit(pending: PendingRelay, failure: HopFailure | undefined): void {
     this.pool.remove(pending);
     this.counters.pending--;
@@ -158,14 +162,17 @@ export class Relay implements PendingRelayHost, SpliceHost {
 
   // --- for splices ---
 
+  /** How far the receive window of a relayed stream may grow. */
   get maxWindowBytes(): number {
     return this.limits.maxWindowBytes;
   }
 
+  /** How long a reader may take nothing of what its sender had ended before it was reset, in ms. */
   get drainTimeoutMs(): number {
     return this.limits.drainTimeoutMs;
   }
 
+  /** Called when the circuit has ended. `reason`: of the reset, if there was one. */
   onSpliceEnd(splice: Splice, reason: number): void {
     this.pool.remove(splice);
     this.counters.circuits--;

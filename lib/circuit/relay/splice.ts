@@ -12,20 +12,8 @@ import { passedOn, ResetReason } from '../../mux/stream/reset-reason.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { RelayNeighbour, RelaySource } from './admission.js';
-import type { Holder, RelayPool } from './pool.js';
-
-/** The relay, as splices need it. */
-export interface SpliceHost {
-  readonly pool: RelayPool;
-  /** How far the receive window of a stream may grow. */
-  readonly maxWindowBytes: number;
-  /** How long a reader may take nothing of what its sender had ended before it was reset, in ms. */
-  readonly drainTimeoutMs: number;
-  readonly timers: Timers;
-  readonly counters: { bytes: number };
-  /** Called when the circuit has ended. `reason`: of the reset, if there was one. */
-  onSpliceEnd(splice: Splice, reason: number): void;
-}
+import type { Holder } from './pool.js';
+import type { Relay } from './relay.js';
 
 /** One end was reset after it had ended its half: the other end gets what waits for it, and then the reset. */
 class Draining implements Timed {
@@ -67,7 +55,7 @@ export class Splice implements StreamSink, Holder {
   private draining: Draining | null = null;
 
   constructor(
-    private readonly host: SpliceHost,
+    private readonly relay: Relay,
     private readonly near: MuxStream,
     private readonly far: MuxStream,
     /** The neighbour that has opened the circuit, and the next one. */
@@ -90,9 +78,9 @@ export class Splice implements StreamSink, Holder {
     // No reader is left; without credit no more than a window comes.
     if (this.isClosed || this.draining !== null) return;
     const { length } = chunk;
-    this.host.counters.bytes += length;
+    this.relay.counters.bytes += length;
     if (this.other(stream).forward(chunk)) stream.consumed(length);
-    else this.host.pool.hold(this, length);
+    else this.relay.pool.hold(this, length);
   }
 
   [kOnEnd](stream: MuxStream): void {
@@ -101,7 +89,7 @@ export class Splice implements StreamSink, Holder {
   }
 
   [kOnSent](stream: MuxStream, bytes: number): void {
-    this.host.pool.release(this, bytes);
+    this.relay.pool.release(this, bytes);
     this.other(stream).consumed(bytes);
     if (this.draining === null) return;
     this.draining.onProgress();
@@ -117,7 +105,7 @@ export class Splice implements StreamSink, Holder {
     const onward = passedOn(reason);
     const other = this.other(stream);
     if (this.draining === null && stream.readEnded && other.queuedBytes > 0) {
-      const { timers, drainTimeoutMs } = this.host;
+      const { timers, drainTimeoutMs } = this.relay;
       this.draining = new Draining(timers, drainTimeoutMs, other, onward, () => this.reset(onward));
       return;
     }
@@ -131,7 +119,7 @@ export class Splice implements StreamSink, Holder {
   }
 
   growthLimit(): number {
-    return this.host.pool.mayGrow(this) ? this.host.maxWindowBytes : 0;
+    return this.relay.pool.mayGrow(this) ? this.relay.maxWindowBytes : 0;
   }
 
   private other(stream: MuxStream): MuxStream {
@@ -157,6 +145,6 @@ export class Splice implements StreamSink, Holder {
     this.isClosed = true;
     this.draining?.dispose();
     this.draining = null;
-    this.host.onSpliceEnd(this, reason);
+    this.relay.onSpliceEnd(this, reason);
   }
 }

@@ -388,6 +388,36 @@ describe('what one link may open', () => {
     for (const stream of streams) stream.end();
   });
 
+  it('keeps what comes, and the end, through every wait of a circuit', async () => {
+    const answers = new Answers();
+    await meet({ opensPerSecond: 10, allow: answers.allow });
+    const sockets = bindEcho();
+    const streams = Array.from({ length: 12 }, () => open({}, 'a'));
+    const last = streams.at(-1) as MuxStream;
+    await answers.asked(10);
+    last.write(Buffer.from('b'));
+    await answers.asked(12);
+    last.write(Buffer.from('c'));
+    last.end();
+    await turn();
+    for (let index = 0; index < streams.length; index++) answers.answer(index, true);
+    expect(await replyOn(last)).toMatchObject({ code: ReplyCode.ACCEPTED });
+    await peer.until(() => peer.fate(last) === 'ended');
+    expect([dataOn(last), sockets.length]).toEqual(['abc', 12]);
+    for (const stream of streams) stream.reset();
+  });
+
+  it('ends a circuit that its peer has ended while the rate limit held it', async () => {
+    await meet({ opensPerSecond: 10 });
+    bindEcho();
+    const streams = Array.from({ length: 12 }, () => open({}, 'a'));
+    const last = streams.at(-1) as MuxStream;
+    last.end();
+    await peer.until(() => peer.fate(last) === 'ended');
+    expect(dataOn(last)).toBe('a');
+    for (const stream of streams) stream.reset();
+  });
+
   it('is refused with the name of the limit when it would wait for more than two seconds', async () => {
     await meet({ opensPerSecond: 3 });
     bindEcho();

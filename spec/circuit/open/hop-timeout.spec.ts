@@ -34,13 +34,13 @@ describe('The reply timeout', () => {
         let left = 1_500;
         for (let toGo = hops; toGo > 0; toGo--) {
           const route = { hops: toGo, cost: toGo * linkMs };
-          const patience = replyTimeoutMs(left, 1_500, true, route, 0);
+          const timeout = replyTimeoutMs(left, 1_500, true, route, 0);
           const spare = 1_500 - hops * linkMs;
           if (spare > 0) {
-            expect(patience).toBeGreaterThanOrEqual(route.cost);
-            expect(left - patience).toBeGreaterThanOrEqual(Math.floor(spare / (hops + 1)));
+            expect(timeout).toBeGreaterThanOrEqual(route.cost);
+            expect(left - timeout).toBeGreaterThanOrEqual(Math.floor(spare / (hops + 1)));
           }
-          left = patience - linkMs;
+          left = timeout - linkMs;
         }
       }),
     );
