@@ -1,9 +1,9 @@
 // Circuits of the simulation: OPEN goes from node to node as in lib/circuit, with the same search at each and the same
-// patience, and comes back when it leads nowhere. No data follows: what counts is whether it gets there, and how.
+// timeouts, and comes back when it leads nowhere. No data follows: what counts is whether it gets there, and how.
 
 import type { NodeId } from '../../lib/address.js';
 import { type HopFailure, HopSearch } from '../../lib/circuit/open/hop-search.js';
-import { HopWait } from '../../lib/circuit/open/patience.js';
+import { HopTimeout } from '../../lib/circuit/open/hop-timeout.js';
 import type { Timed, Timer } from '../../lib/util/timers.js';
 import { ReplyCode } from '../../lib/wire/open-reply.js';
 import type { SimLink, StreamHolder, StreamMail } from './sim-link.js';
@@ -103,7 +103,7 @@ class Attempt implements Timed, StreamHolder {
   private readonly deadlineMs: number;
   private link: SimLink | undefined;
   private timer: Timer | undefined;
-  private wait: HopWait | undefined;
+  private wait: HopTimeout | undefined;
   private isAcknowledged = false;
   private isOver = false;
 
@@ -128,7 +128,7 @@ class Attempt implements Timed, StreamHolder {
       return;
     }
     const now = links.timers.now();
-    const wait = new HopWait({
+    const wait = new HopTimeout({
       now,
       leftMs: this.deadlineMs - now,
       limitMs: HOP_TIMEOUT_MS,
@@ -138,7 +138,7 @@ class Attempt implements Timed, StreamHolder {
       route: plane.view.routes.route(this.circuit.dst),
     });
     this.wait = wait;
-    if (!wait.isWorthIt) {
+    if (!wait.isWorthTrying) {
       this.search.expired();
       this.giveUp();
       return;

@@ -2,7 +2,7 @@
 // itself bring a tiny one.
 
 import type { NodeId } from '../../lib/address.js';
-import type { Routes } from '../../lib/circuit/path.js';
+import type { Routes } from '../../lib/circuit/paths.js';
 import type { MeshEnvironment, MeshLink, MeshNetwork } from '../../lib/mesh/ports.js';
 import type { NodeRole } from '../../lib/options/options.js';
 import type { Message } from '../../lib/wire/messages.js';

@@ -1,7 +1,7 @@
 // The control plane of lib/mesh, the whole of it, as the simulation runs it.
 
 import type { NodeId } from '../../lib/address.js';
-import type { Routes } from '../../lib/circuit/path.js';
+import type { Routes } from '../../lib/circuit/paths.js';
 import { isLoss } from '../../lib/link/handshake/link-fault.js';
 import { ControlPlane } from '../../lib/mesh/control-plane.js';
 import type { MeshEnvironment, MeshLink, MeshNetwork } from '../../lib/mesh/ports.js';

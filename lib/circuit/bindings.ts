@@ -1,12 +1,12 @@
 // What is bound at this node: servers by name and port.
 //
-//   bind('web')       answers web on any port; has a free virtual port of its own besides
+//   bind('web')       answers web on any port, and has a free virtual port of its own
 //   bind('web:80')    answers web on port 80, ahead of bind('web')
-//   bind(':80')       answers port 80 when no name is said
+//   bind(':80')       answers port 80 when no name is dialled
 //   port 0            a free virtual port
 //
-// Like addresses of a machine, names do not get in each other's way: web:80 and api:80 can both be bound. Dialled by
-// port alone, a port belongs to bind(':port'), or else to the first name bound to it.
+// Like the addresses of a machine, names do not conflict: web:80 and api:80 can both be bound. A dial by port alone reaches
+// bind(':port'), or else the first name bound to the port.
 
 import type { Guard } from '../access/guard.js';
 import { MAX_VIRTUAL_PORT, type NodeId } from '../address.js';
@@ -15,18 +15,18 @@ import type { AnyServer } from '../socket/server.js';
 import type { SocketAddresses } from '../socket/socket-addresses.js';
 import { encodeReply, ReplyCode } from '../wire/open-reply.js';
 
-/** Where free ports are picked from, as IANA has it for TCP. Below, a port is always someone's choice. */
+/** Free ports are picked from here on, as IANA defines it for TCP. Lower ports are always chosen by the user. */
 export const FIRST_FREE_PORT = 49_152;
 
 export interface BindingsOwner {
   readonly nodeId: NodeId;
-  /** How the servers name this node. */
+  /** How servers name this node. */
   readonly addresses: SocketAddresses;
-  /** A name is gone. */
+  /** Called when a server is no longer bound. */
   onUnbind(binding: Binding): void;
 }
 
-/** One server at its place. */
+/** A server, and where it is bound. */
 export class Binding {
   private reply: Buffer | undefined;
   private replyPort = 0;
@@ -37,10 +37,10 @@ export class Binding {
     /** Empty for a bare port. */
     readonly service: string,
     readonly port: number,
-    /** Bound by name alone. */
+    /** Whether it is bound by name alone. */
     readonly anyPort: boolean,
     readonly server: AnyServer,
-    /** Whom to ask whether a circuit is allowed; undefined: all are. */
+    /** The guards that have to allow a circuit; undefined: all circuits are allowed. */
     readonly guards: readonly Guard[] | undefined,
   ) {}
 
@@ -56,7 +56,7 @@ export class Binding {
     this.bindings.delete(this);
   }
 
-  /** The bytes that accept a circuit; made once, since they are the same for nearly all of them. */
+  /** Returns the reply that accepts a circuit; made once, since it is the same for nearly all circuits. */
   acceptance(port: number): Buffer {
     if (this.reply === undefined || this.replyPort !== port) {
       this.reply = encodeReply({ code: ReplyCode.ACCEPTED, port, at: this.owner.nodeId });
@@ -73,7 +73,7 @@ interface Named {
 
 export class Bindings {
   private readonly names = new Map<string, Named>();
-  /** Who answers when a port is dialled without a name, first come first. */
+  /** The bindings of each port. The first one answers when the port is dialled without a name. */
   private readonly ports = new Map<number, Binding[]>();
   private nextFree = FIRST_FREE_PORT;
   private count = 0;
@@ -126,7 +126,7 @@ export class Bindings {
     this.owner.onUnbind(binding);
   }
 
-  /** Who answers for a service (empty: for the port alone) on a port (0: on any). */
+  /** Returns what answers for a service (empty: for the port alone) on a port (0: on any). */
   find(service: string, port: number): Binding | undefined {
     if (service === '') return this.ports.get(port)?.[0];
     const named = this.names.get(service);
@@ -135,7 +135,7 @@ export class Bindings {
     return named.anyPort ?? named.byPort.values().next().value;
   }
 
-  /** Every server that is bound. */
+  /** Iterates over every server that is bound. */
   *servers(): IterableIterator<AnyServer> {
     for (const bindings of this.ports.values()) for (const { server } of bindings) yield server;
   }
@@ -149,7 +149,7 @@ export class Bindings {
   }
 
   private freePort(): number {
-    // There are four billion of them, and each one taken costs far more memory than one step here.
+    // There are four billion ports, and each one taken costs far more memory than one step here.
     while (this.ports.has(this.nextFree)) this.step();
     const port = this.nextFree;
     this.step();

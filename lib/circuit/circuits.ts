@@ -1,4 +1,4 @@
-// The data plane of one node put together: what is bound, who is dialled, and over which links.
+// The data plane of one node, composed of its parts: servers, dials, the relay, and the links that circuits take.
 
 import { AsyncResource } from 'node:async_hooks';
 import { addAbortSignal } from 'node:stream';
@@ -10,10 +10,8 @@ import { random } from '../mesh/directory/selector.js';
 import type { ServiceInstance } from '../mesh/directory/service.js';
 import type { ServiceTable } from '../mesh/directory/service-table.js';
 import { kFailConnect, kStart, kStartConnecting } from '../mux/hidden.js';
-import type { MuxStream, StreamSink } from '../mux/stream/stream.js';
 import type { Allow } from '../options/allow.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
-import type { FarEnd } from '../socket/far-end.js';
 import type { NetHost, Place } from '../socket/net/host.js';
 import { type AnyServer, Server } from '../socket/server.js';
 import { attachHandler, type BindHandler, emitBindError, optionsFor } from '../socket/server-handler.js';
@@ -26,75 +24,76 @@ import { nextTick } from '../util/runtime/real-timers.js';
 import type { Timers } from '../util/timers.js';
 import { envDigests } from '../wire/messages.js';
 import { type AcceptCounters, Acceptor, type AcceptorHost } from './accept/acceptor.js';
-import { CircuitAccess } from './accept/circuit-access.js';
+import { Authorization } from './accept/authorization.js';
 import { type Binding, Bindings, type BindingsOwner } from './bindings.js';
+import type { DialRequest } from './dial/attempt.js';
 import { type DialTarget, DialTargets } from './dial/dial-target.js';
 import { type DialCounters, Dialer } from './dial/dialer.js';
-import type { Shortcuts } from './direct-links.js';
+import type { DirectLinks } from './direct-links.js';
 import { Loopback } from './loopback.js';
 import { type BindOptions, checkBindOptions, checkDialOptions, type DialOptions } from './options.js';
-import { NeighbourRoutes, type Path, type Paths, type Routes } from './path.js';
+import { LinkPath, Paths, type Routes } from './paths.js';
 import { RelayNeighbour } from './relay/admission.js';
-import type { RelayCounters } from './relay/counters.js';
-import type { RelayHop } from './relay/half-circuit.js';
 import { type RelayLimits, relayLimits } from './relay/limits.js';
-import { Relay } from './relay/relay.js';
-import { FarEnds } from './remote-endpoints.js';
-import { CircuitSecurity } from './secure/circuit-security.js';
+import { Relay, type RelayCounters } from './relay/relay.js';
+import { RemoteEndpoints } from './remote-endpoints.js';
+import { CircuitSecurity } from './secure/security.js';
 
 const log = debug('node');
 
 const DEFAULT_WEIGHT = 1;
 
-/** What can be dialled by name, and who is told what is bound here. */
+/** The directory of services: what can be dialled by name, and what is bound here. */
 export interface ServiceHost {
   readonly table: ServiceTable;
   /** @throws ERR_STARLANE_MESSAGE when meta is no JSON or too large */
   bind(service: string, port: number, weight: number, meta: unknown): void;
   unbind(service: string, port: number): void;
-  /** Why nobody is found who offers a service. */
+  /** Why no instance of a service is found. */
   absenceOf(service: string, port: number | undefined): Error;
 }
 
 export interface CircuitsSetup {
   readonly identity: Identity;
-  /** Of the network that this node is a member of: 32 bytes for each of its secrets. */
+  /** 32 bytes for each secret of the network. */
   readonly networkKeys: readonly Buffer[];
   readonly options: ResolvedNodeOptions;
   readonly timers: Timers;
   readonly services: ServiceHost;
   readonly keepsAlive: KeepsAlive;
-  /** Nobody listens for the failure of a server to bind. False when nobody does here either. */
-  onError(error: Error): boolean;
+  /** Which neighbours lead to which node. */
+  readonly routes: Routes;
+  readonly directLinks: DirectLinks;
+  /** The digest of an env that this node shares with another, if one is known. */
+  sharedEnv(nodeId: NodeId): string | undefined;
   /** The key that the record of a node names, if there is one. */
   publicKeyOf(nodeId: NodeId): Uint8Array | undefined;
-  /** A function of the user failed to say whether a circuit is allowed, or a secure circuit was not. */
+  /**
+   * Called when binding a server has failed and nothing listens for its error. Returns false when nothing listens for that of the
+   * node.
+   */
+  onError(error: Error): boolean;
+  /** Called when an `allow` function of the user failed, or a circuit that came in was not secure. */
   onWarning(error: Error): void;
 }
 
-export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
+export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   readonly nodeId: NodeId;
   readonly addresses: SocketAddresses;
   readonly bindings: Bindings;
   readonly timers: Timers;
   readonly openTimeoutMs: number;
   readonly counters: AcceptCounters = { accepted: 0, refused: 0, denied: 0 };
-  readonly access: CircuitAccess;
+  readonly authorization: Authorization;
   readonly opensPerSecond: number;
   readonly security: CircuitSecurity;
   readonly maxUnconfirmed: number;
   readonly loopback: Loopback;
   readonly relay: Relay;
-  readonly farEnds: FarEnds;
-  /** Which neighbours lead to whom. As long as nothing else is set, a neighbour leads to itself. */
-  routes: Routes;
-  /** Makes direct links on demand, if somebody does. */
-  shortcuts: Shortcuts | undefined;
-  /** The digest of an env that this node shares with another. As long as nothing else is set, its own first one. */
-  sharedEnv: (nodeId: NodeId) => string | undefined;
+  readonly remotes: RemoteEndpoints;
   private readonly dialer: Dialer;
   private readonly targets: DialTargets;
-  private readonly paths = new Map<NodeId, LinkPath>();
+  private readonly paths: Paths;
   private readonly envDigests: readonly string[];
   private readonly relayLimits: RelayLimits;
   private isClosed = false;
@@ -107,7 +106,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.timers = timers;
     this.openTimeoutMs = options.handshakeTimeoutMs;
     this.opensPerSecond = options.opensPerSecond;
-    this.access = new CircuitAccess({
+    this.authorization = new Authorization({
       allow: options.allow,
       env: options.env,
       timers,
@@ -125,17 +124,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.maxUnconfirmed = options.acceptBacklog;
     this.envDigests = envDigests(options.env);
     this.relayLimits = relayLimits(options);
-    this.routes = new NeighbourRoutes((nodeId) => this.paths.has(nodeId));
-    this.sharedEnv = () => this.envDigests[0];
-    this.farEnds = new FarEnds(identity.nodeId, this.addresses);
-    this.relay = new Relay({
-      nodeId: identity.nodeId,
-      timers,
-      limits: this.relayLimits,
-      isEnabled: options.relay,
-      routes: () => this.routes,
-      hop: (neighbour) => this.paths.get(neighbour),
-    });
+    this.remotes = new RemoteEndpoints(identity.nodeId, this.addresses);
     this.bindings = new Bindings(this);
     this.targets = new DialTargets(identity.nodeId);
     this.loopback = new Loopback(identity.nodeId, this, {
@@ -145,18 +134,28 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       receiveBudgetBytes: options.receiveBudgetBytes,
       closeTimeoutMs: options.closeTimeoutMs,
     });
+    const paths = new Paths(identity.nodeId, options.loopback ? this.loopback : undefined);
+    this.paths = paths;
+    this.relay = new Relay({
+      nodeId: identity.nodeId,
+      timers,
+      limits: this.relayLimits,
+      isEnabled: options.relay,
+      routes: setup.routes,
+      hop: (neighbour) => paths.link(neighbour),
+    });
     this.dialer = new Dialer({
       nodeId: identity.nodeId,
       nodeIdBytes: nodeIdToBytes(identity.nodeId),
       table: services.table,
       absenceOf: (service, port) => services.absenceOf(service, port),
-      paths: this,
-      hops: this,
-      farEnds: this.farEnds,
+      paths,
+      routes: setup.routes,
+      limits: this.relayLimits,
+      remotes: this.remotes,
       security: this.security,
-      directHop: (nodeId) => this.paths.get(nodeId),
-      shortcuts: () => this.shortcuts,
-      sharedEnv: (nodeId) => this.sharedEnv(nodeId),
+      directLinks: setup.directLinks,
+      sharedEnv: (nodeId) => setup.sharedEnv(nodeId),
       timers,
       loopback: options.loopback,
     });
@@ -188,10 +187,10 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       binding = this.place(server, service, where.port, { weight, meta, allow });
     } catch (error) {
       if ((error as { syscall?: string }).syscall === undefined) throw error;
-      // As a net.Server: in an event, when there has been time to listen for it.
+      // As with a net.Server: in an event, later, so that there is time to listen for it.
       nextTick(() => {
         if (emitBindError(server, handler, error as Error) || this.setup.onError(error as Error)) return;
-        // As an 'error' of any emitter that nobody listens for.
+        // As with any 'error' event without a listener.
         throw error;
       });
       return server;
@@ -207,18 +206,21 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     let selector = random;
     let timeoutMs = this.setup.options.dialTimeoutMs;
     let signal: AbortSignal | undefined;
+    let request: DialRequest | undefined;
     if (options !== undefined) {
       const checked = checkDialOptions(options);
-      // Also called when an instance appears, which a link tells.
+      // Also called when an instance appears, in the context of a link.
       selector = options.selector === undefined ? checked.selector : AsyncResource.bind(checked.selector);
       timeoutMs = checked.timeoutMs ?? timeoutMs;
       signal = options.signal;
+      const { direct, secure } = options;
+      if (direct !== undefined || secure !== undefined) request = { wantsLink: direct, secure };
     }
     const socket = new Socket(options, this.setup.keepsAlive);
     if (onConnect !== undefined) socket.once('connect', onConnect);
     socket[kStartConnecting]();
     if (signal !== undefined) addAbortSignal(signal, socket);
-    this.dialer.dial(socket, target, selector, timeoutMs, { wantsLink: options?.direct, secure: options?.secure });
+    this.dialer.dial(socket, target, selector, timeoutMs, request);
     return socket;
   }
 
@@ -239,7 +241,8 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
       return;
     }
     const { dialTimeoutMs } = this.setup.options;
-    this.dialer.dial(socket, target, random, dialTimeoutMs, { localPort });
+    const request = localPort === undefined ? undefined : { localPort };
+    this.dialer.dial(socket, target, random, dialTimeoutMs, request);
   }
 
   listen(server: AnyServer, { host, port }: Place): Binding {
@@ -254,7 +257,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   private place(server: AnyServer, service: string, port: number | undefined, terms: Terms): Binding {
     const { weight, meta, allow } = terms;
     if (this.isClosed) throw netError('ECANCELED', 'listen', { address: service, port });
-    const binding = this.bindings.add(service, port, server, this.access.guardsOf(allow));
+    const binding = this.bindings.add(service, port, server, this.authorization.guardsOf(allow));
     if (this.setup.options.role === 'client') this.warnOfRole(service);
     if (service === '') return binding;
     try {
@@ -266,7 +269,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     return binding;
   }
 
-  /** 'listening' follows all the same, as the node itself can dial it; but that is hardly what it was bound for. */
+  /** Warns that other nodes do not find it. 'listening' follows all the same, as the node itself can dial it. */
   private warnOfRole(service: string): void {
     if (this.hasWarnedOfRole) return;
     this.hasWarnedOfRole = true;
@@ -279,7 +282,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     const far = Object.freeze({
       localId: this.nodeId,
       peerId: link.peerId,
-      via: NOBODY,
+      via: NO_RELAYS,
       isVerified: true,
       addresses: this.addresses,
       name: link.peerName,
@@ -287,40 +290,23 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     const neighbour = new RelayNeighbour(this.relayLimits, this.timers.now());
     const namesMeet = link.envDigests.some((digest) => this.knowsEnv(digest));
     const acceptor = new Acceptor(this, far, namesMeet, neighbour, link.envDigests);
-    this.paths.set(link.peerId, new LinkPath(link, acceptor, neighbour));
+    this.paths.add(new LinkPath(link, acceptor, neighbour));
     link.acceptor = acceptor;
   }
 
-  /** Streams over it may still end; no new ones are opened. */
+  /** Called when the link is gone. Its streams may still end; no new ones are opened. */
   onUnlink(link: Link): void {
-    const path = this.paths.get(link.peerId);
-    if (path === undefined || path.link !== link) return;
-    path.acceptor.stop();
-    this.paths.delete(link.peerId);
+    this.paths.delete(link)?.acceptor.dispose();
   }
 
   onService(instance: ServiceInstance): void {
     this.dialer.onService(instance);
   }
 
-  toward(nodeId: NodeId): Path | undefined {
-    if (nodeId !== this.nodeId) {
-      const path = this.paths.get(nodeId);
-      // A link that takes no more streams is about to end; until then others may lead there.
-      return path?.canOpen ? path : undefined;
-    }
-    if (!this.setup.options.loopback) throw starlaneError('ERR_STARLANE_OPTION', 'the option loopback is false');
-    return this.loopback;
-  }
+  // --- for acceptors ---
 
-  // --- for circuits through relays ---
-
-  hop(neighbour: NodeId): RelayHop | undefined {
-    return this.paths.get(neighbour);
-  }
-
-  get hopTimeoutMs(): number {
-    return this.relayLimits.hopTimeoutMs;
+  sharedEnv(nodeId: NodeId): string | undefined {
+    return this.setup.sharedEnv(nodeId);
   }
 
   knowsEnv(digest: string | undefined): boolean {
@@ -332,21 +318,21 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
     this.setup.services.unbind(binding.service, binding.anyPort ? 0 : binding.port);
   }
 
-  /** Whether circuits of others pass through, or are about to. */
+  /** Whether circuits of other nodes pass through, or are being opened. */
   get isRelaying(): boolean {
     return this.relay.pool.size > 0;
   }
 
   /**
-   * Circuits of others are not taken any more; those that there are have closeTimeoutMs to finish, then they are reset. Resolved
-   * when none is left.
+   * Takes no more circuits of other nodes. Those that there are have closeTimeoutMs to finish, then they are reset. Resolves when
+   * none is left.
    */
   async stopRelaying(): Promise<void> {
     await this.relay.drain(this.setup.options.closeTimeoutMs);
     await this.relay.close();
   }
 
-  /** Servers stop, dials fail, and sockets of the loopback get time to end. */
+  /** Closes servers, fails dials, and gives sockets of the loopback time to end. */
   async close(): Promise<void> {
     this.isClosed = true;
     this.dialer.close();
@@ -355,39 +341,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
   }
 }
 
-class LinkPath implements Path, RelayHop {
-  constructor(
-    readonly link: Link,
-    readonly acceptor: Acceptor,
-    readonly neighbour: RelayNeighbour,
-  ) {}
-
-  get rttMs(): number {
-    return this.link.rttMs;
-  }
-
-  get lateMs(): number {
-    return this.link.lateMs;
-  }
-
-  get lastHeardMs(): number {
-    return this.link.lastHeardMs;
-  }
-
-  get canOpen(): boolean {
-    return this.link.session.canOpen;
-  }
-
-  get far(): FarEnd {
-    return this.acceptor.far;
-  }
-
-  open(sink: StreamSink, first: Buffer): MuxStream {
-    return this.link.session.open(sink, first);
-  }
-}
-
-/** What is said of a server beyond its place. */
+/** What a server is bound with, besides its name and port. */
 interface Terms {
   readonly weight: number;
   readonly meta: unknown;
@@ -396,4 +350,4 @@ interface Terms {
 
 const NO_TERMS: Terms = { weight: DEFAULT_WEIGHT, meta: undefined, allow: undefined };
 
-const NOBODY: readonly NodeId[] = Object.freeze([]);
+const NO_RELAYS: readonly NodeId[] = Object.freeze([]);

@@ -1,14 +1,15 @@
-// Word of relayed circuits to whoever makes direct links for busy pairs: how many there are, and what goes over them.
+// Direct links on demand. Pairs of nodes whose circuits through relays are busy get their own link: the notes of circuits show the
+// control plane which pairs these are.
 
 import type { NodeId } from '../address.js';
-import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../mux/stream/stream.js';
+import { PassThroughSink } from './open/pass-through.js';
 
 /** Makes direct links on demand. */
-export interface Shortcuts {
-  /** Resolved when there is a link to the node; rejected when there will be none. */
+export interface DirectLinks {
+  /** Resolves when there is a link to the node; rejects when there will be none. */
   request(nodeId: NodeId, signal: AbortSignal): Promise<unknown>;
-  /** What circuits of this node to another have done through relays since the last note, and how many there are. */
+  /** Notes what the circuits of this node to another have done through relays since the last note, and how many are open. */
   note(
     nodeId: NodeId,
     traffic: {
@@ -24,20 +25,19 @@ export interface Shortcuts {
 /** Bytes between two notes of a circuit. */
 const NOTED_BYTES = 256 * 1024;
 
-/** The relayed circuits of this node to one other. */
+/** The relayed circuits of this node to one other node. */
 interface Destination {
   readonly nodeId: NodeId;
   live: number;
 }
 
-/** Counts relayed circuits that this node has dialled. */
+/** Counts the relayed circuits that this node has dialled. */
 export class RelayedTraffic {
   private readonly destinations = new Map<NodeId, Destination>();
 
-  /** @param shortcuts asked each time: there may be none */
-  constructor(private readonly shortcuts: () => Shortcuts | undefined) {}
+  constructor(private readonly directLinks: DirectLinks) {}
 
-  /** A circuit stands. Returns what is to be between its stream and `sink`. */
+  /** Counts a circuit that is open. Returns the sink to put between its stream and `sink`. */
   opened(nodeId: NodeId, sink: StreamSink, relayRttMs: number): MeteredSink {
     let destination = this.destinations.get(nodeId);
     if (destination === undefined) {
@@ -45,13 +45,13 @@ export class RelayedTraffic {
       this.destinations.set(nodeId, destination);
     }
     destination.live++;
-    this.shortcuts()?.note(nodeId, { opens: 1, live: destination.live, relayRttMs });
-    return new MeteredSink(this, destination, sink);
+    this.directLinks.note(nodeId, { opens: 1, live: destination.live, relayRttMs });
+    return new MeteredSink(sink, this, destination);
   }
 
   /** @internal */
   moved(destination: Destination, bytes: number): void {
-    this.shortcuts()?.note(destination.nodeId, { bytes });
+    this.directLinks.note(destination.nodeId, { bytes });
   }
 
   /** @internal */
@@ -59,50 +59,28 @@ export class RelayedTraffic {
     const { nodeId } = destination;
     destination.live--;
     if (destination.live === 0) this.destinations.delete(nodeId);
-    this.shortcuts()?.note(nodeId, { bytes, live: destination.live });
+    this.directLinks.note(nodeId, { bytes, live: destination.live });
   }
 }
 
-/** Counts by the credit that moves, which is seldom, and right up to a window. */
-export class MeteredSink implements StreamSink {
+/** Counts bytes by the credit that moves: that is seldom, and right to within one window. */
+export class MeteredSink extends PassThroughSink {
   private bytes = 0;
 
   constructor(
+    sink: StreamSink,
     private readonly traffic: RelayedTraffic,
     private readonly destination: Destination,
-    private readonly sink: StreamSink,
-  ) {}
-
-  get keepsNothing(): boolean {
-    return this.sink.keepsNothing === true;
+  ) {
+    super(sink);
   }
 
-  /** The circuit is over. To be called once. */
+  /** Counts the circuit as closed. Call it once. */
   close(): void {
     this.traffic.closed(this.destination, this.bytes);
   }
 
-  [kOnData](stream: MuxStream, chunk: Buffer): void {
-    this.sink[kOnData](stream, chunk);
-  }
-
-  [kOnEnd](stream: MuxStream): void {
-    this.sink[kOnEnd](stream);
-  }
-
-  [kOnSent](stream: MuxStream, bytes: number): void {
-    this.sink[kOnSent](stream, bytes);
-  }
-
-  [kOnReset](stream: MuxStream, error: Error, reason: number): void {
-    this.sink[kOnReset](stream, error, reason);
-  }
-
-  [kReadOn](stream: MuxStream, error: Error): boolean {
-    return this.sink[kReadOn]?.(stream, error) === true;
-  }
-
-  onCredit(_stream: MuxStream, bytes: number): void {
+  override onCredit(_stream: MuxStream, bytes: number): void {
     this.bytes += bytes;
     if (this.bytes < NOTED_BYTES) return;
     this.traffic.moved(this.destination, this.bytes);

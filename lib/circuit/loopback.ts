@@ -1,6 +1,7 @@
-// A link of the node to itself: two sessions over a Duplex pair in memory, so that a socket to this node behaves as any
-// other. Made when it is first needed.
+// A link of the node to itself: two sessions over a Duplex pair in memory, so that a socket to this node behaves like any other.
+// Made when it is first needed.
 
+import { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
 import { MuxSession } from '../mux/session.js';
 import type { SessionOptions } from '../mux/session-options.js';
@@ -8,11 +9,65 @@ import type { SessionOwner } from '../mux/session-owner.js';
 import type { MuxStream, StreamSink } from '../mux/stream/stream.js';
 import type { FarEnd } from '../socket/far-end.js';
 import { withoutContext } from '../util/runtime/no-context.js';
+import { setImmediate } from '../util/runtime/real-timers.js';
 import { Acceptor, type AcceptorHost } from './accept/acceptor.js';
-import { memoryPair } from './memory-pair.js';
-import type { Path } from './path.js';
+import type { DirectPath } from './paths.js';
 
-/** Nothing can be silent or slow here that this process is not itself. */
+type Callback = (error?: Error | null) => void;
+
+/**
+ * One of two Duplexes in memory, with the pace of the system: what is written arrives in a later turn of the event loop, each chunk
+ * in a callback of its own, with all ticks and promises in between. So a node that dials itself has the same time to attach
+ * listeners as over TCP.
+ */
+class MemoryEnd extends Duplex {
+  peer: MemoryEnd | null = null;
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: Callback): void {
+    later(() => {
+      this.peer?.push(chunk);
+      callback();
+    });
+  }
+
+  override _writev(items: Array<{ chunk: Buffer }>, callback: Callback): void {
+    const last = items.length - 1;
+    items.forEach(({ chunk }, index) => {
+      later(() => {
+        this.peer?.push(chunk);
+        if (index === last) callback();
+      });
+    });
+  }
+
+  override _final(callback: Callback): void {
+    later(() => {
+      this.peer?.push(null);
+      callback();
+    });
+  }
+
+  override _destroy(error: Error | null, callback: Callback): void {
+    later(() => this.peer?.destroy());
+    callback(error);
+  }
+}
+
+function later(run: () => void): void {
+  withoutContext(setImmediate, run);
+}
+
+function memoryPair(): [near: Duplex, far: Duplex] {
+  const near = new MemoryEnd();
+  const far = new MemoryEnd();
+  near.peer = far;
+  far.peer = near;
+  return [near, far];
+}
+
+/** Nothing here can be silent or slow unless this process is. */
 const OPTIONS: Partial<SessionOptions> = {
   starlanePeer: true,
   maxUnackedOpens: Number.POSITIVE_INFINITY,
@@ -20,7 +75,7 @@ const OPTIONS: Partial<SessionOptions> = {
   keepAliveMs: 0,
 };
 
-export class Loopback implements Path {
+export class Loopback implements DirectPath {
   readonly far: FarEnd;
   private near: MuxSession | undefined;
   private ending: Array<Promise<void>> = [];
@@ -40,12 +95,12 @@ export class Loopback implements Path {
     });
   }
 
-  /** Streams of both directions, counted once. */
+  /** Open streams of both directions, each counted once. */
   get streams(): number {
     return this.near === undefined ? 0 : this.near.streamCount;
   }
 
-  /** It is made anew when it is needed. */
+  /** Always, since it is made again when it is needed. */
   readonly canOpen = true;
 
   open(sink: StreamSink, first: Buffer): MuxStream {
@@ -53,7 +108,7 @@ export class Loopback implements Path {
     return this.near.open(sink, first);
   }
 
-  /** Ends it in order; resolved when it has ended. It is made anew if it is needed again. */
+  /** Ends the sessions gracefully and resolves when they have ended. They are made again if they are needed again. */
   async close(): Promise<void> {
     this.near?.close();
     this.near = undefined;
@@ -91,7 +146,7 @@ class End implements SessionOwner {
   }
 
   onClose(): void {
-    this.acceptor?.stop();
+    this.acceptor?.dispose();
     this.end();
   }
 }

@@ -9,31 +9,31 @@ import type { SocketOptions } from '../socket/socket.js';
 export interface DialOptions extends SocketOptions {
   /** Destroys the socket with an AbortError, before or after it is connected. */
   signal?: AbortSignal | undefined;
-  /** Milliseconds, 1 to 2147483647: for the service to appear and to answer. Default: the node's dialTimeoutMs. */
+  /** How long the service may take to appear and to answer, in ms, 1 to 2147483647. Default: the node's dialTimeoutMs. */
   timeoutMs?: number | undefined;
   /** Which instance of the service. Default random. */
   selector?: SelectorOption | undefined;
   /**
-   * Asks for a direct link to the node when there is none, and waits for it up to half of the time; without one, the dial
-   * goes through relays as any other. Default false.
+   * Requests a direct link to the node when there is none, and waits for it for up to half of the timeout; without one, the dial goes
+   * through relays like any other. Default false.
    */
   direct?: boolean | undefined;
   /**
-   * Encrypts from here to the server, with keys that both prove to be of their node ids, so that relays on the way can neither
-   * read nor alter what goes by them: a dial that cannot be had like that fails. Default: where the node has a secret, true for
-   * circuits through relays; else false. Links to neighbours are encrypted themselves, or are not to be.
+   * Encrypts from this node to the server, and both ends prove that they own their node ids, so that relays can neither read nor
+   * alter the data. The dial fails when that is not possible. Default: true for circuits through relays if the node has a secret,
+   * else false; a direct link is as secure as its transport.
    */
   secure?: boolean | undefined;
 }
 
 export interface BindOptions extends ServerOptions {
-  /** 0 to 255, default 1: the share of random dials that this instance wants, against others. 0: only in need. */
+  /** The share of random dials for this instance, relative to others, 0 to 255. 0: only when there is no other. Default 1. */
   weight?: number | undefined;
-  /** Anything that JSON can hold in 4096 bytes; peers see it in ServiceInfo. */
+  /** Any value that JSON can hold in 4096 bytes. Peers see it in ServiceInfo. */
   meta?: unknown;
   /**
-   * Who may dial this server: a function, or a list of rules, where what no rule fits is denied with EACCES at the dialler.
-   * The `allow` of the node is asked before, and both must allow. Default: whoever the node allows.
+   * Decides who may dial this server: a function, or a list of rules. A dial that no rule fits fails with EACCES at the dialler. The
+   * node's `allow` is asked first, and both must allow. Default: the node's `allow` alone.
    */
   allow?: Allow | undefined;
 }

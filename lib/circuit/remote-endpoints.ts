@@ -1,24 +1,13 @@
-// The other ends of relayed circuits. Sockets that go to the same node by the same way share one object, as those over a
-// link do.
+// The remote endpoints of relayed circuits. Sockets to the same node by the same relays share one object, as those over a link do.
 
 import type { NodeId } from '../address.js';
 import type { FarEnd } from '../socket/far-end.js';
 import type { SocketAddresses } from '../socket/socket-addresses.js';
 
-/** The far end of a circuit through relays. */
-export interface RelayedEnd {
-  readonly nodeId: NodeId;
-  readonly via: readonly NodeId[];
-  readonly service: string;
-  readonly port: number;
-  /** The time from OPEN to its answer. */
-  readonly tookMs: number;
-}
-
-/** Ways kept, at most; peers may invent any number of them. Sockets keep theirs in any case. */
+/** How many endpoints are kept: peers can invent any number of them. Sockets keep theirs in any case. */
 const MAX_KEPT = 4096;
 
-export class FarEnds {
+export class RemoteEndpoints {
   private readonly kept = new Map<string, FarEnd>();
   private readonly secured = new WeakMap<FarEnd, FarEnd>();
 
@@ -29,7 +18,7 @@ export class FarEnds {
 
   /** @param via the relays, nearest first */
   get(peerId: NodeId, via: readonly NodeId[]): FarEnd {
-    // Ids have one length, so that there is one way to read the key.
+    // Ids have one length, so a key has one meaning only.
     const key = peerId + via.join('');
     const known = this.kept.get(key);
     if (known !== undefined) return known;
@@ -46,7 +35,7 @@ export class FarEnds {
     return far;
   }
 
-  /** The same, of circuits that are encrypted from end to end, with keys that it has proved to be its own. */
+  /** Returns the endpoint of circuits that are encrypted from end to end, whose node has proved that the id is its own. */
   secure(far: FarEnd): FarEnd {
     let secured = this.secured.get(far);
     if (secured === undefined) {

@@ -135,14 +135,14 @@ export class Node extends NodeFamily {
       options: resolved,
       timers: sharedTimers,
       services: this.mesh,
+      routes: this.mesh.routing,
+      directLinks: this.mesh.shortcuts,
+      sharedEnv: (nodeId) => this.mesh.sharedEnv(nodeId),
       publicKeyOf: (nodeId) => this.mesh.gossip.store.node(nodeId)?.publicKey,
       keepsAlive: this.keepsAlive,
       onError: (error) => this.onError(error),
       onWarning: (error) => this.onWarning(error),
     });
-    this.circuits.routes = this.mesh.routing;
-    this.circuits.shortcuts = this.mesh.shortcuts;
-    this.circuits.sharedEnv = (nodeId) => this.mesh.sharedEnv(nodeId);
     // Later, so that there has been time to listen for events.
     nextTick(() => {
       if (this.startsByItself) this.start();

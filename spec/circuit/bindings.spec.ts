@@ -28,7 +28,7 @@ describe('a server bound by name alone', () => {
     expect(bindings.find('', 80)).toBeUndefined();
   });
 
-  it('leaves a port to who is bound to it', () => {
+  it('leaves a port to the server that is bound to it', () => {
     const any = bindings.add('web', undefined, SERVER);
     const exact = bindings.add('web', 80, SERVER);
     expect([bindings.find('web', 80), bindings.find('web', 81), bindings.find('web', 0)]).toEqual([exact, any, any]);
@@ -36,7 +36,7 @@ describe('a server bound by name alone', () => {
 });
 
 describe('a server bound by name and port', () => {
-  it('answers that port, and the name when nobody else does', () => {
+  it('answers that port, and the name when no other server does', () => {
     const web = bindings.add('web', 80, SERVER);
     expect([bindings.find('web', 80), bindings.find('web', 0)]).toEqual([web, web]);
     expect(bindings.find('web', 81)).toBeUndefined();
@@ -105,7 +105,7 @@ describe('a place that is taken', () => {
 });
 
 describe('the reply that accepts', () => {
-  it('is made once for a port', () => {
+  it('is made once for each port', () => {
     const web = bindings.add('web', undefined, SERVER);
     const reply = web.acceptance(80);
     expect(web.acceptance(80)).toBe(reply);

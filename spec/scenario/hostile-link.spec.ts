@@ -2,7 +2,7 @@
 // others go on serving each other, as fast as before and in as much memory, and only its own link is lost.
 
 import { describe, expect, it } from '@jest/globals';
-import { CircuitSecurity } from '../../lib/circuit/secure/circuit-security.js';
+import { CircuitSecurity } from '../../lib/circuit/secure/security.js';
 import type { MuxStream } from '../../lib/mux/stream/stream.js';
 import { encodeMessage, envDigests, MessageType } from '../../lib/wire/messages.js';
 import { encodeOpen, type OpenRequest } from '../../lib/wire/open.js';

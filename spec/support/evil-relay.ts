@@ -1,6 +1,6 @@
 // A relay that does not pass circuits on as they are.
 
-import type { HalfCircuit } from '../../lib/circuit/relay/half-circuit.js';
+import type { PendingRelay } from '../../lib/circuit/relay/pending-relay.js';
 import type { Relay } from '../../lib/circuit/relay/relay.js';
 import { kOnData, kOnEnd } from '../../lib/mux/hidden.js';
 import type { Open } from '../../lib/wire/open.js';
@@ -28,18 +28,18 @@ export function corrupt(relay: Relay, deeds: Deeds): void {
     const { pool } = relay;
     const add = pool.add.bind(pool);
     pool.add = (holder) => {
-      const half = holder as HalfCircuit;
-      if (typeof half.onCircuit === 'function') {
-        const onCircuit = half.onCircuit.bind(half);
-        half.onCircuit = (far, read, hop) => onCircuit(far, reply(read), hop);
+      const pending = holder as PendingRelay;
+      if (typeof pending.onCircuit === 'function') {
+        const onCircuit = pending.onCircuit.bind(pending);
+        pending.onCircuit = (far, read, hop) => onCircuit(far, reply(read), hop);
       }
       add(holder);
     };
   }
   if (data === undefined && cuts === undefined) return;
   const splice = relay.splice.bind(relay);
-  relay.splice = (half, near, far, to) => {
-    const made = splice(half, near, far, to);
+  relay.splice = (pending, near, far, to) => {
+    const made = splice(pending, near, far, to);
     const onData = made[kOnData].bind(made);
     made[kOnData] = (stream, chunk) => {
       const towards = stream === near ? 'server' : 'dialler';

@@ -1,7 +1,7 @@
 // Routes over a graph that a spec draws: every node knows all of it, as if gossip had told.
 
 import type { NodeId } from '../../lib/address.js';
-import type { RouteLength, Routes } from '../../lib/circuit/path.js';
+import type { RouteLength, Routes } from '../../lib/circuit/paths.js';
 
 export type Edge = readonly [number, number];
 

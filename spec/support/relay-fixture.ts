@@ -4,15 +4,15 @@
 import { type Duplex, duplexPair } from 'node:stream';
 import type { NodeId } from '../../lib/address.js';
 import { Acceptor, type AcceptorHost } from '../../lib/circuit/accept/acceptor.js';
-import { CircuitAccess } from '../../lib/circuit/accept/circuit-access.js';
+import { Authorization } from '../../lib/circuit/accept/authorization.js';
 import { Bindings } from '../../lib/circuit/bindings.js';
-import type { Routes } from '../../lib/circuit/path.js';
+import type { Routes } from '../../lib/circuit/paths.js';
 import { RelayNeighbour } from '../../lib/circuit/relay/admission.js';
-import type { RelayHop } from '../../lib/circuit/relay/half-circuit.js';
 import { DEFAULT_RELAY_LIMITS, type RelayLimits } from '../../lib/circuit/relay/limits.js';
+import type { RelayHop } from '../../lib/circuit/relay/pending-relay.js';
 import { Relay } from '../../lib/circuit/relay/relay.js';
-import { FarEnds } from '../../lib/circuit/remote-endpoints.js';
-import { CircuitSecurity } from '../../lib/circuit/secure/circuit-security.js';
+import { RemoteEndpoints } from '../../lib/circuit/remote-endpoints.js';
+import { CircuitSecurity } from '../../lib/circuit/secure/security.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import type { SessionOwner } from '../../lib/mux/session-owner.js';
 import type { MuxStream } from '../../lib/mux/stream/stream.js';
@@ -107,7 +107,7 @@ export class HandNeighbour implements SessionOwner {
         onStream: (stream) => acceptor.onStream(stream),
         onClose: () => {
           this.isLinked = false;
-          acceptor.stop();
+          acceptor.dispose();
         },
       },
     );
@@ -188,7 +188,7 @@ export class RelayFixture {
       timers: this.timers,
       limits: this.limits,
       isEnabled,
-      routes: () => allRoutes,
+      routes: allRoutes,
       hop: (neighbour) => this.hop(neighbour),
     });
     this.host = {
@@ -198,7 +198,7 @@ export class RelayFixture {
       timers: this.timers,
       openTimeoutMs: 1000,
       counters: { accepted: 0, refused: 0, denied: 0 },
-      access: new CircuitAccess({
+      authorization: new Authorization({
         allow: undefined,
         env: [],
         timers: this.timers,
@@ -216,7 +216,7 @@ export class RelayFixture {
       opensPerSecond: 100_000,
       sharedEnv: () => undefined,
       relay: this.relay,
-      farEnds: new FarEnds(this.id, ADDRESSES),
+      remotes: new RemoteEndpoints(this.id, ADDRESSES),
       knowsEnv: () => true,
     };
   }

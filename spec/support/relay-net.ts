@@ -38,7 +38,7 @@ export class RelayNet {
     for (const node of net.nodes) {
       const routes = new GraphRoutes(node.id, net.graph);
       net.routes.push(routes);
-      circuitsOf(node).routes = routes;
+      replaceRoutes(node, routes);
     }
     await Promise.all(edges.map((edge) => net.link(edge, options.pair)));
     return net;
@@ -87,6 +87,14 @@ export class RelayNet {
       this.nodes[other].attach(far, { initiator: false }),
     ]);
     this.links.set(`${one} ${other}`, link);
+  }
+}
+
+/** Has circuits of the node take these routes. */
+function replaceRoutes(node: Node, routes: GraphRoutes): void {
+  const { routing } = Reflect.get(node, 'mesh') as { routing: object };
+  for (const name of ['nextHops', 'route', 'penalise', 'reward'] as const) {
+    Reflect.set(routing, name, routes[name].bind(routes));
   }
 }
 

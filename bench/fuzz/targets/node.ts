@@ -3,10 +3,9 @@
 //
 //   part    u8 what | u8 which | message, OPEN, reply or data
 
-import { CircuitSecurity } from '../../../lib/circuit/secure/circuit-security.js';
-import type { SecureAnswer } from '../../../lib/circuit/secure/dial-claim.js';
-import type { SecureDial } from '../../../lib/circuit/secure/secure-dial.js';
-import { SecureStream } from '../../../lib/circuit/secure/secure-stream.js';
+import type { DialHandshake, SecureAnswer } from '../../../lib/circuit/secure/handshake.js';
+import { CircuitSecurity } from '../../../lib/circuit/secure/security.js';
+import { SecureStream } from '../../../lib/circuit/secure/stream.js';
 import { StarlaneError } from '../../../lib/errors.js';
 import { createIdentity } from '../../../lib/identity/identity.js';
 import { networkKeyOf } from '../../../lib/identity/network-key.js';
@@ -78,7 +77,7 @@ class NodeTrial implements Trial {
   private readonly peers: RawPeer[];
   private readonly opened: MuxStream[] = [];
   private readonly sockets: Socket[] = [];
-  private readonly secureDials: Array<{ peer: RawPeer; stream: MuxStream; dial: SecureDial }> = [];
+  private readonly secureDials: Array<{ peer: RawPeer; stream: MuxStream; dial: DialHandshake }> = [];
   private readonly secureStreams: SecureStream[] = [];
   private readonly securities: CircuitSecurity[];
   private readonly told = new Set<Outcome>();
@@ -223,10 +222,10 @@ class NodeTrial implements Trial {
     this.secureDials.push({ peer, stream, dial });
   }
 
-  private goOn({ peer, stream, dial }: { peer: RawPeer; stream: MuxStream; dial: SecureDial }): void {
+  private goOn({ peer, stream, dial }: { peer: RawPeer; stream: MuxStream; dial: DialHandshake }): void {
     const reply = tryReadReply(peer.received(stream))?.reply;
     if (reply === undefined || reply.code !== 0 || stream.isClosed) return;
-    must(dial.objection(reply) === undefined, 'it accepts what it then does not prove');
+    must(dial.verify(reply) === undefined, 'it accepts what it then does not prove');
     this.told.add('goes on');
     this.secureStreams.push(dial.carry(stream));
   }
@@ -243,7 +242,7 @@ class NodeTrial implements Trial {
     this.answered.add(stream);
     let answer: SecureAnswer;
     try {
-      answer = this.securities[who].claimOf(open).accept(1);
+      answer = this.securities[who].verifyOpen(open).accept(1);
     } catch (error) {
       // The other peer's, which the node has passed on unread.
       this.tell(error as Error);

@@ -3,7 +3,7 @@
 //
 //   part    u8 type | u16 bytes of plaintext | u8 what becomes of it | u16 where
 
-import { NO_RECORD, RecordOpener, RecordSealer } from '../../../lib/circuit/secure/record-codec.js';
+import { NO_RECORD, RecordOpener, RecordSealer } from '../../../lib/circuit/secure/secure-records.js';
 import { StarlaneError } from '../../../lib/errors.js';
 import type { Random } from '../../simulation/random.js';
 import { must, type Outcome, type Parts, type PureTarget, wayOf } from '../target.js';

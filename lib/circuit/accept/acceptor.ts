@@ -1,8 +1,8 @@
-// The circuits that come in over one link: reads OPEN, finds the server and replies in the same turn, or hands it to the
+// The circuits that come in over one link: reads OPEN, finds the server and replies in the same turn, or hands the circuit to the
 // relay.
 //
-// One object for all streams of the link. Nearly always an OPEN arrives whole with the stream itself, and nothing is
-// kept for it; one that trickles in gets a small object with a deadline.
+// One object for all streams of the link. Nearly always an OPEN arrives whole with the stream itself, and is answered at once; then
+// nothing is allocated for it. For the others see pending-open.ts.
 
 import type { Guard } from '../../access/guard.js';
 import type { NodeId } from '../../address.js';
@@ -15,76 +15,65 @@ import type { Timed, Timer, Timers } from '../../util/timers.js';
 import { type Open, tryReadOpen } from '../../wire/open.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import type { Binding, Bindings } from '../bindings.js';
-import { QueuedPrefix } from '../open/queued-prefix.js';
+import { QueuedPrefix } from '../open/pass-through.js';
 import type { RelayNeighbour } from '../relay/admission.js';
 import type { Relay } from '../relay/relay.js';
-import type { FarEnds } from '../remote-endpoints.js';
-import { ClaimQueue } from '../secure/claim-queue.js';
-import type { DialClaim } from '../secure/dial-claim.js';
-import { Unconfirmed, type UnconfirmedHost } from '../secure/unconfirmed.js';
-import type { CircuitAccess } from './circuit-access.js';
-import { Decisions } from './decisions.js';
-import { HeldOpens } from './held-opens.js';
-import { OpenRate } from './open-rate.js';
-import { SlowOpen, type SlowOpens } from './slow-open.js';
+import type { RemoteEndpoints } from '../remote-endpoints.js';
+import { PendingConfirmations, ProofQueue } from '../secure/confirmation.js';
+import type { CircuitSecurity } from '../secure/security.js';
+import { type Authorization, PendingAuthorizations } from './authorization.js';
+import { HeldOpens, IncomingCircuit, OpenRate, SlowOpen } from './pending-open.js';
 
 const log = debug('route');
 
-/** What acceptors need of their node. */
-export interface AcceptorHost extends UnconfirmedHost {
+/** The node, as its acceptors need it. */
+export interface AcceptorHost {
   readonly nodeId: NodeId;
   readonly addresses: SocketAddresses;
   readonly bindings: Bindings;
   readonly timers: Timers;
-  /** Time that a peer has from opening a stream to the last byte of OPEN, and from a secure reply to its first record. */
+  /** The time that a peer has from opening a stream to the last byte of OPEN, and from a secure reply to its first record, in ms. */
   readonly openTimeoutMs: number;
   readonly counters: AcceptCounters;
   readonly relay: Relay;
-  readonly farEnds: FarEnds;
-  readonly access: CircuitAccess;
+  readonly remotes: RemoteEndpoints;
+  readonly authorization: Authorization;
+  readonly security: CircuitSecurity;
   /** How many circuits a second one link may open to services of this node. */
   readonly opensPerSecond: number;
-  /** The digest of an env that this node shares with another, if it knows one. */
+  /** How many circuits of one link may wait for the check of their proof, and how many for their confirmation. */
+  readonly maxUnconfirmed: number;
+  /** The digest of an env that this node shares with another, if one is known. */
   sharedEnv(nodeId: NodeId): string | undefined;
-  /** Whether names of this node and of who knows that env meet. */
+  /** Whether this node is in the env with that digest. */
   knowsEnv(digest: string | undefined): boolean;
 }
 
 /** Counts since the start. */
 export interface AcceptCounters {
   accepted: number;
-  /** Those that were denied included. */
+  /** Including those that were denied. */
   refused: number;
   /** Not allowed, by the node or by the server. */
   denied: number;
 }
 
-/** A circuit whose end is this node. Only made for those that are not answered at once. */
-interface Call {
-  readonly stream: MuxStream;
-  readonly binding: Binding;
-  readonly open: Open;
-  readonly far: FarEnd;
-  /** What has been checked of the dialler's proof. */
-  readonly claim: DialClaim | undefined;
-}
-
-export class Acceptor implements StreamSink, Timed, SlowOpens {
-  /** The newest stream, as long as nothing has come on it. */
+export class Acceptor implements StreamSink, Timed {
+  /** The newest stream, while nothing has come on it. */
   private fresh: MuxStream | null = null;
   private timer: Timer | null = null;
   private readonly slow = new Set<SlowOpen>();
   private readonly rate: OpenRate;
   private readonly held: HeldOpens;
-  private readonly unconfirmed: Unconfirmed;
-  private readonly claims: ClaimQueue;
-  private readonly decisions: Decisions;
+  private readonly proofs: ProofQueue;
+  private readonly authorizations: PendingAuthorizations;
+  private readonly confirmations: PendingConfirmations;
 
   /**
-   * @param far who is at the other end; shared by all sockets of the link
+   * @param far the remote endpoint, which all sockets of the link share
    * @param namesMeet whether the peer shares an env: if not, it may dial ports only
-   * @param neighbour what counts for circuits that the peer passes on to others; null when it is this node itself, whose
-   * circuits are asked nothing
+   * @param neighbour what counts for circuits that the peer passes on to others; null when the peer is this node itself, whose circuits are
+   * not checked
    * @param envDigests of the envs that the peer is in
    */
   constructor(
@@ -95,19 +84,28 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     private readonly envDigests: readonly string[] = [],
   ) {
     this.rate = new OpenRate(host.opensPerSecond, host.timers.now());
-    this.held = new HeldOpens(this.rate, host.timers);
-    this.unconfirmed = new Unconfirmed(host);
-    this.claims = new ClaimQueue(host.timers.clock);
-    this.decisions = new Decisions(host.access);
+    this.held = new HeldOpens(this.rate, host.timers, (circuit) => {
+      const { stream, open, far, namesMeet, received } = circuit;
+      this.serve(stream, open, received, far, namesMeet, circuit);
+    });
+    this.proofs = new ProofQueue(host.timers.clock, (circuit) => {
+      if (this.isStillBound(circuit)) this.checkProof(circuit);
+    });
+    this.authorizations = new PendingAuthorizations(host.authorization);
+    this.confirmations = new PendingConfirmations(host);
   }
 
-  /** The peer opened a stream. */
+  get timers(): Timers {
+    return this.host.timers;
+  }
+
+  /** Called when the peer has opened a stream. */
   onStream(stream: MuxStream): void {
     stream.sink = this;
-    // OPEN comes with the stream unless the chunk was cut there: then it is the newest, or a stranger's.
+    // OPEN comes with the stream unless the chunk was cut there (then the stream is the newest one), or the peer is a slow one.
     if (this.fresh !== null) this.watch(this.fresh);
     this.fresh = stream;
-    // One timer for all that are fresh once; it is left to run when they are not any more.
+    // One timer for all that are fresh once; it runs on when they are not any more.
     this.timer ??= this.host.timers.schedule(this.host.openTimeoutMs, this);
   }
 
@@ -132,16 +130,18 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     this.fresh = null;
   }
 
-  /** The link is gone. */
-  stop(): void {
+  /** Called when the link is gone. */
+  dispose(): void {
     if (this.timer !== null) this.host.timers.cancel(this.timer);
     this.timer = null;
     this.fresh = null;
-    for (const slow of this.slow) slow.stop();
-    this.held.stop();
+    for (const slow of this.slow) slow.dispose();
+    this.held.dispose();
   }
 
-  /** Reads OPEN and answers it; false when not all of it is there. */
+  // --- OPEN ---
+
+  /** Reads OPEN and answers it. Returns false when it has not arrived as a whole. */
   tryOpen(stream: MuxStream, bytes: Buffer): boolean {
     let read: { open: Open; bytesRead: number } | undefined;
     try {
@@ -155,7 +155,7 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     const { open, bytesRead } = read;
     const rest = bytes.subarray(bytesRead);
     if (open.dst !== this.host.nodeId || open.src !== this.far.peerId) {
-      // The other end counts so as well.
+      // The other end counts in the same way.
       stream.narrow();
       stream.consumed(bytesRead);
       this.takeRelayed(stream, open, rest);
@@ -166,24 +166,26 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     return true;
   }
 
-  /** A stream that was not opened as it should be. */
+  /** Resets a stream on which OPEN does not come. */
   drop(stream: MuxStream): void {
     if (this.fresh === stream) this.fresh = null;
     this.host.counters.refused++;
     stream.reset();
   }
 
-  forget(slow: SlowOpen): void {
+  onSlowOpenEnd(slow: SlowOpen): void {
     this.slow.delete(slow);
   }
 
-  get timers(): Timers {
-    return this.host.timers;
+  private watch(stream: MuxStream): SlowOpen {
+    const slow = new SlowOpen(this, stream, this.host.openTimeoutMs);
+    this.slow.add(slow);
+    return slow;
   }
 
-  /** A circuit through relays: for this node, which is its end, or for another. */
+  /** Takes a circuit that came through relays, for this node or for another. */
   private takeRelayed(stream: MuxStream, open: Open, rest: Buffer): void {
-    const { nodeId, relay, farEnds } = this.host;
+    const { nodeId, relay, remotes } = this.host;
     const { dst, src, visited, relays, env } = open;
     const sender = relays === 0 ? src : visited[visited.length - 1];
     if (this.neighbour === null || sender !== this.far.peerId) {
@@ -193,111 +195,131 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
       this.refuse(stream, ReplyCode.LOOP, 'the circuit has been here');
     else {
       const via = visited.slice(visited.length - relays).reverse();
-      this.answer(stream, open, rest, farEnds.get(src, via), this.host.knowsEnv(env));
+      this.answer(stream, open, rest, remotes.get(src, via), this.host.knowsEnv(env));
     }
   }
+
+  // --- circuits to this node ---
 
   private answer(stream: MuxStream, open: Open, rest: Buffer, far: FarEnd, namesMeet: boolean): void {
     const { neighbour, rate, held, host } = this;
     // Those that wait come first.
     if (neighbour === null || (held.size === 0 && rate.take(host.timers))) {
-      this.serve(stream, open, rest, far, namesMeet);
+      this.serve(stream, open, rest, far, namesMeet, undefined);
     } else if (held.isFull) {
       const what = `more than ${rate.perSecond} opens a second (opensPerSecond), and ${held.size} wait`;
       this.refuse(stream, ReplyCode.LIMIT, what);
-    } else held.hold(stream, open, rest, (kept, bytes) => this.serve(stream, kept, bytes, far, namesMeet));
+    } else held.hold(new IncomingCircuit(stream, open, far, namesMeet, rest));
   }
 
-  private serve(stream: MuxStream, open: Open, rest: Buffer, far: FarEnd, namesMeet: boolean): void {
+  /** @param waiting the circuit, if it has waited */
+  private serve(
+    stream: MuxStream,
+    open: Open,
+    rest: Buffer,
+    far: FarEnd,
+    namesMeet: boolean,
+    waiting: IncomingCircuit | undefined,
+  ): void {
     const { neighbour, host } = this;
     const { service, dstPort } = open;
     const binding = service === '' || namesMeet ? host.bindings.find(service, dstPort) : undefined;
-    if (binding === undefined) this.refuse(stream, ReplyCode.REFUSED, '');
-    else if (open.proof !== undefined) this.answerSecure({ stream, binding, open, far, claim: undefined }, rest);
-    else if (binding.guards === undefined || neighbour === null) this.accept(stream, binding, open, far, rest);
-    else this.ask(binding.guards, { stream, binding, open, far, claim: undefined }, rest);
-  }
-
-  private answerSecure(call: Call, rest: Buffer): void {
-    const { claims, host } = this;
-    if (claims.take()) {
-      this.checkClaim(call, rest);
+    if (binding === undefined) {
+      this.refuse(stream, ReplyCode.REFUSED, '');
       return;
     }
-    const { stream, open } = call;
-    if (claims.size >= host.maxUnconfirmed) {
-      this.refuse(stream, ReplyCode.LIMIT, `${claims.size} circuits wait to be checked (acceptBacklog)`);
+    const guards = neighbour === null ? undefined : binding.guards;
+    if (waiting === undefined && open.proof === undefined && guards === undefined) {
+      this.accept(stream, binding, open, far, rest);
       return;
     }
-    // The bytes of an OPEN are used again.
-    const [circuitId, proof] = [Buffer.from(open.circuitId), Buffer.from(open.proof as Uint8Array)];
-    const kept = { ...call, open: { ...open, circuitId, proof } };
-    stream.accept();
-    stream.sink = claims.wait(rest, (held, isEnded) => {
-      if (this.isStillBound(kept)) this.checkClaim(kept, held);
-      if (isEnded) stream.sink[kOnEnd](stream);
-    });
+    const circuit = waiting ?? new IncomingCircuit(stream, open, far, namesMeet, rest);
+    circuit.binding = binding;
+    if (open.proof !== undefined) this.queueProof(circuit);
+    else this.authorize(circuit, guards);
   }
 
-  /** What the OPEN claims has to hold before anybody is asked about it. */
-  private checkClaim(call: Call, rest: Buffer): void {
-    const { security, farEnds } = this.host;
-    const { stream, binding, open, far } = call;
-    let claim: DialClaim;
+  private queueProof(circuit: IncomingCircuit): void {
+    const { proofs, host } = this;
+    if (proofs.take()) this.checkProof(circuit);
+    else if (proofs.size < host.maxUnconfirmed) proofs.wait(circuit);
+    else {
+      const reason = `${proofs.size} circuits wait to be checked (acceptBacklog)`;
+      this.refuse(circuit.stream, ReplyCode.LIMIT, reason);
+    }
+  }
+
+  /** Checks what OPEN claims, before any guard is asked about it. */
+  private checkProof(circuit: IncomingCircuit): void {
+    const { security, remotes } = this.host;
+    const { stream, binding, open, far } = circuit;
     try {
-      claim = security.claimOf(open);
+      circuit.handshake = security.verifyOpen(open);
     } catch (error) {
       security.refused(open.src, far.via, error as Error);
       this.refuse(stream, ReplyCode.INSECURE, (error as Error).message);
       return;
     }
-    const claimed = { ...call, far: farEnds.secure(far), claim };
-    if (binding.guards === undefined || this.neighbour === null) this.acceptCall(claimed, rest);
-    else this.ask(binding.guards, claimed, rest);
+    circuit.far = remotes.secure(far);
+    this.authorize(circuit, this.neighbour === null ? undefined : binding?.guards);
   }
 
-  /** Asks whether the circuit is allowed. Nothing is told to the server before. */
-  private ask(guards: readonly Guard[], call: Call, rest: Buffer): void {
-    const { decisions, host } = this;
-    const { stream, binding, open, far } = call;
-    if (decisions.isFull) {
-      this.refuse(stream, ReplyCode.LIMIT, `${decisions.waiting} circuits wait to be allowed (maxPendingDecisions)`);
+  /** Asks whether the circuit is allowed. The server does not see it before. */
+  private authorize(circuit: IncomingCircuit, guards: readonly Guard[] | undefined): void {
+    if (guards === undefined) {
+      this.acceptChecked(circuit);
+      return;
+    }
+    const { authorizations, host } = this;
+    const { stream, open, far } = circuit;
+    const binding = circuit.binding as Binding;
+    if (authorizations.isFull) {
+      const reason = `${authorizations.size} circuits wait to be allowed (maxPendingDecisions)`;
+      this.refuse(stream, ReplyCode.LIMIT, reason);
       return;
     }
     // What is bound, whatever was dialled: a port leads to names as well.
     const to = { service: binding.service, port: portOf(open, binding) };
-    const request = host.access.request(far, this.envsOf(far, open.env), to);
-    decisions.ask(guards, request, open.remainingMs, stream, rest, (verdict, bytes) => {
+    const request = host.authorization.request(far, this.envsOf(far, open.env), to);
+    authorizations.ask(circuit, guards, request, (verdict) => {
       if (verdict !== true) {
         host.counters.denied++;
         this.refuse(stream, ReplyCode.DENIED, verdict);
-      } else if (this.isStillBound(call)) this.acceptCall(call, bytes);
+      } else if (this.isStillBound(circuit)) this.acceptChecked(circuit);
     });
   }
 
-  /** False when the server was closed while the circuit waited, which is refused then. */
-  private isStillBound({ stream, binding, open }: Call): boolean {
+  /** Returns false when the server was closed while the circuit waited, which is refused then. */
+  private isStillBound({ stream, binding, open }: IncomingCircuit): boolean {
     if (this.host.bindings.find(open.service, open.dstPort) === binding) return true;
     this.refuse(stream, ReplyCode.REFUSED, '');
     return false;
   }
 
-  /** Digests of the envs that the other end says it is in. */
+  /** Returns the digests of the envs that the other end says it is in. */
   private envsOf(far: FarEnd, said: string | undefined): readonly string[] {
     if (far.via.length === 0) return this.envDigests;
     const known = said ?? this.host.sharedEnv(far.peerId);
     return known === undefined ? [] : [known];
   }
 
-  private acceptCall({ stream, binding, open, far, claim }: Call, rest: Buffer): void {
-    if (claim === undefined) {
-      this.accept(stream, binding, open, far, rest);
-      return;
+  /** Accepts a circuit that has passed all checks. */
+  private acceptChecked(circuit: IncomingCircuit): void {
+    const { stream, open, far, handshake, received } = circuit;
+    const binding = circuit.binding as Binding;
+    try {
+      if (handshake === undefined) {
+        this.accept(stream, binding, open, far, received);
+        return;
+      }
+      const to = { service: open.service, port: portOf(open, binding), srcPort: open.srcPort };
+      const rejection = this.confirmations.accept(stream, binding.server, handshake, far, to);
+      if (rejection !== undefined) this.refuse(stream, rejection.code, rejection.reason);
+      else if (received.length > 0) stream.sink[kOnData](stream, received);
+    } finally {
+      // Also when a listener of the server has thrown: the circuit is open.
+      if (circuit.isEnded) stream.sink[kOnEnd](stream);
     }
-    const to = { service: open.service, port: portOf(open, binding), srcPort: open.srcPort };
-    const refusal = this.unconfirmed.accept(stream, binding.server, claim, far, to);
-    if (refusal !== undefined) this.refuse(stream, refusal.code, refusal.reason);
-    else if (rest.length > 0) stream.sink[kOnData](stream, rest);
   }
 
   private accept(stream: MuxStream, binding: Binding, open: Open, far: FarEnd, rest: Buffer): void {
@@ -324,18 +346,12 @@ export class Acceptor implements StreamSink, Timed, SlowOpens {
     this.host.counters.refused++;
     stream.accept();
     stream.write(encodeReply({ code, port: 0, at: this.host.nodeId, reason }));
-    // On a busy link it may have to wait, and is to arrive all the same.
+    // On a busy link it may have to wait, and has to arrive all the same.
     stream.abandon(true);
-  }
-
-  private watch(stream: MuxStream): SlowOpen {
-    const slow = new SlowOpen(this, stream, this.host.openTimeoutMs);
-    this.slow.add(slow);
-    return slow;
   }
 }
 
-/** The port that is dialled: when it was left open, that of the service. */
+/** Returns the port that is dialled: when it was left open, that of the service. */
 function portOf(open: Open, binding: Binding): number {
   return open.dstPort === 0 ? binding.port : open.dstPort;
 }

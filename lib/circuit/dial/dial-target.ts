@@ -1,10 +1,42 @@
-// An address that has been dialled before: parsed, and with the parts of OPEN that do not change.
+// Where a dial goes, and the ids of circuits. A DialTarget is a parsed address, kept with the parts of OPEN that do not change.
 
+import { randomFillSync } from 'node:crypto';
 import { type NodeId, nodeIdToBytes, parseServiceAddress } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import { hostOfStandIn } from '../../socket/socket-addresses.js';
+import { readUint32 } from '../../wire/fields.js';
 
-/** Addresses kept parsed, at most; a program dials few, and one that dials many gains nothing from any cache. */
+const ID_BYTES = 16;
+const DRAWN_IDS = 256;
+
+/**
+ * Ids that no two circuits of a network share, and that cannot be guessed: a relay takes an id that it has seen for a loop, so an
+ * attacker who knew the next ones could use them up. Random bytes are drawn for many ids at once.
+ */
+export class CircuitIds {
+  /** The newest id, 16 bytes; the next one takes its place. */
+  readonly bytes: Uint8Array = new Uint8Array(ID_BYTES);
+  private readonly drawn = new Uint8Array(DRAWN_IDS * ID_BYTES);
+  private at = this.drawn.length;
+
+  next(): Uint8Array {
+    const { bytes, drawn } = this;
+    if (this.at === drawn.length) {
+      randomFillSync(drawn);
+      this.at = 0;
+    }
+    for (let index = 0; index < ID_BYTES; index++) bytes[index] = drawn[this.at + index];
+    this.at += ID_BYTES;
+    return bytes;
+  }
+}
+
+/** Returns a number that spreads circuits over equal routes: the same for a circuit at every node. */
+export function circuitHash(circuitId: Uint8Array): number {
+  return readUint32(circuitId, 4) ^ readUint32(circuitId, 12);
+}
+
+/** How many parsed addresses are kept. A program dials few, and one that dials many gains nothing from any cache. */
 const MAX_TARGETS = 1024;
 
 export class DialTarget {
@@ -16,13 +48,13 @@ export class DialTarget {
     readonly service: string,
     /** Undefined: any port. */
     readonly port: number | undefined,
-    /** Undefined: whichever node offers the service. */
+    /** Undefined: any node that offers the service. */
     readonly nodeId: NodeId | undefined,
-    /** As errors name it: the service, `@nodeId`, or empty. */
+    /** The name in errors: the service, `@nodeId`, or empty. */
     readonly name: string,
   ) {}
 
-  /** The bytes of a node id; mostly the same one again. */
+  /** Returns the bytes of a node id, which is mostly the same one again. */
   bytesOf(nodeId: NodeId): Uint8Array {
     if (this.lastNodeIdBytes === undefined || this.lastNodeId !== nodeId) {
       this.lastNodeIdBytes = nodeIdToBytes(nodeId);
@@ -32,7 +64,7 @@ export class DialTarget {
   }
 }
 
-/** An address that stands for a node or a service means that one. */
+/** Returns the address that is meant by one that stands for a node or a service. */
 function meant(address: string): string {
   if (typeof address !== 'string') return address;
   const colon = address.lastIndexOf(':');

@@ -1,50 +1,46 @@
-// Opens circuits for sockets: waits for the service, picks an instance, sends OPEN to it or towards it, and goes on to the
-// next instance when that one refuses or cannot be reached.
+// Opens circuits for sockets. Has what all dials share: the list of those under way, circuit ids, ports, and the memory in which OPEN
+// is written.
 
 import type { NodeId } from '../../address.js';
 import { netError } from '../../errors.js';
 import type { Selector } from '../../mesh/directory/selector.js';
 import type { ServiceInstance } from '../../mesh/directory/service.js';
 import type { ServiceTable } from '../../mesh/directory/service-table.js';
-import { kAttachStream, kEstablish, kWhenOver } from '../../mux/hidden.js';
-import type { MuxStream } from '../../mux/stream/stream.js';
-import type { FarEnd } from '../../socket/far-end.js';
 import type { Socket } from '../../socket/socket.js';
 import type { Timers } from '../../util/timers.js';
 import { MAX_OPEN_BYTES, writeOpen } from '../../wire/open.js';
 import { FIRST_FREE_PORT } from '../bindings.js';
-import { RelayedTraffic, type Shortcuts } from '../direct-links.js';
-import { Crankback, type CrankbackHost } from '../open/crankback.js';
+import { type DirectLinks, RelayedTraffic } from '../direct-links.js';
 import { HopSearch } from '../open/hop-search.js';
-import type { Path, Paths } from '../path.js';
-import type { FarEnds, RelayedEnd } from '../remote-endpoints.js';
-import type { CircuitSecurity } from '../secure/circuit-security.js';
-import type { SecureDial } from '../secure/secure-dial.js';
-import { Attempt, type AttemptHost } from './attempt.js';
-import { CircuitIds, circuitHash } from './circuit-ids.js';
-import type { DialTarget } from './dial-target.js';
-import type { DialWishes } from './dial-wishes.js';
-import { type DirectHop, Hedging } from './hedging.js';
+import { CircuitOpener, type OpenerHost } from '../open/opener.js';
+import type { DirectPath, Hop, Paths, Routes } from '../paths.js';
+import type { RemoteEndpoints } from '../remote-endpoints.js';
+import type { DialHandshake } from '../secure/handshake.js';
+import type { CircuitSecurity } from '../secure/security.js';
+import { Attempt, type DialRequest } from './attempt.js';
+import { CircuitIds, circuitHash, type DialTarget } from './dial-target.js';
+import { DirectOpen } from './direct-open.js';
+import { Hedging } from './hedging.js';
 
 /** How many links a circuit may cross. More than the diameter of a mesh of ten thousand nodes. */
 const HOP_LIMIT = 16;
+
+const NO_REQUEST: DialRequest = Object.freeze({});
 
 export interface DialerOptions {
   readonly nodeId: NodeId;
   readonly nodeIdBytes: Uint8Array;
   readonly table: ServiceTable;
-  /** Why nobody is found who offers a service. */
+  /** Why no instance of a service is found. */
   readonly absenceOf: (service: string, port: number | undefined) => Error;
   readonly paths: Paths;
-  /** Neighbours as next hops of circuits. */
-  readonly hops: CrankbackHost;
-  readonly farEnds: FarEnds;
+  readonly routes: Routes;
+  /** Read each time. */
+  readonly limits: { readonly hopTimeoutMs: number };
+  readonly remotes: RemoteEndpoints;
   readonly security: CircuitSecurity;
-  /** The link to another node, if there is one. */
-  readonly directHop: (nodeId: NodeId) => DirectHop | undefined;
-  /** Asked each time: there may be none. */
-  readonly shortcuts: () => Shortcuts | undefined;
-  /** The digest of an env that this node shares with another, if it knows one. */
+  readonly directLinks: DirectLinks;
+  /** The digest of an env that this node shares with another, if one is known. */
   readonly sharedEnv: (nodeId: NodeId) => string | undefined;
   readonly timers: Timers;
   /** Whether instances at this node count. */
@@ -58,20 +54,25 @@ export interface DialCounters {
   failed: number;
 }
 
-export class Dialer implements AttemptHost {
+export class Dialer implements OpenerHost {
   readonly counters: DialCounters = { dialled: 0, connected: 0, failed: 0 };
+  readonly nodeId: NodeId;
   readonly paths: Paths;
+  readonly routes: Routes;
+  readonly remotes: RemoteEndpoints;
+  readonly directLinks: DirectLinks;
   readonly timers: Timers;
   readonly hedging: Hedging;
+  readonly traffic: RelayedTraffic;
   private readonly attempts = new Set<Attempt>();
   /** Dials that wait for a service to appear. */
   private readonly waiting = new Map<string, Set<Attempt>>();
   private readonly circuitIds: CircuitIds;
-  private readonly traffic: RelayedTraffic;
   private nextPort = FIRST_FREE_PORT;
-  /** OPEN is written here and copied into the session's output at once; replaced if that had to keep it. */
+  /** OPEN is written here and copied into the session's output at once; replaced when a stream's queue keeps it. */
   private scratch = Buffer.allocUnsafeSlow(MAX_OPEN_BYTES);
-  private readonly open: {
+  /** The OPEN of the direct link that is opened next. */
+  private readonly directOpen: {
     hopLimit: number;
     dst: Uint8Array;
     dstPort: number;
@@ -84,16 +85,21 @@ export class Dialer implements AttemptHost {
   private isClosed = false;
 
   constructor(private readonly options: DialerOptions) {
-    this.paths = options.paths;
+    const { nodeIdBytes, paths } = options;
+    this.nodeId = options.nodeId;
+    this.paths = paths;
+    this.routes = options.routes;
+    this.remotes = options.remotes;
+    this.directLinks = options.directLinks;
     this.timers = options.timers;
-    this.hedging = new Hedging(options.directHop);
+    this.hedging = new Hedging((nodeId) => paths.link(nodeId));
+    this.traffic = new RelayedTraffic(options.directLinks);
     this.circuitIds = new CircuitIds();
-    this.traffic = new RelayedTraffic(options.shortcuts);
-    this.open = {
+    this.directOpen = {
       hopLimit: HOP_LIMIT,
-      dst: options.nodeIdBytes,
+      dst: nodeIdBytes,
       dstPort: 0,
-      src: options.nodeIdBytes,
+      src: nodeIdBytes,
       srcPort: 0,
       circuitId: this.circuitIds.bytes,
       service: '',
@@ -112,25 +118,25 @@ export class Dialer implements AttemptHost {
     target: DialTarget,
     selector: Selector,
     timeoutMs: number,
-    wishes: DialWishes = NO_WISHES,
+    request: DialRequest = NO_REQUEST,
   ): void {
     this.counters.dialled++;
     this.hedging.onDial();
-    const attempt = new Attempt(this, socket, target, selector, wishes.localPort ?? this.takePort(), wishes);
+    const attempt = new Attempt(this, socket, target, selector, request, request.localPort ?? this.takePort());
     this.attempts.add(attempt);
     if (socket.destroyed) attempt.cancel();
     else if (this.isClosed) attempt.cancel(netError('ECANCELED', 'connect', attempt.where));
     else attempt.start(timeoutMs);
   }
 
-  /** An instance of a service has appeared. */
+  /** Called when an instance of a service has appeared. */
   onService(instance: ServiceInstance): void {
     const waiting = this.waiting.get(instance.service);
     if (waiting === undefined) return;
     for (const attempt of [...waiting]) attempt.onService();
   }
 
-  /** Every dial that is going on fails, and so do those to come. */
+  /** Fails every dial that is under way, and those to come. */
   close(): void {
     this.isClosed = true;
     for (const attempt of [...this.attempts]) attempt.cancel(netError('ECANCELED', 'connect', attempt.where));
@@ -138,12 +144,13 @@ export class Dialer implements AttemptHost {
 
   // --- for attempts ---
 
-  /** Instances that may be tried. Not to be kept. */
+  /** Returns the instances that may be tried. Do not keep the list. */
   candidates(target: DialTarget, tried: readonly ServiceInstance[] | null): readonly ServiceInstance[] {
-    const found = this.options.table.find(target.service, target.port);
-    if (found.length === 0 || (tried === null && this.options.loopback)) return this.hedging.preferred(found);
+    const { table, loopback } = this.options;
+    const found = table.find(target.service, target.port);
+    if (found.length === 0 || (tried === null && loopback)) return this.hedging.preferred(found);
     return this.hedging.preferred(
-      found.filter((instance) => !tried?.includes(instance) && (this.options.loopback || !instance.local)),
+      found.filter((instance) => !tried?.includes(instance) && (loopback || !instance.local)),
     );
   }
 
@@ -156,87 +163,62 @@ export class Dialer implements AttemptHost {
     return this.options.absenceOf(service, port);
   }
 
-  /** Opens a stream with an OPEN on it. Returns how many bytes of that wait in the stream's queue. @throws as Path.open */
-  openCircuit(attempt: Attempt, path: Path, target: DialTarget, nodeId: NodeId, port: number): number {
-    const { open } = this;
+  /** Opens a circuit over a direct link: OPEN is sent when this returns. @throws as DirectPath.open */
+  open(attempt: Attempt, path: DirectPath, instance: ServiceInstance | null, nodeId: NodeId, port: number): DirectOpen {
+    const { target, localPort } = attempt;
+    const open = this.directOpen;
     open.dst = target.bytesOf(nodeId);
     open.dstPort = port;
-    open.srcPort = attempt.localPort;
+    open.srcPort = localPort;
     open.service = target.service;
     const circuitId = this.circuitIds.next();
-    const isSecure = attempt.wishes.secure === true;
-    attempt.secure = isSecure ? this.secureDial(attempt, target, nodeId, port, circuitId) : null;
-    open.proof = attempt.secure?.proof;
+    const secure = attempt.request.secure === true ? this.handshake(attempt, nodeId, port, circuitId) : null;
+    open.proof = secure?.proof;
     const end = writeOpen(this.scratch, 0, open);
-    const stream = path.open(attempt, this.scratch.subarray(0, end));
-    attempt.stream = stream;
-    const queued = stream.queuedBytes;
+    const direct = new DirectOpen(attempt, path, instance, nodeId, port, secure);
+    const queued = direct.start(this.scratch.subarray(0, end));
     if (queued > 0) this.scratch = Buffer.allocUnsafeSlow(MAX_OPEN_BYTES);
-    return queued;
+    return direct;
   }
 
-  searchCircuit(attempt: Attempt, target: DialTarget, nodeId: NodeId, port: number, timeoutMs: number): Crankback {
-    const { hops, nodeIdBytes, security, sharedEnv } = this.options;
+  /** Returns an opener of a circuit through relays, which is not started. */
+  openerOf(attempt: Attempt, nodeId: NodeId, port: number, timeoutMs: number): CircuitOpener {
+    const { nodeIdBytes, security, sharedEnv } = this.options;
+    const { localPort, target, request } = attempt;
     const { service } = target;
     const circuitId = Uint8Array.prototype.slice.call(this.circuitIds.next());
-    const { nodeId: self, routes } = hops;
+    const { nodeId: self, routes } = this;
     const search = new HopSearch(
       { self, src: self, dst: nodeId, circuitHash: circuitHash(circuitId), passed: [], tried: [] },
       routes,
     );
+    const env = service === '' ? undefined : sharedEnv(nodeId);
+    const isSecure = request.secure ?? security.isDefault;
+    const secure = isSecure ? this.handshake(attempt, nodeId, port, circuitId, env) : null;
     const open = {
       hopLimit: HOP_LIMIT,
       dst: nodeId,
       dstPort: port,
       src: nodeIdBytes,
-      srcPort: attempt.localPort,
+      srcPort: localPort,
       circuitId,
       service,
-      env: service === '' ? undefined : sharedEnv(nodeId),
-      proof: undefined as Uint8Array | undefined,
+      env,
+      proof: secure?.proof,
     };
-    const isSecure = attempt.wishes.secure ?? security.isDefault;
-    attempt.secure = isSecure ? this.secureDial(attempt, target, nodeId, port, circuitId, open.env) : null;
-    open.proof = attempt.secure?.proof;
-    return new Crankback(hops, attempt, search, open, timeoutMs);
+    return new CircuitOpener(this, attempt, search, open, timeoutMs, secure);
   }
 
-  connectRelayed(attempt: Attempt, socket: Socket, stream: MuxStream, to: RelayedEnd): void {
-    const { nodeId, via, service, port, tookMs } = to;
-    const { farEnds } = this.options;
-    const { secure } = attempt;
-    const carried = secure === null ? undefined : secure.carry(stream);
-    const sink = carried ?? socket;
-    socket[kAttachStream](carried ?? stream);
-    const far = farEnds.get(nodeId, via);
-    try {
-      socket[kEstablish](secure === null ? far : farEnds.secure(far), service, attempt.localPort, port);
-    } finally {
-      // Unless it was destroyed at once.
-      if (stream.sink === sink && this.shortcuts !== undefined) {
-        const metered = this.traffic.opened(nodeId, sink, tookMs);
-        stream.sink = metered;
-        socket[kWhenOver](() => metered.close());
-      }
-    }
+  get hopTimeoutMs(): number {
+    return this.options.limits.hopTimeoutMs;
   }
 
-  secureEnd(far: FarEnd): FarEnd {
-    return this.options.farEnds.secure(far);
+  hop(neighbour: NodeId): Hop | undefined {
+    return this.paths.link(neighbour);
   }
 
-  get shortcuts(): Shortcuts | undefined {
-    return this.options.shortcuts();
-  }
-
-  /** A port for the near end of a socket. It need not be free: nothing is ever sent to it alone. */
-  takePort(): number {
-    const port = this.nextPort;
-    this.nextPort = port === 0xffff_ffff ? FIRST_FREE_PORT : port + 1;
-    return port;
-  }
-
-  await(attempt: Attempt, service: string): void {
+  /** Calls {@link Attempt.onService} when an instance of the service appears. */
+  waitFor(attempt: Attempt, service: string): void {
     let waiting = this.waiting.get(service);
     if (waiting === undefined) {
       waiting = new Set();
@@ -245,29 +227,33 @@ export class Dialer implements AttemptHost {
     waiting.add(attempt);
   }
 
-  forgetWait(attempt: Attempt, service: string): void {
+  stopWaiting(attempt: Attempt, service: string): void {
     const waiting = this.waiting.get(service);
     if (waiting === undefined || !waiting.delete(attempt)) return;
     if (waiting.size === 0) this.waiting.delete(service);
   }
 
-  onOver(attempt: Attempt, connected: boolean): void {
+  onEnd(attempt: Attempt, connected: boolean): void {
     this.attempts.delete(attempt);
     if (connected) this.counters.connected++;
     else this.counters.failed++;
   }
 
-  private secureDial(
-    attempt: Attempt,
-    { service }: DialTarget,
-    nodeId: NodeId,
+  /** Returns a port for the near end of a socket. It need not be free: nothing is ever sent to it alone. */
+  private takePort(): number {
+    const port = this.nextPort;
+    this.nextPort = port === 0xffff_ffff ? FIRST_FREE_PORT : port + 1;
+    return port;
+  }
+
+  private handshake(
+    { target, localPort }: Attempt,
+    dst: NodeId,
     dstPort: number,
     circuitId: Uint8Array,
     env?: string,
-  ): SecureDial {
+  ): DialHandshake {
     const { nodeId: src, security } = this.options;
-    return security.dial({ src, srcPort: attempt.localPort, dst: nodeId, dstPort, circuitId, env, service });
+    return security.dial({ src, srcPort: localPort, dst, dstPort, circuitId, env, service: target.service });
   }
 }
-
-const NO_WISHES = Object.freeze({});

@@ -1,20 +1,20 @@
-// The search for a way at one node: which neighbour an OPEN goes to next, and what its failure means. Pure, and the same
-// for diallers, relays and simulations.
+// The search for a way at one node: which neighbour an OPEN goes to next, and what its failure means. Pure, and the same for
+// diallers, relays and simulations.
 //
 //   visited of an OPEN = [ tried and led nowhere ... | passed, in order ... | this node, if it is a relay ]
 //
-// A failed neighbour brings back what was tried beyond it (crankback), so that nobody tries a dead end twice, and what has
-// been visited is never gone to again. So a search ends: with a way, with a word that is final, or when all were tried.
+// A failed neighbour returns what was tried beyond it (crankback), so that no node tries a dead end twice or visits a node again.
+// So a search ends: with a circuit, with a failure that is final, or when all neighbours were tried.
 
 import type { NodeId } from '../../address.js';
 import { MAX_VISITED } from '../../wire/node-ids.js';
 import { ReplyCode } from '../../wire/open-reply.js';
-import type { Routes } from '../path.js';
+import type { Routes } from '../paths.js';
 
-/** Neighbours that one node tries for a circuit, at most. */
+/** How many neighbours one node tries for a circuit. */
 export const MAX_TRIES = 3;
 
-/** Whose search it is, and how the circuit has come there. */
+/** The node that searches, and how the circuit has come there. */
 export interface SearchStart {
   readonly self: NodeId;
   readonly src: NodeId;
@@ -30,15 +30,15 @@ export interface SearchStart {
 export interface HopFailure {
   /** One of ReplyCode, or a later one. */
   readonly code: number;
-  /** The node that says so. */
+  /** The node that reports the failure. */
   readonly at: NodeId;
   readonly reason: string;
-  /** What happened at this node, if it did. */
+  /** The error, if the failure happened at this node. */
   readonly error?: Error;
 }
 
 export class HopSearch {
-  /** Whether there were others to try when the last neighbour was chosen. */
+  /** Whether there were other neighbours to try when the last one was chosen. */
   hasOthers = false;
   private current: NodeId | undefined;
   private tries = 0;
@@ -53,7 +53,7 @@ export class HopSearch {
     this.deadEnds = start.tried.filter((nodeId) => nodeId !== start.dst);
   }
 
-  /** The next neighbour to try; undefined when there is none. `isUp`: whether a stream can be opened to it. */
+  /** Returns the next neighbour to try; undefined when there is none. `isUp` returns whether a stream to it can be opened. */
   next(isUp: (neighbour: NodeId) => boolean): NodeId | undefined {
     const { dst, circuitHash } = this.start;
     this.current = undefined;
@@ -73,19 +73,19 @@ export class HopSearch {
   }
 
   /**
-   * The neighbour that is being tried led nowhere. False when that is the last word and no other is to be tried. `isFair`: it
-   * has had its chance, and others are to be tried before it for a while.
+   * Called when the current neighbour led nowhere. Returns false when the failure is final, so that no other is tried. `isFair`: the
+   * neighbour had enough time, so others are tried before it for a while.
    */
   failed(failure: HopFailure, visited: readonly NodeId[], isFair = true): boolean {
     const { self, src, dst } = this.start;
     const { current } = this;
     if (current === undefined) return false;
     this.current = undefined;
-    // Only the source knows that its OPEN was as it should be; then it was altered on its way.
+    // Only the source knows that its OPEN was valid, so that it was altered on its way.
     const isAltered = failure.code === ReplyCode.INSECURE && self === src;
     if (!isAltered && isFinal(failure, dst)) {
       this.worst = failure;
-      // Who has heard from the destination leads there.
+      // A neighbour that brings an answer of the destination leads there.
       if (failure.at === dst) this.routes.reward(current, dst);
       return false;
     }
@@ -102,28 +102,28 @@ export class HopSearch {
     return true;
   }
 
-  /** There is no time to try the neighbour that was chosen last. */
+  /** Called when there is no time to try the current neighbour. */
   expired(): void {
     this.current = undefined;
     this.worst ??= { code: ReplyCode.TIMEOUT, at: this.start.self, reason: 'no time is left' };
   }
 
-  /** The neighbour that is being tried has led to the destination. */
+  /** Called when the current neighbour has led to the destination. */
   accepted(): void {
     if (this.current !== undefined) this.routes.reward(this.current, this.start.dst);
   }
 
-  /** What an OPEN has to say of the nodes visited. */
+  /** The list of visited nodes for OPEN. */
   get visited(): NodeId[] {
     return [...this.triedElsewhere, ...this.start.passed, ...this.ownId];
   }
 
-  /** How many of them, the last ones, the circuit passes through. */
+  /** How many of them, at the end, the circuit passes through. */
   get relays(): number {
     return this.start.passed.length + this.ownId.length;
   }
 
-  /** What the node before is told of the nodes tried, when nothing led to the destination. */
+  /** The nodes tried, as the node before gets them when nothing led to the destination. */
   get tried(): NodeId[] {
     return [...this.triedElsewhere, ...this.ownId].slice(-MAX_VISITED);
   }
@@ -134,7 +134,7 @@ export class HopSearch {
     return this.worst ?? { code: ReplyCode.NO_ROUTE, at: self, reason: `no way to ${dst}` };
   }
 
-  /** Dead ends for all: not the destination, which this node only cannot reach by its own link. */
+  /** Dead ends for every node. Not the destination, which only this node cannot reach by its own link. */
   private get triedElsewhere(): NodeId[] {
     return this.deadEnds.filter((nodeId) => nodeId !== this.start.dst);
   }
@@ -154,7 +154,7 @@ export class HopSearch {
   }
 }
 
-/** Whether no other way can change it: the destination has spoken, or somebody does not allow it. */
+/** Returns whether no other way can change the failure: the destination has answered, or a node does not allow the circuit. */
 export function isFinal({ code, at }: HopFailure, dst: NodeId): boolean {
   switch (code) {
     case ReplyCode.NO_ROUTE:
@@ -169,7 +169,7 @@ export function isFinal({ code, at }: HopFailure, dst: NodeId): boolean {
   }
 }
 
-/** Of several failures, the one that says most is passed on. */
+/** The failure with the highest weight, which says most, is passed on. */
 function weightOf(code: number): number {
   switch (code) {
     case ReplyCode.INSECURE:

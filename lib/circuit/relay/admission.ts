@@ -1,15 +1,51 @@
-// Who may pass through this node, and how much of it one neighbour or one source may take. Pure: time is an argument.
+// Which circuits may pass through this node, and how much of it one neighbour or one source may take. Pure: time is an argument.
 
 import type { NodeId } from '../../address.js';
 import type { RelayLimits } from './limits.js';
 import { PoolShare, type RelayPool } from './pool.js';
-import { SeenCircuits } from './seen-circuits.js';
 
-/** A neighbour whose circuits pass, either way. One a link, so that it goes with the link. */
+/**
+ * Circuit ids seen a short while ago: one that comes again runs in a loop, whatever its list of visited nodes says. Two
+ * generations, so that forgetting costs nothing; bounded, so that a flood of opens cannot fill the memory.
+ */
+export class SeenCircuits {
+  private young = new Set<string>();
+  private old = new Set<string>();
+  private bornAt = Number.NEGATIVE_INFINITY;
+
+  /** Remembers an id for `rememberMs` to twice as long, unless more than `maxRemembered` come in that time. */
+  constructor(
+    private readonly rememberMs: number,
+    private readonly maxRemembered: number,
+  ) {}
+
+  get size(): number {
+    return this.young.size + this.old.size;
+  }
+
+  /** Returns whether the circuit is seen for the first time, and remembers it. */
+  isNew(circuitId: Uint8Array, now: number): boolean {
+    this.age(now);
+    const key = Buffer.from(circuitId).toString('latin1');
+    if (this.young.has(key) || this.old.has(key)) return false;
+    this.young.add(key);
+    return true;
+  }
+
+  private age(now: number): void {
+    const age = now - this.bornAt;
+    if (age < this.rememberMs && this.young.size < this.maxRemembered / 2) return;
+    this.old = age < 2 * this.rememberMs ? this.young : new Set();
+    this.young = new Set();
+    this.bornAt = now;
+  }
+}
+
+/** What counts for a neighbour whose circuits pass, either way. There is one for each link, which goes with the link. */
 export class RelayNeighbour {
-  /** Circuits that it has opened and that are not over. */
+  /** Circuits that it has opened and that have not ended. */
   circuits = 0;
-  /** By source, as it says: what it says of others must not count against what they do by another way. */
+  /** By source, as the neighbour names it: that must not count against what the source does by another way. */
   readonly sources = new Map<NodeId, RelaySource>();
   readonly share: PoolShare;
   private tokens: number;
@@ -24,7 +60,7 @@ export class RelayNeighbour {
     this.filledAt = now;
   }
 
-  /** Whether it may open another circuit now, by how many it has opened in the last seconds. */
+  /** Returns whether the rate limit allows another circuit now, and counts it if so. */
   takeOpen(now: number): boolean {
     const { opensPerSecond, openBurst } = this.limits;
     const elapsed = Math.max(0, now - this.filledAt);
@@ -36,14 +72,14 @@ export class RelayNeighbour {
   }
 }
 
-/** A node that has circuits through this one, by way of one neighbour. */
+/** What counts for a node that has circuits through this one, by way of one neighbour. */
 export interface RelaySource {
   readonly nodeId: NodeId;
   circuits: number;
   readonly share: PoolShare;
 }
 
-/** What became of a request to pass. */
+/** The result of a request to pass. */
 export type Admission =
   | { readonly source: RelaySource }
   | { readonly refused: 'limit' | 'loop'; readonly reason: string };
@@ -58,7 +94,7 @@ export class RelayAdmission {
     this.seen = new SeenCircuits(limits.rememberMs, limits.maxRemembered);
   }
 
-  /** Asks for a circuit of `src` that a neighbour has passed on. If it may pass, it counts until {@link release}. */
+  /** Admits a circuit of `src` that a neighbour has passed on, if it may pass. Then it counts until {@link release}. */
   admit(from: RelayNeighbour, src: NodeId, circuitId: Uint8Array, now: number): Admission {
     const { limits, pool } = this;
     if (!from.takeOpen(now)) return limit(`more than ${limits.opensPerSecond} opens a second (relayOpensPerSecond)`);
@@ -76,7 +112,7 @@ export class RelayAdmission {
     return { source: this.count(from, src, source) };
   }
 
-  /** A circuit that was admitted is over. */
+  /** Called when an admitted circuit has ended. */
   release(from: RelayNeighbour, source: RelaySource): void {
     from.circuits--;
     source.circuits--;

@@ -1,4 +1,4 @@
-// What circuits of others may take of a node, and how long they may try.
+// How much of a node the circuits of other nodes may take, and how long they may take to open.
 
 /** Limits of relaying, each with what happens when it is reached. */
 export interface RelayLimits {
@@ -12,37 +12,37 @@ export interface RelayLimits {
   /** Opens of one neighbour, per second and at once, default 5,000 and 10,000: refused with LIMIT beyond. */
   opensPerSecond: number;
   openBurst: number;
-  /** Bytes in a relay that no onward link has taken yet, over all circuits. Default 256 MiB. */
+  /** Bytes of all circuits that no onward link has taken yet. Default 256 MiB. */
   poolBytes: number;
-  /** The same of the circuits of one link, in either direction. Default 64 MiB. */
+  /** The same for the circuits of one link, in either direction. Default 64 MiB. */
   poolBytesPerLink: number;
-  /** The same of the circuits of one source. Default 64 MiB: a quarter of the pool. */
+  /** The same for the circuits of one source. Default 64 MiB: a quarter of the pool. */
   poolBytesPerSource: number;
   /**
    * How far the windows of relayed streams grow here, in bytes, while the pool has room. Default 8 MiB: with half of a window
    * on its way back as credit, that fills 200 Mbit/s over a hop of 120 ms, which is what a TCP link of 4 MiB buffers carries.
    */
   maxWindowBytes: number;
-  /** How long the id of a circuit is remembered, so that it is known when it comes back, in ms. Default 30,000. */
+  /** How long the id of a circuit is remembered, so that a loop is found, in ms. Default 30,000. */
   rememberMs: number;
   /** Ids remembered, at most. Default 262,144: what 30 s of opens at 8,700 a second come to, in 20 MB. */
   maxRemembered: number;
   /**
    * How long the next node may take to acknowledge the stream, and each one beyond to answer its OPEN, in ms. Default
-   * 1,500. Where there is another way, half a second has to do for the acknowledgement. All of it is longer on a link whose round
-   * trip is long or whose answers are late at times, as patience.ts has it.
+   * 1,500. Where there is another way, the acknowledgement has half a second. Both are longer on a link whose round trip is long or
+   * whose answers are sometimes late, see open/hop-timeout.ts.
    */
   hopTimeoutMs: number;
   /**
-   * How long the reader of a circuit may take nothing of what its sender has sent and ended before it was reset, in ms. Default
-   * 15,000: then it is reset as well.
+   * How long the reader of a circuit may take nothing of what its sender had sent, and ended, before the sender was reset, in ms.
+   * Then the reader is reset as well. Default 15,000.
    */
   drainTimeoutMs: number;
   /** Time for an OPEN that does not say how much is left, in ms. Default 5,000. */
   openTimeoutMs: number;
 }
 
-/** What of them a node is told by its options. */
+/** The limits that a node takes from its options. */
 export interface RelayOptions {
   readonly maxCircuitsPerNeighbour: number;
   readonly maxCircuitsPerSource: number;

@@ -1,49 +1,48 @@
-// The circuits of a relay, and what they keep in memory: bytes that have come in and that no onward link has taken yet.
-// Those are bounded by the windows of each circuit; the pool sees to it that all of them together do not take the
-// process, and that the circuits of no link and no source take it from the others.
+// The circuits of a relay, and the bytes that they hold: what has come in and no onward link has taken yet. The windows of a
+// circuit bound its bytes; the pool bounds those of all circuits together, and of all circuits of one link or one source.
 //
-// From 75 % of any share on, windows stop growing and nothing is admitted; above 95 %, the circuit goes that holds most
-// of those that have made no progress for longest.
+// From 75 % of any share on, windows stop growing and no circuit is admitted. Above 95 %, one is evicted: of those that have made
+// no progress for longest, the one that holds most.
 
 const TIGHT = 0.75;
 const FULL = 0.95;
 
-/** Circuits looked at when one has to go: those that have waited longest. */
+/** Circuits considered for an eviction: those that have waited longest. */
 const SCAN = 1024;
 
-/** A part of the pool: all of it, that of a link, or that of a source. */
+/** A share of the pool: all of it, that of a link, or that of a source. */
 export class PoolShare {
-  /** Bytes that are held. */
+  /** Bytes held. */
   held = 0;
 
   constructor(private readonly limitBytes: number) {}
 
-  /** Nothing more should come in. */
+  /** Whether nothing more should come in. */
   get isTight(): boolean {
     return this.held > this.limitBytes * TIGHT;
   }
 
-  /** Something has to go. */
+  /** Whether a circuit has to be evicted. */
   get isFull(): boolean {
     return this.held > this.limitBytes * FULL;
   }
 }
 
-/** A circuit through the relay. The fields up to the shares are the pool's alone. */
+/** A circuit through the relay. Only the pool uses the fields above the shares. */
 export interface Holder {
-  /** Bytes of it that are held. */
+  /** Bytes that it holds. */
   held: number;
   next: Holder | null;
   previous: Holder | null;
-  /** The shares besides that of all. */
+  /** The shares that it counts for, besides that of all circuits. */
   readonly from: { readonly share: PoolShare };
   readonly to: { readonly share: PoolShare } | null;
   readonly source: { readonly share: PoolShare };
-  /** Ends it, and has it {@link RelayPool.remove}d. */
+  /** Resets the circuit, which calls {@link RelayPool.remove}. */
   reset(reason: number): void;
 }
 
-/** A list through its members, so that they come and go without anything being made for it. */
+/** A list linked through its members, so that adding and removing allocates nothing. */
 class HolderList {
   first: Holder | null = null;
   private last: Holder | null = null;
@@ -72,12 +71,12 @@ class HolderList {
 
 export class RelayPool {
   readonly all: PoolShare;
-  /** Those that hold nothing. */
+  /** Circuits that hold nothing. */
   private readonly idle = new HolderList();
-  /** Those that hold something, the one that has waited longest first. */
+  /** Circuits that hold something, the one that has waited longest first. */
   private readonly waiting = new HolderList();
 
-  /** @param evictReason what those are told that have to go */
+  /** @param evictReason the reason of the reset of evicted circuits */
   constructor(
     limitBytes: number,
     private readonly evictReason: number,
@@ -90,22 +89,22 @@ export class RelayPool {
     return this.waiting.size;
   }
 
-  /** All of them. */
+  /** All circuits. */
   get size(): number {
     return this.idle.size + this.waiting.size;
   }
 
-  /** One of them. */
+  /** Any circuit. */
   get any(): Holder | null {
     return this.waiting.first ?? this.idle.first;
   }
 
-  /** A circuit that holds nothing yet. */
+  /** Adds a circuit that holds nothing yet. */
   add(holder: Holder): void {
     this.idle.push(holder);
   }
 
-  /** It is over, and holds nothing any more. */
+  /** Removes a circuit that has ended, with all that it holds. */
   remove(holder: Holder): void {
     if (holder.held === 0) this.idle.delete(holder);
     else {
@@ -114,7 +113,7 @@ export class RelayPool {
     }
   }
 
-  /** `bytes` more are held. Somebody may be reset before this returns, the holder itself included. */
+  /** Counts `bytes` more. A circuit may be evicted before this returns, this one included. */
   hold(holder: Holder, bytes: number): void {
     if (holder.held === 0) {
       this.idle.delete(holder);
@@ -126,18 +125,18 @@ export class RelayPool {
     }
   }
 
-  /** `bytes` are with the onward link. */
+  /** Counts `bytes` less, which the onward link has taken. */
   release(holder: Holder, bytes: number): void {
     const counted = Math.min(bytes, holder.held);
     if (counted === 0) return;
     this.count(holder, -counted);
-    // It has made progress: to the end of the line.
+    // It has made progress: to the end of the list.
     this.waiting.delete(holder);
     if (holder.held > 0) this.waiting.push(holder);
     else this.idle.push(holder);
   }
 
-  /** Whether a window of the circuit may grow. */
+  /** Returns whether a window of the circuit may grow. */
   mayGrow({ from, to, source }: Holder): boolean {
     return !(this.all.isTight || from.share.isTight || source.share.isTight || to?.share.isTight);
   }
@@ -152,7 +151,7 @@ export class RelayPool {
 
   private fullShare({ held, from, to, source }: Holder): PoolShare | undefined {
     if (this.all.isFull) return this.all;
-    // It has just been reset: its shares are as they were before.
+    // It was just reset: its shares are as they were before.
     if (held === 0) return undefined;
     if (from.share.isFull) return from.share;
     if (to?.share.isFull) return to.share;

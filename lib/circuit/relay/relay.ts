@@ -1,5 +1,5 @@
-// Passes on circuits of others: admits them, finds the next hop, and joins the streams. What is counted about them, and how
-// all of them end when the node does.
+// Relays circuits of other nodes: admits them, finds the next hop, and joins the streams. Counts them, and ends them when the node
+// ends.
 
 import type { NodeId } from '../../address.js';
 import { kOnData } from '../../mux/hidden.js';
@@ -10,13 +10,26 @@ import type { Timers } from '../../util/timers.js';
 import type { Open } from '../../wire/open.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import type { HopFailure } from '../open/hop-search.js';
-import type { Routes } from '../path.js';
+import type { OpenerHost } from '../open/opener.js';
+import type { Routes } from '../paths.js';
 import { RelayAdmission, type RelayNeighbour } from './admission.js';
-import type { RelayCounters } from './counters.js';
-import { HalfCircuit, type HalfCircuitHost, type RelayHop } from './half-circuit.js';
 import type { RelayLimits } from './limits.js';
+import { PendingRelay, type RelayHop } from './pending-relay.js';
 import { RelayPool } from './pool.js';
-import { Splice, type SpliceHost } from './splice.js';
+import { Splice } from './splice.js';
+
+/** Counts of circuits through this node. */
+export interface RelayCounters {
+  /** Open now, and being opened. */
+  circuits: number;
+  pending: number;
+  /** Since the start: opened; not admitted, or led nowhere; ended by the loss of a link or by a limit. */
+  opened: number;
+  refused: number;
+  lost: number;
+  /** Payload since the start, in both directions. */
+  bytes: number;
+}
 
 const log = debug('relay');
 
@@ -27,22 +40,22 @@ export interface RelaySetup {
   readonly nodeId: NodeId;
   readonly timers: Timers;
   readonly limits: RelayLimits;
-  /** False: circuits of others are refused. */
+  /** False: refuses circuits of other nodes. */
   readonly isEnabled: boolean;
-  /** Asked each time: it may change. */
-  readonly routes: () => Routes;
+  readonly routes: Routes;
   hop(neighbour: NodeId): RelayHop | undefined;
 }
 
-export class Relay implements HalfCircuitHost, SpliceHost {
+export class Relay implements OpenerHost<RelayHop> {
   readonly counters: RelayCounters = { circuits: 0, pending: 0, opened: 0, refused: 0, lost: 0, bytes: 0 };
   readonly nodeId: NodeId;
   readonly timers: Timers;
+  readonly routes: Routes;
   readonly pool: RelayPool;
   private readonly limits: RelayLimits;
   private readonly admission: RelayAdmission;
   private isDraining = false;
-  /** Whoever waits for the last circuit to end. */
+  /** Called when the last circuit has ended. */
   private onIdle: (() => void) | undefined;
 
   constructor(private readonly setup: RelaySetup) {
@@ -50,18 +63,19 @@ export class Relay implements HalfCircuitHost, SpliceHost {
     this.nodeId = nodeId;
     this.timers = timers;
     this.limits = limits;
+    this.routes = setup.routes;
     this.pool = new RelayPool(limits.poolBytes, passedOn(ResetReason.RELAY_LIMIT));
     this.admission = new RelayAdmission(limits, this.pool);
   }
 
-  /** Bytes that are held for slow readers. */
+  /** Bytes held for slow readers. */
   get heldBytes(): number {
     return this.pool.all.held;
   }
 
-  /** An OPEN for another node, by a stream of a neighbour. `rest` came behind it. */
+  /** Called with an OPEN for another node on a stream of a neighbour. `rest` came behind it. */
   onOpen(from: RelayNeighbour, stream: MuxStream, open: Open, rest: Buffer): void {
-    // Out of the accept backlog, whatever becomes of it: circuits to a node that does not answer must not fill that.
+    // Leaves the accept backlog in any case: circuits to a node that does not answer must not fill that.
     stream.accept();
     if (!this.setup.isEnabled) return this.refuse(stream, ReplyCode.NO_ROUTE, 'this node relays nothing');
     if (this.isDraining) return this.refuse(stream, ReplyCode.NO_ROUTE, 'this node is about to leave');
@@ -74,16 +88,16 @@ export class Relay implements HalfCircuitHost, SpliceHost {
       const code = admission.refused === 'loop' ? ReplyCode.LOOP : ReplyCode.LIMIT;
       return this.refuse(stream, code, admission.reason);
     }
-    const half = new HalfCircuit(this, stream, open, from, admission.source);
-    this.pool.add(half);
+    const pending = new PendingRelay(this, stream, open, from, admission.source);
+    this.pool.add(pending);
     this.counters.pending++;
-    if (rest.length > 0) half[kOnData](stream, rest);
-    half.start();
+    if (rest.length > 0) pending[kOnData](stream, rest);
+    pending.start();
   }
 
   /**
-   * Takes no more circuits; those that stand, or are on their way, go on. Resolved when none is left, or after `timeoutMs` with
-   * some left.
+   * Takes no more circuits; those that are open, or being opened, go on. Resolves when none is left, or after `timeoutMs` with some
+   * left.
    */
   async drain(timeoutMs: number): Promise<void> {
     this.isDraining = true;
@@ -98,7 +112,7 @@ export class Relay implements HalfCircuitHost, SpliceHost {
     this.onIdle = undefined;
   }
 
-  /** Resets every circuit, the first ones before this returns. Resolved when none is left. */
+  /** Resets every circuit, the first ones before this returns. Resolves when none is left. */
   async close(): Promise<void> {
     this.isDraining = true;
     const reason = passedOn(ResetReason.RELAY_CLOSED);
@@ -109,29 +123,27 @@ export class Relay implements HalfCircuitHost, SpliceHost {
     }
   }
 
-  // --- for circuits on their way ---
-
-  get routes(): Routes {
-    return this.setup.routes();
-  }
+  // --- for circuits that are being opened ---
 
   get hopTimeoutMs(): number {
     return this.limits.hopTimeoutMs;
   }
 
+  /** How long an OPEN may take here at most, in ms, whatever it says itself. */
   get openTimeoutMs(): number {
     return this.limits.openTimeoutMs;
   }
 
-  /** A link whose circuits hold too much takes no more of them. */
+  /** Returns a neighbour as the next hop, unless the circuits of its link hold too much. */
   hop(neighbour: NodeId): RelayHop | undefined {
     const hop = this.setup.hop(neighbour);
     return hop?.neighbour.share.isTight ? undefined : hop;
   }
 
-  splice(half: HalfCircuit, near: MuxStream, far: MuxStream, to: RelayNeighbour): Splice {
-    const splice = new Splice(this, near, far, half.from, to, half.source);
-    this.pool.remove(half);
+  /** Joins the streams of a circuit that is open. */
+  splice(pending: PendingRelay, near: MuxStream, far: MuxStream, to: RelayNeighbour): Splice {
+    const splice = new Splice(this, near, far, pending.from, to, pending.source);
+    this.pool.remove(pending);
     this.pool.add(splice);
     this.counters.pending--;
     this.counters.circuits++;
@@ -139,25 +151,29 @@ export class Relay implements HalfCircuitHost, SpliceHost {
     return splice;
   }
 
-  onNoCircuit(half: HalfCircuit, failure: HopFailure | undefined): void {
-    this.pool.remove(half);
+  /** Called when the circuit has ended before it was open. */
+  onNoCircuit(pending: PendingRelay, failure: HopFailure | undefined): void {
+    this.pool.remove(pending);
     this.counters.pending--;
-    this.admission.release(half.from, half.source);
+    this.admission.release(pending.from, pending.source);
     if (failure !== undefined) this.counters.refused++;
     this.noteIdle();
   }
 
   // --- for splices ---
 
+  /** How far the receive window of a relayed stream may grow. */
   get maxWindowBytes(): number {
     return this.limits.maxWindowBytes;
   }
 
+  /** How long a reader may take nothing of what its sender had ended before it was reset, in ms. */
   get drainTimeoutMs(): number {
     return this.limits.drainTimeoutMs;
   }
 
-  onSpliceOver(splice: Splice, reason: number): void {
+  /** Called when the circuit has ended. `reason`: of the reset, if there was one. */
+  onSpliceEnd(splice: Splice, reason: number): void {
     this.pool.remove(splice);
     this.counters.circuits--;
     if (reason !== ResetReason.NONE) this.counters.lost++;

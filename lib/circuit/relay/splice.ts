@@ -1,33 +1,21 @@
-// Two streams joined in the middle: what one end sends goes on to the other, and so do credit, half-close and reset. No
-// Duplex, no timer, and nothing that is made per chunk: there are a hundred thousand of these, and every byte passes here.
+// Two streams joined in the middle: what one end sends goes on to the other, and so do credit, half-close and reset. There is no
+// Duplex, no timer, and no allocation per chunk: a relay has a hundred thousand splices, and every byte passes through one.
 //
-// A reset drops what waits here, unless its sender has ended its half before: then all of that was sent in order, and the
-// other end gets it and the end first, as it would over a direct link. Only such a circuit has a timer.
+// A reset drops what waits here, unless its sender had ended its half before: then the other end gets all of that first, as over a
+// direct link. Only such a circuit has a timer.
 //
-// Credit goes back to the sender for what the onward link has taken, so no more than a window waits here for each
-// direction, whoever is slow. Nothing is ever done about the links themselves.
+// Credit for what the onward link has taken is returned to the sender, so no more than a window waits here for each direction,
+// whichever end is slow. The links themselves are never stopped.
 
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import { passedOn, ResetReason } from '../../mux/stream/reset-reason.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { RelayNeighbour, RelaySource } from './admission.js';
-import type { Holder, RelayPool } from './pool.js';
+import type { Holder } from './pool.js';
+import type { Relay } from './relay.js';
 
-/** What splices need of their relay. */
-export interface SpliceHost {
-  readonly pool: RelayPool;
-  /** How far the receive window of a stream may grow. */
-  readonly maxWindowBytes: number;
-  /** How long a reader may take nothing of what its sender has ended before it was reset, in ms. */
-  readonly drainTimeoutMs: number;
-  readonly timers: Timers;
-  readonly counters: { bytes: number };
-  /** It is over. `reason`: of the reset, if it was one. */
-  onSpliceOver(splice: Splice, reason: number): void;
-}
-
-/** One end was reset after it had ended its half: what waits for the other one, and then the reset. */
+/** One end was reset after it had ended its half: the other end gets what waits for it, and then the reset. */
 class Draining implements Timed {
   private hasProgressed = false;
   private timer: Timer;
@@ -35,7 +23,7 @@ class Draining implements Timed {
   constructor(
     private readonly timers: Timers,
     private readonly timeoutMs: number,
-    /** The stream that is still to be written to. */
+    /** The stream that is still written to. */
     readonly to: MuxStream,
     readonly reason: number,
     private readonly giveUp: () => void,
@@ -53,32 +41,32 @@ class Draining implements Timed {
     this.timer = this.timers.schedule(this.timeoutMs, this);
   }
 
-  stop(): void {
+  dispose(): void {
     this.timers.cancel(this.timer);
   }
 }
 
 export class Splice implements StreamSink, Holder {
-  /** For the pool alone, as the next two. */
+  /** Only the pool uses this field and the next two. */
   held = 0;
   next: Holder | null = null;
   previous: Holder | null = null;
-  private isOver = false;
+  private isClosed = false;
   private draining: Draining | null = null;
 
   constructor(
-    private readonly host: SpliceHost,
+    private readonly relay: Relay,
     private readonly near: MuxStream,
     private readonly far: MuxStream,
-    /** The neighbour that has opened it, and the one it goes on to. */
+    /** The neighbour that has opened the circuit, and the next one. */
     readonly from: RelayNeighbour,
     readonly to: RelayNeighbour,
     readonly source: RelaySource,
   ) {}
 
-  /** Ends it at once, in both directions. */
+  /** Ends the circuit at once, in both directions. */
   reset(reason: number): void {
-    if (this.isOver) return;
+    if (this.isClosed) return;
     this.finish(reason);
     this.near.reset(reason);
     this.far.reset(reason);
@@ -87,12 +75,12 @@ export class Splice implements StreamSink, Holder {
   // --- the streams ---
 
   [kOnData](stream: MuxStream, chunk: Buffer): void {
-    // Nobody is left to read it, and no credit for it means that no more than a window comes.
-    if (this.isOver || this.draining !== null) return;
+    // No reader is left; without credit no more than a window comes.
+    if (this.isClosed || this.draining !== null) return;
     const { length } = chunk;
-    this.host.counters.bytes += length;
+    this.relay.counters.bytes += length;
     if (this.other(stream).forward(chunk)) stream.consumed(length);
-    else this.host.pool.hold(this, length);
+    else this.relay.pool.hold(this, length);
   }
 
   [kOnEnd](stream: MuxStream): void {
@@ -101,7 +89,7 @@ export class Splice implements StreamSink, Holder {
   }
 
   [kOnSent](stream: MuxStream, bytes: number): void {
-    this.host.pool.release(this, bytes);
+    this.relay.pool.release(this, bytes);
     this.other(stream).consumed(bytes);
     if (this.draining === null) return;
     this.draining.onProgress();
@@ -113,11 +101,11 @@ export class Splice implements StreamSink, Holder {
   }
 
   [kOnReset](stream: MuxStream, _error: Error, reason: number): void {
-    if (this.isOver) return;
+    if (this.isClosed) return;
     const onward = passedOn(reason);
     const other = this.other(stream);
     if (this.draining === null && stream.readEnded && other.queuedBytes > 0) {
-      const { timers, drainTimeoutMs } = this.host;
+      const { timers, drainTimeoutMs } = this.relay;
       this.draining = new Draining(timers, drainTimeoutMs, other, onward, () => this.reset(onward));
       return;
     }
@@ -125,38 +113,38 @@ export class Splice implements StreamSink, Holder {
     other.reset(onward);
   }
 
-  /** What is not sent at once is copied. */
+  /** The sink copies what it cannot send at once. */
   get keepsNothing(): boolean {
     return true;
   }
 
   growthLimit(): number {
-    return this.host.pool.mayGrow(this) ? this.host.maxWindowBytes : 0;
+    return this.relay.pool.mayGrow(this) ? this.relay.maxWindowBytes : 0;
   }
 
   private other(stream: MuxStream): MuxStream {
     return stream === this.near ? this.far : this.near;
   }
 
-  /** Both halves of both streams have ended. What a link has not confirmed yet is on its way all the same. */
+  /** Ends the circuit when both halves of both streams have ended. What a link has not confirmed yet is on its way all the same. */
   private finishIfClosed(): void {
-    if (this.isOver || !this.near.isClosed || !this.far.isClosed) return;
+    if (this.isClosed || !this.near.isClosed || !this.far.isClosed) return;
     this.finish(ResetReason.NONE);
     // Nothing counts as unread any more.
     this.near.reset();
     this.far.reset();
   }
 
-  /** All that was sent before the end is with the link, and so is the end. */
+  /** The link has taken all that was sent before the end, and the end. */
   private endDraining({ to, reason }: Draining): void {
     this.finish(reason);
     to.reset(reason);
   }
 
   private finish(reason: number): void {
-    this.isOver = true;
-    this.draining?.stop();
+    this.isClosed = true;
+    this.draining?.dispose();
     this.draining = null;
-    this.host.onSpliceOver(this, reason);
+    this.relay.onSpliceEnd(this, reason);
   }
 }

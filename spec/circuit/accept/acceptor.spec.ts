@@ -202,7 +202,7 @@ describe('a circuit that comes in through relays', () => {
     return stream;
   }
 
-  it('reaches its server, which learns from where and by which way it has come', async () => {
+  it('reaches its server, which sees the dialler and the way it has come', async () => {
     await meet();
     const connection = once(node.bind('echo'), 'connection') as Promise<[Socket]>;
     const stream = passOn({}, 'hello');
@@ -216,7 +216,7 @@ describe('a circuit that comes in through relays', () => {
     stream.end();
   });
 
-  it('says nothing of nodes that were only tried on the way', async () => {
+  it('does not name nodes that were only tried on the way', async () => {
     await meet();
     const connection = once(node.bind('echo'), 'connection') as Promise<[Socket]>;
     const stream = passOn({ visited: [RELAY, peer.identity.nodeId], relays: 1 });
@@ -251,7 +251,7 @@ describe('a circuit that comes in through relays', () => {
     }
   });
 
-  it('is accepted by port from whatever env', async () => {
+  it('is accepted by port from any env', async () => {
     await meet({}, ['elsewhere']);
     const server = node.bind('echo', (socket) => socket.end());
     const stream = passOn({ service: '', dstPort: server.address()?.port, env: undefined });
@@ -259,7 +259,7 @@ describe('a circuit that comes in through relays', () => {
     stream.end();
   });
 
-  it('is accepted by name from who shares an env, though the last relay does not', async () => {
+  it('is accepted by name from a node that shares an env, though the last relay does not', async () => {
     await meet({}, ['elsewhere']);
     node.bind('echo', (socket) => socket.end());
     const stream = passOn();

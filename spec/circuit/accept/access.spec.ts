@@ -29,7 +29,7 @@ function open(changes: Partial<OpenRequest> = {}, data = ''): MuxStream {
   return peer.session.open(peer, Buffer.concat([bytes, Buffer.from(data)]));
 }
 
-/** As the peer passes it on for another, who says to be `src`. */
+/** As the peer passes it on for another node, which claims to be `src`. */
 function passOn(changes: Partial<OpenRequest> = {}): MuxStream {
   const { nodeId } = peer.identity;
   const relayed = { src: 'AAAAAAAAAAA', visited: ['BBBBBBBBBBA', nodeId], relays: 2, remainingMs: 10_000 };
@@ -49,7 +49,7 @@ function dataOn(stream: MuxStream): string {
   return peer.received(stream).subarray(bytesRead).toString();
 }
 
-/** An `allow` in the hands of the spec. */
+/** An `allow` that the spec controls. */
 class Answers {
   readonly requests: AllowRequest[] = [];
   private readonly answers: Array<(isAllowed: boolean) => void> = [];
@@ -105,7 +105,7 @@ describe('a circuit that comes in', () => {
     allowed.end();
   });
 
-  it('is asked about as what is bound, also when it is dialled by the port alone', async () => {
+  it('is asked about under the name that is bound, even when it is dialled by the port alone', async () => {
     const requests: AllowRequest[] = [];
     const allow = (request: AllowRequest): boolean => {
       requests.push(request);
@@ -144,7 +144,7 @@ describe('a circuit that comes in', () => {
     stream.end();
   });
 
-  it('over a direct link is that of a peer who is verified, in the envs whose names are known', async () => {
+  it('over a direct link comes from a verified peer, in the envs whose names are known', async () => {
     const requests: AllowRequest[] = [];
     const allow = (request: AllowRequest): boolean => requests.push(request) > 0;
     await meet({ allow, env: ['prod', 'blue'] }, ['prod', 'else', 'other']);
@@ -162,7 +162,7 @@ describe('a circuit that comes in', () => {
     stream.end();
   });
 
-  it('through relays is that of nobody in particular, unless it proves who it is from', async () => {
+  it('through relays comes from a peer that is not verified, unless it proves its identity', async () => {
     const requests: AllowRequest[] = [];
     const allow = (request: AllowRequest): boolean => requests.push(request) > 0;
     await meet({ allow, env: 'prod' }, ['prod']);
@@ -189,7 +189,7 @@ describe('a circuit that comes in', () => {
     });
   });
 
-  it('is refused when a server without a word of its own is at a node that does not allow it, and the other way round', async () => {
+  it('is refused when either the node or the server does not allow it', async () => {
     await meet({ allow: ({ port }) => port !== 2 });
     bindEcho('echo:1');
     bindEcho('echo:2');
@@ -211,7 +211,7 @@ describe('while the answer of allow is awaited', () => {
     answers = new Answers();
   });
 
-  it('nothing reaches the server, and then all of it does, in order and with its end', async () => {
+  it('nothing reaches the server; then everything does, in order and with its end', async () => {
     await meet({ allow: answers.allow });
     const sockets = bindEcho();
     const stream = open({}, 'a');
@@ -230,7 +230,7 @@ describe('while the answer of allow is awaited', () => {
     expect(sockets).toHaveLength(1);
   });
 
-  it('a listener that throws costs the circuit nothing of what has come', async () => {
+  it('no data is lost when a listener throws', async () => {
     await meet({ allow: answers.allow });
     let received = '';
     let hasEnded = false;
@@ -270,7 +270,7 @@ describe('while the answer of allow is awaited', () => {
     stream.end();
   });
 
-  it('a peer that goes is not asked about any more', async () => {
+  it('the answer is dropped when the peer goes', async () => {
     await meet({ allow: answers.allow });
     const sockets = bindEcho();
     const stream = open({}, 'a');
@@ -292,7 +292,7 @@ describe('while the answer of allow is awaited', () => {
     await once(node, 'unlink');
   });
 
-  it('a server that closes refuses, and so does the name when another has it by then', async () => {
+  it('a server that closes refuses, and so does a name that another server has by then', async () => {
     await meet({ allow: answers.allow });
     const server = node.bind('echo');
     const stream = open();
@@ -305,7 +305,7 @@ describe('while the answer of allow is awaited', () => {
     stream.end();
   });
 
-  it('others go on: each has a decision of its own', async () => {
+  it('other circuits go on: each has its own decision', async () => {
     await meet({ allow: answers.allow });
     bindEcho();
     const [first, second, third] = [open({}, '1'), open({}, '2'), open({}, '3')];
@@ -319,7 +319,7 @@ describe('while the answer of allow is awaited', () => {
     for (const stream of [first, second, third]) stream.end();
   });
 
-  it('no more than maxPendingDecisions of one link wait, and there is room again when one is over', async () => {
+  it('at most maxPendingDecisions of one link wait, and there is room again when one is decided', async () => {
     await meet({ allow: answers.allow, maxPendingDecisions: 2 });
     bindEcho();
     const waiting = [open(), open()];
@@ -343,7 +343,7 @@ describe('while the answer of allow is awaited', () => {
     for (const stream of [waiting[0], further, next, last]) stream.end();
   });
 
-  it('is over after handshakeTimeoutMs', async () => {
+  it('the wait ends after handshakeTimeoutMs', async () => {
     await meet({ allow: answers.allow, handshakeTimeoutMs: 60 });
     const sockets = bindEcho();
     const stream = open();
@@ -357,7 +357,7 @@ describe('while the answer of allow is awaited', () => {
     stream.end();
   });
 
-  it('is over when the dialler behind relays has no more time', async () => {
+  it('the wait ends when the dialler behind relays has no more time', async () => {
     await meet({ allow: answers.allow, handshakeTimeoutMs: 1_000_000 });
     bindEcho();
     const stream = passOn({ remainingMs: 60 });
@@ -365,7 +365,7 @@ describe('while the answer of allow is awaited', () => {
     stream.end();
   });
 
-  it('a stream is acknowledged: it is not the link that takes its time', async () => {
+  it('the stream is acknowledged: the link is not the reason for the delay', async () => {
     await meet({ allow: answers.allow });
     bindEcho();
     const stream = open();
@@ -376,7 +376,7 @@ describe('while the answer of allow is awaited', () => {
 });
 
 describe('what one link may open', () => {
-  it('is opensPerSecond: what is more waits for its answer, and all are served in their order', async () => {
+  it('is limited by opensPerSecond: opens beyond it wait, and all are served in order', async () => {
     await meet({ opensPerSecond: 100 });
     const sockets = bindEcho();
     const streams = Array.from({ length: 130 }, () => open());
@@ -388,7 +388,37 @@ describe('what one link may open', () => {
     for (const stream of streams) stream.end();
   });
 
-  it('is refused by the name of the limit when it would wait for more than two seconds', async () => {
+  it('keeps what comes, and the end, through every wait of a circuit', async () => {
+    const answers = new Answers();
+    await meet({ opensPerSecond: 10, allow: answers.allow });
+    const sockets = bindEcho();
+    const streams = Array.from({ length: 12 }, () => open({}, 'a'));
+    const last = streams.at(-1) as MuxStream;
+    await answers.asked(10);
+    last.write(Buffer.from('b'));
+    await answers.asked(12);
+    last.write(Buffer.from('c'));
+    last.end();
+    await turn();
+    for (let index = 0; index < streams.length; index++) answers.answer(index, true);
+    expect(await replyOn(last)).toMatchObject({ code: ReplyCode.ACCEPTED });
+    await peer.until(() => peer.fate(last) === 'ended');
+    expect([dataOn(last), sockets.length]).toEqual(['abc', 12]);
+    for (const stream of streams) stream.reset();
+  });
+
+  it('ends a circuit that its peer has ended while the rate limit held it', async () => {
+    await meet({ opensPerSecond: 10 });
+    bindEcho();
+    const streams = Array.from({ length: 12 }, () => open({}, 'a'));
+    const last = streams.at(-1) as MuxStream;
+    last.end();
+    await peer.until(() => peer.fate(last) === 'ended');
+    expect(dataOn(last)).toBe('a');
+    for (const stream of streams) stream.reset();
+  });
+
+  it('is refused with the name of the limit when it would wait for more than two seconds', async () => {
     await meet({ opensPerSecond: 3 });
     bindEcho();
     const streams = Array.from({ length: 30 }, () => open());

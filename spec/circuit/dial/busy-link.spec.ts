@@ -2,7 +2,7 @@
 
 import { createHash, randomFillSync } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { QueuedPrefix } from '../../../lib/circuit/open/queued-prefix.js';
+import { QueuedPrefix } from '../../../lib/circuit/open/pass-through.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
 import { nothingLeft, watchHandles } from '../../support/open-handles.js';
@@ -12,7 +12,7 @@ import { readToEnd, type Testnet, testnet } from '../../support/testnet.js';
 const MIB = 1024 * 1024;
 
 describe('bytes that a circuit sends ahead of its socket', () => {
-  it('are not counted as the socket’s, however they are told to have left', () => {
+  it('are not counted as the socket’s, however they are reported as sent', () => {
     const sink = new NotingSink();
     const stream = {} as MuxStream;
     const prefix = new QueuedPrefix(sink, 10);
@@ -24,7 +24,7 @@ describe('bytes that a circuit sends ahead of its socket', () => {
     expect(stream.sink).toBe(sink);
   });
 
-  it('do not keep anything else from the socket', () => {
+  it('hide nothing else from the socket', () => {
     const sink = new NotingSink();
     sink.paused = true;
     const stream = {} as MuxStream;

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { CircuitIds } from '../../../lib/circuit/dial/circuit-ids.js';
+import { CircuitIds } from '../../../lib/circuit/dial/dial-target.js';
 import { createNode, hash, type Node, type NodeOptions, type Socket } from '../../../lib/index.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
 import { type Open, tryReadOpen } from '../../../lib/wire/open.js';
@@ -57,7 +57,7 @@ afterEach(async () => {
 });
 
 describe('a dial', () => {
-  it('says where it goes and where it comes from, with the first data in the same turn', async () => {
+  it('sends OPEN with both addresses, and the first data in the same turn', async () => {
     const peer = await meet();
     const socket = node.dial('echo:80');
     socket.write('early');
@@ -77,7 +77,7 @@ describe('a dial', () => {
     socket.destroy();
   });
 
-  it('understands the reply wherever it was cut, and what follows it', async () => {
+  it('reads the reply wherever it was cut, and what follows it', async () => {
     const peer = await meet();
     const whole = Buffer.concat([reply(peer), Buffer.from('hello')]);
     for (let cut = 1; cut < whole.length; cut++) {
@@ -91,7 +91,7 @@ describe('a dial', () => {
     }
   });
 
-  it('gives each circuit an id and a near port of its own', async () => {
+  it('gives each circuit its own id and near port', async () => {
     const peer = await meet();
     const sockets = [node.dial('echo'), node.dial('echo')];
     const [one, two] = [await openOn(peer, 0), await openOn(peer, 1)];
@@ -177,7 +177,7 @@ describe('a dial', () => {
     expect(await failed).toMatchObject({ code: 'ECONNRESET' });
   });
 
-  it('takes a reset before the reply for a refusal, and the loss of the link for a reset', async () => {
+  it('treats a reset before the reply as a refusal, and the loss of the link as a reset', async () => {
     const peer = await meet();
     const refused = failure(node.dial('echo'));
     (await openOn(peer)).stream.reset();
@@ -251,7 +251,7 @@ describe('of several instances', () => {
     if (code !== ReplyCode.ACCEPTED) stream.end();
   }
 
-  it('the next is tried when one refuses, and gets all that was written', async () => {
+  it('the next is tried when one refuses, and gets everything that was written', async () => {
     const refusing = await meet();
     const accepting = await addPeer('echo');
     const order = [refusing, accepting].map(({ identity }) => identity.nodeId);
@@ -279,7 +279,7 @@ describe('of several instances', () => {
     expect([one.streams.length, two.streams.length]).toEqual([1, 1]);
   });
 
-  it('the next is tried after a reset only if nothing can have been read', async () => {
+  it('the next is tried after a reset only if no server can have read anything', async () => {
     const one = await meet();
     const two = await addPeer('echo');
     const first = (peer: RawPeer) => ({
@@ -362,11 +362,11 @@ describe('a node that dials itself', () => {
     server.close();
   });
 
-  it('is refused what is not bound, as by any other', async () => {
+  it('is refused what is not bound, as by any other node', async () => {
     expect(await failure(node.dial(':5'))).toMatchObject({ code: 'ECONNREFUSED', port: 5 });
   });
 
-  it('does so no more when loopback is off', async () => {
+  it('does not when loopback is off', async () => {
     await node.close();
     node = createNode({ closeTimeoutMs: 50, loopback: false });
     node.bind('echo');
@@ -382,7 +382,7 @@ describe('a node that dials itself', () => {
     socket.destroy();
   });
 
-  it('makes what it needs for that again after it was closed in order', async () => {
+  it('makes the loopback again after it was closed', async () => {
     const server = node.bind('echo', (socket) => socket.pipe(socket));
     for (let round = 0; round < 2; round++) {
       const socket = node.dial('echo');
@@ -395,7 +395,7 @@ describe('a node that dials itself', () => {
 });
 
 describe('circuit ids', () => {
-  it('are all different, and have nothing in common by which the next one could be guessed', () => {
+  it('are all different, and the next one cannot be guessed', () => {
     const ids = new CircuitIds();
     const seen = Array.from({ length: 1_000 }, () => Buffer.from(ids.next()).toString('hex'));
     expect(new Set(seen).size).toBe(1_000);

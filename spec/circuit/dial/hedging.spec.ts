@@ -1,4 +1,4 @@
-// Dials to an instance that stands still: a second one is asked, and whoever answers first has the socket.
+// Dials to an instance that stands still: a second one is asked, and the first to answer gets the socket.
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -23,7 +23,7 @@ describe('The hedging of dials', () => {
     hedging = new Hedging((id) => hops.get(id));
   });
 
-  it('waits for half a second, or some round trips, and longer for who has taken the stream', () => {
+  it('waits for half a second, or some round trips, and longer for a node that has acknowledged the stream', () => {
     hops.set(A, { rttMs: 1, lateMs: 0, lastHeardMs: 0 });
     hops.set(B, { rttMs: 200, lateMs: 100, lastHeardMs: 0 });
     expect([hedging.waitMs(A, false), hedging.waitMs(B, false)]).toEqual([500, 1100]);
@@ -44,7 +44,7 @@ describe('The hedging of dials', () => {
     expect(taken).toBe(50);
   });
 
-  it('prefers others to who has said nothing since an open that is overdue', () => {
+  it('prefers other nodes to one that was silent since an overdue open', () => {
     hops.set(A, { rttMs: 20, lateMs: 0, lastHeardMs: 115 });
     hops.set(B, { rttMs: 20, lateMs: 0, lastHeardMs: 900 });
     expect(hedging.preferred(instances)).toBe(instances);
@@ -123,7 +123,7 @@ describe('A dial to an instance that does not answer', () => {
     await nothingLeft();
   });
 
-  it('asks a second one, which gets all that is written', async () => {
+  it('asks a second one, which gets everything that is written', async () => {
     await meet(2);
     const [silent, other] = peers;
     const socket = dial();
@@ -201,7 +201,7 @@ describe('A dial to an instance that does not answer', () => {
     expect((await once(socket, 'error'))[0]).toMatchObject({ code: 'EACCES' });
   });
 
-  it('asks none when something was written, and those that follow ask the others first', async () => {
+  it('asks no other when something was written, and later dials ask the others first', async () => {
     await meet(2);
     const [silent, other] = peers;
     const written = dial();

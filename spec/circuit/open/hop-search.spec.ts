@@ -1,12 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { type HopFailure, HopSearch, isFinal } from '../../../lib/circuit/open/hop-search.js';
-import type { Routes } from '../../../lib/circuit/path.js';
+import type { Routes } from '../../../lib/circuit/paths.js';
 import { MAX_VISITED } from '../../../lib/wire/node-ids.js';
 import { ReplyCode } from '../../../lib/wire/open-reply.js';
 import { type Edge, Graph, GraphRoutes } from '../../support/graph-routes.js';
 
-/** Routes that name the same neighbours whoever asks, and note what they are told. */
+/** Routes with the same neighbours for every node, which note rewards and penalties. */
 class ListedRoutes implements Routes {
   readonly told: string[] = [];
 
@@ -56,7 +56,7 @@ describe('A search for the next hop', () => {
     expect(routes.told).toEqual(['penalise A D', 'penalise B D', 'penalise C D']);
   });
 
-  it('never goes back: not to this node, the source, who was passed, or who led nowhere', () => {
+  it('never goes back: not to this node, the source, a node passed, or one that led nowhere', () => {
     const { search } = relay(['R', 'S', 'P', 'T', 'A', 'B', 'C'], ['T']);
     expect(search.next(isUp)).toBe('A');
     search.failed(failure(ReplyCode.NO_ROUTE), ['A', 'B', 'far']);
@@ -83,7 +83,7 @@ describe('A search for the next hop', () => {
     expect(search.tried).toEqual(['A', 'R']);
   });
 
-  it('at the source has nobody to name but who led nowhere', () => {
+  it('at the source names only nodes that led nowhere', () => {
     const start = { self: 'S', src: 'S', dst: 'D', circuitHash: 1, passed: [], tried: [] };
     const search = new HopSearch(start, new ListedRoutes(['A', 'B']));
     search.next(isUp);
@@ -105,11 +105,11 @@ describe('A search for the next hop', () => {
     expect(search.failed(last, [])).toBe(false);
     expect(search.failure).toBe(last);
     expect(isFinal(last, 'D')).toBe(true);
-    // Who has brought word from the destination knows a way to it.
+    // A neighbour that brings an answer of the destination knows a way to it.
     expect(routes.told).toEqual(last.at === 'D' ? ['reward A D'] : []);
   });
 
-  it('blames a neighbour for what is its own fault', () => {
+  it('penalises a neighbour for its own faults only', () => {
     const { search, routes } = relay(['A', 'B', 'C']);
     for (const code of [ReplyCode.LOOP, ReplyCode.HOP_LIMIT, ReplyCode.LIMIT]) {
       search.next(isUp);
@@ -118,7 +118,7 @@ describe('A search for the next hop', () => {
     expect(routes.told).toEqual(['penalise C D']);
   });
 
-  it('tells of the failure that says most', () => {
+  it('reports the failure that says most', () => {
     const codes = [ReplyCode.LOOP, ReplyCode.NO_ROUTE, ReplyCode.TIMEOUT, ReplyCode.LIMIT, ReplyCode.NO_ROUTE];
     const routes = new ListedRoutes(['A', 'B', 'C', 'E', 'F']);
     const start = { self: 'R', src: 'S', dst: 'D', circuitHash: 1, passed: ['P'], tried: [] };
@@ -133,7 +133,7 @@ describe('A search for the next hop', () => {
     expect(told).toEqual([NO_ROUTE, LOOP, NO_ROUTE, TIMEOUT, LIMIT, LIMIT]);
   });
 
-  it('rewards who has led there, and blames nobody when the time is up', () => {
+  it('rewards the neighbour that has led there, and penalises none when the time is up', () => {
     const { search, routes } = relay(['A']);
     search.next(isUp);
     search.accepted();
@@ -145,7 +145,7 @@ describe('A search for the next hop', () => {
     expect(other.routes.told).toEqual([]);
   });
 
-  it('ends when no more nodes fit the list, whatever a neighbour says it has tried', () => {
+  it('ends when no more nodes fit the list, whatever a neighbour claims to have tried', () => {
     const { search } = relay(['A', 'B']);
     search.next(isUp);
     expect(
@@ -162,7 +162,7 @@ describe('A search for the next hop', () => {
 
 /** A circuit through a graph, as nodes that use the search would try to make it. */
 class Trial {
-  /** Nodes that it has come to: they know it if it comes again. */
+  /** Nodes that it has come to: they recognise it if it comes again. */
   readonly visits = new Set<string>();
   loops = 0;
   attempts = 0;
@@ -268,7 +268,7 @@ describe('Searches all the way', () => {
     );
   });
 
-  it('end also when nodes do not say what they have tried', () => {
+  it('also end when nodes do not list what they have tried', () => {
     fc.assert(
       fc.property(graphs, ({ size, edges, dead }) => {
         const ids = Array.from({ length: size }, (_, index) => idOf(index));

@@ -1,8 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { RelayAdmission, RelayNeighbour } from '../../../lib/circuit/relay/admission.js';
+import { RelayAdmission, RelayNeighbour, SeenCircuits } from '../../../lib/circuit/relay/admission.js';
 import { DEFAULT_RELAY_LIMITS, type RelayLimits } from '../../../lib/circuit/relay/limits.js';
 import { RelayPool } from '../../../lib/circuit/relay/pool.js';
-import { SeenCircuits } from '../../../lib/circuit/relay/seen-circuits.js';
 
 let nextId = 0;
 
@@ -34,7 +33,7 @@ function refusal(admission: object): string | undefined {
 }
 
 describe('Admission', () => {
-  it('lets a neighbour have so many circuits, and another as soon as one is over', () => {
+  it('limits the circuits of a neighbour, and admits another as soon as one has ended', () => {
     const { admission, neighbour } = setup({ maxCircuitsPerNeighbour: 3 });
     const [one, other] = [neighbour(), neighbour()];
     const admitted = ['S', 'T', 'U'].map((src) => admission.admit(one, src, circuitId(), 0));
@@ -48,7 +47,7 @@ describe('Admission', () => {
     expect(refusal(admission.admit(one, 'V', circuitId(), 0))).toBeUndefined();
   });
 
-  it('lets a source have so many by way of one neighbour, who cannot use up what it has by another', () => {
+  it('limits the circuits of a source by way of one neighbour, without those by way of another', () => {
     const { admission, neighbour } = setup({ maxCircuitsPerSource: 2 });
     const [liar, honest] = [neighbour(), neighbour()];
     const told = [1, 2, 3].map(() => refusal(admission.admit(liar, 'S', circuitId(), 0)));
@@ -57,7 +56,7 @@ describe('Admission', () => {
     expect(refusal(admission.admit(honest, 'S', circuitId(), 0))).toBeUndefined();
   });
 
-  it('forgets sources whose circuits are over', () => {
+  it('forgets sources whose circuits have ended', () => {
     const { admission, neighbour } = setup();
     const from = neighbour();
     const admitted = Array.from({ length: 100 }, (_, index) => admission.admit(from, `S${index}`, circuitId(), 0));
@@ -67,7 +66,7 @@ describe('Admission', () => {
     expect(from.circuits).toBe(0);
   });
 
-  it('lets a neighbour open so many at once, and so many a second from then on', () => {
+  it('limits the opens of a neighbour at once, and per second from then on', () => {
     const { admission, neighbour } = setup({ opensPerSecond: 100, openBurst: 20 });
     const from = neighbour();
     const take = (now: number): number => {
@@ -86,7 +85,7 @@ describe('Admission', () => {
     expect(take(99_000)).toBe(0);
   });
 
-  it('knows a circuit that comes again, from whomever', () => {
+  it('recognises a circuit that comes again, from any neighbour', () => {
     const { admission, neighbour } = setup();
     const id = circuitId();
     expect(refusal(admission.admit(neighbour(), 'S', id, 0))).toBeUndefined();
@@ -94,7 +93,7 @@ describe('Admission', () => {
     expect(refusal(admission.admit(neighbour(), 'S', id, 120_000))).toBeUndefined();
   });
 
-  it('takes nothing more while the pool, the link or the source holds too much', () => {
+  it('admits nothing while the pool, the link or the source holds too much', () => {
     const { admission, neighbour, pool } = setup({ poolBytes: 1000, poolBytesPerLink: 400, poolBytesPerSource: 200 });
     const [busy, idle] = [neighbour(), neighbour()];
     const admitted = admission.admit(busy, 'S', circuitId(), 0);
@@ -121,7 +120,7 @@ describe('Admission', () => {
 });
 
 describe('The memory of circuits', () => {
-  it('holds an id for the time at least, and twice that at most', () => {
+  it('keeps an id for at least the time, and at most twice that', () => {
     const seen = new SeenCircuits(30_000, 1000);
     const [first, second] = [circuitId(), circuitId()];
     expect(seen.isNew(first, 0)).toBe(true);

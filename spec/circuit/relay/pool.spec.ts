@@ -9,7 +9,7 @@ interface Shared {
   readonly share: PoolShare;
 }
 
-/** A circuit that lets go of everything when it is evicted. */
+/** A circuit that releases everything when it is evicted. */
 class Circuit implements Holder {
   held = 0;
   next: Holder | null = null;
@@ -82,7 +82,7 @@ describe('The pool of a relay', () => {
     expect(pool.all.held).toBe(551);
   });
 
-  it('evicts among the circuits of the link, or of the source, that holds too much', () => {
+  it('evicts among the circuits of the link or source that holds too much', () => {
     const pool = new RelayPool(PLENTY, REASON);
     const [crowded, source] = [share(1000), share(500)];
     const other = new Circuit(pool, share(PLENTY), share(PLENTY), share(PLENTY));
@@ -98,7 +98,7 @@ describe('The pool of a relay', () => {
     expect(sent.map(({ evictions }) => evictions)).toEqual([1, 0]);
   });
 
-  it('looks at those that have made no progress for longest', () => {
+  it('evicts among those that have made no progress for longest', () => {
     const pool = new RelayPool(1_000_000, REASON);
     const make = (): Circuit => new Circuit(pool, share(PLENTY), share(PLENTY), share(PLENTY));
     const busy = make();
@@ -112,14 +112,14 @@ describe('The pool of a relay', () => {
     expect(stuck[7].evictions).toBe(1);
   });
 
-  it('evicts the one that brings too much if nobody else is in question', () => {
+  it('evicts the one that brings too much if there is no other', () => {
     const pool = new RelayPool(PLENTY, REASON);
     const circuit = new Circuit(pool, share(1000), null, share(PLENTY));
     pool.hold(circuit, 951);
     expect([circuit.evictions, circuit.held, pool.all.held]).toEqual([1, 0, 0]);
   });
 
-  it('never holds more than it may, and counts right, whatever comes', () => {
+  it('never holds more than its limits, and counts right, whatever comes', () => {
     const step = fc.record({ which: fc.nat(9), bytes: fc.integer({ min: 1, max: 300 }), isRelease: fc.boolean() });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {

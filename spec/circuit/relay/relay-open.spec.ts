@@ -1,8 +1,8 @@
-// What a relay does about an OPEN: whom it passes it on to, what it says, and how long it waits.
+// What a relay does with an OPEN: where it passes it on, what it answers, and how long it waits.
 
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { NodeId } from '../../../lib/address.js';
-import type { Routes } from '../../../lib/circuit/path.js';
+import type { Routes } from '../../../lib/circuit/paths.js';
 import type { RelayLimits } from '../../../lib/circuit/relay/limits.js';
 import { ResetReason } from '../../../lib/mux/stream/reset-reason.js';
 import { ReplyCode } from '../../../lib/wire/open-reply.js';
@@ -50,7 +50,7 @@ describe('An OPEN for another node', () => {
     expect(String(open.rest)).toBe('later');
   });
 
-  it('is answered with what the next node says, and the relay is part of the way', async () => {
+  it('is answered with the reply of the next node, and the relay is part of the way', async () => {
     start([D]);
     const [from, to] = [relay.link('P'), relay.link('D')];
     const near = from.open(D);
@@ -60,7 +60,7 @@ describe('An OPEN for another node', () => {
     expect(relay.relay.counters).toMatchObject({ circuits: 1, pending: 0, opened: 1, refused: 0 });
   });
 
-  it('tries the next neighbour when one leads nowhere, and tells it who was tried', async () => {
+  it('tries the next neighbour when one leads nowhere, and lists those tried', async () => {
     start([A, B, D]);
     const [from, first, second, third] = ['P', 'A', 'B', 'D'].map((letter) => relay.link(letter));
     const near = from.open(D);
@@ -71,18 +71,18 @@ describe('An OPEN for another node', () => {
     (await third.arrived()).answer({ at: D });
     expect(await from.answerTo(near)).toMatchObject({ code: 0, visited: [R] });
     expect(told).toEqual(['penalise A', 'penalise B', 'reward D']);
-    // What led nowhere leaves nothing behind.
+    // A way that led nowhere leaves nothing behind.
     await turnsUntil('those are closed', () => first.session.streamCount === 0 && second.session.streamCount === 0);
   });
 
-  it('fails with what says most and all that was tried, when every neighbour leads nowhere', async () => {
+  it('fails with the most telling reason and all nodes tried when every neighbour leads nowhere', async () => {
     start([A, B, D]);
     const [from, first, second, third] = ['P', 'A', 'B', 'D'].map((letter) => relay.link(letter));
     const near = from.open(D);
     (await first.arrived()).answer({ code: ReplyCode.LIMIT, at: C, reason: 'full', visited: [C] });
     (await second.arrived()).answer({ code: ReplyCode.NO_ROUTE, at: B, visited: [B] });
     (await third.arrived()).stream.reset();
-    // The last one is the destination itself, whose word is final.
+    // The last one is the destination itself, whose answer is final.
     expect(await from.answerTo(near)).toMatchObject({ code: ReplyCode.LIMIT, at: D, visited: [A, C, B, R] });
     await turnsUntil('it has ended', () => near.events.includes('end'));
     near.stream.end();
@@ -103,7 +103,7 @@ describe('An OPEN for another node', () => {
     expect(second.incoming).toHaveLength(0);
   });
 
-  it('tries the next neighbour when one does not answer, which then hears of it', async () => {
+  it('tries the next neighbour when one does not answer, and resets the stream to that one', async () => {
     start([A, B]);
     const [from, first, second] = ['P', 'A', 'B'].map((letter) => relay.link(letter));
     const near = from.open(D, { remainingMs: 900 });
@@ -121,7 +121,7 @@ describe('An OPEN for another node', () => {
     expect(told).toEqual(['penalise A', 'penalise B']);
   });
 
-  it('blames nobody for having had too little time', async () => {
+  it('penalises no neighbour that had too little time', async () => {
     start([A]);
     const [from, first] = ['P', 'A'].map((letter) => relay.link(letter));
     const near = from.open(D, { remainingMs: 100 });
@@ -137,7 +137,7 @@ describe('An OPEN for another node', () => {
     const near = from.open(D, { remainingMs: 500 });
     const far = await to.arrived();
     relay.clock.advance(500);
-    // The deadline has passed, and is looked at when the input of the turn was read.
+    // The deadline has passed, and is checked when the input of the turn was read.
     far.answer({ at: D });
     await turnsUntil('the reply is there', () => near.reply !== undefined);
     relay.clock.runImmediates();
@@ -146,7 +146,7 @@ describe('An OPEN for another node', () => {
     await turnsUntil('it stands', () => far.data.length === 7);
   });
 
-  it('has only so much time, whatever it says itself', async () => {
+  it('has a limited time, whatever it says itself', async () => {
     start([A, B, C], { openTimeoutMs: 1000, hopTimeoutMs: 800 });
     const neighbours = ['A', 'B', 'C'].map((letter) => relay.link(letter));
     const from = relay.link('P');
@@ -156,7 +156,7 @@ describe('An OPEN for another node', () => {
     expect(await from.answerTo(near)).toMatchObject({ code: ReplyCode.TIMEOUT, at: R });
   });
 
-  it('goes nowhere when no time is left', async () => {
+  it('is not passed on when no time is left', async () => {
     start([D]);
     const [from, to] = [relay.link('P'), relay.link('D')];
     expect(await from.answerTo(from.open(D, { remainingMs: 0 }))).toMatchObject({ code: ReplyCode.TIMEOUT, at: R });
@@ -216,7 +216,7 @@ describe('An OPEN for another node', () => {
     expect(near.reasons).toEqual([]);
   });
 
-  it('is given up everywhere when the dialler gives it up', async () => {
+  it('is cancelled everywhere when the dialler cancels it', async () => {
     start([D]);
     const [from, to] = [relay.link('P'), relay.link('D')];
     const near = from.open(D);
@@ -262,7 +262,7 @@ describe('A relay refuses', () => {
     expect(relay.isIdle).toBe(true);
   });
 
-  it('a circuit that comes again, by whatever neighbour and list', async () => {
+  it('a circuit that comes again, by any neighbour and with any list', async () => {
     start([D]);
     const [from, other, to] = ['P', 'A', 'D'].map((letter) => relay.link(letter));
     const onward = { src: S, visited: [A], relays: 1 };
@@ -285,7 +285,7 @@ describe('A relay refuses', () => {
     expect(to.incoming).toHaveLength(0);
   });
 
-  it('everything once it drains, and leaves those that stand', async () => {
+  it('everything once it drains, and leaves open circuits alone', async () => {
     start([D]);
     const [from, to] = [relay.link('P'), relay.link('D')];
     const { near, far } = await relay.circuit(from, to);
@@ -309,13 +309,13 @@ describe('A relay refuses', () => {
     const { near } = await relay.circuit(from, to);
     const refused = from.open(D);
     expect(await from.answerTo(refused)).toMatchObject({ code: ReplyCode.LIMIT, at: R, reason });
-    // There is room again when one is over.
+    // There is room again when one has ended.
     near.stream.reset();
     await relay.pass(1000);
     await relay.circuit(from, to);
   });
 
-  it('no circuit for the sake of others that are not answered', async () => {
+  it('no circuit because others are not answered', async () => {
     start([D]);
     const [from, to] = [relay.link('P'), relay.link('D')];
     // Far more than the backlog of the link.
@@ -329,7 +329,7 @@ describe('A relay refuses', () => {
 });
 
 describe('Data ahead of the reply', () => {
-  it('is kept, and given on once and in order when the circuit stands', async () => {
+  it('is kept, and passed on once and in order when the circuit is open', async () => {
     start([A, D]);
     const [from, first, second] = ['P', 'A', 'D'].map((letter) => relay.link(letter));
     const bytes = pattern(60_000);
@@ -348,7 +348,7 @@ describe('Data ahead of the reply', () => {
     expect(relay.relay.heldBytes).toBe(0);
   });
 
-  it('gets no credit, so that no more than a window of it can come', async () => {
+  it('gets no credit, so that at most a window of it can come', async () => {
     start([D]);
     const [from, to] = [relay.link('P'), relay.link('D')];
     const near = from.open(D);
@@ -362,7 +362,7 @@ describe('Data ahead of the reply', () => {
     expect(far.data.equals(pattern(500_000))).toBe(true);
   });
 
-  it('takes about the memory it has bytes, though it comes byte by byte', async () => {
+  it('takes about as much memory as it has bytes, though it comes byte by byte', async () => {
     start([D]);
     const [from, to] = [relay.link('P'), relay.link('D')];
     const near = from.open(D);
@@ -377,7 +377,7 @@ describe('Data ahead of the reply', () => {
     expect(far.data.every((byte, index) => byte === (index & 0xff))).toBe(true);
   });
 
-  it('beyond the window costs a neighbour its link, and no other', async () => {
+  it('beyond the window costs that neighbour its link, and no other', async () => {
     start([D]);
     const [from, other, to] = ['P', 'A', 'D'].map((letter) => relay.link(letter));
     const { near: good, far: goodFar } = await relay.circuit(other, to);

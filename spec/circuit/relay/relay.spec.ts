@@ -76,7 +76,7 @@ describe.each([
     for (let index = 1; index <= relays; index++) await turnsUntil(`relay ${index} is idle`, () => idle(index));
   });
 
-  it('carries what was written before it stood, once and in order, and much in both directions', async () => {
+  it('carries what was written before it was open, once and in order, and much in both directions', async () => {
     await line(relays, transport);
     const bytes = 3_000_000;
     net.last.bind(`:${PORT}`, { allowHalfOpen: true }, (socket) => {

@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { Shortcuts } from '../../../lib/circuit/direct-links.js';
+import type { DirectLinks } from '../../../lib/circuit/direct-links.js';
 import type { ServiceInfo, Socket } from '../../../lib/index.js';
 import { within } from '../../support/deadline.js';
 import { pattern } from '../../support/frames.js';
@@ -56,7 +56,7 @@ afterEach(async () => {
 });
 
 describe('A dial through relays', () => {
-  it('sends what was written only when the circuit stands', async () => {
+  it('sends what was written only when the circuit is open', async () => {
     await shape(LINE);
     const socket = dial();
     socket.write('early');
@@ -66,9 +66,9 @@ describe('A dial through relays', () => {
     socket.destroy();
   });
 
-  it('takes the next way when one is dead, and the dialler hears of none of it', async () => {
+  it('takes the next way when one is dead, and the dialler does not notice', async () => {
     await shape(DIAMOND);
-    // Node 1 has lost its way, and nobody knows.
+    // Node 1 has lost its way, and no other node knows.
     net.cut(1, 3);
     const socket = dial();
     socket.end('hello');
@@ -103,7 +103,7 @@ describe('A dial through relays', () => {
     socket.destroy();
   });
 
-  it('says at the other end by which way it has come, dead ends aside', async () => {
+  it('shows the server the way it has come, without dead ends', async () => {
     await shape(DIAMOND);
     net.cut(1, 3);
     const far = once(net.last.bind(':8'), 'connection') as Promise<[Socket]>;
@@ -115,17 +115,17 @@ describe('A dial through relays', () => {
     accepted.destroy();
   });
 
-  it('is refused for good by the other end', async () => {
+  it('is refused finally by the other end', async () => {
     await shape(DIAMOND);
     const error = await failure(dial({}, 9));
     expect(error).toMatchObject({ code: 'ECONNREFUSED', syscall: 'connect', port: 9 });
     expect(error.cause).toBeUndefined();
-    // Nobody was tried in vain, and who brought the word is no worse for it.
+    // No node was tried in vain, and the neighbour that brought the answer is not penalised.
     expect(net.routes[0].told).toEqual([`reward ${net.nodes[1].id} ${net.last.id}`]);
     expect(net.relay(2).counters.refused).toBe(0);
   });
 
-  it('is refused by a server that is full, for good', async () => {
+  it('is refused finally by a server that is full', async () => {
     await shape(DIAMOND);
     net.last.bind(':10', { maxConnections: 0 });
     expect(await failure(dial({}, 10))).toMatchObject({ code: 'ECONNREFUSED' });
@@ -160,7 +160,7 @@ describe('A dial through relays', () => {
     first.destroy();
   });
 
-  it('fails when the way is longer than any may be', async () => {
+  it('fails when the way is longer than the hop limit', async () => {
     await shape(Array.from({ length: 18 }, (_, index) => [index, index + 1] as [number, number]));
     const error = await failure(dial());
     expect(error).toMatchObject({ code: 'EHOSTUNREACH' });
@@ -171,9 +171,9 @@ describe('A dial through relays', () => {
     shorter.destroy();
   });
 
-  it('fails in its own time when nobody answers, and asks a second time before that', async () => {
+  it('fails after its own timeout when no node answers, and asks a second time before that', async () => {
     await shape(LINE, { limits: { hopTimeoutMs: 30 } });
-    // It takes the stream, and says nothing.
+    // It takes the stream, and does not answer.
     net.circuits(1).relay.onOpen = (_from, stream) => stream.accept();
     const failed = failure(dial({ timeoutMs: 2000 }));
     expect(await failed).toMatchObject({
@@ -267,13 +267,13 @@ describe('A dial by name, of instances behind a relay', () => {
     expect((await readToEnd(socket)).toString()).toBe('written early');
   });
 
-  it('goes on to the next when there is no way to one, though it took a while to know', async () => {
+  it('goes on to the next when there is no way to one, even after a while', async () => {
     await shape(FORK, { limits: { hopTimeoutMs: 40 } });
     net.nodes[2].bind('echo');
     net.nodes[3].bind('echo', (socket) => socket.end());
     await known(2);
     // It takes what comes, and does not answer.
-    for (const path of Reflect.get(net.circuits(2), 'paths').values()) path.acceptor.tryOpen = () => true;
+    for (const path of Reflect.get(net.circuits(2), 'paths').links.values()) path.acceptor.tryOpen = () => true;
     const socket = net.first.dial('echo', first(2));
     await once(socket, 'connect');
     expect(socket.peer?.id).toBe(net.nodes[3].id);
@@ -316,7 +316,7 @@ describe('A link that is lost', () => {
     for (const index of [1, 2]) await turnsUntil('relays are idle', () => net.relay(index).counters.circuits === 0);
   });
 
-  it('before the circuit stands does not end the dial, if there is another way', async () => {
+  it('before the circuit is open does not end the dial, if there is another way', async () => {
     await shape(DIAMOND);
     net.circuits(1).relay.onOpen = (_from, stream) => stream.accept();
     const socket = dial();
@@ -356,7 +356,7 @@ describe('The loss of the only link to a node that has not answered', () => {
     return socket;
   }
 
-  it('sends the dial round by a relay when nothing was written', async () => {
+  it('sends the dial through a relay when nothing was written', async () => {
     const socket = await pendingDial('');
     await within('a circuit', once(socket, 'connect'));
     expect(socket.peer?.via).toEqual(ids(1));
@@ -369,13 +369,13 @@ describe('The loss of the only link to a node that has not answered', () => {
 });
 
 describe('A relay that closes', () => {
-  it('lets all circuits that stand finish, takes no new ones, and is closed with the last one', async () => {
+  it('lets all open circuits finish, takes no new ones, and is closed with the last one', async () => {
     await shape(DIAMOND, { nodes: { 1: { closeTimeoutMs: 60_000 } } });
     const sockets = Array.from({ length: 40 }, () => dial({ allowHalfOpen: true }));
     await Promise.all(sockets.map((socket) => once(socket, 'connect')));
     for (const socket of sockets) expect(socket.peer?.via).toEqual(ids(1));
     const closed = net.nodes[1].close();
-    // It has said that it leaves.
+    // It has announced that it leaves.
     const next = dial();
     await once(next, 'connect');
     expect(next.peer?.via).toEqual(ids(2));
@@ -389,7 +389,7 @@ describe('A relay that closes', () => {
     expect(net.relay(1).counters).toMatchObject({ circuits: 0, opened: 40, lost: 0 });
   });
 
-  it('lets a circuit finish that is on its way when it begins to close', async () => {
+  it('lets a circuit finish that is being opened when it begins to close', async () => {
     await shape(LINE, { nodes: { 1: { closeTimeoutMs: 60_000 }, 2: { allow: async () => mayPass } } });
     let allow = (): void => {};
     const mayPass = new Promise<boolean>((resolve) => {
@@ -421,7 +421,7 @@ describe('A relay that closes', () => {
     await within('the close', net.nodes[1].close());
   });
 
-  it('takes no new ones once it drains', async () => {
+  it('takes no new circuits once it drains', async () => {
     await shape(DIAMOND);
     const socket = dial();
     await once(socket, 'connect');
@@ -436,7 +436,7 @@ describe('A relay that closes', () => {
 });
 
 describe('A dial that wants a direct link', () => {
-  interface Asked extends Shortcuts {
+  interface Asked extends DirectLinks {
     readonly asked: string[];
     readonly notes: Array<[string, object]>;
     settle: { resolve(): void; reject(error: Error): void };
@@ -458,7 +458,8 @@ describe('A dial that wants a direct link', () => {
       },
       note: (nodeId, traffic) => asked.notes.push([nodeId, traffic]),
     };
-    net.circuits(0).shortcuts = asked;
+    const { request, note } = asked;
+    Object.assign(Reflect.get(net.first, 'mesh').shortcuts, { request, note });
     return asked;
   }
 
@@ -508,7 +509,7 @@ describe('A dial that wants a direct link', () => {
     expect(net.relay(1).counters.opened).toBe(0);
   });
 
-  it('is none that has one, or does not ask', async () => {
+  it('does not wait when there is a link, or when none is requested', async () => {
     await shape(LINE);
     const shortcuts = watch();
     const relayed = dial();
@@ -522,7 +523,7 @@ describe('A dial that wants a direct link', () => {
     direct.destroy();
   });
 
-  it('knows how busy the way through relays is: word of opens, of what lives, and of bytes now and then', async () => {
+  it('notes how busy the way through relays is: opens, open circuits, and bytes now and then', async () => {
     await shape(LINE);
     const { notes } = watch();
     const sockets = [dial({ allowHalfOpen: true }), dial()];

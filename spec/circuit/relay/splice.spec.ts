@@ -1,5 +1,4 @@
-// Circuits that stand, at the relay: data, credit, half-close and reset go on, memory is bounded, and nobody waits for
-// another.
+// Open circuits, at the relay: data, credit, half-close and reset are passed on, memory is bounded, and no circuit waits for another.
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { RelayLimits } from '../../../lib/circuit/relay/limits.js';
@@ -18,7 +17,7 @@ let from: HandNeighbour;
 let to: HandNeighbour;
 
 function start(limits: Partial<RelayLimits> = {}): void {
-  // Every neighbour leads to itself.
+  // Each neighbour leads to itself.
   relay = new RelayFixture({ nextHops: (dst) => [dst] }, limits);
   from = relay.link('P');
   to = relay.link('D');
@@ -46,7 +45,7 @@ async function filled(): Promise<{ near: HandStream; far: HandStream }> {
   return ends;
 }
 
-describe('A circuit that stands', () => {
+describe('An open circuit', () => {
   it('carries everything in order, in both directions, in pieces of all sizes', async () => {
     const { near, far } = await relay.circuit(from, to);
     const bytes = pattern(2_000_000);
@@ -75,7 +74,7 @@ describe('A circuit that stands', () => {
     expect(far.data.equals(pattern(300 * KIB))).toBe(true);
   });
 
-  it('gives none while the onward link takes nothing, and stops nobody else', async () => {
+  it('gives none while the onward link takes nothing, and stops no other circuit', async () => {
     const other = relay.link('A');
     const { near, far } = await relay.circuit(from, to);
     const free = await relay.circuit(from, other);
@@ -91,7 +90,7 @@ describe('A circuit that stands', () => {
     await turnsUntil('so does this one', () => far.data.length === 2_000_000);
   });
 
-  it('keeps no more of a slow circuit than its windows, whatever is sent in whatever pieces', async () => {
+  it('keeps no more of a slow circuit than its windows, in whatever pieces it is sent', async () => {
     const { near, far } = await stuck(2 * WINDOW);
     await turns(5);
     const other = await relay.circuit(from, to);
@@ -135,7 +134,7 @@ describe('A circuit that stands', () => {
     expect(relay.relay.counters.lost).toBe(0);
   });
 
-  it('is over when both halves have ended, whichever stream is the last to close', async () => {
+  it('ends when both halves have ended, whichever stream is the last to close', async () => {
     for (const order of ['near', 'far', 'both']) {
       const { near, far } = await stuck(order === 'both' ? 10 : 200_000);
       near.stream.end();
@@ -153,7 +152,7 @@ describe('A circuit that stands', () => {
     }
   });
 
-  it('delivers what its sender has ended, though the link to the sender is lost since', async () => {
+  it('delivers what its sender had ended before the link to the sender was lost', async () => {
     const { near, far } = await stuck(150_000);
     far.stream.end();
     near.stream.end();
@@ -169,7 +168,7 @@ describe('A circuit that stands', () => {
     expect(relay.isIdle).toBe(true);
   });
 
-  it('is over with its last link, though that has confirmed nothing', async () => {
+  it('ends with its last link, though that has confirmed nothing', async () => {
     const { near, far } = await relay.circuit(from, to);
     to.duplex.pause();
     far.stream.end();
@@ -210,7 +209,7 @@ describe('A circuit that stands', () => {
     one.stream.write(pattern(90 * KIB));
     one.stream.end();
     await turnsUntil('the relay has all of it', () => relayStreams(sender === 'near' ? from : to)[0].readEnded);
-    // What nobody reads any more is dropped, and gets no credit.
+    // Data that no end reads any more is dropped, and gets no credit.
     other.stream.write(pattern(10 * KIB));
     if (how === 'resets it') one.stream.reset();
     else (sender === 'near' ? from : to).session.destroy();
@@ -227,7 +226,7 @@ describe('A circuit that stands', () => {
     expect(relay.isIdle).toBe(true);
   });
 
-  it('waits no longer than its time for who does not read what was ended before the reset', async () => {
+  it('waits a limited time for a reader that does not read what was ended before the reset', async () => {
     await relay.close();
     start({ drainTimeoutMs: 1000 });
     const { near, far } = await stuck(90 * KIB);
@@ -311,7 +310,7 @@ describe('A thousand circuits', () => {
     expect(relay.relay.counters.lost).toBe(5000);
   });
 
-  it('end with the relay, a part in each turn, and those that do not stand yet as well', async () => {
+  it('end with the relay, a part in each turn, including those that are not open yet', async () => {
     const nears: HandStream[] = [];
     to.onIncoming = (stream) => {
       if (to.incoming.length > 100) process.nextTick(() => stream.answer({ at: D }));
@@ -360,7 +359,7 @@ describe('A relay whose pool is full', () => {
     expect(relay.relay.counters.lost).toBe(1);
   });
 
-  it('holds early data against who sent it', async () => {
+  it('counts early data for the node that sent it', async () => {
     await relay.close();
     start({ poolBytesPerSource: 60 * KIB });
     const { near: good } = await relay.circuit(to, from);

@@ -2,8 +2,8 @@
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { CircuitSecuritySetup } from '../../../lib/circuit/secure/circuit-security.js';
-import { offeredKeys } from '../../../lib/circuit/secure/network-keys.js';
+import { offeredKeys } from '../../../lib/circuit/secure/handshake.js';
+import type { CircuitSecurity } from '../../../lib/circuit/secure/security.js';
 import type { Node, Socket } from '../../../lib/index.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
@@ -116,7 +116,7 @@ function flipped(bytes: Buffer, at: number): Buffer {
   return copy;
 }
 
-describe('A relay of a secure circuit that stands', () => {
+describe('A relay of an open secure circuit', () => {
   /** Three records of data go each way. Those of one direction are given to `commit`, all three at once. */
   async function conspire(towards: Towards, commit: (records: Buffer[]) => Buffer[]): Promise<[Failure, Failure]> {
     await shape();
@@ -144,20 +144,20 @@ describe('A relay of a secure circuit that stands', () => {
   }
 
   for (const [what, commit, finding] of CRIMES) {
-    it(`that ${what} on its way to the server is found there, and told to the dialler`, async () => {
+    it(`that ${what} on its way to the server is detected there, and the dialler sees it`, async () => {
       const [near, far] = await conspire('server', commit);
       expect(told(far)).toContain(`ECONNRESET ERR_STARLANE_SECURE: ${finding}`);
       expect(told(near)).toBe('ECONNRESET ERR_STARLANE_SECURE: so says a node 1 hop on');
     });
 
-    it(`that ${what} on its way to the dialler is found there, and told to the server`, async () => {
+    it(`that ${what} on its way to the dialler is detected there, and the server sees it`, async () => {
       const [near, far] = await conspire('dialler', commit);
       expect(told(near)).toContain(`ECONNRESET ERR_STARLANE_SECURE: ${finding}`);
       expect(told(far)).toBe('ECONNRESET ERR_STARLANE_SECURE: so says a node 1 hop on');
     });
   }
 
-  it('that ends it early is found out, and told', async () => {
+  it('that ends it early is detected, and both ends see it', async () => {
     await shape();
     let isArmed = false;
     corrupt(net.relay(1), { cuts: (towards) => isArmed && towards === 'server' });
@@ -172,7 +172,7 @@ describe('A relay of a secure circuit that stands', () => {
     expect(told(near)).toBe('ECONNRESET ERR_STARLANE_SECURE: so says a node 1 hop on');
   });
 
-  it('that ends it early when the other half has ended is found out, at the end that is cut', async () => {
+  it('that ends it early when the other half has ended is detected at the end that is cut', async () => {
     await shape();
     corrupt(net.relay(1), { cuts: (towards) => towards === 'dialler' });
     const server = net.last.bind(':8', { allowHalfOpen: true });
@@ -186,7 +186,7 @@ describe('A relay of a secure circuit that stands', () => {
     expect(told(await failed)).toBe('ECONNRESET ERR_STARLANE_SECURE: it was cut off');
   });
 
-  it('sees what comes before its deed arrive', async () => {
+  it('does not affect what came before its attack', async () => {
     await shape();
     const splitter = new RecordSplitter();
     let count = 0;
@@ -227,7 +227,7 @@ describe('A relay that alters the OPEN of a secure circuit', () => {
     ['the signature', proofPart(64), FORGED],
   ];
 
-  it.each(changes)('%s: is told so by the server, whose node warns', async (_what, open, finding) => {
+  it.each(changes)('%s: is refused by the server, whose node warns', async (_what, open, finding) => {
     await shape();
     net.last.bind(':8');
     corrupt(net.relay(1), { open });
@@ -238,7 +238,7 @@ describe('A relay that alters the OPEN of a secure circuit', () => {
     expect(accepted).toEqual([]);
   });
 
-  it('so that it leads to another node is told so by that', async () => {
+  it('so that it leads to another node is refused by that', async () => {
     await shape([
       [0, 1],
       [1, 2],
@@ -253,7 +253,7 @@ describe('A relay that alters the OPEN of a secure circuit', () => {
     expect(accepted).toEqual([]);
   });
 
-  it('by taking the proof away has a server that takes it for a plain one, and a dialler that does not', async () => {
+  it('by removing the proof deceives the server, but not the dialler', async () => {
     await shape();
     corrupt(net.relay(1), { open: (open) => ({ ...open, proof: undefined }) });
     expect(told(await failure(dial()))).toBe('EHOSTUNREACH ERR_STARLANE_SECURE: the reply has no proof of DST');
@@ -263,7 +263,7 @@ describe('A relay that alters the OPEN of a secure circuit', () => {
     await turnsUntil('the server knows', () => accepted.every(({ destroyed }) => destroyed));
   });
 
-  it('in what relays may alter changes nothing', async () => {
+  it('in fields that relays may alter changes nothing', async () => {
     await shape();
     corrupt(net.relay(1), { open: (open) => ({ ...open, hopLimit: 3, remainingMs: 900 }) });
     const socket = dial();
@@ -301,7 +301,7 @@ describe('A relay that alters the reply to a secure circuit', () => {
     },
   );
 
-  it('and answers in place of the server is found out', async () => {
+  it('and answers in place of the server is detected', async () => {
     await shape();
     const { security } = circuitsOf(net.nodes[1]);
     let open: Open | undefined;
@@ -310,14 +310,14 @@ describe('A relay that alters the reply to a secure circuit', () => {
         open = { ...read, circuitId: Buffer.from(read.circuitId), proof: Buffer.from(read.proof as Uint8Array) };
         return read;
       },
-      reply: (reply) => ({ ...reply, proof: security.claimOf(open as Open).accept(reply.port).proof }),
+      reply: (reply) => ({ ...reply, proof: security.verifyOpen(open as Open).accept(reply.port).proof }),
     });
     expect(told(await failure(dial()))).toBe('EHOSTUNREACH ERR_STARLANE_SECURE: the key is not that of DST');
   });
 });
 
-describe('A relay that keeps something back, or brings it again', () => {
-  it('waits in vain for the server to hear of a circuit that is not confirmed', async () => {
+describe('A relay that withholds or replays something', () => {
+  it('does not show the server a circuit that is not confirmed', async () => {
     await shape(LINE, { nodes: { 2: { handshakeTimeoutMs: 50 } } });
     corrupt(net.relay(1), { data: (chunk, towards) => (towards === 'server' ? [] : [chunk]) });
     const socket = dial();
@@ -327,7 +327,7 @@ describe('A relay that keeps something back, or brings it again', () => {
     expect(net.last.stats().accepts.insecure).toBe(1);
   });
 
-  it('shows nobody to the server by an OPEN that it has seen, nor by the records that followed', async () => {
+  it('gains nothing by replaying an OPEN, or the records that followed', async () => {
     await shape(LINE, { nodes: { 2: { handshakeTimeoutMs: 50 } } });
     let open: Open | undefined;
     const records: Buffer[] = [];
@@ -346,7 +346,7 @@ describe('A relay that keeps something back, or brings it again', () => {
     await readToEnd(socket);
     expect(accepted).toHaveLength(1);
 
-    const hop = net.circuits(1).hop(net.last.id);
+    const hop = net.relay(1).hop(net.last.id);
     const again = encodeOpen({ ...(open as Open), visited: [net.nodes[1].id], relays: 1 });
     const replay = (...bytes: Buffer[]): Promise<Error> =>
       new Promise((resolve) => {
@@ -363,14 +363,14 @@ describe('A relay that keeps something back, or brings it again', () => {
     expect(await within('a reset', replay())).toMatchObject({ code: 'ERR_STARLANE_OPEN_TIMEOUT' });
     expect(await within('a reset', replay(...records))).toMatchObject({ code: 'ERR_STARLANE_SECURE' });
     expect(accepted).toHaveLength(1);
-    // The second one says nothing new.
+    // The second warning is the same and is suppressed.
     expect(warned()).toEqual(['ERR_STARLANE_SECURE: it was not confirmed in time']);
     expect(net.last.stats().accepts.insecure).toBe(2);
   });
 
-  it('can only make up circuits that prove nothing', async () => {
+  it('can only invent circuits that prove nothing', async () => {
     await shape();
-    const hop = net.circuits(1).hop(net.last.id);
+    const hop = net.relay(1).hop(net.last.id);
     const open = {
       hopLimit: 9,
       dst: net.last.id,
@@ -393,7 +393,7 @@ describe('A relay that keeps something back, or brings it again', () => {
 });
 
 describe('A dial that a relay will not let be secure', () => {
-  it('goes another way, and that relay is tried last from then on', async () => {
+  it('takes another way, and that relay is tried last from then on', async () => {
     await shape(DIAMOND);
     corrupt(net.relay(1), { reply: (reply) => ({ ...reply, proof: undefined }) });
     const socket = dial();
@@ -406,7 +406,7 @@ describe('A dial that a relay will not let be secure', () => {
     again.destroy();
   });
 
-  it('goes another way when its OPEN was altered, and no relay blames another for it', async () => {
+  it('takes another way when its OPEN was altered, and no relay penalises another for it', async () => {
     //     1 ----- 4
     //   0           3
     //     2 - 5 - 6
@@ -461,7 +461,7 @@ describe('A dial that a relay will not let be secure', () => {
 });
 
 describe('Ends of a secure circuit', () => {
-  function setupOf(node: Node): CircuitSecuritySetup {
+  function setupOf(node: Node): ConstructorParameters<typeof CircuitSecurity>[0] {
     return Reflect.get(circuitsOf(node).security, 'setup');
   }
 
@@ -488,7 +488,7 @@ describe('Ends of a secure circuit', () => {
     expect(accepted).toEqual([]);
   });
 
-  it('hold each other to the keys of their records', async () => {
+  it('check each other’s keys against their records', async () => {
     await shape();
     setupOf(net.first).publicKeyOf = () => Buffer.alloc(32);
     expect(told(await failure(dial()))).toBe(

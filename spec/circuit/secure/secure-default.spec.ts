@@ -1,9 +1,8 @@
-// When circuits are encrypted without being asked for, and who decides what of them.
+// When circuits are encrypted by default, and what the two ends and `allow` decide.
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { EphemeralKey } from '../../../lib/circuit/secure/ephemeral-key.js';
-import { dialStatement, dialTranscript } from '../../../lib/circuit/secure/transcript.js';
+import { dialStatement, dialTranscript, EphemeralKey } from '../../../lib/circuit/secure/handshake.js';
 import { createIdentity } from '../../../lib/identity/identity.js';
 import type { BindOptions, DialOptions, Node, NodeOptions, Socket } from '../../../lib/index.js';
 import { kOpenSockets } from '../../../lib/mux/hidden.js';
@@ -67,7 +66,7 @@ describe('With a secret', () => {
     expect((await readToEnd(near)).toString()).toBe('hello');
   });
 
-  it('so is one that was dialled by node.net', async () => {
+  it('so is a circuit dialled by node.net', async () => {
     await line(1);
     net.last.bind('echo:7', (socket) => socket.pipe(socket));
     const socket = net.first.net.connect(7, `@${net.last.id}`);
@@ -76,21 +75,21 @@ describe('With a secret', () => {
     socket.destroy();
   });
 
-  it('a circuit over a link is not, since that is; and both ends know each other all the same', async () => {
+  it('a circuit over a link is not, since the link is secure; both ends still know each other', async () => {
     await line(0);
     const [near, far] = await connect();
     for (const socket of [near, far]) expect(socket).toMatchObject({ secure: false, verified: true });
     near.destroy();
   });
 
-  it('a circuit over a link is secure when it is asked for', async () => {
+  it('a circuit over a link is secure on request', async () => {
     await line(0);
     const [near, far] = await connect({ secure: true });
     for (const socket of [near, far]) expect(socket).toMatchObject({ secure: true, verified: true });
     near.destroy();
   });
 
-  it('a circuit through a relay is not when that is said, and proves nothing', async () => {
+  it('a circuit through a relay is not when the dial says so, and proves nothing', async () => {
     await line(1);
     const [near, far] = await connect({ secure: false });
     for (const socket of [near, far]) expect(socket).toMatchObject({ secure: false, verified: false });
@@ -113,7 +112,7 @@ describe('With a secret', () => {
 });
 
 describe('Without a secret', () => {
-  it.each([0, 1])('a circuit over %d relays is secure only when it is asked for', async (relays) => {
+  it.each([0, 1])('a circuit over %d relays is secure only on request', async (relays) => {
     await line(relays, {});
     const [near] = await connect();
     expect(near.secure).toBe(false);
@@ -124,7 +123,7 @@ describe('Without a secret', () => {
     asked.destroy();
   });
 
-  it('whoever asks for something else than true or false is told so', async () => {
+  it('a value other than true or false throws', async () => {
     await line(0, {});
     expect(thrownCode(() => net.first.dial('echo', { secure: 'yes' as never }))).toBe('ERR_STARLANE_OPTION');
   });
@@ -148,7 +147,7 @@ describe('A secure circuit and allow', () => {
     expect((await readToEnd(near)).toString()).toBe('hello');
   });
 
-  it('is asked about nothing when its proof does not hold', async () => {
+  it('is not asked about when its proof does not hold', async () => {
     await line(1);
     const asked: unknown[] = [];
     net.last.bind('echo:7', {
@@ -183,7 +182,7 @@ describe('A secure circuit and allow', () => {
 });
 
 describe('A server', () => {
-  it('that has as many sockets as it may have refuses a secure one', async () => {
+  it('that has as many sockets as it may refuses a secure one', async () => {
     await line(1);
     const [near] = await connect({}, { maxConnections: 1 });
     const error = await failure(net.first.dial(`@${net.last.id}:7`));
@@ -200,7 +199,7 @@ describe('A server', () => {
     expect((await readToEnd(near)).toString()).toBe('late');
   });
 
-  it('hears of nobody who is gone before he has confirmed', async () => {
+  it('does not see a dialler that is gone before it has confirmed', async () => {
     await line(1);
     const sockets: Socket[] = [];
     const server = net.last.bind('echo:7', (socket) => sockets.push(socket));
@@ -245,14 +244,14 @@ describe('Circuits that are not confirmed', () => {
 
   afterEach(() => peer.session.close());
 
-  it('are as many as the backlog of a link takes; further ones are refused', async () => {
+  it('are limited by the backlog of the link; further ones are refused', async () => {
     await meet({ acceptBacklog: 3 });
     const codes: unknown[] = [];
     for (let number = 1; number <= 4; number++) codes.push(await codeOn(open(number)));
     expect(codes).toEqual([0, 0, 0, 5]);
   });
 
-  it('make room for others when their time is up, or when they are reset', async () => {
+  it('make room for others when they time out or are reset', async () => {
     await meet({ acceptBacklog: 1, handshakeTimeoutMs: 50 });
     const first = open(1);
     expect(await codeOn(first)).toBe(0);
@@ -267,7 +266,7 @@ describe('Circuits that are not confirmed', () => {
     expect(node.stats().accepts).toMatchObject({ accepted: 0, insecure: 1 });
   });
 
-  it('cost nothing but themselves when they bring a key that is none', async () => {
+  it('fail alone when they bring an invalid key', async () => {
     await meet({});
     const { publicKey, nodeId, sign } = peer.identity;
     const terms = { src: nodeId, srcPort: 9, dst: node.id, dstPort: 7, circuitId: Buffer.alloc(16), service: '' };

@@ -1,4 +1,4 @@
-// Dials that are encrypted from end to end, over relays and links that do what they should.
+// Dials that are encrypted from end to end, over honest relays and links.
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -58,7 +58,7 @@ describe('A secure dial', () => {
     expect((await within('the echo', readToEnd(socket))).equals(sent)).toBe(true);
   });
 
-  it.each([0, 1])('tells both ends that it is secure, and who is there, over %d relays', async (relays) => {
+  it.each([0, 1])('shows both ends that it is secure, and who the peer is, over %d relays', async (relays) => {
     await line(relays);
     const [near, far] = await connect();
     const via = relays === 0 ? [] : [net.nodes[1].id];
@@ -68,7 +68,7 @@ describe('A secure dial', () => {
     expect(near.secure).toBe(true);
   });
 
-  it('to the node itself is one as any other', async () => {
+  it('to the node itself works like any other', async () => {
     await line(0);
     echo();
     net.first.bind(':8', (socket) => socket.pipe(socket));
@@ -101,7 +101,7 @@ describe('A secure dial', () => {
     expect(bytes.includes('secret')).toBe(false);
   });
 
-  it('that is not asked for is none without a secret, and nobody is verified through a relay', async () => {
+  it('needs a request without a secret; else no peer is verified through a relay', async () => {
     await line(1);
     const [near, far] = await connect({ secure: undefined });
     expect([near.secure, near.verified, far.secure, far.verified]).toEqual([false, false, false, false]);
@@ -109,7 +109,7 @@ describe('A secure dial', () => {
     far.destroy();
   });
 
-  it('sends what was written early, in its order, and nothing of it before the server has answered', async () => {
+  it('sends what was written early in order, and nothing of it before the server has answered', async () => {
     await line(1);
     echo();
     const socket = dial();
@@ -134,7 +134,7 @@ describe('A secure dial', () => {
 });
 
 describe('The end of a secure circuit', () => {
-  it('is heard by each end for its own half', async () => {
+  it('is seen by each end for its own half', async () => {
     await line(1);
     const [near, far] = await connect();
     far.end('from the server');
@@ -147,7 +147,7 @@ describe('The end of a secure circuit', () => {
     expect(net.relay(1).counters.lost).toBe(0);
   });
 
-  it('is a reset when it was one', async () => {
+  it('is a reset when one end resets', async () => {
     await line(1);
     const [near, far] = await connect();
     const failed = once(far, 'error');
@@ -156,7 +156,7 @@ describe('The end of a secure circuit', () => {
     expect(error).toMatchObject({ code: 'ECONNRESET', cause: { code: 'ERR_STARLANE_STREAM_RESET' } });
   });
 
-  it('is heard by who still writes, when the other has gone', async () => {
+  it('is seen by an end that still writes when the other has gone', async () => {
     await line(1);
     const [near, far] = await connect();
     near.destroy();
@@ -177,7 +177,7 @@ describe('The end of a secure circuit', () => {
     expect(errors).toEqual([]);
   });
 
-  it('comes when a link is lost', async () => {
+  it('follows the loss of a link', async () => {
     await line(1);
     const [near, far] = await connect();
     const failed = once(near, 'error');

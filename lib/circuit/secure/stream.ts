@@ -1,50 +1,55 @@
-// A stream that is encrypted from end to end: stands between the stream of the session, whose sink it is, and the socket, for
-// which it is the stream. Only there for secure circuits; others have nothing between the two.
+// A stream that is encrypted from end to end. It is the sink of the session's stream, and the stream of the socket. Other circuits
+// have nothing between the two.
 //
-// What the socket writes becomes records, a few at a time: bytes that are encrypted must be sent, and take memory a second
-// time. Credit for what a record adds to its plaintext goes back when it is there, for the plaintext when the reader has
-// consumed it.
+// What the socket writes becomes records, a few at a time: encrypted bytes must be sent, and take memory a second time. Credit for
+// the overhead of a record is returned when the record arrives, credit for the plaintext when the reader has consumed it.
 
 import { starlaneError } from '../../errors.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../../mux/hidden.js';
 import { COPY_BYTES } from '../../mux/send/output.js';
 import type { ByteSink, ByteStream } from '../../mux/stream/byte-stream.js';
 import { ResetReason } from '../../mux/stream/reset-reason.js';
-import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
-import { FLUSH_BYTES } from '../../mux/stream/stream.js';
+import { FLUSH_BYTES, type MuxStream, type StreamSink } from '../../mux/stream/stream.js';
 import { NO_SINK } from '../../mux/stream/stream-host.js';
 import { throwLater } from '../../util/runtime/throw-later.js';
-import type { CircuitKeys } from './key-schedule.js';
-import { NO_RECORD, RecordOpener, RecordSealer } from './record-codec.js';
-import { MAX_PLAIN_BYTES, RECORD_OVERHEAD, RecordType } from './record-format.js';
-import { giveBack, takeMemory } from './record-memory.js';
+import type { CircuitKeys } from './handshake.js';
+import {
+  giveBack,
+  MAX_PLAIN_BYTES,
+  NO_RECORD,
+  RECORD_OVERHEAD,
+  RecordOpener,
+  RecordSealer,
+  RecordType,
+  takeMemory,
+} from './secure-records.js';
 
 /** Bytes of records that wait for the transport before no more is encrypted: as much as Node writes at once, twice. */
 const AHEAD_BYTES = 128 * 1024;
 
-/** Told once: the dialler has confirmed, or it never will for a reason. */
+/** Called once: the dialler has confirmed, or never will because of `failure`. */
 export type ConfirmListener = (failure: Error | undefined) => void;
 
 const EMPTY = Buffer.alloc(0);
 
 export class SecureStream implements StreamSink, ByteStream {
-  /** What is given on is in memory of its own. */
+  /** Plaintext is passed on in memory of its own. */
   readonly keepsNothing = true;
   sink: ByteSink = NO_SINK;
-  /** Chunks that are not encrypted yet; of the first one, what lies before `queueAt` is. */
+  /** Chunks that are not encrypted yet, the first one from `queueAt` on. */
   private queue: Buffer[] | null = null;
   private queueAt = 0;
   /** Bytes of records that the session has not sent, and the records. */
   private unsent = 0;
   private unsentRecords: Buffer[] | null = null;
-  /** Plaintext in them for which `write` has answered false. */
+  /** Plaintext in them for which `write` has returned false. */
   private owed = 0;
   private isEnding = false;
-  private isOver = false;
+  private isClosed = false;
   private hasPeerEnded = false;
-  /** Bytes that have arrived and are no plaintext, and whose credit has not gone back. */
+  /** Bytes that have arrived, are not plaintext, and whose credit was not returned. */
   private uncredited = 0;
-  /** Not null as long as the dialler has to confirm. */
+  /** Not null until the dialler has confirmed. */
   private onConfirm: ConfirmListener | null = null;
 
   private constructor(
@@ -55,14 +60,14 @@ export class SecureStream implements StreamSink, ByteStream {
     stream.sink = this;
   }
 
-  /** At the dialler, when the reply has come. Confirms, ahead of all that is written. */
+  /** Makes the dialler's end, when the reply has come. Confirms ahead of all that is written. */
   static dialled(stream: MuxStream, { fromDialler, fromServer }: CircuitKeys): SecureStream {
     const secure = new SecureStream(stream, new RecordSealer(fromDialler), new RecordOpener(fromServer));
     secure.send(RecordType.CONFIRM);
     return secure;
   }
 
-  /** At the other end, ahead of the reply. */
+  /** Makes the server's end, ahead of the reply. */
   static accepted(stream: MuxStream, keys: CircuitKeys, onConfirm: ConfirmListener): SecureStream {
     const { fromDialler, fromServer } = keys;
     const secure = new SecureStream(stream, new RecordSealer(fromServer), new RecordOpener(fromDialler));
@@ -73,7 +78,7 @@ export class SecureStream implements StreamSink, ByteStream {
   // --- for the socket ---
 
   write(chunk: Buffer): boolean {
-    if (this.isEnding || this.isOver) return false;
+    if (this.isEnding || this.isClosed) return false;
     const { length } = chunk;
     if (length === 0) return true;
     if (this.queue === null && length <= MAX_PLAIN_BYTES && this.unsent < AHEAD_BYTES) {
@@ -92,15 +97,15 @@ export class SecureStream implements StreamSink, ByteStream {
   }
 
   tryWrite(chunk: Buffer): boolean {
-    // If the session cannot take it at once, it waits there, and the next one waits for it.
-    if (this.unsent > 0 || this.queue !== null || this.isEnding || this.isOver || chunk.length > COPY_BYTES)
+    // If the session cannot take the record at once, it is queued there, and the next one waits for it.
+    if (this.unsent > 0 || this.queue !== null || this.isEnding || this.isClosed || chunk.length > COPY_BYTES)
       return false;
     this.send(RecordType.DATA, chunk);
     return true;
   }
 
   end(): void {
-    if (this.isEnding || this.isOver) return;
+    if (this.isEnding || this.isClosed) return;
     this.isEnding = true;
     if (this.queue === null) this.sendEnd();
   }
@@ -110,15 +115,15 @@ export class SecureStream implements StreamSink, ByteStream {
     this.finish(null);
   }
 
-  /** Nobody takes it: the stream is for others to refuse. */
-  forgo(): void {
+  /** Lets go of the stream, which the caller refuses then. */
+  release(): void {
     this.onConfirm = null;
-    this.isOver = true;
+    this.isClosed = true;
   }
 
   abandon(flush = false): void {
-    if (this.isOver) return;
-    // As of any stream: the records around what the user has written do not matter.
+    if (this.isClosed) return;
+    // As with any stream: the overhead of records does not count.
     const waiting = this.queue === null ? 0 : this.queue.reduce((bytes, { length }) => bytes + length, -this.queueAt);
     if (!flush && this.stream.queuedBytes + waiting > FLUSH_BYTES) {
       this.reset();
@@ -134,9 +139,9 @@ export class SecureStream implements StreamSink, ByteStream {
     this.stream.consumed(bytes);
   }
 
-  /** Gives it up for `error`, of which both ends are told. */
-  kill(error: Error, reason: number): void {
-    // Both halves may have ended, and only what has come with the last end be wrong.
+  /** Ends the stream at once with `error`, which both ends see. */
+  destroy(error: Error, reason: number): void {
+    // Both halves may have ended, and only what came with the last end be invalid.
     if (this.stream.isClosed) this[kOnReset](this.stream, error, reason);
     else this.stream.kill(error, reason);
   }
@@ -150,10 +155,10 @@ export class SecureStream implements StreamSink, ByteStream {
       opener.take(chunk);
       for (let type = opener.next(); type !== NO_RECORD; type = opener.next()) {
         this.onRecord(type, opener.plain);
-        if (this.isOver) return;
+        if (this.isClosed) return;
       }
     } catch (error) {
-      this.kill(error as Error, ResetReason.SECURE);
+      this.destroy(error as Error, ResetReason.SECURE);
       return;
     }
     const due = this.uncredited - Math.max(0, opener.heldBytes - RECORD_OVERHEAD);
@@ -164,7 +169,7 @@ export class SecureStream implements StreamSink, ByteStream {
 
   [kOnEnd](): void {
     if (!this.hasPeerEnded) {
-      this.kill(starlaneError('ERR_STARLANE_SECURE', 'it was cut off'), ResetReason.SECURE);
+      this.destroy(starlaneError('ERR_STARLANE_SECURE', 'it was cut off'), ResetReason.SECURE);
       return;
     }
     try {
@@ -200,7 +205,7 @@ export class SecureStream implements StreamSink, ByteStream {
   private onRecord(type: number, plain: Buffer): void {
     if (this.onConfirm !== null) {
       if (type !== RecordType.CONFIRM) throw starlaneError('ERR_STARLANE_SECURE', 'it was not confirmed');
-      this.tellConfirm(undefined);
+      this.settleConfirm(undefined);
       return;
     }
     if (this.hasPeerEnded) throw starlaneError('ERR_STARLANE_SECURE', 'a record behind the end');
@@ -210,7 +215,7 @@ export class SecureStream implements StreamSink, ByteStream {
       try {
         this.sink[kOnData](this, plain);
       } catch (error) {
-        // Of a listener: what follows is to reach it all the same.
+        // Of a listener: what follows has to reach it all the same.
         throwLater(error);
       }
     } else throw starlaneError('ERR_STARLANE_SECURE', 'it was confirmed twice');
@@ -240,7 +245,7 @@ export class SecureStream implements StreamSink, ByteStream {
     this.unsentRecords = null;
   }
 
-  /** Encrypts what waits, as long as not too much waits for the transport. */
+  /** Encrypts queued chunks, as long as not too much waits for the transport. */
   private sendQueued(aheadBytes = AHEAD_BYTES): void {
     const { queue } = this;
     if (queue === null) return;
@@ -266,17 +271,17 @@ export class SecureStream implements StreamSink, ByteStream {
     this.stream.end();
   }
 
-  /** Nothing more comes or goes. `error`: null when this end has given it up. */
+  /** Ends both directions. `error`: null when this end has given the stream up. */
   private finish(error: Error | null): void {
-    this.isOver = true;
+    this.isClosed = true;
     this.sink = NO_SINK;
     this.queue = null;
     // The transport may still have them.
     this.unsentRecords = null;
-    if (this.onConfirm !== null) this.tellConfirm(error ?? starlaneError('ERR_STARLANE_CLOSED'));
+    if (this.onConfirm !== null) this.settleConfirm(error ?? starlaneError('ERR_STARLANE_CLOSED'));
   }
 
-  private tellConfirm(failure: Error | undefined): void {
+  private settleConfirm(failure: Error | undefined): void {
     const { onConfirm } = this;
     if (onConfirm === null) return;
     this.onConfirm = null;

@@ -1,12 +1,11 @@
-// A secure stream between a stream of a session and a socket, both in the hands of the spec: whatever the one does with
-// its bytes, the other is told what it would be told by the stream itself.
+// A secure stream between a stream of a session and a socket, both controlled by the spec: the socket sees what it would see of the
+// stream itself.
 
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { circuitKeys } from '../../../lib/circuit/secure/key-schedule.js';
-import { RecordSealer } from '../../../lib/circuit/secure/record-codec.js';
-import { MAX_PLAIN_BYTES, RecordType } from '../../../lib/circuit/secure/record-format.js';
-import { SecureStream } from '../../../lib/circuit/secure/secure-stream.js';
+import { circuitKeys } from '../../../lib/circuit/secure/handshake.js';
+import { MAX_PLAIN_BYTES, RecordSealer, RecordType } from '../../../lib/circuit/secure/secure-records.js';
+import { SecureStream } from '../../../lib/circuit/secure/stream.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import type { ByteStream } from '../../../lib/mux/stream/byte-stream.js';
 import { ResetReason } from '../../../lib/mux/stream/reset-reason.js';
@@ -19,7 +18,7 @@ function keys(): ReturnType<typeof circuitKeys> {
   return circuitKeys(Buffer.alloc(32, 6), undefined, Buffer.alloc(32));
 }
 
-/** As a stream of a session: takes bytes by copying them or later, as the spec says. */
+/** A stream of a session: takes bytes by copying them, or later, as the spec decides. */
 class HandStream {
   sink!: StreamSink;
   /** Small chunks are copied at once. */
@@ -75,7 +74,7 @@ class HandStream {
   }
 }
 
-/** As a socket: notes what it is told. */
+/** A socket that notes its events. */
 class HandSocket {
   chunks: Buffer[] = [];
   sent = 0;
@@ -141,7 +140,7 @@ const step: fc.Arbitrary<Step> = fc.record({
 describe('A secure stream', () => {
   const caught = catchErrorsOfTicks();
 
-  it('brings everything in order, tells of each byte that was sent, and gives back all credit', () => {
+  it('delivers everything in order, reports each byte that was sent, and returns all credit', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
         const { near, far, dialled, dialler, server } = pair();
@@ -176,7 +175,7 @@ describe('A secure stream', () => {
     );
   });
 
-  it('never keeps more unread than half the window of a hop, but for what the reader has', () => {
+  it('never keeps more unread than half the window of a hop, besides what the reader has', () => {
     const { near, far, dialled, server } = pair();
     dialled.write(pattern(MAX_PLAIN_BYTES));
     near.report(near.queuedBytes);
@@ -200,7 +199,7 @@ describe('A secure stream', () => {
     expect(dialler.sent).toBe(chunk.length);
   });
 
-  it('goes on behind a listener that throws', async () => {
+  it('goes on after a listener throws', async () => {
     const { near, far, dialled, server } = pair();
     const chunks: string[] = [];
     server[kOnData] = (_stream, chunk) => {
@@ -214,7 +213,7 @@ describe('A secure stream', () => {
     expect(caught).toHaveLength(2);
   });
 
-  it('delivers nothing more once its user has given it up', () => {
+  it('delivers nothing more once its user has cancelled it', () => {
     const { near, far, dialled, accepted, server } = pair();
     server[kOnData] = function (this: HandSocket, _stream, chunk) {
       this.chunks.push(chunk);
@@ -236,7 +235,7 @@ describe('A secure stream', () => {
     expect(server.received.toString()).toBe('hello');
   });
 
-  it('tells that it was not confirmed when it ends before', () => {
+  it('reports that it was not confirmed when it ends before', () => {
     const { far, confirms } = pair();
     const error = new Error('lost');
     far.sink[kOnReset](far.asMux, error, ResetReason.LINK_LOST);
@@ -245,7 +244,7 @@ describe('A secure stream', () => {
 });
 
 describe('The end of a secure stream', () => {
-  it('without a word of it is none', () => {
+  it('without an END record is not valid', () => {
     const { near, far, dialled, server } = pair();
     dialled.write(Buffer.from('hello'));
     deliver(near, far);
@@ -255,7 +254,7 @@ describe('The end of a secure stream', () => {
     expect(far.fate).toBe(`killed ${ResetReason.SECURE}`);
   });
 
-  it('that was cut is told when both halves have ended already, and nobody can be told of it', () => {
+  it('that was cut is reported when both halves have ended already', () => {
     const { near, far, accepted, server } = pair();
     deliver(near, far);
     accepted.end();

@@ -1,11 +1,16 @@
-// What the two ends of a secure circuit sign, and the keys that follow from it. The expected bytes were made by another
-// implementation (the hash functions and AES-GCM of Python), from the text of the protocol.
+// What the two ends of a secure circuit sign, and the keys that follow. The expected bytes come from another implementation (the
+// hash functions and AES-GCM of Python), written from the text of the protocol.
 
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { EphemeralKey } from '../../../lib/circuit/secure/ephemeral-key.js';
-import { circuitKeys, nextKey } from '../../../lib/circuit/secure/key-schedule.js';
-import { acceptTranscript, type CircuitTerms, dialTranscript } from '../../../lib/circuit/secure/transcript.js';
+import {
+  acceptTranscript,
+  type CircuitTerms,
+  circuitKeys,
+  dialTranscript,
+  EphemeralKey,
+} from '../../../lib/circuit/secure/handshake.js';
+import { nextKey } from '../../../lib/circuit/secure/secure-records.js';
 import { bytesOf, nodeId, serviceName, uint32 } from '../../support/arbitraries.js';
 import { thrownCode } from '../../support/thrown.js';
 
@@ -36,7 +41,7 @@ describe('what the dialler signs', () => {
     );
   });
 
-  it('is another one whatever is changed', () => {
+  it('changes with every field', () => {
     const terms = fc.record({
       src: nodeId,
       srcPort: uint32,
@@ -65,7 +70,7 @@ describe('what the other end signs', () => {
     expect(acceptTranscript(Buffer.from(D, 'hex'), SIGNATURE, ACCEPT_KEYS, 8080).toString('hex')).toBe(A);
   });
 
-  it('is another one whatever is changed', () => {
+  it('changes with every field', () => {
     const dial = Buffer.from(D, 'hex');
     const changed = [
       acceptTranscript(Buffer.alloc(32), SIGNATURE, ACCEPT_KEYS, 8080),
@@ -89,7 +94,7 @@ describe('the keys of a circuit', () => {
     );
   });
 
-  it('are others in a network with a secret', () => {
+  it('differ in a network with a secret', () => {
     const keys = circuitKeys(Buffer.alloc(32, 6), Buffer.alloc(32, 7), Buffer.from(A, 'hex'));
     expect(hexOf(keys.fromDialler)).toBe(
       '5f3c32bffaf67d314c254a2a795ad0b1af6ad0627ee6c86c6ebb6fe173d06a22 ce38b881d8896bca2899f600',
@@ -108,7 +113,7 @@ describe('the keys of a circuit', () => {
 });
 
 describe('a key for one circuit', () => {
-  it('comes to the same secret at both ends', () => {
+  it('gives both ends the same secret', () => {
     const [one, other, third] = [new EphemeralKey(), new EphemeralKey(), new EphemeralKey()];
     expect(one.publicKey).toHaveLength(32);
     expect(one.agree(other.publicKey)).toEqual(other.agree(one.publicKey));

@@ -1,5 +1,5 @@
-// A circuit on its way through a relay: the neighbour before has opened it, the one behind has not answered yet. Data
-// that comes early is kept unread, so that no credit is given for it, and given on once the circuit stands.
+// A circuit that is being opened through a relay: the neighbour before it has opened it, the next one has not answered yet. Early
+// data is kept unread, so that no credit is returned for it, and passed on once the circuit is open.
 
 import type { NodeId } from '../../address.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
@@ -9,49 +9,39 @@ import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import { MAX_VISITED } from '../../wire/node-ids.js';
 import type { Open } from '../../wire/open.js';
 import { encodeReply, type ReadReply } from '../../wire/open-reply.js';
-import { circuitHash } from '../dial/circuit-ids.js';
-import { Crankback, type CrankbackHost, type CrankbackOwner } from '../open/crankback.js';
+import { circuitHash } from '../dial/dial-target.js';
 import { type HopFailure, HopSearch } from '../open/hop-search.js';
-import { QueuedPrefix } from '../open/queued-prefix.js';
-import type { Hop } from '../path.js';
+import { CircuitOpener, type OpenerOwner } from '../open/opener.js';
+import { QueuedPrefix } from '../open/pass-through.js';
+import type { Hop } from '../paths.js';
 import type { RelayNeighbour, RelaySource } from './admission.js';
-import type { Holder, RelayPool } from './pool.js';
+import type { Holder } from './pool.js';
+import type { Relay } from './relay.js';
 
-/** A neighbour as relays see it: the next hop of circuits, and whose circuits they are. */
+/** A neighbour as relays see it: a next hop, and what counts for its circuits. */
 export interface RelayHop extends Hop {
   readonly neighbour: RelayNeighbour;
 }
 
-/** The relay, as far as a circuit on its way needs it. */
-export interface HalfCircuitHost extends CrankbackHost<RelayHop> {
-  readonly pool: RelayPool;
-  /** The longest that an OPEN may take here, in ms, whatever it says itself. */
-  readonly openTimeoutMs: number;
-  /** The circuit stands: joins the streams. */
-  splice(half: HalfCircuit, near: MuxStream, far: MuxStream, to: RelayNeighbour): StreamSink;
-  /** It does not stand, and never will. */
-  onNoCircuit(half: HalfCircuit, failure: HopFailure | undefined): void;
-}
-
-export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder {
-  /** For the pool alone, as the next two. */
+export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
+  /** Only the pool uses this field and the next two. */
   held = 0;
   next: Holder | null = null;
   previous: Holder | null = null;
   readonly to = null;
-  private readonly crankback: Crankback<RelayHop>;
+  private readonly opener: CircuitOpener<RelayHop>;
   private early: Backlog | null = null;
-  private isOver = false;
+  private isClosed = false;
 
   /** @param stream accepted, with `open` on it */
   constructor(
-    private readonly host: HalfCircuitHost,
+    private readonly relay: Relay,
     private readonly stream: MuxStream,
     open: Open,
     readonly from: RelayNeighbour,
     readonly source: RelaySource,
   ) {
-    const { nodeId, routes, openTimeoutMs } = host;
+    const { nodeId, routes, openTimeoutMs } = relay;
     const { src, dst, visited, relays, proof } = open;
     const circuitId = Buffer.from(open.circuitId);
     const search = new HopSearch(
@@ -73,29 +63,29 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
       rest: Buffer.from(open.rest),
     };
     const timeoutMs = Math.min(open.remainingMs ?? openTimeoutMs, openTimeoutMs);
-    this.crankback = new Crankback(host, this, search, template, timeoutMs);
+    this.opener = new CircuitOpener(relay, this, search, template, timeoutMs);
     stream.sink = this;
   }
 
-  /** Goes to the first neighbour. May be over before this returns. */
+  /** Tries the first neighbour. The circuit may have ended before this returns. */
   start(): void {
-    this.crankback.start();
+    this.opener.start();
   }
 
-  /** Gives it up: both sides are reset. */
+  /** Resets the circuit on both sides. */
   reset(reason: number): void {
-    if (this.isOver) return;
-    this.crankback.cancel(reason);
+    if (this.isClosed) return;
+    this.opener.cancel(reason);
     this.finish(undefined);
     this.stream.reset(reason);
   }
 
-  // --- the stream that it came by ---
+  // --- the stream on which it came ---
 
   [kOnData](_stream: MuxStream, chunk: Buffer): void {
     this.early ??= new Backlog();
     this.early.pack(chunk);
-    this.host.pool.hold(this, chunk.length);
+    this.relay.pool.hold(this, chunk.length);
   }
 
   get keepsNothing(): boolean {
@@ -103,24 +93,24 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
   }
 
   [kOnEnd](): void {
-    // Told onwards with what came before it.
+    // Passed on with what came before it.
   }
 
   [kOnSent](): void {}
 
   [kOnReset](_stream: MuxStream, _error: Error, reason: number): void {
-    if (this.isOver) return;
-    this.crankback.cancel(passedOn(reason));
+    if (this.isClosed) return;
+    this.opener.cancel(passedOn(reason));
     this.finish(undefined);
   }
 
-  // --- the way onwards ---
+  // --- the next hop ---
 
   onCircuit(far: MuxStream, reply: ReadReply, { neighbour }: RelayHop): void {
-    const { host, stream: near, early } = this;
-    this.isOver = true;
-    const splice = host.splice(this, near, far, neighbour);
-    const visited = [host.nodeId, ...reply.visited].slice(0, MAX_VISITED);
+    const { relay, stream: near, early } = this;
+    this.isClosed = true;
+    const splice = relay.splice(this, near, far, neighbour);
+    const visited = [relay.nodeId, ...reply.visited].slice(0, MAX_VISITED);
     const bytes = encodeReply({ ...reply, visited });
     for (const stream of [near, far]) stream.expectForwarding();
     far.sink = splice;
@@ -138,8 +128,8 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
   }
 
   private finish(failure: HopFailure | undefined): void {
-    this.isOver = true;
+    this.isClosed = true;
     this.early = null;
-    this.host.onNoCircuit(this, failure);
+    this.relay.onNoCircuit(this, failure);
   }
 }

@@ -1,30 +1,103 @@
-// The records of a secure circuit: what one end has written, in pieces that are encrypted and can be told from forged,
-// reordered, repeated or missing ones. Bytes in, bytes out.
+// The records of a secure circuit (not those of gossip): what one end has written, in encrypted pieces, so that forged, reordered,
+// repeated and missing ones are found. Bytes in, bytes out.
 //
 //   u8 type | u24 length of what follows | AES-256-GCM of the plaintext | 16 tag
 //
-// The first four bytes are authenticated with the rest. Records are numbered from 0 under each key; after 2^20 of them both
-// ends go on to the next key. Nothing of a record is given out before its tag is right.
+// The first four bytes are authenticated with the rest. Records are numbered from 0 under each key; after 2^20 of them both ends go
+// on to the next key. No plaintext leaves the opener before its tag is verified.
 
-import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import { starlaneError } from '../../errors.js';
-import { nextKey, type RecordKey } from './key-schedule.js';
-import {
-  HEADER_BYTES,
-  MAX_PLAIN_BYTES,
-  RECORD_OVERHEAD,
-  RECORDS_PER_KEY,
-  RecordType,
-  TAG_BYTES,
-} from './record-format.js';
-import { giveBack, takeMemory } from './record-memory.js';
+
+/** The numbers are the wire: append only. */
+export const RecordType = {
+  /** At least one byte of the user. */
+  DATA: 0,
+  /** The sender will send no more. Empty. */
+  END: 1,
+  /** The first record of the dialler, which shows that it is there now and has the keys. Empty. */
+  CONFIRM: 2,
+} as const;
+export type RecordType = (typeof RecordType)[keyof typeof RecordType];
+
+export const HEADER_BYTES = 4;
+export const TAG_BYTES = 16;
+
+/** Bytes that a record adds to its plaintext. */
+export const RECORD_OVERHEAD = HEADER_BYTES + TAG_BYTES;
+
+/**
+ * The longest plaintext of a record, in bytes. Half of the window that a hop of a relayed circuit begins with: what has
+ * arrived of a record, its overhead aside, must be less than the half whose return lets credit flow. A cipher costs 3 us to set
+ * up: at 16 KiB that is a third more for each byte, and at 64 KiB the data no longer fits the caches.
+ */
+export const MAX_PLAIN_BYTES = 32 * 1024;
+
+/** Far below the 2^32 records after which GCM becomes weak, and so few that a key that leaks opens little. */
+export const RECORDS_PER_KEY = 2 ** 20;
+
+const KEY_BYTES = 32;
+const IV_BYTES = 12;
+/** Key material of one direction, in bytes. */
+export const DIRECTION_BYTES = KEY_BYTES + IV_BYTES;
+const NEXT_LABEL = Buffer.from('starlane circuit next 1');
+
+/** The AES-256-GCM key of the records of one direction. */
+export interface RecordKey {
+  readonly key: Buffer;
+  /** The nonce of a record is this, its last four bytes XORed with the number of the record under this key. */
+  readonly iv: Buffer;
+}
+
+/** Returns the next key, from which the one before cannot be computed: two blocks of HKDF-Expand. */
+export function nextKey({ key }: RecordKey): RecordKey {
+  const first = createHmac('sha256', key)
+    .update(NEXT_LABEL)
+    .update(Buffer.from([1]))
+    .digest();
+  const second = createHmac('sha256', key)
+    .update(first)
+    .update(NEXT_LABEL)
+    .update(Buffer.from([2]))
+    .digest();
+  return recordKey(Buffer.concat([first, second], DIRECTION_BYTES));
+}
+
+/** Divides the key material of one direction. */
+export function recordKey(bytes: Buffer): RecordKey {
+  return { key: bytes.subarray(0, KEY_BYTES), iv: bytes.subarray(KEY_BYTES) };
+}
+
+// Memory for records that are being sent, or have arrived in part, is used again: every megabyte that the garbage collector gets
+// instead makes it run sooner, and that takes longer than the cipher.
+
+const BLOCK_BYTES = MAX_PLAIN_BYTES + RECORD_OVERHEAD;
+/** Below this, Node cuts buffers from larger pieces anyway. */
+const MIN_BYTES = 4 * 1024;
+/** Free blocks that a process keeps: 2 MiB. */
+const MAX_FREE = 64;
+
+const free: Buffer[] = [];
+
+/** Returns memory for a record. Call {@link giveBack} when nothing uses it any more, so that it can be used again. */
+export function takeMemory(bytes: number): Buffer {
+  if (bytes <= MIN_BYTES || bytes > BLOCK_BYTES) return Buffer.allocUnsafe(bytes);
+  const block = free.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES);
+  return block.subarray(0, bytes);
+}
+
+/** Returns memory of {@link takeMemory} that nothing uses any more. */
+export function giveBack({ buffer, byteOffset, length }: Buffer): void {
+  if (length <= MIN_BYTES || buffer.byteLength !== BLOCK_BYTES || byteOffset !== 0) return;
+  if (free.length < MAX_FREE) free.push(Buffer.from(buffer));
+}
 
 const CIPHER = 'aes-256-gcm';
 const TAG = { authTagLength: TAG_BYTES };
 const EMPTY = Buffer.alloc(0);
-/** Of the record that is in work: a cipher copies it at once. */
+/** The nonce of the current record: a cipher copies it at once. */
 const NONCE = Buffer.alloc(12);
-/** Once that much of a record has come, memory for all of it is taken; before, at first for as much as the second. */
+/** Once the first of these has come of a record, memory for all of it is taken; before that, at least the second. */
 const SMALL_BYTES = 4 * 1024;
 const MIN_ROOM_BYTES = 256;
 
@@ -41,7 +114,7 @@ class RecordKeys {
     return this.current.key;
   }
 
-  /** The nonce of the next record; holds until the next one of any circuit. */
+  /** Returns the nonce of the next record, valid until the next call for any circuit. */
   next(): Buffer {
     if (this.count === this.recordsPerKey) {
       const { key } = this.current;
@@ -64,7 +137,7 @@ export class RecordSealer {
     this.keys = new RecordKeys(key, recordsPerKey);
   }
 
-  /** @param plain at most {@link MAX_PLAIN_BYTES}. @param record memory of its length and {@link RECORD_OVERHEAD} */
+  /** @param plain at most {@link MAX_PLAIN_BYTES}. @param record memory for it and {@link RECORD_OVERHEAD} */
   seal(
     type: RecordType,
     plain: Buffer = EMPTY,
@@ -86,38 +159,38 @@ export class RecordSealer {
   }
 }
 
-/** What {@link RecordOpener.next} answers when there is no whole record. */
+/** The result of {@link RecordOpener.next} when there is no whole record. */
 export const NO_RECORD = -1;
 
-/** Takes what arrives, cut anywhere, and gives out records. Keeps at most one of them. */
+/** Takes bytes as they arrive, cut anywhere, and returns records. Keeps at most one of them. */
 export class RecordOpener {
   /** The plaintext of the newest record, in memory of its own. */
   plain: Buffer = EMPTY;
   private readonly keys: RecordKeys;
-  /** What was taken and not given out: a part of `input` from `at` on. */
+  /** `input` from `at` on was taken and not returned. */
   private input: Buffer = EMPTY;
   private at = 0;
   /** The record that has arrived in part: its memory, and how much of it is there. */
   private partial: Buffer | null = null;
   private partialBytes = 0;
-  /** How long it will be, once its header is there. */
+  /** The length of that record, once its header is there. */
   private wholeBytes = 0;
-  /** Only there once a record has come in part. */
+  /** Null until a record has come in part. */
   private header: Buffer | null = null;
 
   constructor(key: RecordKey, recordsPerKey = RECORDS_PER_KEY) {
     this.keys = new RecordKeys(key, recordsPerKey);
   }
 
-  /** The next bytes; they are used until {@link next} has answered {@link NO_RECORD}. */
+  /** Takes the next bytes, which are used until {@link next} returns {@link NO_RECORD}. */
   take(chunk: Buffer): void {
     this.input = chunk;
     this.at = 0;
   }
 
   /**
-   * The type of the next record, or {@link NO_RECORD}.
-   * @throws StarlaneError ERR_STARLANE_SECURE when it is not what the other end has sent; nothing may be asked after that
+   * Returns the type of the next record, or {@link NO_RECORD}.
+   * @throws StarlaneError ERR_STARLANE_SECURE when it is not what the other end has sent; do not call it again then
    */
   next(): number {
     const { input, at } = this;
@@ -130,7 +203,7 @@ export class RecordOpener {
     return this.open(input, at, end);
   }
 
-  /** Bytes of a record that is not there as a whole. */
+  /** Bytes held of a record that is not complete. */
   get heldBytes(): number {
     return this.partialBytes;
   }
@@ -156,7 +229,7 @@ export class RecordOpener {
     return type;
   }
 
-  /** Millions of streams may be idle: none keeps what it has been given last, or has given out. */
+  /** Drops all references to data: millions of streams may be idle. */
   private noRecord(): number {
     this.input = EMPTY;
     this.at = 0;
@@ -164,7 +237,7 @@ export class RecordOpener {
     return NO_RECORD;
   }
 
-  /** Memory for what has come of the record, and little more: a length is said in four bytes, whatever it promises. */
+  /** Returns memory for what has come of the record, and little more: four bytes are enough to announce any length. */
   private roomFor(partial: Buffer): Buffer {
     const { header, partialBytes, wholeBytes } = this;
     const there = Math.min(wholeBytes, partialBytes + this.input.length - this.at);

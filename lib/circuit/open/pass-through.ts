@@ -1,14 +1,11 @@
-// Keeps bytes that a circuit sends ahead of a socket's own (OPEN, or the reply) out of the socket's count of what has
-// been sent. Only made when the link was so busy that they had to wait in the stream's queue.
+// Sinks that stand between a stream and the sink of its user, and pass nearly everything on.
 
 import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 
-export class QueuedPrefix implements StreamSink {
-  constructor(
-    private readonly sink: StreamSink,
-    private bytes: number,
-  ) {}
+/** Passes everything on. */
+export class PassThroughSink implements StreamSink {
+  constructor(protected readonly sink: StreamSink) {}
 
   get keepsNothing(): boolean {
     return this.sink.keepsNothing === true;
@@ -23,11 +20,7 @@ export class QueuedPrefix implements StreamSink {
   }
 
   [kOnSent](stream: MuxStream, bytes: number): void {
-    const own = Math.min(bytes, this.bytes);
-    this.bytes -= own;
-    // Bytes leave in order, so from here on they are all the socket's.
-    if (this.bytes === 0 && stream.sink === this) stream.sink = this.sink;
-    if (bytes > own) this.sink[kOnSent](stream, bytes - own);
+    this.sink[kOnSent](stream, bytes);
   }
 
   [kOnReset](stream: MuxStream, error: Error, reason: number): void {
@@ -48,5 +41,26 @@ export class QueuedPrefix implements StreamSink {
 
   growthLimit(stream: MuxStream): number {
     return this.sink.growthLimit === undefined ? stream.maxWindowBytes : this.sink.growthLimit(stream);
+  }
+}
+
+/**
+ * Keeps bytes that a circuit sends ahead of a socket's own (OPEN, or the reply) out of the socket's count of bytes sent. Only made
+ * when the link is so busy that they have to wait in the stream's queue.
+ */
+export class QueuedPrefix extends PassThroughSink {
+  constructor(
+    sink: StreamSink,
+    private bytes: number,
+  ) {
+    super(sink);
+  }
+
+  override [kOnSent](stream: MuxStream, bytes: number): void {
+    const own = Math.min(bytes, this.bytes);
+    this.bytes -= own;
+    // Bytes leave in order, so all that follow are the socket's.
+    if (this.bytes === 0 && stream.sink === this) stream.sink = this.sink;
+    if (bytes > own) this.sink[kOnSent](stream, bytes - own);
   }
 }

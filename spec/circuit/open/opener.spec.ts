@@ -1,9 +1,9 @@
-// Which hops begin with less credit, and what a reset without a word says: both ends have to agree.
+// The opener of circuits: which hops begin with less credit, what a reset without a reason means, and how long it waits.
 
 import { describe, expect, it } from '@jest/globals';
-import { Crankback } from '../../../lib/circuit/open/crankback.js';
 import { HopSearch } from '../../../lib/circuit/open/hop-search.js';
-import type { Routes } from '../../../lib/circuit/path.js';
+import { CircuitOpener } from '../../../lib/circuit/open/opener.js';
+import type { Routes } from '../../../lib/circuit/paths.js';
 import { starlaneError } from '../../../lib/errors.js';
 import { kOnReset } from '../../../lib/mux/hidden.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
@@ -13,7 +13,7 @@ import { FakeClock } from '../../support/fake-clock.js';
 
 const [SELF, SOURCE, RELAY, DST] = ['AAAAAAAAAAA', 'BAAAAAAAAAA', 'CAAAAAAAAAA', 'DAAAAAAAAAA'];
 
-/** One search at SELF, whose neighbours are links that a spec holds in its hands. */
+/** One opener at SELF, whose neighbours are links that the spec controls. */
 function search(setup: { neighbours: readonly string[]; src?: string; timeoutMs?: number; cost?: number }) {
   const { neighbours, src = SELF, timeoutMs = 5_000, cost } = setup;
   const events: string[] = [];
@@ -43,13 +43,13 @@ function search(setup: { neighbours: readonly string[]; src?: string; timeoutMs?
     onCircuit: () => {},
     onNoCircuit: ({ code }: { code: number }) => events.push(`no circuit: ${code}`),
   };
-  const crankback = new Crankback(host, owner, new HopSearch(start, routes), open, timeoutMs);
-  crankback.start();
+  const opener = new CircuitOpener(host, owner, new HopSearch(start, routes), open, timeoutMs);
+  opener.start();
   const pass = (ms: number): void => {
     clock.advance(ms);
     clock.runImmediates();
   };
-  return { crankback, events, links, pass, streams };
+  return { opener, events, links, pass, streams };
 }
 
 function streamOf(events: string[], id: string, streams: Array<{ isAcknowledged: boolean }>): MuxStream {
@@ -75,21 +75,21 @@ describe('the credit of a hop', () => {
   });
 });
 
-describe('a reset without a word', () => {
+describe('a reset without a reason', () => {
   const error = starlaneError('ERR_STARLANE_STREAM_RESET');
 
   it('is the answer of a destination that has no room', () => {
-    const { crankback, events } = search({ neighbours: [DST, RELAY], src: SOURCE });
-    crankback[kOnReset]({} as MuxStream, error, 0);
+    const { opener, events } = search({ neighbours: [DST, RELAY], src: SOURCE });
+    opener[kOnReset]({} as MuxStream, error, 0);
     expect(events.at(-1)).toBe(`no circuit: ${ReplyCode.LIMIT}`);
   });
 
-  it('is none when the link takes no more streams: another way is tried', () => {
-    const { crankback, events, links } = search({ neighbours: [DST, RELAY], src: SOURCE });
+  it('is not an answer when the link takes no more streams: another way is tried', () => {
+    const { opener, events, links } = search({ neighbours: [DST, RELAY], src: SOURCE });
     Object.assign(links.get(DST) as object, { canOpen: false });
-    crankback[kOnReset]({} as MuxStream, error, 0);
+    opener[kOnReset]({} as MuxStream, error, 0);
     expect(events.slice(-2)).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
-    crankback.cancel(0);
+    opener.cancel(0);
   });
 });
 
@@ -97,31 +97,31 @@ describe('a neighbour that does not answer', () => {
   const THIRD = 'EAAAAAAAAAA';
 
   it('is given half a second to take the stream when there are others', () => {
-    const { crankback, events, pass } = search({ neighbours: [RELAY, THIRD] });
+    const { opener, events, pass } = search({ neighbours: [RELAY, THIRD] });
     pass(498);
     expect(events).not.toContain(`open ${THIRD}`);
     pass(4);
     expect(events.slice(-3)).toEqual([`penalise ${RELAY}`, `open ${THIRD}`, `narrow ${THIRD}`]);
-    crankback.cancel(0);
+    opener.cancel(0);
   });
 
   it('is given longer once it has taken the stream: it may be looking for a way itself', () => {
-    const { crankback, events, pass, streams } = search({ neighbours: [RELAY, THIRD] });
+    const { opener, events, pass, streams } = search({ neighbours: [RELAY, THIRD] });
     streams[0].isAcknowledged = true;
     pass(1_490);
     expect(events).not.toContain(`open ${THIRD}`);
     pass(20);
     expect(events.slice(-3)).toEqual([`penalise ${RELAY}`, `open ${THIRD}`, `narrow ${THIRD}`]);
-    crankback.cancel(0);
+    opener.cancel(0);
   });
 
-  it('is waited for longer when there is no other, and is nobody to blame when there was hardly any time', () => {
-    const { crankback, events, pass } = search({ neighbours: [RELAY] });
+  it('is waited for longer when there is no other, and is not penalised when there was hardly any time', () => {
+    const { opener, events, pass } = search({ neighbours: [RELAY] });
     pass(1_490);
     expect(events).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
     pass(20);
     expect(events.slice(-2)).toEqual([`penalise ${RELAY}`, `no circuit: ${ReplyCode.TIMEOUT}`]);
-    crankback.cancel(0);
+    opener.cancel(0);
 
     const hasty = search({ neighbours: [RELAY], timeoutMs: 100 });
     hasty.pass(110);
@@ -131,7 +131,7 @@ describe('a neighbour that does not answer', () => {
 });
 
 describe('a search with little time', () => {
-  it('goes back at once when no answer can come in it: others have kept some', () => {
+  it('fails at once when no answer can come in time: other nodes have kept some', () => {
     const { events } = search({ neighbours: [RELAY], timeoutMs: 70, cost: 100 });
     expect(events).toEqual([`no circuit: ${ReplyCode.TIMEOUT}`]);
   });

@@ -1,15 +1,25 @@
-// Records of secure circuits: what is sealed at one end is opened at the other, however it is cut, and nothing else is.
+// Records of secure circuits: what one end seals the other end opens, however it is cut, and it opens nothing else.
 
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { circuitKeys, nextKey, type RecordKey } from '../../../lib/circuit/secure/key-schedule.js';
-import { NO_RECORD, RecordOpener, RecordSealer } from '../../../lib/circuit/secure/record-codec.js';
-import { MAX_PLAIN_BYTES, RECORD_OVERHEAD, RecordType } from '../../../lib/circuit/secure/record-format.js';
+import { circuitKeys } from '../../../lib/circuit/secure/handshake.js';
+import {
+  MAX_PLAIN_BYTES,
+  NO_RECORD,
+  nextKey,
+  RECORD_OVERHEAD,
+  type RecordKey,
+  RecordOpener,
+  RecordSealer,
+  RecordType,
+} from '../../../lib/circuit/secure/secure-records.js';
+import { pattern } from '../../support/frames.js';
+import { bytesInUse } from '../../support/served-mesh.js';
 import { thrownCode } from '../../support/thrown.js';
 
 const { DATA, END, CONFIRM } = RecordType;
 
-/** A key of its own each time: one that is followed by the next is erased. */
+/** A new object each time: a key is erased when the next one follows. */
 function key(): RecordKey {
   return circuitKeys(Buffer.alloc(32, 6), undefined, Buffer.alloc(32)).fromDialler;
 }
@@ -100,13 +110,13 @@ describe('records', () => {
     expect(sealed[0]).not.toBe(sealed[1]);
   });
 
-  it('leave nothing behind of a chunk that is done with', () => {
+  it('keep no reference to a chunk that was read', () => {
     const opener = new RecordOpener(key());
     expect(open(seal([plainOf('one'), plainOf('two')]), opener)).toHaveLength(2);
     expect([opener.plain, Reflect.get(opener, 'input')]).toEqual([Buffer.alloc(0), Buffer.alloc(0)]);
   });
 
-  it('have up to 32 KiB, and are kept one at a time', () => {
+  it('have up to 32 KiB, and the opener keeps one at a time', () => {
     const most = new RecordSealer(key()).seal(DATA, Buffer.alloc(MAX_PLAIN_BYTES, 'x'));
     expect(most).toHaveLength(MAX_PLAIN_BYTES + RECORD_OVERHEAD);
     const opener = new RecordOpener(key());
@@ -189,3 +199,38 @@ function indexOf(sealed: readonly Buffer[], at: number): number {
     return at < end;
   });
 }
+
+const KIB = 1024;
+const LONGEST = 32 * KIB;
+const OPENERS = 2_000;
+
+describe('A record that has not come as a whole', () => {
+  it.each([4, 5, 600])('takes memory by the %d bytes that have come, and not by what it promises', async (bytes) => {
+    const record = new RecordSealer(key()).seal(0, pattern(LONGEST));
+    const openers = Array.from({ length: OPENERS }, () => new RecordOpener(key()));
+    const before = await bytesInUse();
+    for (const opener of openers) {
+      opener.take(record.subarray(0, bytes));
+      expect(opener.next()).toBe(NO_RECORD);
+    }
+    // All of it would be 64 MiB.
+    expect((await bytesInUse()) - before).toBeLessThan(OPENERS * (2 * KIB + 8 * bytes));
+    expect(openers[0].heldBytes).toBe(bytes);
+  });
+
+  it.each([1, 7, 4_096, 20_000])('is the same as one that has, when it comes in pieces of %d bytes', (size) => {
+    const sealer = new RecordSealer(key());
+    const opener = new RecordOpener(key());
+    for (const length of [LONGEST, 1, 5_000, LONGEST]) {
+      const plain = pattern(length, length);
+      const record = sealer.seal(0, plain);
+      let type = NO_RECORD;
+      for (let at = 0; at < record.length; at += size) {
+        if (type !== NO_RECORD) throw new Error('a record ahead of its end');
+        opener.take(record.subarray(at, at + size));
+        type = opener.next();
+      }
+      expect([type, opener.plain.equals(plain), opener.heldBytes]).toEqual([0, true, 0]);
+    }
+  });
+});

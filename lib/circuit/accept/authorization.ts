@@ -1,0 +1,108 @@
+// Who may dial what. Authorization has the `allow` rules of the node and makes requests of circuits that come in;
+// PendingAuthorizations puts the circuits of one link to them. Mostly the answer is there at once; while it is awaited, the circuit
+// waits.
+
+import { EnvNames } from '../../access/env-names.js';
+import { Decision, Guard, type Verdict, type Warn } from '../../access/guard.js';
+import { type Allow, type AllowRequest, envsOf } from '../../options/allow.js';
+import type { FarEnd } from '../../socket/far-end.js';
+import { WarnOnce } from '../../util/rate-limited-warnings.js';
+import type { Timers } from '../../util/timers.js';
+import type { IncomingCircuit } from './pending-open.js';
+
+/** The rules of one node for circuits. */
+export class Authorization {
+  /** Circuits of one link that may wait for a decision. */
+  readonly maxPending: number;
+  private readonly node: Guard | undefined;
+  private readonly envNames: EnvNames;
+  private readonly warn: Warn;
+
+  constructor(
+    private readonly setup: {
+      readonly allow: Allow | undefined;
+      readonly env: readonly string[];
+      readonly timers: Timers;
+      /** For a decision. */
+      readonly timeoutMs: number;
+      readonly maxPending: number;
+      onWarning(error: Error): void;
+    },
+  ) {
+    const { allow, env, timers, maxPending } = setup;
+    const warnings = new WarnOnce(timers, (error) => setup.onWarning(error));
+    this.warn = (subject, error) => warnings.warn(subject, error);
+    this.maxPending = maxPending;
+    this.node = allow === undefined ? undefined : new Guard(allow, 'node', this.warn);
+    this.envNames = new EnvNames(env);
+    this.envNames.learn(envsOf(allow));
+  }
+
+  /** Returns the guards of a server, which all have to allow a circuit; undefined when every node may dial it. */
+  guardsOf(allow: Allow | undefined): readonly Guard[] | undefined {
+    const { node } = this;
+    if (allow === undefined) return node === undefined ? undefined : [node];
+    this.envNames.learn(envsOf(allow));
+    const server = new Guard(allow, 'server', this.warn);
+    return node === undefined ? [server] : [node, server];
+  }
+
+  /** @param envDigests of the envs that the peer says it is in. @param to where the circuit leads */
+  request(
+    { peerId, name, isVerified, via }: FarEnd,
+    envDigests: readonly string[],
+    { service, port }: { readonly service: string; readonly port: number },
+  ): AllowRequest {
+    const env = this.envNames.of(envDigests);
+    return { peer: { id: peerId, name, verified: isVerified, via: [...via], env }, service, port, direction: 'dial' };
+  }
+
+  /** @param remainingMs what is left of the dialler's time, as far as that is known */
+  decide(
+    guards: readonly Guard[],
+    request: AllowRequest,
+    remainingMs: number | undefined,
+    onVerdict: (verdict: Verdict) => void,
+  ): Decision {
+    const { timers, timeoutMs } = this.setup;
+    const limitMs = Math.min(timeoutMs, remainingMs ?? timeoutMs);
+    return new Decision(guards, request, { timers, timeoutMs: limitMs, tell: onVerdict });
+  }
+}
+
+/** Circuits of one link that wait for a decision. */
+export class PendingAuthorizations {
+  private count = 0;
+
+  constructor(private readonly authorization: Authorization) {}
+
+  get size(): number {
+    return this.count;
+  }
+
+  /** Whether no more decisions can be awaited. */
+  get isFull(): boolean {
+    return this.count >= this.authorization.maxPending;
+  }
+
+  /** Asks the guards about a circuit. `onVerdict` may be called before this returns, and is not when the stream is reset before. */
+  ask(
+    circuit: IncomingCircuit,
+    guards: readonly Guard[],
+    request: AllowRequest,
+    onVerdict: (verdict: Verdict) => void,
+  ): void {
+    let isWaiting = false;
+    const decision = this.authorization.decide(guards, request, circuit.open.remainingMs, (verdict) => {
+      if (isWaiting) this.count--;
+      onVerdict(verdict);
+    });
+    if (decision.start()) return;
+    isWaiting = true;
+    this.count++;
+    circuit.wait(() => {
+      this.count--;
+      decision.cancel();
+    });
+  }
+}

@@ -1,0 +1,169 @@
+// Secure circuits on their way to a server. First the dialler's proof is checked, for a few circuits in each turn of the event loop
+// (ProofQueue). Then the reply goes out, and the dialler has to confirm (PendingConfirmations): what it has signed may be a copy,
+// sent by a node without the keys. The server does not see the circuit before that.
+
+import { starlaneError } from '../../errors.js';
+import { kAdmit, kAnnounce } from '../../mux/hidden.js';
+import { ResetReason } from '../../mux/stream/reset-reason.js';
+import type { MuxStream } from '../../mux/stream/stream.js';
+import type { FarEnd } from '../../socket/far-end.js';
+import type { AnyServer } from '../../socket/server.js';
+import type { Socket } from '../../socket/socket.js';
+import { guard } from '../../util/runtime/throw-later.js';
+import type { Clock, Timed, Timer } from '../../util/timers.js';
+import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
+import type { AcceptorHost } from '../accept/acceptor.js';
+import type { IncomingCircuit } from '../accept/pending-open.js';
+import { QueuedPrefix } from '../open/pass-through.js';
+import type { AcceptHandshake, SecureAnswer } from './handshake.js';
+import { SecureStream } from './stream.js';
+
+/** About two milliseconds: a check takes half a millisecond, and costs its sender a few microseconds. */
+const PROOFS_PER_TURN = 4;
+
+/** The proofs of one link: those beyond the limit of a turn wait. */
+export class ProofQueue {
+  private left = PROOFS_PER_TURN;
+  private isTurnDue = false;
+  private readonly waiting = new Set<IncomingCircuit>();
+
+  /** @param check goes on with a circuit whose turn has come */
+  constructor(
+    private readonly clock: Clock,
+    private readonly check: (circuit: IncomingCircuit) => void,
+  ) {}
+
+  /** How many circuits wait. */
+  get size(): number {
+    return this.waiting.size;
+  }
+
+  /** Returns whether a proof may be checked at once, and counts it if so. */
+  take(): boolean {
+    if (this.left === 0 || this.waiting.size > 0) return false;
+    this.left--;
+    this.scheduleTurn();
+    return true;
+  }
+
+  wait(circuit: IncomingCircuit): void {
+    this.waiting.add(circuit);
+    circuit.wait(() => this.waiting.delete(circuit));
+    this.scheduleTurn();
+  }
+
+  private scheduleTurn(): void {
+    if (this.isTurnDue) return;
+    this.isTurnDue = true;
+    this.clock.setImmediate(() => {
+      this.isTurnDue = false;
+      this.left = PROOFS_PER_TURN;
+      this.work();
+    });
+  }
+
+  private work(): void {
+    for (const circuit of this.waiting) {
+      if (this.left === 0) break;
+      this.left--;
+      this.waiting.delete(circuit);
+      guard(() => this.check(circuit));
+    }
+    if (this.left < PROOFS_PER_TURN) this.scheduleTurn();
+  }
+}
+
+/** Why a circuit is not accepted. */
+export interface Rejection {
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** The circuits of one link that were accepted and are not confirmed. */
+export class PendingConfirmations {
+  private count = 0;
+
+  constructor(private readonly host: AcceptorHost) {}
+
+  /** Answers an OPEN whose proof holds; its server gets the circuit once it is confirmed. */
+  accept(
+    stream: MuxStream,
+    server: AnyServer,
+    handshake: AcceptHandshake,
+    far: FarEnd,
+    { service, port, srcPort }: { readonly service: string; readonly port: number; readonly srcPort: number },
+  ): Rejection | undefined {
+    const { host } = this;
+    if (this.count >= host.maxUnconfirmed) {
+      return { code: ReplyCode.LIMIT, reason: `${this.count} circuits have not been confirmed (acceptBacklog)` };
+    }
+    let answer: SecureAnswer;
+    try {
+      answer = handshake.accept(port);
+    } catch (error) {
+      host.security.refused(far.peerId, far.via, error as Error);
+      return { code: ReplyCode.INSECURE, reason: (error as Error).message };
+    }
+    stream.accept();
+    const pending = new PendingConfirmation(host, server, far);
+    const secure = SecureStream.accepted(stream, answer.keys, (error) => {
+      this.count--;
+      pending.onConfirm(error);
+    });
+    const socket = server[kAdmit](secure, far, service, port, srcPort);
+    if (socket === null) {
+      secure.release();
+      return { code: ReplyCode.LIMIT, reason: 'the server has as many connections as it may (maxConnections)' };
+    }
+    this.count++;
+    pending.start(secure, socket);
+    const reply = encodeReply({ code: ReplyCode.ACCEPTED, port, at: host.nodeId, proof: answer.proof });
+    if (!stream.write(reply)) stream.sink = new QueuedPrefix(secure, reply.length);
+    return undefined;
+  }
+}
+
+/** One circuit that is not confirmed. */
+class PendingConfirmation implements Timed {
+  private timer: Timer | null = null;
+  private stream: SecureStream | null = null;
+  private socket: Socket | null = null;
+
+  constructor(
+    private readonly host: AcceptorHost,
+    private readonly server: AnyServer,
+    private readonly far: FarEnd,
+  ) {}
+
+  start(stream: SecureStream, socket: Socket): void {
+    this.stream = stream;
+    this.socket = socket;
+    this.timer = this.host.timers.schedule(this.host.openTimeoutMs, this);
+  }
+
+  /** @param failure why the circuit will never be confirmed */
+  onConfirm(failure: Error | undefined): void {
+    const { host, socket, timer } = this;
+    if (timer !== null) host.timers.cancel(timer);
+    this.timer = null;
+    this.stream = null;
+    this.socket = null;
+    if (socket === null) return;
+    if (failure === undefined) {
+      host.counters.accepted++;
+      this.server[kAnnounce](socket);
+    } else if ((failure as { code?: string }).code === 'ERR_STARLANE_SECURE') {
+      // Not when the dialler, or a link, has gone.
+      host.security.refused(this.far.peerId, this.far.via, failure);
+    }
+  }
+
+  onDeadline(): void {
+    this.timer = null;
+    // A process that was busy looks first at what has arrived meanwhile.
+    this.host.timers.clock.setImmediate(() => {
+      const error = starlaneError('ERR_STARLANE_SECURE', 'it was not confirmed in time');
+      this.stream?.destroy(error, ResetReason.TIMEOUT);
+    });
+  }
+}
