@@ -2,7 +2,7 @@
 
 import { starlaneError } from '../errors.js';
 import { sharedTimers, type Timers } from '../util/timers.js';
-import { CONTROL_QUEUE_BYTES } from './send/control-queue.js';
+import { CONTROL_QUEUE_BYTES } from './send/output.js';
 
 export interface SessionOptions {
   /** Which side this is: the client opens odd stream ids, the server even ones. One of each per link. */

@@ -4,28 +4,35 @@
 import type { Duplex } from 'node:stream';
 import { type StarlaneErrorCode, starlaneError } from '../errors.js';
 import { debug } from '../util/runtime/debug.js';
-import { nextTick } from '../util/runtime/real-timers.js';
+import { nextTick, setImmediate } from '../util/runtime/real-timers.js';
 import { guard } from '../util/runtime/throw-later.js';
 import type { Timer } from '../util/timers.js';
 import { FrameDecoder, type FrameHandlers } from '../wire/frame-decoder.js';
 import { Flag, FrameType, GoAwayCode, SESSION_STREAM_ID } from '../wire/header.js';
+import { Carrier, type CarrierHandlers, copiesWrites, isEncrypted } from './duplex-transport.js';
 import { Liveness, type LivenessHost } from './liveness/liveness.js';
 import { Output, type OutputHost } from './send/output.js';
-import { OwedFlags } from './send/owed-flags.js';
 import { Pacer } from './send/pacer.js';
 import { Scheduler } from './send/scheduler.js';
 import { resolveSessionOptions, type SessionOptions } from './session-options.js';
-import type { SessionOwner } from './session-owner.js';
-import { failStreams } from './stream/fail-streams.js';
 import { inputReads } from './stream/own-ticks.js';
-import { ResetReason, readResetReason } from './stream/reset-reason.js';
-import { Resets } from './stream/resets.js';
+import { ResetReason, Resets, readResetReason } from './stream/resets.js';
 import type { MuxStream, StreamHost, StreamSink } from './stream/stream.js';
 import { afterFlags, INVALID_STATE, mayReceive, StreamState } from './stream/stream-state.js';
 import { StreamTable } from './stream/stream-table.js';
 import { InputBacklog, ReceiveBudget } from './stream/window.js';
-import { Carrier, type CarrierHandlers } from './transport/carrier.js';
-import { copiesWrites, isEncrypted } from './transport/duplex-kind.js';
+
+// Who is told of what concerns a session as a whole.
+
+/** Who a session belongs to. */
+export interface SessionOwner {
+  /** The peer opened a stream: set its sink, then accept() or reset() it, now or later. */
+  onStream(stream: MuxStream): void;
+  /** The peer accepts no more opens. */
+  onGoAway?(): void;
+  /** The session is over, told once; `error` is undefined when both sides ended it in order. */
+  onClose(error: Error | undefined): void;
+}
 
 const log = debug('mux');
 
@@ -423,4 +430,47 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     guard(() => this.owner.onClose(error));
     failStreams(this.streams.values(), reason, isOwn);
   }
+}
+
+// SYNs and ACKs that no frame has carried yet: each leaves alone at the end of the turn unless data has taken it along.
+
+class OwedFlags {
+  private streams: MuxStream[] = [];
+
+  add(stream: MuxStream): void {
+    this.streams.push(stream);
+  }
+
+  clear(): void {
+    this.streams = [];
+  }
+
+  /** Writes those that are still owed. */
+  writeTo(output: Output): void {
+    if (this.streams.length === 0) return;
+    const owing = this.streams;
+    this.streams = [];
+    for (const stream of owing) {
+      // Queued data will carry it. Alone, the SYNs of a burst would fill the peer's backlog ahead of what they open for.
+      if (stream.isClosed || stream.queuedBytes > 0) continue;
+      const flags = stream.takeOwedFlags();
+      if (flags !== 0) output.frame(FrameType.WINDOW_UPDATE, flags, stream.id, 0);
+    }
+  }
+}
+
+// The end of a session for its streams. A million of them are told over many turns of the event loop, so that the
+// process goes on meanwhile.
+
+/** Streams that are told in one turn. */
+const STREAMS_PER_TURN = 1000;
+
+/** The first ones are told before this returns. `isOwn`: of MuxStream.fail. */
+function failStreams(streams: IterableIterator<MuxStream>, reason: Error, isOwn: boolean): void {
+  for (let told = 0; told < STREAMS_PER_TURN; told++) {
+    const next = streams.next();
+    if (next.done) return;
+    next.value.fail(reason, ResetReason.LINK_LOST, isOwn);
+  }
+  setImmediate(failStreams, streams, reason, isOwn);
 }

@@ -13,8 +13,7 @@ import { DEFAULT_RELAY_LIMITS, type RelayLimits } from '../../lib/circuit/relay/
 import { Relay } from '../../lib/circuit/relay/relay.js';
 import { FarEnds } from '../../lib/circuit/remote-endpoints.js';
 import { CircuitSecurity } from '../../lib/circuit/secure/circuit-security.js';
-import { MuxSession } from '../../lib/mux/session.js';
-import type { SessionOwner } from '../../lib/mux/session-owner.js';
+import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
 import type { MuxStream } from '../../lib/mux/stream/stream.js';
 import { socketAddresses } from '../../lib/socket/socket-addresses.js';
 import { Timers } from '../../lib/util/timers.js';

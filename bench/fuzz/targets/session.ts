@@ -3,8 +3,7 @@
 
 import { StarlaneError } from '../../../lib/errors.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
-import { MuxSession } from '../../../lib/mux/session.js';
-import type { SessionOwner } from '../../../lib/mux/session-owner.js';
+import { MuxSession, type SessionOwner } from '../../../lib/mux/session.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
 import { Timers } from '../../../lib/util/timers.js';
 import { FakeClock } from '../../../spec/support/fake-clock.js';

@@ -24,7 +24,7 @@ import {
   kOnSent,
   kWhenOver,
 } from '../../mux/hidden.js';
-import { ResetReason } from '../../mux/stream/reset-reason.js';
+import { ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import type { FarEnd } from '../../socket/far-end.js';
 import type { Socket } from '../../socket/socket.js';

@@ -5,7 +5,7 @@
 import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
-import { passedOn, ResetReason } from '../../mux/stream/reset-reason.js';
+import { passedOn, ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';

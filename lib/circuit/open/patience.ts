@@ -1,7 +1,7 @@
 // How long one neighbour is waited for that an OPEN was sent to, and what of that is left for others. Pure, and the same for
 // diallers, relays and simulations.
 
-import { answerMs } from '../../mux/liveness/lateness.js';
+import { answerMs } from '../../mux/liveness/liveness.js';
 import type { RouteLength } from '../path.js';
 
 /**

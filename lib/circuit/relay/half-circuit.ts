@@ -4,7 +4,7 @@
 import type { NodeId } from '../../address.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import { Backlog } from '../../mux/send/send-queue.js';
-import { passedOn } from '../../mux/stream/reset-reason.js';
+import { passedOn } from '../../mux/stream/resets.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import { MAX_VISITED } from '../../wire/node-ids.js';
 import type { Open } from '../../wire/open.js';

@@ -8,7 +8,7 @@
 // direction, whoever is slow. Nothing is ever done about the links themselves.
 
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
-import { passedOn, ResetReason } from '../../mux/stream/reset-reason.js';
+import { passedOn, ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { RelayNeighbour, RelaySource } from './admission.js';

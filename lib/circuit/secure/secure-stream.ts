@@ -8,11 +8,9 @@
 import { starlaneError } from '../../errors.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../../mux/hidden.js';
 import { COPY_BYTES } from '../../mux/send/output.js';
-import type { ByteSink, ByteStream } from '../../mux/stream/byte-stream.js';
-import { ResetReason } from '../../mux/stream/reset-reason.js';
-import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
-import { FLUSH_BYTES } from '../../mux/stream/stream.js';
-import { NO_SINK } from '../../mux/stream/stream-host.js';
+import { ResetReason } from '../../mux/stream/resets.js';
+import { type ByteSink, type ByteStream, NO_SINK } from '../../mux/stream/sink.js';
+import { FLUSH_BYTES, type MuxStream, type StreamSink } from '../../mux/stream/stream.js';
 import { throwLater } from '../../util/runtime/throw-later.js';
 import type { CircuitKeys } from './key-schedule.js';
 import { NO_RECORD, RecordOpener, RecordSealer } from './record-codec.js';

@@ -8,9 +8,98 @@
 import { copyOf } from '../../util/copy-of.js';
 import { nextTick, setImmediate } from '../../util/runtime/real-timers.js';
 import { addFlags, Flag, FrameType, HEADER_BYTES, SESSION_STREAM_ID, writeHeader } from '../../wire/header.js';
-import { CONTROL_QUEUE_BYTES, ControlQueue } from './control-queue.js';
-import { Reports, type Sender } from './reports.js';
-import { SLAB_BYTES, type Slab, SlabPool } from './slab-pool.js';
+
+// Who is to hear, when a batch has been taken by the transport, how many of their bytes were in it.
+
+/** Who sent bytes that were referenced and wants to know when they are on their way. */
+export interface Sender {
+  onHandedOver(bytes: number): void;
+}
+
+export class Reports {
+  private readonly senders: Sender[] = [];
+  private readonly amounts: number[] = [];
+
+  add(sender: Sender, bytes: number): void {
+    this.senders.push(sender);
+    this.amounts.push(bytes);
+  }
+
+  tell(): void {
+    for (let i = 0; i < this.senders.length; i++) this.senders[i].onHandedOver(this.amounts[i]);
+  }
+}
+
+// Buffers into which small frames are written side by side, so that a turn of the event loop leaves as one write.
+// A slab is used again once every write that holds a part of it has been confirmed.
+
+/** Room for some 800 frames of 64 bytes. */
+export const SLAB_BYTES = 64 * 1024;
+/** Slabs kept for reuse by one session; more are left to the collector. */
+const KEPT_SLABS = 4;
+
+export interface Slab {
+  readonly bytes: Buffer;
+  /** Writes in flight that hold a part of it. */
+  pending: number;
+}
+
+export class SlabPool {
+  private readonly kept: Slab[] = [];
+
+  take(): Slab {
+    return this.kept.pop() ?? { bytes: Buffer.allocUnsafeSlow(SLAB_BYTES), pending: 0 };
+  }
+
+  giveBack(slab: Slab): void {
+    if (this.kept.length < KEPT_SLABS) this.kept.push(slab);
+  }
+}
+
+// Frames without payload that wait while the Duplex is blocked, twelve bytes each.
+
+/**
+ * Bytes of control frames that may wait, unless told otherwise. Window updates are bounded by the streams; what a peer can
+ * cause beyond that (pongs, resets of its opens) without reading is hostile.
+ */
+export const CONTROL_QUEUE_BYTES = 16 * 1024 * 1024;
+
+export class ControlQueue {
+  private frames: Buffer | null = null;
+  private bytes = 0;
+
+  constructor(private readonly maxBytes: number) {}
+
+  get byteLength(): number {
+    return this.bytes;
+  }
+
+  /** False when too many wait already. */
+  push(type: number, flags: number, streamId: number, length: number): boolean {
+    const end = this.bytes + HEADER_BYTES;
+    if (end > this.maxBytes) return false;
+    if (this.frames === null || end > this.frames.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(1024, end * 2));
+      this.frames?.copy(larger, 0, 0, this.bytes);
+      this.frames = larger;
+    }
+    writeHeader(this.frames, this.bytes, type, flags, streamId, length);
+    this.bytes = end;
+    return true;
+  }
+
+  /** All of them, in order. The queue must not be empty, and is afterwards. */
+  take(): Buffer {
+    const frames = (this.frames as Buffer).subarray(0, this.bytes);
+    this.clear();
+    return frames;
+  }
+
+  clear(): void {
+    this.frames = null;
+    this.bytes = 0;
+  }
+}
 
 /** The part of a Duplex that is written to. */
 export interface Writer {

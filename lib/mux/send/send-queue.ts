@@ -3,8 +3,7 @@
 // packed: copied into blocks, which are used again themselves, so that a relay at work leaves nothing to the collector and
 // what waits takes about as much memory as it has bytes.
 
-import type { Output } from './output.js';
-import type { Sender } from './reports.js';
+import type { Output, Sender } from './output.js';
 
 /** Blocks that are used again: as large as the largest frame for bulk, which is sent in as few pieces as can be. */
 const LARGE_BLOCK_BYTES = 64 * 1024;

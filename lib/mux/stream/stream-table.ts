@@ -2,12 +2,124 @@
 // must end by when. It admits and forgets; what a stream says and hears is not its business.
 
 import { starlaneError } from '../../errors.js';
+import type { Timed, Timer, Timers } from '../../util/timers.js';
+import { MAX_UINT32 } from '../../wire/header.js';
 import type { SessionOptions } from '../session-options.js';
-import { Deadlines } from './deadlines.js';
-import { ResetReason } from './reset-reason.js';
+import { ResetReason } from './resets.js';
 import { MuxStream, type StreamHost, type StreamSink } from './stream.js';
-import { StreamIds } from './stream-ids.js';
 import { INCOMING_STATE, OPENED_STATE, StreamState } from './stream-state.js';
+
+// The ids that one side of a session gives to the streams it opens: odd for the client, even for the server
+// (yamux spec, "StreamID Field"), 2^31 - 1 of them each.
+
+export class StreamIds {
+  private next: number;
+  private readonly first: number;
+  private hasWrapped = false;
+
+  /**
+   * @param client which side this is
+   * @param wraps whether ids may be used again once their streams are gone; not with peers that never expect it
+   * @param start where to begin (rounded up to the side's parity), for tests near the end of the range
+   */
+  constructor(
+    private readonly client: boolean,
+    private readonly wraps: boolean,
+    start = 1,
+  ) {
+    this.first = client ? 1 : 2;
+    const parity = this.first & 1;
+    this.next = Math.max(this.first, start % 2 === parity ? start : start + 1);
+  }
+
+  /** The next id that is not live; undefined when none are left. */
+  take(live: ReadonlyMap<number, unknown>): number | undefined {
+    if (this.next > MAX_UINT32) {
+      if (!this.wraps) return undefined;
+      this.next = this.first;
+      this.hasWrapped = true;
+    }
+    // Only live ids are skipped, so the search ends after as many steps as there are streams.
+    for (let skipped = 0; this.hasWrapped && live.has(this.next); skipped++) {
+      if (skipped > live.size) return undefined;
+      this.next += 2;
+      if (this.next > MAX_UINT32) this.next = this.first;
+    }
+    const id = this.next;
+    this.next += 2;
+    return id;
+  }
+
+  /** Whether the peer may open a stream with this id: only with the parity of the other side. */
+  isPeers(id: number): boolean {
+    return (id & 1) === (this.client ? 0 : 1);
+  }
+}
+
+// One deadline per stream for a whole session, with one timer: every stream gets the same time, so they fall due in the
+// order in which they were added, and a stream that makes it in time leaves at the cost of a map entry.
+
+export class Deadlines<T> implements Timed {
+  private readonly due = new Map<T, number>();
+  private timer: Timer | null = null;
+  private isRunning = false;
+
+  /**
+   * @param timeoutMs time that every member gets, in ms; 0 for no limit
+   * @param onExpired called for each member whose time is up, after it was taken out
+   */
+  constructor(
+    private readonly timers: Timers,
+    private readonly timeoutMs: number,
+    private readonly onExpired: (member: T) => void,
+  ) {}
+
+  get size(): number {
+    return this.due.size;
+  }
+
+  add(member: T): void {
+    if (this.timeoutMs === 0) return;
+    this.due.set(member, this.timers.now() + this.timeoutMs);
+    if (!this.isRunning) this.timer ??= this.timers.schedule(this.timeoutMs, this);
+  }
+
+  delete(member: T): void {
+    if (this.due.size > 0) this.due.delete(member);
+  }
+
+  clear(): void {
+    this.due.clear();
+    if (this.timer !== null) this.timers.cancel(this.timer);
+    this.timer = null;
+  }
+
+  onDeadline(now: number): void {
+    this.isRunning = true;
+    for (const [member, at] of this.due) {
+      if (at > now) break;
+      this.due.delete(member);
+      this.expire(member);
+    }
+    this.isRunning = false;
+    this.timer = null;
+    // Whoever is first now, those that expired members brought in included.
+    for (const at of this.due.values()) {
+      this.timer = this.timers.schedule(at - now, this);
+      return;
+    }
+  }
+
+  private expire(member: T): void {
+    try {
+      this.onExpired(member);
+    } catch (error) {
+      this.timers.clock.setImmediate(() => {
+        throw error;
+      });
+    }
+  }
+}
 
 /** Streams looked at when the one that holds most unread bytes must go. */
 const BUDGET_SCAN = 1024;

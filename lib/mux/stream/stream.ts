@@ -8,8 +8,8 @@ import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../hidden.js';
 import { COPY_BYTES } from '../send/output.js';
 import { NO_TURN, type Schedulable } from '../send/scheduler.js';
 import { Backlog } from '../send/send-queue.js';
-import { ResetReason } from './reset-reason.js';
-import { type HostOf, NO_SINK, type SinkOf } from './stream-host.js';
+import { ResetReason } from './resets.js';
+import { type HostOf, NO_SINK, type SinkOf } from './sink.js';
 import { afterFinSent, mayReceive, mayWrite, StreamState } from './stream-state.js';
 import { grantDue, grownRelayedWindow, grownWindow, RELAYED_WINDOW_BYTES } from './window.js';
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { FIRST_SAMPLES, Liveness, type LivenessHost } from '../../../lib/mux/liveness/liveness.js';
+import fc from 'fast-check';
+import { FIRST_SAMPLES, Lateness, Liveness, type LivenessHost, RoundTrip } from '../../../lib/mux/liveness/liveness.js';
 import { Timers } from '../../../lib/util/timers.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
@@ -212,5 +213,90 @@ describe('Liveness', () => {
     stopped.twoTurns();
     expect(stopped.silences).toEqual([]);
     expect(stopped.timers.size).toBe(0);
+  });
+});
+
+describe('RoundTrip', () => {
+  it('is 0 before the first sample, and never 0 after it', () => {
+    const roundTrip = new RoundTrip();
+    expect(roundTrip.us).toBe(0);
+    roundTrip.sample(0, 1_000);
+    expect(roundTrip.us).toBe(1);
+  });
+
+  it('is the smallest sample, in microseconds', () => {
+    const roundTrip = new RoundTrip();
+    for (const rttMs of [5, 2.5, 9, 3]) roundTrip.sample(rttMs, 0);
+    expect(roundTrip.us).toBe(2_500);
+  });
+
+  it('does not follow a loaded link up', () => {
+    const roundTrip = new RoundTrip();
+    roundTrip.sample(10, 0);
+    for (let second = 1; second <= 60; second++) roundTrip.sample(400, second * 1_000);
+    expect(roundTrip.us).toBe(10_000);
+  });
+
+  it('follows a path that has become longer after one minute', () => {
+    const roundTrip = new RoundTrip();
+    roundTrip.sample(10, 0);
+    for (let second = 1; second <= 62; second++) roundTrip.sample(100, second * 1_000);
+    expect(roundTrip.us).toBe(100_000);
+  });
+
+  it('is always one of the samples, and never above the newest', () => {
+    const samples = fc.array(fc.record({ waitMs: fc.nat(20_000), rttMs: fc.integer({ min: 1, max: 500 }) }), {
+      maxLength: 60,
+    });
+    fc.assert(
+      fc.property(samples, (list) => {
+        const roundTrip = new RoundTrip();
+        const taken = new Set<number>();
+        let now = 0;
+        for (const { waitMs, rttMs } of list) {
+          now += waitMs;
+          roundTrip.sample(rttMs, now);
+          taken.add(rttMs * 1_000);
+          expect(taken).toContain(roundTrip.us);
+          expect(roundTrip.us).toBeLessThanOrEqual(rttMs * 1_000);
+        }
+      }),
+    );
+  });
+});
+
+function after(samples: readonly number[]): Lateness {
+  const lateness = new Lateness();
+  for (const rttMs of samples) lateness.sample(rttMs);
+  return lateness;
+}
+
+const steady = (rttMs: number, count: number): number[] => Array.from({ length: count }, () => rttMs);
+
+describe('the lateness of a path', () => {
+  it('is unknown before the first answer, and half of a round trip after it', () => {
+    expect(new Lateness().ms).toBe(0);
+    expect(after([300]).ms).toBe(150);
+  });
+
+  it('is next to nothing where every answer takes the same time', () => {
+    expect(after(steady(300, 200)).ms).toBeLessThan(1);
+  });
+
+  it('rises with one late answer, and is remembered over dozens that are in time', () => {
+    const one = [...steady(300, 200), 850];
+    expect(after(one).ms).toBeGreaterThan(250);
+    expect(after([...one, ...steady(300, 30)]).ms).toBeGreaterThan(100);
+  });
+
+  it('is about what a loss delays an answer by when one of ten is late', () => {
+    const round = [...steady(300, 9), 850];
+    const { ms } = after(Array.from({ length: 50 }, () => round).flat());
+    expect(ms).toBeGreaterThan(400);
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it('is not that of a process which stood still for a minute', () => {
+    expect(after([...steady(300, 200), 60_000]).ms).toBeLessThan(600);
   });
 });

@@ -2,8 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
-import { MuxSession } from '../../../lib/mux/session.js';
-import type { SessionOwner } from '../../../lib/mux/session-owner.js';
+import { MuxSession, type SessionOwner } from '../../../lib/mux/session.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
 import { DEFAULT_LIMITS } from '../../../lib/options/options.js';
 import { Timers } from '../../../lib/util/timers.js';

@@ -1,7 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
-import { COPY_BYTES, MAX_OUTSTANDING_BYTES, Output, type OutputHost, type Pace } from '../../../lib/mux/send/output.js';
-import type { Sender } from '../../../lib/mux/send/reports.js';
-import { SLAB_BYTES } from '../../../lib/mux/send/slab-pool.js';
+import {
+  COPY_BYTES,
+  MAX_OUTSTANDING_BYTES,
+  Output,
+  type OutputHost,
+  type Pace,
+  type Sender,
+  SLAB_BYTES,
+} from '../../../lib/mux/send/output.js';
 import { Flag, FrameType, HEADER_BYTES } from '../../../lib/wire/header.js';
 import { pattern, payloadOf } from '../../support/frames.js';
 import { ManualWriter } from '../../support/manual-writer.js';

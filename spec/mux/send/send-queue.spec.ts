@@ -1,7 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import type { Output } from '../../../lib/mux/send/output.js';
-import type { Sender } from '../../../lib/mux/send/reports.js';
+import type { Output, Sender } from '../../../lib/mux/send/output.js';
 import { Backlog } from '../../../lib/mux/send/send-queue.js';
 import { pattern } from '../../support/frames.js';
 

@@ -1,16 +1,14 @@
-// Sessions over sockets of the system whose reads are lent: sinks that keep what they get are given memory of their own.
-
 import { type Socket as NetSocket, Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { kOnData } from '../../../lib/mux/hidden.js';
-import { MuxSession } from '../../../lib/mux/session.js';
-import type { MuxStream } from '../../../lib/mux/stream/stream.js';
-import { lendReads } from '../../../lib/mux/transport/read-loan.js';
-import { pattern } from '../../support/frames.js';
-import { NotingSink } from '../../support/session-fixture.js';
-import { TRANSPORTS } from '../../support/transports.js';
-import { turn, turnsUntil } from '../../support/turns.js';
+import { KeptReads, lendReads } from '../../lib/mux/duplex-transport.js';
+import { kOnData } from '../../lib/mux/hidden.js';
+import { MuxSession } from '../../lib/mux/session.js';
+import type { MuxStream } from '../../lib/mux/stream/stream.js';
+import { pattern } from '../support/frames.js';
+import { NotingSink } from '../support/session-fixture.js';
+import { TRANSPORTS } from '../support/transports.js';
+import { turn, turnsUntil } from '../support/turns.js';
 
 /** Keeps nothing, and notes what it has seen while it had it. */
 class PassingSink extends NotingSink {
@@ -123,5 +121,38 @@ describe('Reads are not lent', () => {
     far.write('still heard');
     expect(String(await new Promise((resolve) => far.once('data', resolve)))).toBe('still heard');
     for (const end of [near, far]) end.destroy();
+  });
+});
+
+const MIB = 1024 * 1024;
+
+describe('Chunks that are kept so that malloc keeps its heap', () => {
+  it('are one for every 4 MiB', () => {
+    const kept = new KeptReads();
+    const chunks: Buffer[] = Array.from({ length: 128 }, () => Buffer.alloc(64 * 1024));
+    for (const chunk of chunks) kept.onRead(chunk);
+    expect(kept.chunks.map((chunk) => chunks.indexOf(chunk))).toEqual([63, 127]);
+  });
+
+  it('are the newest eight, however much comes', () => {
+    const kept = new KeptReads();
+    const chunks: Buffer[] = Array.from({ length: 20 * 64 }, () => Buffer.alloc(64 * 1024));
+    for (const chunk of chunks) kept.onRead(chunk);
+    const order = kept.chunks.map((chunk) => (chunks.indexOf(chunk) - 63) / 64).sort((a, b) => a - b);
+    expect(order).toEqual([12, 13, 14, 15, 16, 17, 18, 19]);
+  });
+
+  it('are no parts of something larger, which would be kept as well', () => {
+    const kept = new KeptReads();
+    const huge = Buffer.alloc(8 * MIB);
+    for (let at = 0; at < huge.length; at += 64 * 1024) kept.onRead(huge.subarray(at, at + 64 * 1024));
+    expect(kept.chunks).toHaveLength(0);
+  });
+
+  it('are none of small ones: what is small is allocated among other things', () => {
+    const kept = new KeptReads();
+    const small = Buffer.alloc(8 * 1024 - 1);
+    for (let bytes = 0; bytes < 16 * MIB; bytes += small.length) kept.onRead(small);
+    expect(kept.chunks).toHaveLength(0);
   });
 });
