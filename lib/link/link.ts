@@ -121,7 +121,7 @@ export class Link implements LinkInfo {
 
   /** @internal When the last byte of the peer arrived, by the clock of the timers, in ms. */
   get lastHeardMs(): number {
-    return this.session.liveness.lastHeardMs;
+    return this.session.liveness.lastReceivedMs;
   }
 
   get rttMs(): number {

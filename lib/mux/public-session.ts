@@ -1,4 +1,4 @@
-// The classes of `starlane/mux`: a session and its streams as Node's users expect them, an EventEmitter and a Duplex.
+// The classes of `starlane/mux`: a session as an EventEmitter, and its streams as Duplexes.
 
 import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
@@ -12,23 +12,23 @@ import type { SessionOptions as AllSessionOptions } from './session-options.js';
 import type { MuxStream } from './stream/stream.js';
 import { StreamDuplex } from './stream-duplex.js';
 
-/** Options of a {@link Session}. Only `client` must be said; each default stands with its option. */
+/** Options of a {@link Session}. Only `client` is required; each option names its default. */
 export type SessionOptions = {
   [Option in keyof Omit<AllSessionOptions, 'client' | 'timers' | 'starlanePeer' | 'firstStreamId'>]?:
     | AllSessionOptions[Option]
     | undefined;
 } & {
-  /** One end of a link is the client, the other the server: it decides who opens odd stream ids. */
+  /** One end of a link is the client, which opens odd stream ids; the other end is the server. */
   client: boolean;
 };
 
-/** Both halves are independent: a stream may be ended and go on to be read. */
+/** Both halves are independent: a stream may be ended and still be read. */
 const STREAM_OPTIONS = Object.freeze({ allowHalfOpen: true, autoDestroy: true });
 
 /**
- * One yamux stream as a Duplex. `end()` half-closes, `destroy()` without an error ends it as TCP does (a peer that goes
- * on sending is reset), `destroy(error)` and {@link reset} reset it. A reset by the peer, or the end of the session, is
- * an 'error' with a code `ERR_STARLANE_*`.
+ * One yamux stream as a Duplex. `end()` half-closes; `destroy()` without an error ends the stream as TCP does (a peer that
+ * continues to send is reset); `destroy(error)` and {@link reset} reset it. A reset by the peer, or the end of the session,
+ * emits 'error' with a code `ERR_STARLANE_*`.
  */
 export class Stream extends StreamDuplex {
   /** The id of the stream in its session: odd when the client opened it. */
@@ -51,12 +51,12 @@ export class Stream extends StreamDuplex {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    // Where a socket is like one of node:net, a stream of yamux has a reset to say that something went wrong.
+    // A socket behaves like one of node:net, but a yamux stream reports an error to its peer by a reset.
     if (error !== null) this[kStream]?.reset();
     super._destroy(error, callback);
   }
 
-  /** Gives the stream up at once: the peer sees a reset, this end only 'close'. */
+  /** Gives the stream up at once: the peer gets a reset, this end emits only 'close'. */
   reset(): void {
     this[kStream]?.reset();
     this.destroy();
@@ -68,19 +68,19 @@ export interface SessionEvents {
   stream: [stream: Stream];
   /** The peer accepts no more streams. */
   goaway: [];
-  /** The session failed; 'close' follows. Never thrown when nobody listens. */
+  /** The session has failed; 'close' follows. Not thrown when there is no listener. */
   error: [error: NodeJS.ErrnoException];
-  /** The session is over and so are its streams. */
+  /** The session and its streams have ended. */
   close: [];
 }
 
-/** One yamux session over one reliable Duplex, which it owns from then on. */
+/** One yamux session over one reliable Duplex, which it owns from its construction on. */
 export class Session extends EventEmitter<SessionEvents> {
   private readonly session: MuxSession;
-  /** Streams in the accept backlog: what the peer sends meanwhile stays in their buffers. */
+  /** Streams in the accept backlog. What the peer sends meanwhile stays in their buffers. */
   private readonly waiting = new Set<Stream>();
   private closeError: Error | undefined;
-  private closed = false;
+  private isClosed = false;
 
   /** @throws ERR_STARLANE_OPTION */
   constructor(duplex: Duplex, options: SessionOptions) {
@@ -98,30 +98,30 @@ export class Session extends EventEmitter<SessionEvents> {
 
   /**
    * Opens a stream; it can be written at once.
-   * @throws ERR_STARLANE_CLOSED, ERR_STARLANE_GO_AWAY (the peer takes no more), ERR_STARLANE_STREAMS_EXHAUSTED
+   * @throws ERR_STARLANE_CLOSED, ERR_STARLANE_GO_AWAY (the peer accepts no more), ERR_STARLANE_STREAMS_EXHAUSTED
    */
   open(): Stream {
     return new Stream(this.session);
   }
 
-  /** The time that the peer takes to answer, in ms. Rejects with ERR_STARLANE_CLOSED when the session ends first. */
+  /** Resolves with the time that the peer takes to answer, in ms. Rejects with ERR_STARLANE_CLOSED when the session ends first. */
   ping(): Promise<number> {
     return this.session.ping();
   }
 
-  /** Asks the peer to open no more streams (yamux spec, "Session termination"); open ones go on. */
+  /** Asks the peer to open no more streams (yamux spec, "Session termination"); open streams continue. */
   goAway(code: GoAwayCode = GoAwayCode.NORMAL): void {
     this.session.goAway(code);
   }
 
-  /** Ends in order: open streams may finish within `closeTimeoutMs`. Resolves when the session is over, however. */
+  /** Ends the session in order: open streams may finish within `closeTimeoutMs`. Resolves when it has ended, with or without an error. */
   close(): Promise<void> {
-    if (this.closed) return Promise.resolve();
+    if (this.isClosed) return Promise.resolve();
     this.session.close();
     return new Promise((resolve) => this.once('close', resolve));
   }
 
-  /** Ends at once: streams are reset, the Duplex is destroyed. */
+  /** Ends the session at once: resets all streams and destroys the Duplex. */
   destroy(error?: Error): void {
     this.session.destroy(error);
   }
@@ -130,12 +130,12 @@ export class Session extends EventEmitter<SessionEvents> {
     return this.close();
   }
 
-  /** Streams open now, in either direction. */
+  /** The number of open streams, in either direction. */
   get streamCount(): number {
     return this.session.streamCount;
   }
 
-  /** The smallest recent round trip in ms, 0 before the first was measured. */
+  /** The smallest recent round trip in ms, 0 before the first one is measured. */
   get rttMs(): number {
     return this.session.rttMs;
   }
@@ -150,7 +150,7 @@ export class Session extends EventEmitter<SessionEvents> {
     return this.session.bytesOut;
   }
 
-  /** Why the session ended; undefined while it is open and when it ended in order. */
+  /** Why the session ended; undefined while it is open, and after an end in order. */
   get error(): NodeJS.ErrnoException | undefined {
     return this.closeError;
   }
@@ -169,7 +169,7 @@ export class Session extends EventEmitter<SessionEvents> {
 
   private emitWaiting(): void {
     for (const stream of this.waiting) {
-      // A listener may be there for one stream only.
+      // A listener may be added with once(), for one stream only.
       if (this.listenerCount('stream') === 0) return;
       this.waiting.delete(stream);
       stream[kAccept]();
@@ -178,7 +178,7 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   private onClose(error: Error | undefined): void {
-    this.closed = true;
+    this.isClosed = true;
     this.closeError = error;
     this.waiting.clear();
     nextTick(() => {

@@ -117,7 +117,7 @@ export class HandNeighbour implements SessionOwner {
     const hand = new HandStream(true);
     hand.stream = stream;
     stream.sink = hand;
-    stream.narrow();
+    stream.useRelayWindow();
     stream.accept();
     this.incoming.push(hand);
     this.onIncoming(hand);
@@ -140,7 +140,7 @@ export class HandNeighbour implements SessionOwner {
       ...changes,
     });
     hand.stream = this.session.open(hand, Buffer.concat([open, Buffer.from(data)]));
-    hand.stream.narrow();
+    hand.stream.useRelayWindow();
     return hand;
   }
 

@@ -206,7 +206,7 @@ export class Crankback<HopKind extends Hop = Hop> implements StreamSink, Timed {
     try {
       const stream = hop.open(this, bytes);
       // As the other end counts it: a hop to the destination from the source itself is a direct one.
-      if (search.relays > 0 || this.neighbour !== open.dst) stream.narrow();
+      if (search.relays > 0 || this.neighbour !== open.dst) stream.useRelayWindow();
       this.stream = stream;
       this.queuedOpen = stream.queuedBytes;
       return undefined;

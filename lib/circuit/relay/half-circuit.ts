@@ -3,7 +3,7 @@
 
 import type { NodeId } from '../../address.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
-import { Backlog } from '../../mux/send/send-queue.js';
+import { SendQueue } from '../../mux/send/send-queue.js';
 import { passedOn } from '../../mux/stream/resets.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import { MAX_VISITED } from '../../wire/node-ids.js';
@@ -40,7 +40,7 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
   previous: Holder | null = null;
   readonly to = null;
   private readonly crankback: Crankback<RelayHop>;
-  private early: Backlog | null = null;
+  private early: SendQueue | null = null;
   private isOver = false;
 
   /** @param stream accepted, with `open` on it */
@@ -93,7 +93,7 @@ export class HalfCircuit implements StreamSink, CrankbackOwner<RelayHop>, Holder
   // --- the stream that it came by ---
 
   [kOnData](_stream: MuxStream, chunk: Buffer): void {
-    this.early ??= new Backlog();
+    this.early ??= new SendQueue();
     this.early.pack(chunk);
     this.host.pool.hold(this, chunk.length);
   }

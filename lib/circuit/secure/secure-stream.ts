@@ -136,7 +136,7 @@ export class SecureStream implements StreamSink, ByteStream {
   kill(error: Error, reason: number): void {
     // Both halves may have ended, and only what has come with the last end be wrong.
     if (this.stream.isClosed) this[kOnReset](this.stream, error, reason);
-    else this.stream.kill(error, reason);
+    else this.stream.destroy(error, reason);
   }
 
   // --- the stream of the session ---

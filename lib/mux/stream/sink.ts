@@ -1,44 +1,41 @@
-// The two sides of a lean stream: the session that it belongs to, and the sink that is told what happens to it.
-// Generic in the stream, so that these can be said without knowing it.
+// What a stream shows to its user: a sink, where everything that happens to the stream goes, and the calls of a byte stream.
+// Nearly always the byte stream is a MuxStream itself; where bytes are encrypted on their way, the encrypting layer is one.
 
 import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../hidden.js';
-import type { Output } from '../send/output.js';
-import type { Schedulable, Scheduler } from '../send/scheduler.js';
-import type { ReceiveBudget } from './window.js';
 
-/** Who is told what happens to a stream. One sink may serve many streams. */
-export interface SinkOf<Stream> {
-  /** Nothing of a chunk is used any more when `onData` has returned. Others are given memory of their own. */
+/** Called with what happens to a stream. One sink may serve many streams. */
+export interface Sink<Stream> {
+  /** True when nothing of a chunk is used after `onData` has returned. Other sinks are given memory of their own. */
   readonly keepsNothing?: boolean;
-  /** The next bytes, in order. They are to be given back by `consumed` once the reader has them. */
+  /** The next bytes, in order. Call `consumed` once the reader has them. */
   [kOnData](stream: Stream, chunk: Buffer): void;
-  /** The peer will send no more; everything it sent was delivered before. */
+  /** The peer sends no more; everything it sent was delivered before. */
   [kOnEnd](stream: Stream): void;
   /** `bytes` of writes that returned false are now with the transport; their memory is free again. */
   [kOnSent](stream: Stream, bytes: number): void;
   /**
-   * The stream is gone (reset by the peer, link lost, deadline); nothing follows. Not called after an own reset.
-   * `reason`: one of ResetReason and how far away it arose, to be passed on.
+   * The stream is gone (reset by the peer, link lost, deadline); nothing follows. Not called after a reset by this side.
+   * `reason`: a ResetReason and the number of hops to its origin, for relays to pass on.
    */
   [kOnReset](stream: Stream, error: Error, reason: number): void;
   /**
-   * The stream is lost after the peer's end. True: what was delivered is still read, and stays counted as unread until it is
-   * consumed or the stream is reset; `onReset` is not called. Without it, false.
+   * The stream was lost after the peer's end. Return true to read on what was delivered: it stays counted as unread until it is
+   * consumed or the stream is reset, and `onReset` is not called. Missing: false.
    */
   [kReadOn]?(stream: Stream, error: Error): boolean;
 
-  // Only told of hops of relayed circuits:
+  // Called for hops of relayed circuits only:
 
-  /** Both halves have ended, the own one last: what it had queued is with the session. Nothing but onSent follows. */
+  /** Both halves have ended, this side's last: the session has taken everything that was queued. Only `onSent` follows. */
   onClosed?(stream: Stream): void;
-  /** Credit for about `bytes` goes to the peer, or has come from it: as much has been read at this end, or at the other. */
+  /** Credit for about `bytes` goes to the peer, or has come from it: as much was read at this end, or at the other end. */
   onCredit?(stream: Stream, bytes: number): void;
-  /** How far the receive window may grow now, in bytes. Without it, as far as that of any stream. */
+  /** Returns how far the receive window may grow now, in bytes. Missing: as far as the window of any stream. */
   growthLimit?(stream: Stream): number;
 }
 
-/** Takes everything and does nothing with it: until there is another, and when there is none any more. */
-export const NO_SINK: SinkOf<{ consumed(bytes: number): void }> = {
+/** Takes everything and does nothing with it: the sink of a stream before it has one, and after its end. */
+export const NO_SINK: Sink<{ consumed(bytes: number): void }> = {
   keepsNothing: true,
   [kOnData](stream, chunk) {
     stream.consumed(chunk.length);
@@ -48,42 +45,9 @@ export const NO_SINK: SinkOf<{ consumed(bytes: number): void }> = {
   [kOnReset]() {},
 };
 
-/** What a stream needs of its session. */
-export interface HostOf<Stream extends Schedulable> {
-  readonly output: Output;
-  readonly scheduler: Scheduler<Stream>;
-  readonly budget: ReceiveBudget;
-  /** The round trip of the link in microseconds by which windows grow; 0 while they should not. */
-  readonly growthRoundTripUs: number;
-  /** How far a receive window may grow, in bytes. */
-  readonly maxWindowBytes: number;
-  /** The peer is Starlane: it takes a FIN on a frame with payload as coming after it, and a reset with a reason. */
-  readonly starlanePeer: boolean;
-  /** The memory of what arrives is used again when it has been delivered. */
-  readonly lendsReads: boolean;
-  /** Streams of the session are forwarded: what arrives need not be kept. */
-  onForwarding(): void;
-  /** A clock in microseconds that wraps at 2^31. */
-  nowUs(): number;
-  /** A SYN or ACK is owed; it is written at the end of the turn unless a frame has carried it before. */
-  owe(stream: Stream): void;
-  /** The stream left the accept backlog. */
-  onAccepted(): void;
-  /** The stream is closed and leaves the table. */
-  forget(stream: Stream): void;
-  /** The user has abandoned the stream; it must end within the close deadline. */
-  expectEnd(stream: Stream): void;
-  /** More is unread than the session may hold. */
-  onOverBudget(stream: Stream): void;
-}
+export type ByteSink = Sink<ByteStream>;
 
-// A stream as those see it who read and write bytes at its end. Nearly always it is a MuxStream itself, with nothing in
-// between; where bytes are encrypted on their way, it is what does that.
-
-/** Who is told what happens to it. */
-export type ByteSink = SinkOf<ByteStream>;
-
-/** Its members do what those of MuxStream do. */
+/** A stream for those who read and write bytes at its end. The members do what those of MuxStream do. */
 export interface ByteStream {
   sink: ByteSink;
   /** True: the chunk may be reused. False: it is referenced until `onSent` of the sink has counted all of its bytes. */
@@ -92,9 +56,9 @@ export interface ByteStream {
   tryWrite(chunk: Buffer): boolean;
   /** Ends the writing half, after everything written before. */
   end(): void;
-  /** Gives it up at once; the sink hears no more. */
+  /** Gives the stream up at once; the sink is not called any more. */
   reset(reason?: number): void;
-  /** The user has gone without an error. */
+  /** Gives the stream up in order: its user has gone without an error. */
   abandon(flush?: boolean): void;
   /** The reader has consumed `bytes` of what was delivered. */
   consumed(bytes: number): void;

@@ -64,7 +64,7 @@ class HandStream {
     this.fate ??= `abandoned ${flush}`;
   }
 
-  kill(error: Error, reason: number): void {
+  destroy(error: Error, reason: number): void {
     this.isClosed = true;
     this.fate ??= `killed ${reason}`;
     this.sink[kOnReset](this.asMux, error, reason);

@@ -25,7 +25,7 @@ class Watched {
 
   heardAfter(ms: number): void {
     this.now += ms;
-    this.keepalive.heard(this.now);
+    this.keepalive.onReceived(this.now);
   }
 }
 

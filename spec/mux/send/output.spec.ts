@@ -1,13 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import {
-  COPY_BYTES,
-  MAX_OUTSTANDING_BYTES,
-  Output,
-  type OutputHost,
-  type Pace,
-  type Sender,
-  SLAB_BYTES,
-} from '../../../lib/mux/send/output.js';
+import { COPY_BYTES, MAX_OUTSTANDING_BYTES, Output, type Sender, SLAB_BYTES } from '../../../lib/mux/send/output.js';
+import type { Pacer } from '../../../lib/mux/send/pacer.js';
 import { Flag, FrameType, HEADER_BYTES } from '../../../lib/wire/header.js';
 import { pattern, payloadOf } from '../../support/frames.js';
 import { ManualWriter } from '../../support/manual-writer.js';
@@ -16,35 +9,40 @@ import { turn } from '../../support/turns.js';
 const { DATA, WINDOW_UPDATE, PING } = FrameType;
 
 /** No limit on what is on its way. */
-const UNPACED: Pace = {
+const UNPACED = {
   room: () => Number.MAX_SAFE_INTEGER,
   smallRoom: () => Number.MAX_SAFE_INTEGER,
   sentSmall: () => {},
   frameBytes: 64 * 1024,
   isProbeDue: () => false,
   probe: () => 0,
-};
+} as unknown as Pacer;
 
 /** Streams' data that waits: frames of the given sizes are written while there is room, as the session does. */
-class Host implements OutputHost {
+class Host {
   readonly writer = new ManualWriter();
   readonly output: Output;
   readonly waiting: Array<{ streamId: number; payload: Buffer; sender?: Sender }> = [];
   floods = 0;
-  beforeFlush: () => void = () => {};
 
   /** `copies`: whether the writer has copied a chunk by the time it confirms it. */
   constructor(copies = true) {
     this.output = new Output(this.writer, this, copies, UNPACED);
   }
 
-  fillBatch(): void {
+  flush(force = false): void {
+    if (!this.output.beginFlush(force)) return;
+    this.writeWaiting();
+    this.output.write();
+  }
+
+  private writeWaiting(): void {
     do {
       const next = this.waiting.shift();
       if (next === undefined) return;
       this.output.dataHeader(0, next.streamId, next.payload.length);
       this.output.payload(next.payload);
-      if (next.sender !== undefined) this.output.report(next.sender, next.payload.length);
+      if (next.sender !== undefined) this.output.notifyFlushed(next.sender, next.payload.length);
     } while (this.output.room > 0);
   }
 
@@ -65,7 +63,7 @@ class Counter implements Sender {
   bytes = 0;
   calls = 0;
 
-  onHandedOver(bytes: number): void {
+  onFlushed(bytes: number): void {
     this.bytes += bytes;
     this.calls++;
   }
@@ -241,12 +239,13 @@ describe('Output towards a Duplex that is blocked', () => {
     expect(output.pendingBytes).toBeLessThan(20 * 1024 * 1024);
   });
 
-  it('hands everything over when it finishes, and takes nothing more', async () => {
+  it('hands everything over when the flush is forced, and takes nothing more once it is sealed', async () => {
     const host = new Host();
     await host.block();
     const { output, writer } = host;
     output.frame(FrameType.GO_AWAY, 0, 0, 1);
-    output.finish();
+    host.flush(true);
+    output.seal();
     expect(writer.takeText()).toEqual(['GOAWAY 1']);
     output.frame(PING, Flag.ACK, 0, 1);
     output.credit(0, 1, 1);
@@ -311,7 +310,7 @@ describe('Output and those who send', () => {
     const { output, writer } = host;
     let rounds = 0;
     const sender: Sender = {
-      onHandedOver: () => {
+      onFlushed: () => {
         if (++rounds < 5) host.waiting.push({ streamId: 1, payload: pattern(10_000), sender });
       },
     };

@@ -22,7 +22,7 @@ async function measured(options: Partial<SessionOptions> = {}): Promise<SessionF
     await fixture.exchange(ping(sample, ACK));
   }
   fixture.onIncoming = (stream) => {
-    stream.narrow();
+    stream.useRelayWindow();
     stream.accept();
   };
   return fixture;
@@ -50,8 +50,8 @@ describe('A narrow stream', () => {
   it('may send 64 KiB at first, what it opened with included', async () => {
     const fixture = await make();
     const { stream } = fixture.open(Buffer.alloc(100));
-    stream.narrow();
-    stream.narrow();
+    stream.useRelayWindow();
+    stream.useRelayWindow();
     stream.write(pattern(NARROW));
     const sent = (await fixture.answers()).reduce((sum, line) => sum + lengthOf(line), 0);
     expect(sent).toBe(NARROW);
@@ -77,7 +77,7 @@ describe('A narrow stream', () => {
       fixture.sinks[0].paused = true;
     };
     await fixture.exchange(windowUpdate(1, 0, SYN), dataHeader(1, 200 * KIB), pattern(1000));
-    fixture.incoming[0].narrow();
+    fixture.incoming[0].useRelayWindow();
     await fixture.exchange(pattern(NARROW - 1000));
     expect(fixture.session.unreadBytes).toBe(NARROW);
     expect(await fixture.exchange(pattern(1))).toEqual(['WINDOW 1 RST 0']);
@@ -108,7 +108,7 @@ describe('A narrow stream', () => {
     const sink = new HopSink();
     fixture.onIncoming = (stream) => {
       stream.sink = sink;
-      stream.narrow();
+      stream.useRelayWindow();
       stream.accept();
     };
     await fixture.exchange(windowUpdate(1, 0, SYN));
@@ -137,7 +137,7 @@ describe('A narrow stream', () => {
     const sink = new HopSink();
     fixture.onIncoming = (stream) => {
       stream.sink = sink;
-      stream.narrow();
+      stream.useRelayWindow();
       stream.accept();
     };
     await fixture.exchange(windowUpdate(1, 0, SYN | FIN), windowUpdate(3, 0, SYN));

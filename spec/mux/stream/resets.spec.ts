@@ -284,7 +284,7 @@ describe('A session', () => {
     const sink = new NotingSink();
     const stream = fixture.session.open(sink);
     await fixture.exchange(windowUpdate(2, 0, ACK));
-    stream.kill(new Error('late'), ResetReason.TIMEOUT);
+    stream.destroy(new Error('late'), ResetReason.TIMEOUT);
     expect(await fixture.answers()).toEqual(['WINDOW 2 RST 4']);
     expect(sink.reasons).toEqual([ResetReason.TIMEOUT]);
   });

@@ -120,7 +120,7 @@ for (const opener of ['us', 'peer'] as const) {
       sink.paused = true;
       Object.assign(sink, { [kReadOn]: () => true });
       await fixture.exchange(data(id, 'unread', FIN));
-      stream.kill(new Error('over the budget'));
+      stream.destroy(new Error('over the budget'));
       expect(stream.unreadBytes).toBe(0);
       expect(fixture.session.unreadBytes).toBe(0);
     });

@@ -79,7 +79,7 @@ describe('The state of a stream', () => {
       ABANDONED: 0x80,
       CLOSED: 0x100,
       HELD: 0x200,
-      NARROW: 0x400,
+      RELAYED: 0x400,
     });
     expect(lifeOf(OPENED_STATE)).toMatchObject({ synOwed: true, unacked: true, writing: 'open', reading: 'open' });
     expect(lifeOf(INCOMING_STATE)).toMatchObject({ unaccepted: true, unacked: false, closed: false });

@@ -4,8 +4,8 @@ import {
   grantDue,
   grownRelayedWindow,
   grownWindow,
-  InputBacklog,
   ReceiveBudget,
+  ReceiverLoad,
 } from '../../../lib/mux/stream/window.js';
 
 const KIB = 1024;
@@ -119,15 +119,15 @@ describe('grownRelayedWindow', () => {
   });
 });
 
-describe('InputBacklog', () => {
+describe('ReceiverLoad', () => {
   it('stands after many reads in a row that filled the buffer, and ends with one that did not', () => {
-    const backlog = new InputBacklog();
-    for (let read = 0; read < 15; read++) backlog.onRead(64 * KIB, 64 * KIB);
-    expect(backlog.isStanding).toBe(false);
-    backlog.onRead(64 * KIB, 64 * KIB);
-    expect(backlog.isStanding).toBe(true);
-    backlog.onRead(64 * KIB - 1, 64 * KIB);
-    expect(backlog.isStanding).toBe(false);
+    const load = new ReceiverLoad();
+    for (let read = 0; read < 15; read++) load.onRead(64 * KIB, 64 * KIB);
+    expect(load.isBehind).toBe(false);
+    load.onRead(64 * KIB, 64 * KIB);
+    expect(load.isBehind).toBe(true);
+    load.onRead(64 * KIB - 1, 64 * KIB);
+    expect(load.isBehind).toBe(false);
   });
 });
 
