@@ -51,7 +51,7 @@ async function pair(transport: string): Promise<{ near: MuxSession; far: MuxSess
 }
 
 describe.each(TRANSPORTS.map(({ name }) => name))('over %s', (transport) => {
-  it('what arrives is right for those who keep it and for those who do not, before and after', async () => {
+  it('bytes are correct for sinks that keep them and for sinks that do not, before and after', async () => {
     const { near, far, incoming } = await pair(transport);
     const streams = Array.from({ length: 4 }, () => near.open(new NotingSink()));
     const bytes = pattern(1_000_000);
@@ -88,7 +88,7 @@ describe.each(TRANSPORTS.map(({ name }) => name))('over %s', (transport) => {
     await turnsUntil('ends are seen as well', () => ended.events.includes('end'));
   });
 
-  it('the end of the link is seen', async () => {
+  it('the end of the link is noticed', async () => {
     const { near, far, incoming } = await pair(transport);
     near.open(new NotingSink(), Buffer.from('hello'));
     await turnsUntil('it is there', () => incoming.length === 1);
@@ -102,7 +102,7 @@ describe.each(TRANSPORTS.map(({ name }) => name))('over %s', (transport) => {
 });
 
 describe('Reads are not lent', () => {
-  it('by what is no socket, or is gone, or has bytes waiting', () => {
+  it('by a Duplex that is no socket, is destroyed, or has bytes waiting', () => {
     expect(lendReads(new PassThrough(), () => {})).toBe(false);
     const unconnected = new Socket();
     expect(lendReads(unconnected, () => {})).toBe(false);
@@ -110,7 +110,7 @@ describe('Reads are not lent', () => {
     expect(lendReads(unconnected, () => {})).toBe(false);
   });
 
-  it('where Node does not have it as it is used here', async () => {
+  it('where Node lacks the fields that are used here', async () => {
     const ends = await TRANSPORTS.find(({ name }) => name === 'TCP')?.connect();
     const near = ends?.near as NetSocket;
     const far = ends?.far as NetSocket;
@@ -142,14 +142,14 @@ describe('Chunks that are kept so that malloc keeps its heap', () => {
     expect(order).toEqual([12, 13, 14, 15, 16, 17, 18, 19]);
   });
 
-  it('are no parts of something larger, which would be kept as well', () => {
+  it('are no parts of larger memory, which would be kept as well', () => {
     const kept = new KeptReads();
     const huge = Buffer.alloc(8 * MIB);
     for (let at = 0; at < huge.length; at += 64 * 1024) kept.onRead(huge.subarray(at, at + 64 * 1024));
     expect(kept.chunks).toHaveLength(0);
   });
 
-  it('are none of small ones: what is small is allocated among other things', () => {
+  it('are never small: small chunks lie among other allocations', () => {
     const kept = new KeptReads();
     const small = Buffer.alloc(8 * 1024 - 1);
     for (let bytes = 0; bytes < 16 * MIB; bytes += small.length) kept.onRead(small);

@@ -33,7 +33,7 @@ class Host {
     this.liveness.onPong(this.pings[this.pings.length - 1]);
   }
 
-  /** The peer answers until it is asked no more. */
+  /** The peer answers until there is no new ping. */
   answerAll(rttMs: number): void {
     for (let answered = 0; answered !== this.pings.length; ) {
       answered = this.pings.length;
@@ -60,7 +60,7 @@ describe('Liveness', () => {
     host.liveness.stop(new Error('end'));
   });
 
-  it('measures again when windows ask for the round trip and the last sample is old', () => {
+  it('measures the working round trip again when the last sample is old', () => {
     const host = new Host();
     host.liveness.start();
     host.answerAll(20);
@@ -74,7 +74,7 @@ describe('Liveness', () => {
     host.liveness.stop(new Error('end'));
   });
 
-  it('takes the working round trip of a link that encrypts to be longer than the idle one, once there is one', () => {
+  it('takes a longer working round trip on an encrypted link, once one is measured', () => {
     const host = new Host(IDLE_MS, true);
     expect(host.liveness.measureWorkingRttUs()).toBe(0);
     host.liveness.start();
@@ -84,7 +84,7 @@ describe('Liveness', () => {
     host.liveness.stop(new Error('end'));
   });
 
-  it('tells the user the time of a ping, and rejects it when the session ends', async () => {
+  it('resolves a ping with its time, and rejects it when the session ends', async () => {
     const host = new Host();
     host.liveness.start();
     const measured = host.liveness.ping();
@@ -96,7 +96,7 @@ describe('Liveness', () => {
     expect(host.timers.size).toBe(0);
   });
 
-  it('keeps pings apart that are answered out of order', async () => {
+  it('distinguishes pings that are answered out of order', async () => {
     const host = new Host(0);
     const pings = [host.liveness.ping(), host.liveness.ping()];
     host.clock.advance(10);
@@ -106,7 +106,7 @@ describe('Liveness', () => {
     expect(await Promise.all(pings)).toEqual([20, 10]);
   });
 
-  it('ignores answers to nothing', () => {
+  it('ignores answers to no ping', () => {
     const host = new Host(0);
     host.liveness.start();
     host.liveness.onPong(0xffff_ffff);
@@ -115,7 +115,7 @@ describe('Liveness', () => {
     expect(host.pings).toEqual([0, 1]);
   });
 
-  it('limits the pings of a user that are unanswered', async () => {
+  it('limits unanswered pings of a user', async () => {
     const host = new Host(0);
     const pings = Array.from({ length: 256 }, () => host.liveness.ping());
     await expect(host.liveness.ping()).rejects.toMatchObject({ code: 'ERR_STARLANE_STREAM_LIMIT' });
@@ -124,7 +124,7 @@ describe('Liveness', () => {
     expect(ends.every(({ status }) => status === 'rejected')).toBe(true);
   });
 
-  it('holds nothing for a peer that never answers', () => {
+  it('keeps no state for a peer that never answers', () => {
     const host = new Host();
     host.liveness.start();
     for (let round = 0; round < 1_000; round++) {
@@ -153,7 +153,7 @@ describe('Liveness', () => {
     host.liveness.stop(new Error('end'));
   });
 
-  it('waits longer for a peer whose answers come from far', () => {
+  it('waits longer for a distant peer', () => {
     const host = new Host();
     host.liveness.start();
     host.answerAll(300);
@@ -166,11 +166,11 @@ describe('Liveness', () => {
     host.liveness.stop(new Error('end'));
   });
 
-  it('spares a peer whose bytes lay unread while this process was blocked', () => {
+  it('does not report a peer whose bytes were unread while this process was blocked', () => {
     const host = new Host();
     host.liveness.start();
     host.answerAll(1);
-    // Just ahead of the check that would find the peer silent.
+    // Just before the check that would find the peer silent.
     host.clock.advance(TIMEOUT_MS - 20);
     host.clock.lag(60_000);
     // Timers run first, reading comes after them.
@@ -180,7 +180,7 @@ describe('Liveness', () => {
     host.liveness.onReceived();
     host.clock.runImmediates();
     expect(host.silences).toEqual([]);
-    // And it is watched on from there.
+    // The peer is still watched after that.
     host.clock.advance(IDLE_MS + 10);
     host.clock.advance(TIMEOUT_MS - IDLE_MS + 10);
     host.twoTurns();
@@ -273,30 +273,30 @@ function after(samples: readonly number[]): Lateness {
 
 const steady = (rttMs: number, count: number): number[] => Array.from({ length: count }, () => rttMs);
 
-describe('the lateness of a path', () => {
-  it('is unknown before the first answer, and half of a round trip after it', () => {
+describe('Lateness', () => {
+  it('is unknown before the first answer, and half a round trip after it', () => {
     expect(new Lateness().ms).toBe(0);
     expect(after([300]).ms).toBe(150);
   });
 
-  it('is next to nothing where every answer takes the same time', () => {
+  it('is almost nothing where every answer takes the same time', () => {
     expect(after(steady(300, 200)).ms).toBeLessThan(1);
   });
 
-  it('rises with one late answer, and is remembered over dozens that are in time', () => {
+  it('rises with one late answer, and stays high over dozens of timely ones', () => {
     const one = [...steady(300, 200), 850];
     expect(after(one).ms).toBeGreaterThan(250);
     expect(after([...one, ...steady(300, 30)]).ms).toBeGreaterThan(100);
   });
 
-  it('is about what a loss delays an answer by when one of ten is late', () => {
+  it('is about the delay by one loss when one answer of ten is late', () => {
     const round = [...steady(300, 9), 850];
     const { ms } = after(Array.from({ length: 50 }, () => round).flat());
     expect(ms).toBeGreaterThan(400);
     expect(ms).toBeLessThan(1_000);
   });
 
-  it('is not that of a process which stood still for a minute', () => {
+  it('is hardly changed by a process that was blocked for a minute', () => {
     expect(after([...steady(300, 200), 60_000]).ms).toBeLessThan(600);
   });
 });

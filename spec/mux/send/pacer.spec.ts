@@ -40,7 +40,7 @@ describe('Pacer', () => {
     expect(timers.size).toBe(0);
   });
 
-  it('says that there is room at an answer', () => {
+  it('reports room at an answer', () => {
     const { pacer, clock, seen } = pacerOf();
     const opaque = pacer.probe(1_000);
     clock.advance(3);
@@ -50,7 +50,7 @@ describe('Pacer', () => {
     expect(seen.rooms).toBe(1);
   });
 
-  it('does not hold a peer to the limit that is heard and answers nothing, until it does', () => {
+  it('does not limit a peer that sends data but answers no ping, until it does', () => {
     const { pacer, clock, seen } = pacerOf();
     const opaque = pacer.probe(1_000);
     clock.advance(ANSWER_TIMEOUT_MS - 100);

@@ -4,7 +4,7 @@ import type { Output, Sender } from '../../../lib/mux/send/output.js';
 import { SendQueue } from '../../../lib/mux/send/send-queue.js';
 import { pattern } from '../../support/frames.js';
 
-/** Takes payload as an output does: by reference until it is confirmed. */
+/** Takes payload as an Output does: by reference until it is confirmed. */
 class Taker {
   private readonly taken: Buffer[] = [];
   private readonly seen: Buffer[] = [];
@@ -20,7 +20,7 @@ class Taker {
     this.callbacks.push({ sender, bytes });
   }
 
-  /** What was taken since the last call is with the transport, unchanged since then; its memory may be used again. */
+  /** The transport has what was taken since the last call, unchanged; its memory may be reused. */
   confirm(): void {
     for (const [index, chunk] of this.taken.splice(0).entries()) {
       expect(chunk.equals(this.seen[this.confirmed + index])).toBe(true);
@@ -52,7 +52,7 @@ describe('A send queue', () => {
     expect(queue.byteLength).toBe(0);
   });
 
-  it('gives chunks of users on as they are, sliced where it must', () => {
+  it('passes chunks of users on without copying, sliced where necessary', () => {
     const queue = new SendQueue();
     const taker = new Taker();
     const chunks = [pattern(10), pattern(20, 1)];
@@ -77,7 +77,7 @@ describe('A send queue', () => {
     expect(taker.received.equals(before)).toBe(true);
   });
 
-  it('takes about as much memory as it has bytes, however they come', () => {
+  it('takes about as much memory as it has bytes, whatever the sizes of chunks', () => {
     for (const size of [1, 60, 4_000, 5_000, 40_000]) {
       const queue = new SendQueue();
       const taker = new Taker();
@@ -91,14 +91,14 @@ describe('A send queue', () => {
     }
   });
 
-  it('takes next to none for next to nothing', () => {
+  it('takes almost no memory for a few bytes', () => {
     const queue = new SendQueue();
     queue.pack(Buffer.from('x'));
     const [piece] = Reflect.get(queue, 'pieces') as Array<{ bytes: Buffer }>;
     expect(piece.bytes.length).toBe(1);
   });
 
-  it('uses memory again once it is with the transport, and not before', () => {
+  it('reuses memory once the transport has it, and not before', () => {
     const queue = new SendQueue();
     const taker = new Taker();
     queue.pack(pattern(16 * 1024));
@@ -118,7 +118,7 @@ describe('A send queue', () => {
     expect(buffers.size).toBeLessThanOrEqual(2);
   });
 
-  it('hands out all of it, in parts', () => {
+  it('drains everything, in parts', () => {
     const queue = new SendQueue();
     queue.push(pattern(100));
     queue.pack(pattern(40_000, 1));
@@ -132,7 +132,7 @@ describe('A send queue', () => {
     );
   });
 
-  it('gives back what came in, for several streams at once, in whatever steps', () => {
+  it('returns what was put in, for several streams at once, in any sequence of steps', () => {
     const step = fc.record({
       which: fc.nat(2),
       kind: fc.constantFrom('push', 'pack', 'pack', 'write', 'write', 'confirm', 'drop'),
@@ -152,14 +152,14 @@ describe('A send queue', () => {
             const chunk = pattern(bytes, index);
             sent.push(Buffer.from(chunk));
             queue[kind](chunk);
-            // What is packed has been copied.
+            // A packed chunk has been copied.
             if (kind === 'pack') chunk.fill(0xff);
           } else if (kind === 'write') {
             const length = Math.min(bytes, queue.byteLength);
             if (length > 0) queue.writeTo(taker.output, length);
           } else if (kind === 'confirm') taker.confirm();
           else {
-            // The stream is reset: what waits is gone, and what is on its way is not touched.
+            // The stream is reset: queued data is dropped, and data in flight is not touched.
             const { received } = taker;
             expect(Buffer.concat(sent).subarray(0, received.length).equals(received)).toBe(true);
             stream.queue = new SendQueue();

@@ -18,7 +18,7 @@ function make(timeoutMs: number, onExpired?: (member: string, deadlines: Deadlin
 }
 
 describe('Deadlines', () => {
-  it('expire in the order in which members were added, each at its own time', () => {
+  it('expire in the order of addition, each at its own time', () => {
     const { clock, timers, expired, deadlines } = make(1_000);
     deadlines.add('a');
     clock.advance(400);
@@ -34,7 +34,7 @@ describe('Deadlines', () => {
     expect(timers.size).toBe(0);
   });
 
-  it('do not expire ahead of time with others that were added shortly before', () => {
+  it('do not expire early with others that were added shortly before', () => {
     const { clock, expired, deadlines } = make(1_000);
     deadlines.add('a');
     clock.advance(30);
@@ -51,7 +51,7 @@ describe('Deadlines', () => {
     expect(timers.size).toBe(1);
   });
 
-  it('do not expire for a member that was taken out in time', () => {
+  it('do not expire for a member that was removed in time', () => {
     const { clock, timers, expired, deadlines } = make(1_000);
     deadlines.add('a');
     deadlines.add('b');
@@ -82,7 +82,7 @@ describe('Deadlines', () => {
     expect(expired).toEqual(['b']);
   });
 
-  it('still need one timer when an expired member brings in another', () => {
+  it('still need one timer when an expired member adds another', () => {
     const { clock, timers, expired, deadlines } = make(1_000, (member) => {
       if (member.length < 3) deadlines.add(`${member}'`);
     });
@@ -93,7 +93,7 @@ describe('Deadlines', () => {
     expect(expired).toEqual(['a']);
     expect(timers.size).toBe(1);
     clock.advance(500);
-    // And it is set for the one that is due first.
+    // It is set for the member that is due first.
     expect(expired).toEqual(['a', 'b']);
     expect(timers.size).toBe(1);
     clock.advance(5_000);
@@ -101,7 +101,7 @@ describe('Deadlines', () => {
     expect(timers.size).toBe(0);
   });
 
-  it('leave no timer when they are cleared after an expired member brought in another', () => {
+  it('leave no timer when they are cleared after an expired member has added another', () => {
     const { clock, timers, deadlines } = make(1_000, (member) => deadlines.add(`${member}'`));
     deadlines.add('a');
     clock.advance(1_100);
@@ -141,13 +141,13 @@ describe('StreamIds', () => {
     expect(take(new StreamIds(false, false), 4)).toEqual([2, 4, 6, 8]);
   });
 
-  it('start where they are told, at the parity of their side', () => {
+  it('start at the given id, rounded up to the parity of their side', () => {
     expect(take(new StreamIds(true, false, 100), 2)).toEqual([101, 103]);
     expect(take(new StreamIds(false, false, 101), 2)).toEqual([102, 104]);
     expect(take(new StreamIds(true, false, 101), 1)).toEqual([101]);
   });
 
-  it('go on past 2^31 as unsigned numbers', () => {
+  it('continue past 2^31 as unsigned numbers', () => {
     expect(take(new StreamIds(true, false, 2 ** 31 - 3), 4)).toEqual([
       2 ** 31 - 3,
       2 ** 31 - 1,
@@ -157,7 +157,7 @@ describe('StreamIds', () => {
     expect(take(new StreamIds(false, false, 2 ** 31 - 2), 3)).toEqual([2 ** 31 - 2, 2 ** 31, 2 ** 31 + 2]);
   });
 
-  it('run out at 2^32 towards a peer that never expects them again', () => {
+  it('run out at 2^32 with a peer that does not expect them again', () => {
     const client = new StreamIds(true, false, LAST - 2);
     expect(take(client, 4)).toEqual([LAST - 2, LAST, undefined, undefined]);
     const server = new StreamIds(false, false, LAST - 1);
@@ -165,14 +165,14 @@ describe('StreamIds', () => {
     expect(new StreamIds(false, false, LAST).take(none)).toBeUndefined();
   });
 
-  it('begin again where they may, past those that are live', () => {
+  it('wrap where they may, and skip live ids', () => {
     const client = new StreamIds(true, true, LAST);
     expect(take(client, 4, liveIds(1, 3, 7))).toEqual([LAST, 5, 9, 11]);
     const server = new StreamIds(false, true, LAST);
     expect(take(server, 2, liveIds(4))).toEqual([2, 6]);
   });
 
-  it('pass live ids again at every later round', () => {
+  it('skip live ids in every later round', () => {
     const ids = new StreamIds(true, true, LAST);
     const live = liveIds(LAST, 1);
     expect(ids.take(none)).toBe(LAST);
@@ -181,7 +181,7 @@ describe('StreamIds', () => {
     expect(ids.take(live)).toBe(3);
   });
 
-  it('tell the ids of the peer by their parity', () => {
+  it('recognise the ids of the peer by their parity', () => {
     const client = new StreamIds(true, true);
     const server = new StreamIds(false, true);
     fc.assert(
@@ -192,7 +192,7 @@ describe('StreamIds', () => {
     );
   });
 
-  it('are never live ones, and always the own ones, wherever they start', () => {
+  it('are never live, and always of their side, wherever they start', () => {
     const start = fc.oneof(fc.integer({ min: LAST - 20, max: LAST }), fc.integer({ min: 1, max: 20 }));
     fc.assert(
       fc.property(fc.boolean(), start, fc.array(fc.boolean(), { maxLength: 60 }), (client, first, keeps) => {
