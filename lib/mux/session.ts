@@ -356,8 +356,7 @@ export class MuxSession implements FrameHandlers {
   // --- sending ---
 
   /**
-   * @internal Hands the batch to the Duplex, after streams have filled it. Does nothing while the Duplex is blocked, unless `force`
-   * is set.
+   * Hands the batch to the Duplex, after streams have filled it. Does nothing while the Duplex is blocked, unless `force` is set.
    */
   flush(force = false): void {
     const { output } = this;
@@ -403,7 +402,7 @@ export class MuxSession implements FrameHandlers {
     }
   }
 
-  /** @internal Too many control frames wait: the peer sends what causes them and does not read. */
+  /** Too many control frames wait: the peer sends what causes them and does not read. */
   onControlFlood(): void {
     // The caller is in the middle of a frame.
     nextTick(() => this.protocolError('more answers than it reads', 'ERR_STARLANE_CONTROL_FLOOD'));
@@ -411,12 +410,11 @@ export class MuxSession implements FrameHandlers {
 
   // --- called by the liveness ---
 
-  /** @internal */
   sendPing(opaque: number): void {
     this.output.frame(FrameType.PING, Flag.SYN, SESSION_STREAM_ID, opaque);
   }
 
-  /** @internal The peer was silent for longer than the keepalive timeout. */
+  /** The peer was silent for longer than the keepalive timeout. */
   onSilent(silentMs: number): void {
     this.destroy(starlaneError('ERR_STARLANE_KEEPALIVE', `nothing for ${Math.round(silentMs)} ms`));
   }
