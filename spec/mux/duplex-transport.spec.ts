@@ -118,8 +118,8 @@ describe('Reads are not lent', () => {
     Object.defineProperty(handle, 'useUserBuffer', { value: undefined });
     expect(lendReads(near, () => {})).toBe(false);
     near.on('data', (chunk) => near.write(chunk));
-    far.write('still heard');
-    expect(String(await new Promise((resolve) => far.once('data', resolve)))).toBe('still heard');
+    far.write('still read');
+    expect(String(await new Promise((resolve) => far.once('data', resolve)))).toBe('still read');
     for (const end of [near, far]) end.destroy();
   });
 });

@@ -114,10 +114,10 @@ describe('Session', () => {
 
   it('emits a go away once, and refuses to open streams after it', async () => {
     const { session, peer } = await make();
-    let told = 0;
-    session.on('goaway', () => told++);
+    let emitted = 0;
+    session.on('goaway', () => emitted++);
     peer.feed(goAway(0), goAway(0));
-    expect(told).toBe(1);
+    expect(emitted).toBe(1);
     expect(() => session.open()).toThrow(expect.objectContaining({ code: 'ERR_STARLANE_GO_AWAY' }));
   });
 

@@ -214,7 +214,7 @@ describe('The loss of the link', () => {
     fixture.peer.destroy();
     await turn();
     expect(fixture.session.streamCount).toBeGreaterThan(10_000);
-    await turnsUntil('every stream is told', () => fixture.session.streamCount === 0, 100);
+    await turnsUntil('every stream is notified', () => fixture.session.streamCount === 0, 100);
     expect(sink.events).toHaveLength(20_000);
   });
 

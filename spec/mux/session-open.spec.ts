@@ -119,8 +119,8 @@ describe('Opens without an answer', () => {
     expect(data10[0]).toMatch(/^DATA 10 SYN /);
     expect(data10.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)).toBe(WINDOW);
     expect(await fixture.exchange(windowUpdate(10, 0, ACK))).toEqual(['WINDOW 12 SYN 0']);
-    const told = [ended, reset, abandoned, large, quiet].map(({ sink }) => sink.sentBytes);
-    expect(told).toEqual([9, 0, 0, WINDOW, 0]);
+    const sent = [ended, reset, abandoned, large, quiet].map(({ sink }) => sink.sentBytes);
+    expect(sent).toEqual([9, 0, 0, WINDOW, 0]);
     expect([reset, abandoned, quiet].flatMap(({ sink }) => sink.events)).toEqual([]);
   });
 

@@ -23,7 +23,7 @@ class Watched {
     return verdict;
   }
 
-  heardAfter(ms: number): void {
+  receivesAfter(ms: number): void {
     this.now += ms;
     this.keepalive.onReceived(this.now);
   }
@@ -43,7 +43,7 @@ describe('Keepalive', () => {
     const watched = new Watched();
     for (let round = 0; round < 10; round++) {
       const wait = watched.keepalive.nextCheckMs(watched.now);
-      watched.heardAfter(wait - 1);
+      watched.receivesAfter(wait - 1);
       watched.now += 1;
       expect(watched.keepalive.check(watched.now)).toBe(Verdict.WAIT);
     }
@@ -52,7 +52,7 @@ describe('Keepalive', () => {
   it('pings again in the next idle time after an answer', () => {
     const watched = new Watched();
     expect(watched.check()).toBe(Verdict.PING);
-    watched.heardAfter(100);
+    watched.receivesAfter(100);
     expect(watched.check()).toBe(Verdict.PING);
   });
 
@@ -102,27 +102,27 @@ describe('Keepalive', () => {
 
   it('gives the peer its full time from the ping on, and no more, whatever the lag', () => {
     const event = fc.oneof(
-      fc.record({ kind: fc.constant('heard' as const), ms: fc.nat(20_000) }),
+      fc.record({ kind: fc.constant('received' as const), ms: fc.nat(20_000) }),
       fc.record({ kind: fc.constant('check' as const), ms: fc.oneof(fc.nat(OWN_LAG_MS), fc.nat(30_000)) }),
     );
     fc.assert(
       fc.property(fc.array(event, { maxLength: 40 }), (events) => {
         const watched = new Watched();
-        let heardAt = watched.now;
+        let receivedAt = watched.now;
         let lagMs = 0;
         for (const { kind, ms } of events) {
-          if (kind === 'heard') {
+          if (kind === 'received') {
             // A byte arrives before the check that is due.
             const wait = watched.keepalive.nextCheckMs(watched.now);
-            watched.heardAfter(Math.min(ms, wait));
-            heardAt = watched.now;
+            watched.receivesAfter(Math.min(ms, wait));
+            receivedAt = watched.now;
             lagMs = 0;
             continue;
           }
           const verdict = watched.check(ms);
           lagMs += ms;
           if (verdict !== Verdict.SILENT) continue;
-          const silentMs = watched.now - heardAt;
+          const silentMs = watched.now - receivedAt;
           expect(silentMs).toBeGreaterThanOrEqual(TIMEOUT_MS);
           expect(silentMs).toBeLessThanOrEqual(TIMEOUT_MS + lagMs + 1);
           return;

@@ -267,15 +267,15 @@ describe('Bytes that a stream could not send at once', () => {
     const input = pattern(WINDOW);
     const sizes = [1, 4_096, 4_097, 65_536, 65_537, 3, 100_000, 17];
     let offset = 0;
-    let untold = 0;
+    let unsent = 0;
     for (const size of sizes) {
-      if (!stream.write(input.subarray(offset, offset + size))) untold += size;
+      if (!stream.write(input.subarray(offset, offset + size))) unsent += size;
       offset += size;
       if (size % 2 === 1) await fixture.answers();
     }
     await fixture.answers();
     const { frames } = naiveDecode(fixture.peer.written);
     expect(payloadOf(frames, id).equals(input.subarray(0, offset))).toBe(true);
-    expect(sink.sentBytes).toBe(untold);
+    expect(sink.sentBytes).toBe(unsent);
   });
 });
