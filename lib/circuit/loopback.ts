@@ -3,9 +3,8 @@
 
 import { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
-import { MuxSession } from '../mux/session.js';
+import { MuxSession, type SessionOwner } from '../mux/session.js';
 import type { SessionOptions } from '../mux/session-options.js';
-import type { SessionOwner } from '../mux/session-owner.js';
 import type { MuxStream, StreamSink } from '../mux/stream/stream.js';
 import type { FarEnd } from '../socket/far-end.js';
 import { withoutContext } from '../util/runtime/no-context.js';

@@ -9,7 +9,7 @@
 import type { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
 import { starlaneError } from '../errors.js';
-import { Lateness } from '../mux/liveness/lateness.js';
+import { Lateness } from '../mux/liveness/liveness.js';
 import { MuxSession } from '../mux/session.js';
 import type { MuxStream } from '../mux/stream/stream.js';
 import type { NodeRole } from '../options/options.js';
@@ -121,7 +121,7 @@ export class Link implements LinkInfo {
 
   /** @internal When the last byte of the peer arrived, by the clock of the timers, in ms. */
   get lastHeardMs(): number {
-    return this.session.liveness.lastHeardMs;
+    return this.session.liveness.lastReceivedMs;
   }
 
   get rttMs(): number {

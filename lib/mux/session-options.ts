@@ -1,55 +1,55 @@
-// What a session can be told, with every default and its reason.
+// The options of a session, each with its default and the reason for it.
 
 import { starlaneError } from '../errors.js';
 import { sharedTimers, type Timers } from '../util/timers.js';
-import { CONTROL_QUEUE_BYTES } from './send/control-queue.js';
+import { CONTROL_QUEUE_BYTES } from './send/output.js';
 
 export interface SessionOptions {
-  /** Which side this is: the client opens odd stream ids, the server even ones. One of each per link. */
+  /** Whether this side is the client, which opens odd stream ids, or the server, which opens even ones. A link has one of each. */
   client: boolean;
   /**
-   * Streams that the peer has opened and that nobody here has taken yet; one more is answered with RST.
+   * Streams that the peer has opened and this side has not accepted yet; one more is answered with RST.
    * 1 to 1,000,000, default 256, as hashicorp/yamux.
    */
   acceptBacklog: number;
   /**
-   * Opens of this side that the peer has not acknowledged; further ones wait their turn. 1 to Infinity, default 256: a
-   * hashicorp/yamux peer resets what exceeds its own backlog of 256.
+   * Opens of this side that the peer has not acknowledged; further opens wait. 1 to Infinity, default 256: a hashicorp/yamux
+   * peer resets opens beyond its own backlog of 256.
    */
   maxUnackedOpens: number;
   /** Streams that the peer may have open at once; one more is answered with RST. Default 1,048,576. */
   maxStreams: number;
   /**
-   * The longest data frame, in bytes; a longer one ends the session with ERR_STARLANE_PROTOCOL. 65,536 to 4,294,967,295,
-   * which is the default and all that a header can say: windows bound what counts, and the specification says no more.
+   * The longest data frame, in bytes; a longer one ends the session with ERR_STARLANE_PROTOCOL. 65,536 to 4,294,967,295, which
+   * is the default and the most that a header can hold: windows bound what matters, and the specification has no other limit.
    */
   maxFrameBytes: number;
   /**
    * Frames without payload (answers to pings, credit, resets) that may wait while the peer does not read, in bytes; more
-   * ends the session with ERR_STARLANE_CONTROL_FLOOD. 65,536 to 1 GiB, default 16 MiB, which is 1.4 million of them.
+   * end the session with ERR_STARLANE_CONTROL_FLOOD. 65,536 to 1 GiB, default 16 MiB, which is 1.4 million frames.
    */
   controlQueueBytes: number;
   /** How far the receive window of one stream may grow, in bytes. 262,144 to 1 GiB, default 16 MiB. */
   maxWindowBytes: number;
   /**
-   * Bytes that windows may have grown in sum, and bytes that may be delivered and unread in sum. Beyond the second, the
-   * stream that holds most is reset. Default 256 MiB.
+   * Bytes by which all windows together may have grown, and bytes of all streams together that may be delivered and unread.
+   * Beyond the second limit, the stream with most unread bytes is reset. Default 256 MiB.
    */
   receiveBudgetBytes: number;
-  /** Silence after which the peer is pinged, in ms; 0 for never. Default 15,000. */
+  /** Silence after which the peer is pinged, in ms; 0 for no keepalive. Default 15,000. */
   keepAliveMs: number;
   /** Silence after which the peer counts as gone, in ms. More than `keepAliveMs`. Default 30,000. */
   keepAliveTimeoutMs: number;
   /** Time that the peer has to acknowledge an open, in ms; 0 for no limit. Default 75,000, as hashicorp/yamux. */
   openTimeoutMs: number;
   /**
-   * Time that the peer has to end a stream which was given up here, and time that close() waits for open streams, in
-   * ms. Default 60,000.
+   * Time that the peer has to end a stream that this side has given up, and time that close() waits for open streams, in ms.
+   * Default 60,000.
    */
   closeTimeoutMs: number;
   /**
-   * Both ends are Starlane: a FIN may ride on a data frame, and stream ids are used again after 2^31 opens. A
-   * hashicorp/yamux peer may report the end before the data, and does not expect ids again.
+   * Whether the peer is Starlane as well: then a FIN may be on a data frame, and stream ids are reused after 2^31 opens. A
+   * hashicorp/yamux peer may report the end before the data, and does not expect an id a second time.
    * @internal
    */
   starlanePeer: boolean;
@@ -76,7 +76,7 @@ export const DEFAULT_SESSION_OPTIONS: Readonly<Omit<SessionOptions, 'client'>> =
   timers: sharedTimers,
 });
 
-/** [least, most] of the numbers above. */
+/** The range of each number above, as [least, most]. */
 const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   acceptBacklog: [1, 1_000_000],
   maxUnackedOpens: [1, Number.POSITIVE_INFINITY],

@@ -1,56 +1,68 @@
-// One yamux session over one Duplex: dispatches the peer's frames, keeps the table of streams, and ends it all in order.
-// It knows no nodes, names or routes, and never stops reading the Duplex because of one stream.
+// One yamux session over one Duplex: dispatches the frames of the peer, keeps the table of streams, decides what leaves when, and
+// ends everything in order. It knows no nodes, names or routes, and never stops reading the Duplex because of one stream.
 
 import type { Duplex } from 'node:stream';
 import { type StarlaneErrorCode, starlaneError } from '../errors.js';
 import { debug } from '../util/runtime/debug.js';
-import { nextTick } from '../util/runtime/real-timers.js';
+import { nextTick, setImmediate } from '../util/runtime/real-timers.js';
 import { guard } from '../util/runtime/throw-later.js';
 import type { Timer } from '../util/timers.js';
 import { FrameDecoder, type FrameHandlers } from '../wire/frame-decoder.js';
 import { Flag, FrameType, GoAwayCode, SESSION_STREAM_ID } from '../wire/header.js';
-import { Liveness, type LivenessHost } from './liveness/liveness.js';
-import { Output, type OutputHost } from './send/output.js';
-import { OwedFlags } from './send/owed-flags.js';
+import { copiesWrites, DuplexTransport, isEncrypted } from './duplex-transport.js';
+import { Liveness } from './liveness/liveness.js';
+import { Output } from './send/output.js';
 import { Pacer } from './send/pacer.js';
 import { Scheduler } from './send/scheduler.js';
 import { resolveSessionOptions, type SessionOptions } from './session-options.js';
-import type { SessionOwner } from './session-owner.js';
-import { failStreams } from './stream/fail-streams.js';
 import { inputReads } from './stream/own-ticks.js';
-import { ResetReason, readResetReason } from './stream/reset-reason.js';
-import { Resets } from './stream/resets.js';
-import type { MuxStream, StreamHost, StreamSink } from './stream/stream.js';
+import { ResetReason, Resets, readResetReason } from './stream/resets.js';
+import type { MuxStream, StreamSink } from './stream/stream.js';
 import { afterFlags, INVALID_STATE, mayReceive, StreamState } from './stream/stream-state.js';
 import { StreamTable } from './stream/stream-table.js';
-import { InputBacklog, ReceiveBudget } from './stream/window.js';
-import { Carrier, type CarrierHandlers } from './transport/carrier.js';
-import { copiesWrites, isEncrypted } from './transport/duplex-kind.js';
+import { ReceiveBudget, ReceiverLoad } from './stream/window.js';
+
+/** Called with what concerns a session as a whole. */
+export interface SessionOwner {
+  /** The peer opened a stream: set its sink, then accept() or reset() it, now or later. */
+  onStream(stream: MuxStream): void;
+  /** The peer accepts no more opens. */
+  onGoAway?(): void;
+  /** The session has ended. Called once; `error` is undefined when both sides ended it in order. */
+  onClose(error: Error | undefined): void;
+}
 
 const log = debug('mux');
 
 const Phase = { OPEN: 0, CLOSING: 1, ENDING: 2, CLOSED: 3 } as const;
 
-export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, StreamHost, LivenessHost {
+/** Streams that fail in one turn of the event loop when the session ends. */
+const FAILURES_PER_TURN = 1000;
+
+export class MuxSession implements FrameHandlers {
   readonly options: SessionOptions;
   readonly output: Output;
   readonly scheduler = new Scheduler<MuxStream>();
   readonly budget: ReceiveBudget;
+  readonly streams: StreamTable;
+  readonly liveness: Liveness;
+  readonly decoder = new FrameDecoder(this);
+  /** How far the receive window of a stream may grow, in bytes. */
   readonly maxWindowBytes: number;
+  /** Whether the peer is Starlane: it takes a FIN on a frame with payload as coming after it, and a reset with a reason. */
   readonly starlanePeer: boolean;
+  /** Whether the memory of a chunk is reused as soon as the chunk has been delivered. */
   lendsReads = false;
-  /** Bytes that have arrived, headers included. */
+  /** Bytes received, headers included. */
   bytesIn = 0;
 
-  private readonly streams: StreamTable;
-  private readonly carrier: Carrier;
-  readonly decoder = new FrameDecoder(this);
-  private readonly backlog = new InputBacklog();
+  private readonly transport: DuplexTransport;
+  private readonly load = new ReceiverLoad();
   private readonly pacer: Pacer;
-  readonly liveness: Liveness;
-  private readonly owed = new OwedFlags();
   private readonly resets = new Resets();
-  /** The stream whose payload is being read; null while it is discarded. */
+  /** Streams whose SYN or ACK no frame has carried yet. */
+  private owing: MuxStream[] = [];
+  /** The stream whose payload is being read; null while the payload is discarded. */
   private reading: MuxStream | null = null;
   private finAfterPayload = false;
   private phase: number = Phase.OPEN;
@@ -74,16 +86,16 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
       timers,
       () => this.output.scheduleFlush(),
       this.starlanePeer,
-      () => this.liveness.lastHeardMs,
+      () => this.liveness.lastReceivedMs,
     );
     this.output = new Output(duplex, this, copiesWrites(duplex), this.pacer, controlQueueBytes);
     this.liveness = new Liveness(timers, this, keepAliveMs, keepAliveTimeoutMs, isEncrypted(duplex));
-    this.carrier = new Carrier(duplex, timers, this);
-    if (!this.carrier.isGone) this.liveness.start();
+    this.transport = new DuplexTransport(duplex, timers, this);
+    if (!this.transport.isClosed) this.liveness.start();
   }
 
   /**
-   * Opens a stream. The SYN goes out at the end of this turn, together with `first` and what else is written by then.
+   * Opens a stream. The SYN leaves at the end of this turn, together with `first` and whatever else is written until then.
    * @throws ERR_STARLANE_CLOSED, ERR_STARLANE_GO_AWAY, ERR_STARLANE_STREAMS_EXHAUSTED
    */
   open(sink: StreamSink, first?: Buffer): MuxStream {
@@ -95,13 +107,13 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     return stream;
   }
 
-  /** The time that the peer takes to answer, in ms. Rejects when the session ends first. */
+  /** Resolves with the time that the peer takes to answer, in ms. Rejects when the session ends first. */
   ping(): Promise<number> {
     if (this.phase >= Phase.ENDING) return Promise.reject(starlaneError('ERR_STARLANE_CLOSED'));
     return this.liveness.ping();
   }
 
-  /** Tells the peer to open no more streams; those it opens all the same are reset. Open streams go on. */
+  /** Asks the peer to open no more streams; any that it still opens are reset. Open streams continue. */
   goAway(code: number = GoAwayCode.NORMAL): void {
     if (this.goAwaySent || this.phase >= Phase.ENDING) return;
     this.goAwaySent = true;
@@ -119,29 +131,29 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.endIfDrained();
   }
 
-  /** Ends the session at once: all streams are reset and the Duplex is destroyed. */
+  /** Ends the session at once: resets all streams and destroys the Duplex. */
   destroy(error?: Error): void {
     if (this.phase === Phase.CLOSED) return;
     this.finish(error ?? starlaneError('ERR_STARLANE_CLOSED'), error === undefined);
-    this.carrier.destroy();
+    this.transport.destroy();
   }
 
-  /** Bytes given to the Duplex, headers included. */
+  /** Bytes written to the Duplex, headers included. */
   get bytesOut(): number {
     return this.output.bytesOut;
   }
 
-  /** Streams that are open, in either direction. */
+  /** The number of open streams, in either direction. */
   get streamCount(): number {
     return this.streams.size;
   }
 
-  /** The smallest recent round trip of the link in ms, 0 before the first was measured. */
+  /** The smallest recent round trip of the link in ms, 0 before the first one is measured. */
   get rttMs(): number {
     return this.liveness.rttMs;
   }
 
-  /** Bytes that the user's readers have not consumed, over all streams. */
+  /** Bytes that the readers of all streams have not consumed. */
   get unreadBytes(): number {
     return this.budget.unreadBytes;
   }
@@ -150,52 +162,51 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     return this.phase >= Phase.ENDING;
   }
 
-  /** Whether the peer takes opens. */
+  /** Whether the peer accepts opens. */
   get canOpen(): boolean {
     return this.phase === Phase.OPEN && !this.goAwayReceived;
   }
 
-  // --- the Duplex ---
+  // --- called by the transport ---
 
+  /** @internal */
   onBytes(chunk: Buffer): void {
     this.bytesIn += chunk.length;
     inputReads.count++;
-    this.backlog.onRead(chunk.length, this.carrier.mostBytes);
+    this.load.onRead(chunk.length, this.transport.maxReadBytes);
     // Answers leave as soon as the chunk has been read, ahead of all bookkeeping: that is what a round trip waits for.
     this.output.gather();
     this.decoder.push(chunk);
     this.output.release();
-    this.liveness.heard();
+    this.liveness.onReceived();
   }
 
+  /** @internal The peer sends no more. */
   onInputEnd(): void {
     inputReads.count++;
     if (this.phase === Phase.ENDING || this.phase === Phase.CLOSED) return;
-    this.resets.tellAll();
+    this.resets.deliverAll();
     if (!this.decoder.betweenFrames || this.reading !== null) {
       return this.protocolError('the input ends inside a frame');
     }
     const inOrder = this.streams.size === 0 && (this.goAwayReceived || this.phase === Phase.CLOSING);
     this.finish(inOrder ? undefined : starlaneError('ERR_STARLANE_LINK_LOST', 'the peer ended it'));
-    this.carrier.end();
+    this.transport.end();
   }
 
-  onFailure(error: Error): void {
-    this.lose(starlaneError('ERR_STARLANE_TRANSPORT', error.message, error));
-  }
-
-  onGone(): void {
-    this.lose(starlaneError('ERR_STARLANE_LINK_LOST'));
-  }
-
-  private lose(error: Error): void {
+  /** @internal The Duplex has closed, because of `error` if there is one. */
+  onTransportLost(error?: Error): void {
     inputReads.count++;
-    this.resets.tellAll();
-    // Whatever fails after the last stream has ended and all was said takes nothing away.
-    this.finish(this.phase === Phase.ENDING ? undefined : error);
+    this.resets.deliverAll();
+    const reason =
+      error === undefined
+        ? starlaneError('ERR_STARLANE_LINK_LOST')
+        : starlaneError('ERR_STARLANE_TRANSPORT', error.message, error);
+    // A failure after the last stream has ended and everything has been sent costs nothing.
+    this.finish(this.phase === Phase.ENDING ? undefined : reason);
   }
 
-  // --- frames ---
+  // --- called by the decoder ---
 
   onPayload(chunk: Buffer, last: boolean): void {
     const stream = this.reading;
@@ -217,14 +228,14 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     if (type === FrameType.DATA && length > this.options.maxFrameBytes)
       return this.protocolError(`a frame of ${length} bytes`);
     let stream = this.streams.get(streamId);
-    if (stream !== null && this.resets.size > 0 && this.resets.tellNow(stream)) stream = null;
+    if (stream !== null && this.resets.size > 0 && this.resets.deliver(stream)) stream = null;
     if (flags & Flag.SYN) {
       if (stream !== null) return this.protocolError(`SYN for stream ${streamId}, which is open`);
       if (!this.streams.isPeers(streamId)) return this.protocolError(`SYN for stream ${streamId}, an id of this side`);
       stream = this.incoming(streamId);
     }
     this.reading = null;
-    // Frames for streams that are gone may still be on their way when a reset crosses them: ignored (as hashicorp/yamux).
+    // A reset may cross frames that are already on their way: frames for closed streams are ignored, as in hashicorp/yamux.
     if (stream === null) return;
     if (type === FrameType.DATA) {
       if (length > 0) {
@@ -249,7 +260,7 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     if (flags & Flag.RST) {
       const reason = this.starlanePeer && this.reading === null ? readResetReason(length) : ResetReason.NONE;
       this.reading = null;
-      return this.resets.take(stream, reason, this.streams.isPeers(stream.id));
+      return this.resets.add(stream, reason, this.streams.isPeers(stream.id));
     }
     this.streams.acknowledged(stream);
     if ((flags & Flag.FIN) === 0) return;
@@ -292,32 +303,36 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
       return;
     }
     this.finish(starlaneError('ERR_STARLANE_GO_AWAY', `the peer reports error ${code}`));
-    this.carrier.end();
+    this.transport.end();
   }
 
-  // --- what streams ask for ---
+  // --- called by streams ---
 
-  get growthRoundTripUs(): number {
-    return this.backlog.isStanding ? 0 : this.liveness.workingRttUs;
+  /**
+   * @internal Returns the round trip by which windows grow, in microseconds; 0 while they must not grow. May send a ping to
+   * measure it again.
+   */
+  measureGrowthRttUs(): number {
+    return this.load.isBehind ? 0 : this.liveness.measureWorkingRttUs();
   }
 
+  /** @internal A clock in microseconds that wraps at 2^31. */
   nowUs(): number {
     return (this.options.timers.now() * 1000) & 0x7fff_ffff;
   }
 
+  /** @internal The stream owes a SYN or ACK, which leaves at the end of the turn unless a frame has carried it by then. */
   owe(stream: MuxStream): void {
-    this.owed.add(stream);
+    this.owing.push(stream);
     this.output.scheduleFlush();
   }
 
-  onAccepted(): void {
-    this.streams.accepted();
+  /** @internal Streams are forwarded from now on: the memory of what arrives can be reused. */
+  lendReads(): void {
+    if (!this.lendsReads) this.lendsReads = this.transport.lendReads();
   }
 
-  onForwarding(): void {
-    if (!this.lendsReads) this.lendsReads = this.carrier.lend();
-  }
-
+  /** @internal The stream is closed and leaves the table. */
   forget(stream: MuxStream): void {
     if (!this.streams.remove(stream)) return;
     if (this.reading === stream) {
@@ -328,70 +343,92 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     if (this.phase === Phase.CLOSING) this.endIfDrained();
   }
 
-  expectEnd(stream: MuxStream): void {
-    this.streams.expectEnd(stream);
-  }
-
+  /** @internal More is unread than the session may hold, because of `stream`. */
   onOverBudget(stream: MuxStream): void {
-    // What the peer has reset already is over, and only waits to be told.
-    this.resets.tellWhile(() => this.budget.isExceeded);
+    // Streams that the peer has reset only wait for their notification: they go first.
+    this.resets.deliverWhile(() => this.budget.isExceeded);
     if (!this.budget.isExceeded) return;
     const largest = this.streams.largestReader(stream);
     log('over the receive budget: stream %d with %d unread bytes is reset', largest.id, largest.unreadBytes);
-    largest.kill(starlaneError('ERR_STARLANE_RECEIVE_BUDGET', `${largest.unreadBytes} bytes unread`));
+    largest.destroy(starlaneError('ERR_STARLANE_RECEIVE_BUDGET', `${largest.unreadBytes} bytes unread`));
   }
 
-  // --- what the output and the liveness ask for ---
+  // --- sending ---
 
-  fillBatch(): void {
-    const { scheduler, output } = this;
-    if (scheduler.isEmpty) return this.pacer.ranDry();
-    if (output.room <= 0 && !this.hasRoomForQuiet && !this.pacer.takeTurn()) return;
-    const frameBytes = this.pacer.frameBytes;
+  /**
+   * Hands the batch to the Duplex, after streams have filled it. Does nothing while the Duplex is blocked, unless `force` is set.
+   */
+  flush(force = false): void {
+    const { output } = this;
+    if (!output.beginFlush(force)) return;
+    this.serveStreams();
+    if (this.owing.length > 0) this.writeOwedFlags();
+    output.probeIfDue();
+    output.write();
+  }
+
+  /** Lets streams with queued data write a frame each in turn, as long as there is room. */
+  private serveStreams(): void {
+    const { scheduler, output, pacer } = this;
+    if (scheduler.isEmpty) return pacer.ranDry();
+    if (output.room <= 0 && !this.takeRoomForQuiet() && !pacer.takeTurn()) return;
+    const { frameBytes } = pacer;
     do {
       const stream = scheduler.next();
       if (stream === null) break;
       stream.sendQueued(Math.min(scheduler.quantumBytes, frameBytes));
-      // Between the frames, not once a batch: a batch whose end alone is answered comes back as one burst.
+      // Between the frames, not once a batch: if only the end of a batch is answered, its data comes back as one burst.
       output.probeIfDue();
-    } while (output.room > 0 || this.hasRoomForQuiet);
-    if (scheduler.isEmpty) this.pacer.ranDry();
+    } while (output.room > 0 || this.takeRoomForQuiet());
+    if (scheduler.isEmpty) pacer.ranDry();
   }
 
-  /** Streams that were quiet go beyond the limit for bulk, as small messages do that leave at once. */
-  private get hasRoomForQuiet(): boolean {
+  /** Takes room for a stream that was quiet. Such streams may exceed the limit for bulk, as small messages that leave at once do. */
+  private takeRoomForQuiet(): boolean {
     if (!this.scheduler.hasQuiet || this.output.smallRoom(false) <= 0) return false;
     this.pacer.sentSmall();
     return true;
   }
 
-  beforeFlush(): void {
-    this.owed.writeTo(this.output);
+  /** Writes the SYNs and ACKs that no data has carried. */
+  private writeOwedFlags(): void {
+    const { owing, output } = this;
+    this.owing = [];
+    for (const stream of owing) {
+      // Queued data will carry the flag. Alone, the SYNs of a burst would fill the peer's backlog ahead of the data that belongs to them.
+      if (stream.isClosed || stream.queuedBytes > 0) continue;
+      const flags = stream.takeOwedFlags();
+      if (flags !== 0) output.frame(FrameType.WINDOW_UPDATE, flags, stream.id, 0);
+    }
   }
 
+  /** Too many control frames wait: the peer sends what causes them and does not read. */
   onControlFlood(): void {
-    // Whoever called is in the middle of a frame: the end comes after it.
+    // The caller is in the middle of a frame.
     nextTick(() => this.protocolError('more answers than it reads', 'ERR_STARLANE_CONTROL_FLOOD'));
   }
+
+  // --- called by the liveness ---
 
   sendPing(opaque: number): void {
     this.output.frame(FrameType.PING, Flag.SYN, SESSION_STREAM_ID, opaque);
   }
 
+  /** The peer was silent for longer than the keepalive timeout. */
   onSilent(silentMs: number): void {
     this.destroy(starlaneError('ERR_STARLANE_KEEPALIVE', `nothing for ${Math.round(silentMs)} ms`));
   }
 
   // --- the end ---
 
-  /** Ends the session for a fault of the peer: it gets a GoAway with the reason, every stream is reset. */
+  /** Ends the session for a fault of the peer: sends a GoAway with the reason and resets every stream. */
   private protocolError(detail: string, code: StarlaneErrorCode = 'ERR_STARLANE_PROTOCOL'): void {
     if (this.phase === Phase.CLOSED) return;
     this.goAwaySent = true;
     this.output.frame(FrameType.GO_AWAY, 0, SESSION_STREAM_ID, GoAwayCode.PROTOCOL_ERROR);
-    this.output.finish();
+    this.flushLast();
     this.finish(starlaneError(code, detail));
-    this.carrier.end();
+    this.transport.end();
   }
 
   private endIfDrained(): void {
@@ -400,13 +437,19 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.phase = Phase.ENDING;
     nextTick(() => {
       if (this.phase !== Phase.ENDING) return;
-      this.output.finish();
-      this.carrier.end(this.options.closeTimeoutMs);
+      this.flushLast();
+      this.transport.end(this.options.closeTimeoutMs);
     });
   }
 
-  /** `isOwn`: the user of this session ends it at once, and wants nothing more of it. */
-  private finish(error: Error | undefined, isOwn = false): void {
+  /** Hands over all frames that wait, without the bound on bytes in flight, and takes no more. */
+  private flushLast(): void {
+    this.flush(true);
+    this.output.seal();
+  }
+
+  /** `isLocal`: the user of this session has destroyed it and wants nothing more from it. */
+  private finish(error: Error | undefined, isLocal = false): void {
     if (this.phase === Phase.CLOSED) return;
     this.phase = Phase.CLOSED;
     log('closed, %d streams open: %s', this.streams.size, error?.message ?? 'in order');
@@ -414,13 +457,23 @@ export class MuxSession implements CarrierHandlers, FrameHandlers, OutputHost, S
     this.decoder.stop();
     this.output.stop();
     this.liveness.stop(reason);
-    this.streams.stop();
-    this.owed.clear();
+    this.streams.dispose();
+    this.owing = [];
     this.reading = null;
-    this.pacer.stop();
-    this.resets.stop();
+    this.pacer.dispose();
+    this.resets.clear();
     if (this.closeTimer !== null) this.options.timers.cancel(this.closeTimer);
     guard(() => this.owner.onClose(error));
-    failStreams(this.streams.values(), reason, isOwn);
+    failStreams(this.streams.values(), reason, isLocal);
   }
+}
+
+/** Fails the streams of a session that has ended, over many turns of the event loop: there may be a million of them. */
+function failStreams(streams: IterableIterator<MuxStream>, reason: Error, isLocal: boolean): void {
+  for (let failed = 0; failed < FAILURES_PER_TURN; failed++) {
+    const next = streams.next();
+    if (next.done) return;
+    next.value.fail(reason, ResetReason.LINK_LOST, isLocal);
+  }
+  setImmediate(failStreams, streams, reason, isLocal);
 }

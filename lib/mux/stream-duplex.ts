@@ -53,8 +53,8 @@ import {
   kWriting,
 } from './hidden.js';
 import { COPY_BYTES } from './send/output.js';
-import type { ByteStream } from './stream/byte-stream.js';
 import { inputReads, tellLater } from './stream/own-ticks.js';
+import type { ByteStream } from './stream/sink.js';
 
 /** A write callback of Node's Writable. */
 type WriteCallback = (error?: Error | null) => void;

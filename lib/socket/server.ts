@@ -26,7 +26,7 @@ import {
   kUnrefed,
   kWhenOver,
 } from '../mux/hidden.js';
-import type { ByteStream } from '../mux/stream/byte-stream.js';
+import type { ByteStream } from '../mux/stream/sink.js';
 import type { KeepsAlive } from '../util/runtime/keeps-alive.js';
 import { notRunning } from '../util/runtime/node-errors.js';
 import { nextTick } from '../util/runtime/real-timers.js';

@@ -59,7 +59,7 @@ import {
   kWhenOver,
   kWriteEarly,
 } from '../mux/hidden.js';
-import type { ByteStream } from '../mux/stream/byte-stream.js';
+import type { ByteStream } from '../mux/stream/sink.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
 import type { KeepsAlive } from '../util/runtime/keeps-alive.js';
 import { closedBeforeConnection, socketClosed } from '../util/runtime/node-errors.js';

@@ -10,7 +10,7 @@ import { turn } from '../support/turns.js';
 
 const make = sessionFixtures();
 
-/** Throws when `event` happens; notes everything as its parent. */
+/** Throws when `event` happens; notes everything as its parent does. */
 class FaultySink extends NotingSink {
   constructor(private readonly event: 'data' | 'end' | 'sent' | 'reset') {
     super();
@@ -44,7 +44,7 @@ class FaultySink extends NotingSink {
 describe('A handler that throws', () => {
   const raised = catchErrorsOfTicks();
 
-  it('has its error raised, and the rest of the chunk is read', async () => {
+  it('raises its error, and the rest of the chunk is read', async () => {
     const fixture = await make();
     fixture.onIncoming = (stream) => {
       if (stream.id === 1) stream.sink = new FaultySink('data');
@@ -63,7 +63,7 @@ describe('A handler that throws', () => {
     expect(fixture.closes).toEqual([]);
   });
 
-  it('for data keeps the end that came with the data, and no other stream gets it', async () => {
+  it('for data still gets the end that came with the data, and no other stream does', async () => {
     const fixture = await make();
     const faulty = new FaultySink('data');
     fixture.onIncoming = (stream) => {
@@ -76,7 +76,7 @@ describe('A handler that throws', () => {
     expect(fixture.sinks[1].events).toEqual(['data 4', 'data 9']);
   });
 
-  it('for a new stream loses nothing of what came with the open', async () => {
+  it('for a new stream loses nothing that came with the open', async () => {
     const fixture = await make();
     fixture.onIncoming = (stream) => {
       stream.accept();
@@ -89,7 +89,7 @@ describe('A handler that throws', () => {
     expect(fixture.sinks[0].events).toEqual(['data 5', 'data 8', 'end']);
   });
 
-  it('for an end or a reset costs nobody else anything', async () => {
+  it('for an end or a reset does not affect other streams', async () => {
     const fixture = await make();
     const faults = [new FaultySink('end'), new FaultySink('reset')];
     fixture.onIncoming = (stream) => {
@@ -109,7 +109,7 @@ describe('A handler that throws', () => {
     expect(fixture.session.streamCount).toBe(2);
   });
 
-  it('for a go away costs nobody else anything', async () => {
+  it('for a go away does not affect streams', async () => {
     const fixture = await make();
     fixture.onGoAway = () => {
       throw new Error('fault in go away');
@@ -122,7 +122,7 @@ describe('A handler that throws', () => {
     );
   });
 
-  it('for sent bytes does not keep others from being told, nor what waits from being sent', async () => {
+  it('for sent bytes does not keep other handlers from being called, nor waiting data from being sent', async () => {
     const fixture = await make();
     const { peer, session } = fixture;
     const faulty = new FaultySink('sent');
@@ -145,7 +145,7 @@ describe('A handler that throws', () => {
     expect(third.sink.sentBytes).toBe(large.length);
   });
 
-  it('at the end of the session does not keep other streams from being told', async () => {
+  it('at the end of the session does not keep other streams from being notified', async () => {
     const fixture = await make();
     const { session } = fixture;
     session.open(new FaultySink('reset'));
@@ -162,7 +162,7 @@ describe('A handler that throws', () => {
     expect(fixture.peer.destroyed).toBe(true);
   });
 
-  it('for a stream that waited does not keep the others waiting', async () => {
+  it('for a stream that waited does not keep other streams waiting', async () => {
     const peer = new ScriptedPeer();
     const session = new Session(peer, { client: false });
     await turn();

@@ -8,7 +8,7 @@ import { turn, turnsUntil } from '../support/turns.js';
 const make = sessionFixtures();
 
 describe('Closing a session', () => {
-  it('without streams says go away, ends the Duplex, and is over when the peer has ended too', async () => {
+  it('without streams sends a go away, ends the Duplex, and completes when the peer has ended too', async () => {
     const fixture = await make();
     fixture.session.close();
     expect(await fixture.answers()).toEqual(['GOAWAY 0']);
@@ -22,7 +22,7 @@ describe('Closing a session', () => {
     expect(fixture.timers.size).toBe(0);
   });
 
-  it('waits for the streams that are open, which go on meanwhile', async () => {
+  it('waits for open streams, which continue meanwhile', async () => {
     const fixture = await make();
     await fixture.exchange(windowUpdate(1, 0, SYN));
     const [stream] = fixture.incoming;
@@ -50,7 +50,7 @@ describe('Closing a session', () => {
     expect(() => fixture.open()).toThrow(expect.objectContaining({ code: 'ERR_STARLANE_CLOSED' }));
   });
 
-  it('resets what is still open after the close timeout', async () => {
+  it('resets streams that are still open after the close timeout', async () => {
     const fixture = await make({ closeTimeoutMs: 3_000, keepAliveMs: 0 });
     const { sink } = fixture.open();
     await fixture.answers();
@@ -63,7 +63,7 @@ describe('Closing a session', () => {
     expect(fixture.peer.destroyed).toBe(true);
   });
 
-  it('does not wait for ever for the end of the peer', async () => {
+  it('bounds the wait for the end of the peer', async () => {
     const fixture = await make({ keepAliveMs: 0 });
     fixture.session.close();
     await fixture.answers();
@@ -74,7 +74,7 @@ describe('Closing a session', () => {
     expect(fixture.timers.size).toBe(0);
   });
 
-  it('cuts off nothing that was written before, on a link that takes a few seconds for it', async () => {
+  it('sends everything that was written before, on a link that needs a few seconds for it', async () => {
     const fixture = await make({ keepAliveMs: 0 });
     await fixture.exchange(data(1, 'request', SYN | FIN));
     const [stream] = fixture.incoming;
@@ -101,7 +101,7 @@ describe('Closing a session', () => {
     expect(fixture.closes).toEqual([undefined]);
   });
 
-  it('by both sides at once is in order for both', async () => {
+  it('by both sides at once is an end in order for both', async () => {
     const fixture = await make();
     fixture.session.close();
     await fixture.exchange(goAway(0));
@@ -111,7 +111,7 @@ describe('Closing a session', () => {
     expect(fixture.peer.destroyed).toBe(true);
   });
 
-  it('rejects pings that are unanswered', async () => {
+  it('rejects unanswered pings', async () => {
     const fixture = await make();
     const rejected = expect(fixture.session.ping()).rejects.toMatchObject({ code: 'ERR_STARLANE_CLOSED' });
     fixture.session.close();
@@ -123,7 +123,7 @@ describe('Closing a session', () => {
 });
 
 describe('A go away of the peer', () => {
-  it('in order leaves streams alone, and makes its end an orderly one', async () => {
+  it('without an error does not touch streams, and makes the end of the peer an orderly one', async () => {
     const fixture = await make();
     const { stream, sink } = fixture.open();
     await fixture.answers();
@@ -187,7 +187,7 @@ describe('The loss of the link', () => {
     expect(sink.events).toEqual(['reset ERR_STARLANE_LINK_LOST']);
   });
 
-  it('by an error of the Duplex carries that error', async () => {
+  it('by an error of the Duplex has that error as its cause', async () => {
     const fixture = await make();
     const { sink } = fixture.open();
     const cause = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
@@ -197,7 +197,7 @@ describe('The loss of the link', () => {
     expect(sink.error).toBe(fixture.closes[0]);
   });
 
-  it('by a Duplex that just closes is told as well', async () => {
+  it('by a Duplex that closes without an error is reported too', async () => {
     const fixture = await make();
     const { sink } = fixture.open();
     fixture.peer.destroy();
@@ -206,7 +206,7 @@ describe('The loss of the link', () => {
     expect(sink.events).toEqual(['reset ERR_STARLANE_LINK_LOST']);
   });
 
-  it('does not stop the process for long with very many streams', async () => {
+  it('does not block the process for long, even with very many streams', async () => {
     const fixture = await make({ maxUnackedOpens: 100_000 });
     const sink = new NotingSink();
     for (let count = 0; count < 20_000; count++) fixture.session.open(sink);
@@ -214,11 +214,11 @@ describe('The loss of the link', () => {
     fixture.peer.destroy();
     await turn();
     expect(fixture.session.streamCount).toBeGreaterThan(10_000);
-    await turnsUntil('every stream is told', () => fixture.session.streamCount === 0, 100);
+    await turnsUntil('every stream is notified', () => fixture.session.streamCount === 0, 100);
     expect(sink.events).toHaveLength(20_000);
   });
 
-  it('leaves streams that can still be used without harm', async () => {
+  it('leaves streams that can still be called without harm', async () => {
     const fixture = await make();
     const { stream, sink } = fixture.open();
     sink[kOnReset] = () => {
@@ -238,7 +238,7 @@ describe('The loss of the link', () => {
     expect(fixture.closes).toHaveLength(1);
   });
 
-  it('before the session was made is told too', async () => {
+  it('before the session was constructed is reported too', async () => {
     const fixture = await make();
     const { peer } = fixture;
     fixture.session.destroy();
@@ -271,7 +271,7 @@ describe('A peer that falls silent', () => {
     expect(fixture.peer.destroyed).toBe(true);
   });
 
-  it('is found out also while the Duplex takes nothing more', async () => {
+  it('is detected even while the Duplex takes no more bytes', async () => {
     const fixture = await make({ keepAliveMs: 1_000, keepAliveTimeoutMs: 3_000 });
     fixture.peer.block();
     const { sink } = fixture.open(pattern(1024 * 1024));
@@ -283,7 +283,7 @@ describe('A peer that falls silent', () => {
     expect(sink.events).toEqual(['reset ERR_STARLANE_KEEPALIVE']);
   });
 
-  it('keeps the link by any byte, also while its side of the link is blocked', async () => {
+  it('keeps the link with any byte, even while its side of the link is blocked', async () => {
     const fixture = await make({ keepAliveMs: 1_000, keepAliveTimeoutMs: 3_000 });
     fixture.peer.block();
     fixture.open(pattern(1024 * 1024));

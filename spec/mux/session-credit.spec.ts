@@ -12,7 +12,7 @@ function lengthOf(line: string): number {
 }
 
 describe('Credit', () => {
-  it('does not go back for bytes that nobody has consumed', async () => {
+  it('is not returned for bytes that have not been consumed', async () => {
     const fixture = await make();
     fixture.onIncoming = (stream) => {
       fixture.sinks[0].paused = true;
@@ -27,7 +27,7 @@ describe('Credit', () => {
     expect(fixture.session.unreadBytes).toBe(WINDOW);
   });
 
-  it('goes back once half of the window has been consumed', async () => {
+  it('is returned once half of the window has been consumed', async () => {
     const fixture = await make();
     fixture.onIncoming = (stream) => {
       fixture.sinks[0].paused = true;
@@ -56,7 +56,7 @@ describe('Credit', () => {
     expect(fixture.closeCodes).toEqual(['ERR_STARLANE_WINDOW_OVERRUN']);
   });
 
-  it('is not granted for a part of a frame that has not arrived', async () => {
+  it('is not granted for the part of a frame that has not arrived', async () => {
     const fixture = await make();
     await fixture.exchange(windowUpdate(1, 0, SYN), dataHeader(1, WINDOW));
     let granted = 0;
@@ -70,13 +70,13 @@ describe('Credit', () => {
     expect(granted).toBe(WINDOW);
   });
 
-  it('keeps what a paused reader holds within its window, however the frames are cut', async () => {
+  it('bounds the bytes of a paused reader by its window, however the frames are cut', async () => {
     const fixture = await make();
     const answers = await fixture.exchange(windowUpdate(1, 0, SYN), dataHeader(1, WINDOW - 1), pattern(WINDOW / 2));
     const [sink] = fixture.sinks;
     const [stream] = fixture.incoming;
     sink.paused = true;
-    // All that the peer may still send by what it was told.
+    // All that the peer may still send by the credit it has.
     const granted = answers.reduce((sum, line) => sum + lengthOf(line), 1);
     await fixture.exchange(pattern(WINDOW / 2 - 1), data(1, pattern(granted)));
     expect(fixture.closes).toEqual([]);
@@ -93,7 +93,7 @@ describe('Credit', () => {
     expect(fixture.peer.writes.length).toBe(writes + 1);
   });
 
-  it('goes out at once when much is due', async () => {
+  it('leaves at once when much is due', async () => {
     const fixture = await make();
     const ids = [1, 3, 5, 7];
     await fixture.exchange(...ids.map((id) => windowUpdate(id, 0, SYN)));
@@ -102,7 +102,7 @@ describe('Credit', () => {
     expect(fixture.peer.takeText()).toEqual(ids.map((id) => `WINDOW ${id} ${128 * KIB}`));
   });
 
-  it('is not given for a stream that the peer has ended', async () => {
+  it('is not granted for a stream that the peer has ended', async () => {
     const fixture = await make();
     fixture.onIncoming = (stream) => {
       fixture.sinks[0].paused = true;
@@ -114,7 +114,7 @@ describe('Credit', () => {
     expect(fixture.session.unreadBytes).toBe(0);
   });
 
-  it('of the peer is what limits sending', async () => {
+  it('of the peer limits sending', async () => {
     const fixture = await make();
     const { stream, sink } = fixture.open(pattern(WINDOW + 1000));
     const first = await fixture.answers();
@@ -143,11 +143,11 @@ describe('A receive window', () => {
     return fixture;
   }
 
-  it('doubles while its half is read within a few round trips, up to the maximum', async () => {
+  it('doubles while half of it is read within a few round trips, up to the maximum', async () => {
     const fixture = await measured(20, { maxWindowBytes: 1024 * KIB });
     await fixture.exchange(windowUpdate(1, 0, SYN));
     const [stream] = fixture.incoming;
-    // The first half says nothing yet: when it began is not known.
+    // The first half does not count: it is not known when it began.
     fixture.clock.advance(10_000);
     await fixture.exchange(data(1, pattern(128 * KIB)));
     const windows: number[] = [];
@@ -161,7 +161,7 @@ describe('A receive window', () => {
     expect(windows).toEqual([512, 1024, 1024, 1024, 1024, 1024]);
   });
 
-  it('stays when its half takes longer than that', async () => {
+  it('stays when reading half of it takes longer', async () => {
     const fixture = await measured(20);
     await fixture.exchange(windowUpdate(1, 0, SYN));
     for (let round = 0; round < 4; round++) {
@@ -179,11 +179,11 @@ describe('A receive window', () => {
     expect(fixture.incoming[0].receiveWindowBytes).toBe(WINDOW);
   });
 
-  it('stays while this side is the slower one, so that input waits for it', async () => {
+  it('stays while this side is the slower one', async () => {
     const fixture = await measured(20);
     await fixture.exchange(windowUpdate(1, 0, SYN), windowUpdate(3, 0, SYN));
     fixture.sinks[0].paused = true;
-    // Reads that fill the buffer, one after the other, for a stream that grows nothing by them.
+    // Full reads in a row, for a stream whose window they do not grow.
     for (let read = 0; read < 4; read++) await fixture.exchange(data(1, pattern(64 * KIB - 12)));
     for (let read = 0; read < 16; read++) await fixture.exchange(dataHeader(99, 64 * KIB - 12), pattern(64 * KIB - 12));
     for (let round = 0; round < 4; round++) await fixture.exchange(data(3, pattern(128 * KIB)));
@@ -193,7 +193,7 @@ describe('A receive window', () => {
     expect(fixture.incoming[1].receiveWindowBytes).toBe(2 * WINDOW);
   });
 
-  it('takes its growth from the budget of the session, and gives it back at the end of the stream', async () => {
+  it('takes its growth from the budget of the session, and returns it at the end of the stream', async () => {
     const fixture = await measured(20, { receiveBudgetBytes: 256 * KIB });
     const { session } = fixture;
     await fixture.exchange(windowUpdate(1, 0, SYN), windowUpdate(3, 0, SYN));
@@ -217,7 +217,7 @@ describe('A receive window', () => {
 });
 
 describe('The receive budget', () => {
-  it('resets the stream that holds most when more is unread than it allows', async () => {
+  it('resets the stream with most unread bytes when the budget is exceeded', async () => {
     const fixture = await make({ receiveBudgetBytes: 256 * KIB });
     fixture.onIncoming = (stream) => {
       fixture.sinks[fixture.sinks.length - 1].paused = true;
@@ -236,7 +236,7 @@ describe('The receive budget', () => {
     expect(fixture.closes).toEqual([]);
   });
 
-  it('counts nothing for readers that keep up', async () => {
+  it('is not used by readers that keep up', async () => {
     const fixture = await make({ receiveBudgetBytes: 256 * KIB });
     await fixture.exchange(windowUpdate(1, 0, SYN));
     for (let round = 0; round < 10; round++) await fixture.exchange(data(1, pattern(128 * KIB)));

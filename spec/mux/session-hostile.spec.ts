@@ -8,21 +8,21 @@ const make = sessionFixtures();
 const WINDOW = 256 * 1024;
 const MIB = 1024 * 1024;
 
-/** The session has ended for a fault of the peer, which was told, and so was every stream. */
+/** Checks that the session has ended for a fault of the peer, and that the peer and every stream were notified. */
 async function expectFault(fixture: SessionFixture, answers: string[], code = 'ERR_STARLANE_PROTOCOL'): Promise<void> {
   expect(answers.filter((line) => line.startsWith('GOAWAY 1'))).toHaveLength(1);
   expect(fixture.closeCodes).toEqual([code]);
   for (const sink of fixture.sinks) expect(sink.events.at(-1)).toBe(`reset ${code}`);
   expect(fixture.session.streamCount).toBe(0);
   expect(fixture.peer.sawEnd).toBe(true);
-  // Nothing that follows is looked at.
+  // Nothing that follows is read.
   expect(await fixture.exchange(windowUpdate(101, 0, SYN), ping(1))).toEqual([]);
   fixture.peer.feedEnd();
   await turn();
   expect(fixture.peer.destroyed).toBe(true);
 }
 
-describe('A peer that breaks the protocol loses the link, and hears why:', () => {
+describe('A peer that breaks the protocol gets the reason and loses the link:', () => {
   for (const [name, hex] of MALFORMED) {
     it(name, async () => {
       const fixture = await make();
@@ -80,7 +80,7 @@ describe('A peer that breaks the protocol loses the link, and hears why:', () =>
     expect(fixture.sinks[0].received.toString()).toBe('good');
   });
 
-  it('also while this side is closing', async () => {
+  it('even while this side is closing', async () => {
     const fixture = await make();
     await fixture.exchange(windowUpdate(1, 0, SYN));
     fixture.session.close();
@@ -88,7 +88,7 @@ describe('A peer that breaks the protocol loses the link, and hears why:', () =>
     await expectFault(fixture, await fixture.exchange(windowUpdate(1, 0, SYN)));
   });
 
-  it('whatever it sends at random, without an exception', async () => {
+  it('for any random input, without an exception', async () => {
     for (let seed = 0; seed < 200; seed++) {
       const fixture = await make({ client: seed % 2 === 0 });
       fixture.open(Buffer.from('x'));
@@ -107,8 +107,8 @@ describe('A peer that breaks the protocol loses the link, and hears why:', () =>
   });
 });
 
-describe('What a session ignores, as the specification has it:', () => {
-  it('frames for streams that it does not know, with and without payload', async () => {
+describe('A session ignores, as the specification requires:', () => {
+  it('frames for unknown streams, with and without payload', async () => {
     const fixture = await make();
     const answers = await fixture.exchange(
       data(9, 'nobody'),
@@ -126,14 +126,14 @@ describe('What a session ignores, as the specification has it:', () => {
     expect(fixture.session.bytesIn).toBeGreaterThan(100);
   });
 
-  it('a payload of 4 GiB for a stream that it does not know, byte by byte', async () => {
+  it('a payload of 4 GiB for an unknown stream, byte by byte', async () => {
     const fixture = await make();
     await fixture.exchange(dataHeader(9, 0xffff_ffff), pattern(MIB), pattern(MIB));
     expect(fixture.closes).toEqual([]);
     expect(fixture.session.unreadBytes).toBe(0);
   });
 
-  it('answers to pings that it never sent', async () => {
+  it('answers to pings that it has not sent', async () => {
     const fixture = await make();
     expect(await fixture.exchange(ping(123, ACK), ping(0xffff_ffff, ACK))).toEqual([]);
     expect(fixture.closes).toEqual([]);
@@ -157,7 +157,7 @@ describe('A peer that floods:', () => {
     ]);
   });
 
-  it('opens are refused beyond the backlog, and cost nothing', async () => {
+  it('opens are refused beyond the backlog, and take no memory', async () => {
     const fixture = await make();
     fixture.onIncoming = () => {};
     const syns = Array.from({ length: 20_000 }, (_, index) => data(1 + 2 * index, 'x', SYN));
@@ -168,7 +168,7 @@ describe('A peer that floods:', () => {
     expect(fixture.session.unreadBytes).toBe(0);
   });
 
-  it('opens that are reset at once leave nothing', async () => {
+  it('opens that are reset at once leave nothing behind', async () => {
     const fixture = await make({ acceptBacklog: 4 });
     for (let id = 1; id < 20_000; id += 2) fixture.peer.feed(data(id, 'x', SYN), windowUpdate(id, 0, RST));
     await turn();
@@ -211,7 +211,7 @@ describe('Input that ends', () => {
   /** Where one frame ends and the next begins. */
   const boundaries = [0, 17, 29, 41, 56];
 
-  it('inside a frame is a fault of the peer, at every byte', async () => {
+  it('inside a frame is a protocol error, at every byte', async () => {
     for (let end = 0; end <= input.length; end++) {
       const fixture = await make();
       fixture.peer.feed(input.subarray(0, end));
@@ -224,7 +224,7 @@ describe('Input that ends', () => {
     }
   });
 
-  it('inside the payload of a stream that is not known is one as well', async () => {
+  it('inside the payload of an unknown stream is a protocol error too', async () => {
     const fixture = await make();
     fixture.peer.feed(dataHeader(9, 10), Buffer.from('12345'));
     fixture.peer.feedEnd();

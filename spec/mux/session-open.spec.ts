@@ -34,7 +34,7 @@ describe('Opening a stream', () => {
     expect(await fixture.answers()).toEqual(['WINDOW 2 SYN+FIN 0']);
   });
 
-  it('and resetting it in the same turn says nothing', async () => {
+  it('and resetting it in the same turn sends nothing', async () => {
     const fixture = await make();
     fixture.open().stream.reset();
     const { stream } = fixture.open();
@@ -59,7 +59,7 @@ describe('Opening a stream', () => {
     expect(fixture.session.streamCount).toBe(opened.length);
   });
 
-  it('fails when the peer does not acknowledge it in time, and tells it so', async () => {
+  it('fails with an RST when the peer does not acknowledge it in time', async () => {
     const fixture = await make({ openTimeoutMs: 1_000, keepAliveMs: 0 });
     const slow = fixture.open();
     const { stream: acked, sink: ackedSink } = fixture.open();
@@ -72,7 +72,7 @@ describe('Opening a stream', () => {
     expect(fixture.timers.size).toBe(0);
   });
 
-  it('is no longer possible once the peer has said go away, or the session closes', async () => {
+  it('is refused after a go away of the peer, and while the session closes', async () => {
     const fixture = await make();
     const { stream } = fixture.open();
     await fixture.exchange(windowUpdate(2, 0, ACK), goAway(0));
@@ -103,7 +103,7 @@ describe('Opens without an answer', () => {
     expect(rest).toEqual(ids.slice(259).map((id, index) => `DATA ${id} SYN ${`stream ${259 + index}`.length}`));
   });
 
-  it('that are kept back can be written, ended, reset and abandoned meanwhile', async () => {
+  it('that wait can be written, ended, reset and abandoned meanwhile', async () => {
     const fixture = await make({ maxUnackedOpens: 1 });
     fixture.open();
     const [ended, reset, abandoned, large, quiet] = Array.from({ length: 5 }, () => fixture.open());
@@ -119,12 +119,12 @@ describe('Opens without an answer', () => {
     expect(data10[0]).toMatch(/^DATA 10 SYN /);
     expect(data10.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)).toBe(WINDOW);
     expect(await fixture.exchange(windowUpdate(10, 0, ACK))).toEqual(['WINDOW 12 SYN 0']);
-    const told = [ended, reset, abandoned, large, quiet].map(({ sink }) => sink.sentBytes);
-    expect(told).toEqual([9, 0, 0, WINDOW, 0]);
+    const sent = [ended, reset, abandoned, large, quiet].map(({ sink }) => sink.sentBytes);
+    expect(sent).toEqual([9, 0, 0, WINDOW, 0]);
     expect([reset, abandoned, quiet].flatMap(({ sink }) => sink.events)).toEqual([]);
   });
 
-  it('give their deadline from the SYN on', async () => {
+  it('have a deadline that begins with the SYN', async () => {
     const fixture = await make({ maxUnackedOpens: 1, openTimeoutMs: 1_000, keepAliveMs: 0 });
     const [first, second] = [fixture.open(), fixture.open()];
     await fixture.answers();
@@ -175,7 +175,7 @@ describe('A stream that the peer opens', () => {
     expect(fixture.sinks[0].received.toString()).toBe('early');
   });
 
-  it('is refused by a reset, at once or later', async () => {
+  it('can be refused by a reset, at once or later', async () => {
     const fixture = await make();
     fixture.onIncoming = (stream) => {
       if (stream.id === 1) stream.reset();
@@ -188,7 +188,7 @@ describe('A stream that the peer opens', () => {
     expect(await fixture.exchange(data(1, 'on its way'), data(3, 'on its way', FIN), ping(1))).toEqual(['PING ACK 1']);
   });
 
-  it('is refused when the accept backlog is full, and taken again when there is room', async () => {
+  it('is refused while the accept backlog is full', async () => {
     const fixture = await make({ acceptBacklog: 2 });
     fixture.onIncoming = () => {};
     expect(await fixture.exchange(...opens(4))).toEqual(['WINDOW 5 RST 0', 'WINDOW 7 RST 0']);
@@ -200,7 +200,7 @@ describe('A stream that the peer opens', () => {
     expect(await fixture.exchange(...opens(2, 17))).toEqual(['WINDOW 19 RST 0']);
   });
 
-  it('counts in the backlog once, also when it is accepted after the peer has reset it', async () => {
+  it('counts in the backlog once, even if it is accepted after the peer has reset it', async () => {
     const fixture = await make({ acceptBacklog: 2 });
     const late: MuxStream[] = [];
     fixture.onIncoming = (stream) => late.push(stream);
@@ -209,7 +209,7 @@ describe('A stream that the peer opens', () => {
     expect(await fixture.exchange(...opens(4, 21))).toEqual(['WINDOW 25 RST 0', 'WINDOW 27 RST 0']);
   });
 
-  it('is refused when the peer has as many open as it may', async () => {
+  it('is refused when the peer has reached its limit of open streams', async () => {
     const fixture = await make({ maxStreams: 3 });
     expect(await fixture.exchange(...opens(4))).toEqual([
       'WINDOW 7 RST 0',
@@ -219,7 +219,7 @@ describe('A stream that the peer opens', () => {
     expect(await fixture.exchange(...opens(1, 9))).toEqual(['WINDOW 1 RST 0', 'WINDOW 9 ACK 0']);
   });
 
-  it('is refused after go away was said, while others go on', async () => {
+  it('is refused after a go away of this side, while other streams continue', async () => {
     const fixture = await make();
     await fixture.exchange(windowUpdate(1, 0, SYN));
     fixture.session.goAway();
@@ -232,7 +232,7 @@ describe('A stream that the peer opens', () => {
 });
 
 describe('Stream ids', () => {
-  it('are taken by parity: odd for the client, even for the server', async () => {
+  it('have the parity of their side: odd for the client, even for the server', async () => {
     const client = await make({ client: true });
     expect([client.open(), client.open()].map(({ stream }) => stream.id)).toEqual([1, 3]);
     const server = await make({ client: false });
@@ -252,7 +252,7 @@ describe('Stream ids', () => {
     expect(fixture.sinks.map((sink) => sink.received.toString())).toEqual(['hi', 'hi', 'hi']);
   });
 
-  it('run out at 2^32 with a foreign peer, and streams that are open go on', async () => {
+  it('run out at 2^32 with a foreign peer, while open streams continue', async () => {
     const fixture = await make({ firstStreamId: 0xffff_fffe });
     const { stream, sink } = fixture.open();
     expect(stream.id).toBe(0xffff_fffe);
@@ -262,7 +262,7 @@ describe('Stream ids', () => {
     expect(sink.received.toString()).toBe('still here');
   });
 
-  it('begin again past live ones between Starlane peers', async () => {
+  it('wrap between Starlane peers, and skip live streams', async () => {
     const fixture = await make({ firstStreamId: 0xffff_fffc, starlanePeer: true });
     const ids = Array.from({ length: 4 }, () => fixture.open().stream.id);
     expect(ids).toEqual([0xffff_fffc, 0xffff_fffe, 2, 4]);

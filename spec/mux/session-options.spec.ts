@@ -15,11 +15,11 @@ describe('Session options', () => {
     expect(options.keepAliveMs).toBeLessThan(options.keepAliveTimeoutMs);
   });
 
-  it('keep the default for what is undefined', () => {
+  it('keep the default where the value is undefined', () => {
     expect(resolveSessionOptions({ client: true, acceptBacklog: undefined }).acceptBacklog).toBe(256);
   });
 
-  it('take the ends of their ranges', () => {
+  it('accept the ends of their ranges', () => {
     expect(codeFor({ acceptBacklog: 1, maxUnackedOpens: Number.POSITIVE_INFINITY, maxWindowBytes: 256 * 1024 })).toBe(
       undefined,
     );

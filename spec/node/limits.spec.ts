@@ -256,7 +256,7 @@ function lengthOnly(length: number, body: Buffer): Buffer {
 }
 
 function duplexOf(session: MuxSession): import('node:stream').Duplex {
-  return Reflect.get(Reflect.get(session, 'carrier'), 'duplex');
+  return Reflect.get(Reflect.get(session, 'transport'), 'duplex');
 }
 
 function stopReading(session: MuxSession): void {

@@ -41,7 +41,7 @@ class Open implements Command {
   constructor(
     private readonly side: Side,
     private readonly firstBytes: number,
-    private readonly isNarrow: boolean,
+    private readonly isRelayed: boolean,
   ) {}
 
   check({ streams }: Known): boolean {
@@ -49,13 +49,13 @@ class Open implements Command {
   }
 
   async run(known: Known, model: SessionModel): Promise<void> {
-    model.open(this.side, this.firstBytes, this.isNarrow);
+    model.open(this.side, this.firstBytes, this.isRelayed);
     known.streams++;
     model.check();
   }
 
   toString(): string {
-    return `open at side ${this.side} with ${this.firstBytes} bytes${this.isNarrow ? ', narrow' : ''}`;
+    return `open at side ${this.side} with ${this.firstBytes} bytes${this.isRelayed ? ', relayed' : ''}`;
   }
 }
 
@@ -123,7 +123,7 @@ const resume = onStream('resume', (it) => {
   it.consume(Number.POSITIVE_INFINITY);
 });
 const consume = onStream('consume', (it, bytes) => it.consume(bytes));
-const open = fc.tuple(side, size, fc.boolean()).map(([at, bytes, isNarrow]) => new Open(at, bytes, isNarrow));
+const open = fc.tuple(side, size, fc.boolean()).map(([at, bytes, isRelayed]) => new Open(at, bytes, isRelayed));
 const deliver = fc.tuple(side, size).map(([at, bytes]) => new Deliver(at, bytes));
 const turns = fc.constant(new Turn());
 

@@ -1,13 +1,11 @@
 // A peer made by hand: speaks yamux, and on the control stream exactly what a spec wants it to say.
 
 import { type Duplex, duplexPair } from 'node:stream';
-import type { Identity } from '../../lib/identity/identity.js';
-import { createIdentity } from '../../lib/identity/identity.js';
+import { createIdentity, type Identity } from '../../lib/identity/identity.js';
 import { AuthRole, makeAuth, type Transcript } from '../../lib/link/handshake/auth.js';
 import type { Transport } from '../../lib/link/transport/connect.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
-import { MuxSession } from '../../lib/mux/session.js';
-import type { SessionOwner } from '../../lib/mux/session-owner.js';
+import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/stream/stream.js';
 import { MessageReader } from '../../lib/wire/message-reader.js';
 import {

@@ -13,8 +13,8 @@ import type { RelayHop } from '../../lib/circuit/relay/pending-relay.js';
 import { Relay } from '../../lib/circuit/relay/relay.js';
 import { RemoteEndpoints } from '../../lib/circuit/remote-endpoints.js';
 import { CircuitSecurity } from '../../lib/circuit/secure/security.js';
+import type { SessionOwner } from '../../lib/mux/session.js';
 import { MuxSession } from '../../lib/mux/session.js';
-import type { SessionOwner } from '../../lib/mux/session-owner.js';
 import type { MuxStream } from '../../lib/mux/stream/stream.js';
 import { socketAddresses } from '../../lib/socket/socket-addresses.js';
 import { Timers } from '../../lib/util/timers.js';
@@ -118,7 +118,7 @@ export class HandNeighbour implements SessionOwner {
     const hand = new HandStream(true);
     hand.stream = stream;
     stream.sink = hand;
-    stream.narrow();
+    stream.useRelayWindow();
     stream.accept();
     this.incoming.push(hand);
     this.onIncoming(hand);
@@ -141,7 +141,7 @@ export class HandNeighbour implements SessionOwner {
       ...changes,
     });
     hand.stream = this.session.open(hand, Buffer.concat([open, Buffer.from(data)]));
-    hand.stream.narrow();
+    hand.stream.useRelayWindow();
     return hand;
   }
 

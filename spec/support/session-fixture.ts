@@ -2,9 +2,8 @@
 
 import { afterEach, expect } from '@jest/globals';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
-import { MuxSession } from '../../lib/mux/session.js';
+import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
 import type { SessionOptions } from '../../lib/mux/session-options.js';
-import type { SessionOwner } from '../../lib/mux/session-owner.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/stream/stream.js';
 import { Timers } from '../../lib/util/timers.js';
 import { FakeClock } from './fake-clock.js';

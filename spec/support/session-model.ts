@@ -2,9 +2,8 @@
 
 import { expect } from '@jest/globals';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
-import { MuxSession } from '../../lib/mux/session.js';
+import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
 import type { SessionOptions } from '../../lib/mux/session-options.js';
-import type { SessionOwner } from '../../lib/mux/session-owner.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/stream/stream.js';
 import { Timers } from '../../lib/util/timers.js';
 import { FakeClock } from './fake-clock.js';
@@ -89,7 +88,7 @@ export class SessionModel {
   /** Both ends of every stream, by side. */
   readonly streams: Array<[StreamEnd, StreamEnd]> = [];
   private readonly byId = new Map<number, [StreamEnd, StreamEnd]>();
-  private readonly narrow = new Set<number>();
+  private readonly relayed = new Set<number>();
   private readonly timers = new Timers(new FakeClock());
 
   constructor(options: Partial<SessionOptions>) {
@@ -100,8 +99,8 @@ export class SessionModel {
     ];
   }
 
-  /** `isNarrow`: as a hop of a circuit through relays. */
-  open(side: Side, firstBytes: number, isNarrow = false): void {
+  /** `isRelayed`: as a hop of a circuit through relays. */
+  open(side: Side, firstBytes: number, isRelayed = false): void {
     const seed = this.streams.length * 2;
     const pair: [StreamEnd, StreamEnd] = [new StreamEnd(0, seed), new StreamEnd(1, seed + 1)];
     pair[0].other = pair[1];
@@ -110,9 +109,9 @@ export class SessionModel {
     const end = pair[side];
     end.stream = this.sessions[side].open(end);
     this.byId.set(end.stream.id, pair);
-    if (isNarrow) {
-      this.narrow.add(end.stream.id);
-      end.stream.narrow();
+    if (isRelayed) {
+      this.relayed.add(end.stream.id);
+      end.stream.useRelayWindow();
     }
     if (firstBytes > 0) end.write(firstBytes);
   }
@@ -202,7 +201,7 @@ export class SessionModel {
         const end = (this.byId.get(stream.id) as [StreamEnd, StreamEnd])[side];
         end.stream = stream;
         stream.sink = end;
-        if (this.narrow.has(stream.id)) stream.narrow();
+        if (this.relayed.has(stream.id)) stream.useRelayWindow();
         stream.accept();
       },
       onClose: () => {},

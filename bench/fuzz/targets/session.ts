@@ -3,8 +3,7 @@
 
 import { StarlaneError } from '../../../lib/errors.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
-import { MuxSession } from '../../../lib/mux/session.js';
-import type { SessionOwner } from '../../../lib/mux/session-owner.js';
+import { MuxSession, type SessionOwner } from '../../../lib/mux/session.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
 import { Timers } from '../../../lib/util/timers.js';
 import { FakeClock } from '../../../spec/support/fake-clock.js';
@@ -19,7 +18,7 @@ const TURNS_AFTER = 6;
 const MAX_STREAMS = 32;
 const NO_BYTES = Buffer.alloc(0);
 
-const Setting = { FOREIGN_PEER: 1, STUCK: 2, SMALL_BACKLOG: 4, SMALL_BUDGET: 8, KEEPALIVE: 16, NARROW: 32 } as const;
+const Setting = { FOREIGN_PEER: 1, STUCK: 2, SMALL_BACKLOG: 4, SMALL_BUDGET: 8, KEEPALIVE: 16, RELAYED: 32 } as const;
 /** How it ends, unless the peer has seen to that. */
 const End = { PEER_ENDS: 0, CLOSE: 1, DESTROY: 2, SILENCE: 3 } as const;
 
@@ -122,7 +121,7 @@ class SessionTrial implements Trial, SessionOwner {
 
   onStream(stream: MuxStream): void {
     stream.sink = this.sink(stream.id);
-    if (this.is(Setting.NARROW)) stream.narrow();
+    if (this.is(Setting.RELAYED)) stream.useRelayWindow();
     switch ((stream.id + (this.setup[1] ?? 0)) % 8) {
       case 0:
         stream.reset();

@@ -156,7 +156,7 @@ export class Acceptor implements StreamSink, Timed {
     const rest = bytes.subarray(bytesRead);
     if (open.dst !== this.host.nodeId || open.src !== this.far.peerId) {
       // The other end counts in the same way.
-      stream.narrow();
+      stream.useRelayWindow();
       stream.consumed(bytesRead);
       this.takeRelayed(stream, open, rest);
       return true;

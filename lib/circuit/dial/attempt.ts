@@ -21,7 +21,7 @@ import {
   kOnSent,
   kWhenOver,
 } from '../../mux/hidden.js';
-import { ResetReason } from '../../mux/stream/reset-reason.js';
+import { ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
 import type { Socket } from '../../socket/socket.js';
 import { setImmediate } from '../../util/runtime/real-timers.js';

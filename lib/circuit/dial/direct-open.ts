@@ -4,7 +4,7 @@
 import type { NodeId } from '../../address.js';
 import type { ServiceInstance } from '../../mesh/directory/service.js';
 import { kAttachStream, kOnReset } from '../../mux/hidden.js';
-import { ResetReason } from '../../mux/stream/reset-reason.js';
+import { ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
 import type { Socket } from '../../socket/socket.js';
 import type { ReadReply } from '../../wire/open-reply.js';

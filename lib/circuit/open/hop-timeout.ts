@@ -1,7 +1,7 @@
 // How long an OPEN waits for one neighbour, and how much time is kept for others. Pure, and the same for diallers, relays and
 // simulations.
 
-import { answerMs } from '../../mux/liveness/lateness.js';
+import { answerMs } from '../../mux/liveness/liveness.js';
 import type { RouteLength } from '../paths.js';
 
 /**

@@ -8,7 +8,7 @@
 import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
-import { passedOn, ResetReason } from '../../mux/stream/reset-reason.js';
+import { passedOn, ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
@@ -264,7 +264,7 @@ export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply imple
     try {
       const stream = hop.open(this, bytes);
       // As the other end counts: a hop from the source to the destination itself is a direct one.
-      if (relays > 0 || this.neighbour !== open.dst) stream.narrow();
+      if (relays > 0 || this.neighbour !== open.dst) stream.useRelayWindow();
       this.stream = stream;
       this.queuedOpen = stream.queuedBytes;
       return undefined;

@@ -3,8 +3,8 @@
 
 import type { NodeId } from '../../address.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
-import { Backlog } from '../../mux/send/send-queue.js';
-import { passedOn } from '../../mux/stream/reset-reason.js';
+import { SendQueue } from '../../mux/send/send-queue.js';
+import { passedOn } from '../../mux/stream/resets.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import { MAX_VISITED } from '../../wire/node-ids.js';
 import type { Open } from '../../wire/open.js';
@@ -30,7 +30,7 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
   previous: Holder | null = null;
   readonly to = null;
   private readonly opener: CircuitOpener<RelayHop>;
-  private early: Backlog | null = null;
+  private early: SendQueue | null = null;
   private isClosed = false;
 
   /** @param stream accepted, with `open` on it */
@@ -83,7 +83,7 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
   // --- the stream on which it came ---
 
   [kOnData](_stream: MuxStream, chunk: Buffer): void {
-    this.early ??= new Backlog();
+    this.early ??= new SendQueue();
     this.early.pack(chunk);
     this.relay.pool.hold(this, chunk.length);
   }

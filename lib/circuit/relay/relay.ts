@@ -3,7 +3,7 @@
 
 import type { NodeId } from '../../address.js';
 import { kOnData } from '../../mux/hidden.js';
-import { passedOn, ResetReason } from '../../mux/stream/reset-reason.js';
+import { passedOn, ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { Timers } from '../../util/timers.js';

@@ -8,7 +8,7 @@
 // whichever end is slow. The links themselves are never stopped.
 
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
-import { passedOn, ResetReason } from '../../mux/stream/reset-reason.js';
+import { passedOn, ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { RelayNeighbour, RelaySource } from './admission.js';

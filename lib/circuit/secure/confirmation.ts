@@ -4,7 +4,7 @@
 
 import { starlaneError } from '../../errors.js';
 import { kAdmit, kAnnounce } from '../../mux/hidden.js';
-import { ResetReason } from '../../mux/stream/reset-reason.js';
+import { ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
 import type { FarEnd } from '../../socket/far-end.js';
 import type { AnyServer } from '../../socket/server.js';

@@ -7,10 +7,10 @@
 import { starlaneError } from '../../errors.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../../mux/hidden.js';
 import { COPY_BYTES } from '../../mux/send/output.js';
-import type { ByteSink, ByteStream } from '../../mux/stream/byte-stream.js';
-import { ResetReason } from '../../mux/stream/reset-reason.js';
+import { ResetReason } from '../../mux/stream/resets.js';
+import type { ByteSink, ByteStream } from '../../mux/stream/sink.js';
+import { NO_SINK } from '../../mux/stream/sink.js';
 import { FLUSH_BYTES, type MuxStream, type StreamSink } from '../../mux/stream/stream.js';
-import { NO_SINK } from '../../mux/stream/stream-host.js';
 import { throwLater } from '../../util/runtime/throw-later.js';
 import type { CircuitKeys } from './handshake.js';
 import {
@@ -143,7 +143,7 @@ export class SecureStream implements StreamSink, ByteStream {
   destroy(error: Error, reason: number): void {
     // Both halves may have ended, and only what came with the last end be invalid.
     if (this.stream.isClosed) this[kOnReset](this.stream, error, reason);
-    else this.stream.kill(error, reason);
+    else this.stream.destroy(error, reason);
   }
 
   // --- the stream of the session ---

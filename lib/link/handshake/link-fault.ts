@@ -1,7 +1,7 @@
 // What the end of a link means: who has to hear of it, and as what.
 
 import { StarlaneError } from '../../errors.js';
-import { answerMs } from '../../mux/liveness/lateness.js';
+import { answerMs } from '../../mux/liveness/liveness.js';
 import type { Link } from '../link.js';
 
 /** How long a link that stands may take to prove it when the peer makes another one, in ms, or {@link answerMs} if that is longer... */

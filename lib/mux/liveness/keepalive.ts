@@ -1,22 +1,22 @@
-// Whether the peer still lives, judged from the time of the last byte that arrived. Pure: the session tells the time,
-// sends the pings and carries out the verdict.
+// Decides whether the peer is still alive, by the time of the last byte that arrived. Pure: the caller passes the time, sends the
+// pings and acts on the verdict.
 //
-// A process whose own event loop was blocked runs its timers before it reads what arrived meanwhile (libuv reads after
-// timers), so a late check proves nothing: the deadline moves by as much as the check came late.
+// A process whose event loop was blocked runs its timers before it reads what arrived meanwhile (libuv reads after timers). So a
+// late check proves nothing: it moves the deadline by as much as it came late.
 
-/** A check that comes later than this says that the own event loop was blocked. */
+/** A check that is later than this shows that the event loop of this process was blocked. */
 export const OWN_LAG_MS = 500;
 
 /**
- * TCP sends again what was lost after a round trip and a bit, and after twice as long each time that it is lost again. Five times
- * in a row fit between the ping and the default timeout, ten seconds, on paths up to this one; on a longer path they take longer
- * in proportion.
+ * TCP retransmits a lost packet after a little more than a round trip, and doubles that time at each further loss. Up to this round
+ * trip, five losses in a row fit between the ping and the default timeout of ten seconds; on a longer path they take longer in
+ * proportion.
  */
 const SHORT_PATH_MS = 150;
-/** A peer that answers late on purpose gains no more than that. */
+/** A peer that answers late on purpose gains no more than this. */
 const MAX_STRETCH = 4;
 
-/** What a timeout for silence is multiplied by on a path with this round trip: 1 up to 150 ms, and 4 at most. */
+/** Returns the factor of a timeout for silence on a path with this round trip: 1 up to 150 ms, and at most 4. */
 export function stretchOf(rttMs: number): number {
   return Math.min(MAX_STRETCH, Math.max(1, rttMs / SHORT_PATH_MS));
 }
@@ -24,22 +24,22 @@ export function stretchOf(rttMs: number): number {
 export const Verdict = {
   /** Check again after {@link Keepalive.nextCheckMs}. */
   WAIT: 0,
-  /** Nothing was heard for a while: ping. */
+  /** Nothing has arrived for a while: send a ping. */
   PING: 1,
-  /** Silent beyond the deadline. */
+  /** The peer is silent beyond the deadline. */
   SILENT: 2,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
 export class Keepalive {
-  private lastHeard: number;
+  private lastReceived: number;
   private checkDue: number;
   private pinged = false;
   private deadAfterMs: number;
 
   /**
    * @param idleMs silence after which a ping is due, in ms
-   * @param timeoutMs silence after which the peer counts as gone on a short path, in ms
+   * @param timeoutMs silence after which the peer counts as gone, in ms; longer on a long path
    * @param now the time, in ms
    */
   constructor(
@@ -47,43 +47,43 @@ export class Keepalive {
     private readonly timeoutMs: number,
     now: number,
   ) {
-    this.lastHeard = now;
+    this.lastReceived = now;
     this.checkDue = now + idleMs;
     this.deadAfterMs = timeoutMs;
   }
 
-  /** What the path takes, in ms. */
+  /** The round trip of the path was measured, in ms. */
   onRoundTrip(rttMs: number): void {
     this.deadAfterMs = this.timeoutMs * stretchOf(rttMs);
   }
 
-  /** Whether the silence is beyond the deadline. */
+  /** Returns whether the silence is beyond the deadline. */
   isSilent(now: number): boolean {
     return this.silentMs(now) >= this.deadAfterMs;
   }
 
-  /** Any byte of the peer proves that it lives. */
-  heard(now: number): void {
-    this.lastHeard = now;
+  /** Bytes of the peer have arrived. Any byte proves that it is alive. */
+  onReceived(now: number): void {
+    this.lastReceived = now;
     this.pinged = false;
   }
 
-  /** When something was heard last, in ms. */
-  get lastHeardMs(): number {
-    return this.lastHeard;
+  /** When the last byte of the peer arrived, in ms. */
+  get lastReceivedMs(): number {
+    return this.lastReceived;
   }
 
-  /** How long nothing was heard, in ms. */
+  /** Returns how long the peer has been silent, in ms. */
   silentMs(now: number): number {
-    return now - this.lastHeard;
+    return now - this.lastReceived;
   }
 
-  /** How long until the next check, in ms. Must be followed by a {@link check} then. */
+  /** Returns the time until the next {@link check}, which must follow then, in ms. */
   nextCheckMs(now: number): number {
-    // With a ping out, not before the deadline but after the usual time: the answer starts a new silence.
+    // While a ping is unanswered: at the deadline, or after the usual time, since an answer starts a new silence.
     const due = this.pinged
-      ? Math.min(this.lastHeard + this.deadAfterMs, now + this.idleMs)
-      : this.lastHeard + this.idleMs;
+      ? Math.min(this.lastReceived + this.deadAfterMs, now + this.idleMs)
+      : this.lastReceived + this.idleMs;
     const wait = Math.max(1, due - now);
     this.checkDue = now + wait;
     return wait;
@@ -91,9 +91,9 @@ export class Keepalive {
 
   check(now: number): Verdict {
     const late = now - this.checkDue;
-    // The silence was ours: what arrived in that time is still unread.
-    if (late > OWN_LAG_MS) this.lastHeard += late;
-    const silent = now - this.lastHeard;
+    // This process was blocked: what arrived in that time is still unread.
+    if (late > OWN_LAG_MS) this.lastReceived += late;
+    const silent = now - this.lastReceived;
     if (this.pinged && silent >= this.deadAfterMs) return Verdict.SILENT;
     if (!this.pinged && silent >= this.idleMs) {
       this.pinged = true;

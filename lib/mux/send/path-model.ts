@@ -1,107 +1,109 @@
-// How much may be on its way to the peer at once: what the path holds, and little more.
+// Limits how much is on its way to the peer at once: what the path holds, and little more.
 //
-// The windows of streams bound each stream, but many of them add up to megabytes in the buffers of both kernels and of the path,
-// and every small message queues up behind those. Nor can a program see how much its kernel has not sent yet. So pings go in line
-// with the data (any yamux peer answers them), and their answers show how much has arrived, how fast, and how long it took:
+// Windows bound each stream, but many streams add up to megabytes in the buffers of both kernels and of the path, and every small
+// message queues behind those. A program cannot see how much its kernel has not sent yet. So pings are sent in line with the
+// data (any yamux peer answers them), and their answers show how much has arrived, how fast, and how long it took:
 //
 //   limit = gain x delivery rate x round trip without a queue + room for bursts
 //
 // The model is that of BBR (Cardwell et al., "BBR: Congestion-Based Congestion Control", ACM Queue 2016; the rate samples are those
-// of draft-cheng-iccrg-delivery-rate-estimation): the highest delivery rate of late, and the round trip of an empty path. Neither a
-// long round trip nor a loss lowers the limit, only a lower rate does; the kernel's congestion control stays in charge of the path.
-// Losses make the kernel of the peer hold back what came behind them: deliveries come in bursts then, and the limit grows with the
-// mean burst, as BBR's does for aggregated acknowledgements. The turns of busy event loops are such bursts too, which is why
-// the same rule serves a local link. Pure: time is an argument.
+// of draft-cheng-iccrg-delivery-rate-estimation): the highest recent delivery rate, and the round trip of an empty path. Neither a
+// long round trip nor a loss lowers the limit, only a lower rate does; the congestion control of the kernel still controls the path.
+// After a loss, the kernel of the peer holds back what came behind it, so deliveries come in bursts, and the limit grows with the
+// mean burst, as that of BBR does for aggregated acknowledgements. The turns of busy event loops are such bursts too, so the
+// same rule serves a local link. Pure: time is an argument.
 
 import { WindowedMax, WindowedMin } from '../../util/windowed-extreme.js';
 
-/** The limit before anything is known, in bytes: what a local link needs. It costs a slow one half a second, once. */
+/** The limit before anything is known, in bytes: what a local link needs. It costs a slow link half a second, once. */
 const FIRST_LIMIT_BYTES = 256 * 1024;
 const MIN_LIMIT_BYTES = 16 * 1024;
-/** The least limit is higher where that takes no longer than so many ms: a peer that is busy reads what has come at once. */
+/** The least limit is higher where it takes no longer than this, in ms: a busy peer reads everything that has come at once. */
 const FAST_LIMIT_BYTES = 128 * 1024;
 const FAST_MS = 2;
 const MAX_LIMIT_BYTES = 128 * 1024 * 1024;
-/** Times what the path holds. The part above 1 is what finds a higher rate; it stands in the queue of the path otherwise. */
+/** The factor on what the path holds. The part above 1 finds a higher rate; otherwise it waits in the queue of the path. */
 const GAIN = 1.15;
 /**
- * At the start, while the rate grows. The kernel paces nothing with cubic, so that more than twice what the path holds overflows a queue
- * of one such product; BBR, which paces, uses 2 / ln 2.
+ * The factor at the start, while the rate grows. With cubic the kernel does not pace, so more than twice what the path holds overflows
+ * a queue of one bandwidth-delay product. BBR, which paces, uses 2 / ln 2.
  */
 const SEARCH_GAIN = 1.7;
-/** The rate has been found when it was not higher by this factor for {@link SEARCH_ROUNDS} round trips... */
+/** The search ends when the rate has not grown by this factor for {@link SEARCH_ROUNDS} round trips. */
 const GROWTH = 1.25;
 const SEARCH_ROUNDS = 3;
-/** After the search, answers say nothing about the round trip for so many times what the last one took. */
+/** After the search, answers say nothing about the round trip for this many times the duration of the last one. */
 const SETTLE_ANSWERS = 2;
-/** The highest rate is remembered for so many of the smallest round trip, and for this long at least, in ms; up to twice as long. */
+/** The highest rate is remembered for this many smallest round trips, and at least for this many ms; up to twice as long. */
 const MEMORY_ROUND_TRIPS = 10;
 const MIN_MEMORY_MS = 100;
-/** A rate is measured over this at least, in ms: the turns of event loops make more or less of shorter times. */
+/** A rate is measured over at least this time, in ms: the turns of event loops distort shorter times. */
 const MIN_SAMPLE_MS = 2;
-/** The mean rate is that of so many of the smallest round trip, and of this at least, in ms. */
+/** The mean rate is taken over this many smallest round trips, and at least over this many ms. */
 const MEAN_ROUND_TRIPS = 4;
 const MEAN_MS = 10;
-/** With this share of the limit in flight, or so many round trips of data, it is not for want of data that no more arrives. */
+/** With this share of the limit in flight, or this many round trips of data, the rate is not low for lack of data. */
 const FULL_SHARE = 0.75;
 const FULL_ROUND_TRIPS = 1.5;
-/** Bursts count up to so many round trips of data: a loss costs one, the loss of what is sent again another. */
+/** Bursts count up to this many round trips of data: a loss costs one, the loss of its retransmission another. */
 const MAX_BURST_ROUND_TRIPS = 4;
 /**
- * But only half of one where the peer sends this share of what this side does, on a path longer than {@link FAST_MS}: answers wait behind its
- * data then and come in clumps, each clump frees a clump of data, and both sides would grow each other's queue (Zhang, Shenker and
- * Clark, "Observations on the Dynamics of a Congestion Control Algorithm: the Effects of Two-Way Traffic", SIGCOMM 1991).
+ * Bursts count only up to half a round trip if the peer sends at least this share of what this side sends, on a path longer than
+ * {@link FAST_MS}: answers then wait behind its data and come in clumps, each clump releases a clump of data, and both sides would grow the
+ * queue of the other (Zhang, Shenker and Clark, "Observations on the Dynamics of a Congestion Control Algorithm: the Effects of
+ * Two-Way Traffic", SIGCOMM 1991).
  */
 const TWO_WAY_SHARE = 0.25;
 const MAX_BURST_TWO_WAY = 0.5;
-/** The share of a round trip in the mean of its largest burst: one late turn of an event loop in ten round trips is no burst. */
+/** The share of a round trip in the mean of the largest bursts: one late turn of an event loop in ten round trips is no burst. */
 const BURST_WEIGHT = 0.25;
-/** Times that mean: bursts vary. */
+/** The factor on that mean: bursts vary. */
 const BURST_GAIN = 4;
-/** What the turns of two busy event loops take at least, in ms, whatever an idle link answers in. */
+/** The least time of the turns of two busy event loops, in ms, however fast an idle link answers. */
 const TURNS_MS = 0.4;
 
-/** A probe goes with every so many parts of the limit: the answers keep the data moving. */
+/** The limit is divided into this many parts, and a probe follows each: the answers keep the data moving. */
 const PROBES_PER_LIMIT = 16;
-/** Fewer do where a part takes less than this, in ms, but so many at least. */
+/** There are fewer probes where a part takes less than this, in ms, but at least this many. */
 const PROBE_MS = 0.2;
 const MIN_PROBES_PER_LIMIT = 4;
-/** Probes without an answer, at most. */
+/** The most probes without an answer. */
 const MAX_PROBES = 256;
-/** Small messages may go beyond the limit by this or by the limit itself: they are what it is kept for. In bytes. */
+/** Small messages may exceed the limit by this or by the limit itself, in bytes: the limit exists for their sake. */
 const SMALL_SLACK_BYTES = 64 * 1024;
 const SMALL_CLEAN_SHARE = 0.2;
-/** Frames of bulk are as long as probes are apart, but not longer than this in ms, and within these bounds in bytes. */
+/** A frame of bulk is as long as the distance of probes, but takes no longer than this in ms, within these bounds in bytes. */
 const MAX_FRAME_MS = 5;
 const MIN_FRAME_BYTES = 2 * 1024;
 const MAX_FRAME_BYTES = 64 * 1024;
 
 /**
- * The smallest round trip is measured again after this, in ms (BBR: 10 s): less than the path holds is sent, in this share, until
- * answers have seen no queue.
+ * The smallest round trip is measured again after this time, in ms (BBR: 10 s): only this share of what the path holds is sent until
+ * answers have met no queue.
  */
 const ROUND_TRIP_MEMORY_MS = 10_000;
 const CLEAN_SHARE = 0.7;
 /**
- * Answers that all take longer than so many of the smallest round trip have it measured again early if the rate has fallen to this
- * share of its peak. While it has not, they wait in a queue, and to drain that would only cost. A queue is not as long as the second...
+ * The round trip is measured again early when all answers take longer than this many smallest round trips and the rate has fallen to
+ * this share of its peak. While the rate has not fallen, answers wait in a queue, and draining it would only cost. No queue is as long
+ * as the second bound: beyond it, the rate does not matter.
  */
 const LONG_ROUND_TRIPS = 1.6;
 const SLOWED = 0.8;
 const TOO_LONG_ROUND_TRIPS = 2.6;
-/** ...but not more often than this, in ms; half as often each time that it had not changed, until all was calm for a while. */
+/** It is measured early no more often than this, in ms, and half as often after each time without a change, until all was calm. */
 const MIN_SUSPICION_MS = 500;
 const CALM_MS = 1_000;
-/** It has changed when it is longer by this factor. */
+/** The round trip has changed when it is longer by this factor. */
 const CHANGED = 1.25;
-/** It is the mean of so many answers without a queue: where packets are lost, most of them wait for one that is sent again. */
+/** It is the mean of this many answers without a queue: where packets are lost, most answers wait for a retransmission. */
 const CLEAN_ANSWERS = 4;
-/** A single one counts by this share. */
+/** The share of a single answer. */
 const SINGLE_SHARE = 0.25;
-/** It counts up to so many times the smallest one: what is longer than that comes of ends that are busy. */
+/** The mean counts up to this many smallest round trips: longer answers come from busy ends. */
 const MOST_EMPTY = 2.5;
 
-/** Opaque values of probes have this bit, other pings do not. */
+/** The bit of the opaque values of probes; other pings do not have it. */
 const PROBE_BIT = 0x8000_0000;
 
 interface Probe {
@@ -109,13 +111,13 @@ interface Probe {
   /** Bytes sent before it. */
   readonly mark: number;
   readonly sentAt: number;
-  /** What had arrived by then as far as was known, since when that was known, and when the last answered probe was sent. */
+  /** What was known to have arrived by then, since when that was known, and when the last answered probe was sent. */
   readonly delivered: number;
   readonly deliveredAt: number;
   readonly firstSentAt: number;
-  /** So little was on its way that the answer tells what the path itself takes. */
+  /** So little was on its way that the answer shows the round trip of the path itself. */
   readonly isClean: boolean;
-  /** The user had less to send than was allowed, so that the rate may be lower than that of the path. */
+  /** The user had less to send than was allowed, so the rate may be lower than that of the path. */
   readonly isStarved: boolean;
 }
 
@@ -130,75 +132,75 @@ export class PathModel {
   private mayServe = true;
   private hasSentSmall = false;
 
-  /** What had arrived by two moments, one {@link MIN_SAMPLE_MS} to twice of that ago, the other since then. */
+  /** What had arrived at two moments: one {@link MIN_SAMPLE_MS} to twice that ago, the other after it. */
   private earlier = { at: 0, delivered: 0 };
   private later = this.earlier;
-  /** Bytes a ms. */
+  /** In bytes per ms. */
   private readonly rate = new WindowedMax();
   private lastRate = 0;
   private meanRate = 0;
-  /** The highest {@link rate} since the round trip was measured last. */
+  /** The highest {@link rate} since the last measurement of the round trip. */
   private peakRate = 0;
-  /** Bytes above what the rate would have brought: in the largest burst of a round trip, on average, and of this round trip. */
+  /** Bytes of the largest burst beyond the rate: the mean over round trips, and that of this round trip. */
   private meanBurst = 0;
   private largestBurst = 0;
   private isTwoWay = false;
-  /** What the peer had sent when the present round trip began. */
+  /** What the peer had sent when this round trip began. */
   private receivedMark = 0;
-  /** What has come in the present one, and since when. */
+  /** What has arrived in the present burst, and since when. */
   private burstBytes = 0;
   private burstSince = 0;
 
-  /** The smallest round trip, and when one as short was measured last. */
+  /** The smallest round trip, and the last time that one as short was measured. */
   private minMs = 0;
   private minAt = 0;
-  /** What answers take where there is no queue: more than that where packets are lost. */
+  /** The time of answers without a queue: longer than the smallest round trip where packets are lost. */
   private emptyMs = 0;
   private readonly recentMs = new WindowedMin();
   private isDraining = false;
-  /** Answers without a queue since then, and what they took in sum. */
+  /** The number of answers without a queue since then, and their times in sum. */
   private cleanAnswers = 0;
   private cleanMs = 0;
   private leastCleanMs = 0;
   private suspicionMs = MIN_SUSPICION_MS;
   private nextSuspicionAt = 0;
-  /** Since when answers have not taken suspiciously long. */
+  /** Since when no answer was suspiciously late. */
   private calmSince = 0;
 
-  /** The user has once had as much to send as was allowed. */
+  /** Whether the user has ever had as much to send as was allowed. */
   private isRateKnown = false;
   private isSearching = true;
-  /** The rate that growth is measured from, and the round trips since it was reached. */
+  /** The rate from which growth is measured, and the round trips since it was reached. */
   private searchRate = 0;
   private roundsSince = 0;
   private roundMark = 0;
 
-  /** Up to here, everything there was to send has been sent. */
+  /** Up to here, all data has been sent. */
   private starvedMark = -1;
-  /** There was a moment without anything to send since the last answer. */
+  /** Whether there was nothing to send at some moment since the last answer. */
   private ranDrySince = false;
 
-  /** Bytes of bulk that may follow after `sent` bytes since the start. */
+  /** Returns how many bytes of bulk may follow after `sent` bytes since the start. */
   room(sent: number): number {
     return this.limitNow - (sent - this.delivered);
   }
 
-  /** As {@link room}, for small messages. */
+  /** Returns the same as {@link room}, for small messages. */
   smallRoom(sent: number): number {
-    // While the path is to run empty, small messages must not fill it either.
+    // While the path drains, small messages must not fill it either.
     const slack = this.isDraining ? this.cleanBytes * SMALL_CLEAN_SHARE : this.limit;
     return this.room(sent) + Math.min(SMALL_SLACK_BYTES, slack);
   }
 
-  /** The longest frame of bulk that serves small messages behind it, in bytes. */
+  /** The longest frame of bulk that does not hold up small messages behind it, in bytes. */
   get frameBytes(): number {
     const timely = this.meanRate > 0 ? this.meanRate * MAX_FRAME_MS : MAX_FRAME_BYTES;
     return Math.min(MAX_FRAME_BYTES, Math.max(MIN_FRAME_BYTES, Math.min(this.probeBytes, timely))) >>> 0;
   }
 
   /**
-   * Whether one frame of bulk may go without room: once for every round trip, and once for every answer where small messages
-   * have gone since the last time, so that those cannot shut it out.
+   * Takes the turn of one frame of bulk that may leave without room. False when it was taken before. There is a turn in every round
+   * trip, and at every answer after small messages were sent, so that those cannot shut bulk out.
    */
   takeTurn(): boolean {
     const may = this.mayServe;
@@ -212,17 +214,17 @@ export class PathModel {
     this.hasSentSmall = true;
   }
 
-  /** There is nothing more to send. */
+  /** No data waits any more. */
   ranDry(): void {
     this.ranDrySince = true;
   }
 
-  /** Whether a probe should follow after `sent` bytes. */
+  /** Returns whether a probe should follow after `sent` bytes. */
   isProbeDue(sent: number): boolean {
     return sent - this.lastMark >= this.probeBytes && this.probes.length < MAX_PROBES;
   }
 
-  /** The opaque value of the ping to send after `sent` bytes. */
+  /** Returns the opaque value of the ping to send after `sent` bytes. */
   probe(sent: number, now: number): number {
     const opaque = (PROBE_BIT | this.nextOpaque) >>> 0;
     this.nextOpaque = (this.nextOpaque + 1) & ~PROBE_BIT;
@@ -242,14 +244,14 @@ export class PathModel {
   }
 
   /**
-   * The peer has answered a ping after `sent` bytes and has sent `received` bytes itself: how long the answer took in ms, or -1 when
-   * the ping was none of these.
+   * The peer has answered a ping after `sent` bytes and has sent `received` bytes itself. Returns how long the answer took in ms, or -1
+   * when the ping was no probe.
    */
   onAnswer(opaque: number, sent: number, now: number, received = 0): number {
     const index = this.probes.findIndex((probe) => probe.opaque === opaque);
     if (index < 0) return -1;
     const probe = this.probes[index];
-    // Answers come in order; what was sent before an answered one has arrived as well.
+    // Answers come in order: the probes before an answered one have arrived as well.
     this.probes.splice(0, index + 1);
     if (this.isStarving(sent)) this.starvedMark = sent;
     else if (!probe.isStarved) this.isRateKnown = true;
@@ -263,13 +265,13 @@ export class PathModel {
     return tookMs;
   }
 
-  /** A ping apart from the data was answered: what an idle path takes, in ms. */
+  /** The peer has answered a ping that was sent apart from data: the round trip of an idle path, in ms. */
   onIdleAnswer(tookMs: number, now: number): void {
     if (this.probes.length > 0) {
       if (tookMs <= this.minMs) this.onRoundTrip(tookMs, now, false);
       return;
     }
-    // Nothing is on its way, so that there is no queue: nothing has to be held back to measure the round trip again.
+    // Nothing is on its way, so there is no queue: nothing has to be held back to measure the round trip again.
     if (now - this.minAt > ROUND_TRIP_MEMORY_MS) {
       this.minMs = tookMs;
       this.minAt = now;
@@ -291,7 +293,7 @@ export class PathModel {
     return this.limitNow;
   }
 
-  /** The user has nothing more to send, though more might go. */
+  /** Returns whether the user has nothing more to send, though more is allowed. */
   private isStarving(sent: number): boolean {
     const held = this.isRateKnown ? this.rate.value * this.minMs : Number.POSITIVE_INFINITY;
     return this.ranDrySince && sent - this.delivered < Math.min(FULL_SHARE * this.limitNow, FULL_ROUND_TRIPS * held);
@@ -301,18 +303,18 @@ export class PathModel {
     return this.isDraining ? this.cleanBytes : this.limit;
   }
 
-  /** With no more than this on its way there is no queue. */
+  /** With no more than this on its way, there is no queue. */
   private get cleanBytes(): number {
     if (this.rate.value === 0) return FIRST_LIMIT_BYTES;
     return Math.max(MIN_LIMIT_BYTES, Math.min(this.lastRate, this.rate.value) * this.minMs * CLEAN_SHARE);
   }
 
-  /** Answers wait behind the peer's own bulk, as {@link TWO_WAY_SHARE} says. */
+  /** Whether answers wait behind bulk of the peer, see {@link TWO_WAY_SHARE}. */
   private get isClumped(): boolean {
     return this.isTwoWay && this.minMs > FAST_MS;
   }
 
-  /** How far probes are apart. */
+  /** The distance of probes, in bytes. */
   private get probeBytes(): number {
     const limit = this.limitNow;
     return Math.max(limit / PROBES_PER_LIMIT, Math.min(limit / MIN_PROBES_PER_LIMIT, this.meanRate * PROBE_MS));
@@ -344,7 +346,7 @@ export class PathModel {
       this.nextSuspicionAt = 0;
     }
     const isOld = now - this.minAt > ROUND_TRIP_MEMORY_MS;
-    // The search makes a queue of its own.
+    // The search builds a queue itself.
     if (this.isSearching || (!isOld && !(isSuspicious && now >= this.nextSuspicionAt))) return;
     this.isDraining = true;
     this.cleanAnswers = 0;
@@ -358,15 +360,15 @@ export class PathModel {
     const meanMs = this.cleanMs / CLEAN_ANSWERS;
     this.isDraining = false;
     this.peakRate = this.rate.value;
-    // Answers that wait behind the peer's own data look like a longer path: of that, a little is believed at a time.
+    // Answers that wait behind data of the peer look like a longer path: only a little of that counts at a time.
     const mostEmpty = this.isClumped ? CHANGED : MOST_EMPTY;
     const hasChanged = !this.isClumped && this.leastCleanMs > this.minMs * CHANGED;
     this.suspicionMs = hasChanged ? MIN_SUSPICION_MS : Math.min(2 * this.suspicionMs, ROUND_TRIP_MEMORY_MS);
     this.nextSuspicionAt = now + Math.max(this.suspicionMs, MEMORY_ROUND_TRIPS * meanMs);
     if (hasChanged) {
-      // What is less than a millisecond longer may come of busy processes: it has to show again.
+      // A difference of less than a millisecond may come from busy processes: it has to show again.
       this.minMs = Math.min(this.leastCleanMs, Math.max(2 * this.minMs, this.leastCleanMs - 1));
-      // The rate that was found before was that of another path, or of too low a limit.
+      // The rate that was found before belongs to another path, or to a limit that was too low.
       this.isSearching = true;
       this.searchRate = this.rate.value;
       this.roundsSince = 0;
@@ -407,7 +409,7 @@ export class PathModel {
     this.meanBurst += (this.largestBurst - this.meanBurst) * BURST_WEIGHT;
     this.largestBurst = 0;
     this.mayServe = true;
-    // A user who sends less than half of what is allowed does not find a higher rate.
+    // A user who sends less than half of the allowed bytes does not find a higher rate.
     if (!probe.isStarved || sent - probe.mark < this.limit / 2) this.roundsSince++;
     if (this.isSearching) this.search(tookMs, now);
   }
@@ -419,11 +421,11 @@ export class PathModel {
     }
     if (this.roundsSince <= SEARCH_ROUNDS) return;
     this.isSearching = false;
-    // What the search has queued drains by itself: answers stay long until it has.
+    // The queue of the search drains by itself: answers stay late until then.
     this.nextSuspicionAt = Math.max(this.nextSuspicionAt, now + SETTLE_ANSWERS * tookMs);
   }
 
-  /** `bytes` have arrived: how much more than the rate lets expect came in a part of a round trip, up to now. */
+  /** `bytes` have arrived: updates by how much a part of a round trip has exceeded the rate. */
   private countBurst(bytes: number, now: number): void {
     const elapsedMs = now - this.burstSince;
     if (this.burstBytes <= this.rate.value * elapsedMs || elapsedMs > this.minMs / 2) {
@@ -440,13 +442,13 @@ export class PathModel {
     if (rate === 0) return;
     const { minMs, emptyMs } = this;
     const heldMs = this.isSearching ? SEARCH_GAIN * minMs : GAIN * emptyMs;
-    // Answers come one for each probe: two at once are no burst.
+    // There is one answer for each probe: two at once are no burst.
     const burst = BURST_GAIN * Math.max(0, this.meanBurst - 2 * this.probeBytes);
     const mostBurst = this.meanRate * (this.isClumped ? MAX_BURST_TWO_WAY : MAX_BURST_ROUND_TRIPS) * minMs;
     const limit = rate * heldMs + this.meanRate * TURNS_MS + Math.min(burst, mostBurst);
     // A sender that has little to send does not measure the path.
     const least = this.isRateKnown ? Math.max(MIN_LIMIT_BYTES, Math.min(FAST_LIMIT_BYTES, rate * FAST_MS)) : this.limit;
-    // It doubles in a round trip at most, as TCP's window does in slow start: a jump would leave as one burst and overflow a queue.
+    // It at most doubles in a round trip, as the window of TCP in slow start: a jump would leave as one burst and overflow a queue.
     const most = Math.min(MAX_LIMIT_BYTES, Math.max(FIRST_LIMIT_BYTES, this.limit + arrivedBytes));
     this.limit = Math.round(Math.min(most, Math.max(least, limit)));
   }

@@ -1,38 +1,36 @@
-// What a stream has been given to send and its session has not sent: a first-in first-out queue that is emptied by byte
-// count. Chunks of users are kept by reference. What is forwarded lies in memory that is about to be used again, and is
-// packed: copied into blocks, which are used again themselves, so that a relay at work leaves nothing to the collector and
-// what waits takes about as much memory as it has bytes.
+// The bytes that wait in a stream to be sent: a first-in first-out queue that is emptied by byte count. Chunks of users are kept by
+// reference. Forwarded chunks lie in memory that is about to be reused, so they are packed: copied into blocks. Blocks are reused too:
+// a busy relay leaves nothing to the garbage collector, and the queue takes about as much memory as it has bytes.
 
-import type { Output } from './output.js';
-import type { Sender } from './reports.js';
+import type { Output, Sender } from './output.js';
 
-/** Blocks that are used again: as large as the largest frame for bulk, which is sent in as few pieces as can be. */
+/** The sizes of blocks. The large one is that of the largest frame of bulk, which is then sent in as few pieces as possible. */
 const LARGE_BLOCK_BYTES = 64 * 1024;
 const BLOCK_BYTES = 16 * 1024;
-/** A block is taken for a half of it at least; below, a queue gets memory of the size that it needs. */
+/** A block is used for at least half of its size; below that, a queue gets memory of the size that it needs. */
 const BLOCK_SHARE = 2;
 /**
- * Blocks kept for the next one who needs some: 20 MiB of a process at most, however many streams there are. With a quarter of that,
- * eight streams at full speed had new ones made all the time, for which V8 marked its heap ten times as often.
+ * Free blocks of each size that are kept for reuse: at most 20 MiB of a process, however many streams there are. With a quarter of
+ * that, eight streams at full speed kept allocating new ones, and V8 marked its heap ten times as often.
  */
 const MAX_FREE_BLOCKS = 256;
 
-/** Sent pieces are dropped from the array when there are this many, so that shifting stays cheap. */
+/** Sent pieces are removed from the array when there are this many, so that removal stays cheap. */
 const COMPACT_AT = 64;
 
-/** Bytes side by side: a chunk, or a block that is filled from one end and sent from the other. */
+/** Contiguous bytes: a chunk, or a block that is filled at its end and sent from its start. */
 class Piece implements Sender {
   at = 0;
-  /** Bytes that are with the transport; its memory may be used again when all are. */
-  private handedOver = 0;
-  /** Nothing is added any more. */
+  /** Bytes that the transport has taken; the memory can be reused when it has taken all. */
+  private flushed = 0;
+  /** Whether nothing is added any more. */
   isClosed = false;
 
   constructor(
     readonly bytes: Buffer,
-    /** Behind the last byte that is in use. */
+    /** The end of the bytes in use. */
     public end: number,
-    /** Where it goes to be used again, once all of it is handed over; null if it does not. */
+    /** The blocks to which this one returns once the transport has taken all of it; null when it is not reused. */
     readonly blocks: Blocks | null,
   ) {}
 
@@ -40,7 +38,7 @@ class Piece implements Sender {
     return this.isClosed ? 0 : this.bytes.length - this.end;
   }
 
-  /** Copies from `chunk`, beginning at `from`, as much as there is room for, and tells how much that is. */
+  /** Copies as much of `chunk` as there is room for, beginning at `from`, and returns how much that is. */
   append(chunk: Buffer, from: number): number {
     const count = Math.min(this.room, chunk.length - from);
     chunk.copy(this.bytes, this.end, from, from + count);
@@ -48,23 +46,23 @@ class Piece implements Sender {
     return count;
   }
 
-  onHandedOver(bytes: number): void {
-    this.handedOver += bytes;
-    if (this.isClosed && this.handedOver === this.end) this.free();
+  onFlushed(bytes: number): void {
+    this.flushed += bytes;
+    if (this.isClosed && this.flushed === this.end) this.free();
   }
 
-  /** Nothing more is added. */
+  /** Takes no more bytes. */
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    if (this.handedOver === this.end) this.free();
+    if (this.flushed === this.end) this.free();
   }
 
   private free(): void {
     if (this.blocks === null) return;
     this.at = 0;
     this.end = 0;
-    this.handedOver = 0;
+    this.flushed = 0;
     this.isClosed = false;
     this.blocks.giveBack(this);
   }
@@ -88,14 +86,14 @@ class Blocks {
 const blocks = new Blocks(BLOCK_BYTES);
 const largeBlocks = new Blocks(LARGE_BLOCK_BYTES);
 
-/** Memory for at least a part of `bytes`. */
+/** Returns memory for at least a part of `bytes`. */
 function pieceFor(bytes: number): Piece {
   if (bytes >= LARGE_BLOCK_BYTES / BLOCK_SHARE) return largeBlocks.take();
   if (bytes >= BLOCK_BYTES / BLOCK_SHARE) return blocks.take();
   return new Piece(Buffer.allocUnsafeSlow(bytes), 0, null);
 }
 
-export class Backlog {
+export class SendQueue {
   private pieces: Piece[] = [];
   private head = 0;
   private bytes = 0;
@@ -104,7 +102,7 @@ export class Backlog {
     return this.bytes;
   }
 
-  /** Adds a chunk that nobody changes until it is sent. */
+  /** Adds a chunk by reference. It must not change until it is sent. */
   push(chunk: Buffer): void {
     if (chunk.length === 0) return;
     this.tail?.close();
@@ -114,7 +112,7 @@ export class Backlog {
     this.bytes += chunk.length;
   }
 
-  /** Adds a copy. */
+  /** Adds a copy of a chunk. */
   pack(chunk: Buffer): void {
     for (let at = 0; at < chunk.length; ) {
       const count = this.roomFor(chunk.length - at).append(chunk, at);
@@ -123,7 +121,7 @@ export class Backlog {
     }
   }
 
-  /** The next bytes become the payload of a frame; so many there have to be. */
+  /** Writes the next `length` bytes as payload of a frame. The queue must have as many. */
   writeTo(output: Output, length: number): void {
     this.bytes -= length;
     for (let left = length; left > 0; ) {
@@ -131,14 +129,14 @@ export class Backlog {
       const { bytes, at } = piece;
       const count = Math.min(left, piece.end - at);
       output.payload(at === 0 && count === bytes.length ? bytes : bytes.subarray(at, at + count));
-      if (piece.blocks !== null) output.report(piece, count);
+      if (piece.blocks !== null) output.notifyFlushed(piece, count);
       piece.at = at + count;
       left -= count;
       if (piece.at === piece.end) this.drop(piece);
     }
   }
 
-  /** Takes everything out, in parts that hold only until `take` returns. */
+  /** Removes everything, in parts that are valid only until `take` returns. */
   drain(take: (part: Buffer) => void): void {
     const { pieces, head } = this;
     this.pieces = [];
@@ -158,7 +156,7 @@ export class Backlog {
     const { tail } = this;
     if (tail !== undefined && tail.room > 0) return tail;
     tail?.close();
-    // As large as what waits already, so that memory and bytes grow together.
+    // As large as the bytes that wait already, so that memory and bytes grow together.
     const piece = pieceFor(Math.max(length, this.bytes));
     this.pieces.push(piece);
     return piece;

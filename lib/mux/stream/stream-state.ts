@@ -1,5 +1,5 @@
-// The life of one yamux stream as a set of bits and pure functions on them.
-// The two halves end independently; what is still owed to the peer (SYN, ACK) is apart from that, so that no
+// The state of one yamux stream as a set of bits, and pure functions on them.
+// The two halves end independently, and flags that the peer has still to get (SYN, ACK) are bits of their own, so that no
 // combination needs a state of its own.
 
 import { Flag } from '../../wire/header.js';
@@ -9,27 +9,27 @@ export const StreamState = {
   SYN_OWED: 0x01,
   /** Opened here; the peer has not answered yet. */
   UNACKED: 0x02,
-  /** Opened by the peer and not decided about: it stands in the accept backlog. */
+  /** Opened by the peer and not accepted yet: it is in the accept backlog. */
   UNACCEPTED: 0x04,
   /** Accepted here; the frame that carries the ACK has not been written. */
   ACK_OWED: 0x08,
-  /** This side will write no more; its FIN follows the queued data. */
+  /** This side writes no more; its FIN follows the queued data. */
   WRITE_ENDED: 0x10,
   /** The FIN has been written. */
   FIN_SENT: 0x20,
   /** The peer's FIN has arrived. */
   READ_ENDED: 0x40,
-  /** The user is gone; the peer's data is answered with RST. */
+  /** The user has gone; data of the peer is answered with RST. */
   ABANDONED: 0x80,
   /** Both halves have ended, or the stream was reset. */
   CLOSED: 0x100,
-  /** Opened here, but kept back: too many opens are unanswered already. */
+  /** Opened here, but the SYN waits: too many opens are unanswered already. */
   HELD: 0x200,
   /** A hop of a circuit through relays: its windows began smaller. */
-  NARROW: 0x400,
+  RELAYED: 0x400,
 } as const;
 
-/** What {@link afterFlags} answers when the peer broke the protocol. */
+/** Returned by {@link afterFlags} when the peer broke the protocol. */
 export const INVALID_STATE = -1;
 
 /** The state of a stream opened here. */
@@ -39,7 +39,7 @@ export const OPENED_STATE = StreamState.SYN_OWED | StreamState.UNACKED;
 export const INCOMING_STATE = StreamState.UNACCEPTED;
 
 /**
- * The state after a frame of the peer with these flags, its payload aside. A second FIN, or a FIN on a closed stream, is
+ * Returns the state after a frame of the peer with these flags, its payload aside. A second FIN, or a FIN on a closed stream, is
  * {@link INVALID_STATE}, as in hashicorp/yamux. Any frame but RST counts as the answer to an open, as some peers
  * send data ahead of their ACK.
  */
@@ -54,17 +54,17 @@ export function afterFlags(state: number, flags: number): number {
   return settle(next);
 }
 
-/** The state after this side's FIN has been written. */
+/** Returns the state after this side's FIN has been written. */
 export function afterFinSent(state: number): number {
   return settle(state | StreamState.WRITE_ENDED | StreamState.FIN_SENT);
 }
 
-/** Whether the peer may still send data. */
+/** Returns whether the peer may still send data. */
 export function mayReceive(state: number): boolean {
   return (state & (StreamState.READ_ENDED | StreamState.CLOSED)) === 0;
 }
 
-/** Whether the user may still write. */
+/** Returns whether the user may still write. */
 export function mayWrite(state: number): boolean {
   return (state & (StreamState.WRITE_ENDED | StreamState.CLOSED)) === 0;
 }

@@ -1,4 +1,4 @@
-// One stream of a session: a small object without timer, emitter or Duplex of its own, since there may be millions.
+// One stream of a session: a small object without a timer, emitter or Duplex of its own, since there may be millions.
 // What arrives goes to a sink of callbacks; sockets and relays are such sinks.
 
 import { starlaneError } from '../../errors.js';
@@ -7,26 +7,24 @@ import { Flag, FrameType, INITIAL_WINDOW_BYTES, MAX_UINT32 } from '../../wire/he
 import { kOnData, kOnEnd, kOnReset, kOnSent, kReadOn } from '../hidden.js';
 import { COPY_BYTES } from '../send/output.js';
 import { NO_TURN, type Schedulable } from '../send/scheduler.js';
-import { Backlog } from '../send/send-queue.js';
-import { ResetReason } from './reset-reason.js';
-import { type HostOf, NO_SINK, type SinkOf } from './stream-host.js';
+import { SendQueue } from '../send/send-queue.js';
+import type { MuxSession } from '../session.js';
+import { ResetReason } from './resets.js';
+import { NO_SINK, type Sink } from './sink.js';
 import { afterFinSent, mayReceive, mayWrite, StreamState } from './stream-state.js';
 import { grantDue, grownRelayedWindow, grownWindow, RELAYED_WINDOW_BYTES } from './window.js';
 
-/** Who is told what happens to a stream. */
-export type StreamSink = SinkOf<MuxStream>;
-/** What a stream needs of its session. */
-export type StreamHost = HostOf<MuxStream>;
+export type StreamSink = Sink<MuxStream>;
 
-/** States in which nothing can be sent at once. */
+/** States in which a write has to wait or is dropped. */
 const NO_DIRECT_WRITE = StreamState.HELD | StreamState.WRITE_ENDED | StreamState.CLOSED;
 
-/** What a user who has gone still has sent: a small answer. A kernel takes as much at least, however busy the connection is. */
+/** Queued bytes that are still sent for a user who has gone: a small answer. A kernel takes at least as much, however busy it is. */
 export const FLUSH_BYTES = 64 * 1024;
 
-// A Sender of the output and a Schedulable, but those members are not for users.
+// It is also a Sender of the output and a Schedulable, but those members are not for users.
 export class MuxStream {
-  /** Where everything that happens to the stream goes. */
+  /** Called with everything that happens to the stream. */
   sink: StreamSink;
   /** @internal Bits of {@link StreamState}. */
   state: number;
@@ -37,17 +35,17 @@ export class MuxStream {
   /** @internal Bytes that the peer may still send. */
   receiveCredit = INITIAL_WINDOW_BYTES;
   private windowBytes = INITIAL_WINDOW_BYTES;
-  /** Delivered to the sink, not yet consumed. */
+  /** Bytes delivered to the sink and not consumed. */
   private unread = 0;
-  /** When credit was last granted, by the clock of the host. */
+  /** When credit was last granted, by the clock of the session. */
   private grantedAtUs = 0;
   private sendCredit = INITIAL_WINDOW_BYTES;
-  private queue: Backlog | null = null;
+  private queue: SendQueue | null = null;
 
   /** @internal */
   constructor(
     readonly id: number,
-    private readonly host: StreamHost,
+    private readonly session: MuxSession,
     sink: StreamSink | null,
     state: number,
   ) {
@@ -56,29 +54,29 @@ export class MuxStream {
   }
 
   /**
-   * The stream is a hop of a circuit through relays, which begins with less credit in both directions, so that relays need
-   * not keep what the default promises. Both ends say so, each ahead of all but OPEN.
+   * Makes the stream a hop of a circuit through relays. It begins with less credit in both directions, so that relays need not
+   * hold what the default promises. Both ends call this, each before it sends anything but OPEN.
    */
-  narrow(): void {
-    if (this.state & StreamState.NARROW) return;
+  useRelayWindow(): void {
+    if (this.state & StreamState.RELAYED) return;
     const less = INITIAL_WINDOW_BYTES - RELAYED_WINDOW_BYTES;
-    this.state |= StreamState.NARROW;
+    this.state |= StreamState.RELAYED;
     this.windowBytes -= less;
     this.receiveCredit -= less;
     this.sendCredit -= less;
   }
 
-  /** What arrives will be forwarded, by a sink that keeps nothing. */
+  /** The sink forwards what arrives, and keeps nothing. */
   expectForwarding(): void {
-    this.host.onForwarding();
+    this.session.lendReads();
   }
 
-  /** Takes a stream that the peer opened. The ACK leaves with the first frame of this turn. */
+  /** Accepts a stream that the peer opened. The ACK leaves with the first frame of this turn. */
   accept(): void {
     if ((this.state & (StreamState.UNACCEPTED | StreamState.CLOSED)) !== StreamState.UNACCEPTED) return;
     this.state = (this.state & ~StreamState.UNACCEPTED) | StreamState.ACK_OWED;
-    this.host.onAccepted();
-    this.host.owe(this);
+    this.session.streams.accepted();
+    this.session.owe(this);
   }
 
   /**
@@ -89,30 +87,30 @@ export class MuxStream {
     const length = chunk.length;
     if (length === 0 || this.tryWrite(chunk)) return true;
     if (!mayWrite(this.state)) return false;
-    const { output, scheduler } = this.host;
+    const { output, scheduler } = this.session;
     if (length > COPY_BYTES && length <= output.frameBytes && scheduler.isEmpty && length <= output.room) {
       if (this.queue === null && length <= this.sendCredit && (this.state & StreamState.HELD) === 0) {
         this.sendCredit -= length;
         output.dataHeader(this.takeOwedFlags(), this.id, length);
         output.payload(chunk);
-        output.report(this, length);
+        output.notifyFlushed(this, length);
         return false;
       }
     }
-    this.queue ??= new Backlog();
+    this.queue ??= new SendQueue();
     this.queue.push(chunk);
     this.schedule();
     return false;
   }
 
   /**
-   * As {@link write}, but the chunk is copied in any case. True: its bytes are with the session. False: they wait here, until
-   * the sink's `onSent` has counted them.
+   * Sends bytes as {@link write} does, but copies the chunk in any case. True: the session has its bytes. False: they wait here,
+   * until the sink's `onSent` has counted them.
    */
   forward(chunk: Buffer): boolean {
     if (chunk.length === 0 || this.tryWrite(chunk)) return true;
     if (!mayWrite(this.state)) return false;
-    this.queue ??= new Backlog();
+    this.queue ??= new SendQueue();
     this.queue.pack(chunk);
     this.schedule();
     return false;
@@ -122,7 +120,7 @@ export class MuxStream {
   tryWrite(chunk: Buffer): boolean {
     const length = chunk.length;
     if (length > COPY_BYTES || length > this.sendCredit || this.queue !== null) return false;
-    const { output, scheduler } = this.host;
+    const { output, scheduler } = this.session;
     if (this.state & NO_DIRECT_WRITE || length > output.smallRoom(!scheduler.isEmpty)) return false;
     this.sendCredit -= length;
     output.copiedData(this.takeOwedFlags(), this.id, chunk);
@@ -137,8 +135,7 @@ export class MuxStream {
   }
 
   /**
-   * Gives the stream up at once: what is queued is dropped, the peer is told by RST with one of ResetReason, the sink hears
-   * no more.
+   * Gives the stream up at once: drops what is queued and sends an RST with one of ResetReason. The sink is not called any more.
    */
   reset(reason: number = ResetReason.NONE): void {
     this.sink = NO_SINK;
@@ -147,15 +144,15 @@ export class MuxStream {
       return;
     }
     this.sendReset(reason);
-    this.close();
+    this.leave();
     this.releaseUnread();
   }
 
   /**
-   * For a user who has gone without an error: the writing half ends, and the stream waits for the peer's end up to the
-   * session's close deadline; data that still comes is answered with RST, as TCP does. Queued bytes are sent before, up to
-   * {@link FLUSH_BYTES}, or all of them when `flush`; else they are dropped, which turns the end into a reset, since an orderly one
-   * would be a lie.
+   * Gives the stream up in order, for a user who has gone without an error: ends the writing half and waits for the peer's end
+   * up to the close timeout of the session; data that still comes is answered with RST, as in TCP. Queued bytes are sent before,
+   * up to {@link FLUSH_BYTES}, or all of them when `flush`. Beyond that they are dropped and the stream is reset, since an
+   * orderly end would claim that they had been sent.
    */
   abandon(flush = false): void {
     this.sink = NO_SINK;
@@ -168,33 +165,33 @@ export class MuxStream {
     }
     this.state |= StreamState.ABANDONED;
     this.end();
-    if ((this.state & StreamState.CLOSED) === 0) this.host.expectEnd(this);
+    if ((this.state & StreamState.CLOSED) === 0) this.session.streams.expectEnd(this);
   }
 
-  /** The reader has consumed `bytes` of what was delivered: their credit may go back to the peer. */
+  /** The reader has consumed `bytes` of what was delivered; their credit may go back to the peer. */
   consumed(bytes: number): void {
-    const { host } = this;
+    const { session } = this;
     // After a reset nothing counts as unread any more, whatever the reader still holds.
     const counted = Math.min(bytes, this.unread);
     this.unread -= counted;
-    host.budget.consume(counted);
+    session.budget.consume(counted);
     if (!mayReceive(this.state)) return;
     let due = grantDue(this.windowBytes, this.receiveCredit, this.unread);
     if (due === 0) return;
-    const now = host.nowUs();
+    const now = session.nowUs();
     const elapsedUs = (now - this.grantedAtUs) & 0x7fff_ffff;
     const grown =
-      this.state & StreamState.NARROW
-        ? grownRelayedWindow(this.windowBytes, this.growthLimit(due), elapsedUs, host.growthRoundTripUs)
-        : grownWindow(this.windowBytes, host.maxWindowBytes, elapsedUs, host.growthRoundTripUs);
+      this.state & StreamState.RELAYED
+        ? grownRelayedWindow(this.windowBytes, this.growthLimit(due), elapsedUs, session.measureGrowthRttUs())
+        : grownWindow(this.windowBytes, session.maxWindowBytes, elapsedUs, session.measureGrowthRttUs());
     this.grantedAtUs = now;
     const growth = grown - this.windowBytes;
-    if (growth > 0 && host.budget.tryGrow(growth)) {
+    if (growth > 0 && session.budget.tryGrow(growth)) {
       this.windowBytes = grown;
       due += growth;
     }
     this.receiveCredit += due;
-    host.output.credit(this.takeOwedFlags(), this.id, due);
+    session.output.credit(this.takeOwedFlags(), this.id, due);
   }
 
   /** False while an open of this side is unanswered. */
@@ -212,7 +209,7 @@ export class MuxStream {
     return (this.state & StreamState.READ_ENDED) !== 0;
   }
 
-  /** Bytes written here that have not been given to the transport. */
+  /** Bytes written here that the session has not sent. */
   get queuedBytes(): number {
     return this.queue === null ? 0 : this.queue.byteLength;
   }
@@ -229,34 +226,34 @@ export class MuxStream {
 
   /** How far the receive window of any stream of the session may grow, in bytes. */
   get maxWindowBytes(): number {
-    return this.host.maxWindowBytes;
+    return this.session.maxWindowBytes;
   }
 
   // What follows is called by the session and the output.
 
-  /** @internal The next part of a payload; the session has checked it against the window. */
+  /** @internal Delivers the next part of a payload; the session has checked it against the window. */
   deliver(chunk: Buffer): void {
     if (this.state & StreamState.CLOSED) return;
     if (this.state & StreamState.ABANDONED) {
       this.reset();
       return;
     }
-    // Only as the bytes arrive: credit for the rest of a frame must not count as read.
+    // Only as the bytes arrive: the credit for the rest of a frame must not count as read.
     this.receiveCredit -= chunk.length;
-    // Only after a frame inside which the stream was narrowed.
+    // Possible only in a frame inside which useRelayWindow() was called.
     if (this.receiveCredit < 0) {
-      this.kill(starlaneError('ERR_STARLANE_WINDOW_OVERRUN', `stream ${this.id}`));
+      this.destroy(starlaneError('ERR_STARLANE_WINDOW_OVERRUN', `stream ${this.id}`));
       return;
     }
     this.unread += chunk.length;
-    const inBudget = this.host.budget.deliver(chunk.length);
+    const inBudget = this.session.budget.deliver(chunk.length);
     const { sink } = this;
     try {
-      sink[kOnData](this, this.host.lendsReads && sink.keepsNothing !== true ? Buffer.from(chunk) : chunk);
+      sink[kOnData](this, this.session.lendsReads && sink.keepsNothing !== true ? Buffer.from(chunk) : chunk);
     } catch (error) {
       throwLater(error);
     }
-    if (!inBudget) this.host.onOverBudget(this);
+    if (!inBudget) this.session.onOverBudget(this);
   }
 
   /** @internal The peer has ended its half. */
@@ -268,19 +265,19 @@ export class MuxStream {
     }
   }
 
-  /** @internal Credit from the peer. False when it exceeds what a window can hold. */
+  /** @internal Adds credit from the peer. False when it exceeds what a window can hold. */
   addSendCredit(bytes: number): boolean {
     this.sendCredit += bytes;
     if (this.queue !== null) this.schedule();
-    if (this.state & StreamState.NARROW) this.sink.onCredit?.(this, bytes);
+    if (this.state & StreamState.RELAYED) this.sink.onCredit?.(this, bytes);
     return this.sendCredit <= MAX_UINT32;
   }
 
-  /** @internal Its turn: writes at most `quantumBytes` of the queue as one frame. */
+  /** @internal Takes its turn: writes at most `quantumBytes` of the queue as one frame. */
   sendQueued(quantumBytes: number): void {
-    const { queue, host } = this;
+    const { queue, session } = this;
     if (queue === null) return;
-    const { output } = host;
+    const { output } = session;
     const length = Math.min(queue.byteLength, this.sendCredit, quantumBytes);
     if (length <= 0) return;
     this.sendCredit -= length;
@@ -288,22 +285,22 @@ export class MuxStream {
     if (drained) this.queue = null;
     output.dataHeader(this.takeOwedFlags(), this.id, length);
     queue.writeTo(output, length);
-    output.report(this, length);
-    host.scheduler.spend(this, length);
+    output.notifyFlushed(this, length);
+    session.scheduler.spend(this, length);
     if (!drained) {
-      if (this.sendCredit > 0) host.scheduler.requeue(this);
+      if (this.sendCredit > 0) session.scheduler.requeue(this);
     } else if (this.state & StreamState.WRITE_ENDED) this.sendFin();
   }
 
-  /** @internal The session lets a held-back open go. */
+  /** @internal Sends an open that had to wait for others. */
   release(): void {
     this.state &= ~StreamState.HELD;
-    this.host.owe(this);
+    this.session.owe(this);
     if (this.queue !== null) this.schedule();
     else if (this.state & StreamState.WRITE_ENDED) this.sendFin();
   }
 
-  /** @internal SYN and ACK that the next frame must carry; whoever calls writes that frame. */
+  /** @internal Returns the SYN or ACK that the next frame must carry; the caller writes that frame. */
   takeOwedFlags(): number {
     const owed = this.state & (StreamState.SYN_OWED | StreamState.ACK_OWED);
     if (owed === 0) return 0;
@@ -311,20 +308,20 @@ export class MuxStream {
     return owed & StreamState.SYN_OWED ? Flag.SYN : Flag.ACK;
   }
 
-  /** Gives the stream up for `error`: the peer is told by RST, the sink by `onReset`. */
-  kill(error: Error, reason: number = ResetReason.NONE): void {
+  /** Gives the stream up because of `error`: sends an RST and calls `onReset` of the sink. */
+  destroy(error: Error, reason: number = ResetReason.NONE): void {
     if (this.state & StreamState.CLOSED) return;
     this.sendReset(reason);
     this.fail(error, reason, true);
   }
 
-  /** @internal The stream is over, by the doing of the peer or of the link; `isOwn`: of this side, which drops what is unread. */
-  fail(error: Error, reason: number, isOwn: boolean): void {
+  /** @internal Ends the stream without a frame, and notifies the sink. `isLocal`: this side has caused it, and drops what is unread. */
+  fail(error: Error, reason: number, isLocal: boolean): void {
     const { sink } = this;
     this.sink = NO_SINK;
-    this.close();
+    this.leave();
     try {
-      if (!isOwn && this.readEnded && sink[kReadOn]?.(this, error) === true) return;
+      if (!isLocal && this.readEnded && sink[kReadOn]?.(this, error) === true) return;
       this.releaseUnread();
       sink[kOnReset](this, error, reason);
     } catch (fault) {
@@ -333,7 +330,7 @@ export class MuxStream {
   }
 
   /** @internal */
-  onHandedOver(bytes: number): void {
+  onFlushed(bytes: number): void {
     try {
       this.sink[kOnSent](this, bytes);
     } catch (error) {
@@ -341,52 +338,52 @@ export class MuxStream {
     }
   }
 
-  /** @internal Growth of the window beyond the initial one, to be given back to the budget. */
+  /** @internal The growth of the window since the start, which goes back to the budget. */
   get grownBytes(): number {
-    return this.windowBytes - (this.state & StreamState.NARROW ? RELAYED_WINDOW_BYTES : INITIAL_WINDOW_BYTES);
+    return this.windowBytes - (this.state & StreamState.RELAYED ? RELAYED_WINDOW_BYTES : INITIAL_WINDOW_BYTES);
   }
 
-  /** How far the window of a narrow stream may grow, now that `due` bytes of it were read. */
+  /** Returns how far the window of a relayed stream may grow, now that `due` bytes of it were read. */
   private growthLimit(due: number): number {
     const { sink } = this;
     sink.onCredit?.(this, due);
-    return sink.growthLimit === undefined ? this.host.maxWindowBytes : sink.growthLimit(this);
+    return sink.growthLimit === undefined ? this.session.maxWindowBytes : sink.growthLimit(this);
   }
 
   private schedule(): void {
     if (this.sendCredit <= 0 || this.state & StreamState.HELD) return;
-    this.host.scheduler.add(this);
-    this.host.output.scheduleFlush();
+    this.session.scheduler.add(this);
+    this.session.output.scheduleFlush();
   }
 
   private sendFin(): void {
-    const { output, starlanePeer } = this.host;
+    const { output, starlanePeer } = this.session;
     const owed = this.takeOwedFlags();
     if (owed !== 0 || !output.tryAddFlags(this.id, Flag.FIN, starlanePeer)) {
       output.frame(FrameType.WINDOW_UPDATE, owed | Flag.FIN, this.id, 0);
     }
     this.state = afterFinSent(this.state);
     if ((this.state & StreamState.CLOSED) === 0) return;
-    this.host.forget(this);
-    if (this.state & StreamState.NARROW) this.sink.onClosed?.(this);
+    this.session.forget(this);
+    if (this.state & StreamState.RELAYED) this.sink.onClosed?.(this);
   }
 
   private sendReset(reason: number): void {
-    // A peer that has not seen the SYN need not hear of the end.
+    // A peer that has not seen the SYN need not learn of the end.
     if (this.state & StreamState.SYN_OWED) return;
-    const { output, starlanePeer } = this.host;
+    const { output, starlanePeer } = this.session;
     output.frame(FrameType.WINDOW_UPDATE, Flag.RST, this.id, starlanePeer ? reason : ResetReason.NONE);
   }
 
-  private close(): void {
+  private leave(): void {
     this.queue = null;
     this.state |= StreamState.CLOSED;
-    this.host.forget(this);
+    this.session.forget(this);
   }
 
   private releaseUnread(): void {
     if (this.unread === 0) return;
-    this.host.budget.consume(this.unread);
+    this.session.budget.consume(this.unread);
     this.unread = 0;
   }
 }

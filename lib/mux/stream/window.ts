@@ -2,16 +2,17 @@
 //
 //   window = credit the peer still has + bytes delivered but unread + bytes read but not yet granted again
 //
-// Credit returns only for bytes that the reader has consumed (rust-yamux #120: on arrival, streams overran buffers).
+// Credit returns only for bytes that the reader has consumed. When it returned on arrival, streams overran buffers
+// (rust-yamux #120).
 
 /**
- * Credit in each direction that a hop of a circuit through relays begins with, in bytes: a quarter of what yamux promises
- * any stream, since a relay must keep that much for both directions of every circuit whose reader is slow.
+ * The credit in each direction with which a hop of a circuit through relays begins, in bytes: a quarter of what yamux promises
+ * any stream, since a relay must hold that much for both directions of every circuit whose reader is slow.
  */
 export const RELAYED_WINDOW_BYTES = 64 * 1024;
 
 /**
- * Credit to grant now, in bytes; 0 while less than half of the window would be returned. Half keeps window updates rare
+ * Returns the credit to grant now, in bytes; 0 while less than half of the window would be returned. Half keeps window updates rare
  * (two per window) and leaves the other half to cover the round trip, as hashicorp/yamux does.
  */
 export function grantDue(windowBytes: number, credit: number, unread: number): number {
@@ -20,13 +21,13 @@ export function grantDue(windowBytes: number, credit: number, unread: number): n
 }
 
 /**
- * Round trips within which half a window must have been read for it to count as too small. With the round trip of an
- * idle link as the measure, 4 stops growth at about twice the bandwidth-delay product.
+ * A window is too small when half of it is read within so many round trips. With the round trip of an idle link, 4 stops
+ * the growth at about twice the bandwidth-delay product.
  */
 const GROWTH_ROUND_TRIPS = 4;
 
 /**
- * The window after half of it was read in `elapsedUs` microseconds: doubled while the peer is held back by it.
+ * Returns the size of a window after half of it was read in `elapsedUs` microseconds: doubled while it holds the peer back.
  * Without a measured round trip (`rttUs` 0) nothing grows.
  */
 export function grownWindow(windowBytes: number, maxBytes: number, elapsedUs: number, rttUs: number): number {
@@ -35,66 +36,67 @@ export function grownWindow(windowBytes: number, maxBytes: number, elapsedUs: nu
 }
 
 /**
- * The round trip that a hop of a relayed circuit is taken to have at least, in microseconds. It begins with a small window, and
- * what goes by it waits for turns of two event loops at least: by the round trip of an idle link, which knows no such waits, it
- * would stay small, and the circuit slow.
+ * The least round trip that is assumed for a hop of a relayed circuit, in microseconds. Data on it waits for turns of at least two
+ * event loops. The round trip of an idle link has no such waits: by that measure the window, which begins small, would stay
+ * small, and the circuit slow.
  */
 const RELAYED_ROUND_TRIP_US = 2_000;
-/** Up to this size: fills 500 MiB/s at that round trip. */
+/** The size up to which that round trip counts, in bytes: fills 500 MiB/s. */
 const RELAYED_GROWTH_BYTES = 1024 * 1024;
 
-/** As {@link grownWindow}, for a hop of a relayed circuit. */
+/** Returns the same as {@link grownWindow}, for a hop of a relayed circuit. */
 export function grownRelayedWindow(windowBytes: number, maxBytes: number, elapsedUs: number, rttUs: number): number {
   const quick = grownWindow(windowBytes, Math.min(maxBytes, RELAYED_GROWTH_BYTES), elapsedUs, RELAYED_ROUND_TRIP_US);
   return Math.max(quick, grownWindow(windowBytes, maxBytes, elapsedUs, rttUs));
 }
 
-/** Full reads in a row that prove that input waits for this process, and not this process for input. */
-const BACKLOG_READS = 16;
+/** So many full reads in a row show that input waits for this process, and not this process for input. */
+const BEHIND_READS = 16;
 
 /**
- * Whether this side is the slower one. Then the input waits in buffers of the kernel, and larger windows would only make
- * that queue longer: slower for the cache, and ahead of every small message (1 MiB at most with the numbers above).
+ * Finds out whether this side is the slower one. If so, input waits in buffers of the kernel, and larger windows would only make that
+ * queue longer: slower for the cache, and ahead of every small message (1 MiB at most with the numbers above).
  */
-export class InputBacklog {
+export class ReceiverLoad {
   private fullReads = 0;
 
-  /** `bytes` were read from the transport at once. As much as can be, `mostBytes`: there was probably more. */
-  onRead(bytes: number, mostBytes: number): void {
-    if (bytes < mostBytes) this.fullReads = 0;
+  /** `bytes` were read from the transport at once. When that is as much as possible, `maxBytes`, there was probably more. */
+  onRead(bytes: number, maxBytes: number): void {
+    if (bytes < maxBytes) this.fullReads = 0;
     else this.fullReads++;
   }
 
-  get isStanding(): boolean {
-    return this.fullReads >= BACKLOG_READS;
+  /** Whether input waits for this process. */
+  get isBehind(): boolean {
+    return this.fullReads >= BEHIND_READS;
   }
 }
 
 /**
- * What a session may hold for its streams' readers: the growth of windows beyond what they began with is taken from
- * it, and so are bytes delivered but unread.
+ * What a session may hold for the readers of its streams: the growth of windows beyond their initial size, and bytes delivered
+ * but unread. Each has the same limit.
  */
 export class ReceiveBudget {
   private grown = 0;
   private unread = 0;
 
-  /** `limitBytes`: bytes of growth, and bytes unread, that a session may have. */
+  /** `limitBytes`: how many bytes windows may have grown, and how many bytes may be unread. */
   constructor(private readonly limitBytes: number) {}
 
-  /** Whether a window may grow by `bytes`; if so they are taken. */
+  /** Takes `bytes` for the growth of a window. False when they are not left. */
   tryGrow(bytes: number): boolean {
     if (this.grown + bytes > this.limitBytes) return false;
     this.grown += bytes;
     return true;
   }
 
-  /** Bytes were delivered. False when more is unread now than the budget allows. */
+  /** Counts bytes that were delivered. False when more is unread now than the budget allows. */
   deliver(bytes: number): boolean {
     this.unread += bytes;
     return this.unread <= this.limitBytes;
   }
 
-  /** Whether more is unread than it allows. */
+  /** Whether more is unread than the budget allows. */
   get isExceeded(): boolean {
     return this.unread > this.limitBytes;
   }
@@ -103,7 +105,7 @@ export class ReceiveBudget {
     this.unread -= bytes;
   }
 
-  /** A stream has ended: the growth of its window comes back. */
+  /** Returns the growth of the window of a stream that has ended. */
   release(grownBytes: number): void {
     this.grown -= grownBytes;
   }

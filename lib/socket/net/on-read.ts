@@ -2,7 +2,7 @@
 // much of it. While the callback has said stop, what arrives is kept, and its credit as well.
 
 import type { OnReadOpts } from 'node:net';
-import type { ByteStream } from '../../mux/stream/byte-stream.js';
+import type { ByteStream } from '../../mux/stream/sink.js';
 import { nextTick } from '../../util/runtime/real-timers.js';
 
 export class OnRead {

@@ -26,7 +26,7 @@ import {
   kUse,
   kUseFor,
 } from '../../mux/hidden.js';
-import type { ByteStream } from '../../mux/stream/byte-stream.js';
+import type { ByteStream } from '../../mux/stream/sink.js';
 import { invalidArgValue } from '../../util/runtime/node-errors.js';
 import { nextTick, setImmediate } from '../../util/runtime/real-timers.js';
 import { Socket, type SocketOptions } from '../socket.js';

@@ -198,7 +198,7 @@ describe('a circuit that comes in through relays', () => {
     const { nodeId } = peer.identity;
     const relayed = { src: SRC, visited: [RELAY, nodeId], relays: 2, remainingMs: 1000, env: envDigests([])[0] };
     const stream = peer.session.open(peer, Buffer.concat([open({ ...relayed, ...changes }), Buffer.from(data)]));
-    stream.narrow();
+    stream.useRelayWindow();
     return stream;
   }
 

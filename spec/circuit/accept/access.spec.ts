@@ -34,7 +34,7 @@ function passOn(changes: Partial<OpenRequest> = {}): MuxStream {
   const { nodeId } = peer.identity;
   const relayed = { src: 'AAAAAAAAAAA', visited: ['BBBBBBBBBBA', nodeId], relays: 2, remainingMs: 10_000 };
   const stream = open({ ...relayed, env: envDigests([])[0], ...changes });
-  stream.narrow();
+  stream.useRelayWindow();
   return stream;
 }
 

@@ -57,7 +57,7 @@ function streamOf(events: string[], id: string, streams: Array<{ isAcknowledged:
   const stream = {
     queuedBytes: 0,
     isAcknowledged: false,
-    narrow: () => events.push(`narrow ${id}`),
+    useRelayWindow: () => events.push(`relay window ${id}`),
     reset: () => {},
   };
   streams.push(stream);
@@ -66,8 +66,8 @@ function streamOf(events: string[], id: string, streams: Array<{ isAcknowledged:
 
 describe('the credit of a hop', () => {
   it('is less on the way through a relay, at the source and at a relay', () => {
-    expect(search({ neighbours: [RELAY] }).events).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
-    expect(search({ neighbours: [DST], src: SOURCE }).events).toEqual([`open ${DST}`, `narrow ${DST}`]);
+    expect(search({ neighbours: [RELAY] }).events).toEqual([`open ${RELAY}`, `relay window ${RELAY}`]);
+    expect(search({ neighbours: [DST], src: SOURCE }).events).toEqual([`open ${DST}`, `relay window ${DST}`]);
   });
 
   it('is the usual one when a link to the destination has come up meanwhile, as the other end takes it', () => {
@@ -88,7 +88,7 @@ describe('a reset without a reason', () => {
     const { opener, events, links } = search({ neighbours: [DST, RELAY], src: SOURCE });
     Object.assign(links.get(DST) as object, { canOpen: false });
     opener[kOnReset]({} as MuxStream, error, 0);
-    expect(events.slice(-2)).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
+    expect(events.slice(-2)).toEqual([`open ${RELAY}`, `relay window ${RELAY}`]);
     opener.cancel(0);
   });
 });
@@ -101,7 +101,7 @@ describe('a neighbour that does not answer', () => {
     pass(498);
     expect(events).not.toContain(`open ${THIRD}`);
     pass(4);
-    expect(events.slice(-3)).toEqual([`penalise ${RELAY}`, `open ${THIRD}`, `narrow ${THIRD}`]);
+    expect(events.slice(-3)).toEqual([`penalise ${RELAY}`, `open ${THIRD}`, `relay window ${THIRD}`]);
     opener.cancel(0);
   });
 
@@ -111,14 +111,14 @@ describe('a neighbour that does not answer', () => {
     pass(1_490);
     expect(events).not.toContain(`open ${THIRD}`);
     pass(20);
-    expect(events.slice(-3)).toEqual([`penalise ${RELAY}`, `open ${THIRD}`, `narrow ${THIRD}`]);
+    expect(events.slice(-3)).toEqual([`penalise ${RELAY}`, `open ${THIRD}`, `relay window ${THIRD}`]);
     opener.cancel(0);
   });
 
   it('is waited for longer when there is no other, and is not penalised when there was hardly any time', () => {
     const { opener, events, pass } = search({ neighbours: [RELAY] });
     pass(1_490);
-    expect(events).toEqual([`open ${RELAY}`, `narrow ${RELAY}`]);
+    expect(events).toEqual([`open ${RELAY}`, `relay window ${RELAY}`]);
     pass(20);
     expect(events.slice(-2)).toEqual([`penalise ${RELAY}`, `no circuit: ${ReplyCode.TIMEOUT}`]);
     opener.cancel(0);

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { NodeId } from '../../../lib/address.js';
 import type { Routes } from '../../../lib/circuit/paths.js';
 import type { RelayLimits } from '../../../lib/circuit/relay/limits.js';
-import { ResetReason } from '../../../lib/mux/stream/reset-reason.js';
+import { ResetReason } from '../../../lib/mux/stream/resets.js';
 import { ReplyCode } from '../../../lib/wire/open-reply.js';
 import { pattern } from '../../support/frames.js';
 import { type HandNeighbour, nodeIdOf, RelayFixture } from '../../support/relay-fixture.js';

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { RelayLimits } from '../../../lib/circuit/relay/limits.js';
-import { ResetReason } from '../../../lib/mux/stream/reset-reason.js';
+import { ResetReason } from '../../../lib/mux/stream/resets.js';
 import { ReplyCode } from '../../../lib/wire/open-reply.js';
 import { pattern } from '../../support/frames.js';
 import { type HandNeighbour, type HandStream, nodeIdOf, RelayFixture } from '../../support/relay-fixture.js';

@@ -357,7 +357,7 @@ describe('A relay that withholds or replays something', () => {
           [kOnReset]: (_stream, error) => resolve(error),
         };
         const stream = hop?.open(sink, again) as MuxStream;
-        stream.narrow();
+        stream.useRelayWindow();
         for (const part of bytes) stream.write(part);
       });
     expect(await within('a reset', replay())).toMatchObject({ code: 'ERR_STARLANE_OPEN_TIMEOUT' });
@@ -385,7 +385,7 @@ describe('A relay that withholds or replays something', () => {
     };
     const sink = { [kOnData]: () => {}, [kOnEnd]: () => {}, [kOnSent]: () => {}, [kOnReset]: () => {} };
     const stream = hop?.open(sink, encodeOpen(open)) as MuxStream;
-    stream.narrow();
+    stream.useRelayWindow();
     await turnsUntil('the server has it', () => accepted.length === 1);
     expect(accepted[0]).toMatchObject({ verified: false, secure: false, peer: { id: net.first.id } });
     stream.reset();

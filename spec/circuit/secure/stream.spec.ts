@@ -7,8 +7,8 @@ import { circuitKeys } from '../../../lib/circuit/secure/handshake.js';
 import { MAX_PLAIN_BYTES, RecordSealer, RecordType } from '../../../lib/circuit/secure/secure-records.js';
 import { SecureStream } from '../../../lib/circuit/secure/stream.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
-import type { ByteStream } from '../../../lib/mux/stream/byte-stream.js';
-import { ResetReason } from '../../../lib/mux/stream/reset-reason.js';
+import { ResetReason } from '../../../lib/mux/stream/resets.js';
+import type { ByteStream } from '../../../lib/mux/stream/sink.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
 import { catchErrorsOfTicks } from '../../support/caught-errors.js';
 import { pattern } from '../../support/frames.js';
@@ -63,7 +63,7 @@ class HandStream {
     this.fate ??= `abandoned ${flush}`;
   }
 
-  kill(error: Error, reason: number): void {
+  destroy(error: Error, reason: number): void {
     this.isClosed = true;
     this.fate ??= `killed ${reason}`;
     this.sink[kOnReset](this.asMux, error, reason);

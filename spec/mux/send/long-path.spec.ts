@@ -1,9 +1,8 @@
-// Two sessions over TCP around the world: a round trip of 300 ms, and 5 % of packets lost. The peer lives, and counts as alive.
+// Two sessions over TCP around the world: a round trip of 300 ms, and 5 % of packets lost. The peer is alive, and the sessions must find that.
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
-import { MuxSession } from '../../../lib/mux/session.js';
-import type { SessionOwner } from '../../../lib/mux/session-owner.js';
+import { MuxSession, type SessionOwner } from '../../../lib/mux/session.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
 import { DEFAULT_LIMITS } from '../../../lib/options/options.js';
 import { Timers } from '../../../lib/util/timers.js';
@@ -73,7 +72,7 @@ describe('a session on a path that delays and loses', () => {
     await turn();
   });
 
-  /** What falls due happens at its time, and is read before anything else does. */
+  /** Runs what is due at its time, and reads it before anything else happens. */
   async function pass(ms: number): Promise<void> {
     const end = clock.now() + ms;
     while (clock.dueMs <= end) {

@@ -1,7 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { COPY_BYTES, MAX_OUTSTANDING_BYTES, Output, type OutputHost, type Pace } from '../../../lib/mux/send/output.js';
-import type { Sender } from '../../../lib/mux/send/reports.js';
-import { SLAB_BYTES } from '../../../lib/mux/send/slab-pool.js';
+import { COPY_BYTES, MAX_OUTSTANDING_BYTES, Output, type Sender, SLAB_BYTES } from '../../../lib/mux/send/output.js';
+import type { Pacer } from '../../../lib/mux/send/pacer.js';
 import { Flag, FrameType, HEADER_BYTES } from '../../../lib/wire/header.js';
 import { pattern, payloadOf } from '../../support/frames.js';
 import { ManualWriter } from '../../support/manual-writer.js';
@@ -10,35 +9,40 @@ import { turn } from '../../support/turns.js';
 const { DATA, WINDOW_UPDATE, PING } = FrameType;
 
 /** No limit on what is on its way. */
-const UNPACED: Pace = {
+const UNPACED = {
   room: () => Number.MAX_SAFE_INTEGER,
   smallRoom: () => Number.MAX_SAFE_INTEGER,
   sentSmall: () => {},
   frameBytes: 64 * 1024,
   isProbeDue: () => false,
   probe: () => 0,
-};
+} as unknown as Pacer;
 
-/** Streams' data that waits: frames of the given sizes are written while there is room, as the session does. */
-class Host implements OutputHost {
+/** A session with data that waits: its flush writes frames of the given sizes while there is room. */
+class Host {
   readonly writer = new ManualWriter();
   readonly output: Output;
   readonly waiting: Array<{ streamId: number; payload: Buffer; sender?: Sender }> = [];
   floods = 0;
-  beforeFlush: () => void = () => {};
 
   /** `copies`: whether the writer has copied a chunk by the time it confirms it. */
   constructor(copies = true) {
     this.output = new Output(this.writer, this, copies, UNPACED);
   }
 
-  fillBatch(): void {
+  flush(force = false): void {
+    if (!this.output.beginFlush(force)) return;
+    this.writeWaiting();
+    this.output.write();
+  }
+
+  private writeWaiting(): void {
     do {
       const next = this.waiting.shift();
       if (next === undefined) return;
       this.output.dataHeader(0, next.streamId, next.payload.length);
       this.output.payload(next.payload);
-      if (next.sender !== undefined) this.output.report(next.sender, next.payload.length);
+      if (next.sender !== undefined) this.output.notifyFlushed(next.sender, next.payload.length);
     } while (this.output.room > 0);
   }
 
@@ -59,7 +63,7 @@ class Counter implements Sender {
   bytes = 0;
   calls = 0;
 
-  onHandedOver(bytes: number): void {
+  onFlushed(bytes: number): void {
     this.bytes += bytes;
     this.calls++;
   }
@@ -80,7 +84,7 @@ describe('Output', () => {
     expect(frames[100]).toMatchObject({ type: PING, length: 7 });
   });
 
-  it('has copied small payloads: the caller may change them at once', async () => {
+  it('copies small payloads: the caller may change them at once', async () => {
     const { output, writer } = new Host();
     const chunk = Buffer.from('before');
     output.copiedData(Flag.SYN, 1, chunk);
@@ -90,7 +94,7 @@ describe('Output', () => {
     expect(writer.snapshots[0].subarray(HEADER_BYTES).toString()).toBe('before');
   });
 
-  it('passes on large payloads as the same memory, between slices of headers', async () => {
+  it('writes large payloads without copying, between slices of headers', async () => {
     const { output, writer } = new Host();
     const large = pattern(COPY_BYTES + 1);
     output.copiedData(0, 1, Buffer.from('ahead'));
@@ -103,7 +107,7 @@ describe('Output', () => {
     expect(writer.takeText()).toEqual(['DATA 1 5', `DATA 3 ${large.length}`, 'DATA 1 6']);
   });
 
-  it('cuts a batch that exceeds a slab only in pieces, not in writes', async () => {
+  it('splits a batch that exceeds a slab into pieces, not into writes', async () => {
     const { output, writer } = new Host();
     const chunk = pattern(1000);
     const count = Math.ceil((2 * SLAB_BYTES) / chunk.length);
@@ -114,7 +118,7 @@ describe('Output', () => {
     expect(payloadOf(writer.take(), 1).equals(Buffer.concat(Array(count).fill(chunk)))).toBe(true);
   });
 
-  it('never writes into memory that is on its way', async () => {
+  it('never writes into memory that is in flight', async () => {
     const { output, writer } = new Host();
     for (let round = 0; round < 50; round++) {
       // Few confirmations, so that many slabs are in flight at a time.
@@ -122,7 +126,7 @@ describe('Output', () => {
       await turn();
       expect(Buffer.concat(writer.batches[round]).equals(writer.snapshots[round])).toBe(true);
       if (round % 5 === 4) {
-        // All that was written since the last confirmation is still as it was.
+        // Everything written since the last confirmation is unchanged.
         for (let batch = round - 4; batch <= round; batch++) {
           expect(Buffer.concat(writer.batches[batch]).equals(writer.snapshots[batch])).toBe(true);
         }
@@ -131,7 +135,7 @@ describe('Output', () => {
     }
   });
 
-  it('uses its memory again once it is confirmed', async () => {
+  it('reuses its memory once it is confirmed', async () => {
     const { output, writer } = new Host();
     const memory = new Set<ArrayBufferLike>();
     for (let round = 0; round < 100; round++) {
@@ -143,7 +147,7 @@ describe('Output', () => {
     expect(memory.size).toBeLessThanOrEqual(6);
   });
 
-  it('gives a Duplex that keeps chunks memory that is never used again', async () => {
+  it('gives memory that is never reused to a Duplex that keeps chunks', async () => {
     const { output, writer } = new Host(false);
     const large = pattern(COPY_BYTES + 1);
     for (let round = 0; round < 50; round++) {
@@ -153,7 +157,7 @@ describe('Output', () => {
       output.payload(mine);
       await turn();
       writer.confirmAll();
-      // The sender was told that its memory is free again, and uses it.
+      // The sender was notified that its memory is free, and reuses it.
       mine.fill(0);
     }
     for (let round = 0; round < 50; round++) {
@@ -161,7 +165,7 @@ describe('Output', () => {
     }
   });
 
-  it('counts what was written and what is pending', async () => {
+  it('counts written and pending bytes', async () => {
     const { output, writer } = new Host();
     expect(output.isIdle).toBe(true);
     output.copiedData(0, 1, pattern(100));
@@ -198,7 +202,7 @@ describe('Output towards a Duplex that is blocked', () => {
     expect(output.isIdle).toBe(true);
   });
 
-  it('sends control frames ahead of the data that waits, in their order', async () => {
+  it('sends control frames before waiting data, in their order', async () => {
     const host = new Host();
     await host.block();
     const { output, writer } = host;
@@ -235,12 +239,13 @@ describe('Output towards a Duplex that is blocked', () => {
     expect(output.pendingBytes).toBeLessThan(20 * 1024 * 1024);
   });
 
-  it('hands everything over when it finishes, and takes nothing more', async () => {
+  it('hands everything over when the flush is forced, and takes nothing more once it is sealed', async () => {
     const host = new Host();
     await host.block();
     const { output, writer } = host;
     output.frame(FrameType.GO_AWAY, 0, 0, 1);
-    output.finish();
+    host.flush(true);
+    output.seal();
     expect(writer.takeText()).toEqual(['GOAWAY 1']);
     output.frame(PING, Flag.ACK, 0, 1);
     output.credit(0, 1, 1);
@@ -251,8 +256,8 @@ describe('Output towards a Duplex that is blocked', () => {
   });
 });
 
-describe('Output and those who send', () => {
-  it('tells each sender of its bytes, once, when the batch is confirmed', async () => {
+describe('Output and its senders', () => {
+  it('notifies each sender of its bytes, once, when the batch is confirmed', async () => {
     const host = new Host();
     const { output, writer } = host;
     const senders = [new Counter(), new Counter(), new Counter()];
@@ -270,7 +275,7 @@ describe('Output and those who send', () => {
     expect(senders.map(({ calls }) => calls)).toEqual([1, 1, 1]);
   });
 
-  it('confirms batches in order, each its own senders', async () => {
+  it('notifies the senders of each batch, in the order of batches', async () => {
     const host = new Host();
     const { output, writer } = host;
     const senders = [new Counter(), new Counter()];
@@ -285,7 +290,7 @@ describe('Output and those who send', () => {
     expect(senders.map(({ bytes }) => bytes)).toEqual([10_000, 10_000]);
   });
 
-  it('tells nobody of a write that failed, nor after it was stopped', async () => {
+  it('notifies no sender of a failed write, nor after it was stopped', async () => {
     const host = new Host();
     const { output, writer } = host;
     const sender = new Counter();
@@ -305,7 +310,7 @@ describe('Output and those who send', () => {
     const { output, writer } = host;
     let rounds = 0;
     const sender: Sender = {
-      onHandedOver: () => {
+      onFlushed: () => {
         if (++rounds < 5) host.waiting.push({ streamId: 1, payload: pattern(10_000), sender });
       },
     };
@@ -328,8 +333,8 @@ describe('Output and those who send', () => {
   });
 });
 
-describe('Output and flags that can ride along', () => {
-  it('adds them to the last frame while that has not left', async () => {
+describe('Output and flags that join a frame', () => {
+  it('adds them to the last frame while it has not left', async () => {
     const { output, writer } = new Host();
     output.frame(WINDOW_UPDATE, 0, 3, 500);
     expect(output.tryAddFlags(3, Flag.FIN, false)).toBe(true);
@@ -338,7 +343,7 @@ describe('Output and flags that can ride along', () => {
     expect(output.tryAddFlags(3, Flag.FIN, false)).toBe(false);
   });
 
-  it('does not add them to a frame of another stream, nor to one before the last', () => {
+  it('does not add them to a frame of another stream, nor to an earlier frame', () => {
     const { output } = new Host();
     output.frame(WINDOW_UPDATE, 0, 3, 500);
     expect(output.tryAddFlags(5, Flag.FIN, true)).toBe(false);
@@ -346,7 +351,7 @@ describe('Output and flags that can ride along', () => {
     expect(output.tryAddFlags(3, Flag.FIN, true)).toBe(false);
   });
 
-  it('adds them to data only where the peer takes the end as coming after it', async () => {
+  it('adds them to data only if the peer takes the end as coming after it', async () => {
     const { output, writer } = new Host();
     output.copiedData(0, 3, Buffer.from('abc'));
     expect(output.tryAddFlags(3, Flag.FIN, false)).toBe(false);
@@ -357,7 +362,7 @@ describe('Output and flags that can ride along', () => {
     ]);
   });
 
-  it('adds them to no frame but the right one, wherever slabs and batches end', async () => {
+  it('adds them to the right frame only, wherever slabs and batches end', async () => {
     const host = new Host();
     const { output, writer } = host;
     const ended = new Set<number>();

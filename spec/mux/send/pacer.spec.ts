@@ -9,11 +9,11 @@ const MIB = 1024 * 1024;
 function pacerOf(answers = false) {
   const clock = new FakeClock();
   const timers = new Timers(clock);
-  const seen = { rooms: 0, lastHeardMs: 0 };
+  const seen = { rooms: 0, lastReceivedMs: 0 };
   const onRoom = () => {
     seen.rooms++;
   };
-  return { clock, timers, seen, pacer: new Pacer(timers, onRoom, answers, () => seen.lastHeardMs) };
+  return { clock, timers, seen, pacer: new Pacer(timers, onRoom, answers, () => seen.lastReceivedMs) };
 }
 
 describe('Pacer', () => {
@@ -23,7 +23,7 @@ describe('Pacer', () => {
     pacer.probe(1_000);
     pacer.probe(2_000);
     expect(timers.size).toBe(1);
-    pacer.stop();
+    pacer.dispose();
     expect(timers.size).toBe(0);
   });
 
@@ -40,7 +40,7 @@ describe('Pacer', () => {
     expect(timers.size).toBe(0);
   });
 
-  it('says that there is room at an answer', () => {
+  it('reports room at an answer', () => {
     const { pacer, clock, seen } = pacerOf();
     const opaque = pacer.probe(1_000);
     clock.advance(3);
@@ -50,12 +50,12 @@ describe('Pacer', () => {
     expect(seen.rooms).toBe(1);
   });
 
-  it('does not hold a peer to the limit that is heard and answers nothing, until it does', () => {
+  it('does not limit a peer that sends data but answers no ping, until it does', () => {
     const { pacer, clock, seen } = pacerOf();
     const opaque = pacer.probe(1_000);
     clock.advance(ANSWER_TIMEOUT_MS - 100);
     expect(pacer.room(1_000 * MIB)).toBeLessThan(0);
-    seen.lastHeardMs = clock.now();
+    seen.lastReceivedMs = clock.now();
     clock.advance(200);
     expect(seen.rooms).toBe(1);
     expect(pacer.room(1_000 * MIB)).toBeGreaterThan(MIB);
@@ -70,6 +70,6 @@ describe('Pacer', () => {
     clock.advance(5 * ANSWER_TIMEOUT_MS);
     expect(seen.rooms).toBe(0);
     expect(pacer.room(1_000 * MIB)).toBeLessThan(0);
-    pacer.stop();
+    pacer.dispose();
   });
 });

@@ -12,7 +12,7 @@ function settled(conditions: PathConditions, seed = 1): SimulatedPath {
   return path;
 }
 
-/** The share of the path that is used over so many round trips, and the queue in round trips, at its median. */
+/** The share of the path that is used over this many round trips, and the median of the queue, in round trips. */
 function measure(path: SimulatedPath, roundTrips = 100): { share: number; queue: number } {
   const { rttMs, mibPerS } = path.conditions;
   const forMs = Math.max(500, roundTrips * rttMs);
@@ -35,13 +35,13 @@ const PATHS: Array<[name: string, conditions: PathConditions]> = [
 ];
 
 describe('PathModel', () => {
-  it('lets a local link work from the start', () => {
+  it('does not slow a local link at the start', () => {
     const model = new PathModel();
     expect(model.room(0)).toBeGreaterThanOrEqual(256 * KIB);
     expect(model.isWaiting).toBe(false);
   });
 
-  it('counts what is on its way down, and what a probe has seen arrive up again', () => {
+  it('subtracts bytes on their way, and adds bytes that a probe has seen arrive', () => {
     const model = new PathModel();
     const room = model.room(0);
     expect(model.room(100 * KIB)).toBe(room - 100 * KIB);
@@ -51,7 +51,7 @@ describe('PathModel', () => {
     expect(model.room(100 * KIB)).toBe(limit - 90 * KIB);
   });
 
-  it('has probes due often enough for answers to keep data moving', () => {
+  it('has probes due often enough to keep data moving', () => {
     const model = new PathModel();
     const room = model.room(0);
     expect(model.isProbeDue(0)).toBe(false);
@@ -61,7 +61,7 @@ describe('PathModel', () => {
     expect(model.isProbeDue(room / 4)).toBe(true);
   });
 
-  it('marks its pings, and knows no others', () => {
+  it('marks its pings, and recognises no others', () => {
     const model = new PathModel();
     const opaque = model.probe(1, 0);
     expect(opaque).toBeGreaterThanOrEqual(2 ** 31);
@@ -71,7 +71,7 @@ describe('PathModel', () => {
     expect(model.onAnswer(opaque, 1, 4)).toBe(-1);
   });
 
-  it('takes an answer as one to all probes before it', () => {
+  it('takes an answer as an answer to all earlier probes', () => {
     const model = new PathModel();
     model.probe(10_000, 0);
     const second = model.probe(20_000, 0);
@@ -80,7 +80,7 @@ describe('PathModel', () => {
     expect(model.room(20_000)).toBe(model.limitBytes);
   });
 
-  it('lets small messages go a little beyond the limit', () => {
+  it('lets small messages exceed the limit a little', () => {
     const model = new PathModel();
     const room = model.room(0);
     expect(model.room(room)).toBe(0);
@@ -88,7 +88,7 @@ describe('PathModel', () => {
     expect(model.smallRoom(2 * room)).toBeLessThanOrEqual(0);
   });
 
-  it('lets bulk have a turn in each round trip whatever the room', () => {
+  it('gives bulk a turn in each round trip, whatever the room', () => {
     const model = new PathModel();
     expect(model.takeTurn()).toBe(true);
     expect(model.takeTurn()).toBe(false);
@@ -99,7 +99,7 @@ describe('PathModel', () => {
     expect(model.takeTurn()).toBe(false);
   });
 
-  it('lets bulk have a turn at each answer while small messages take the room', () => {
+  it('gives bulk a turn at each answer while small messages take the room', () => {
     const model = new PathModel();
     const probes = [1, 2, 3].map((mark) => model.probe(mark, 0));
     for (const probe of probes) {
@@ -149,7 +149,7 @@ describe('PathModel', () => {
       expect(measure(twoWay).share).toBeGreaterThan(0.9);
     });
 
-    it('believes in a longer path by a quarter at a time, for it may be the queue of the peer', () => {
+    it('accepts a longer path by a quarter at a time, since it may be the queue of the peer', () => {
       const conditions = { mibPerS: 23.8, rttMs: 40, isTwoWay: true };
       const path = settled(conditions);
       const before = path.model.limitBytes;
@@ -184,7 +184,7 @@ describe('PathModel', () => {
     expect(measure(path, 1_000).share).toBeGreaterThan(0.75);
   });
 
-  it('survives a clock that goes back', () => {
+  it('survives a clock that goes backwards', () => {
     const model = new PathModel();
     model.onAnswer(model.probe(100 * KIB, 100), 100 * KIB, 110);
     model.onAnswer(model.probe(200 * KIB, 100), 200 * KIB, 100);
@@ -192,7 +192,7 @@ describe('PathModel', () => {
     expect(model.frameBytes).toBeGreaterThan(0);
   });
 
-  it('holds a bounded number of probes for a peer that answers none', () => {
+  it('keeps a bounded number of probes for a peer that answers none', () => {
     const model = new PathModel();
     let sent = 0;
     for (let count = 0; count < 20_000; count++) {
@@ -206,7 +206,7 @@ describe('PathModel', () => {
     it(`fills ${name}, with a queue of about half a round trip`, () => {
       const { share, queue } = measure(settled(conditions));
       expect(share).toBeGreaterThan(0.93);
-      // The turns of event loops take a part of a millisecond, whatever the path does.
+      // The turns of event loops take a part of a millisecond on any path.
       expect(queue).toBeLessThan(0.6 + 0.7 / conditions.rttMs);
     });
   }
@@ -227,7 +227,7 @@ describe('PathModel', () => {
     });
   }
 
-  it('stays at its rate when a process at the end of the path is late now and then', () => {
+  it('keeps its rate when a process at the end of the path is late now and then', () => {
     const path = settled({ mibPerS: 23.8, rttMs: 40, stallMs: 10, stallEveryMs: 150 });
     const { share, queue } = measure(path);
     expect(share).toBeGreaterThan(0.93);
@@ -259,7 +259,7 @@ describe('PathModel', () => {
     expect(queue).toBeLessThan(0.6);
   });
 
-  it('keeps a queue of less than what was the round trip, when that has become a third', () => {
+  it('keeps the queue below the former round trip when the round trip falls to a third', () => {
     const path = settled({ mibPerS: 23.8, rttMs: 120 });
     path.conditions.rttMs /= 3;
     path.run(3_000);
@@ -268,7 +268,7 @@ describe('PathModel', () => {
     expect(queue).toBeLessThan(2);
   });
 
-  it('goes on within a second after a path was dark', () => {
+  it('resumes within a second after a path was down', () => {
     const path = settled({ mibPerS: 23.8, rttMs: 40 });
     path.darken(3_000);
     path.run(4_000);
@@ -277,7 +277,7 @@ describe('PathModel', () => {
     expect(queue).toBeLessThan(1);
   });
 
-  it('sends nothing beyond the limit into a path that is dark', () => {
+  it('sends nothing beyond the limit into a path that is down', () => {
     const path = settled({ mibPerS: 23.8, rttMs: 40 });
     path.darken(3_000);
     const before = path.sent;
@@ -308,7 +308,7 @@ describe('PathModel', () => {
     expect(model.isWaiting || sent > MIB).toBe(true);
   });
 
-  it('takes the round trip of an idle path for what it is now', () => {
+  it('follows the round trip of an idle path', () => {
     const path = settled({ mibPerS: 23.8, rttMs: 40 });
     for (let second = 1; second < 60; second += 5) path.model.onIdleAnswer(120, path.now + second * 1_000);
     path.now += 60_000;
@@ -317,9 +317,9 @@ describe('PathModel', () => {
     expect(measure(path, 10).share).toBeGreaterThan(0.95);
   });
 
-  it('measures frames by the limit, so that a small message never waits behind a large part of it', () => {
+  it('sizes frames by the limit, so that a small message never waits behind a large part of it', () => {
     const slow = settled({ mibPerS: 0.25, rttMs: 20 });
-    // What was sent before anything was known takes a second of it.
+    // The bytes that were sent before anything was known take a second of it.
     slow.run(5_000);
     expect(slow.model.frameBytes).toBeLessThan(4 * KIB);
     expect(settled({ mibPerS: 119, rttMs: 40 }).model.frameBytes).toBe(64 * KIB);

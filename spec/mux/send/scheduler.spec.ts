@@ -26,20 +26,20 @@ function names(scheduler: Scheduler<Member>, limit = Number.POSITIVE_INFINITY): 
 }
 
 describe('Scheduler', () => {
-  it('has nobody to serve at first', () => {
+  it('has no member at first', () => {
     const scheduler = new Scheduler<Member>();
     expect(scheduler.isEmpty).toBe(true);
     expect(scheduler.next()).toBeNull();
   });
 
-  it('serves in the order of arrival, everybody once', () => {
+  it('serves each member once, in the order of arrival', () => {
     const scheduler = new Scheduler<Member>();
     for (const name of ['a', 'b', 'c']) scheduler.add(new Member(name));
     expect(names(scheduler)).toEqual(['a', 'b', 'c']);
     expect(scheduler.isEmpty).toBe(true);
   });
 
-  it('takes a member once, however often it is added', () => {
+  it('queues a member once, however often it is added', () => {
     const scheduler = new Scheduler<Member>();
     const member = new Member('a');
     scheduler.add(member);
@@ -50,7 +50,7 @@ describe('Scheduler', () => {
     expect(names(scheduler)).toEqual(['a']);
   });
 
-  it('serves those with more to send in turn', () => {
+  it('serves members with more to send in turn', () => {
     const scheduler = new Scheduler<Member>();
     for (const name of ['a', 'b', 'c']) scheduler.add(new Member(name));
     const order: string[] = [];
@@ -62,7 +62,7 @@ describe('Scheduler', () => {
     expect(order.join('')).toBe('abcabcabc');
   });
 
-  it('serves a member that was quiet ahead of those that were served before', () => {
+  it('serves a quiet member before members that were served recently', () => {
     const scheduler = new Scheduler<Member>();
     for (const name of ['a', 'b']) scheduler.add(new Member(name));
     for (let turn = 0; turn < 2; turn++) scheduler.requeue(scheduler.next() as Member);
@@ -70,7 +70,7 @@ describe('Scheduler', () => {
     expect(names(scheduler)).toEqual(['quiet', 'a', 'b']);
   });
 
-  it('serves a member that sends next to nothing each time ahead of those with much to send', () => {
+  it('serves a member that sends little each time before members with much to send', () => {
     const scheduler = new Scheduler<Member>();
     const bulk = ['a', 'b', 'c'].map((name) => new Member(name));
     for (const member of bulk) scheduler.add(member);
@@ -84,7 +84,7 @@ describe('Scheduler', () => {
       scheduler.spend(member, SHARED_QUANTUM_BYTES);
       scheduler.requeue(member);
     }
-    // As much as the others, and it waits as they do.
+    // It sends as much as the others, and waits as they do.
     scheduler.add(small);
     expect(scheduler.next()).toBe(small);
     scheduler.spend(small, SHARED_QUANTUM_BYTES);
@@ -92,7 +92,7 @@ describe('Scheduler', () => {
     expect(scheduler.next()).not.toBe(small);
   });
 
-  it('serves those with much to send in time, also while many send next to nothing all the time', () => {
+  it('serves members with much to send in time, even while many others send little all the time', () => {
     const scheduler = new Scheduler<Member>();
     const bulk = new Member('bulk');
     scheduler.add(bulk);
@@ -113,7 +113,7 @@ describe('Scheduler', () => {
     expect(served).toBeGreaterThanOrEqual(30);
   });
 
-  it('serves everybody in bounded time, also against members that empty and fill their queue each time', () => {
+  it('serves every member in bounded time, even if others empty and fill their queue each time', () => {
     const scheduler = new Scheduler<Member>();
     const bulk = new Member('bulk');
     scheduler.add(bulk);
@@ -127,21 +127,21 @@ describe('Scheduler', () => {
         served++;
         scheduler.requeue(bulk);
       } else {
-        // Its queue went empty, and its user has written more since.
+        // Its queue was emptied, and its user has written more since.
         scheduler.add(member);
       }
     }
     expect(served).toBeGreaterThanOrEqual(10);
   });
 
-  it('serves those with much to send also while ever new members come', () => {
+  it('serves members with much to send even while new members keep coming', () => {
     const scheduler = new Scheduler<Member>();
     const bulk = new Member('bulk');
     scheduler.add(bulk);
     scheduler.requeue(scheduler.next() as Member);
     let served = 0;
     for (let turn = 0; turn < 2_000; turn++) {
-      // One more than is served: streams that are opened, send a little and end.
+      // One more than can be served: streams that open, send a little and end.
       scheduler.add(new Member(`new ${turn}`));
       if (scheduler.next() !== bulk) continue;
       served++;
@@ -162,7 +162,7 @@ describe('Scheduler', () => {
     expect(SOLE_QUANTUM_BYTES).toBeLessThanOrEqual(64 * 1024);
   });
 
-  it('loses and doubles nobody, whatever is added, served and requeued', () => {
+  it('loses and duplicates no member, whatever is added, served and requeued', () => {
     const step = fc.record({ kind: fc.constantFrom('add', 'serve', 'serve and requeue'), who: fc.nat(7) });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {

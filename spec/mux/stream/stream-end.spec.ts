@@ -8,7 +8,7 @@ import { type NotingSink, type SessionFixture, sessionFixtures } from '../../sup
 const make = sessionFixtures();
 const WINDOW = 256 * 1024;
 
-/** A stream that either side has opened and both know of. */
+/** A stream that either side has opened and both sides know. */
 async function established(
   fixture: SessionFixture,
   opener: 'us' | 'peer',
@@ -25,7 +25,7 @@ async function established(
 
 for (const opener of ['us', 'peer'] as const) {
   describe(`A stream opened by ${opener}`, () => {
-    it('half-closes here first: data of the peer still arrives, then both have ended', async () => {
+    it('half-closes here first: data of the peer still arrives until both have ended', async () => {
       const fixture = await make();
       const { stream, sink, id } = await established(fixture, opener);
       stream.write(Buffer.from('last words'));
@@ -40,7 +40,7 @@ for (const opener of ['us', 'peer'] as const) {
       expect(fixture.session.streamCount).toBe(0);
     });
 
-    it('half-closes there first: what is written here still leaves, then both have ended', async () => {
+    it('half-closes there first: data of this side still leaves until both have ended', async () => {
       const fixture = await make();
       const { stream, sink, id } = await established(fixture, opener);
       await fixture.exchange(data(id, 'that is all', FIN));
@@ -54,7 +54,7 @@ for (const opener of ['us', 'peer'] as const) {
       expect(fixture.session.streamCount).toBe(0);
     });
 
-    it('ends after everything that was queued before, also when credit comes late', async () => {
+    it('ends after everything that was queued before, even if credit comes late', async () => {
       const fixture = await make();
       const { stream, id } = await established(fixture, opener);
       stream.write(pattern(WINDOW + 10));
@@ -66,7 +66,7 @@ for (const opener of ['us', 'peer'] as const) {
       expect(await fixture.exchange(windowUpdate(id, 9))).toEqual([`DATA ${id} 1`, `WINDOW ${id} FIN 0`]);
     });
 
-    it('is over at once when it is reset here; what waits is dropped, the sink hears nothing', async () => {
+    it('closes at once when it is reset here: queued data is dropped, the sink is not called', async () => {
       const fixture = await make();
       const { stream, sink, id } = await established(fixture, opener);
       stream.write(pattern(2 * WINDOW));
@@ -76,14 +76,14 @@ for (const opener of ['us', 'peer'] as const) {
       expect(fixture.session.streamCount).toBe(0);
       expect(stream.write(Buffer.from('x'))).toBe(false);
       stream.end();
-      // What was on its way meets nobody, in any shape.
+      // Frames that were on their way are ignored, whatever they are.
       const crossing = [data(id, 'x'), windowUpdate(id, 5), data(id, 'y', FIN), windowUpdate(id, 0, RST)];
       expect(await fixture.exchange(...crossing, ping(1))).toEqual(['PING ACK 1']);
       expect(sink.events).toEqual([]);
       expect(fixture.closes).toEqual([]);
     });
 
-    it('is over at once when it is reset there, with data that waits on both sides', async () => {
+    it('closes at once when it is reset there, with data waiting on both sides', async () => {
       const fixture = await make();
       const { stream, sink, id } = await established(fixture, opener);
       sink.paused = true;
@@ -99,7 +99,7 @@ for (const opener of ['us', 'peer'] as const) {
       expect((await fixture.answers()).filter((line) => line.startsWith('WINDOW'))).toEqual([]);
     });
 
-    it('that is reset behind its end stays counted as unread until its sink has read on, or resets it', async () => {
+    it('that is reset after its end stays counted as unread until its sink has read on, or resets it', async () => {
       for (const leave of [(stream: MuxStream) => stream.consumed(6), (stream: MuxStream) => stream.reset()]) {
         const fixture = await make();
         const { stream, sink, id } = await established(fixture, opener);
@@ -114,18 +114,18 @@ for (const opener of ['us', 'peer'] as const) {
       }
     });
 
-    it('that is reset here behind the end of the peer counts as unread no more', async () => {
+    it('that is reset here after the end of the peer no longer counts as unread', async () => {
       const fixture = await make();
       const { stream, sink, id } = await established(fixture, opener);
       sink.paused = true;
       Object.assign(sink, { [kReadOn]: () => true });
       await fixture.exchange(data(id, 'unread', FIN));
-      stream.kill(new Error('over the budget'));
+      stream.destroy(new Error('over the budget'));
       expect(stream.unreadBytes).toBe(0);
       expect(fixture.session.unreadBytes).toBe(0);
     });
 
-    it('that is reset ahead of its end counts as unread no more, for nobody will read it', async () => {
+    it('that is reset before its end no longer counts as unread, since nothing will read it', async () => {
       const fixture = await make();
       const { stream, sink, id } = await established(fixture, opener);
       sink.paused = true;
@@ -134,7 +134,7 @@ for (const opener of ['us', 'peer'] as const) {
       expect(stream.unreadBytes).toBe(0);
     });
 
-    it('survives a reset that crosses data: neither side hears of the other again', async () => {
+    it('survives a reset that crosses data: neither side notifies its sink again', async () => {
       const fixture = await make();
       const { stream, sink, id } = await established(fixture, opener);
       stream.write(Buffer.from('crossing'));
@@ -144,7 +144,7 @@ for (const opener of ['us', 'peer'] as const) {
       expect(fixture.closes).toEqual([]);
     });
 
-    it('ignores the payload of a frame that resets', async () => {
+    it('ignores the payload of a frame with RST', async () => {
       const fixture = await make();
       const { sink, id } = await established(fixture, opener);
       await fixture.exchange(data(id, 'never', RST), ping(3));
@@ -201,7 +201,7 @@ for (const opener of ['us', 'peer'] as const) {
       expect(fixture.timers.size).toBe(0);
     });
 
-    it('that is abandoned with much data that still waits is reset: an end would claim it had arrived', async () => {
+    it('that is abandoned with much queued data is reset: an end would claim that it had arrived', async () => {
       const fixture = await make();
       const { stream, id } = await established(fixture, opener);
       stream.write(pattern(WINDOW + FLUSH_BYTES + 1));
@@ -210,7 +210,7 @@ for (const opener of ['us', 'peer'] as const) {
       expect(await fixture.answers()).toEqual([`WINDOW ${id} RST 0`]);
     });
 
-    it('that is abandoned with a little data that still waits sends it ahead of the end', async () => {
+    it('that is abandoned with little queued data sends it before the end', async () => {
       const fixture = await make();
       const { stream, id } = await established(fixture, opener);
       stream.write(pattern(WINDOW + 10));
@@ -223,7 +223,7 @@ for (const opener of ['us', 'peer'] as const) {
 }
 
 describe('The end of a stream between Starlane peers', () => {
-  it('rides on the last data', async () => {
+  it('is on the frame of the last data', async () => {
     const fixture = await make({ starlanePeer: true });
     const { stream } = fixture.open();
     stream.write(Buffer.from('all of it'));
@@ -235,7 +235,7 @@ describe('The end of a stream between Starlane peers', () => {
     expect(frames.at(-1)).toMatch(/^DATA 4 FIN /);
   });
 
-  it('is taken after the data that it came with', async () => {
+  it('takes effect after the data that it came with', async () => {
     const fixture = await make({ starlanePeer: true });
     const frame = data(1, 'in parts', SYN | FIN);
     await fixture.exchange(frame.subarray(0, 15));
@@ -245,8 +245,8 @@ describe('The end of a stream between Starlane peers', () => {
   });
 });
 
-describe('Bytes that a stream could not take at once', () => {
-  it('are reported as sent exactly once, when the Duplex has taken them', async () => {
+describe('Bytes that a stream could not send at once', () => {
+  it('are counted as sent exactly once, when the Duplex has taken them', async () => {
     const fixture = await make();
     const { stream, sink } = await established(fixture, 'us');
     fixture.peer.block();
@@ -261,21 +261,21 @@ describe('Bytes that a stream could not take at once', () => {
     expect(stream.queuedBytes).toBe(0);
   });
 
-  it('arrive in order, whatever their sizes and whoever took them', async () => {
+  it('arrive in order, whatever their sizes and whichever path they took', async () => {
     const fixture = await make();
     const { stream, sink, id } = await established(fixture, 'us');
     const input = pattern(WINDOW);
     const sizes = [1, 4_096, 4_097, 65_536, 65_537, 3, 100_000, 17];
     let offset = 0;
-    let untold = 0;
+    let unsent = 0;
     for (const size of sizes) {
-      if (!stream.write(input.subarray(offset, offset + size))) untold += size;
+      if (!stream.write(input.subarray(offset, offset + size))) unsent += size;
       offset += size;
       if (size % 2 === 1) await fixture.answers();
     }
     await fixture.answers();
     const { frames } = naiveDecode(fixture.peer.written);
     expect(payloadOf(frames, id).equals(input.subarray(0, offset))).toBe(true);
-    expect(sink.sentBytes).toBe(untold);
+    expect(sink.sentBytes).toBe(unsent);
   });
 });

@@ -10,7 +10,7 @@ import {
   StreamState,
 } from '../../../lib/mux/stream/stream-state.js';
 
-/** The same life, told as separate facts: slow to compute with, easy to be sure of. */
+/** The same state as separate fields: slow, but easy to verify. */
 interface Life {
   synOwed: boolean;
   unacked: boolean;
@@ -79,7 +79,7 @@ describe('The state of a stream', () => {
       ABANDONED: 0x80,
       CLOSED: 0x100,
       HELD: 0x200,
-      NARROW: 0x400,
+      RELAYED: 0x400,
     });
     expect(lifeOf(OPENED_STATE)).toMatchObject({ synOwed: true, unacked: true, writing: 'open', reading: 'open' });
     expect(lifeOf(INCOMING_STATE)).toMatchObject({ unaccepted: true, unacked: false, closed: false });
@@ -96,7 +96,7 @@ describe('The state of a stream', () => {
     }
   });
 
-  it('does not depend on SYN, and on ACK only as on any answer', () => {
+  it('does not depend on SYN, nor on ACK beyond what any answer does', () => {
     for (const state of consistentStates()) {
       for (let flags = 0; flags < ALL_FLAGS; flags++) {
         expect(afterFlags(state, flags)).toBe(afterFlags(state, flags & ~(SYN | ACK)));

@@ -4,15 +4,15 @@ import {
   grantDue,
   grownRelayedWindow,
   grownWindow,
-  InputBacklog,
   ReceiveBudget,
+  ReceiverLoad,
 } from '../../../lib/mux/stream/window.js';
 
 const KIB = 1024;
 const INITIAL = 256 * KIB;
 
 describe('grantDue', () => {
-  it('is nothing below half of the window, and all that is owed from there', () => {
+  it('is nothing below half of the window, and everything due from there on', () => {
     expect(grantDue(INITIAL, INITIAL, 0)).toBe(0);
     expect(grantDue(INITIAL, INITIAL / 2 + 1, 0)).toBe(0);
     expect(grantDue(INITIAL, INITIAL / 2, 0)).toBe(INITIAL / 2);
@@ -21,7 +21,7 @@ describe('grantDue', () => {
     expect(grantDue(INITIAL, 0, INITIAL / 2)).toBe(INITIAL / 2);
   });
 
-  it('keeps window = credit + unread + owed over any course of sending, reading and growing', () => {
+  it('keeps window = credit + unread + due through any sequence of sending, reading and growing', () => {
     const step = fc.record({
       send: fc.double({ min: 0, max: 1, noNaN: true }),
       read: fc.double({ min: 0, max: 1, noNaN: true }),
@@ -41,7 +41,7 @@ describe('grantDue', () => {
           unread -= taken;
           owed += taken;
           const due = grantDue(windowBytes, credit, unread);
-          // All or nothing of what was read, never a byte more.
+          // All of what was read, or nothing.
           expect(due === 0 || due === owed).toBe(true);
           expect(due > 0).toBe(owed >= windowBytes / 2);
           if (due === 0) continue;
@@ -71,7 +71,7 @@ describe('grownWindow', () => {
     );
   });
 
-  it('needs a measured round trip', () => {
+  it('does not grow without a measured round trip', () => {
     expect(grownWindow(INITIAL, 4 * INITIAL, 0, 0)).toBe(INITIAL);
     expect(grownWindow(INITIAL, 4 * INITIAL, 0, 1)).toBe(2 * INITIAL);
   });
@@ -108,26 +108,26 @@ describe('grownRelayedWindow', () => {
     }
   });
 
-  it('grows by the round trip where that is longer, and beyond a mebibyte', () => {
+  it('grows by the round trip where it is longer, even beyond a mebibyte', () => {
     expect(grownRelayedWindow(SMALL, MAX, 39_999, 10_000)).toBe(2 * SMALL);
     expect(grownRelayedWindow(1024 * KIB, MAX, 39_999, 10_000)).toBe(2048 * KIB);
   });
 
-  it('grows no further than it may', () => {
+  it('grows no further than its maximum', () => {
     expect(grownRelayedWindow(SMALL, 0, 1, 50)).toBe(SMALL);
     expect(grownRelayedWindow(SMALL, 100 * KIB, 1, 50)).toBe(100 * KIB);
   });
 });
 
-describe('InputBacklog', () => {
-  it('stands after many reads in a row that filled the buffer, and ends with one that did not', () => {
-    const backlog = new InputBacklog();
-    for (let read = 0; read < 15; read++) backlog.onRead(64 * KIB, 64 * KIB);
-    expect(backlog.isStanding).toBe(false);
-    backlog.onRead(64 * KIB, 64 * KIB);
-    expect(backlog.isStanding).toBe(true);
-    backlog.onRead(64 * KIB - 1, 64 * KIB);
-    expect(backlog.isStanding).toBe(false);
+describe('ReceiverLoad', () => {
+  it('is behind after many full reads in a row, until one that is not full', () => {
+    const load = new ReceiverLoad();
+    for (let read = 0; read < 15; read++) load.onRead(64 * KIB, 64 * KIB);
+    expect(load.isBehind).toBe(false);
+    load.onRead(64 * KIB, 64 * KIB);
+    expect(load.isBehind).toBe(true);
+    load.onRead(64 * KIB - 1, 64 * KIB);
+    expect(load.isBehind).toBe(false);
   });
 });
 
@@ -142,7 +142,7 @@ describe('ReceiveBudget', () => {
     expect(budget.tryGrow(600)).toBe(true);
   });
 
-  it('says when more is unread than its limit', () => {
+  it('reports when more is unread than its limit', () => {
     const budget = new ReceiveBudget(1_000);
     expect(budget.deliver(1_000)).toBe(true);
     expect(budget.deliver(1)).toBe(false);
@@ -151,13 +151,13 @@ describe('ReceiveBudget', () => {
     expect(budget.deliver(499)).toBe(true);
   });
 
-  it('counts growth and unread bytes apart', () => {
+  it('counts growth and unread bytes separately', () => {
     const budget = new ReceiveBudget(1_000);
     expect(budget.tryGrow(1_000)).toBe(true);
     expect(budget.deliver(1_000)).toBe(true);
   });
 
-  it('never holds more growth than its limit, whatever is asked', () => {
+  it('never grants more growth than its limit, whatever is asked', () => {
     const step = fc.record({ grow: fc.boolean(), bytes: fc.nat(400) });
     fc.assert(
       fc.property(fc.array(step), (steps) => {

@@ -1,16 +1,14 @@
-// Sessions over sockets of the system whose reads are lent: sinks that keep what they get are given memory of their own.
-
 import { type Socket as NetSocket, Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { kOnData } from '../../../lib/mux/hidden.js';
-import { MuxSession } from '../../../lib/mux/session.js';
-import type { MuxStream } from '../../../lib/mux/stream/stream.js';
-import { lendReads } from '../../../lib/mux/transport/read-loan.js';
-import { pattern } from '../../support/frames.js';
-import { NotingSink } from '../../support/session-fixture.js';
-import { TRANSPORTS } from '../../support/transports.js';
-import { turn, turnsUntil } from '../../support/turns.js';
+import { KeptReads, lendReads } from '../../lib/mux/duplex-transport.js';
+import { kOnData } from '../../lib/mux/hidden.js';
+import { MuxSession } from '../../lib/mux/session.js';
+import type { MuxStream } from '../../lib/mux/stream/stream.js';
+import { pattern } from '../support/frames.js';
+import { NotingSink } from '../support/session-fixture.js';
+import { TRANSPORTS } from '../support/transports.js';
+import { turn, turnsUntil } from '../support/turns.js';
 
 /** Keeps nothing, and notes what it has seen while it had it. */
 class PassingSink extends NotingSink {
@@ -53,7 +51,7 @@ async function pair(transport: string): Promise<{ near: MuxSession; far: MuxSess
 }
 
 describe.each(TRANSPORTS.map(({ name }) => name))('over %s', (transport) => {
-  it('what arrives is right for those who keep it and for those who do not, before and after', async () => {
+  it('bytes are correct for sinks that keep them and for sinks that do not, before and after', async () => {
     const { near, far, incoming } = await pair(transport);
     const streams = Array.from({ length: 4 }, () => near.open(new NotingSink()));
     const bytes = pattern(1_000_000);
@@ -90,7 +88,7 @@ describe.each(TRANSPORTS.map(({ name }) => name))('over %s', (transport) => {
     await turnsUntil('ends are seen as well', () => ended.events.includes('end'));
   });
 
-  it('the end of the link is seen', async () => {
+  it('the end of the link is noticed', async () => {
     const { near, far, incoming } = await pair(transport);
     near.open(new NotingSink(), Buffer.from('hello'));
     await turnsUntil('it is there', () => incoming.length === 1);
@@ -104,7 +102,7 @@ describe.each(TRANSPORTS.map(({ name }) => name))('over %s', (transport) => {
 });
 
 describe('Reads are not lent', () => {
-  it('by what is no socket, or is gone, or has bytes waiting', () => {
+  it('by a Duplex that is no socket, is destroyed, or has bytes waiting', () => {
     expect(lendReads(new PassThrough(), () => {})).toBe(false);
     const unconnected = new Socket();
     expect(lendReads(unconnected, () => {})).toBe(false);
@@ -112,7 +110,7 @@ describe('Reads are not lent', () => {
     expect(lendReads(unconnected, () => {})).toBe(false);
   });
 
-  it('where Node does not have it as it is used here', async () => {
+  it('where Node lacks the fields that are used here', async () => {
     const ends = await TRANSPORTS.find(({ name }) => name === 'TCP')?.connect();
     const near = ends?.near as NetSocket;
     const far = ends?.far as NetSocket;
@@ -120,8 +118,41 @@ describe('Reads are not lent', () => {
     Object.defineProperty(handle, 'useUserBuffer', { value: undefined });
     expect(lendReads(near, () => {})).toBe(false);
     near.on('data', (chunk) => near.write(chunk));
-    far.write('still heard');
-    expect(String(await new Promise((resolve) => far.once('data', resolve)))).toBe('still heard');
+    far.write('still read');
+    expect(String(await new Promise((resolve) => far.once('data', resolve)))).toBe('still read');
     for (const end of [near, far]) end.destroy();
+  });
+});
+
+const MIB = 1024 * 1024;
+
+describe('Chunks that are kept so that malloc keeps its heap', () => {
+  it('are one for every 4 MiB', () => {
+    const kept = new KeptReads();
+    const chunks: Buffer[] = Array.from({ length: 128 }, () => Buffer.alloc(64 * 1024));
+    for (const chunk of chunks) kept.onRead(chunk);
+    expect(kept.chunks.map((chunk) => chunks.indexOf(chunk))).toEqual([63, 127]);
+  });
+
+  it('are the newest eight, however much comes', () => {
+    const kept = new KeptReads();
+    const chunks: Buffer[] = Array.from({ length: 20 * 64 }, () => Buffer.alloc(64 * 1024));
+    for (const chunk of chunks) kept.onRead(chunk);
+    const order = kept.chunks.map((chunk) => (chunks.indexOf(chunk) - 63) / 64).sort((a, b) => a - b);
+    expect(order).toEqual([12, 13, 14, 15, 16, 17, 18, 19]);
+  });
+
+  it('are no parts of larger memory, which would be kept as well', () => {
+    const kept = new KeptReads();
+    const huge = Buffer.alloc(8 * MIB);
+    for (let at = 0; at < huge.length; at += 64 * 1024) kept.onRead(huge.subarray(at, at + 64 * 1024));
+    expect(kept.chunks).toHaveLength(0);
+  });
+
+  it('are never small: small chunks lie among other allocations', () => {
+    const kept = new KeptReads();
+    const small = Buffer.alloc(8 * 1024 - 1);
+    for (let bytes = 0; bytes < 16 * MIB; bytes += small.length) kept.onRead(small);
+    expect(kept.chunks).toHaveLength(0);
   });
 });

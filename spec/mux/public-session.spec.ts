@@ -31,7 +31,7 @@ describe('Session', () => {
   }
 
   describe('without a listener for streams', () => {
-    it('keeps streams in the backlog, and hands them over with their data when one is added', async () => {
+    it('keeps streams in the backlog, and emits them with their data when a listener is added', async () => {
       const { session, peer } = await make();
       peer.feed(data(1, 'early', SYN), windowUpdate(3, 0, SYN));
       await turn();
@@ -44,7 +44,7 @@ describe('Session', () => {
       expect(peer.takeText()).toEqual(['WINDOW 1 ACK 0', 'WINDOW 3 ACK 0']);
     });
 
-    it('gives a listener for one stream one, and the next one to the next listener', async () => {
+    it('emits one stream to a once() listener, and the next stream to the next listener', async () => {
       const { session, peer } = await make();
       peer.feed(windowUpdate(1, 0, SYN), windowUpdate(3, 0, SYN));
       expect((await nextStream(session)).id).toBe(1);
@@ -60,7 +60,7 @@ describe('Session', () => {
       expect(peer.takeText()).toEqual(['WINDOW 5 RST 0', 'WINDOW 7 RST 0']);
     });
 
-    it('survives a peer that resets a stream which waits', async () => {
+    it('survives a peer that resets a waiting stream', async () => {
       const { session, peer } = await make();
       peer.feed(windowUpdate(1, 0, SYN));
       peer.feed(windowUpdate(1, 0, RST));
@@ -81,7 +81,7 @@ describe('Session', () => {
       expect(session.streamCount).toBe(0);
     });
 
-    it('holds nothing of streams that were opened and reset over and over', async () => {
+    it('keeps nothing of streams that are opened and reset repeatedly', async () => {
       const { session, peer } = await make({ acceptBacklog: 4 });
       for (let id = 1; id < 40; id += 2) peer.feed(data(id, 'x', SYN), windowUpdate(id, 0, RST));
       await turn();
@@ -89,7 +89,7 @@ describe('Session', () => {
       expect((Reflect.get(session, 'waiting') as Set<unknown>).size).toBeLessThanOrEqual(4);
     });
 
-    it('hands over a stream that has ended meanwhile', async () => {
+    it('emits a stream that has ended meanwhile', async () => {
       const { session, peer } = await make();
       peer.feed(data(1, 'whole', SYN | FIN));
       await turn();
@@ -100,7 +100,7 @@ describe('Session', () => {
     });
   });
 
-  it('hands streams to its listener as they come, acknowledged', async () => {
+  it('emits streams as they come, and acknowledges them', async () => {
     const { session, peer } = await make();
     const streams: Stream[] = [];
     session.on('stream', (stream) => streams.push(stream.on('error', () => {})));
@@ -112,16 +112,16 @@ describe('Session', () => {
     expect(String(streams[1].read())).toBe('hello');
   });
 
-  it('tells of a go away once, and refuses to open from then on', async () => {
+  it('emits a go away once, and refuses to open streams after it', async () => {
     const { session, peer } = await make();
-    let told = 0;
-    session.on('goaway', () => told++);
+    let emitted = 0;
+    session.on('goaway', () => emitted++);
     peer.feed(goAway(0), goAway(0));
-    expect(told).toBe(1);
+    expect(emitted).toBe(1);
     expect(() => session.open()).toThrow(expect.objectContaining({ code: 'ERR_STARLANE_GO_AWAY' }));
   });
 
-  it('emits an error only to those who listen, and close once in any case', async () => {
+  it("emits 'error' only if there is a listener, and 'close' once in any case", async () => {
     for (const listens of [false, true]) {
       const { session, peer } = await make();
       const events: string[] = [];
@@ -136,7 +136,7 @@ describe('Session', () => {
     }
   });
 
-  it('resolves close() for everybody who asks, however it ends', async () => {
+  it('resolves every close(), with or without an error', async () => {
     const { session, peer } = await make();
     const first = session.close();
     const second = session.close();
@@ -166,7 +166,7 @@ describe('Session', () => {
     expect(session.bytesOut).toBe(peer.writtenBytes);
   });
 
-  it('refuses what is not a Duplex, and options that it does not have', () => {
+  it('refuses a value that is not a Duplex, and unknown options', () => {
     const notDuplex = new EventEmitter() as unknown as Duplex;
     expect(() => new Session(notDuplex, { client: true })).toThrow(
       expect.objectContaining({ code: 'ERR_STARLANE_ARGUMENT' }),

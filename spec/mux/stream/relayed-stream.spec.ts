@@ -1,4 +1,4 @@
-// Streams that are hops of circuits through relays: both ends count on less credit than yamux promises.
+// Streams that are hops of circuits through relays: both ends begin with less credit than yamux promises.
 
 import { describe, expect, it } from '@jest/globals';
 import type { SessionOptions } from '../../../lib/mux/session-options.js';
@@ -7,14 +7,14 @@ import { ACK, data, dataHeader, FIN, pattern, ping, SYN, windowUpdate } from '..
 import { NotingSink, type SessionFixture, sessionFixtures } from '../../support/session-fixture.js';
 
 const KIB = 1024;
-const NARROW = 64 * KIB;
+const RELAY_WINDOW = 64 * KIB;
 const make = sessionFixtures();
 
 function lengthOf(line: string): number {
   return Number(line.split(' ').at(-1));
 }
 
-/** A session whose streams are narrow from the start, over a link with a round trip of 20 ms. */
+/** A session whose streams use the relay window from the start, over a link with a round trip of 20 ms. */
 async function measured(options: Partial<SessionOptions> = {}): Promise<SessionFixture> {
   const fixture = await make({ starlanePeer: true, ...options });
   for (let sample = 0; sample < 10; sample++) {
@@ -22,13 +22,13 @@ async function measured(options: Partial<SessionOptions> = {}): Promise<SessionF
     await fixture.exchange(ping(sample, ACK));
   }
   fixture.onIncoming = (stream) => {
-    stream.narrow();
+    stream.useRelayWindow();
     stream.accept();
   };
   return fixture;
 }
 
-/** A relay's sink: says how far a window may grow, and notes what it is told of credit and of the end. */
+/** The sink of a relay: limits the growth of a window, and notes credit and the end. */
 class HopSink extends NotingSink {
   limit = 1024 * KIB;
   credit = 0;
@@ -46,48 +46,48 @@ class HopSink extends NotingSink {
   }
 }
 
-describe('A narrow stream', () => {
-  it('may send 64 KiB at first, what it opened with included', async () => {
+describe('A relayed stream', () => {
+  it('may send 64 KiB at first, including what it opened with', async () => {
     const fixture = await make();
     const { stream } = fixture.open(Buffer.alloc(100));
-    stream.narrow();
-    stream.narrow();
-    stream.write(pattern(NARROW));
+    stream.useRelayWindow();
+    stream.useRelayWindow();
+    stream.write(pattern(RELAY_WINDOW));
     const sent = (await fixture.answers()).reduce((sum, line) => sum + lengthOf(line), 0);
-    expect(sent).toBe(NARROW);
+    expect(sent).toBe(RELAY_WINDOW);
     expect(stream.queuedBytes).toBe(100);
     expect(await fixture.exchange(windowUpdate(2, 100, ACK))).toEqual(['DATA 2 100']);
   });
 
-  it('may be sent 64 KiB, and gives credit back by the half of that', async () => {
+  it('may receive 64 KiB, and returns credit by half of that', async () => {
     const fixture = await measured();
     await fixture.exchange(windowUpdate(1, 0, SYN));
-    expect(fixture.incoming[0].receiveWindowBytes).toBe(NARROW);
+    expect(fixture.incoming[0].receiveWindowBytes).toBe(RELAY_WINDOW);
     expect(await fixture.exchange(data(1, pattern(32 * KIB)))).toEqual([`WINDOW 1 ${32 * KIB}`]);
     fixture.sinks[0].paused = true;
-    expect(await fixture.exchange(data(1, pattern(NARROW)))).toEqual([]);
+    expect(await fixture.exchange(data(1, pattern(RELAY_WINDOW)))).toEqual([]);
     await fixture.exchange(dataHeader(1, 1));
     expect(fixture.closeCodes).toEqual(['ERR_STARLANE_WINDOW_OVERRUN']);
   });
 
-  it('is ended by what overran it inside the frame in which it became narrow', async () => {
+  it('is reset by an overrun in the frame during which it began to use the relay window', async () => {
     const fixture = await make({ starlanePeer: true });
     fixture.onIncoming = (stream) => {
       stream.accept();
       fixture.sinks[0].paused = true;
     };
     await fixture.exchange(windowUpdate(1, 0, SYN), dataHeader(1, 200 * KIB), pattern(1000));
-    fixture.incoming[0].narrow();
-    await fixture.exchange(pattern(NARROW - 1000));
-    expect(fixture.session.unreadBytes).toBe(NARROW);
+    fixture.incoming[0].useRelayWindow();
+    await fixture.exchange(pattern(RELAY_WINDOW - 1000));
+    expect(fixture.session.unreadBytes).toBe(RELAY_WINDOW);
     expect(await fixture.exchange(pattern(1))).toEqual(['WINDOW 1 RST 0']);
     expect(fixture.sinks[0].events.at(-1)).toBe('reset ERR_STARLANE_WINDOW_OVERRUN');
     expect(fixture.session.unreadBytes).toBe(0);
-    // The rest of the frame, and the link goes on.
-    expect(await fixture.exchange(pattern(200 * KIB - NARROW - 1), ping(1))).toEqual(['PING ACK 1']);
+    // The rest of the frame is ignored, and the link continues.
+    expect(await fixture.exchange(pattern(200 * KIB - RELAY_WINDOW - 1), ping(1))).toEqual(['PING ACK 1']);
   });
 
-  it('takes its growth from the budget from 64 KiB on, and gives all of it back', async () => {
+  it('takes its growth beyond 64 KiB from the budget, and returns all of it', async () => {
     const fixture = await measured({ receiveBudgetBytes: 448 * KIB });
     await fixture.exchange(windowUpdate(1, 0, SYN));
     const [stream] = fixture.incoming;
@@ -103,12 +103,12 @@ describe('A narrow stream', () => {
     expect(fixture.session.budget.grownBytes).toBe(0);
   });
 
-  it('grows as far as its sink says', async () => {
+  it('grows as far as its sink allows', async () => {
     const fixture = await measured();
     const sink = new HopSink();
     fixture.onIncoming = (stream) => {
       stream.sink = sink;
-      stream.narrow();
+      stream.useRelayWindow();
       stream.accept();
     };
     await fixture.exchange(windowUpdate(1, 0, SYN));
@@ -132,22 +132,22 @@ describe('A narrow stream', () => {
     expect(sink.credit).toBe(consumed + 5000);
   });
 
-  it('tells its sink that it has closed, when the own end was the last', async () => {
+  it('notifies its sink that it has closed, when the end of this side was the last', async () => {
     const fixture = await measured();
     const sink = new HopSink();
     fixture.onIncoming = (stream) => {
       stream.sink = sink;
-      stream.narrow();
+      stream.useRelayWindow();
       stream.accept();
     };
     await fixture.exchange(windowUpdate(1, 0, SYN | FIN), windowUpdate(3, 0, SYN));
     const [first, second] = fixture.incoming;
-    // Queued data goes ahead of the end.
-    first.write(pattern(NARROW + 1));
+    // Queued data leaves before the end.
+    first.write(pattern(RELAY_WINDOW + 1));
     first.end();
     await fixture.answers();
     const sent = sink.events.splice(1).map((event) => Number(/^sent (\d+)$/.exec(event)?.[1]));
-    expect(sent.reduce((sum, bytes) => sum + bytes)).toBe(NARROW);
+    expect(sent.reduce((sum, bytes) => sum + bytes)).toBe(RELAY_WINDOW);
     expect(sink.events.splice(0)).toEqual(['end']);
     await fixture.exchange(windowUpdate(1, 1));
     expect(sink.events.splice(0)).toEqual(['closed', 'sent 1']);
