@@ -2,7 +2,7 @@
 
 import type { NodeId } from '../../lib/address.js';
 import type { Routes } from '../../lib/circuit/path.js';
-import { isLoss } from '../../lib/link/handshake/link-fault.js';
+import { isLoss } from '../../lib/link/handshake/refusals.js';
 import { ControlPlane } from '../../lib/mesh/control-plane.js';
 import type { MeshEnvironment } from '../../lib/mesh/ports/mesh-environment.js';
 import type { MeshLink } from '../../lib/mesh/ports/mesh-link.js';

@@ -7,7 +7,8 @@
 
 import type { NodeId } from '../../lib/address.js';
 import { starlaneError } from '../../lib/errors.js';
-import { broken, checkHello, decides, goodbyeError, type Refusal } from '../../lib/link/handshake/handshake.js';
+import { checkHello, decides } from '../../lib/link/handshake/handshake.js';
+import { broken, goodbyeError, type Refusal } from '../../lib/link/handshake/refusals.js';
 import { isStronger, type LinkPurpose, purposeOf } from '../../lib/link/link-purpose.js';
 import type { MeshLink } from '../../lib/mesh/ports/mesh-link.js';
 import { Lateness } from '../../lib/mux/liveness/lateness.js';

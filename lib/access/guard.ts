@@ -2,9 +2,10 @@
 // Whatever is not a clear yes in time is a no.
 
 import { type StarlaneError, starlaneError } from '../errors.js';
-import { type Allow, type AllowFunction, type AllowRequest, AllowRules } from '../options/allow.js';
+import type { Allow, AllowFunction, AllowRequest } from '../options/allow.js';
 import { throwLater } from '../util/runtime/throw-later.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
+import { AllowRules } from './rules.js';
 
 /** True: allowed. A text: denied, and why, as the other end is told. */
 export type Verdict = true | string;

@@ -19,11 +19,11 @@ import { type AnyServer, Server } from '../socket/server.js';
 import { attachHandler, type BindHandler, emitBindError, optionsFor } from '../socket/server-handler.js';
 import { Socket } from '../socket/socket.js';
 import { type SocketAddresses, socketAddresses } from '../socket/socket-addresses.js';
-import { WarnOnce } from '../util/rate-limited-warnings.js';
 import { debug } from '../util/runtime/debug.js';
-import type { KeepsAlive } from '../util/runtime/keeps-alive.js';
+import type { ProcessRefs } from '../util/runtime/process-refs.js';
 import { nextTick } from '../util/runtime/real-timers.js';
 import type { Timers } from '../util/timers.js';
+import { WarnOnce } from '../util/warnings.js';
 import { envDigests } from '../wire/messages.js';
 import { type AcceptCounters, Acceptor, type AcceptorHost } from './accept/acceptor.js';
 import { CircuitAccess } from './accept/circuit-access.js';
@@ -63,7 +63,7 @@ export interface CircuitsSetup {
   readonly options: ResolvedNodeOptions;
   readonly timers: Timers;
   readonly services: ServiceHost;
-  readonly keepsAlive: KeepsAlive;
+  readonly keepsAlive: ProcessRefs;
   /** Nobody listens for the failure of a server to bind. False when nobody does here either. */
   onError(error: Error): boolean;
   /** The key that the record of a node names, if there is one. */
@@ -224,7 +224,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost, Paths {
 
   // --- for `node.net` ---
 
-  get keepsAlive(): KeepsAlive {
+  get keepsAlive(): ProcessRefs {
     return this.setup.keepsAlive;
   }
 

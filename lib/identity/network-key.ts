@@ -1,6 +1,7 @@
 // The keys of a network, one for each of its secrets. Whoever has one is a member; it is never sent, logged or shown.
 
 import { createHash, scryptSync } from 'node:crypto';
+import { RecentMap } from '../util/recent-map.js';
 import { INSPECT } from '../util/runtime/shown.js';
 
 export const NETWORK_KEY_BYTES = 32;
@@ -13,15 +14,14 @@ const COST = { N: 16_384, r: 8, p: 1 };
 const MAX_KEYS = 64;
 
 /** By the hash of the secret, so that the secrets themselves are not kept a second time. */
-const known = new Map<string, Buffer>();
+const known = new RecentMap<string, Buffer>(MAX_KEYS);
 
 /** The key of the network with this secret: 32 bytes. */
 export function networkKeyOf(secret: Uint8Array): Buffer {
   const hash = createHash('sha256').update(secret).digest('base64');
-  let key = known.get(hash);
+  let key = known.peek(hash);
   if (key === undefined) {
     key = unseen(scryptSync(secret, SALT, NETWORK_KEY_BYTES, COST));
-    if (known.size >= MAX_KEYS) known.delete(known.keys().next().value as string);
     known.set(hash, key);
   }
   return key;

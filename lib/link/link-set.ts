@@ -7,28 +7,47 @@
 import type { Duplex } from 'node:stream';
 import { formatLinkAddress, type LinkAddress, type NodeId, parseLinkAddress } from '../address.js';
 import { starlaneError } from '../errors.js';
+import { answerMs } from '../mux/liveness/lateness.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
 import { debug } from '../util/runtime/debug.js';
 import type { Timers } from '../util/timers.js';
 import { GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
-import { isTaken, type Refusal, refusal, type SelfDescription } from './handshake/handshake.js';
-import { countDial, countFailure, type LinkCounters, newCounters } from './handshake/link-counters.js';
-import { isDuplicate, isLoss, isNoFault, proofMs, withAddress } from './handshake/link-fault.js';
+import { duplicate, duplicateAt, isLaterRun, newerText, OlderRuns, olderText } from './duplicate-identity.js';
+import type { SelfDescription } from './handshake/handshake.js';
+import {
+  countDial,
+  countFailure,
+  isDuplicate,
+  isLoss,
+  isNoFault,
+  isTaken,
+  type LinkCounters,
+  newCounters,
+  type Refusal,
+  refusal,
+  withAddress,
+} from './handshake/refusals.js';
 import { negotiateRole } from './handshake/role.js';
-import { Link } from './link.js';
-import type { LinkDirection, LinkOwner, TlsFacts } from './link-owner.js';
+import { Link, type LinkDirection, type LinkOwner } from './link.js';
 import type { LinkPurpose } from './link-purpose.js';
-import type { DialRequest, LinkMeans, LinkSetOwner } from './link-set-owner.js';
-import { LinkWaits } from './link-waits.js';
-import { duplicate, duplicateAt, isLaterRun, newerText, OlderRuns, olderText } from './runs.js';
 import { isSameListener, reachableAddresses } from './transport/address-probe.js';
-import { connect } from './transport/connect.js';
-import { dialTurns } from './transport/dial-turns.js';
-import { LinkListener } from './transport/listener.js';
+import { connect, dialTurns } from './transport/connect.js';
+import { LinkListener } from './transport/listen.js';
 import { type Stranger, Strangers } from './transport/pending-connections.js';
-import type { LinkTls } from './transport/tls.js';
+import type { LinkTls, TlsFacts } from './transport/tls.js';
 
 const log = debug('link');
+
+/** How long a link that stands may take to prove it when the peer makes another one, in ms, or {@link answerMs} if that is longer... */
+const PROOF_MS = 2_000;
+/** ...but not more than this share of the handshake timeout: the peer waits for the decision with its new link. */
+const PROOF_SHARE = 2 / 3;
+
+/** How long that is for a link with this round trip, in ms. `lateMs`: how much later answers may come where packets are lost. */
+export function proofMs(rttMs: number, lateMs: number, handshakeTimeoutMs: number): number {
+  const needed = Math.max(PROOF_MS, answerMs(rttMs, lateMs));
+  return Math.min(needed, handshakeTimeoutMs * PROOF_SHARE);
+}
 
 /** Whoever says so of links that never come up is not to fill the memory. */
 const MAX_PROMOTIONS = 256;
@@ -495,4 +514,94 @@ export class LinkSet implements LinkOwner<Link> {
 /** `what` about this node, as in `has enough links`. */
 function linkLimit(what: string): Refusal {
   return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', `this node ${what}`, `the peer ${what}`);
+}
+
+// What the links of a node are made for, what with, and who is told of them.
+
+/** What a link is dialled for. */
+export interface DialRequest {
+  readonly purpose: LinkPurpose;
+  /** Who has to be there, or the link is refused with ERR_STARLANE_HANDSHAKE. */
+  readonly expect?: NodeId;
+  readonly signal?: AbortSignal;
+}
+
+export interface LinkSetOwner {
+  /** What this node has against a link that a peer makes, beyond the limits here, as in `has enough links`: the peer gets it. */
+  objection(link: Link): string | undefined;
+  /** A link came up. Set its acceptor here. */
+  onLink(link: Link): void;
+  /** A link that is up has a stronger purpose now. */
+  onPromoted(link: Link): void;
+  onMessage(link: Link, message: Message): void;
+  onDrain(link: Link): void;
+  /** A link that was up is not any more. */
+  onUnlink(link: Link, reason: Error | undefined): void;
+  /** A link fault that costs the user nothing but this link. */
+  onWarning(error: Error): void;
+  /** A listener has failed; it is closed. */
+  onError(error: Error): void;
+  /** A listener is closed, for whatever reason. */
+  onUnlisten(listener: LinkListener): void;
+}
+
+/** What a node brings to its links besides itself. */
+export interface LinkMeans {
+  /** 32 bytes, if it is the member of a network with a secret. */
+  readonly networkKeys: readonly Buffer[];
+  /** Without it, links are plain. */
+  readonly tls: LinkTls | undefined;
+}
+
+// Who waits for a link: for one of their own to be up and synced, or for any link to a peer.
+
+export interface Waiter {
+  resolve(link: Link): void;
+  reject(error: Error): void;
+}
+
+export class LinkWaits {
+  private readonly own = new Map<Link, Waiter>();
+  private readonly any = new Map<NodeId, Set<Waiter>>();
+
+  constructor(
+    private readonly timers: Timers,
+    private readonly timeoutMs: number,
+  ) {}
+
+  add(link: Link, waiter: Waiter): void {
+    this.own.set(link, waiter);
+  }
+
+  /** Who waits for this link, and from now on no more. */
+  take(link: Link): Waiter | undefined {
+    const waiter = this.own.get(link);
+    this.own.delete(link);
+    return waiter;
+  }
+
+  /** Waits for whatever link to the peer comes up next. Rejected with ERR_STARLANE_DUPLICATE_LINK when none does in time. */
+  addAny(peerId: NodeId, waiter: Waiter): void {
+    const waiters = this.any.get(peerId) ?? new Set();
+    this.any.set(peerId, waiters);
+    const timer = this.timers.schedule(this.timeoutMs, {
+      onDeadline: () => {
+        waiters.delete(entry);
+        if (waiters.size === 0 && this.any.get(peerId) === waiters) this.any.delete(peerId);
+        waiter.reject(starlaneError('ERR_STARLANE_DUPLICATE_LINK', peerId));
+      },
+    });
+    const resolve = (link: Link): void => {
+      this.timers.cancel(timer);
+      waiter.resolve(link);
+    };
+    const entry: Waiter = { resolve, reject: waiter.reject };
+    waiters.add(entry);
+  }
+
+  onUp(link: Link): void {
+    const waiters = this.any.get(link.peerId);
+    this.any.delete(link.peerId);
+    for (const waiter of waiters ?? []) waiter.resolve(link);
+  }
 }

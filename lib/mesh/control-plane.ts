@@ -2,7 +2,7 @@
 // It lives on what it is given (links, time, chance, signatures), so that a simulation runs a thousand of them.
 
 import type { NodeId } from '../address.js';
-import { isLaterRun } from '../link/runs.js';
+import { isLaterRun } from '../link/duplicate-identity.js';
 import type { NodeRole } from '../options/options.js';
 import type { BackOff } from '../util/back-off.js';
 import type { Timed, Timer } from '../util/timers.js';

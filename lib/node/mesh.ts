@@ -1,16 +1,20 @@
-// The control plane of a node over its real links: what it is given of the world, and where its epoch is kept.
+// What a node gives to its parts: the control plane gets its real links, its seeds and the place of its epoch; links and circuits
+// get keys and certificates.
 
 import { formatLinkAddress, parseLinkAddress } from '../address.js';
-import type { Identity } from '../identity/identity.js';
-import { readEpoch, writeEpoch } from '../identity/identity-file.js';
-import { RecordSignatures } from '../identity/record-signature.js';
+import { starlaneError } from '../errors.js';
+import { type Identity, type OwnIdentity, readEpoch, writeEpoch } from '../identity/identity.js';
+import { networkKeyOf } from '../identity/network-key.js';
+import { RecordSignatures } from '../identity/signatures.js';
 import type { Link } from '../link/link.js';
-import type { LinkSet } from '../link/link-set.js';
+import type { LinkMeans, LinkSet } from '../link/link-set.js';
 import { probe, resolveAddresses } from '../link/transport/address-probe.js';
+import { LinkTls } from '../link/transport/tls.js';
 import { ControlPlane, type ControlPlaneOwner } from '../mesh/control-plane.js';
 import { BindAccess } from '../mesh/directory/bind-access.js';
 import type { LinkRequest, MeshNetwork, ProbeResult } from '../mesh/ports/mesh-network.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
+import { STRONG_SECRET_BYTES, secretList } from '../options/security.js';
 import { dateNow, nextTick } from '../util/runtime/real-timers.js';
 import { sharedTimers } from '../util/timers.js';
 import type { NodeEnvironment } from './environment.js';
@@ -172,4 +176,21 @@ class LinkNetwork implements MeshNetwork {
   links(): Iterable<Link> {
     return this.set.values();
   }
+}
+
+/**
+ * The keys of the network and the certificates.
+ * @throws ERR_STARLANE_OPTION when certificate and key do not fit each other
+ */
+export function createMeans(secret: unknown, { tls }: ResolvedNodeOptions, identity: OwnIdentity): LinkMeans {
+  const networkKeys = secretList(secret).map(networkKeyOf);
+  const hasTls = tls !== undefined || networkKeys.length > 0;
+  return { networkKeys, tls: hasTls ? new LinkTls(tls, identity) : undefined };
+}
+
+/** What its user should know about a secret. */
+export function secretWarning(secret: unknown): Error | undefined {
+  const bytes = Math.min(STRONG_SECRET_BYTES, ...secretList(secret).map(({ length }) => length));
+  if (bytes >= STRONG_SECRET_BYTES) return undefined;
+  return starlaneError('ERR_STARLANE_WEAK_SECRET', `${bytes} bytes instead of ${STRONG_SECRET_BYTES} or more`);
 }

@@ -7,21 +7,19 @@ import { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
 import { Circuits } from '../circuit/circuits.js';
 import type { BindOptions, DialOptions } from '../circuit/options.js';
-import { coded, optionError, starlaneError } from '../errors.js';
+import { type CodedError, coded, optionError, starlaneError } from '../errors.js';
 import { createIdentity, type OwnIdentity } from '../identity/identity.js';
-import { isLoss } from '../link/handshake/link-fault.js';
-import type { JoinOptions } from '../link/joiner.js';
-import type { Link } from '../link/link.js';
-import type { LinkInfo } from '../link/link-owner.js';
-import { LinkSet } from '../link/link-set.js';
-import type { LinkMeans, LinkSetOwner } from '../link/link-set-owner.js';
-import type { LinkListener } from '../link/transport/listener.js';
+import { isLoss } from '../link/handshake/refusals.js';
+import { type JoinOptions, type JoinsOwner, NodeJoins } from '../link/joiner.js';
+import type { Link, LinkInfo } from '../link/link.js';
+import { type LinkMeans, LinkSet, type LinkSetOwner } from '../link/link-set.js';
+import type { LinkListener } from '../link/transport/listen.js';
 import type { ControlPlane } from '../mesh/control-plane.js';
 import type { ServiceInfo, ServiceInstance } from '../mesh/directory/service.js';
-import type { ServiceMap } from '../mesh/directory/service-map.js';
-import type { WaitOptions } from '../mesh/directory/service-waits.js';
+import { ServiceMap } from '../mesh/directory/service-map.js';
+import { ServiceWaits, type WaitOptions } from '../mesh/directory/service-waits.js';
 import type { RouteInfo } from '../mesh/routing/route.js';
-import type { RouteMap } from '../mesh/routing/route-map.js';
+import { RouteMap } from '../mesh/routing/route-map.js';
 import { type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from '../options/options.js';
 import { resolveTls, type TlsFiles } from '../options/security.js';
 import { createNetModule, type NetModule } from '../socket/net/module.js';
@@ -29,11 +27,12 @@ import type { Server } from '../socket/server.js';
 import type { BindHandler } from '../socket/server-handler.js';
 import type { Socket } from '../socket/socket.js';
 import { debug } from '../util/runtime/debug.js';
+import { ProcessRefs } from '../util/runtime/process-refs.js';
 import { nextTick } from '../util/runtime/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
 import { throwLater } from '../util/runtime/throw-later.js';
 import { sharedTimers } from '../util/timers.js';
-import { UnheardFaults } from '../util/unheard-faults.js';
+import { UnheardFaults } from '../util/warnings.js';
 import { envDigests } from '../wire/messages.js';
 import {
   type NodeEnvironment,
@@ -42,19 +41,35 @@ import {
   takeIdentity,
   withEnvironment,
 } from './environment.js';
-import type { NodeEvents } from './events.js';
-import { NodeFamily } from './family.js';
-import { NodeHold } from './hold.js';
-import { type JoinsOwner, NodeJoins } from './joins.js';
-import { createControlPlane, seedsOf } from './mesh.js';
-import { createMeans, secretWarning } from './security.js';
+import { createControlPlane, createMeans, secretWarning, seedsOf } from './mesh.js';
 import { collectStats, type NodeStats } from './stats.js';
-import { NodeViews } from './views.js';
 
 const log = debug('node');
 
+export interface NodeEvents {
+  /** A link is up. */
+  link: [link: Link];
+  /** A link is lost, or closed: then without a reason if this node closed it. */
+  unlink: [link: Link, reason: NodeJS.ErrnoException | undefined];
+  /** Someone, this node included, offers a service. */
+  service: [service: ServiceInfo];
+  /** It is not offered any more. */
+  unservice: [service: ServiceInfo];
+  /**
+   * A link or a peer is at fault; the node goes on, and tries again where it makes sense. Without a listener it becomes a
+   * warning of the process, at most one a minute for each code.
+   */
+  warning: [error: CodedError];
+  /**
+   * What was asked for cannot be had. Without a listener it becomes a warning of the process as well; that of a bind of what is
+   * taken is thrown, as by net.Server.
+   */
+  error: [error: CodedError];
+  close: [];
+}
+
 /** A participant of the network. Made by {@link createNode}. */
-export class Node extends NodeFamily {
+export class Node extends EventEmitter<NodeEvents> {
   /** 64 bits as 11 characters of base64url; new for every node. */
   readonly id: NodeId;
 
@@ -68,12 +83,14 @@ export class Node extends NodeFamily {
   private readonly means: LinkMeans;
   private readonly secretFault: Error | undefined;
   private readonly startedAtMs = sharedTimers.now();
-  private readonly keepsAlive = new NodeHold();
+  private readonly processRefs = new ProcessRefs();
   private readonly linkSet: LinkSet;
   private readonly joins: NodeJoins;
   private readonly mesh: ControlPlane;
   private readonly circuits: Circuits;
-  private readonly views: NodeViews;
+  private readonly serviceWaits: ServiceWaits;
+  private serviceView: ServiceMap | undefined;
+  private routeView: RouteMap | undefined;
   private netModule: NetModule | undefined;
   private warnings = 0;
   private readonly unheard = new UnheardFaults(() => sharedTimers.now());
@@ -118,12 +135,18 @@ export class Node extends NodeFamily {
       owner: {
         onService: (instance) => this.onService(instance),
         onUnservice: (instance) => this.onUnservice(instance),
-        onRoute: (route) => this.views.onRoute(route),
-        onUnroute: (route) => this.views.onUnroute(route),
+        onRoute: (route) => this.routeView?.tell('add', route),
+        onUnroute: (route) => this.routeView?.tell('remove', route),
         onWarning: (error) => this.onWarning(error),
       },
     });
-    this.views = new NodeViews(this.mesh, resolved);
+    this.serviceWaits = new ServiceWaits(
+      this.mesh.registry.table,
+      sharedTimers,
+      resolved.dialTimeoutMs,
+      resolved.loopback,
+      (service, port) => this.mesh.absenceOf(service, port),
+    );
     const joinsOwner: JoinsOwner = {
       onWarning: (error) => this.onWarning(error),
       onJoined: (address) => this.mesh.neighbourhood.addJoined(address),
@@ -137,7 +160,7 @@ export class Node extends NodeFamily {
       timers: sharedTimers,
       services: this.mesh,
       publicKeyOf: (nodeId) => this.mesh.gossip.store.node(nodeId)?.publicKey,
-      keepsAlive: this.keepsAlive,
+      keepsAlive: this.processRefs,
       onError: (error) => this.onError(error),
       onWarning: (error) => this.onWarning(error),
     });
@@ -158,8 +181,8 @@ export class Node extends NodeFamily {
    */
   async listenAndServe(address: string): Promise<LinkListener> {
     this.start();
-    const listener = await this.keepsAlive.during(this.linkSet.listen(address));
-    listener.holdBy(this.keepsAlive);
+    const listener = await this.processRefs.during(this.linkSet.listen(address));
+    listener.refBy(this.processRefs);
     this.mesh.onListening();
     return listener;
   }
@@ -174,7 +197,7 @@ export class Node extends NodeFamily {
   async join(address: string, options?: JoinOptions): Promise<Link> {
     this.start();
     if (this.closing !== undefined) throw starlaneError('ERR_STARLANE_CLOSED');
-    return this.keepsAlive.during(this.joins.join(address, options));
+    return this.processRefs.during(this.joins.join(address, options));
   }
 
   /**
@@ -186,7 +209,7 @@ export class Node extends NodeFamily {
   async attach(duplex: Duplex, options: { initiator?: boolean | undefined } = {}): Promise<Link> {
     this.start();
     if (!(duplex instanceof Duplex)) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a Duplex is needed');
-    return this.keepsAlive.during(this.linkSet.attach(duplex, options.initiator));
+    return this.processRefs.during(this.linkSet.attach(duplex, options.initiator));
   }
 
   /**
@@ -244,22 +267,24 @@ export class Node extends NodeFamily {
 
   /** What can be dialled by name, as it is now. */
   services(): ServiceInfo[] {
-    return this.views.services();
+    return [...this.mesh.registry.table.values()].map((instance) => instance.snapshot());
   }
 
   /** What can be dialled by name, live: get, iterate, 'add' and 'remove' events. One object a node. */
   serviceMap(): ServiceMap {
-    return this.views.serviceMap();
+    this.serviceView ??= new ServiceMap(this.mesh.registry.table);
+    return this.serviceView;
   }
 
   /** The other nodes that can be reached, and how, as it is now. */
   routes(): RouteInfo[] {
-    return this.views.routes();
+    return this.mesh.routing.routes();
   }
 
   /** The other nodes that can be reached, live: get, iterate, 'add' and 'remove' events. One object a node. */
   routesMap(): RouteMap {
-    return this.views.routesMap();
+    this.routeView ??= new RouteMap(this.mesh.routing);
+    return this.routeView;
   }
 
   /** The links that are up, as they are now. */
@@ -273,7 +298,7 @@ export class Node extends NodeFamily {
    */
   waitFor(service: string, options?: WaitOptions): Promise<ServiceInfo> {
     this.start();
-    return this.keepsAlive.during(this.views.waitFor(service, options));
+    return this.processRefs.during(this.serviceWaits.waitFor(service, options));
   }
 
   /**
@@ -301,7 +326,7 @@ export class Node extends NodeFamily {
       mesh: this.mesh,
       joins: this.joins.size + this.mesh.seedCount,
       warnings: this.warnings,
-      holds: this.keepsAlive.count,
+      holds: this.processRefs.count,
     });
   }
 
@@ -334,13 +359,13 @@ export class Node extends NodeFamily {
 
   /** Holds the process open again while sockets, servers, listeners or waits of this node are there. */
   ref(): this {
-    this.keepsAlive.setRef(true);
+    this.processRefs.enable(true);
     return this;
   }
 
   /** Lets the process end whatever this node has. */
   unref(): this {
-    this.keepsAlive.setRef(false);
+    this.processRefs.enable(false);
     return this;
   }
 
@@ -350,7 +375,7 @@ export class Node extends NodeFamily {
    * ended. Resolved when nothing is left.
    */
   close(): Promise<void> {
-    this.closing ??= this.keepsAlive.during(this.end());
+    this.closing ??= this.processRefs.during(this.end());
     return this.closing;
   }
 
@@ -370,10 +395,40 @@ export class Node extends NodeFamily {
     }
   }
 
+  /** A fresh node with the same options, in other envs; none for the namespace without a name. */
+  withEnv(...env: string[]): this {
+    return this.derive({ env });
+  }
+
+  /** A fresh node with the same options that may dial its own services. */
+  withLoopBack(): this {
+    return this.derive({ loopback: true });
+  }
+
+  /** A fresh node with the same options that announces nothing. */
+  client(): this {
+    return this.derive({ role: 'client', relay: undefined });
+  }
+
+  /** A fresh node with the same options that announces, and never dials peers by itself. */
+  server(): this {
+    return this.derive({ role: 'server' });
+  }
+
+  /** A fresh node with the same options that relays by trade. */
+  router(): this {
+    return this.derive({ role: 'router' });
+  }
+
+  /** A fresh node with the same options. */
+  new(): this {
+    return this.derive({});
+  }
+
   private async end(): Promise<void> {
     log('%s closes', this.id);
     this.joins.close();
-    this.views.close();
+    this.serviceWaits.close();
     // First of all, so that nobody dials or relays through this node while sockets and circuits end.
     const startedMs = sharedTimers.now();
     const relayed = this.circuits.stopRelaying();
@@ -387,7 +442,7 @@ export class Node extends NodeFamily {
     this.tell('close');
   }
 
-  protected override derive(changes: NodeOptions): this {
+  private derive(changes: NodeOptions): this {
     // `createNode(options).client()`: the first node is a step on the way, and must not join seeds unless it is used.
     if (!this.isStarted) {
       this.startsByItself = false;
@@ -419,15 +474,15 @@ export class Node extends NodeFamily {
   private onService(instance: ServiceInstance): void {
     const info = instance.snapshot();
     this.circuits.onService(instance);
-    this.views.onServiceWaits(instance);
+    this.serviceWaits.onService(instance);
     this.tell('service', info);
-    this.views.onService(info);
+    this.serviceView?.tell('add', info);
   }
 
   private onUnservice(instance: ServiceInstance): void {
     const info = instance.snapshot();
     this.tell('unservice', info);
-    this.views.onUnservice(info);
+    this.serviceView?.tell('remove', info);
   }
 
   private onWarning(error: Error): void {

@@ -3,7 +3,7 @@
 import type { NodeId } from '../address.js';
 import type { Circuits } from '../circuit/circuits.js';
 import type { RelayCounters } from '../circuit/relay/counters.js';
-import type { RefusalKind } from '../link/handshake/link-counters.js';
+import type { RefusalKind } from '../link/handshake/refusals.js';
 import type { LinkSet } from '../link/link-set.js';
 import type { ControlPlane } from '../mesh/control-plane.js';
 import type { GossipCounters } from '../mesh/gossip/counters.js';

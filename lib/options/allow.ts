@@ -1,7 +1,7 @@
-// The option `allow`: who may dial the services of a node, and whose services it sees. What it may look like, and whom rules
-// fit. Pure: who asks, and when, is settled where services live.
+// The option `allow`: who may dial the services of a node, and whose services it sees. Its types, and the check of its form.
 //
-// Rules are a list of what is allowed; what none of them fits is denied. A rule fits when all that it names fits.
+// Rules are a list of what is allowed; what no rule matches is denied. A rule matches when everything that it names matches.
+// See access/rules.ts for the rules at work, and access/guard.ts for who is asked when.
 
 import { AsyncResource } from 'node:async_hooks';
 import { isNodeId, isServiceName } from '../address.js';
@@ -106,83 +106,7 @@ function resolveRule(rule: unknown, place: string, directions: readonly AllowDir
   return Object.freeze(resolved) as AllowRule;
 }
 
-/** The envs that rules name. */
-export function envsOf(allow: Allow | undefined): string[] {
-  if (allow === undefined || typeof allow === 'function') return [];
-  return allow.flatMap(({ env }) => (env === undefined ? [] : listOf(env)));
-}
-
-/** Rules that have been checked, ready to be asked. */
-export class AllowRules {
-  private readonly rules: readonly Rule[];
-
-  constructor(rules: readonly AllowRule[]) {
-    this.rules = rules.map((rule) => new Rule(rule));
-  }
-
-  allows(request: AllowRequest): boolean {
-    return this.rules.some((rule) => rule.fits(request));
-  }
-}
-
-class Rule {
-  private readonly ids: readonly string[] | undefined;
-  private readonly names: readonly Pattern[] | undefined;
-  private readonly envs: readonly string[] | undefined;
-  private readonly services: readonly Pattern[] | undefined;
-  private readonly directions: readonly string[] | undefined;
-
-  constructor({ id, name, env, service, direction }: AllowRule) {
-    this.ids = id === undefined ? undefined : listOf(id);
-    this.names = name === undefined ? undefined : listOf(name).map((text) => new Pattern(text));
-    this.envs = env === undefined ? undefined : listOf(env);
-    this.services = service === undefined ? undefined : listOf(service).map((text) => new Pattern(text));
-    this.directions = direction === undefined ? undefined : listOf(direction);
-  }
-
-  fits({ peer, service, direction }: AllowRequest): boolean {
-    const { ids, names, envs, services, directions } = this;
-    if (directions !== undefined && !directions.includes(direction)) return false;
-    if (services?.some((pattern) => pattern.fits(service)) === false) return false;
-    if (ids === undefined && names === undefined && envs === undefined) return true;
-    // What a peer says of itself without proof is worth nothing.
-    if (!peer.verified) return false;
-    if (ids?.includes(peer.id) === false) return false;
-    if (envs?.some((env) => peer.env.includes(env)) === false) return false;
-    const { name } = peer;
-    return names === undefined || (name !== undefined && names.some((pattern) => pattern.fits(name)));
-  }
-}
-
-/** A text in which `*` stands for any run of characters, none included. Nothing else has a meaning. Upper case differs from lower. */
-export class Pattern {
-  private readonly first: string;
-  private readonly middle: readonly string[];
-  /** Undefined without a `*`. */
-  private readonly last: string | undefined;
-
-  constructor(text: string) {
-    const parts = text.split('*');
-    this.first = parts[0];
-    this.last = parts.length === 1 ? undefined : parts[parts.length - 1];
-    this.middle = parts.slice(1, -1).filter((part) => part !== '');
-  }
-
-  /** Takes the leftmost place for each part, which leaves the most for those behind it: there is no going back. */
-  fits(text: string): boolean {
-    const { first, middle, last } = this;
-    if (last === undefined) return text === first;
-    if (!text.startsWith(first) || !text.endsWith(last)) return false;
-    let at = first.length;
-    for (const part of middle) {
-      const found = text.indexOf(part, at);
-      if (found < 0) return false;
-      at = found + part.length;
-    }
-    return at + last.length <= text.length;
-  }
-}
-
-function listOf<T extends string>(value: T | readonly T[]): readonly T[] {
+/** Returns the list that a value of a rule stands for. */
+export function listOf<T extends string>(value: T | readonly T[]): readonly T[] {
   return typeof value === 'string' ? [value] : value;
 }

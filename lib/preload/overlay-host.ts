@@ -5,6 +5,7 @@
 // have. Those are addresses that stand for a service or a node in this process.
 
 import { hostOfStandIn } from '../socket/socket-addresses.js';
+import { IS_SOCKET } from '../socket/stream-wrap.js';
 
 const SUFFIX = /\.starlane\.?$/i;
 
@@ -13,4 +14,9 @@ export function overlayService(host: unknown): string | undefined {
   if (typeof host !== 'string') return undefined;
   if (SUFFIX.test(host)) return host.replace(SUFFIX, '');
   return hostOfStandIn(host);
+}
+
+/** Whether it is a socket of a node, adopted or not. */
+export function isOverlaySocket(socket: unknown): boolean {
+  return (socket as { [IS_SOCKET]?: boolean } | null | undefined)?.[IS_SOCKET] === true;
 }

@@ -61,8 +61,8 @@ import {
 } from '../mux/hidden.js';
 import type { ByteStream } from '../mux/stream/byte-stream.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
-import type { KeepsAlive } from '../util/runtime/keeps-alive.js';
 import { closedBeforeConnection, socketClosed } from '../util/runtime/node-errors.js';
+import type { ProcessRefs } from '../util/runtime/process-refs.js';
 import { nextTick } from '../util/runtime/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
 import { closeLater } from './close-queue.js';
@@ -112,7 +112,7 @@ export class Socket extends StreamDuplex {
   private [kIdle]: IdleTimeout | null = null;
   /** What has arrived while nobody has wanted to read yet: paused from the start. */
   protected [HELD]: HeldInput | null = null;
-  private [kKeepsAlive]: KeepsAlive | null;
+  private [kKeepsAlive]: ProcessRefs | null;
   /** Called once when the socket is over, by whoever counts sockets. */
   private [kOnOver]: (() => void) | null = null;
 
@@ -122,7 +122,7 @@ export class Socket extends StreamDuplex {
    */
   constructor(
     options: SocketOptions | undefined,
-    keepsAlive: KeepsAlive | null,
+    keepsAlive: ProcessRefs | null,
     streamOptions?: DuplexOptions,
     scope?: AsyncResource,
   ) {
@@ -518,7 +518,7 @@ export class Socket extends StreamDuplex {
   }
 
   /** The socket is in use from now on, and holds the process open unless told otherwise. */
-  protected [kUse](keepsAlive: KeepsAlive): void {
+  protected [kUse](keepsAlive: ProcessRefs): void {
     this[kKeepsAlive] = keepsAlive;
     this[kUpdateHold]();
   }
@@ -569,13 +569,13 @@ export class Socket extends StreamDuplex {
     if (!isActive || this[kBits] & Bit.UNREF || this.destroyed) this[kLetGo]();
     else if ((this[kBits] & Bit.HOLDING) === 0) {
       this[kBits] |= Bit.HOLDING;
-      this[kKeepsAlive].hold();
+      this[kKeepsAlive].ref();
     }
   }
 
   private [kLetGo](): void {
     if ((this[kBits] & Bit.HOLDING) === 0) return;
     this[kBits] &= ~Bit.HOLDING;
-    this[kKeepsAlive]?.release();
+    this[kKeepsAlive]?.unref();
   }
 }

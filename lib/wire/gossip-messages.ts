@@ -12,9 +12,8 @@
 
 import { NODE_ID_BYTES, type NodeId, nodeIdFromBytes, nodeIdToBytes } from '../address.js';
 import { starlaneError } from '../errors.js';
-import { exactly, uint } from './field-parts.js';
-import { type FieldReader, readUint32, writeUint16, writeUint32 } from './fields.js';
-import { encodeMessage, MessageType } from './message-envelope.js';
+import { exactly, type FieldReader, readUint32, uint, writeUint16, writeUint32 } from './fields.js';
+import { encodeMessage, MessageType } from './message.js';
 import { decodeRecord, isLayout, type MeshRecord, type RecordVersion, recordKey } from './records.js';
 import { malformed } from './text.js';
 

@@ -20,10 +20,10 @@ import {
   ENV_DIGEST_BYTES,
   envDigestBytes,
   exactly,
+  FieldReader,
   shortText,
   uint,
-} from './field-parts.js';
-import { FieldReader } from './fields.js';
+} from './fields.js';
 import {
   decodeBuckets,
   decodeDigest,
@@ -33,7 +33,7 @@ import {
   encodeGossipMessage,
   type GossipMessage,
 } from './gossip-messages.js';
-import { encodeMessage, MAX_MESSAGE_BYTES, MessageType } from './message-envelope.js';
+import { encodeMessage, MAX_MESSAGE_BYTES, MessageType } from './message.js';
 import { encodeReason, malformed, readReason, readText } from './text.js';
 
 export { encodeMessage, MAX_MESSAGE_BYTES, MessageType };
@@ -47,7 +47,7 @@ export const MAX_LISTEN_ADDRESSES = 8;
 export const NONCE_BYTES = 16;
 
 /** HMAC-SHA256 of a member; no bytes of a node that has no secret. */
-export const PROOF_BYTES = 32;
+export const MEMBERSHIP_PROOF_BYTES = 32;
 
 export const MAX_FURTHER_PROOFS = 3;
 
@@ -110,7 +110,7 @@ export interface Hello {
 export interface Auth {
   /** Ed25519, 64 bytes. */
   readonly signature: Uint8Array;
-  /** {@link PROOF_BYTES}, or none of a node that has no secret. */
+  /** {@link MEMBERSHIP_PROOF_BYTES}, or none of a node that has no secret. */
   readonly proof: Uint8Array;
   /** Of the further secrets of a node, while one takes the place of another: up to {@link MAX_FURTHER_PROOFS}. */
   readonly furtherProofs?: readonly Uint8Array[];
@@ -173,7 +173,7 @@ export function encodeHello(hello: Hello): Buffer {
 }
 
 export function encodeAuth({ signature, proof, furtherProofs = [] }: Auth): Buffer {
-  const further = furtherProofs.map((one) => exactly(PROOF_BYTES, one, 'proof'));
+  const further = furtherProofs.map((one) => exactly(MEMBERSHIP_PROOF_BYTES, one, 'proof'));
   return encodeMessage(MessageType.AUTH, [
     exactly(SIGNATURE_BYTES, signature, 'signature'),
     uint(1, proof.length, 'proof'),
@@ -252,7 +252,7 @@ export function decodeMessage(typeAndBody: Uint8Array): Message | undefined {
 
 function decodeAuth(fields: FieldReader): Message {
   const auth = { signature: fields.copy(SIGNATURE_BYTES), proof: proofBytes(fields.copy(fields.uint(1))) };
-  const further = fields.left === 0 ? [] : fields.list(MAX_FURTHER_PROOFS, () => fields.copy(PROOF_BYTES));
+  const further = fields.left === 0 ? [] : fields.list(MAX_FURTHER_PROOFS, () => fields.copy(MEMBERSHIP_PROOF_BYTES));
   if (further.length === 0) return { type: MessageType.AUTH, ...auth };
   if (auth.proof.length === 0) throw malformed('further proofs without a first one');
   return { type: MessageType.AUTH, ...auth, furtherProofs: further };
@@ -277,6 +277,7 @@ function decodeHello(fields: FieldReader): Message {
 
 /** A proof of another length is of no kind that there is. */
 function proofBytes<Bytes extends Uint8Array>(proof: Bytes): Bytes {
-  if (proof.length !== 0 && proof.length !== PROOF_BYTES) throw malformed(`a proof of ${proof.length} bytes`);
+  if (proof.length !== 0 && proof.length !== MEMBERSHIP_PROOF_BYTES)
+    throw malformed(`a proof of ${proof.length} bytes`);
   return proof;
 }

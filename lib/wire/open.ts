@@ -9,7 +9,7 @@
 // a relay passes it on.
 
 import { isVirtualPort, NODE_ID_BYTES, type NodeId } from '../address.js';
-import { hintedProofEnd, isOpenProof, PROOF_BYTES, writeProof } from './circuit-proof.js';
+import { CIRCUIT_PROOF_BYTES, hintedProofEnd, isOpenProof, writeProof } from './circuit-proof.js';
 import { readUint16, readUint32, writeUint16, writeUint32 } from './fields.js';
 import {
   type EncodedNodeId,
@@ -125,7 +125,11 @@ export function writeOpen(target: Buffer, offset: number, open: OpenRequest): nu
     (flags & ~KNOWN_FLAGS) |
     (env === undefined ? 0 : OpenFlag.ENV) |
     (remainingMs === undefined ? 0 : OpenFlag.WAY) |
-    (proof === undefined ? 0 : proof.length === PROOF_BYTES ? OpenFlag.SECURE : OpenFlag.SECURE | OpenFlag.HINTS);
+    (proof === undefined
+      ? 0
+      : proof.length === CIRCUIT_PROOF_BYTES
+        ? OpenFlag.SECURE
+        : OpenFlag.SECURE | OpenFlag.HINTS);
   target[at++] = open.hopLimit;
   at = writeNodeId(target, at, open.dst);
   at = writeUint32(target, at, open.dstPort);
@@ -197,7 +201,7 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
       at +
       (flags & OpenFlag.ENV ? ENV_BYTES : 0) +
       (flags & OpenFlag.WAY ? WAY_BYTES : 0) +
-      (flags & OpenFlag.SECURE ? PROOF_BYTES : 0);
+      (flags & OpenFlag.SECURE ? CIRCUIT_PROOF_BYTES : 0);
     if (known > end) throw malformed('OPEN is too short for what its flags promise');
     if (flags & OpenFlag.ENV) {
       env = readEnv(bytes, at);
@@ -210,7 +214,7 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
       at += WAY_BYTES;
     }
     if (flags & OpenFlag.SECURE) {
-      const proofEnd = flags & OpenFlag.HINTS ? hintedProofEnd(bytes, at, end) : at + PROOF_BYTES;
+      const proofEnd = flags & OpenFlag.HINTS ? hintedProofEnd(bytes, at, end) : at + CIRCUIT_PROOF_BYTES;
       proof = bytes.subarray(at, proofEnd);
       at = proofEnd;
     } else if (flags & OpenFlag.HINTS) throw malformed('OPEN has key hints without a proof');

@@ -4,6 +4,7 @@
 //   NODE           header | u8 n + n * 8 env digests | u8 n + n * (u8 n + link address) | u8 n + n * (8 peer id | u8 cost)
 //                  | u16 n + extension | 64 signature
 //   SHARD          header | u16 shard | u16 shards | u16 n + n * service entry | u16 n + extension | 64 signature
+//   service entry  u8 n + name | u32 port | u8 weight | u16 n + meta as JSON
 //
 // One content has one form: lists without an order of their own are sorted, and a reader takes nothing else. What a
 // later version adds goes into the extension. The signature is over a fixed text and all that is before it.
@@ -11,20 +12,19 @@
 import { hash } from 'node:crypto';
 import { MAX_LINK_ADDRESS_BYTES, NODE_ID_BYTES, type NodeId, nodeIdFromBytes, nodeIdToBytes } from '../address.js';
 import { type StarlaneError, starlaneError } from '../errors.js';
-import { copyOf } from '../util/copy-of.js';
+import { copyOf } from '../util/buffers.js';
 import {
   bootIdBytes,
   bootIdFromBytes,
   ENV_DIGEST_BYTES,
   envDigestBytes,
   exactly,
+  FieldReader,
+  readUint32,
   shortText,
   uint,
-} from './field-parts.js';
-import { FieldReader, readUint32 } from './fields.js';
-import { decodeServiceEntry, encodeServiceEntry, type ServiceEntry } from './service-entry.js';
-import { SignedRecords } from './signed-records.js';
-import { encodeServiceName, malformed, readText } from './text.js';
+} from './fields.js';
+import { encodeServiceName, malformed, readServiceName, readText } from './text.js';
 
 export const RECORD_VERSION = 1;
 
@@ -50,6 +50,7 @@ export const MAX_RECORD_ADDRESSES = 8;
 export const MAX_RECORD_LINKS = 128;
 export const MAX_SHARDS = 512;
 export const MAX_SHARD_SERVICES = 512;
+export const MAX_META_BYTES = 4096;
 
 /** A day: what nobody refreshes is not to be kept for ever. */
 export const MAX_LIFE_S = 86_400;
@@ -63,7 +64,8 @@ const SIGNATURE_BYTES = 64;
 const KEY_AT = 4;
 const BOOT_AT = KEY_AT + PUBLIC_KEY_BYTES;
 const EPOCH_AT = BOOT_AT + BOOT_ID_BYTES;
-const HEADER_BYTES = EPOCH_AT + 12;
+const RECORD_HEADER_BYTES = EPOCH_AT + 12;
+const NO_BYTES = Buffer.alloc(0);
 const DOMAIN = Buffer.from('starlane record 1\n');
 
 /** What of a record is compared: its key and its version. */
@@ -106,6 +108,17 @@ export interface NodeRecord extends RecordHeader {
   readonly links: readonly RecordLink[];
 }
 
+/** A service as its origin announces it: a bind by name. A bind to a bare port is not announced. */
+export interface ServiceEntry {
+  readonly service: string;
+  /** 0: it answers for any port. */
+  readonly port: number;
+  /** 0..255: how large a share of random dials it wants, against other instances. */
+  readonly weight: number;
+  /** Any JSON of at most 4096 bytes; undefined when there is none. */
+  readonly meta?: unknown;
+}
+
 export interface ShardRecord extends RecordHeader {
   readonly kind: typeof RecordKind.SHARD;
   readonly shard: number;
@@ -117,7 +130,45 @@ export interface ShardRecord extends RecordHeader {
 
 export type MeshRecord = NodeRecord | ShardRecord;
 
-/** Of all nodes in this process. */
+/** Entries that are kept; the oldest goes first. A record that nobody holds any more leaves an entry of about 100 bytes until then. */
+const MAX_SIGNED_RECORDS = 8_192;
+/** Bytes of the signature that find an entry. All bytes of the record are then compared. */
+const SIGNED_KEY_BYTES = 16;
+
+/**
+ * Records whose signatures this process has checked. The same record comes in over every link, and in a process of many nodes
+ * over the links of each of them. A record found here by its bytes is not read and checked again, and all nodes share one copy.
+ */
+export class SignedRecords<R extends { readonly bytes: Buffer }> {
+  private readonly known = new Map<string, WeakRef<R>>();
+
+  constructor(private readonly max = MAX_SIGNED_RECORDS) {}
+
+  get size(): number {
+    return this.known.size;
+  }
+
+  /** Returns the record with exactly these bytes, if its signature was found to be right. */
+  find(bytes: Buffer): R | undefined {
+    const record = this.known.get(signedKeyOf(bytes))?.deref();
+    return record?.bytes.equals(bytes) ? record : undefined;
+  }
+
+  /** Call it only when the signature is right: the record is not checked again. */
+  add(record: R): void {
+    const key = signedKeyOf(record.bytes);
+    this.known.delete(key);
+    if (this.known.size >= this.max) this.known.delete(this.known.keys().next().value as string);
+    this.known.set(key, new WeakRef(record));
+  }
+}
+
+function signedKeyOf(bytes: Buffer): string {
+  const start = bytes.length - SIGNATURE_BYTES;
+  return bytes.toString('latin1', start, start + SIGNED_KEY_BYTES);
+}
+
+/** Shared by all nodes in this process. */
 export const signedRecords = new SignedRecords<MeshRecord>();
 
 /** Signs for the owner of the key: Ed25519, 64 bytes. */
@@ -210,13 +261,13 @@ function encodeRecord(
  */
 export function decodeRecord(bytes: Uint8Array): MeshRecord {
   if (bytes.length > MAX_SHARD_RECORD_BYTES) throw invalid(`it has ${bytes.length} bytes`);
-  if (bytes.length < HEADER_BYTES + SIGNATURE_BYTES) throw invalid(`it has ${bytes.length} bytes`);
+  if (bytes.length < RECORD_HEADER_BYTES + SIGNATURE_BYTES) throw invalid(`it has ${bytes.length} bytes`);
   const buffer = asBuffer(bytes);
   return signedRecords.find(buffer) ?? readRecord(copyOf(buffer));
 }
 
 function readRecord(bytes: Buffer): MeshRecord {
-  if (bytes.length < HEADER_BYTES + SIGNATURE_BYTES) throw invalid(`it has ${bytes.length} bytes`);
+  if (bytes.length < RECORD_HEADER_BYTES + SIGNATURE_BYTES) throw invalid(`it has ${bytes.length} bytes`);
   if (bytes[0] !== RECORD_VERSION) throw invalid(`version ${bytes[0]}`);
   const kind = bytes[1];
   if (kind !== RecordKind.NODE && kind !== RecordKind.SHARD) throw invalid(`kind ${kind}`);
@@ -232,7 +283,7 @@ function readRecord(bytes: Buffer): MeshRecord {
 
 function readNode(bytes: Buffer): NodeRecord {
   const header = readHeader(bytes);
-  const body = bytes.subarray(HEADER_BYTES);
+  const body = bytes.subarray(RECORD_HEADER_BYTES);
   const fields = new FieldReader(body);
   const envDigests = fields.list(MAX_RECORD_ENV_DIGESTS, () => fields.take(ENV_DIGEST_BYTES, readHex));
   if (!isSorted(body, fields.position, envDigests.length, ENV_DIGEST_BYTES, 0)) throw malformed('envs are not sorted');
@@ -250,7 +301,7 @@ function readNode(bytes: Buffer): NodeRecord {
 function readShard(bytes: Buffer): ShardRecord {
   const header = readHeader(bytes);
   if (header.flags !== 0) throw malformed('flags of a shard');
-  const body = bytes.subarray(HEADER_BYTES);
+  const body = bytes.subarray(RECORD_HEADER_BYTES);
   const fields = new FieldReader(body);
   const shard = fields.uint(2);
   const shards = fields.uint(2);
@@ -329,6 +380,58 @@ function shardOf(name: Uint8Array, port: number, shards: number): number {
   value = Math.imul(value ^ (value >>> 16), 0x85eb_ca6b);
   value = Math.imul(value ^ (value >>> 13), 0xc2b2_ae35);
   return (value ^ (value >>> 16)) & (shards - 1);
+}
+
+/** @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit */
+export function encodeServiceEntry(entry: ServiceEntry): Buffer {
+  const name = encodeServiceName(entry.service);
+  const meta = encodeMeta(entry.meta);
+  return Buffer.concat([
+    uint(1, name.length, 'name'),
+    name,
+    uint(4, entry.port, 'port'),
+    uint(1, entry.weight, 'weight'),
+    uint(2, meta.length, 'meta'),
+    meta,
+  ]);
+}
+
+/** @throws StarlaneError ERR_STARLANE_MESSAGE when it is malformed */
+export function decodeServiceEntry(fields: FieldReader): ServiceEntry {
+  const service = decodeServiceName(fields);
+  return { service, port: fields.uint(4), weight: fields.uint(1), meta: decodeMeta(fields) };
+}
+
+function decodeServiceName(fields: FieldReader): string {
+  const length = fields.uint(1);
+  if (length === 0) throw malformed('a service without a name');
+  return fields.take(length, readServiceName);
+}
+
+function decodeMeta(fields: FieldReader): unknown {
+  const length = fields.uint(2);
+  if (length > MAX_META_BYTES) throw malformed(`meta of ${length} bytes`);
+  if (length === 0) return undefined;
+  const json = fields.take(length, readText);
+  try {
+    return JSON.parse(json);
+  } catch {
+    throw malformed('meta is not JSON');
+  }
+}
+
+function encodeMeta(meta: unknown): Buffer {
+  if (meta === undefined) return NO_BYTES;
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(meta);
+  } catch (error) {
+    throw starlaneError('ERR_STARLANE_MESSAGE', 'meta is not JSON', error);
+  }
+  if (json === undefined) throw malformed('meta is not JSON');
+  const bytes = Buffer.from(json);
+  if (bytes.length > MAX_META_BYTES) throw malformed(`meta of ${bytes.length} bytes`);
+  return bytes;
 }
 
 /** A round trip as one byte: 0.1 ms * 2^(c / 8), steps of 9 %. */

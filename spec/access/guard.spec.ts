@@ -1,9 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { EnvNames } from '../../lib/access/env-names.js';
 import { Decision, Guard, type Verdict } from '../../lib/access/guard.js';
 import type { Allow, AllowRequest } from '../../lib/options/allow.js';
 import { Timers } from '../../lib/util/timers.js';
-import { envDigests } from '../../lib/wire/messages.js';
 import { catchErrorsOfTicks } from '../support/caught-errors.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { turn } from '../support/turns.js';
@@ -205,16 +203,5 @@ describe('a decision', () => {
     new Decision([guard], REQUEST, { timers, timeoutMs: 100, tell }).start();
     await turn();
     expect(caught.map(({ message }) => message)).toEqual(['of a listener']);
-  });
-});
-
-describe('names of envs', () => {
-  it('are those that the node has heard of', () => {
-    const names = new EnvNames(['prod', 'test']);
-    names.learn([]);
-    names.learn(['other', 'prod']);
-    const digests = envDigests(['other', 'unknown', 'prod', 'prod']);
-    expect(names.of(digests)).toEqual(['other', 'prod']);
-    expect(names.of(envDigests([]))).toEqual([]);
   });
 });

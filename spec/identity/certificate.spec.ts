@@ -4,7 +4,8 @@ import { describe, expect, it } from '@jest/globals';
 import { BasicConstraintsExtension, KeyUsageFlags, KeyUsagesExtension, X509CertificateGenerator } from '@peculiar/x509';
 import type { NodeId } from '../../lib/address.js';
 import { deriveCertificate } from '../../lib/identity/certificate.js';
-import { createIdentity, type OwnIdentity, publicKeyFrom } from '../../lib/identity/identity.js';
+import { createIdentity, type OwnIdentity } from '../../lib/identity/identity.js';
+import { publicKeyFrom } from '../../lib/identity/signatures.js';
 
 const identity = createIdentity();
 

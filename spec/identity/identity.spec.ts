@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { nodeIdFromPublicKey } from '../../lib/address.js';
-import { createIdentity, type Identity } from '../../lib/identity/identity.js';
-import { isPrivate, readEpoch, writeEpoch } from '../../lib/identity/identity-file.js';
+import { createIdentity, type Identity, isPrivate, readEpoch, writeEpoch } from '../../lib/identity/identity.js';
 import { thrownCode } from '../support/thrown.js';
 
 let folder: string;

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { isPermanent, isTaken } from '../../lib/link/handshake/handshake.js';
+import { isPermanent, isTaken } from '../../lib/link/handshake/refusals.js';
 import { Joiner } from '../../lib/link/joiner.js';
 import type { Link } from '../../lib/link/link.js';
 import { Timers } from '../../lib/util/timers.js';

@@ -4,7 +4,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createIdentity } from '../../lib/identity/identity.js';
 import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
-import { isLaterRun, OlderRuns } from '../../lib/link/runs.js';
+import { isLaterRun, OlderRuns } from '../../lib/link/duplicate-identity.js';
 import { within } from '../support/deadline.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { readToEnd, socketPath } from '../support/testnet.js';

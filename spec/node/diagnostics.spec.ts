@@ -255,7 +255,7 @@ describe('the documentation', () => {
   });
 
   it('lists every event of nodes, live views and servers', () => {
-    const source = ['node/events', 'mesh/directory/service-map', 'mesh/routing/route-map', 'socket/server']
+    const source = ['node/node', 'mesh/directory/service-map', 'mesh/routing/route-map', 'socket/server']
       .map((file) => readFileSync(new URL(`../../lib/${file}.ts`, import.meta.url), 'utf8'))
       .join('\n');
     const events = [...source.matchAll(/interface \w+Events \{([^}]*)\}/g)]

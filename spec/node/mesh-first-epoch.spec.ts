@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { writeEpoch } from '../../lib/identity/identity-file.js';
+import { writeEpoch } from '../../lib/identity/identity.js';
 import { firstEpochOf } from '../../lib/node/mesh.js';
 import { GossipNet } from '../mesh/gossip-net.js';
 import { nodeOf } from '../mesh/signed-records.js';

@@ -1,17 +1,17 @@
 // A peer made by hand: speaks yamux, and on the control stream exactly what a spec wants it to say.
 
 import { type Duplex, duplexPair } from 'node:stream';
-import type { Identity } from '../../lib/identity/identity.js';
-import { createIdentity } from '../../lib/identity/identity.js';
+import { createIdentity, type Identity } from '../../lib/identity/identity.js';
 import { AuthRole, makeAuth, type Transcript } from '../../lib/link/handshake/auth.js';
 import type { Transport } from '../../lib/link/transport/connect.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import type { SessionOwner } from '../../lib/mux/session-owner.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/stream/stream.js';
-import { MessageReader } from '../../lib/wire/message-reader.js';
+import { MessageReader } from '../../lib/wire/message.js';
 import {
   type Auth,
+  decodeMessage,
   encodeAuth,
   encodeHello,
   encodeMessageOf,
@@ -22,8 +22,13 @@ import {
   MessageType,
 } from '../../lib/wire/messages.js';
 import { encodeOpen, type OpenRequest } from '../../lib/wire/open.js';
-import { encodeNodeRecord, encodeShardRecord, type MeshRecord, NodeFlag } from '../../lib/wire/records.js';
-import type { ServiceEntry } from '../../lib/wire/service-entry.js';
+import {
+  encodeNodeRecord,
+  encodeShardRecord,
+  type MeshRecord,
+  NodeFlag,
+  type ServiceEntry,
+} from '../../lib/wire/records.js';
 
 /** Behind the length of a message. */
 const TYPE_AT = 4;
@@ -63,7 +68,7 @@ export class RawPeer implements SessionOwner, StreamSink {
   /** How the session ended, once it has. */
   ended: { error: Error | undefined } | undefined;
   private ownHello: Buffer = Buffer.alloc(0);
-  private readonly reader = new MessageReader((message, bytes) => {
+  private readonly reader = new MessageReader(decodeMessage, (message, bytes) => {
     this.messages.push(message);
     if (message.type === MessageType.HELLO) this.nodeHello = Buffer.from(bytes);
     this.proveIfDue();

@@ -8,8 +8,9 @@ import {
   MAX_WANTED,
   recordCopyBytes,
 } from '../../lib/wire/gossip-messages.js';
-import { MessageReader } from '../../lib/wire/message-reader.js';
+import { MessageReader } from '../../lib/wire/message.js';
 import {
+  decodeMessage,
   encodeGoodbye,
   encodeMessage,
   encodeMessageOf,
@@ -25,7 +26,7 @@ import { thrownCode } from '../support/thrown.js';
 
 function readAll(bytes: Buffer): Message[] {
   const messages: Message[] = [];
-  new MessageReader((message) => messages.push(message)).push(bytes);
+  new MessageReader(decodeMessage, (message) => messages.push(message)).push(bytes);
   return messages;
 }
 

@@ -5,12 +5,13 @@
 
 import type { Identity } from '../../../lib/identity/identity.js';
 import { AuthRole, makeAuth } from '../../../lib/link/handshake/auth.js';
-import { refusal } from '../../../lib/link/handshake/handshake.js';
-import { Link } from '../../../lib/link/link.js';
-import type { LinkOwner, TlsFacts } from '../../../lib/link/link-owner.js';
+import { refusal } from '../../../lib/link/handshake/refusals.js';
+import { Link, type LinkOwner } from '../../../lib/link/link.js';
+import type { TlsFacts } from '../../../lib/link/transport/tls.js';
 import { Timers } from '../../../lib/util/timers.js';
-import { MessageReader } from '../../../lib/wire/message-reader.js';
+import { MessageReader } from '../../../lib/wire/message.js';
 import {
+  decodeMessage,
   encodeAuth,
   encodeHello,
   envDigests,
@@ -96,7 +97,7 @@ class LinkTrial implements Trial, LinkOwner<Link> {
     this.isControlOpen = client;
     this.nextStream = client ? 2 : 3;
     this.duplex.isStuck = this.is(Setting.STUCK);
-    const reader = new MessageReader((message, bytes) => this.onNodeSays(message, bytes));
+    const reader = new MessageReader(decodeMessage, (message, bytes) => this.onNodeSays(message, bytes));
     let streamId = 0;
     this.duplex.onFrame = (_type, _flags, id) => {
       streamId = id;

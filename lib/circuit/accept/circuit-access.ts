@@ -1,11 +1,11 @@
 // Who may dial what: whom to ask about circuits that come in, and what they are asked.
 
-import { EnvNames } from '../../access/env-names.js';
 import { Decision, Guard, type Verdict, type Warn } from '../../access/guard.js';
-import { type Allow, type AllowRequest, envsOf } from '../../options/allow.js';
+import { EnvNames, envsOf } from '../../access/rules.js';
+import type { Allow, AllowRequest } from '../../options/allow.js';
 import type { FarEnd } from '../../socket/far-end.js';
-import { WarnOnce } from '../../util/rate-limited-warnings.js';
 import type { Timers } from '../../util/timers.js';
+import { WarnOnce } from '../../util/warnings.js';
 
 export interface CircuitAccessSetup {
   readonly allow: Allow | undefined;

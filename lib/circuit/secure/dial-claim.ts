@@ -2,7 +2,7 @@
 
 import { starlaneError } from '../../errors.js';
 import type { Identity } from '../../identity/identity.js';
-import { verifySignature } from '../../identity/identity.js';
+import { verifySignature } from '../../identity/signatures.js';
 import { encodeProof, readProof } from '../../wire/circuit-proof.js';
 import type { Open } from '../../wire/open.js';
 import { EphemeralKey } from './ephemeral-key.js';

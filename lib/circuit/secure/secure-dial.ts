@@ -3,7 +3,7 @@
 import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import type { Identity } from '../../identity/identity.js';
-import { verifySignature } from '../../identity/identity.js';
+import { verifySignature } from '../../identity/signatures.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
 import { encodeProof, readProof } from '../../wire/circuit-proof.js';
 import type { ReadReply } from '../../wire/open-reply.js';

@@ -13,7 +13,7 @@
 
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { StarlaneErrorCode } from '../../errors.js';
-import { verifySignature } from '../../identity/identity.js';
+import { verifySignature } from '../../identity/signatures.js';
 import { type Auth, GoodbyeCode } from '../../wire/messages.js';
 
 const LABEL = 'starlane link 1';

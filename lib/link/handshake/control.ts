@@ -3,9 +3,9 @@
 
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
-import { MessageReader } from '../../wire/message-reader.js';
-import type { Message } from '../../wire/messages.js';
-import { type ControlInput, type ControlTurns, controlTurns } from './control-turns.js';
+import { setImmediate } from '../../util/runtime/real-timers.js';
+import { MessageReader } from '../../wire/message.js';
+import { decodeMessage, type Message } from '../../wire/messages.js';
 
 /** The longest message of a stranger: a HELLO has 2.3 KiB at most, and later versions may add to it. */
 const MAX_STRANGER_BYTES = 8 * 1024;
@@ -33,7 +33,11 @@ export class Control implements StreamSink, ControlInput {
     private readonly owner: ControlOwner,
     private readonly turns: ControlTurns = controlTurns,
   ) {
-    this.reader = new MessageReader((message, bytes) => this.owner.onMessage(message, bytes), MAX_STRANGER_BYTES);
+    this.reader = new MessageReader(
+      decodeMessage,
+      (message, bytes) => this.owner.onMessage(message, bytes),
+      MAX_STRANGER_BYTES,
+    );
   }
 
   /** The stream there is from now on; its sink is this. */
@@ -122,3 +126,88 @@ export class Control implements StreamSink, ControlInput {
     stream.consumed(bytes.length);
   }
 }
+
+/** Bytes that all links of this process together take in during one turn: some milliseconds of work. */
+const BYTES_PER_TURN = 32 * 1024;
+
+/**
+ * The most inputs that share a turn, which gives each of them 2 KiB: with a thousand links in a process, equal shares would be a few
+ * bytes of a message each.
+ */
+const INPUTS_PER_TURN = 16;
+
+export interface ControlInput {
+  /** Takes in up to that many of the bytes that wait. Returns how many it took: fewer when nothing is left. */
+  takeIn(bytes: number): number;
+}
+
+/**
+ * Limits how many bytes of control messages a turn of the event loop takes in. Processing records costs a hundred times what receiving
+ * them costs, and a socket brings two megabytes in one poll: a flood of records would stop the circuits of all others for a tenth of
+ * a second, again and again. What exceeds the limit waits unacknowledged, so its sender has to wait as well.
+ */
+export class ControlTurns {
+  private left: number;
+  private readonly waiting = new Set<ControlInput>();
+  private isTurnDue = false;
+
+  constructor(private readonly bytesPerTurn = BYTES_PER_TURN) {
+    this.left = bytesPerTurn;
+  }
+
+  /** How many inputs have bytes that wait. */
+  get size(): number {
+    return this.waiting.size;
+  }
+
+  /** Counts bytes that an input is about to take in. Returns how many of them it may take in this turn; it must wait with the rest. */
+  claim(bytes: number): number {
+    const claimed = Math.min(bytes, this.left);
+    this.left -= claimed;
+    this.nextTurn();
+    return claimed;
+  }
+
+  /** Adds an input with bytes that wait for a later turn. */
+  wait(input: ControlInput): void {
+    this.waiting.add(input);
+    this.nextTurn();
+  }
+
+  /** Removes an input. */
+  leave(input: ControlInput): void {
+    this.waiting.delete(input);
+  }
+
+  private nextTurn(): void {
+    if (this.isTurnDue) return;
+    this.isTurnDue = true;
+    setImmediate(() => {
+      this.isTurnDue = false;
+      this.left = this.bytesPerTurn;
+      this.work();
+    });
+  }
+
+  /** Gives each input a share, and what is left of it to the inputs that have waited longest. */
+  private work(): void {
+    while (this.left > 0 && this.waiting.size > 0) {
+      const share = Math.max(Math.ceil(this.left / this.waiting.size), Math.ceil(this.bytesPerTurn / INPUTS_PER_TURN));
+      // An input with more bytes goes to the end of the line.
+      let inputs = this.waiting.size;
+      for (const input of this.waiting) {
+        if (inputs-- === 0) break;
+        const bytes = Math.min(share, this.left);
+        if (bytes === 0) break;
+        this.waiting.delete(input);
+        const taken = input.takeIn(bytes);
+        this.left -= taken;
+        if (taken === bytes) this.waiting.add(input);
+      }
+    }
+    if (this.waiting.size > 0) this.nextTurn();
+  }
+}
+
+/** Shared by all links in this process. */
+export const controlTurns = new ControlTurns();

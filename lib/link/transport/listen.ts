@@ -5,15 +5,18 @@ import { connect as connectTcp, createServer as createTcpServer, type Server, ty
 import type { Duplex } from 'node:stream';
 import type { TLSSocket, Server as TlsServer } from 'node:tls';
 import { formatLinkAddress, type LinkAddress } from '../../address.js';
+import type { ResolvedNodeOptions } from '../../options/options.js';
 import { nodeTls } from '../../util/runtime/builtins.js';
 import { debug } from '../../util/runtime/debug.js';
 import { withoutContext } from '../../util/runtime/no-context.js';
+import type { ProcessRefs } from '../../util/runtime/process-refs.js';
 import { setImmediate } from '../../util/runtime/real-timers.js';
-import type { TlsFacts } from '../link-owner.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../../util/runtime/shown.js';
+import { withAddress } from '../handshake/refusals.js';
 import { checkSecure, contextFor, KERNEL_KEEPALIVE_MS } from './connect.js';
 import { type Stranger, type Strangers, tooMany } from './pending-connections.js';
 import { speaksNoTls, tlsFailure } from './protocol-mismatch.js';
-import { type LinkTls, TLS_SETTINGS } from './tls.js';
+import { type LinkTls, TLS_SETTINGS, type TlsFacts } from './tls.js';
 
 const log = debug('link');
 
@@ -243,4 +246,94 @@ async function isDeadSocket(path: string): Promise<boolean> {
     });
     probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
   });
+}
+
+export interface ListenerOwner {
+  readonly options: ResolvedNodeOptions;
+  readonly tls: LinkTls | undefined;
+  readonly strangers: Strangers;
+  receive(stranger: Stranger, duplex: Duplex, remote: string, tls: TlsFacts | undefined): void;
+  /** Someone has failed to connect. */
+  fault(error: Error): void;
+  onListenerFailed(error: Error): void;
+  onListenerClosed(listener: LinkListener): void;
+}
+
+/** What `listenAndServe` gives. Holds the process open until it, or the node, is closed, unless told otherwise. */
+export class LinkListener {
+  private processRefs: ProcessRefs | undefined;
+  private isRef = false;
+  private transport: TransportListener | undefined;
+
+  /** @internal */
+  constructor(
+    private readonly where: LinkAddress,
+    private readonly owner: ListenerOwner,
+  ) {}
+
+  /** Where it listens, with the real port. */
+  get address(): string {
+    return this.transport === undefined ? formatLinkAddress(this.where) : this.transport.address;
+  }
+
+  /** Stops listening. Links stay. */
+  async close(): Promise<void> {
+    await this.transport?.close();
+    this.onClosed();
+    this.owner.onListenerClosed(this);
+  }
+
+  /** Holds the process open again while it listens, as it does unless told otherwise. */
+  ref(): this {
+    if (!this.isRef) this.processRefs?.ref();
+    this.isRef = this.processRefs !== undefined;
+    return this;
+  }
+
+  /** Lets the process end while it listens. */
+  unref(): this {
+    if (this.isRef) this.processRefs?.unref();
+    this.isRef = false;
+    return this;
+  }
+
+  /** @internal Called once it listens: it holds the process open by `processRefs` from now on. */
+  refBy(processRefs: ProcessRefs): void {
+    this.processRefs = processRefs;
+    this.ref();
+  }
+
+  /** @internal What console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    return shown('LinkListener', { address: this.address }, depth, options, inspect);
+  }
+
+  /** @internal Other certificates from now on. */
+  renewTls(): Promise<void> | undefined {
+    return this.transport?.renewTls();
+  }
+
+  /** @internal */
+  async start(): Promise<void> {
+    const { owner } = this;
+    const { insecure, handshakeTimeoutMs } = owner.options;
+    this.transport = await listen(this.where, {
+      tls: owner.tls,
+      insecure,
+      timeoutMs: handshakeTimeoutMs,
+      strangers: owner.strangers,
+      onStranger: (stranger, duplex, remote, tls) => owner.receive(stranger, duplex, remote, tls),
+      onRefused: (remote, error) => owner.fault(withAddress(error, remote)),
+      onError: (error) => {
+        owner.onListenerFailed(error);
+        this.onClosed();
+        owner.onListenerClosed(this);
+      },
+    });
+  }
+
+  private onClosed(): void {
+    this.unref();
+    this.processRefs = undefined;
+  }
 }

@@ -13,8 +13,7 @@ import type { OwnIdentity } from '../../identity/identity.js';
 import type { TlsFiles } from '../../options/security.js';
 import { nodeTls } from '../../util/runtime/builtins.js';
 import { GoodbyeCode } from '../../wire/messages.js';
-import { type Refusal, refusal } from '../handshake/handshake.js';
-import type { TlsFacts } from '../link-owner.js';
+import { type Refusal, refusal } from '../handshake/refusals.js';
 
 /** The name of the protocol in tls (RFC 7301), so that a session cannot be had by a peer that means another one. */
 const PROTOCOL = 'starlane/1';
@@ -33,6 +32,18 @@ export const TLS_SETTINGS = {
   // Judged by LinkTls.facts.
   rejectUnauthorized: false,
 } as const;
+
+/** What the tls session under a link has shown. */
+export interface TlsFacts {
+  /** 32 bytes that only its two ends know. */
+  readonly binding: Uint8Array;
+  /** The raw Ed25519 key of the peer's certificate, where that has to be the key of its node id. */
+  readonly certificateKey: Uint8Array | undefined;
+  /** The common name in the peer's certificate, where an authority has signed it. */
+  readonly peerName: string | undefined;
+  /** Why the peer is told that it is refused, and nothing else. */
+  readonly fault: Refusal | undefined;
+}
 
 export class LinkTls {
   // Not `private`: they hold a private key, which is not to be seen when a link is printed.

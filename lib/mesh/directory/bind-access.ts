@@ -3,12 +3,12 @@
 //
 // What is hidden is an instance like any other that nobody is told of: denied, or not decided yet.
 
-import { EnvNames } from '../../access/env-names.js';
 import { Decision, Guard, type Verdict } from '../../access/guard.js';
+import { EnvNames, envsOf } from '../../access/rules.js';
 import type { NodeId } from '../../address.js';
-import { type Allow, type AllowRequest, envsOf } from '../../options/allow.js';
-import { WarnOnce } from '../../util/rate-limited-warnings.js';
+import type { Allow, AllowRequest } from '../../options/allow.js';
 import type { Timers } from '../../util/timers.js';
+import { WarnOnce } from '../../util/warnings.js';
 import type { ServiceInstance } from './service.js';
 
 export interface BindAccessSetup {

@@ -2,8 +2,7 @@
 // shards, and a shard that has changed is compared with what it was; nothing else is looked at.
 
 import type { NodeId } from '../../address.js';
-import { NodeFlag, type NodeRecord, type ShardRecord } from '../../wire/records.js';
-import type { ServiceEntry } from '../../wire/service-entry.js';
+import { NodeFlag, type NodeRecord, type ServiceEntry, type ShardRecord } from '../../wire/records.js';
 import type { BindAccess } from './bind-access.js';
 import { ServiceInstance, type ServiceVia } from './service.js';
 import { ServiceTable } from './service-table.js';

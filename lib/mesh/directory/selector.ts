@@ -1,7 +1,6 @@
 // Which instance of a service a dial goes to.
 
-import { chance } from '../../util/chance.js';
-import { hashText, mix } from '../../util/rendezvous.js';
+import { chance, hashText, mix } from '../../util/choice.js';
 import type { ServiceInfo } from './service.js';
 
 /**

@@ -3,9 +3,8 @@
 
 import type { NodeId } from '../../address.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
-import type { RecordCopy } from '../../wire/gossip-messages.js';
-import { recordCopyBytes } from '../../wire/gossip-messages.js';
-import { MessageType } from '../../wire/message-envelope.js';
+import { type RecordCopy, recordCopyBytes } from '../../wire/gossip-messages.js';
+import { MessageType } from '../../wire/message.js';
 import type { MeshRecord } from '../../wire/records.js';
 import type { RecordStore } from '../records/store.js';
 import type { GossipCounters } from './counters.js';

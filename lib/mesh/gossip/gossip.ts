@@ -8,11 +8,10 @@
 
 import type { NodeId } from '../../address.js';
 import { type StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
-import { WarnOnce } from '../../util/rate-limited-warnings.js';
 import type { Timed, Timer } from '../../util/timers.js';
+import { WarnOnce } from '../../util/warnings.js';
 import { type Message, MessageType } from '../../wire/messages.js';
-import { type MeshRecord, RecordKind } from '../../wire/records.js';
-import type { ServiceEntry } from '../../wire/service-entry.js';
+import { type MeshRecord, RecordKind, type ServiceEntry } from '../../wire/records.js';
 import { Bans } from '../admission/bans.js';
 import { Floors } from '../admission/floors.js';
 import { Intake } from '../admission/intake.js';

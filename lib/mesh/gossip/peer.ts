@@ -1,7 +1,7 @@
 // What the gossip keeps about one link: what its peer is still to be told, what the peer has told that was not looked at
 // yet, and how far the comparison of the two databases is. Plain state; who changes what stands at each part.
 
-import { hashText } from '../../util/rendezvous.js';
+import { hashText } from '../../util/choice.js';
 import type { Buckets, Digest } from '../../wire/gossip-messages.js';
 import type { MeshRecord } from '../../wire/records.js';
 import { CopyQueue } from '../admission/copy-queue.js';

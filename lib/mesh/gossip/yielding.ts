@@ -2,7 +2,7 @@
 // records twice. Which of them waits is drawn for each origin, so that half of all ways are quick for any record, and how
 // long is what the other's copy needs if it has the record by now. Whoever has something of its own to tell never waits.
 
-import { hashText, mix } from '../../util/rendezvous.js';
+import { hashText, mix } from '../../util/choice.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { MeshRecord } from '../../wire/records.js';
 import type { GossipPeer } from './peer.js';

@@ -9,7 +9,7 @@
 import type { NodeId } from '../../address.js';
 import { StarlaneError, type StarlaneErrorCode } from '../../errors.js';
 import { type BackOff, backOffMs } from '../../util/back-off.js';
-import { inTime } from '../../util/in-time.js';
+import { inTime } from '../../util/deadline.js';
 import type { Timer } from '../../util/timers.js';
 import type { MeshEnvironment } from '../ports/mesh-environment.js';
 import type { MeshLink } from '../ports/mesh-link.js';

@@ -1,11 +1,15 @@
 // The services of this node, spread over shards by a hash of name and port, so that one change re-sends one shard and not
 // all of them. Says what is to be told and when; making and signing records of it is another's.
 
-import type { StarlaneError } from '../../errors.js';
-import { starlaneError } from '../../errors.js';
+import { type StarlaneError, starlaneError } from '../../errors.js';
 import { type Rate, TokenBucket } from '../../util/token-bucket.js';
-import { MAX_SHARD_SERVICES, MAX_SHARDS, shardOfService } from '../../wire/records.js';
-import { encodeServiceEntry, type ServiceEntry } from '../../wire/service-entry.js';
+import {
+  encodeServiceEntry,
+  MAX_SHARD_SERVICES,
+  MAX_SHARDS,
+  type ServiceEntry,
+  shardOfService,
+} from '../../wire/records.js';
 import { ServiceFlaps } from './service-flaps.js';
 import { COALESCE_MS } from './throttle.js';
 

@@ -3,7 +3,7 @@
 // back. Uphill peers know a way as well, one that does not lead through this node; they come last.
 
 import type { NodeId } from '../../address.js';
-import { mix } from '../../util/rendezvous.js';
+import { mix } from '../../util/choice.js';
 import type { Detour } from './detour.js';
 import type { HopScores } from './hop-scores.js';
 import type { OwnLink } from './own-links.js';

@@ -5,7 +5,7 @@
 import type { NodeId } from '../../address.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { Digest } from '../../wire/gossip-messages.js';
-import { MessageType } from '../../wire/message-envelope.js';
+import { MessageType } from '../../wire/message.js';
 import type { Flooding } from '../gossip/flooding.js';
 import type { GossipPeer, SyncState } from '../gossip/peer.js';
 import type { RecordStore } from '../records/store.js';

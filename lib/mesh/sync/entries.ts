@@ -1,7 +1,7 @@
 // What a node tells of its database in an exchange: an entry for each record in the buckets in question, cut into messages.
 
 import { BUCKETS, bucketOf, type GossipMessage, MAX_ENTRIES, MAX_WANTED } from '../../wire/gossip-messages.js';
-import { MessageType } from '../../wire/message-envelope.js';
+import { MessageType } from '../../wire/message.js';
 import type { MeshRecord } from '../../wire/records.js';
 import type { RecordStore } from '../records/store.js';
 import type { BucketSet } from './digest-tree.js';

@@ -11,7 +11,7 @@
 import type { NodeId } from '../../address.js';
 import type { Timers } from '../../util/timers.js';
 import { BUCKETS, type Buckets, type Entries, type Want } from '../../wire/gossip-messages.js';
-import { MessageType } from '../../wire/message-envelope.js';
+import { MessageType } from '../../wire/message.js';
 import type { MeshRecord, RecordVersion } from '../../wire/records.js';
 import type { Floors } from '../admission/floors.js';
 import type { Refusals } from '../admission/refusals.js';

@@ -5,7 +5,7 @@
 // of bytes is handed to the Duplex; beyond that, streams keep their data and are asked for it in turn, so that what is
 // urgent still has a queue that it can overtake.
 
-import { copyOf } from '../../util/copy-of.js';
+import { copyOf } from '../../util/buffers.js';
 import { nextTick, setImmediate } from '../../util/runtime/real-timers.js';
 import { addFlags, Flag, FrameType, HEADER_BYTES, SESSION_STREAM_ID, writeHeader } from '../../wire/header.js';
 import { CONTROL_QUEUE_BYTES, ControlQueue } from './control-queue.js';

@@ -2,7 +2,8 @@
 
 import { createHash, createHmac, verify } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import { createIdentity, publicKeyFrom } from '../../../lib/identity/identity.js';
+import { createIdentity } from '../../../lib/identity/identity.js';
+import { publicKeyFrom } from '../../../lib/identity/signatures.js';
 import { AuthRole, checkAuth, makeAuth, type Transcript, transcriptHash } from '../../../lib/link/handshake/auth.js';
 
 const KEY = Buffer.alloc(32, 7);

@@ -1,7 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
-import { Control } from '../../../lib/link/handshake/control.js';
-import { ControlTurns } from '../../../lib/link/handshake/control-turns.js';
+import { Control, ControlTurns } from '../../../lib/link/handshake/control.js';
 import { kOnData, kOnEnd, kOnReset } from '../../../lib/mux/hidden.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
 import { encodeMessageOf, MessageType } from '../../../lib/wire/messages.js';

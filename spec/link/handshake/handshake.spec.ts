@@ -4,7 +4,8 @@ import { duplexPair } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { createIdentity } from '../../../lib/identity/identity.js';
 import { createNode, type Node, type NodeOptions } from '../../../lib/index.js';
-import { checkHello, goodbyeError } from '../../../lib/link/handshake/handshake.js';
+import { checkHello } from '../../../lib/link/handshake/handshake.js';
+import { goodbyeError } from '../../../lib/link/handshake/refusals.js';
 import {
   type Auth,
   encodeAuth,

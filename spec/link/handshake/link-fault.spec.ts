@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { proofMs } from '../../../lib/link/handshake/link-fault.js';
+import { proofMs } from '../../../lib/link/link-set.js';
 
 describe('a link that stands when the peer makes another one', () => {
   it('has two seconds to prove it', () => {

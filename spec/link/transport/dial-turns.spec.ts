@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { type DialTurn, DialTurns } from '../../../lib/link/transport/dial-turns.js';
+import { type DialTurn, DialTurns } from '../../../lib/link/transport/connect.js';
 import { Timers } from '../../../lib/util/timers.js';
 import { FakeClock } from '../../support/fake-clock.js';
 

@@ -5,8 +5,7 @@ import { Refusals } from '../../../lib/mesh/admission/refusals.js';
 import { GossipCounters } from '../../../lib/mesh/gossip/counters.js';
 import { RecordStore } from '../../../lib/mesh/records/store.js';
 import { Timers } from '../../../lib/util/timers.js';
-import { shardOfService } from '../../../lib/wire/records.js';
-import type { ServiceEntry } from '../../../lib/wire/service-entry.js';
+import { type ServiceEntry, shardOfService } from '../../../lib/wire/records.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { shardOf } from '../signed-records.js';
 

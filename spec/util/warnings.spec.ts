@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { UnheardFaults } from '../../lib/util/unheard-faults.js';
+import { UnheardFaults } from '../../lib/util/warnings.js';
 
 const MINUTE_MS = 60_000;
 

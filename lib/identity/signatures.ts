@@ -1,16 +1,31 @@
-// Checks the signatures of records, each once in a process. The keys of a network come back with every record, so those seen
-// last are kept ready.
+// Checks Ed25519 signatures. Those of records are checked once in a process; the keys of a network come back with every record,
+// so the keys used last are kept ready.
 
-import { type KeyObject, verify } from 'node:crypto';
+import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import type { NodeId } from '../address.js';
+import { RecentMap } from '../util/recent-map.js';
 import { type MeshRecord, signatureOf, signedPart, signedRecords } from '../wire/records.js';
-import { publicKeyFrom } from './identity.js';
 
 /** Keys that are kept; the oldest goes first. One is about 1 KiB, and making it costs a fifth of a verification. */
 const MAX_KEYS = 4096;
 
+/** Returns the key with these 32 bytes. @throws when they are no point of the curve, which only some versions of OpenSSL check here */
+export function publicKeyFrom(raw: Uint8Array): KeyObject {
+  const x = Buffer.from(raw).toString('base64url');
+  return createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+}
+
+/** Returns whether the signature is that of the key with these 32 bytes. */
+export function verifySignature(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean {
+  try {
+    return verify(null, bytes, publicKeyFrom(publicKey), signature);
+  } catch {
+    return false;
+  }
+}
+
 export class RecordSignatures {
-  private readonly keys = new Map<NodeId, KeyObject>();
+  private readonly keys = new RecentMap<NodeId, KeyObject>(MAX_KEYS);
 
   /** Whether the record was signed by the key that it names; its node id is the hash of that. */
   verify(record: MeshRecord): boolean {
@@ -31,10 +46,9 @@ export class RecordSignatures {
   }
 
   private keyOf({ nodeId, publicKey }: MeshRecord): KeyObject {
-    const known = this.keys.get(nodeId);
+    const known = this.keys.peek(nodeId);
     if (known !== undefined) return known;
     const key = publicKeyFrom(publicKey);
-    if (this.keys.size >= MAX_KEYS) this.keys.delete(this.keys.keys().next().value as NodeId);
     this.keys.set(nodeId, key);
     return key;
   }
