@@ -103,6 +103,12 @@ export interface CodedError extends Error {
   code: ErrorCode | (string & Record<never, never>);
 }
 
+/** Returns the code of an error; undefined where it has none, or is no error. */
+export function codeOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null | undefined)?.code;
+  return typeof code === 'string' ? code : undefined;
+}
+
 /** The error itself if it has a code, as all have that are made here; else one around it. */
 export function coded(error: Error): CodedError {
   const { code } = error as Partial<CodedError>;

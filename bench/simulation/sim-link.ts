@@ -208,8 +208,8 @@ export class SimLink implements MeshLink, Actor {
     if (this.phase === Phase.DECIDING) this.goUp();
   }
 
-  refuse({ code, error, told }: Refusal): void {
-    if (this.phase < Phase.LEAVING) this.leave({ code, reason: told.slice(0, 255) }, error);
+  refuse({ code, error, peerReason }: Refusal): void {
+    if (this.phase < Phase.LEAVING) this.leave({ code, reason: peerReason.slice(0, 255) }, error);
   }
 
   /** Its process has ended; the kernel tells the peer, unless the machine is gone as well. */

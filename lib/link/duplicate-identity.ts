@@ -1,16 +1,13 @@
-// Two processes with one identity, as one file of keys copied, or a new process that starts before the old one has ended.
-// Each would take the place of the other for ever. So the newer one keeps the identity, the older one is refused, and all who
-// are concerned are told. A process that is gone is no rival: only one that answers is.
+// Two processes with one identity: the file of its key was copied, or a new process starts before the old one has ended. Each of them
+// would replace the links of the other without end. So the newer one keeps the identity, the older one is refused, and every node
+// concerned gets a warning. Only a process that answers counts; one that is gone does not.
 
 import type { NodeId } from '../address.js';
 import { type StarlaneError, starlaneError } from '../errors.js';
 
-/** Runs that are remembered as older ones. */
-const MAX_OLDER = 1_024;
-
 /**
- * Whether the run with the boot id `a` began after that with `b`; undefined when they do not say. They are UUIDs of version 7
- * (RFC 9562), which begin with the time, since 0.2; those of older builds are random.
+ * Returns whether the run with the boot id `a` began after the one with `b`; undefined when their ids do not show it. Boot ids are UUIDs
+ * of version 7 (RFC 9562), which begin with the time; those of older builds are random.
  */
 export function isLaterRun(a: string, b: string): boolean | undefined {
   return hasTime(a) && hasTime(b) ? a.toLowerCase() > b.toLowerCase() : undefined;
@@ -20,40 +17,17 @@ function hasTime(bootId: string): boolean {
   return bootId[14] === '7';
 }
 
-/** The runs that a newer one has been seen beside, and where that was. Bounded, the oldest entries go first. */
-export class OlderRuns {
-  private readonly newer = new Map<string, string>();
-
-  has(bootId: string): boolean {
-    return this.newer.has(bootId);
-  }
-
-  newerOf(bootId: string): string | undefined {
-    return this.newer.get(bootId);
-  }
-
-  add(bootId: string, newer: string): void {
-    this.newer.delete(bootId);
-    this.newer.set(bootId, newer);
-    if (this.newer.size <= MAX_OLDER) return;
-    for (const oldest of this.newer.keys()) {
-      this.newer.delete(oldest);
-      return;
-    }
-  }
-}
-
-/** Worded for whoever is linked to both. */
+/** Returns the error for a node that is linked to both processes. */
 export function duplicateAt(peerId: NodeId, older: string, newer: string): StarlaneError {
   return duplicate(`${peerId} is at ${older} and, newer, at ${newer}`);
 }
 
-/** Worded for the older of the two; `newer`: the address of the other one. */
+/** Returns the text for the older process; `newer`: the address of the other one. */
 export function olderText(newer: string): string {
   return `a newer process has your identity, at ${newer}`;
 }
 
-/** Worded for the newer of the two; `older`: the address of the other one. */
+/** Returns the text for the newer process; `older`: the address of the other one. */
 export function newerText(older: string): string {
   return `an older process has your identity, at ${older}`;
 }

@@ -7,7 +7,7 @@ import { type Identity, type OwnIdentity, readEpoch, writeEpoch } from '../ident
 import { networkKeyOf } from '../identity/network-key.js';
 import { RecordSignatures } from '../identity/signatures.js';
 import type { Link } from '../link/link.js';
-import type { LinkMeans, LinkSet } from '../link/link-set.js';
+import type { LinkCredentials, LinkSet } from '../link/link-set.js';
 import { probe, resolveAddresses } from '../link/transport/address-probe.js';
 import { LinkTls } from '../link/transport/tls.js';
 import { ControlPlane, type ControlPlaneOwner } from '../mesh/control-plane.js';
@@ -182,7 +182,11 @@ class LinkNetwork implements MeshNetwork {
  * The keys of the network and the certificates.
  * @throws ERR_STARLANE_OPTION when certificate and key do not fit each other
  */
-export function createMeans(secret: unknown, { tls }: ResolvedNodeOptions, identity: OwnIdentity): LinkMeans {
+export function createCredentials(
+  secret: unknown,
+  { tls }: ResolvedNodeOptions,
+  identity: OwnIdentity,
+): LinkCredentials {
   const networkKeys = secretList(secret).map(networkKeyOf);
   const hasTls = tls !== undefined || networkKeys.length > 0;
   return { networkKeys, tls: hasTls ? new LinkTls(tls, identity) : undefined };

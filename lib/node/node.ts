@@ -10,9 +10,9 @@ import type { BindOptions, DialOptions } from '../circuit/options.js';
 import { type CodedError, coded, optionError, starlaneError } from '../errors.js';
 import { createIdentity, type OwnIdentity } from '../identity/identity.js';
 import { isLoss } from '../link/handshake/refusals.js';
-import { type JoinOptions, type JoinsOwner, NodeJoins } from '../link/joiner.js';
+import { type JoinOptions, Joins } from '../link/joiner.js';
 import type { Link, LinkInfo } from '../link/link.js';
-import { type LinkMeans, LinkSet, type LinkSetOwner } from '../link/link-set.js';
+import { type LinkCredentials, LinkSet } from '../link/link-set.js';
 import type { LinkListener } from '../link/transport/listen.js';
 import type { ControlPlane } from '../mesh/control-plane.js';
 import type { ServiceInfo, ServiceInstance } from '../mesh/directory/service.js';
@@ -41,7 +41,7 @@ import {
   takeIdentity,
   withEnvironment,
 } from './environment.js';
-import { createControlPlane, createMeans, secretWarning, seedsOf } from './mesh.js';
+import { createControlPlane, createCredentials, secretWarning, seedsOf } from './mesh.js';
 import { collectStats, type NodeStats } from './stats.js';
 
 const log = debug('node');
@@ -80,12 +80,12 @@ export class Node extends EventEmitter<NodeEvents> {
   #ownIdentity: string | undefined;
   readonly #resolved: ResolvedNodeOptions;
   private readonly identity: OwnIdentity;
-  private readonly means: LinkMeans;
+  private readonly credentials: LinkCredentials;
   private readonly secretFault: Error | undefined;
   private readonly startedAtMs = sharedTimers.now();
   private readonly processRefs = new ProcessRefs();
   private readonly linkSet: LinkSet;
-  private readonly joins: NodeJoins;
+  private readonly joins: Joins;
   private readonly mesh: ControlPlane;
   private readonly circuits: Circuits;
   private readonly serviceWaits: ServiceWaits;
@@ -110,22 +110,27 @@ export class Node extends EventEmitter<NodeEvents> {
     this.#environment = environment;
     this.identity = createIdentity(resolved.identity);
     this.id = this.identity.nodeId;
-    this.means = createMeans(given.secret, resolved, this.identity);
+    this.credentials = createCredentials(given.secret, resolved, this.identity);
     this.secretFault = secretWarning(given.secret);
     const digests = envDigests(resolved.env);
     const self = { ...this.identity, role: resolved.role, envDigests: digests };
-    const linksOwner: LinkSetOwner = {
-      objection: (link) => (this.mesh.mayAccept(link) ? undefined : 'has enough links'),
-      onLink: (link) => this.onLink(link),
-      onPromoted: (link) => this.mesh.onPromoted(link),
-      onMessage: (link, message) => this.mesh.onMessage(link, message),
-      onDrain: (link) => this.mesh.onDrain(link),
-      onUnlink: (link, reason) => this.onUnlink(link, reason),
-      onWarning: (error) => this.onWarning(error),
-      onError: (error) => this.onError(error),
-      onUnlisten: () => this.mesh.onListening(),
-    };
-    this.linkSet = new LinkSet(self, resolved, sharedTimers, linksOwner, this.means);
+    this.linkSet = new LinkSet(
+      self,
+      resolved,
+      sharedTimers,
+      {
+        rejectReason: (link) => (this.mesh.mayAccept(link) ? undefined : 'has enough links'),
+        onLink: (link) => this.onLink(link),
+        onPromoted: (link) => this.mesh.onPromoted(link),
+        onMessage: (link, message) => this.mesh.onMessage(link, message),
+        onDrain: (link) => this.mesh.onDrain(link),
+        onUnlink: (link, reason) => this.onUnlink(link, reason),
+        onWarning: (error) => this.onWarning(error),
+        onError: (error) => this.onError(error),
+        onUnlisten: () => this.mesh.onListening(),
+      },
+      this.credentials,
+    );
     this.mesh = createControlPlane({
       identity: this.identity,
       options: resolved,
@@ -147,15 +152,18 @@ export class Node extends EventEmitter<NodeEvents> {
       resolved.loopback,
       (service, port) => this.mesh.absenceOf(service, port),
     );
-    const joinsOwner: JoinsOwner = {
-      onWarning: (error) => this.onWarning(error),
-      onJoined: (address) => this.mesh.neighbourhood.addJoined(address),
-      onLeft: (address) => this.mesh.neighbourhood.removeJoined(address),
-    };
-    this.joins = new NodeJoins(this.linkSet, joinsOwner, Math.random);
+    this.joins = new Joins(
+      this.linkSet,
+      {
+        onWarning: (error) => this.onWarning(error),
+        onJoined: (address) => this.mesh.neighbourhood.addJoined(address),
+        onLeft: (address) => this.mesh.neighbourhood.removeJoined(address),
+      },
+      Math.random,
+    );
     this.circuits = new Circuits({
       identity: this.identity,
-      networkKeys: this.means.networkKeys,
+      networkKeys: this.credentials.networkKeys,
       options: resolved,
       timers: sharedTimers,
       services: this.mesh,
@@ -308,9 +316,9 @@ export class Node extends EventEmitter<NodeEvents> {
    */
   async setTls(tls: TlsFiles): Promise<void> {
     const files = resolveTls(tls);
-    if (files === undefined || this.means.tls === undefined)
+    if (files === undefined || this.credentials.tls === undefined)
       throw optionError('tls', 'none is given, or was at the start');
-    this.means.tls.rotate(files);
+    this.credentials.tls.rotate(files);
     this.#options = { ...this.#options, tls: files };
     await this.linkSet.renewTls();
   }

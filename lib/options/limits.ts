@@ -1,6 +1,7 @@
 // The limits and timeouts of a node, with defaults and the reasons for them: everything that a peer controls has one here.
 
 import { optionError } from '../errors.js';
+import { MAX_TIMEOUT_MS } from '../util/timers.js';
 
 /** Limits and timeouts of a node. All are integers; each says what happens when it is reached. */
 export interface NodeLimits {
@@ -124,7 +125,6 @@ export interface NodeLimits {
   rejoinMaxMs: number;
 }
 
-const MAX_TIMEOUT_MS = 0x7fff_ffff;
 const MAX_MAP_ENTRIES = 0x100_0000;
 /** The initial window of a yamux stream: less than that cannot be promised. */
 const MIN_WINDOW_BYTES = 256 * 1024;

@@ -96,7 +96,7 @@ describe('a decision', () => {
     expect(verdicts).toEqual(['the node could not decide', 'the server could not decide']);
     expect(warnings).toEqual([
       ['allow of the node: of the user', 'ERR_STARLANE_ALLOW', cause],
-      ['allow of the server: it threw what is no error', 'ERR_STARLANE_ALLOW', undefined],
+      ['allow of the server: it threw something that is not an Error', 'ERR_STARLANE_ALLOW', undefined],
     ]);
   });
 

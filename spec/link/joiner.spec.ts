@@ -20,12 +20,11 @@ class Dialling {
   readonly joiner = new Joiner({
     address: 'tcp://127.0.0.1:1',
     dial: (signal) => new Promise((resolve, reject) => this.dials.push({ resolve, reject, signal })),
-    minMs: 500,
-    maxMs: MINUTE_MS,
+    backOff: { minMs: 500, maxMs: MINUTE_MS },
     timers: this.timers,
     random: () => this.random,
     isFinal: isPermanent,
-    isOver: isTaken,
+    isForbidden: isTaken,
     onRetry: (error, waitMs) => {
       this.errors.push(error);
       this.waits.push(waitMs);

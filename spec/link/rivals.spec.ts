@@ -4,7 +4,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createIdentity } from '../../lib/identity/identity.js';
 import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
-import { isLaterRun, OlderRuns } from '../../lib/link/duplicate-identity.js';
+import { isLaterRun } from '../../lib/link/duplicate-identity.js';
 import { within } from '../support/deadline.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { readToEnd, socketPath } from '../support/testnet.js';
@@ -157,11 +157,5 @@ describe('the run of a node', () => {
       false,
     ]);
     expect(isLaterRun('7f4df1c2-6f0b-4c62-8d0e-000000000000', first)).toBeUndefined();
-  });
-
-  it('is remembered as an older one, the last thousand of them', () => {
-    const runs = new OlderRuns();
-    for (let number = 0; number < 2_000; number++) runs.add(`run ${number}`, 'tcp://10.0.0.1:1');
-    expect([runs.has('run 900'), runs.has('run 1000'), runs.has('run 1999')]).toEqual([false, true, true]);
   });
 });

@@ -2,7 +2,7 @@
 
 import { type Duplex, duplexPair } from 'node:stream';
 import { createIdentity, type Identity } from '../../lib/identity/identity.js';
-import { AuthRole, makeAuth, type Transcript } from '../../lib/link/handshake/auth.js';
+import { AuthRole, type HandshakeTranscript, makeAuth } from '../../lib/link/handshake/auth.js';
 import type { Transport } from '../../lib/link/transport/connect.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import { MuxSession } from '../../lib/mux/session.js';
@@ -115,9 +115,9 @@ export class RawPeer implements SessionOwner, StreamSink {
   }
 
   /** The proofs of this peer for this link, or what they would be with another transcript or key. */
-  auth(changes: Partial<Transcript> = {}, sign: Identity['sign'] = this.identity.sign): Auth {
+  auth(changes: Partial<HandshakeTranscript> = {}, sign: Identity['sign'] = this.identity.sign): Auth {
     const hellos = this.client ? [this.ownHello, this.nodeHello] : [this.nodeHello, this.ownHello];
-    const transcript: Transcript = {
+    const transcript: HandshakeTranscript = {
       role: this.client ? AuthRole.CLIENT : AuthRole.SERVER,
       binding: this.transport?.tls?.binding ?? Buffer.alloc(0),
       clientHello: hellos[0],

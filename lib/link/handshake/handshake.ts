@@ -1,4 +1,4 @@
-// HELLO and AUTH of both ends of a link, in their order. Pure: bytes in, bytes out.
+// The handshake of a link: HELLO and AUTH of both ends in their order, and when they refuse. Pure: no streams, no timers.
 //
 //   with tls      client                          server      without       client                          server
 //                   HELLO, AUTH ---------------->                             HELLO ----------------------->
@@ -6,8 +6,13 @@
 //                                                                             AUTH ------------------------>
 //                                                                             <------------------------ AUTH
 //
-// A server proves itself only to one who has done so, and where there is tls it says nothing at all before that: a stranger
-// learns its certificate. Without tls its HELLO has to come first, as the nonce in it is what the client's proof is for.
+// The messages travel on the client's first stream, which stays the control stream. A server proves its identity only to a client
+// that has proved its own. With tls, the server says nothing at all before that, so a stranger learns only its certificate. Without
+// tls its HELLO has to come first, as the client's proof covers the nonce in it.
+//
+// Then the node with the lower id (as text) decides whether this link is taken. As one node alone decides, two nodes never keep two
+// links, and never drop both. It begins with its digest, or sends GOODBYE; the other end counts the link as up with the first message
+// that is not GOODBYE.
 
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { type NodeId, nodeIdFromPublicKey } from '../../address.js';
@@ -26,41 +31,47 @@ import {
 } from '../../wire/messages.js';
 import { type LinkPurpose, purposeFlags } from '../link-purpose.js';
 import type { TlsFacts } from '../transport/tls.js';
-import { AuthRole, checkAuth, makeAuth, type Transcript } from './auth.js';
+import { AuthRole, checkAuth, type HandshakeTranscript, makeAuth } from './auth.js';
 import { broken, type Refusal, refusal } from './refusals.js';
 
-export interface IntroductionSetup {
+/** What a node says about itself in HELLO. */
+export interface SelfDescription extends Identity {
+  readonly role: NodeRole;
+  readonly envDigests: readonly string[];
+}
+
+export interface HandshakeSetup {
   readonly self: SelfDescription;
   readonly networkKeys: readonly Uint8Array[];
   readonly client: boolean;
   readonly tls: TlsFacts | undefined;
-  /** Who has to be there. */
+  /** The node that must be at the other end. */
   readonly expect: NodeId | undefined;
-  /** The HELLO of this end, asked for once, when it is due. */
+  /** Returns the HELLO of this end. Called once, when it is due. */
   makeHello(): Buffer;
 }
 
-/** What is to be said now, or why the link is refused. */
-export type Step = { readonly say: readonly Buffer[] } | Refusal;
+/** The messages to send now, or why the link is refused. */
+export type HandshakeStep = { readonly send: readonly Buffer[] } | Refusal;
 
 const NOTHING = Buffer.alloc(0);
-/** What is in front of type and body of a message. */
+/** The length in front of type and body of a message. */
 const LENGTH_BYTES = 4;
 const MAX_HELLO_BYTES = 0xffff;
 
-export class Introduction {
-  /** What the peer has said about itself; undefined until it is proved. */
+export class Handshake {
+  /** The HELLO of the peer; undefined until the peer has proved it. */
   peer: Hello | undefined;
   private claimed: Hello | undefined;
   private ownHello: Buffer = NOTHING;
   private peerHello: Buffer = NOTHING;
 
-  constructor(private readonly setup: IntroductionSetup) {}
+  constructor(private readonly setup: HandshakeSetup) {}
 
-  /** What the client begins with. */
-  begin(): Step {
+  /** Returns what the client begins with. */
+  begin(): HandshakeStep {
     const { tls, expect } = this.setup;
-    // Somebody else is there, who need not hear who dials.
+    // Another node is there, which need not learn who dials.
     if (
       tls?.certificateKey !== undefined &&
       expect !== undefined &&
@@ -69,7 +80,7 @@ export class Introduction {
       return notThere(expect);
     }
     const hello = this.takeOwnHello();
-    return { say: tls === undefined ? [hello] : [hello, this.auth()] };
+    return { send: tls === undefined ? [hello] : [hello, this.auth()] };
   }
 
   /** The flags in the HELLO of the peer. */
@@ -78,7 +89,7 @@ export class Introduction {
   }
 
   /** `bytes`: type and body as they came. */
-  onHello(hello: Hello, bytes: Uint8Array): Step {
+  onHello(hello: Hello, bytes: Uint8Array): HandshakeStep {
     const { self, client, tls, expect } = this.setup;
     if (this.claimed !== undefined) {
       return broken(GoodbyeCode.MALFORMED, 'sent a second HELLO');
@@ -96,11 +107,11 @@ export class Introduction {
     }
     this.claimed = hello;
     this.peerHello = Buffer.from(bytes);
-    if (tls !== undefined) return { say: [] };
-    return { say: [client ? this.auth() : this.takeOwnHello()] };
+    if (tls !== undefined) return { send: [] };
+    return { send: [client ? this.auth() : this.takeOwnHello()] };
   }
 
-  onAuth(auth: Auth): Step {
+  onAuth(auth: Auth): HandshakeStep {
     const { networkKeys, client, tls } = this.setup;
     const { claimed } = this;
     if (claimed === undefined || this.peer !== undefined) {
@@ -109,10 +120,10 @@ export class Introduction {
     }
     const transcript = this.transcript(client ? AuthRole.SERVER : AuthRole.CLIENT);
     const fault = checkAuth(auth, transcript, claimed.publicKey, networkKeys);
-    if (fault !== undefined) return refusal(fault.code, fault.errorCode, fault.detail, fault.told);
+    if (fault !== undefined) return fault;
     this.peer = claimed;
-    if (client) return { say: [] };
-    return { say: tls === undefined ? [this.auth()] : [this.takeOwnHello(), this.auth()] };
+    if (client) return { send: [] };
+    return { send: tls === undefined ? [this.auth()] : [this.takeOwnHello(), this.auth()] };
   }
 
   private takeOwnHello(): Buffer {
@@ -127,7 +138,7 @@ export class Introduction {
     return encodeAuth(makeAuth(this.transcript(role), self.sign, networkKeys));
   }
 
-  private transcript(role: AuthRole): Transcript {
+  private transcript(role: AuthRole): HandshakeTranscript {
     const { client, tls } = this.setup;
     const [clientHello, serverHello] = client ? [this.ownHello, this.peerHello] : [this.peerHello, this.ownHello];
     const isKnown = tls === undefined || role === AuthRole.SERVER;
@@ -135,13 +146,7 @@ export class Introduction {
   }
 }
 
-/** What a node says about itself. */
-export interface SelfDescription extends Identity {
-  readonly role: NodeRole;
-  readonly envDigests: readonly string[];
-}
-
-/** `purpose` is that of the link, which counts when the dialling end says it. */
+/** Returns the HELLO of a node. The purpose of a link counts only when its dialling end says it. */
 export function makeHello(self: SelfDescription, listenAddresses: readonly string[], purpose: LinkPurpose): Buffer {
   return encodeHello({
     version: PROTOCOL_VERSION,
@@ -158,7 +163,7 @@ export function makeHello(self: SelfDescription, listenAddresses: readonly strin
   });
 }
 
-/** Says why a peer with this HELLO cannot be linked to, or undefined when it can. `expect`: who has to be there. */
+/** Returns why a peer with this HELLO is refused; undefined when it is not. `expect`: the node that must be there. */
 export function checkHello(hello: Hello, self: SelfDescription, expect?: NodeId): Refusal | undefined {
   if (hello.minVersion > PROTOCOL_VERSION || hello.version < MIN_PROTOCOL_VERSION) {
     const theirs = `${hello.minVersion} to ${hello.version}`;
@@ -185,8 +190,8 @@ export function checkHello(hello: Hello, self: SelfDescription, expect?: NodeId)
   return undefined;
 }
 
-/** Somebody else is where this node has to be. */
-export function notThere(expect: NodeId): Refusal {
+/** Returns the refusal of a peer that is not the node expected at this address. */
+function notThere(expect: NodeId): Refusal {
   return refusal(
     GoodbyeCode.HANDSHAKE_REFUSED,
     'ERR_STARLANE_HANDSHAKE',
@@ -195,7 +200,7 @@ export function notThere(expect: NodeId): Refusal {
   );
 }
 
-/** Which of two linked nodes decides whether a link is taken. */
+/** Returns whether `self` is the one of the two nodes that decides whether a link is taken. */
 export function decides(self: NodeId, peer: NodeId): boolean {
   return self < peer;
 }

@@ -1,34 +1,39 @@
 // Why a link does not come up or ends: the refusals that both ends get, what a GOODBYE means, which faults are permanent, which the
 // user hears of, and which are counted.
 
-import { ERRORS, StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
+import { codeOf, ERRORS, StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
 import { type Goodbye, GoodbyeCode } from '../../wire/messages.js';
 import type { Link } from '../link.js';
 
-/** A reason to refuse a link: `code` and `told` for the peer, `error` for this side. */
+/** Why a link is refused: `code` and `peerReason` for the peer, `error` for this side. */
 export interface Refusal {
   readonly code: number;
   readonly error: StarlaneError;
-  /** In words for the user of the peer, who calls that one "this node" and this one "the peer". Empty: the code says it all. */
-  readonly told: string;
+  /** For the user of the peer, where that node is "this node" and this one "the peer". Empty: the code says it all. */
+  readonly peerReason: string;
 }
 
-/** Makes a refusal. `detail` is for the user of this node, `told` for that of the peer: see {@link Refusal}. */
-export function refusal(code: number, errorCode: StarlaneErrorCode, detail: string | undefined, told: string): Refusal {
-  return { code, error: starlaneError(errorCode, detail), told };
+/** Returns a refusal. `detail` is for the user of this node, `peerReason` for the user of the peer: see {@link Refusal}. */
+export function refusal(
+  code: number,
+  errorCode: StarlaneErrorCode,
+  detail: string | undefined,
+  peerReason: string,
+): Refusal {
+  return { code, error: starlaneError(errorCode, detail), peerReason };
 }
 
-/** The peer has broken the handshake: `what` it did, as in `sent a second HELLO`. */
+/** Returns the refusal of a peer that has broken the handshake. `what` it did, as in `sent a second HELLO`. */
 export function broken(code: number, what: string): Refusal {
   return refusal(code, 'ERR_STARLANE_HANDSHAKE', `the peer ${what}`, `this node ${what}`);
 }
 
-/** The error for a link that the peer has ended by GOODBYE; `isProved`: it has shown before that it is who it says. */
+/** Returns the error for a link that the peer has ended by GOODBYE. `isProved`: the peer has proved its identity before. */
 export function goodbyeError(goodbye: Goodbye, isProved = true): StarlaneError {
-  // A stranger cannot say what other links there are to somebody else.
+  // A peer without proof cannot say which other links there are to the node that it claims to be.
   const isHollow = !isProved && goodbye.code === GoodbyeCode.DUPLICATE;
   const code = (isHollow ? undefined : GOODBYE_ERRORS.get(goodbye.code)) ?? 'ERR_STARLANE_HANDSHAKE';
-  // Older versions send the text of the code as well, which need not be said twice.
+  // Older versions send the text of the code as well, which would appear twice.
   const prefix = `${ERRORS[code].message}: `;
   const reason = goodbye.reason.startsWith(prefix) ? goodbye.reason.slice(prefix.length) : goodbye.reason;
   return starlaneError(code, reason === '' ? 'the peer ended the link' : `the peer refused the link: ${reason}`);
@@ -49,10 +54,10 @@ const GOODBYE_ERRORS: ReadonlyMap<number, StarlaneErrorCode> = new Map<number, S
   [GoodbyeCode.TAKEN, 'ERR_STARLANE_DUPLICATE_IDENTITY'],
 ]);
 
-/** Will another attempt at the same address fail the same way, as far as anyone can tell? */
+/** Returns whether another attempt at the same address is certain to fail in the same way. */
 export function isPermanent(error: unknown): boolean {
-  const code = (error as { code?: unknown } | undefined)?.code;
-  if (typeof code !== 'string') return false;
+  const code = codeOf(error);
+  if (code === undefined) return false;
   return (
     PERMANENT.has(code) ||
     // Certificates and keys that do not fit: OpenSSL's reasons, and Node's.
@@ -62,9 +67,9 @@ export function isPermanent(error: unknown): boolean {
   );
 }
 
-/** A newer process has the identity of this node: this one is to keep away, also from where it was linked before. */
+/** Returns whether a newer process has the identity of this node, which then stops joining, also where it was linked before. */
 export function isTaken(error: unknown): boolean {
-  return (error as { code?: unknown } | undefined)?.code === 'ERR_STARLANE_DUPLICATE_IDENTITY';
+  return codeOf(error) === 'ERR_STARLANE_DUPLICATE_IDENTITY';
 }
 
 const PERMANENT: ReadonlySet<string> = new Set<StarlaneErrorCode>([
@@ -80,7 +85,7 @@ const PERMANENT: ReadonlySet<string> = new Set<StarlaneErrorCode>([
   'ERR_STARLANE_VERSION',
 ]);
 
-/** A link that was up was lost: neither of the two nodes wanted that. */
+/** Returns whether a link that was up was lost: neither of the two nodes has closed it. */
 export function isLoss(reason: Error | undefined): boolean {
   const code = codeOf(reason);
   return reason !== undefined && code !== 'ERR_STARLANE_CLOSED' && code !== 'ERR_STARLANE_LINK_SHED';
@@ -90,37 +95,34 @@ export function isDuplicate(error: Error): boolean {
   return codeOf(error) === 'ERR_STARLANE_DUPLICATE_LINK';
 }
 
-const IS_TOLD_THERE: ReadonlySet<string | undefined> = new Set([
+/** Faults of inbound links that the dialling end reports. */
+const REPORTED_BY_DIALLER: ReadonlySet<string | undefined> = new Set([
   'ERR_STARLANE_SELF_LINK',
   'ERR_STARLANE_DUPLICATE_IDENTITY',
 ]);
 
 /**
- * Somebody tried to link and did not succeed, which is no fault: a probe, a port scan or the health check of a load balancer
- * that says nothing; a neighbour who finds that this node has links enough; a second link to a peer; this node itself, behind a
- * balancer, which hears of it at the end that dials; an older process with the identity of another, of which all have heard.
+ * Returns whether a link that did not come up is nothing to report: a probe, a port scan or the health check of a load balancer that
+ * sends nothing; a neighbour that finds that this node has enough links; a second link to a peer; this node itself, behind a balancer,
+ * which the dialling end reports; an older process with the identity of a newer one, which has been reported.
  */
 export function isNoFault(link: Link, error: Error): boolean {
   if (isDuplicate(error)) return true;
   const code = codeOf(error);
-  if (link.direction === 'inbound' && IS_TOLD_THERE.has(code)) return true;
+  if (link.direction === 'inbound' && REPORTED_BY_DIALLER.has(code)) return true;
   if (link.direction === 'inbound' && link.bytesIn === 0) {
     return code !== 'ERR_STARLANE_HANDSHAKE_TIMEOUT' && code !== 'ERR_STARLANE_LINK_LIMIT';
   }
   return link.purpose !== 'join' && code === 'ERR_STARLANE_LINK_LIMIT';
 }
 
-/** The same fault, with the address of the link in front. */
+/** Returns the same fault with the address of the link in front. */
 export function withAddress(error: Error, address: string): Error {
   const code = error instanceof StarlaneError ? error.code : 'ERR_STARLANE_TRANSPORT';
   return new StarlaneError(code, `${address}: ${error.message}`, { cause: error });
 }
 
-function codeOf(error: Error | undefined): string | undefined {
-  return (error as { code?: string } | undefined)?.code;
-}
-
-/** Why a handshake came to nothing, at either end of it. */
+/** Why a handshake failed, at either end. */
 export type RefusalKind = 'secret' | 'identity' | 'tls' | 'version' | 'timeout' | 'limit' | 'other';
 
 /** Counts since the start. */
@@ -129,7 +131,7 @@ export interface LinkCounters {
   opened: number;
   /** Links lost other than by close() of either side. */
   lost: number;
-  /** Handshakes that failed, were refused or were turned away. */
+  /** Handshakes that failed or were refused. */
   failed: number;
   /** The same, by kind. */
   readonly refused: Record<RefusalKind, number>;
@@ -143,12 +145,12 @@ export function newCounters(): LinkCounters {
 /** Counts a handshake that failed with this error. */
 export function countFailure(counters: LinkCounters, error: Error): void {
   counters.failed++;
-  counters.refused[KINDS.get((error as { code?: string }).code) ?? 'other']++;
+  counters.refused[KINDS.get(codeOf(error)) ?? 'other']++;
 }
 
-/** Counts a dial that came to no link, when somebody was there: that nobody is there is no failed handshake. */
+/** Counts a dial that failed in the handshake. Where nobody answers, there is no handshake to count. */
 export function countDial(counters: LinkCounters, error: Error): void {
-  if (KINDS.has((error as { code?: string }).code)) countFailure(counters, error);
+  if (KINDS.has(codeOf(error))) countFailure(counters, error);
 }
 
 const KINDS: ReadonlyMap<string | undefined, RefusalKind> = new Map([

@@ -89,9 +89,9 @@ describe('a HELLO', () => {
       'the link leads back to this node',
       '',
     ],
-  ])('is refused when %s, and each end reads why from its side', (_why, changes, code, errorCode, here, told) => {
+  ])('is refused when %s, and each end reads why from its side', (_why, changes, code, errorCode, here, peerReason) => {
     const refused = checkHello({ ...hello, ...changes }, self);
-    expect(refused).toMatchObject({ code, error: { code: errorCode }, told });
+    expect(refused).toMatchObject({ code, error: { code: errorCode }, peerReason });
     expect(refused?.error.message).toContain(here);
   });
 
@@ -99,7 +99,7 @@ describe('a HELLO', () => {
     const expected = createIdentity().nodeId;
     const refused = checkHello(hello, self, expected);
     expect(refused?.error.message).toContain(`${expected} is not at this address`);
-    expect(refused?.told).toBe(`the peer expects ${expected} at the address of this node`);
+    expect(refused?.peerReason).toBe(`the peer expects ${expected} at the address of this node`);
   });
 
   it('is answered by a goodbye that becomes an error of the same kind', () => {

@@ -10,7 +10,7 @@ import { createNode, type Node, type NodeOptions } from '../../../lib/index.js';
 import { LinkSet } from '../../../lib/link/link-set.js';
 import { connect, type Transport } from '../../../lib/link/transport/connect.js';
 import { listen, type TransportListener } from '../../../lib/link/transport/listen.js';
-import { Strangers } from '../../../lib/link/transport/pending-connections.js';
+import { PendingConnections } from '../../../lib/link/transport/pending-connections.js';
 import { LinkTls } from '../../../lib/link/transport/tls.js';
 import { resolveNodeOptions } from '../../../lib/options/options.js';
 import { sharedTimers } from '../../../lib/util/timers.js';
@@ -39,8 +39,8 @@ async function serve(tls: LinkTls, onStranger: (transport: Transport) => void): 
   const listener = await listen(parseLinkAddress('tls://127.0.0.1:0'), {
     tls,
     timeoutMs: TIMEOUT_MS,
-    strangers: new Strangers(8, sharedTimers),
-    onStranger: (_stranger, duplex, _remote, facts) => {
+    pendingConnections: new PendingConnections(8, sharedTimers),
+    onConnection: (_connection, duplex, _remote, facts) => {
       duplexes.push(duplex.on('error', () => {}));
       onStranger({ duplex, tls: facts });
     },
@@ -233,7 +233,7 @@ describe('a member where another one is expected', () => {
       self,
       resolveNodeOptions({ closeTimeoutMs: 200 }),
       sharedTimers,
-      { ...owner, objection: () => undefined, onWarning: told, onError: told, onUnlisten: told },
+      { ...owner, rejectReason: () => undefined, onWarning: told, onError: told, onUnlisten: told },
       { networkKeys: [KEY], tls },
     );
     const certified = createIdentity();

@@ -95,16 +95,16 @@ const CASES: Array<[what: string, schemes: [string, string], ends: Ends, joiner:
       'no tls, where the listener has it',
       ['tls', 'tcp'],
       async () => ({ listener: SECRET, joiner: {} }),
-      ['ERR_STARLANE_TLS', 'the peer takes nothing but tls'],
-      ['ERR_STARLANE_TLS', 'the peer speaks no tls'],
+      ['ERR_STARLANE_TLS', 'the peer accepts only tls'],
+      ['ERR_STARLANE_TLS', 'the peer does not speak tls'],
       'tls',
     ],
     [
       'tls, where the listener is a plain one',
       ['tcp', 'tls'],
       async () => ({ listener: SECRET, joiner: SECRET }),
-      ['ERR_STARLANE_TLS', 'the peer speaks no tls'],
-      ['ERR_STARLANE_TLS', 'the peer begins with tls'],
+      ['ERR_STARLANE_TLS', 'the peer does not speak tls'],
+      ['ERR_STARLANE_TLS', 'the peer speaks tls'],
       'tls',
     ],
     [
@@ -223,7 +223,7 @@ describe('one who connects to a node with a secret', () => {
 
   it.each([
     ['speaks HTTP', 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', 'the peer speaks HTTP'],
-    ['sends garbage', Buffer.alloc(4096, 0xa5), 'the peer speaks no tls'],
+    ['sends garbage', Buffer.alloc(4096, 0xa5), 'the peer does not speak tls'],
   ])('and %s is dropped, with a warning', async (_what, bytes, words) => {
     const { node, port } = await serve();
     const warned = once(node, 'warning');
@@ -242,7 +242,7 @@ describe('one who connects to a node with a secret', () => {
     const [error] = await once(socket, 'error');
     expect(error).toMatchObject({ code: expect.stringContaining('NO_APPLICATION_PROTOCOL') });
     expect(await warned).toMatchObject([
-      { code: 'ERR_STARLANE_TLS', message: expect.stringContaining('do not mean the same protocol') },
+      { code: 'ERR_STARLANE_TLS', message: expect.stringContaining('name different protocols') },
     ]);
   });
 
@@ -303,7 +303,7 @@ describe('one who connects to a node with a secret', () => {
 
 describe('a tls server that is no Starlane node', () => {
   it.each([
-    ['means another protocol', ['h2'], 'do not mean the same protocol'],
+    ['means another protocol', ['h2'], 'name different protocols'],
     ['says nothing of protocols', undefined, 'does not say that it means Starlane'],
   ])('and %s is refused, and not tried again', async (_what, ALPNProtocols, words) => {
     const { cert, key } = await memberTls();

@@ -8,7 +8,7 @@ import { parseLinkAddress } from '../../../lib/address.js';
 import { createIdentity } from '../../../lib/identity/identity.js';
 import { connect, isLoopback, type Transport } from '../../../lib/link/transport/connect.js';
 import { type ListenOptions, listen, type TransportListener } from '../../../lib/link/transport/listen.js';
-import { Strangers } from '../../../lib/link/transport/pending-connections.js';
+import { PendingConnections } from '../../../lib/link/transport/pending-connections.js';
 import { LinkTls, type TlsFacts } from '../../../lib/link/transport/tls.js';
 import type { TlsFiles } from '../../../lib/options/options.js';
 import { sharedTimers, Timers } from '../../../lib/util/timers.js';
@@ -25,19 +25,19 @@ class Reception {
   readonly remotes: string[] = [];
   readonly refused: Error[] = [];
   readonly facts: Array<TlsFacts | undefined> = [];
-  readonly strangers: Strangers;
+  readonly pending: PendingConnections;
   listener!: TransportListener;
   private waiting: Array<() => void> = [];
 
-  constructor(maxStrangers = 8) {
-    this.strangers = new Strangers(maxStrangers, sharedTimers);
+  constructor(maxPending = 8) {
+    this.pending = new PendingConnections(maxPending, sharedTimers);
   }
 
   async open(address: string, options: Partial<ListenOptions> = {}): Promise<this> {
     this.listener = await listen(parseLinkAddress(address), {
       timeoutMs: TIMEOUT_MS,
-      strangers: this.strangers,
-      onStranger: (_stranger, duplex, remote, tls) => {
+      pendingConnections: this.pending,
+      onConnection: (_connection, duplex, remote, tls) => {
         duplex.on('error', () => {});
         this.arrived.push(duplex);
         this.remotes.push(remote);
