@@ -1,22 +1,22 @@
-// Every error that Starlane makes itself, in one table. The README prints the same table, and a spec compares the two.
+// Every error that Starlane makes itself, in one table. `npm run docs:tables` writes it to docs/api.md.
 // Two families: the codes that users of node:net test already, and ERR_STARLANE_* for configuration and protocol faults.
 
 import { nodeUtil } from './util/runtime/builtins.js';
 
-/** Code and meaning of every error. `message` is the text of a StarlaneError, and the reason column in the README. */
+/** Code and meaning of every error. `message` is the text of a StarlaneError, and the second column of the table in docs/api.md. */
 export const ERRORS = {
   // Sockets and servers: what node:net reports in the same situation.
-  ENOTFOUND: { message: 'nobody offers the service within the timeout' },
+  ENOTFOUND: { message: 'no node offers the service within the timeout' },
   EHOSTUNREACH: { message: 'no route to the node' },
   ECONNREFUSED: { message: 'nothing is bound there, or its backlog is full' },
   EACCES: { message: 'the other end does not allow it' },
   ETIMEDOUT: { message: 'no answer within the timeout' },
   ECONNRESET: { message: 'the other end reset the stream, or the link was lost' },
-  EPIPE: { message: 'written after the stream was closed' },
-  ENOENT: { message: 'nobody offers the service that net.connect was given as a path' },
-  EALREADY: { message: 'the socket is connecting already' },
-  EISCONN: { message: 'the socket is connected already' },
-  EADDRINUSE: { message: 'this node has bound the service and port already' },
+  EPIPE: { message: 'write after the stream was closed' },
+  ENOENT: { message: 'no node offers the service that net.connect was given as a path' },
+  EALREADY: { message: 'the socket is already connecting' },
+  EISCONN: { message: 'the socket is already connected' },
+  EADDRINUSE: { message: 'this node has already bound the service and port' },
   EADDRNOTAVAIL: { message: 'a server can be bound at its own node only' },
   ECANCELED: { message: 'the node or server was closed before the operation was done' },
 
@@ -26,16 +26,16 @@ export const ERRORS = {
   ERR_STARLANE_ADDRESS: { message: 'invalid address' },
   ERR_STARLANE_ALLOW: { message: 'the function of the option allow failed' },
   ERR_STARLANE_CLIENT_BIND: { message: 'a node with role client announces no services' },
-  ERR_STARLANE_INSECURE: { message: 'plain tcp beyond loopback is refused unless insecure: true is said' },
+  ERR_STARLANE_INSECURE: { message: 'plain tcp beyond loopback needs the option insecure: true' },
   ERR_STARLANE_CLOSED: { message: 'the node, link or session is closed' },
 
   // Links: from the transport to a finished handshake.
   ERR_STARLANE_TRANSPORT: { message: 'the transport of the link failed' },
   ERR_STARLANE_HANDSHAKE: { message: 'the peer refused the handshake or broke it' },
   ERR_STARLANE_HANDSHAKE_TIMEOUT: { message: 'the peer did not finish the handshake in time' },
-  ERR_STARLANE_VERSION: { message: 'the peer speaks no protocol version that this node speaks' },
-  ERR_STARLANE_TLS: { message: 'there is no tls between the two nodes' },
-  ERR_STARLANE_SECRET: { message: 'the two nodes do not have the same network secret' },
+  ERR_STARLANE_VERSION: { message: 'the two nodes have no protocol version in common' },
+  ERR_STARLANE_TLS: { message: 'tls between the two nodes failed' },
+  ERR_STARLANE_SECRET: { message: 'the network secrets of the two nodes differ' },
   ERR_STARLANE_WEAK_SECRET: { message: 'the network secret is short enough to be guessed' },
   ERR_STARLANE_IDENTITY: { message: 'the identity of a node is not proved' },
   ERR_STARLANE_SELF_LINK: { message: 'the link leads back to this node' },
@@ -48,11 +48,11 @@ export const ERRORS = {
 
   // The mesh: records, gossip and relays.
   ERR_STARLANE_RECORD: { message: 'a peer sent an invalid record' },
-  ERR_STARLANE_GOSSIP_FLOOD: { message: 'a peer sends more records than it may' },
+  ERR_STARLANE_GOSSIP_FLOOD: { message: 'a peer sends too many records' },
   ERR_STARLANE_DUPLICATE_IDENTITY: { message: 'two processes have one identity' },
   ERR_STARLANE_NOT_FOUND: { message: 'no instance of the service can be dialled from here' },
   ERR_STARLANE_RELAY_LIMIT: { message: 'a relay has no room for the circuit' },
-  ERR_STARLANE_SECURE: { message: 'the encryption of the circuit from end to end does not hold' },
+  ERR_STARLANE_SECURE: { message: 'the end-to-end encryption of the circuit failed' },
 
   // Sessions and streams.
   ERR_STARLANE_PROTOCOL: { message: 'the peer broke the session protocol' },

@@ -48,7 +48,7 @@ function privateKeyOf(key: string | KeyObject | undefined): KeyObject {
   if (key === undefined) return generateKeyPairSync('ed25519').privateKey;
   const privateKey = key instanceof KeyObject ? key : readIdentityFile(key);
   if (privateKey.type !== 'private' || privateKey.asymmetricKeyType !== 'ed25519') {
-    throw starlaneError('ERR_STARLANE_OPTION', 'identity: a private key of Ed25519 is needed');
+    throw starlaneError('ERR_STARLANE_OPTION', 'identity: must be a private key of Ed25519');
   }
   return privateKey;
 }
@@ -103,7 +103,7 @@ function readKey(path: string): KeyObject {
     // Windows has no such bits, and reports them all.
     if (process.platform !== 'win32' && !isPrivate(mode, uid)) {
       const octal = (mode & 0o777).toString(8).padStart(4, '0');
-      const needed = '0600 is needed, or 0440 where root owns it';
+      const needed = 'must be 0600, or 0440 where root owns it';
       throw starlaneError('ERR_STARLANE_OPTION', `identity: ${path} has mode ${octal}: ${needed}`);
     }
     const pem = readFileSync(file);

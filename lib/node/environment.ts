@@ -118,7 +118,7 @@ function readFlag(variables: Variables, name: string): boolean | undefined {
   if (text === undefined) return undefined;
   if (text === 'true' || text === '1') return true;
   if (text === 'false' || text === '0') return false;
-  throw optionError(name, 'true, false, 1 or 0 is needed');
+  throw optionError(name, 'must be true, false, 1 or 0');
 }
 
 function readSecrets(variables: Variables): string | readonly string[] | undefined {
@@ -148,8 +148,8 @@ function readTls(variables: Variables): TlsFiles | undefined {
     return path === undefined ? undefined : readFile(name, path);
   });
   if (cert === undefined && key === undefined && ca === undefined) return undefined;
-  if (cert === undefined) throw optionError('STARLANE_TLS_CERT', 'the path of a certificate is needed');
-  if (key === undefined) throw optionError('STARLANE_TLS_KEY', 'the path of a key is needed');
+  if (cert === undefined) throw optionError('STARLANE_TLS_CERT', 'must be the path of a certificate');
+  if (key === undefined) throw optionError('STARLANE_TLS_KEY', 'must be the path of a key');
   return ca === undefined ? { cert, key } : { cert, key, ca };
 }
 
@@ -160,7 +160,7 @@ function readLimits(variables: Variables): Partial<NodeLimits> {
     const text = readText(variables, variable);
     if (text === undefined) continue;
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= min && value <= max)) throw optionError(variable, `an integer from ${min} to ${max} is needed`);
+    if (!(value >= min && value <= max)) throw optionError(variable, `must be an integer from ${min} to ${max}`);
     limits[name] = value;
   }
   return limits;

@@ -216,7 +216,7 @@ export class Node extends EventEmitter<NodeEvents> {
    */
   async attach(duplex: Duplex, options: { initiator?: boolean | undefined } = {}): Promise<Link> {
     this.start();
-    if (!(duplex instanceof Duplex)) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a Duplex is needed');
+    if (!(duplex instanceof Duplex)) throw starlaneError('ERR_STARLANE_ARGUMENT', 'must be a Duplex');
     return this.processRefs.during(this.linkSet.attach(duplex, options.initiator));
   }
 
@@ -317,7 +317,7 @@ export class Node extends EventEmitter<NodeEvents> {
   async setTls(tls: TlsFiles): Promise<void> {
     const files = resolveTls(tls);
     if (files === undefined || this.credentials.tls === undefined)
-      throw optionError('tls', 'none is given, or was at the start');
+      throw optionError('tls', 'certificates can only replace others: give some now, and to createNode()');
     this.credentials.tls.rotate(files);
     this.#options = { ...this.#options, tls: files };
     await this.linkSet.renewTls();

@@ -76,32 +76,32 @@ export function resolveAllow(
   if (allow === undefined) return undefined;
   // It is asked when others dial, in the context of whoever has set it.
   if (typeof allow === 'function') return AsyncResource.bind(allow as AllowFunction);
-  if (!Array.isArray(allow)) throw optionError('allow', 'a function or a list of rules is needed');
+  if (!Array.isArray(allow)) throw optionError('allow', 'must be a function or a list of rules');
   return Object.freeze(Array.from(allow, (rule, index) => resolveRule(rule, `allow[${index}]`, directions)));
 }
 
 function resolveRule(rule: unknown, place: string, directions: readonly AllowDirection[]): AllowRule {
   if (typeof rule !== 'object' || rule === null || Array.isArray(rule)) {
-    throw optionError(place, 'a rule such as { id, name, env, service, direction } is needed');
+    throw optionError(place, 'must be a rule such as { id, name, env, service, direction }');
   }
   const resolved: Partial<Record<Key, string | readonly string[]>> = {};
   for (const [key, value] of Object.entries(rule)) {
     const known = VALUES.get(key);
-    if (known === undefined) throw optionError(`${place}.${key}`, 'there is no such part of a rule');
+    if (known === undefined) throw optionError(`${place}.${key}`, 'unknown field of a rule');
     const [isValid, wanted] = known;
     // A value that is missing by mistake must not make a rule that fits everybody.
     const values: readonly unknown[] = Array.isArray(value) ? value : [value];
     if (values.length === 0 || !Array.from(values).every((one) => typeof one === 'string' && isValid(one))) {
-      throw optionError(`${place}.${key}`, `${wanted}, or a list of such, is needed`);
+      throw optionError(`${place}.${key}`, `must be ${wanted}, or a list of them`);
     }
     resolved[key as Key] = Array.isArray(value) ? Object.freeze([...(value as string[])]) : (value as string);
   }
   const asked = resolved.direction === undefined ? directions : listOf(resolved.direction);
   if (!directions.some((direction) => asked.includes(direction))) {
-    throw optionError(`${place}.direction`, 'a server is dialled: only a node is asked who may bind');
+    throw optionError(`${place}.direction`, 'a server can only have rules for dials');
   }
   if (resolved.name !== undefined && !asked.includes('dial')) {
-    throw optionError(`${place}.name`, 'the name of a node that binds is not known');
+    throw optionError(`${place}.name`, 'the name of a node that binds is unknown');
   }
   return Object.freeze(resolved) as AllowRule;
 }

@@ -174,7 +174,7 @@ export function resolveLimits(options: LimitOptions): NodeLimits {
     const value = options[name];
     if (value === undefined) continue;
     if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
-      throw optionError(name, `an integer from ${min} to ${max} is needed`);
+      throw optionError(name, `must be an integer from ${min} to ${max}`);
     }
     limits[name] = value;
   }

@@ -131,15 +131,14 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
     throw starlaneError('ERR_STARLANE_OPTION', 'options is not an object');
   }
   for (const name of Object.keys(options)) {
-    if (!OTHER_OPTIONS.has(name) && !LIMITS.has(name as keyof NodeLimits))
-      throw optionError(name, 'there is no such option');
+    if (!OTHER_OPTIONS.has(name) && !LIMITS.has(name as keyof NodeLimits)) throw optionError(name, 'unknown option');
   }
   // Checked, but not kept, as options are seen when a node is printed: see network-key.ts.
   secretList(options.secret);
   const limits = resolveLimits(options);
   const role = resolveRole(options.role);
   const relay = resolveFlag('relay', options.relay, role !== 'client');
-  if (relay && role === 'client') throw optionError('relay', 'a client relays nothing');
+  if (relay && role === 'client') throw optionError('relay', 'must not be true for a client');
   return Object.freeze({
     ...limits,
     env: resolveEnv(options.env),
@@ -162,7 +161,7 @@ function resolveEnv(env: unknown): readonly string[] {
   const unique = new Set<string>();
   for (const name of names) {
     if (typeof name !== 'string' || !isServiceName(name)) {
-      throw optionError('env', 'a name has 1 to 255 bytes, no colon, white space or control character');
+      throw optionError('env', 'a name has 1 to 255 bytes, and no colon, white space or control character');
     }
     unique.add(name);
   }
@@ -173,36 +172,36 @@ function resolveEnv(env: unknown): readonly string[] {
 function resolveRole(role: unknown): NodeRole {
   if (role === undefined) return 'peer';
   const known = ROLES.find((name) => name === role);
-  if (known === undefined) throw optionError('role', `one of ${ROLES.join(', ')} is needed`);
+  if (known === undefined) throw optionError('role', `must be one of ${ROLES.join(', ')}`);
   return known;
 }
 
 function resolveSocketAddresses(kind: unknown): SocketAddressKind {
   if (kind === undefined) return 'id';
-  if (kind !== 'id' && kind !== 'ipv4') throw optionError('socketAddresses', "'id' or 'ipv4' is needed");
+  if (kind !== 'id' && kind !== 'ipv4') throw optionError('socketAddresses', "must be 'id' or 'ipv4'");
   return kind;
 }
 
 function resolveFlag(name: string, value: unknown, normal: boolean): boolean {
   if (value === undefined) return normal;
-  if (typeof value !== 'boolean') throw optionError(name, 'true or false is needed');
+  if (typeof value !== 'boolean') throw optionError(name, 'must be true or false');
   return value;
 }
 
 function resolveIdentity(identity: unknown): string | KeyObject | undefined {
   if (identity === undefined || identity instanceof KeyObject) return identity;
   if (typeof identity === 'string' && identity !== '') return identity;
-  throw optionError('identity', 'a private key as KeyObject, or the path of its file, is needed');
+  throw optionError('identity', 'must be a private key as KeyObject, or the path of its file');
 }
 
 function resolveAddresses(option: string, addresses: unknown): readonly string[] {
   if (addresses === undefined) return Object.freeze([]);
-  if (!Array.isArray(addresses)) throw optionError(option, 'a list of link addresses is needed');
+  if (!Array.isArray(addresses)) throw optionError(option, 'must be a list of link addresses');
   for (const [index, address] of addresses.entries()) {
     try {
       parseLinkAddress(address);
     } catch (error) {
-      throw optionError(`${option}[${index}]`, 'a link address is needed', error);
+      throw optionError(`${option}[${index}]`, 'must be a link address', error);
     }
   }
   return Object.freeze([...new Set<string>(addresses)]);
@@ -214,9 +213,9 @@ function resolveAdvertise(advertise: unknown): readonly string[] {
   for (const address of addresses) {
     const where = parseLinkAddress(address);
     if (where.scheme === 'unix') continue;
-    if (where.port === 0) throw optionError('advertise', `${address}: a port from 1 to 65535 is needed`);
+    if (where.port === 0) throw optionError('advertise', `${address}: the port must be from 1 to 65535`);
     if (where.host === undefined || where.host === '0.0.0.0' || /^[0:]+$/.test(where.host)) {
-      throw optionError('advertise', `${address}: a host that others can reach is needed`);
+      throw optionError('advertise', `${address}: must have a host that others can reach`);
     }
   }
   return addresses;

@@ -22,7 +22,7 @@ export const STRONG_SECRET_BYTES = 16;
 export function secretBytes(secret: unknown, name = 'secret'): Buffer | undefined {
   if (secret === undefined) return undefined;
   if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) {
-    throw optionError(name, 'a string or Uint8Array is needed');
+    throw optionError(name, 'must be a string or Uint8Array');
   }
   const bytes = Buffer.from(secret as string);
   if (bytes.length === 0 || bytes.length > MAX_SECRET_BYTES) {
@@ -44,7 +44,7 @@ export function secretList(secret: unknown): Buffer[] {
   const list: Buffer[] = [];
   for (const [index, one] of secret.entries()) {
     const bytes = secretBytes(one, `secret[${index}]`);
-    if (bytes === undefined) throw optionError(`secret[${index}]`, 'a string or Uint8Array is needed');
+    if (bytes === undefined) throw optionError(`secret[${index}]`, 'must be a string or Uint8Array');
     if (!list.some((known) => known.equals(bytes))) list.push(bytes);
   }
   return list;
@@ -54,15 +54,15 @@ export function secretList(secret: unknown): Buffer[] {
 export function resolveTls(tls: unknown): Readonly<TlsFiles> | undefined {
   if (tls === undefined) return undefined;
   if (typeof tls !== 'object' || tls === null || Array.isArray(tls))
-    throw optionError('tls', '{ cert, key, ca } is needed');
+    throw optionError('tls', 'must be { cert, key, ca }');
   for (const name of Object.keys(tls)) {
-    if (name !== 'cert' && name !== 'key' && name !== 'ca') throw optionError(`tls.${name}`, 'there is no such option');
+    if (name !== 'cert' && name !== 'key' && name !== 'ca') throw optionError(`tls.${name}`, 'unknown option');
   }
   const { cert, key, ca } = tls as Partial<TlsFiles>;
-  if (!isPem(cert)) throw optionError('tls.cert', 'a string or Buffer of PEM is needed');
-  if (!isPem(key)) throw optionError('tls.key', 'a string or Buffer of PEM is needed');
+  if (!isPem(cert)) throw optionError('tls.cert', 'must be a string or Buffer of PEM');
+  if (!isPem(key)) throw optionError('tls.key', 'must be a string or Buffer of PEM');
   if (ca !== undefined && !(Array.isArray(ca) ? ca.length > 0 && ca.every(isPem) : isPem(ca))) {
-    throw optionError('tls.ca', 'a string or Buffer of PEM, or a list of them, is needed');
+    throw optionError('tls.ca', 'must be a string or Buffer of PEM, or a list of them');
   }
   return Object.freeze({ cert, key, ca });
 }

@@ -40,7 +40,10 @@ export function patchNet(overlay: () => NetModule): void {
     const isSecure = this instanceof TLSSocket;
     if (service === undefined || (isSecure ? isSecureInUse(this) : !isAdopted && isUsed(this))) {
       // A socket that was in use is of the kind that it was.
-      throw starlaneError('ERR_STARLANE_ARGUMENT', 'between the overlay and elsewhere a new net.Socket is needed');
+      throw starlaneError(
+        'ERR_STARLANE_ARGUMENT',
+        'a socket cannot change between the overlay and other hosts: use a new net.Socket',
+      );
     }
     // An address that stands for a service means nothing to who reads an error.
     const said =

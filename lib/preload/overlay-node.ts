@@ -40,7 +40,7 @@ export class OverlayNode {
     checkAddresses('STARLANE_JOIN', environment.join, hasTls);
     checkAddresses('STARLANE_LISTEN', environment.listen, hasTls);
     if (environment.join.length === 0 && environment.listen.length === 0) {
-      throw optionError('STARLANE_JOIN', 'the address of a node is needed, as in tcp://127.0.0.1:10000');
+      throw optionError('STARLANE_JOIN', 'must be the address of a node, as in tcp://127.0.0.1:10000');
     }
     this.share = takeShare(environment.listen, environment.identity);
     const { listen, join, identity } = this.share;

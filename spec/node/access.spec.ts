@@ -161,7 +161,7 @@ describe('a dial that is not allowed', () => {
     const node = makeNode();
     const bind = (): unknown => node.bind('web', { allow: [{ direction: 'bind' }] });
     expect(bind).toThrow(expect.objectContaining({ code: 'ERR_STARLANE_OPTION' }));
-    expect(() => makeNode({ allow: [{ id: 'nobody' }] })).toThrow('allow[0].id: a node id');
+    expect(() => makeNode({ allow: [{ id: 'nobody' }] })).toThrow('allow[0].id: must be a node id');
     expect(node.services()).toEqual([]);
   });
 });

@@ -38,24 +38,24 @@ describe('the option allow', () => {
   });
 
   it.each<[string, unknown]>([
-    ['allow: a function or a list of rules', null],
-    ['allow: a function or a list of rules', true],
-    ['allow: a function or a list of rules', { id: ID }],
-    ['allow[1]: a rule such as', [{}, null]],
-    ['allow[0]: a rule such as', ['*']],
-    ['allow[0]: a rule such as', [[]]],
+    ['allow: must be a function or a list of rules', null],
+    ['allow: must be a function or a list of rules', true],
+    ['allow: must be a function or a list of rules', { id: ID }],
+    ['allow[1]: must be a rule such as', [{}, null]],
+    ['allow[0]: must be a rule such as', ['*']],
+    ['allow[0]: must be a rule such as', [[]]],
     // biome-ignore lint/suspicious/noSparseArray: a hole is what is tested
-    ['allow[0]: a rule such as', [, {}]],
-    ['allow[0].ids: there is no such part', [{ ids: ID }]],
-    ['allow[0].constructor: there is no such part', [{ constructor: ID }]],
-    ['allow[0].id: a node id', [{ id: 'me' }]],
-    ['allow[0].id: a node id', [{ id: [ID, ''] }]],
-    ['allow[0].id: a node id', [{ id: 'AAAAAAAA*' }]],
-    ['allow[0].name: a name', [{ name: '' }]],
-    ['allow[2].env: the name of an env', [{}, {}, { env: 'not ok' }]],
-    ['allow[0].service: the name of a service', [{ service: 'web:80' }]],
-    ['allow[0].service: the name of a service', [{ service: 7 }]],
-    ["allow[0].direction: 'dial' or 'bind'", [{ direction: 'both' }]],
+    ['allow[0]: must be a rule such as', [, {}]],
+    ['allow[0].ids: unknown field', [{ ids: ID }]],
+    ['allow[0].constructor: unknown field', [{ constructor: ID }]],
+    ['allow[0].id: must be a node id', [{ id: 'me' }]],
+    ['allow[0].id: must be a node id', [{ id: [ID, ''] }]],
+    ['allow[0].id: must be a node id', [{ id: 'AAAAAAAA*' }]],
+    ['allow[0].name: must be a name', [{ name: '' }]],
+    ['allow[2].env: must be the name of an env', [{}, {}, { env: 'not ok' }]],
+    ['allow[0].service: must be the name of a service', [{ service: 'web:80' }]],
+    ['allow[0].service: must be the name of a service', [{ service: 7 }]],
+    ["allow[0].direction: must be 'dial' or 'bind'", [{ direction: 'both' }]],
     ['allow[0].name: the name of a node that binds', [{ name: 'a', direction: 'bind' }]],
   ])('is refused with "%s": %j', (start, allow) => {
     expect(refusalOf(allow)).toContain(start);
@@ -66,13 +66,13 @@ describe('the option allow', () => {
     (key) => {
       // biome-ignore lint/suspicious/noSparseArray: a hole is what is tested
       for (const value of [undefined, null, [], [undefined], [,]]) {
-        expect(refusalOf([{ [key]: value }])).toMatch(new RegExp(`^allow\\[0\\]\\.${key}: .* is needed$`));
+        expect(refusalOf([{ [key]: value }])).toMatch(new RegExp(`^allow\\[0\\]\\.${key}: .*must be .*$`));
       }
     },
   );
 
   it('has no rules about binding where only dials are asked', () => {
-    expect(refusalOf([{ direction: 'bind' }], ['dial'])).toContain('allow[0].direction: a server is dialled');
+    expect(refusalOf([{ direction: 'bind' }], ['dial'])).toContain('allow[0].direction: a server can only');
     expect(refusalOf([{ direction: ['bind', 'dial'] }, {}], ['dial'])).toBe('no error');
   });
 });

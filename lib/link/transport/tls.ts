@@ -79,7 +79,7 @@ export class LinkTls {
   /** Other certificates from now on. @throws ERR_STARLANE_OPTION when they do not fit each other, or follow from the identity */
   rotate(files: TlsFiles): void {
     if (this.isDerived)
-      throw optionError('tls', 'this node was made without, and its certificate follows from its identity');
+      throw optionError('tls', 'this node was made without this option: its certificate follows from its identity');
     checkFiles(files);
     this.#files = files;
     this.#options = undefined;
@@ -145,7 +145,7 @@ function checkFiles(files: TlsFiles): void {
   try {
     nodeTls().createSecureContext(contextOf(files));
   } catch (error) {
-    throw optionError('tls', `the certificate or key is of no use: ${(error as Error).message}`, error);
+    throw optionError('tls', `the certificate or key cannot be used: ${(error as Error).message}`, error);
   }
 }
 

@@ -112,7 +112,7 @@ describe('a HELLO', () => {
   });
 
   it('does not say twice what an older peer says with the text of the code', () => {
-    const text = 'there is no tls between the two nodes';
+    const text = 'tls between the two nodes failed';
     expect(goodbyeError({ code: GoodbyeCode.TLS, reason: `${text}: why` }).message).toBe(
       `${text}: the peer refused the link: why`,
     );
