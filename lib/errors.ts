@@ -1,5 +1,5 @@
 // Every error that Starlane makes itself, in one table. `npm run docs:tables` writes it to docs/api.md.
-// Two families: the codes that users of node:net test already, and ERR_STARLANE_* for configuration and protocol faults.
+// There are two families: the codes that users of node:net know, and ERR_STARLANE_* for configuration and protocol faults.
 
 import { nodeUtil } from './util/runtime/builtins.js';
 
@@ -98,7 +98,7 @@ export interface NetError extends NodeJS.ErrnoException {
   port?: number;
 }
 
-/** An error that says what it is: by a code of {@link ERRORS}, or by one of Node's own, as that of a connect that fails. */
+/** An error with a code: one of {@link ERRORS}, or one of Node, as of a connect that fails. */
 export interface CodedError extends Error {
   code: ErrorCode | (string & Record<never, never>);
 }
@@ -109,14 +109,14 @@ export function codeOf(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
-/** The error itself if it has a code, as all have that are made here; else one around it. */
+/** Returns the error itself if it has a code, as all errors from here have; otherwise an error with the code ERR_STARLANE_TRANSPORT around it. */
 export function coded(error: Error): CodedError {
   const { code } = error as Partial<CodedError>;
   if (typeof code === 'string') return error as CodedError;
   return starlaneError('ERR_STARLANE_TRANSPORT', error.message, error);
 }
 
-/** Makes the error for `code`; `detail` says what exactly, and follows the text of the table. */
+/** Returns the error for `code`. `detail` is appended to the text of the table. */
 export function starlaneError(code: StarlaneErrorCode, detail?: string, cause?: unknown): StarlaneError {
   const { message } = ERRORS[code];
   return new StarlaneError(
@@ -126,13 +126,13 @@ export function starlaneError(code: StarlaneErrorCode, detail?: string, cause?: 
   );
 }
 
-/** ERR_STARLANE_OPTION for the option of that name. */
+/** Returns ERR_STARLANE_OPTION for the option of that name. */
 export function optionError(name: string, reason: string, cause?: unknown): StarlaneError {
   return starlaneError('ERR_STARLANE_OPTION', `${name}: ${reason}`, cause);
 }
 
 /**
- * Makes an error as Node makes it: `connect ECONNREFUSED echo:80`, `read ECONNRESET`,
+ * Returns an error as Node makes it: `connect ECONNREFUSED echo:80`, `read ECONNRESET`,
  * `listen EADDRINUSE: address already in use echo:80`.
  */
 export function netError(
@@ -160,8 +160,8 @@ export function netError(
 }
 
 /**
- * What a socket gets to see when its stream was reset. It has no trace, but the one of its cause: all would lead from the same
- * read of the link, and a link that is lost may reset a hundred thousand sockets.
+ * Returns the error of a socket whose stream was reset. Only its cause has a stack trace: all traces would begin at the same read of the
+ * link, and a lost link may reset a hundred thousand sockets.
  */
 export function resetByPeer(cause: Error): NetError {
   const { stackTraceLimit } = Error;
@@ -172,7 +172,7 @@ export function resetByPeer(cause: Error): NetError {
   return error;
 }
 
-/** As Node says that a name was not found, by `getaddrinfo` or a query of the DNS such as `queryA`. */
+/** Returns the error of Node for a name that was not found, by `getaddrinfo` or a DNS query such as `queryA`. */
 export function lookupError(hostname: string, syscall = 'getaddrinfo', cause?: unknown): NodeJS.ErrnoException {
   const error = netError('ENOTFOUND', syscall, undefined, cause);
   error.message += ` ${hostname}`;
@@ -186,7 +186,7 @@ interface SystemError {
 
 let systemErrors: Map<string, SystemError> | undefined;
 
-/** The negative errno and the text of the running platform. Read once: Node builds the map anew at every call. */
+/** Returns the negative errno and the text of this platform. They are read once, as Node builds the map at every call. */
 function systemError(code: NetErrorCode): SystemError {
   if (systemErrors === undefined) {
     systemErrors = new Map();

@@ -58,7 +58,7 @@ export class Guard {
   }
 }
 
-export interface DecisionSetup {
+interface DecisionSetup {
   readonly timers: Timers;
   /** For all answers together. */
   readonly timeoutMs: number;

@@ -36,7 +36,7 @@ class Rule {
     if (directions !== undefined && !directions.includes(direction)) return false;
     if (services?.some((pattern) => pattern.fits(service)) === false) return false;
     if (ids === undefined && names === undefined && envs === undefined) return true;
-    // What a peer says of itself without proof is worth nothing.
+    // Without proof, what a peer claims about itself does not count.
     if (!peer.verified) return false;
     if (ids?.includes(peer.id) === false) return false;
     if (envs?.some((env) => peer.env.includes(env)) === false) return false;
@@ -45,7 +45,7 @@ class Rule {
   }
 }
 
-/** A text in which `*` stands for any run of characters, none included. Nothing else has a meaning. Upper case differs from lower. */
+/** A text in which `*` matches any run of characters, also an empty one. No other character is special; case matters. */
 export class Pattern {
   private readonly first: string;
   private readonly middle: readonly string[];
@@ -59,7 +59,7 @@ export class Pattern {
     this.middle = parts.slice(1, -1).filter((part) => part !== '');
   }
 
-  /** Takes the leftmost place for each part, which leaves the most for those behind it: there is no going back. */
+  /** Returns whether the text matches. The leftmost match of each part leaves the most for the next ones, so there is no backtracking. */
   fits(text: string): boolean {
     const { first, middle, last } = this;
     if (last === undefined) return text === first;
@@ -74,7 +74,7 @@ export class Pattern {
   }
 }
 
-/** The envs that rules name. */
+/** Returns the envs that rules name. */
 export function envsOf(allow: Allow | undefined): string[] {
   if (allow === undefined || typeof allow === 'function') return [];
   return allow.flatMap(({ env }) => (env === undefined ? [] : listOf(env)));
@@ -89,12 +89,12 @@ export class EnvNames {
   }
 
   learn(names: readonly string[]): void {
-    // None at all would be the env without a name.
+    // An empty list would mean the env without a name.
     if (names.length === 0) return;
     for (const [index, digest] of envDigests(names).entries()) this.names.set(digest, names[index]);
   }
 
-  /** Those whose names are known. */
+  /** Returns the names of those digests that are known. */
   of(digests: readonly string[]): string[] {
     const known: string[] = [];
     for (const digest of digests) {

@@ -14,11 +14,11 @@ export interface Identity {
   /** Raw Ed25519, 32 bytes. */
   readonly publicKey: Uint8Array;
   /**
-   * A UUID that no other run of any node has: tells a node that has restarted from one that is still there. It begins with the
-   * time, so that it also tells which of two runs is the newer one.
+   * A UUID that no other run of any node has, so that a restarted node differs from its last run. It begins with the time, so that it
+   * also shows which of two runs is newer.
    */
   readonly bootId: string;
-  /** The Ed25519 signature of these bytes, 64 bytes. */
+  /** Returns the Ed25519 signature of these bytes, 64 bytes. */
   sign(bytes: Uint8Array): Uint8Array;
 }
 
@@ -28,9 +28,9 @@ export interface OwnIdentity extends Identity {
 }
 
 /**
- * The identity of a private key, or of the file that holds one and is made if it is missing; a fresh one by default, which
+ * Returns the identity of a private key, or of a file with one, which is made if it is missing. By default it is a fresh one, which
  * lasts as long as the node.
- * @throws ERR_STARLANE_OPTION when the key is none of Ed25519, or its file is not for the owner alone
+ * @throws ERR_STARLANE_OPTION when it is not an Ed25519 key, or others than the owner may read its file
  */
 export function createIdentity(key?: string | KeyObject): OwnIdentity {
   const privateKey = privateKeyOf(key);
@@ -53,17 +53,17 @@ function privateKeyOf(key: string | KeyObject | undefined): KeyObject {
   return privateKey;
 }
 
-/** Readable and writable by the owner alone. */
+/** Only the owner may read and write. */
 const PRIVATE_MODE = 0o600;
 /** Anything that others than the owner may do. */
 const OTHERS = 0o077;
-/** What a group may do where the owner is root: secrets that are mounted for a service have mode 0440. */
+/** What a group may do with a file of root: secrets that are mounted for a service have mode 0440. */
 const GROUP_READS = 0o040;
 const ROOT = 0;
 const MAX_EPOCH = 0xffff_ffff;
 
-/** The key in the file, which is made if it is missing. @throws ERR_STARLANE_OPTION */
-export function readIdentityFile(path: string): KeyObject {
+/** Returns the key in the file, which is made if it is missing. @throws ERR_STARLANE_OPTION */
+function readIdentityFile(path: string): KeyObject {
   try {
     return readKey(path);
   } catch (error) {
@@ -72,25 +72,25 @@ export function readIdentityFile(path: string): KeyObject {
   }
 }
 
-/** The epoch that is kept beside the identity, 0 when there is none that can be read. */
+/** Returns the epoch beside the identity; 0 when there is none, or it cannot be read. */
 export function readEpoch(path: string): number {
   try {
     const epoch = Number(readFileSync(`${path}.epoch`, 'utf8').trim());
     return Number.isInteger(epoch) && epoch >= 0 && epoch < MAX_EPOCH ? epoch : 0;
   } catch {
-    // What is lost is only the shortcut: the network knows the epoch as well.
+    // The file only saves time: the network knows the epoch as well.
     return 0;
   }
 }
 
-/** Keeps the epoch for the next run. @throws as node:fs */
+/** Writes the epoch for the next run. @throws as node:fs */
 export function writeEpoch(path: string, epoch: number): void {
   const file = `${path}.epoch`;
   writeFileSync(`${file}.new`, `${epoch}\n`, { mode: PRIVATE_MODE });
   renameSync(`${file}.new`, file);
 }
 
-/** Whether a file with this mode and owner is for its owner alone, or for a group that root has chosen to read it. */
+/** Returns whether only its owner may use a file with this mode and owner, or also a group that root lets read it. */
 export function isPrivate(mode: number, uid: number): boolean {
   const forbidden = uid === ROOT ? OTHERS & ~GROUP_READS : OTHERS;
   return (mode & forbidden) === 0;
@@ -110,7 +110,7 @@ function readKey(path: string): KeyObject {
     try {
       return createPrivateKey(pem);
     } catch (error) {
-      throw starlaneError('ERR_STARLANE_OPTION', `identity: ${path} holds no private key`, error);
+      throw starlaneError('ERR_STARLANE_OPTION', `identity: ${path} does not contain a private key`, error);
     }
   } finally {
     closeSync(file);
@@ -120,11 +120,11 @@ function readKey(path: string): KeyObject {
 function makeKey(path: string): KeyObject {
   const { privateKey } = generateKeyPairSync('ed25519');
   try {
-    // Two processes that start at once must not each have a key of their own: 'wx' lets one of them make it.
+    // Two processes that start at the same time must not make two keys: 'wx' lets only one of them make it.
     writeFileSync(path, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: PRIVATE_MODE, flag: 'wx' });
     return privateKey;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return readKey(path);
-    throw starlaneError('ERR_STARLANE_OPTION', `identity: ${path} cannot be made`, error);
+    throw starlaneError('ERR_STARLANE_OPTION', `identity: ${path} cannot be written`, error);
   }
 }

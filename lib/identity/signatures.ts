@@ -6,7 +6,7 @@ import type { NodeId } from '../address.js';
 import { RecentMap } from '../util/recent-map.js';
 import { type MeshRecord, signatureOf, signedPart, signedRecords } from '../wire/records.js';
 
-/** Keys that are kept; the oldest goes first. One is about 1 KiB, and making it costs a fifth of a verification. */
+/** The number of keys that are kept; the oldest goes first. A key has about 1 KiB, and making it costs a fifth of a verification. */
 const MAX_KEYS = 4096;
 
 /** Returns the key with these 32 bytes. @throws when they are no point of the curve, which only some versions of OpenSSL check here */
@@ -27,20 +27,20 @@ export function verifySignature(publicKey: Uint8Array, bytes: Uint8Array, signat
 export class RecordSignatures {
   private readonly keys = new RecentMap<NodeId, KeyObject>(MAX_KEYS);
 
-  /** Whether the record was signed by the key that it names; its node id is the hash of that. */
+  /** Returns whether the record was signed by the key in it; its node id is the hash of that key. */
   verify(record: MeshRecord): boolean {
     if (this.isKnown(record)) return true;
     try {
       if (!verify(null, signedPart(record), this.keyOf(record), signatureOf(record))) return false;
     } catch {
-      // 32 bytes that are no point of the curve.
+      // The 32 bytes are no point of the curve.
       return false;
     }
     signedRecords.add(record);
     return true;
   }
 
-  /** Whether this process has checked it already, for this node or another. */
+  /** Returns whether this process has already checked it, for any of its nodes. */
   isKnown(record: MeshRecord): boolean {
     return signedRecords.find(record.bytes) !== undefined;
   }

@@ -24,7 +24,7 @@ export interface JoinOptions {
   timeoutMs?: number | undefined;
 }
 
-export interface JoinerOptions {
+interface JoinerOptions {
   /** The address, for error messages. */
   readonly address: string;
   /** Makes one attempt. */

@@ -60,14 +60,14 @@ const MAX_PROMOTIONS = 256;
 const GOODBYE_SHARE = 0.2;
 
 /** A link to dial. */
-export interface DialRequest {
+interface DialRequest {
   readonly purpose: LinkPurpose;
   /** The node that must be there, or the link is refused with ERR_STARLANE_HANDSHAKE. */
   readonly expect?: NodeId;
   readonly signal?: AbortSignal;
 }
 
-export interface LinkSetOwner extends LinkTraffic {
+interface LinkSetOwner extends LinkTraffic {
   /** Returns why this node refuses a link that a peer makes, beyond the limits here, as in `has enough links`: the peer gets it. */
   rejectReason(link: Link): string | undefined;
   /** Called when a link has come up. Set its acceptor here. */

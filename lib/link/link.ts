@@ -58,7 +58,7 @@ export interface LinkInfo {
 }
 
 /** Takes the streams that a peer opens. */
-export interface StreamAcceptor {
+interface StreamAcceptor {
   onStream(stream: MuxStream): void;
 }
 
@@ -92,7 +92,7 @@ export interface LinkOwner {
   onClosed(link: Link): void;
 }
 
-export interface LinkSetup {
+interface LinkSetup {
   readonly self: SelfDescription;
   readonly owner: LinkOwner;
   readonly traffic: LinkTraffic;

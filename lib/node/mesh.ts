@@ -19,7 +19,7 @@ import { dateNow, nextTick } from '../util/runtime/real-timers.js';
 import { sharedTimers } from '../util/timers.js';
 import type { NodeEnvironment } from './environment.js';
 
-export interface NodeMeshSetup {
+interface NodeMeshSetup {
   readonly identity: Identity;
   readonly options: ResolvedNodeOptions;
   readonly envDigests: readonly string[];
@@ -29,7 +29,7 @@ export interface NodeMeshSetup {
   readonly owner: Omit<ControlPlaneOwner, 'onEpoch' | 'onSynced' | 'onLaterRun'>;
 }
 
-/** Of all nodes in this process: they hear the same records, of the same keys. */
+/** Shared by all nodes in this process: they get the same records, with the same keys. */
 const signatures = new RecordSignatures();
 
 export function createControlPlane({
@@ -83,7 +83,7 @@ export function createControlPlane({
         try {
           writeEpoch(file, epoch);
         } catch (error) {
-          // The next run asks the network for it. Where secrets are mounted, nothing can be written, and nobody need be told.
+          // The next run gets it from the network. Mounted secrets cannot be written to, which needs no warning.
           if (!READ_ONLY.has((error as NodeJS.ErrnoException).code ?? '')) owner.onWarning(error as Error);
         }
       },
@@ -104,13 +104,13 @@ const EPOCHS_SINCE_MS = Date.UTC(2020);
 const MAX_CLOCK_EPOCH = 0xff00_0000;
 
 /**
- * The epoch of the first records of a run, which must be above that of the last one: one more than was kept, or the seconds
- * since 2020 when that is more. Where nothing was kept, others may remember the version of records that they have forgotten,
- * and could not tell a node that comes back with a lower one. Epochs only ever need to grow, so a clock is a hint and no more:
- * of one that ran backwards the network tells, see origin.ts.
+ * Returns the epoch of the first records of a run, which must be above that of the last run: one more than the epoch in the file, or the
+ * seconds since 2020 if that is more. Without a file, other nodes may remember the version of records that they have dropped, and would
+ * ignore a node that comes back with a lower one. Epochs only need to grow, so a clock that ran backwards does no harm: the node then
+ * learns its epoch from the network, see own-record.ts.
  */
 export function firstEpochOf(identity: ResolvedNodeOptions['identity'], nowMs: number): number {
-  // Nobody has ever heard of it.
+  // No other node knows it.
   if (identity === undefined) return 1;
   const kept = typeof identity === 'string' ? readEpoch(identity) : 0;
   const seconds = Math.floor((nowMs - EPOCHS_SINCE_MS) / 1_000);
@@ -118,8 +118,8 @@ export function firstEpochOf(identity: ResolvedNodeOptions['identity'], nowMs: n
 }
 
 /**
- * The seeds of a node, with their schemes. One that makes no sense in the environment is told by `onError`, in the next tick:
- * it is no reason to throw, as that of an option would be.
+ * Returns the seeds of a node, with their schemes. An invalid one in the environment goes to `onError` in the next tick; unlike an invalid
+ * option, it does not throw.
  */
 export function seedsOf(
   { seeds }: ResolvedNodeOptions,
@@ -179,8 +179,8 @@ class LinkNetwork implements MeshNetwork {
 }
 
 /**
- * The keys of the network and the certificates.
- * @throws ERR_STARLANE_OPTION when certificate and key do not fit each other
+ * Returns the keys of the network and the certificates.
+ * @throws ERR_STARLANE_OPTION when certificate and key do not belong together
  */
 export function createCredentials(
   secret: unknown,
@@ -192,7 +192,7 @@ export function createCredentials(
   return { networkKeys, tls: hasTls ? new LinkTls(tls, identity) : undefined };
 }
 
-/** What its user should know about a secret. */
+/** Returns the warning for a weak secret. */
 export function secretWarning(secret: unknown): Error | undefined {
   const bytes = Math.min(STRONG_SECRET_BYTES, ...secretList(secret).map(({ length }) => length));
   if (bytes >= STRONG_SECRET_BYTES) return undefined;

@@ -1,5 +1,4 @@
-// A node: links to peers, servers bound by name, sockets dialled by name. Puts the parts together, and has no logic of
-// its own beyond that.
+// A node: links to peers, servers bound by name, sockets dialled by name. It puts the parts together, and has no other logic.
 
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
@@ -49,20 +48,20 @@ const log = debug('node');
 export interface NodeEvents {
   /** A link is up. */
   link: [link: Link];
-  /** A link is lost, or closed: then without a reason if this node closed it. */
+  /** A link is lost or closed. There is no reason if this node has closed it. */
   unlink: [link: Link, reason: NodeJS.ErrnoException | undefined];
-  /** Someone, this node included, offers a service. */
+  /** A node, this one included, offers a service. */
   service: [service: ServiceInfo];
-  /** It is not offered any more. */
+  /** The service is not offered any more. */
   unservice: [service: ServiceInfo];
   /**
-   * A link or a peer is at fault; the node goes on, and tries again where it makes sense. Without a listener it becomes a
-   * warning of the process, at most one a minute for each code.
+   * A link or a peer has a fault. The node goes on, and retries where that makes sense. Without a listener it becomes a warning of the
+   * process, at most one a minute for each code.
    */
   warning: [error: CodedError];
   /**
-   * What was asked for cannot be had. Without a listener it becomes a warning of the process as well; that of a bind of what is
-   * taken is thrown, as by net.Server.
+   * A request of the user has failed. Without a listener it also becomes a warning of the process; the error of a bind to a taken address
+   * is thrown instead, as by net.Server.
    */
   error: [error: CodedError];
   close: [];
@@ -73,10 +72,10 @@ export class Node extends EventEmitter<NodeEvents> {
   /** 64 bits as 11 characters of base64url; new for every node. */
   readonly id: NodeId;
 
-  // Not `private`: they may hold the secret, which is not to be seen when a node is printed.
+  // Not `private`: they may contain the secret, which must not show up when a node is printed.
   #options: NodeOptions;
   readonly #environment: NodeEnvironment;
-  /** The identity file that the environment has given to this node, until it is given back. */
+  /** The identity file that this node has taken from the environment. */
   #ownIdentity: string | undefined;
   readonly #resolved: ResolvedNodeOptions;
   private readonly identity: OwnIdentity;
@@ -175,7 +174,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.circuits.routes = this.mesh.routing;
     this.circuits.shortcuts = this.mesh.shortcuts;
     this.circuits.sharedEnv = (nodeId) => this.mesh.sharedEnv(nodeId);
-    // Later, so that there has been time to listen for events.
+    // In a later tick, so that the user can add listeners first.
     nextTick(() => {
       if (this.startsByItself) this.start();
     });
@@ -197,7 +196,7 @@ export class Node extends EventEmitter<NodeEvents> {
 
   /**
    * Makes a link to the node at `address`, and makes it again whenever it is lost, until close() of link or node.
-   * Resolves with the first link that is up. Until then the node tries again: for ever, or until `timeoutMs` or `signal` ends it.
+   * Resolves with the first link that is up. Until then the node retries, without end or until `timeoutMs` or `signal` ends it.
    * Each failed attempt is a 'warning', and the last one is the `cause` of the rejection.
    * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET or _IDENTITY; ETIMEDOUT after
    * `timeoutMs`; ABORT_ERR with the name, the message and the `reason` of the signal
@@ -209,9 +208,8 @@ export class Node extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * Makes a link over any reliable Duplex. Both ends may call it with no options; with `initiator` one end says true, the
-   * other false. Whether the Duplex holds the process open is its own affair.
-   * With a secret, its proof is made, but what passes is not encrypted.
+   * Makes a link over any reliable Duplex. Both ends may call it without options; with `initiator`, one end must pass true and the other
+   * false. Whether the Duplex holds the process open is up to the Duplex. A secret is proved, but the data is not encrypted.
    * @throws ERR_STARLANE_HANDSHAKE, _HANDSHAKE_TIMEOUT, _SELF_LINK, _VERSION, _TRANSPORT, _SECRET, _IDENTITY, _CLOSED
    */
   async attach(duplex: Duplex, options: { initiator?: boolean | undefined } = {}): Promise<Link> {
@@ -221,9 +219,9 @@ export class Node extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * Serves `name` (any port), `name:port` or `:port`; port 0 is a free one. What is taken already is an 'error' event
-   * EADDRINUSE of the server, or else of a handler that is an emitter, or else of the node. Where nobody listens for it, it is
-   * thrown as that of a net.Server, and ends the process.
+   * Serves `name` (any port), `name:port` or `:port`; port 0 is a free one. If the address is taken, the server emits 'error' with
+   * EADDRINUSE, or else a handler that is an emitter does, or else the node. Without any listener the error is thrown, as by a net.Server,
+   * and ends the process.
    * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT
    */
   bind(address: string, handler?: BindHandler): Server;
@@ -258,7 +256,7 @@ export class Node extends EventEmitter<NodeEvents> {
     });
   }
 
-  /** As {@link dial}, for the host of a URL: `name` or `name:port`, where port 80 says nothing. */
+  /** As {@link dial}, for the host of a URL: `name` or `name:port`; port 80 is ignored. */
   httpDial(host: string): Socket {
     return this.dial(host.endsWith(':80') ? host.slice(0, -3) : host);
   }
@@ -273,23 +271,23 @@ export class Node extends EventEmitter<NodeEvents> {
     return this.netModule;
   }
 
-  /** What can be dialled by name, as it is now. */
+  /** Returns what can be dialled by name, as it is now. */
   services(): ServiceInfo[] {
     return [...this.mesh.registry.table.values()].map((instance) => instance.snapshot());
   }
 
-  /** What can be dialled by name, live: get, iterate, 'add' and 'remove' events. One object a node. */
+  /** Returns what can be dialled by name, live: get, iterate, 'add' and 'remove' events. One object for each node. */
   serviceMap(): ServiceMap {
     this.serviceView ??= new ServiceMap(this.mesh.registry.table);
     return this.serviceView;
   }
 
-  /** The other nodes that can be reached, and how, as it is now. */
+  /** Returns the other nodes that can be reached, and how, as it is now. */
   routes(): RouteInfo[] {
     return this.mesh.routing.routes();
   }
 
-  /** The other nodes that can be reached, live: get, iterate, 'add' and 'remove' events. One object a node. */
+  /** Returns the other nodes that can be reached, live: get, iterate, 'add' and 'remove' events. One object for each node. */
   routesMap(): RouteMap {
     this.routeView ??= new RouteMap(this.mesh.routing);
     return this.routeView;
@@ -301,7 +299,7 @@ export class Node extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * The first instance of `name` or `name:port`, now or as soon as there is one.
+   * Resolves with the first instance of `name` or `name:port`, now or as soon as there is one.
    * @throws ENOTFOUND after `timeoutMs` (default dialTimeoutMs), ECANCELED, or the reason of the signal
    */
   waitFor(service: string, options?: WaitOptions): Promise<ServiceInfo> {
@@ -310,9 +308,9 @@ export class Node extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * Other certificates for a node that was made with the option `tls`: for listeners at once, and for later dials. Links that
-   * stand stay. Resolved when every listener has them.
-   * @throws ERR_STARLANE_OPTION when they are invalid, do not fit each other, or the node was made without
+   * Replaces the certificates of a node that was made with the option `tls`: for listeners at once, and for later dials. Existing links
+   * stay. Resolves when every listener has them.
+   * @throws ERR_STARLANE_OPTION when they are invalid, do not belong together, or the node was made without the option
    */
   async setTls(tls: TlsFiles): Promise<void> {
     const files = resolveTls(tls);
@@ -323,7 +321,7 @@ export class Node extends EventEmitter<NodeEvents> {
     await this.linkSet.renewTls();
   }
 
-  /** Everything that is counted. */
+  /** Returns everything that is counted. */
   stats(): NodeStats {
     return collectStats({
       id: this.id,
@@ -338,13 +336,13 @@ export class Node extends EventEmitter<NodeEvents> {
     });
   }
 
-  /** @internal Without a use it does nothing. */
+  /** @internal Makes the node start with its first use only. */
   startWhenUsed(): this {
     this.startsByItself = false;
     return this;
   }
 
-  /** @internal What console.log() prints. */
+  /** @internal Returns what console.log() prints. */
   [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
     const { role, env } = this.#resolved;
     const { links, dials, servers, services, mesh } = this.stats();
@@ -365,22 +363,22 @@ export class Node extends EventEmitter<NodeEvents> {
     return shown('Node', values, depth, options, inspect);
   }
 
-  /** Holds the process open again while sockets, servers, listeners or waits of this node are there. */
+  /** Lets sockets, servers, listeners and waits of this node hold the process open again, which is the default. */
   ref(): this {
     this.processRefs.enable(true);
     return this;
   }
 
-  /** Lets the process end whatever this node has. */
+  /** Lets the process end even while this node has any of them. */
   unref(): this {
     this.processRefs.enable(false);
     return this;
   }
 
   /**
-   * Ends everything in order: no new links, dials or circuits, and other nodes route around this one; open sockets and
-   * circuits of others have closeTimeoutMs to finish, then they are reset. Links close when the last circuit of others has
-   * ended. Resolved when nothing is left.
+   * Closes everything: there are no new links, dials or circuits, and other nodes route around this one. Open sockets and circuits of
+   * others have closeTimeoutMs to finish, then they are reset. Links close when the last circuit of others has ended. Resolves when
+   * nothing is left.
    */
   close(): Promise<void> {
     this.closing ??= this.processRefs.during(this.end());
@@ -391,7 +389,7 @@ export class Node extends EventEmitter<NodeEvents> {
     return this.close();
   }
 
-  /** @internal Seeds, and what the environment says. Once, with the first use or in the tick after the node was made. */
+  /** @internal Joins the seeds, and listens as the environment says. Called with the first use, or in the tick after the node was made. */
   start(): void {
     if (this.isStarted || this.closing !== undefined) return;
     this.isStarted = true;
@@ -403,32 +401,32 @@ export class Node extends EventEmitter<NodeEvents> {
     }
   }
 
-  /** A fresh node with the same options, in other envs; none for the namespace without a name. */
+  /** Returns a fresh node with the same options, in other envs; none for the namespace without a name. */
   withEnv(...env: string[]): this {
     return this.derive({ env });
   }
 
-  /** A fresh node with the same options that may dial its own services. */
+  /** Returns a fresh node with the same options that may dial its own services. */
   withLoopBack(): this {
     return this.derive({ loopback: true });
   }
 
-  /** A fresh node with the same options that announces nothing. */
+  /** Returns a fresh node with the same options that announces nothing. */
   client(): this {
     return this.derive({ role: 'client', relay: undefined });
   }
 
-  /** A fresh node with the same options that announces, and never dials peers by itself. */
+  /** Returns a fresh node with the same options that announces, and never dials peers by itself. */
   server(): this {
     return this.derive({ role: 'server' });
   }
 
-  /** A fresh node with the same options that relays by trade. */
+  /** Returns a fresh node with the same options and the role `router`. */
   router(): this {
     return this.derive({ role: 'router' });
   }
 
-  /** A fresh node with the same options. */
+  /** Returns a fresh node with the same options. */
   new(): this {
     return this.derive({});
   }
@@ -437,7 +435,7 @@ export class Node extends EventEmitter<NodeEvents> {
     log('%s closes', this.id);
     this.joins.close();
     this.serviceWaits.close();
-    // First of all, so that nobody dials or relays through this node while sockets and circuits end.
+    // First, so that other nodes do not dial or relay through this one while sockets and circuits end.
     const startedMs = sharedTimers.now();
     const relayed = this.circuits.stopRelaying();
     this.mesh.leave();
@@ -447,16 +445,16 @@ export class Node extends EventEmitter<NodeEvents> {
     await Promise.all([closed, this.linkSet.close(sharedTimers.now() - startedMs)]);
     this.mesh.stop();
     this.releaseIdentity();
-    this.tell('close');
+    this.dispatch('close');
   }
 
   private derive(changes: NodeOptions): this {
-    // `createNode(options).client()`: the first node is a step on the way, and must not join seeds unless it is used.
+    // In `createNode(options).client()` the first node is only a step: it must not join seeds unless it is used.
     if (!this.isStarted) {
       this.startsByItself = false;
       this.releaseIdentity();
     }
-    // Two nodes must not have one identity: from a node that is in use, only what it was told otherwise is taken.
+    // Two nodes must not have one identity: a node that is in use keeps its own.
     const identity = this.isStarted ? undefined : this.#options.identity;
     return createNodeIn({ ...this.#options, identity, ...changes }, this.#environment) as this;
   }
@@ -469,52 +467,52 @@ export class Node extends EventEmitter<NodeEvents> {
   private onLink(link: Link): void {
     this.circuits.onLink(link);
     this.mesh.onLink(link);
-    this.tell('link', link);
+    this.dispatch('link', link);
   }
 
   private onUnlink(link: Link, reason: Error | undefined): void {
     this.circuits.onUnlink(link);
     this.mesh.onUnlink(link, isLoss(reason));
     this.joins.onUnlink(link, link.isClosedHere);
-    this.tell('unlink', link, reason);
+    this.dispatch('unlink', link, reason);
   }
 
   private onService(instance: ServiceInstance): void {
     const info = instance.snapshot();
     this.circuits.onService(instance);
     this.serviceWaits.onService(instance);
-    this.tell('service', info);
+    this.dispatch('service', info);
     this.serviceView?.tell('add', info);
   }
 
   private onUnservice(instance: ServiceInstance): void {
     const info = instance.snapshot();
-    this.tell('unservice', info);
+    this.dispatch('unservice', info);
     this.serviceView?.tell('remove', info);
   }
 
   private onWarning(error: Error): void {
     this.warnings++;
     log('%s warning: %s', this.id, error.message);
-    if (this.listenerCount('warning') > 0) this.tell('warning', coded(error));
+    if (this.listenerCount('warning') > 0) this.dispatch('warning', coded(error));
     else this.unheard.report(error);
   }
 
-  /** False when nobody listens. */
+  /** Returns false when there is no listener. */
   private onError(error: Error): boolean {
     log('%s error: %s', this.id, error.message);
     if (this.listenerCount('error') > 0) {
-      this.tell('error', coded(error));
+      this.dispatch('error', coded(error));
       return true;
     }
     this.unheard.report(error);
     return false;
   }
 
-  /** Emits, and keeps what a listener throws away from the links that it is told about. */
-  private tell<K extends keyof NodeEvents>(event: K, ...values: NodeEvents[K]): void {
+  /** Emits an event. An exception of a listener is raised later, so that it does not reach the links. */
+  private dispatch<K extends keyof NodeEvents>(event: K, ...values: NodeEvents[K]): void {
     try {
-      // Listeners run in the async context of whoever has made the node.
+      // Listeners run in the async context in which the node was made.
       this.scope.runInAsyncScope(this.emit as (name: string, ...args: unknown[]) => boolean, this, event, ...values);
     } catch (error) {
       throwLater(error);
@@ -527,8 +525,8 @@ export function createNode(options: NodeOptions = {}): Node {
   return createNodeIn(options, readEnvironment(process.env));
 }
 
-// A function, as a class that names itself has the name `_Node` in the bundle and in every stack trace.
-/** @internal In an environment that may be another one than that of the process. */
+// A function, as a class that refers to itself gets the name `_Node` in the bundle and in every stack trace.
+/** @internal Makes a node in an environment that may differ from that of the process. */
 export function createNodeIn(options: NodeOptions, environment: NodeEnvironment): Node {
   const identity = options.identity === undefined ? takeIdentity(environment) : undefined;
   try {

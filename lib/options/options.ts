@@ -1,4 +1,4 @@
-// What a node can be told, with defaults and the reasons for them. Everything here does something.
+// The options of a node, with their defaults and reasons.
 
 import { KeyObject } from 'node:crypto';
 import { isServiceName, parseLinkAddress } from '../address.js';
@@ -38,33 +38,32 @@ export interface NodeOptions extends LimitOptions {
    */
   identity?: string | KeyObject | undefined;
   /**
-   * The secret of a network, 1 to 1024 bytes, a string as UTF-8: whoever has it is a member, and links to nobody else come up
-   * (ERR_STARLANE_SECRET at both ends). Makes tls the default scheme, by certificates that follow from the identities unless
+   * The secret of a network, 1 to 1024 bytes, a string as UTF-8. Nodes with it are members; links to other nodes are refused
+   * (ERR_STARLANE_SECRET at both ends). Makes tls the default scheme, with certificates that follow from the identities unless
    * there is `tls` as well. Take 16 random bytes or more: a shorter one is a 'warning' ERR_STARLANE_WEAK_SECRET, as one recorded
-   * handshake is enough to try guesses on. A list of 2 to 4 is for the time in which one secret takes the place of another: this
-   * node proves all of them, and who proves one of them is a member. Default: STARLANE_SECRET, or the file of STARLANE_SECRET_FILE,
-   * and besides STARLANE_OLD_SECRET or the file of STARLANE_OLD_SECRET_FILE, or else none.
+   * handshake is enough to try guesses on. Use a list of 2 to 4 while one secret replaces another: this node proves all of them, and
+   * a peer that proves one of them is a member. Default: STARLANE_SECRET, or the file of STARLANE_SECRET_FILE, together with
+   * STARLANE_OLD_SECRET or the file of STARLANE_OLD_SECRET_FILE, or else none.
    */
   secret?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined;
   /**
-   * A certificate and key of an own PKI, instead of certificates that follow from the identities; makes tls the default
-   * scheme. The common name in the certificate of a peer is the `peerName` of the link. May be changed by `setTls`, not set by
-   * it. Default: the files of STARLANE_TLS_CERT, STARLANE_TLS_KEY and STARLANE_TLS_CA, or else none.
+   * A certificate and key of your own PKI, instead of certificates that follow from the identities; makes tls the default
+   * scheme. The common name in the certificate of a peer is the `peerName` of the link. `setTls` can change it, but not set it first. Default: the files of STARLANE_TLS_CERT, STARLANE_TLS_KEY and STARLANE_TLS_CA, or else none.
    */
   tls?: TlsFiles | undefined;
   /**
-   * Must be true to listen at plain tcp beyond loopback, where whoever reaches the port reads along, and is a peer if there is
-   * no secret; with `secret` or `tls` to dial such an address as well. Default: STARLANE_INSECURE, or else false.
+   * Must be true to listen on plain tcp beyond loopback, where everyone on the path can read, and everyone who reaches the port is a peer
+   * if there is no secret. With `secret` or `tls` it must be true to dial such an address, too. Default: STARLANE_INSECURE, or else false.
    */
   insecure?: boolean | undefined;
   /**
-   * Who may dial services of this node, and whose services this node sees: a function, or a list of rules, where what no rule
-   * fits is denied. Default: everybody. Asked of each circuit that comes in (direction 'dial'; denied: EACCES at the dialler),
+   * Who may dial services of this node, and whose services this node sees: a function, or a list of rules, where everything that no
+   * rule matches is denied. Default: everybody. Checked for each circuit that comes in (direction 'dial'; denied: EACCES at the dialler),
    * and of each service that another node begins to offer (direction 'bind'; denied: it is not in `services()` and not dialled
    * by name). Rules count for both directions, so that `{ direction: 'bind' }` is needed for a node to see any services at
-   * all. What this node dials and binds itself is not asked. A promise has `handshakeTimeoutMs`, and over relays no more than
-   * the 1.5 s that they wait; what is late, rejected or thrown is denied. A server may have an `allow` of its own besides, and
-   * then both must allow.
+   * all. What this node dials and binds itself is not checked. A promise has `handshakeTimeoutMs`, and over relays no more than
+   * the 1.5 s that they wait; late, rejected and thrown answers deny. A server may have its own `allow` as well, and then both must
+   * allow.
    */
   allow?: Allow | undefined;
   /**
@@ -75,11 +74,11 @@ export interface NodeOptions extends LimitOptions {
   advertise?: string | readonly string[] | undefined;
   /**
    * What sockets and servers give as addresses. 'id': `@nodeId`, of the family 'Starlane'. 'ipv4': an address of 198.19.0.0/16 that
-   * stands for the node in this process, of the family 'IPv4', for programs that take nothing else for an address; a dial to it
+   * represents the node in this process, of the family 'IPv4', for programs that accept no other address; a dial to it
    * goes to that node. `socket.peer` has the id in any case. Default: STARLANE_SOCKET_ADDRESSES from the environment, or else 'id'.
    */
   socketAddresses?: SocketAddressKind | undefined;
-  /** Link addresses joined at start and tried again for ever. Default none. */
+  /** Link addresses joined at start, and retried until close(). Default none. */
   seeds?: readonly string[] | undefined;
 }
 
@@ -101,7 +100,7 @@ export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
 }
 
 /** As many as fit the handshake. */
-export const MAX_ENVS = 16;
+const MAX_ENVS = 16;
 
 /** As many as fit the handshake and the record of a node. */
 const MAX_ADVERTISED = 8;
@@ -124,7 +123,7 @@ const OTHER_OPTIONS: ReadonlySet<string> = new Set([
 
 /**
  * Checks the options and fills in the defaults. An option that is `undefined` counts as not given.
- * @throws StarlaneError ERR_STARLANE_OPTION, naming the option
+ * @throws StarlaneError ERR_STARLANE_OPTION, with the name of the option
  */
 export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptions {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {

@@ -31,7 +31,7 @@ export function patchNet(overlay: () => NetModule): void {
   const connectNet = prototype.connect as Connect;
 
   const connect: Connect = function (...args) {
-    // net.connect hands its arguments on as a list of options and callback.
+    // net.connect passes its arguments on as a list of options and callback.
     const given = Array.isArray(args[0]) ? args[0] : args;
     const { options, callback } = connectArguments(given) as { options: ConnectOptions; callback?: () => void };
     const service = options.path ? undefined : overlayService(options.host);
@@ -39,13 +39,13 @@ export function patchNet(overlay: () => NetModule): void {
     if (service === undefined && !isAdopted) return connectNet.apply(this, args);
     const isSecure = this instanceof TLSSocket;
     if (service === undefined || (isSecure ? isSecureInUse(this) : !isAdopted && isUsed(this))) {
-      // A socket that was in use is of the kind that it was.
+      // A socket that was in use keeps its kind.
       throw starlaneError(
         'ERR_STARLANE_ARGUMENT',
         'a socket cannot change between the overlay and other hosts: use a new net.Socket',
       );
     }
-    // An address that stands for a service means nothing to who reads an error.
+    // A stand-in address means nothing to the reader of an error.
     const said =
       net.isIP(String(options.host)) === 0 || service.startsWith('@') ? String(options.host) : `${service}.starlane`;
     const where = { ...options, host: service, [SAID_HOST]: said };
@@ -62,7 +62,7 @@ function isUsed(socket: net.Socket): boolean {
 }
 
 /** Binds a server at an address such as `web:8080`. Errors are events of what it returns. */
-export type Bind = (address: string, server: net.Server) => BoundServer;
+type Bind = (address: string, server: net.Server) => BoundServer;
 
 type Listen = (this: net.Server, ...args: unknown[]) => net.Server;
 
@@ -88,7 +88,7 @@ export function patchListen(bind: Bind): void {
 
     const bound = bind(`${service}:${port}`, this);
     bound.on('error', (error: NodeJS.ErrnoException) => {
-      // As the program has written it.
+      // With the host as the program has written it.
       const { code, syscall } = error;
       if (syscall === 'listen') error.message = `${syscall} ${code}: ${said}:${port}`;
       this.emit('error', Object.assign(error, { address: said, port }));
@@ -103,7 +103,7 @@ export function patchListen(bind: Bind): void {
   prototype.listen = listen as typeof prototype.listen;
 }
 
-/** What net.Server asks of the handle that it listens by. */
+/** The part of a handle that net.Server uses to listen. */
 class BoundHandle {
   constructor(private readonly bound: BoundServer) {}
 
@@ -128,17 +128,17 @@ class BoundHandle {
 
 // --- adopting a socket ---
 
-/** What both kinds of sockets have from Duplex: its state, its listeners and options, which stay. */
+/** What both kinds of sockets have from Duplex: state, listeners and options, which stay. */
 const OF_DUPLEX = new Set(Reflect.ownKeys(new Duplex()));
-/** What net.Socket does at the end of the input: a socket of a node does it by itself. */
+/** The listener of net.Socket for the end of the input; a socket of a node has its own. */
 const [onNetEnd] = new net.Socket().listeners('end') as Array<() => void>;
 
 const NET = net.Socket.prototype;
-/** By the prototype that a socket had. */
+/** By the prototype of the socket before. */
 const adoptedPrototypes = new WeakMap<object, object>();
 
-/** @param options those that the socket is connected with; `onread` among them counts */
-export function adoptSocket(socket: net.Socket, overlay: NetModule, options: NetSocketOptions): void {
+/** Turns a net.Socket into a socket of a node. @param options the options of connect(); of these, `onread` is used */
+function adoptSocket(socket: net.Socket, overlay: NetModule, options: NetSocketOptions): void {
   const { timeout } = socket;
   if (timeout) socket.setTimeout(0);
   // Before there is a handle, net keeps an unref() as a listener.
@@ -160,14 +160,14 @@ export function adoptSocket(socket: net.Socket, overlay: NetModule, options: Net
   for (const key of Reflect.ownKeys(fresh)) {
     if (!OF_DUPLEX.has(key)) Object.defineProperty(socket, key, Object.getOwnPropertyDescriptor(fresh, key) as object);
   }
-  // net takes strings as they are; ours counts bytes.
+  // net takes strings as they are; a socket of a node counts bytes.
   (socket as unknown as { _writableState: { decodeStrings: boolean } })._writableState.decodeStrings = true;
 
   if (timeout) socket.setTimeout(timeout);
   if (isUnref) socket.unref();
 }
 
-/** The prototype for adopted sockets of a class: what a socket of a node does, ahead of the class, but for what that overrides. */
+/** Returns the prototype for adopted sockets of a class: the members of a socket of a node come first, except those that the class overrides. */
 function adoptedPrototype(own: object, overlay: object): object {
   const known = adoptedPrototypes.get(own);
   if (known !== undefined) return known;
@@ -179,7 +179,7 @@ function adoptedPrototype(own: object, overlay: object): object {
       Object.defineProperty(adopted, key, Object.getOwnPropertyDescriptor(layer, key) as PropertyDescriptor);
     }
   }
-  // That of net leads to the overlay by the name that the program knows.
+  // The connect() of net leads to the overlay, by the name that the program knows.
   Reflect.deleteProperty(adopted, 'connect');
   Object.assign(adopted, addressAnswers(overlay));
   for (const key of overridden) if (key !== 'connect') leadToOverlay(key, overlay);
@@ -187,7 +187,7 @@ function adoptedPrototype(own: object, overlay: object): object {
   return adopted;
 }
 
-/** What net's own getters of addresses ask for. */
+/** Returns the methods that the address getters of net call. */
 function addressAnswers(overlay: object): object {
   const answer = (near: 'local' | 'remote', socket: unknown): object => {
     const get = (what: string): unknown => Reflect.get(overlay, near + what, socket);
@@ -203,16 +203,16 @@ function addressAnswers(overlay: object): object {
   };
 }
 
-/** Members of net.Socket that a class of its own overrides. */
+/** Returns the members of net.Socket that a subclass overrides. */
 function overridesOf(own: object): Set<string | symbol> {
   const keys = layers(own, NET).flatMap((layer) => Reflect.ownKeys(layer));
   return new Set(keys.filter((key) => key !== 'constructor' && key in NET));
 }
 
-/** A method that overrides one of net.Socket calls that by `super`, also in an adopted socket. */
+/** Makes `super` lead to the overlay in methods of an adopted socket that override those of net.Socket. */
 function leadToOverlay(key: string | symbol, overlay: object): void {
   const ofNet = Object.getOwnPropertyDescriptor(NET, key);
-  // Those of addresses are not: they ask `_getpeername` and `_getsockname`.
+  // The address getters are not configurable: they call `_getpeername` and `_getsockname`.
   if (ofNet?.configurable !== true) return;
   const layer = layers(overlay, Duplex.prototype).find((candidate) => Object.hasOwn(candidate, key));
   if (layer === undefined) return;
@@ -230,7 +230,7 @@ function leadToOverlay(key: string | symbol, overlay: object): void {
   Object.defineProperty(NET, key, ofNet);
 }
 
-/** Prototypes from `start` up to `end`, without that. */
+/** Returns the prototypes from `start` up to `end`, without `end`. */
 function layers(start: object, end: object): object[] {
   const found: object[] = [];
   for (let layer = start; layer !== end; layer = Object.getPrototypeOf(layer) as object) found.push(layer);

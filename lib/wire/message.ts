@@ -9,7 +9,8 @@ import { malformed } from './text.js';
 /** The longest message, type and body together; the bound of what a reader holds. */
 export const MAX_MESSAGE_BYTES = 64 * 1024;
 
-export const LENGTH_BYTES = 4;
+/** The length in front of type and body. */
+export const MESSAGE_LENGTH_BYTES = 4;
 
 /** The numbers are the wire: append only. 2 and 3 announced services of neighbours once, and are not used again. */
 export const MessageType = {
@@ -31,7 +32,7 @@ export function encodeMessage(type: number, body: readonly Uint8Array[]): Buffer
   let length = 1;
   for (const part of body) length += part.length;
   if (length > MAX_MESSAGE_BYTES) throw malformed(`a message of ${length} bytes`);
-  return Buffer.concat([uint(LENGTH_BYTES, length, 'length'), uint(1, type, 'type'), ...body]);
+  return Buffer.concat([uint(MESSAGE_LENGTH_BYTES, length, 'length'), uint(1, type, 'type'), ...body]);
 }
 
 const NOTHING = Buffer.alloc(0);
@@ -81,23 +82,24 @@ export class MessageReader {
 
   /** At the start of a message: takes it from the chunk when all of it is there. Returns what is left. */
   private readWhole(chunk: Uint8Array): Uint8Array {
-    const end = chunk.length < LENGTH_BYTES ? 0 : LENGTH_BYTES + this.bodyLength(chunk);
+    const end = chunk.length < MESSAGE_LENGTH_BYTES ? 0 : MESSAGE_LENGTH_BYTES + this.bodyLength(chunk);
     if (end === 0 || chunk.length < end) {
       this.keep(chunk, end);
       return NOTHING;
     }
-    this.deliver(chunk.subarray(LENGTH_BYTES, end));
+    this.deliver(chunk.subarray(MESSAGE_LENGTH_BYTES, end));
     return chunk.subarray(end);
   }
 
   /** Inside a message: adds what it lacks, first the length, then the rest. Returns what is left. */
   private readPartial(chunk: Uint8Array): Uint8Array {
-    const end = this.held < LENGTH_BYTES ? LENGTH_BYTES : LENGTH_BYTES + this.bodyLength(this.partial);
+    const end =
+      this.held < MESSAGE_LENGTH_BYTES ? MESSAGE_LENGTH_BYTES : MESSAGE_LENGTH_BYTES + this.bodyLength(this.partial);
     const take = Math.min(chunk.length, end - this.held);
     this.keep(chunk.subarray(0, take), end);
-    if (this.held === LENGTH_BYTES) this.bodyLength(this.partial);
-    else if (this.held === end && end > LENGTH_BYTES) {
-      const body = this.partial.subarray(LENGTH_BYTES, end);
+    if (this.held === MESSAGE_LENGTH_BYTES) this.bodyLength(this.partial);
+    else if (this.held === end && end > MESSAGE_LENGTH_BYTES) {
+      const body = this.partial.subarray(MESSAGE_LENGTH_BYTES, end);
       this.partial = NOTHING;
       this.held = 0;
       this.deliver(body);

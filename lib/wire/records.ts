@@ -1,4 +1,4 @@
-// Records: what a node says about itself to all others, signed, and passed on as it is. Big-endian, pure.
+// Records: signed statements of a node about itself, which other nodes pass on unchanged. Big-endian, pure.
 //
 //   header         u8 version | u8 kind | u16 flags | 32 public key | 16 boot id | u32 epoch | u32 seq | u32 life (s)
 //   NODE           header | u8 n + n * 8 env digests | u8 n + n * (u8 n + link address) | u8 n + n * (8 peer id | u8 cost)
@@ -6,13 +6,14 @@
 //   SHARD          header | u16 shard | u16 shards | u16 n + n * service entry | u16 n + extension | 64 signature
 //   service entry  u8 n + name | u32 port | u8 weight | u16 n + meta as JSON
 //
-// One content has one form: lists without an order of their own are sorted, and a reader takes nothing else. What a
-// later version adds goes into the extension. The signature is over a fixed text and all that is before it.
+// Each content has exactly one form: lists whose order has no meaning are sorted, and a reader accepts nothing else. Later versions add
+// to the extension. The signature covers a fixed text and everything before it.
 
 import { hash } from 'node:crypto';
 import { MAX_LINK_ADDRESS_BYTES, NODE_ID_BYTES, type NodeId, nodeIdFromBytes, nodeIdToBytes } from '../address.js';
 import { type StarlaneError, starlaneError } from '../errors.js';
 import { copyOf } from '../util/buffers.js';
+import { RecentMap } from '../util/recent-map.js';
 import {
   bootIdBytes,
   bootIdFromBytes,
@@ -26,16 +27,16 @@ import {
 } from './fields.js';
 import { encodeServiceName, malformed, readServiceName, readText } from './text.js';
 
-export const RECORD_VERSION = 1;
+const RECORD_VERSION = 1;
 
 /** The numbers are the wire: append only. */
 export const RecordKind = { NODE: 1, SHARD: 2 } as const;
 
-/** What a node says about itself in `flags`. The numbers are the wire: append only. */
+/** Bits of `flags` of a node. The numbers are the wire: append only. */
 export const NodeFlag = {
   /** Circuits of others may pass through. */
   RELAY: 1,
-  /** No new circuits, please. */
+  /** It takes no new circuits. */
   DRAIN: 2,
   /** It cannot keep up. */
   OVERLOAD: 4,
@@ -45,14 +46,14 @@ export const NodeFlag = {
 
 export const MAX_NODE_RECORD_BYTES = 4 * 1024;
 export const MAX_SHARD_RECORD_BYTES = 48 * 1024;
-export const MAX_RECORD_ENV_DIGESTS = 16;
+const MAX_RECORD_ENV_DIGESTS = 16;
 export const MAX_RECORD_ADDRESSES = 8;
 export const MAX_RECORD_LINKS = 128;
 export const MAX_SHARDS = 512;
 export const MAX_SHARD_SERVICES = 512;
-export const MAX_META_BYTES = 4096;
+const MAX_META_BYTES = 4096;
 
-/** A day: what nobody refreshes is not to be kept for ever. */
+/** A day: a record that is not refreshed has an end. */
 export const MAX_LIFE_S = 86_400;
 
 /** The cost that means: do not use. */
@@ -68,7 +69,7 @@ const RECORD_HEADER_BYTES = EPOCH_AT + 12;
 const NO_BYTES = Buffer.alloc(0);
 const DOMAIN = Buffer.from('starlane record 1\n');
 
-/** What of a record is compared: its key and its version. */
+/** The key and the version of a record, which are compared. */
 export interface RecordVersion {
   /** The node id, and for a shard `node id/shard/shards`. */
   readonly key: string;
@@ -79,7 +80,7 @@ export interface RecordVersion {
   readonly hashLow: number;
 }
 
-export interface RecordHeader extends RecordVersion {
+interface RecordHeader extends RecordVersion {
   readonly nodeId: NodeId;
   /** Raw Ed25519, 32 bytes; the node id is its hash. */
   readonly publicKey: Uint8Array;
@@ -140,9 +141,11 @@ const SIGNED_KEY_BYTES = 16;
  * over the links of each of them. A record found here by its bytes is not read and checked again, and all nodes share one copy.
  */
 export class SignedRecords<R extends { readonly bytes: Buffer }> {
-  private readonly known = new Map<string, WeakRef<R>>();
+  private readonly known: RecentMap<string, WeakRef<R>>;
 
-  constructor(private readonly max = MAX_SIGNED_RECORDS) {}
+  constructor(max = MAX_SIGNED_RECORDS) {
+    this.known = new RecentMap(max);
+  }
 
   get size(): number {
     return this.known.size;
@@ -150,16 +153,13 @@ export class SignedRecords<R extends { readonly bytes: Buffer }> {
 
   /** Returns the record with exactly these bytes, if its signature was found to be right. */
   find(bytes: Buffer): R | undefined {
-    const record = this.known.get(signedKeyOf(bytes))?.deref();
+    const record = this.known.peek(signedKeyOf(bytes))?.deref();
     return record?.bytes.equals(bytes) ? record : undefined;
   }
 
   /** Call it only when the signature is right: the record is not checked again. */
   add(record: R): void {
-    const key = signedKeyOf(record.bytes);
-    this.known.delete(key);
-    if (this.known.size >= this.max) this.known.delete(this.known.keys().next().value as string);
-    this.known.set(key, new WeakRef(record));
+    this.known.set(signedKeyOf(record.bytes), new WeakRef(record));
   }
 }
 
@@ -172,7 +172,7 @@ function signedKeyOf(bytes: Buffer): string {
 export const signedRecords = new SignedRecords<MeshRecord>();
 
 /** Signs for the owner of the key: Ed25519, 64 bytes. */
-export type Signer = (bytes: Uint8Array) => Uint8Array;
+type Signer = (bytes: Uint8Array) => Uint8Array;
 
 interface HeaderFields {
   readonly publicKey: Uint8Array;
@@ -247,16 +247,16 @@ function encodeRecord(
   ]);
   const signature = exactly(SIGNATURE_BYTES, sign(signed), 'signature');
   try {
-    // What the reader refuses must not be sent, and what it makes is what others will see.
+    // A record that readers refuse must not be sent, and others see what the reader makes of it.
     return readRecord(Buffer.concat([signed.subarray(DOMAIN.length), signature]));
   } catch (error) {
-    throw starlaneError('ERR_STARLANE_MESSAGE', 'a record that nobody would take', error);
+    throw starlaneError('ERR_STARLANE_MESSAGE', 'a record that no node would accept', error);
   }
 }
 
 /**
- * Reads a record, which keeps nothing of `bytes`; one that this process knows, it returns as it is. Whether the signature is
- * right is for the caller to check.
+ * Reads a record, which keeps nothing of `bytes`. A record whose signature this process has checked is returned from memory; for others
+ * the caller checks the signature.
  * @throws StarlaneError ERR_STARLANE_RECORD when it is malformed
  */
 export function decodeRecord(bytes: Uint8Array): MeshRecord {
@@ -343,13 +343,13 @@ function readHeader(bytes: Buffer): Omit<RecordHeader, 'key'> {
   };
 }
 
-/** The extension is for later versions; behind it there is the signature and nothing else. */
+/** Skips the extension of later versions; only the signature may follow it. */
 function endOf(fields: FieldReader): void {
   const length = fields.uint(2);
   if (fields.left !== length + SIGNATURE_BYTES) throw malformed('it does not end with a signature');
 }
 
-/** The bytes that the signature of a record is over. */
+/** Returns the bytes that the signature of a record covers. */
 export function signedPart(record: MeshRecord): Uint8Array {
   return Buffer.concat([DOMAIN, record.bytes.subarray(0, -SIGNATURE_BYTES)]);
 }
@@ -358,17 +358,17 @@ export function signatureOf(record: MeshRecord): Uint8Array {
   return record.bytes.subarray(-SIGNATURE_BYTES);
 }
 
-/** The key of a record: of a NODE with `shards` 0, else of a shard. */
+/** Returns the key of a record: of a NODE with `shards` 0, else of a shard. */
 export function recordKey(nodeId: NodeId, shard: number, shards: number): string {
   return shards === 0 ? nodeId : `${nodeId}/${shard}/${shards}`;
 }
 
-/** Is there such a shard? */
+/** Returns whether such a shard can exist. */
 export function isLayout(shard: number, shards: number): boolean {
   return shard < shards && shards <= MAX_SHARDS && (shards & (shards - 1)) === 0;
 }
 
-/** The shard that a service belongs to: FNV-1a over the name and the four bytes of the port, finished as MurmurHash3. */
+/** Returns the shard that a service belongs to: FNV-1a over the name and the four bytes of the port, finished as MurmurHash3. */
 export function shardOfService(service: string, port: number, shards: number): number {
   return shardOf(encodeServiceName(service), port, shards);
 }
@@ -434,13 +434,13 @@ function encodeMeta(meta: unknown): Buffer {
   return bytes;
 }
 
-/** A round trip as one byte: 0.1 ms * 2^(c / 8), steps of 9 %. */
+/** Returns a round trip as one byte: 0.1 ms * 2^(c / 8), steps of 9 %. */
 export function costToByte(ms: number): number {
   if (!(ms > 0.1)) return 0;
   return Math.min(COST_UNUSABLE - 1, Math.round(8 * Math.log2(ms / 0.1)));
 }
 
-/** In ms; Infinity for the cost that means: do not use. */
+/** Returns the round trip in ms; Infinity for the cost that means: do not use. */
 export function byteToCostMs(byte: number): number {
   return byte >= COST_UNUSABLE ? Number.POSITIVE_INFINITY : 0.1 * 2 ** (byte / 8);
 }
@@ -450,7 +450,7 @@ function compareServices(a: ServiceEntry, b: ServiceEntry): number {
   return Buffer.compare(encodeServiceName(a.service), encodeServiceName(b.service));
 }
 
-/** Do the `count` items of `size` bytes that end at `end`, each with `rest` bytes behind it, ascend without repetition? */
+/** Returns whether the `count` items of `size` bytes that end at `end`, each with `rest` bytes behind it, ascend without repetition. */
 function isSorted(bytes: Buffer, end: number, count: number, size: number, rest: number): boolean {
   const stride = size + rest;
   for (let at = end - stride * (count - 1); at < end; at += stride) {
@@ -467,7 +467,7 @@ function readNodeId(bytes: Uint8Array, start: number): NodeId {
   return nodeIdFromBytes(bytes, start);
 }
 
-/** Addresses end up in logs and terminals, where control characters of a stranger have no business. */
+/** Addresses end up in logs and terminals, so control characters are refused. */
 function readAddress(bytes: Uint8Array, start: number, end: number): string {
   const text = readText(bytes, start, end);
   if (text === '' || /\p{Cc}/u.test(text)) throw malformed('not an address');

@@ -143,7 +143,7 @@ describe('a decision', () => {
     expect(verdicts).toEqual(['the node could not decide', true]);
   });
 
-  it('is a no when its time is over, all guards together, and what comes later changes nothing', async () => {
+  it('is a no after one timeout for all guards, and later answers change nothing', async () => {
     const [node, server] = [promise(), promise()];
     decisionOf(
       () => node.promise,
@@ -174,7 +174,7 @@ describe('a decision', () => {
     expect(verdicts).toEqual([true]);
   });
 
-  it('is told to nobody once it is cancelled, also by the function that is asked', async () => {
+  it('is not reported once it is cancelled, even by the function itself', async () => {
     const answer = promise();
     const decision = decisionOf(() => answer.promise);
     decision.start();
@@ -191,7 +191,7 @@ describe('a decision', () => {
     expect([verdicts, timers.size]).toEqual([[], 0]);
   });
 
-  it('leaves the fault of who is told to a tick of its own', async () => {
+  it('raises the fault of its callback in a later tick', async () => {
     const guard = new Guard(
       () => Promise.resolve(true),
       'node',

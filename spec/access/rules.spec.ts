@@ -22,12 +22,12 @@ function fits(rule: AllowRule, ...asked: Parameters<typeof request>): boolean {
 }
 
 describe('a rule', () => {
-  it('fits everything when it names nothing', () => {
+  it('matches everything when it names nothing', () => {
     expect(fits({})).toBe(true);
     expect(fits({}, { direction: 'bind' }, { verified: false })).toBe(true);
   });
 
-  it('fits when all that it names fits', () => {
+  it('matches when everything that it names matches', () => {
     const rule: AllowRule = { id: ID, name: 'a', env: 'prod', service: 'web', direction: 'dial' };
     const peer = { name: 'a', env: ['test', 'prod'] };
     expect(fits(rule, {}, peer)).toBe(true);
@@ -40,7 +40,7 @@ describe('a rule', () => {
     expect(fits(rule, { direction: 'bind' }, peer)).toBe(false);
   });
 
-  it('fits when one of a list does', () => {
+  it('matches when one of a list does', () => {
     expect(fits({ id: [OTHER_ID, ID] })).toBe(true);
     expect(fits({ id: [OTHER_ID] })).toBe(false);
     expect(fits({ service: ['db', 'w*'] })).toBe(true);
@@ -50,7 +50,7 @@ describe('a rule', () => {
     expect(fits({ direction: ['dial', 'bind'] })).toBe(true);
   });
 
-  it('that says who it is about fits nobody without proof', () => {
+  it('about identities matches no peer without proof', () => {
     const unproved = { name: 'a', env: ['prod'], verified: false };
     for (const rule of [{ id: ID }, { name: 'a' }, { name: '*' }, { env: 'prod' }, { id: ID, service: 'web' }]) {
       expect(fits(rule, {}, { ...unproved, verified: true })).toBe(true);
@@ -59,11 +59,11 @@ describe('a rule', () => {
     expect(fits({ service: 'web' }, {}, unproved)).toBe(true);
   });
 
-  it('about names does not fit who has none', () => {
+  it('about names does not match a peer without one', () => {
     expect(fits({ name: '*' }, {}, { name: undefined })).toBe(false);
   });
 
-  it('tells a bare port from a name', () => {
+  it('distinguishes a bare port from a name', () => {
     expect(fits({ service: '' }, { service: '' })).toBe(true);
     expect(fits({ service: '' })).toBe(false);
     expect(fits({ service: '?*' }, { service: '' })).toBe(false);
@@ -71,7 +71,7 @@ describe('a rule', () => {
 });
 
 describe('rules', () => {
-  it('allow what one of them fits, and no more', () => {
+  it('allow what one of them matches, and no more', () => {
     const rules = new AllowRules([{ service: 'web' }, { id: ID, service: 'db' }]);
     expect(rules.allows(request())).toBe(true);
     expect(rules.allows(request({ service: 'db' }))).toBe(true);
@@ -127,7 +127,7 @@ describe('names of envs', () => {
     expect([envsOf(undefined), envsOf(() => true), envsOf([])]).toEqual([[], [], []]);
   });
 
-  it('are those that the node has heard of', () => {
+  it('are those that the node knows', () => {
     const names = new EnvNames(['prod', 'test']);
     names.learn([]);
     names.learn(['other', 'prod']);

@@ -19,7 +19,7 @@ describe('the certificate of an identity', () => {
     expect(certificate.ca).toBe(false);
   });
 
-  it('says nothing else: it is the same whenever it is made, and has no end', () => {
+  it('has nothing else: it is the same whenever it is made, and has no end', () => {
     const [one, two] = [deriveCertificate(identity), deriveCertificate(identity)];
     expect(two).toEqual(one);
     expect(new Date(new X509Certificate(one.cert).validTo).getUTCFullYear()).toBe(9999);

@@ -102,7 +102,7 @@ describe('the epoch beside an identity', () => {
     expect(existsSync(`${path}.epoch.new`)).toBe(false);
   });
 
-  it.each(['', 'x', '-1', '1.5', '4294967296'])('is 0 when the file says %j', (text) => {
+  it.each(['', 'x', '-1', '1.5', '4294967296'])('is 0 when the file contains %j', (text) => {
     writeFileSync(`${path}.epoch`, text);
     expect(readEpoch(path)).toBe(0);
   });

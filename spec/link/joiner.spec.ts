@@ -93,7 +93,7 @@ describe('a join', () => {
     expect(await net.joiner.wait()).toBe(link);
   });
 
-  it('tries again after a transient fault, and tells of each', async () => {
+  it('retries after a transient fault, and reports each', async () => {
     const net = dialling();
     const wait = net.joiner.wait();
     await net.fail();
@@ -122,7 +122,7 @@ describe('a join', () => {
     expect([net.ended, net.waits]).toEqual([1, []]);
   });
 
-  it('ends for ever when a newer process has the identity, whatever has worked before', async () => {
+  it('ends for good when a newer process has the identity, whatever has worked before', async () => {
     const net = dialling();
     const link = await net.succeed();
     net.joiner.onUnlink(link, false);
@@ -132,7 +132,7 @@ describe('a join', () => {
     expect([net.ended, net.going]).toEqual([1, 0]);
   });
 
-  it('ends with the reason of its signal when nobody else waits', async () => {
+  it('ends with the reason of its signal when there is no other wait', async () => {
     const net = dialling();
     const aborter = new AbortController();
     const outcome = expect(net.joiner.wait({ signal: aborter.signal })).rejects.toThrow('enough');
@@ -292,7 +292,7 @@ describe('the wait between two attempts', () => {
     await outcome;
   });
 
-  it('starts anew once a link has been up for a minute, and not before', async () => {
+  it('begins its back-off again once a link has been up for a minute, and not before', async () => {
     const net = dialling();
     net.joiner.wait();
     for (let failure = 0; failure < 3; failure++) {

@@ -147,7 +147,7 @@ describe('a link that the peer does not want', () => {
   });
 });
 
-describe('one who connects and says nothing', () => {
+describe('a connection that sends nothing', () => {
   it('is no fault, as it may be a probe or the health check of a load balancer', async () => {
     expect(await probe(`unix:${b.address.path}`, 5_000)).toBe('open');
     await turnsUntil('it was there', () => b.links.unsettled > 0);
@@ -162,7 +162,7 @@ describe('a dial that expects someone', () => {
     expect(link.peerId).toBe(b.self.nodeId);
   });
 
-  it('is none when somebody else is', async () => {
+  it('is not the node when another one is', async () => {
     const other = createIdentity().nodeId;
     await expect(a.links.dial(b.address, { purpose: 'mesh', expect: other })).rejects.toMatchObject({
       code: 'ERR_STARLANE_HANDSHAKE',

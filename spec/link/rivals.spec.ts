@@ -1,4 +1,4 @@
-// Two processes with one identity: the newer one keeps it, the older one keeps away, and all three hear of it.
+// Two processes with one identity: the newer one keeps it, the older one stops joining, and all three nodes get a warning.
 
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -54,7 +54,7 @@ describe.each(['lower', 'higher'] as const)(
     }
 
     it.each(['join', 'seeds'])(
-      'are told apart: the newer one stays, the older one gives up, and all hear why: by %s',
+      'are told apart: the newer one stays, the older one gives up, and all get a warning: by %s',
       async (how) => {
         const { hub, address, identity } = await begin();
         const start = async (name: string): Promise<Node> => {
@@ -149,7 +149,7 @@ describe.each(['lower', 'higher'] as const)(
 );
 
 describe('the run of a node', () => {
-  it('is known to be later than another by its id, of builds that say so', () => {
+  it('is known to be later than another by its id, of builds with ids that begin with the time', () => {
     const [first, second] = [createIdentity().bootId, createIdentity().bootId];
     expect([isLaterRun(second, first), isLaterRun(first, second), isLaterRun(first, first)]).toEqual([
       true,

@@ -17,7 +17,7 @@ function refusalOf(allow: unknown, directions?: ['dial']): string {
 }
 
 describe('the option allow', () => {
-  it('is nothing, a function, or a list of rules that nobody can change any more', () => {
+  it('is nothing, a function, or a frozen list of rules', () => {
     const ask = (): boolean => true;
     expect(resolveAllow(undefined)).toBeUndefined();
     expect((resolveAllow(ask) as () => boolean)()).toBe(true);

@@ -1,4 +1,4 @@
-// Every limit is documented, says how it ends, and is reached by a spec.
+// Every limit is documented, with what happens beyond it, and is reached by a spec.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ const rows = new Map(
 );
 
 describe('the table of limits in SECURITY.md', () => {
-  it('says of each how it ends, by codes that there are', () => {
+  it('has the end of each, with codes that exist', () => {
     for (const [option, [, , , what, end]] of rows) {
       expect({ option, length: what.length > 10 && end.length > 7 }).toEqual({ option, length: true });
       for (const [, code] of end.matchAll(/`(E\w+)`/g)) expect(Object.keys(ERRORS)).toContain(code);

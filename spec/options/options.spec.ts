@@ -80,7 +80,7 @@ describe('resolveNodeOptions', () => {
     expect(resolveNodeOptions({ env: [] }).env).toEqual([]);
   });
 
-  it('relays for others unless it is a client, or told not to', () => {
+  it('relays for others unless it is a client, or relay is false', () => {
     expect(resolveNodeOptions({ role: 'server' }).relay).toBe(true);
     expect(resolveNodeOptions({ role: 'client' }).relay).toBe(false);
     expect(resolveNodeOptions({ relay: false }).relay).toBe(false);
@@ -118,9 +118,9 @@ describe('resolveNodeOptions', () => {
     ['env: a name', { env: 5 }],
     ['env: at most 16', { env: Array.from({ length: 17 }, (_, index) => `env${index}`) }],
     ['secret: must be a string or Uint8Array', { secret: 5 }],
-    ['secret: it has 0 bytes', { secret: '' }],
-    ['secret: it has 0 bytes', { secret: new Uint8Array(0) }],
-    ['secret: it has 1026 bytes', { secret: 'ö'.repeat(513) }],
+    ['secret: must have 1 to 1024 bytes, not 0', { secret: '' }],
+    ['secret: must have 1 to 1024 bytes, not 0', { secret: new Uint8Array(0) }],
+    ['secret: must have 1 to 1024 bytes, not 1026', { secret: 'ö'.repeat(513) }],
     ['tls: must be {', { tls: true }],
     ['tls.cert: must be a string', { tls: {} }],
     ['tls.key: must be a string', { tls: { cert: 'x', key: '' } }],
@@ -135,8 +135,8 @@ describe('resolveNodeOptions', () => {
     ['advertise: at most 8', { advertise: Array.from({ length: 9 }, (_, n) => `a:${n + 1}`) }],
     ['seeds[1]: must be a link address', { seeds: ['tcp://a:1', 'a'] }],
     ['seeds[0]: must be a link address', { seeds: [7] }],
-    ['keepAliveTimeoutMs: it must be more', { keepAliveMs: 15_000 }],
-    ['rejoinMaxMs: it must not be less', { rejoinMaxMs: 100 }],
+    ['keepAliveTimeoutMs: must be more', { keepAliveMs: 15_000 }],
+    ['rejoinMaxMs: must not be less', { rejoinMaxMs: 100 }],
     ['maxWindowBytes: must be an integer', { maxWindowBytes: 65_536 }],
   ])('refuses with "%s": %j', (start, options) => {
     expect(refusalOf(options)).toContain(`unknown or invalid option: ${start}`);
@@ -148,7 +148,7 @@ describe('resolveNodeOptions', () => {
     }
   });
 
-  it('says what was wrong with a seed', () => {
+  it('has the fault of a seed as cause', () => {
     expect.assertions(1);
     try {
       resolveNodeOptions({ seeds: ['http://a:1'] });

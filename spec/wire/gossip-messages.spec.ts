@@ -62,7 +62,7 @@ const gossipMessage: fc.Arbitrary<GossipMessage> = fc.oneof(
 );
 
 describe('messages of the gossip', () => {
-  it('are on the wire what the protocol says', () => {
+  it('have the bytes of the protocol', () => {
     const id = 'AAECAwQFBgc';
     const node = encodeNodeRecord(SOME_NODE_FIELDS, noSignature);
     const shard = encodeShardRecord(SOME_SHARD_FIELDS, noSignature);

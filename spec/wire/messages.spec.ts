@@ -87,7 +87,7 @@ function bodyOf(message: Buffer): Buffer {
 }
 
 describe('messages', () => {
-  it('are on the wire what the protocol says', () => {
+  it('have the bytes of the protocol', () => {
     const helloHex = [
       '00000067 01', // length 103, type
       '0001 0001', // version, least version
@@ -172,7 +172,7 @@ describe('messages', () => {
     expect(readAll([certified])).toEqual([{ type: MessageType.AUTH, ...fields }]);
   });
 
-  it('say roles of a later version as peer', () => {
+  it('read roles of a later version as peer', () => {
     const bytes = encodeHello(SOME_HELLO);
     bytes[5 + 2 + 2 + 8 + 32 + 16] = 77;
     expect(readAll([bytes])).toMatchObject([{ role: 'peer' }]);

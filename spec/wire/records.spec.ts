@@ -54,7 +54,7 @@ function rawShard(body: string, flags = '0000'): Buffer {
 }
 
 describe('records', () => {
-  it('are on the wire what the protocol says', () => {
+  it('have the bytes of the protocol', () => {
     const node = encodeNodeRecord(SOME_NODE_FIELDS, noSignature);
     expect(node.bytes).toEqual(rawNode('01 e3b0c44298fc1c14  01 09 7463703a2f2f683a31  01 0001020304050607 09  0000'));
     const shard = encodeShardRecord(SOME_SHARD_FIELDS, noSignature);
@@ -329,7 +329,7 @@ function decode(bytes: Uint8Array): ServiceEntry {
 }
 
 describe('an entry of a service', () => {
-  it('is on the wire what the protocol says', () => {
+  it('has the bytes of the protocol', () => {
     const bytes = encodeServiceEntry({ service: 'a', port: 80, weight: 1, meta: {} });
     expect(bytes.toString('hex')).toBe('0161' + '00000050' + '01' + '00027b7d');
     expect(encodeServiceEntry({ service: 'a', port: 0, weight: 2 }).toString('hex')).toBe(

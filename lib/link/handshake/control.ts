@@ -1,5 +1,5 @@
-// The control stream of a link: messages over the client's first stream, in both directions, for as long as the link
-// lives. Knows what a message is, not what it means.
+// The control stream of a link: messages over the client's first stream, in both directions, as long as the link lives. It reads and
+// writes messages, and does not interpret them.
 
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
@@ -7,26 +7,26 @@ import { setImmediate } from '../../util/runtime/real-timers.js';
 import { MessageReader } from '../../wire/message.js';
 import { decodeMessage, type Message } from '../../wire/messages.js';
 
-/** The longest message of a stranger: a HELLO has 2.3 KiB at most, and later versions may add to it. */
-const MAX_STRANGER_BYTES = 8 * 1024;
+/** The longest message before the peer has proved its identity: a HELLO has 2.3 KiB at most, and later versions may add to it. */
+const MAX_UNPROVED_BYTES = 8 * 1024;
 
-export interface ControlOwner {
-  /** `bytes`: type and body as they came, valid until it returns. */
+interface ControlOwner {
+  /** Called with each message. `bytes`: type and body as they came, valid until it returns. */
   onMessage(message: Message, bytes: Uint8Array): void;
-  /** Everything that {@link Control.send} has queued is on its way: more may be sent. */
+  /** Called when everything that {@link Control.send} has queued is sent: more may follow. */
   onControlDrain(): void;
-  /** The peer ended or broke the control stream, which nothing follows. */
+  /** Called when the peer has ended or broken the control stream. Nothing follows. */
   onControlClose(error: Error | undefined): void;
 }
 
 export class Control implements StreamSink, ControlInput {
   private stream: MuxStream | undefined;
-  /** Bytes of messages that wait for the peer to take them. */
+  /** Bytes of messages that wait for credit of the peer. */
   private queuedBytes = 0;
   private readonly reader: MessageReader;
-  /** Copies of what came when a turn had taken in enough. The window of the stream bounds it: it is given no credit. */
+  /** Copies of bytes that came when a turn had taken in enough. They get no credit, so the window of the stream bounds them. */
   private waiting: Buffer[] = [];
-  /** The peer has ended the stream behind what waits. */
+  /** True when the peer has ended the stream after the bytes that wait. */
   private hasEnded = false;
 
   constructor(
@@ -36,17 +36,17 @@ export class Control implements StreamSink, ControlInput {
     this.reader = new MessageReader(
       decodeMessage,
       (message, bytes) => this.owner.onMessage(message, bytes),
-      MAX_STRANGER_BYTES,
+      MAX_UNPROVED_BYTES,
     );
   }
 
-  /** The stream there is from now on; its sink is this. */
+  /** Sets the stream, and becomes its sink. */
   attach(stream: MuxStream): void {
     this.stream = stream;
     stream.sink = this;
   }
 
-  /** The peer has proved who it is: from now on messages may be that long. */
+  /** Called when the peer has proved its identity: messages may be that long from now on. */
   trust(maxMessageBytes: number): void {
     this.reader.limitBytes = maxMessageBytes;
   }
@@ -55,19 +55,19 @@ export class Control implements StreamSink, ControlInput {
     return this.stream !== undefined;
   }
 
-  /** True when the peer is slow: what is not urgent should wait for {@link ControlOwner.onControlDrain}. */
+  /** True when the peer is slow: messages that are not urgent should wait for {@link ControlOwner.onControlDrain}. */
   get isBlocked(): boolean {
     return this.queuedBytes > 0;
   }
 
-  /** Sends a message in any case. */
+  /** Sends a message, even when the peer is slow. */
   send(message: Buffer): void {
     const { stream } = this;
     if (stream === undefined || stream.isClosed) return;
     if (!stream.write(message)) this.queuedBytes += message.length;
   }
 
-  /** Sends nothing more. What has been sent arrives. */
+  /** Half-closes the stream: messages that were sent still arrive. */
   end(): void {
     this.stream?.end();
   }
@@ -136,7 +136,7 @@ const BYTES_PER_TURN = 32 * 1024;
  */
 const INPUTS_PER_TURN = 16;
 
-export interface ControlInput {
+interface ControlInput {
   /** Takes in up to that many of the bytes that wait. Returns how many it took: fewer when nothing is left. */
   takeIn(bytes: number): number;
 }
@@ -210,4 +210,4 @@ export class ControlTurns {
 }
 
 /** Shared by all links in this process. */
-export const controlTurns = new ControlTurns();
+const controlTurns = new ControlTurns();

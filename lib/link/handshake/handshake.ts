@@ -18,6 +18,7 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { type NodeId, nodeIdFromPublicKey } from '../../address.js';
 import type { Identity } from '../../identity/identity.js';
 import type { NodeRole } from '../../options/options.js';
+import { MESSAGE_LENGTH_BYTES } from '../../wire/message.js';
 import {
   type Auth,
   encodeAuth,
@@ -40,7 +41,7 @@ export interface SelfDescription extends Identity {
   readonly envDigests: readonly string[];
 }
 
-export interface HandshakeSetup {
+interface HandshakeSetup {
   readonly self: SelfDescription;
   readonly networkKeys: readonly Uint8Array[];
   readonly client: boolean;
@@ -55,8 +56,6 @@ export interface HandshakeSetup {
 export type HandshakeStep = { readonly send: readonly Buffer[] } | Refusal;
 
 const NOTHING = Buffer.alloc(0);
-/** The length in front of type and body of a message. */
-const LENGTH_BYTES = 4;
 const MAX_HELLO_BYTES = 0xffff;
 
 export class Handshake {
@@ -128,7 +127,7 @@ export class Handshake {
 
   private takeOwnHello(): Buffer {
     const hello = this.setup.makeHello();
-    this.ownHello = hello.subarray(LENGTH_BYTES);
+    this.ownHello = hello.subarray(MESSAGE_LENGTH_BYTES);
     return hello;
   }
 

@@ -12,10 +12,10 @@ import { sharedTimers, type Timed, type Timer, type Timers } from '../../util/ti
 import { tlsFailure } from './protocol-mismatch.js';
 import { type LinkTls, TLS_SETTINGS, type TlsFacts } from './tls.js';
 
-/** A second net under the pings of the session, in ms of silence. Node fixes the interval and number of the probes. */
+/** Silence after which the kernel probes the peer, in ms: a fallback for the pings of the mesh. Node fixes the interval and number of probes. */
 export const KERNEL_KEEPALIVE_MS = 5_000;
 
-/** A byte stream that is ready, and what its tls has shown if it has that. */
+/** A byte stream that is connected, and what its tls has shown if it uses tls. */
 export interface Transport {
   readonly duplex: Duplex;
   readonly tls: TlsFacts | undefined;
@@ -23,7 +23,7 @@ export interface Transport {
 
 export interface ConnectOptions {
   readonly tls?: LinkTls;
-  /** Allows plain tcp beyond loopback. Default true: it is those with something to lose who say false. */
+  /** Allows plain tcp beyond loopback. Default true. */
   readonly insecure?: boolean;
   readonly signal?: AbortSignal;
   /** Until connected, tls included. */
@@ -84,7 +84,7 @@ export async function connect(address: LinkAddress, options: ConnectOptions): Pr
   });
 }
 
-/** Is it certain that only this machine can reach a listener on `host`? */
+/** Returns whether it is certain that only this machine can reach a listener on `host`. */
 export function isLoopback(host: string | undefined): boolean {
   if (host === undefined) return false;
   if (host === 'localhost') return true;
@@ -119,8 +119,8 @@ function dial(address: LinkAddress, secureContext: SecureContext | undefined, is
     ALPNProtocols: [...TLS_SETTINGS.ALPNProtocols],
     secureContext,
     minVersion: 'TLSv1.3',
-    // In clear, so it is only said where it counts. An address is not a server name in tls; Node then checks the certificate
-    // against `host` all the same.
+    // The name travels in clear, so it is sent only where certificates are checked. An address cannot be a server name in tls; Node checks
+    // the certificate against `host` even then.
     servername: isNamed && isIP(host) === 0 ? host : '',
   });
   socket.setNoDelay(true);

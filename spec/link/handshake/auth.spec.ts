@@ -22,7 +22,7 @@ const transcript: HandshakeTranscript = {
 };
 
 describe('a proof', () => {
-  it('is about what the protocol says, byte by byte', () => {
+  it('covers what the protocol defines, byte by byte', () => {
     const bytes = Buffer.concat([
       Buffer.from('starlane link 1'),
       Buffer.from([1]),

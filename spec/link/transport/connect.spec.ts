@@ -93,7 +93,7 @@ describe('listening', () => {
     },
   );
 
-  it('listens beyond loopback when that is said to be meant', async () => {
+  it('listens beyond loopback with insecure: true', async () => {
     const reception = await new Reception().open('tcp://0.0.0.0:0', { insecure: true });
     expect(reception.listener.address).toMatch(/^tcp:\/\/0\.0\.0\.0:[1-9]\d*$/);
     await reception.close();
@@ -110,7 +110,7 @@ describe('listening', () => {
     await expect(dial('tls://127.0.0.1:1')).rejects.toMatchObject(refusal);
   });
 
-  it('tells of a port that is taken', async () => {
+  it('rejects for a port that is taken', async () => {
     const reception = await new Reception().open('tcp://127.0.0.1:0');
     await expect(new Reception().open(reception.listener.address)).rejects.toMatchObject({ code: 'EADDRINUSE' });
     await reception.close();
@@ -197,7 +197,7 @@ describe('connecting', () => {
     await expect(during).rejects.toBe(reason);
   });
 
-  it('gives up on a tls server that says nothing', async () => {
+  it('gives up on a tls server that sends nothing', async () => {
     const clock = new FakeClock();
     const silent = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
     await once(silent, 'listening');

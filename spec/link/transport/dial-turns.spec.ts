@@ -34,7 +34,7 @@ describe('turns of link dials', () => {
     expect(turns.take(timers)).toBeDefined();
   });
 
-  it('pass on after a second: an address that does not answer holds nobody up', async () => {
+  it('pass on after a second: an address that does not answer delays no other dial', async () => {
     const { clock, begun, queue } = scene(1);
     const silent = await queue('silent');
     const next = queue('next');

@@ -57,7 +57,7 @@ function upTo(count: number): number[] {
 
 const SIZE = digest(0).length;
 
-describe('what peers say', () => {
+describe('control messages of peers', () => {
   it('is taken in at once when it is little', () => {
     const peer = new Peer(new ControlTurns());
     peer.sendDigests(0, 20);
