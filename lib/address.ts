@@ -1,4 +1,4 @@
-// What names and addresses look like: node ids, service addresses (virtual) and link addresses (physical).
+// The grammar of names and addresses: node ids, service addresses (virtual) and link addresses (physical).
 //
 //   service address   name | name:port | :port | @nodeId:port              port 0..4294967295
 //   link address      tcp://host:port | tls://host:port | host:port        port 0..65535
@@ -19,7 +19,7 @@ export const NODE_ID_BYTES = 8;
 export const MAX_VIRTUAL_PORT = 0xffff_ffff;
 
 /** The longest name of a service, in bytes of UTF-8: its length travels in one byte. */
-export const MAX_SERVICE_NAME_BYTES = 255;
+const MAX_SERVICE_NAME_BYTES = 255;
 
 /** The longest link address, in bytes of UTF-8: its length travels in one byte. */
 export const MAX_LINK_ADDRESS_BYTES = 255;
@@ -31,7 +31,7 @@ export function isNodeId(text: unknown): text is NodeId {
   return typeof text === 'string' && text.length === 11 && NODE_ID.test(text);
 }
 
-/** The first 8 bytes of SHA-256 of a raw Ed25519 public key of 32 bytes. */
+/** Returns the node id of a raw Ed25519 public key of 32 bytes: the first 8 bytes of its SHA-256. */
 export function nodeIdFromPublicKey(raw32: Uint8Array): NodeId {
   if (raw32.length !== 32) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a raw public key has 32 bytes');
   return nodeIdFromBytes(createHash('sha256').update(raw32).digest());
@@ -50,7 +50,7 @@ export function nodeIdFromBytes(bytes: Uint8Array, offset = 0): NodeId {
   return buffer.toString('base64url', offset, offset + NODE_ID_BYTES);
 }
 
-/** Where a dial goes, or what a bind is about. */
+/** The address of a dial or of a bind. */
 export type ServiceAddress =
   /** By name; `port` is undefined when any port will do (dial) or is answered (bind). */
   | { readonly kind: 'service'; readonly service: string; readonly port: number | undefined }
@@ -62,7 +62,7 @@ const PLAIN_NAME = /^[A-Za-z0-9_][\w.-]{0,254}$/;
 const NOT_IN_NAME = /[\p{Cc}\p{Cs}\p{White_Space}:]/u;
 
 /**
- * Is this a name for a service? 1 to 255 bytes of UTF-8, no `@` at the start, and no `:`, white space, control
+ * Returns whether this is a name for a service: 1 to 255 bytes of UTF-8, no `@` at the start, and no `:`, white space, control
  * character or lone surrogate anywhere.
  */
 export function isServiceName(text: string): boolean {
@@ -76,7 +76,7 @@ export function isServiceName(text: string): boolean {
   );
 }
 
-/** Is this a port of a service: an integer from 0 to 4294967295? 0 means "pick a free one" and is for binding only. */
+/** Returns whether this is a port of a service: an integer from 0 to 4294967295. 0 means "pick a free one" and is for binding only. */
 export function isVirtualPort(value: unknown): value is number {
   return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_VIRTUAL_PORT;
 }
@@ -86,7 +86,7 @@ export function isVirtualPort(value: unknown): value is number {
  * @throws StarlaneError ERR_STARLANE_ADDRESS
  */
 export function parseServiceAddress(text: string): ServiceAddress {
-  if (typeof text !== 'string') throw addressError(text, 'a string is needed');
+  if (typeof text !== 'string') throw addressError(text, 'must be a string');
   const colon = text.indexOf(':');
   const name = colon < 0 ? text : text.slice(0, colon);
   const port = colon < 0 ? undefined : parsePort(text.slice(colon + 1), MAX_VIRTUAL_PORT);
@@ -107,7 +107,7 @@ export function parseServiceAddress(text: string): ServiceAddress {
   return { kind: 'service', service: name, port };
 }
 
-/** The text that {@link parseServiceAddress} reads back. */
+/** Returns the text that {@link parseServiceAddress} reads back. For specs and the fuzzer. */
 export function formatServiceAddress(address: ServiceAddress): string {
   switch (address.kind) {
     case 'service':
@@ -118,8 +118,6 @@ export function formatServiceAddress(address: ServiceAddress): string {
       return `@${address.nodeId}:${address.port}`;
   }
 }
-
-export type LinkScheme = 'tcp' | 'tls' | 'unix';
 
 /** Where a link is listened for or dialled. */
 export type LinkAddress =
@@ -135,7 +133,7 @@ const HOST = /^[^\p{Cc}\p{Cs}\p{White_Space}/?#@:[\]\\%]+$/u;
  * @throws StarlaneError ERR_STARLANE_ADDRESS
  */
 export function parseLinkAddress(text: string, defaultScheme: 'tcp' | 'tls' = 'tcp'): LinkAddress {
-  if (typeof text !== 'string') throw addressError(text, 'a string is needed');
+  if (typeof text !== 'string') throw addressError(text, 'must be a string');
   if (text.length > MAX_LINK_ADDRESS_BYTES || Buffer.byteLength(text) > MAX_LINK_ADDRESS_BYTES) {
     throw addressError(text, `it is longer than ${MAX_LINK_ADDRESS_BYTES} bytes`);
   }
@@ -156,7 +154,7 @@ export function parseLinkAddress(text: string, defaultScheme: 'tcp' | 'tls' = 't
   return { scheme, host: linkHost(authority.slice(0, colon), text), port };
 }
 
-/** The text that {@link parseLinkAddress} reads back. */
+/** Returns the text that {@link parseLinkAddress} reads back. */
 export function formatLinkAddress(address: LinkAddress): string {
   if (address.scheme === 'unix') return `unix:${address.path}`;
   const { host = '' } = address;

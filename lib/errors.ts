@@ -1,22 +1,22 @@
-// Every error that Starlane makes itself, in one table. The README prints the same table, and a spec compares the two.
-// Two families: the codes that users of node:net test already, and ERR_STARLANE_* for configuration and protocol faults.
+// Every error that Starlane makes itself, in one table. `npm run docs:tables` writes it to docs/api.md.
+// There are two families: the codes that users of node:net know, and ERR_STARLANE_* for configuration and protocol faults.
 
 import { nodeUtil } from './util/runtime/builtins.js';
 
-/** Code and meaning of every error. `message` is the text of a StarlaneError, and the reason column in the README. */
+/** Code and meaning of every error. `message` is the text of a StarlaneError, and the second column of the table in docs/api.md. */
 export const ERRORS = {
   // Sockets and servers: what node:net reports in the same situation.
-  ENOTFOUND: { message: 'nobody offers the service within the timeout' },
+  ENOTFOUND: { message: 'no node offers the service within the timeout' },
   EHOSTUNREACH: { message: 'no route to the node' },
   ECONNREFUSED: { message: 'nothing is bound there, or its backlog is full' },
   EACCES: { message: 'the other end does not allow it' },
   ETIMEDOUT: { message: 'no answer within the timeout' },
   ECONNRESET: { message: 'the other end reset the stream, or the link was lost' },
-  EPIPE: { message: 'written after the stream was closed' },
-  ENOENT: { message: 'nobody offers the service that net.connect was given as a path' },
-  EALREADY: { message: 'the socket is connecting already' },
-  EISCONN: { message: 'the socket is connected already' },
-  EADDRINUSE: { message: 'this node has bound the service and port already' },
+  EPIPE: { message: 'write after the stream was closed' },
+  ENOENT: { message: 'no node offers the service that net.connect was given as a path' },
+  EALREADY: { message: 'the socket is already connecting' },
+  EISCONN: { message: 'the socket is already connected' },
+  EADDRINUSE: { message: 'this node has already bound the service and port' },
   EADDRNOTAVAIL: { message: 'a server can be bound at its own node only' },
   ECANCELED: { message: 'the node or server was closed before the operation was done' },
 
@@ -26,16 +26,16 @@ export const ERRORS = {
   ERR_STARLANE_ADDRESS: { message: 'invalid address' },
   ERR_STARLANE_ALLOW: { message: 'the function of the option allow failed' },
   ERR_STARLANE_CLIENT_BIND: { message: 'a node with role client announces no services' },
-  ERR_STARLANE_INSECURE: { message: 'plain tcp beyond loopback is refused unless insecure: true is said' },
+  ERR_STARLANE_INSECURE: { message: 'plain tcp beyond loopback needs the option insecure: true' },
   ERR_STARLANE_CLOSED: { message: 'the node, link or session is closed' },
 
   // Links: from the transport to a finished handshake.
   ERR_STARLANE_TRANSPORT: { message: 'the transport of the link failed' },
   ERR_STARLANE_HANDSHAKE: { message: 'the peer refused the handshake or broke it' },
   ERR_STARLANE_HANDSHAKE_TIMEOUT: { message: 'the peer did not finish the handshake in time' },
-  ERR_STARLANE_VERSION: { message: 'the peer speaks no protocol version that this node speaks' },
-  ERR_STARLANE_TLS: { message: 'there is no tls between the two nodes' },
-  ERR_STARLANE_SECRET: { message: 'the two nodes do not have the same network secret' },
+  ERR_STARLANE_VERSION: { message: 'the two nodes have no protocol version in common' },
+  ERR_STARLANE_TLS: { message: 'tls between the two nodes failed' },
+  ERR_STARLANE_SECRET: { message: 'the network secrets of the two nodes differ' },
   ERR_STARLANE_WEAK_SECRET: { message: 'the network secret is short enough to be guessed' },
   ERR_STARLANE_IDENTITY: { message: 'the identity of a node is not proved' },
   ERR_STARLANE_SELF_LINK: { message: 'the link leads back to this node' },
@@ -48,11 +48,11 @@ export const ERRORS = {
 
   // The mesh: records, gossip and relays.
   ERR_STARLANE_RECORD: { message: 'a peer sent an invalid record' },
-  ERR_STARLANE_GOSSIP_FLOOD: { message: 'a peer sends more records than it may' },
+  ERR_STARLANE_GOSSIP_FLOOD: { message: 'a peer sends too many records' },
   ERR_STARLANE_DUPLICATE_IDENTITY: { message: 'two processes have one identity' },
   ERR_STARLANE_NOT_FOUND: { message: 'no instance of the service can be dialled from here' },
   ERR_STARLANE_RELAY_LIMIT: { message: 'a relay has no room for the circuit' },
-  ERR_STARLANE_SECURE: { message: 'the encryption of the circuit from end to end does not hold' },
+  ERR_STARLANE_SECURE: { message: 'the end-to-end encryption of the circuit failed' },
 
   // Sessions and streams.
   ERR_STARLANE_PROTOCOL: { message: 'the peer broke the session protocol' },
@@ -98,19 +98,25 @@ export interface NetError extends NodeJS.ErrnoException {
   port?: number;
 }
 
-/** An error that says what it is: by a code of {@link ERRORS}, or by one of Node's own, as that of a connect that fails. */
+/** An error with a code: one of {@link ERRORS}, or one of Node, as of a connect that fails. */
 export interface CodedError extends Error {
   code: ErrorCode | (string & Record<never, never>);
 }
 
-/** The error itself if it has a code, as all have that are made here; else one around it. */
+/** Returns the code of an error; undefined where it has none, or is no error. */
+export function codeOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null | undefined)?.code;
+  return typeof code === 'string' ? code : undefined;
+}
+
+/** Returns the error itself if it has a code, as all errors from here have; otherwise an error with the code ERR_STARLANE_TRANSPORT around it. */
 export function coded(error: Error): CodedError {
   const { code } = error as Partial<CodedError>;
   if (typeof code === 'string') return error as CodedError;
   return starlaneError('ERR_STARLANE_TRANSPORT', error.message, error);
 }
 
-/** Makes the error for `code`; `detail` says what exactly, and follows the text of the table. */
+/** Returns the error for `code`. `detail` is appended to the text of the table. */
 export function starlaneError(code: StarlaneErrorCode, detail?: string, cause?: unknown): StarlaneError {
   const { message } = ERRORS[code];
   return new StarlaneError(
@@ -120,13 +126,13 @@ export function starlaneError(code: StarlaneErrorCode, detail?: string, cause?: 
   );
 }
 
-/** ERR_STARLANE_OPTION for the option of that name. */
+/** Returns ERR_STARLANE_OPTION for the option of that name. */
 export function optionError(name: string, reason: string, cause?: unknown): StarlaneError {
   return starlaneError('ERR_STARLANE_OPTION', `${name}: ${reason}`, cause);
 }
 
 /**
- * Makes an error as Node makes it: `connect ECONNREFUSED echo:80`, `read ECONNRESET`,
+ * Returns an error as Node makes it: `connect ECONNREFUSED echo:80`, `read ECONNRESET`,
  * `listen EADDRINUSE: address already in use echo:80`.
  */
 export function netError(
@@ -154,8 +160,8 @@ export function netError(
 }
 
 /**
- * What a socket gets to see when its stream was reset. It has no trace, but the one of its cause: all would lead from the same
- * read of the link, and a link that is lost may reset a hundred thousand sockets.
+ * Returns the error of a socket whose stream was reset. Only its cause has a stack trace: all traces would begin at the same read of the
+ * link, and a lost link may reset a hundred thousand sockets.
  */
 export function resetByPeer(cause: Error): NetError {
   const { stackTraceLimit } = Error;
@@ -166,7 +172,7 @@ export function resetByPeer(cause: Error): NetError {
   return error;
 }
 
-/** As Node says that a name was not found, by `getaddrinfo` or a query of the DNS such as `queryA`. */
+/** Returns the error of Node for a name that was not found, by `getaddrinfo` or a DNS query such as `queryA`. */
 export function lookupError(hostname: string, syscall = 'getaddrinfo', cause?: unknown): NodeJS.ErrnoException {
   const error = netError('ENOTFOUND', syscall, undefined, cause);
   error.message += ` ${hostname}`;
@@ -180,7 +186,7 @@ interface SystemError {
 
 let systemErrors: Map<string, SystemError> | undefined;
 
-/** The negative errno and the text of the running platform. Read once: Node builds the map anew at every call. */
+/** Returns the negative errno and the text of this platform. They are read once, as Node builds the map at every call. */
 function systemError(code: NetErrorCode): SystemError {
   if (systemErrors === undefined) {
     systemErrors = new Map();

@@ -15,16 +15,15 @@ export {
   type StarlaneErrorCode,
 } from './errors.js';
 export type { JoinOptions } from './link/joiner.js';
-export type { Link } from './link/link.js';
-export type { LinkDirection, LinkInfo } from './link/link-owner.js';
+export type { Link, LinkDirection, LinkInfo } from './link/link.js';
 export type { LinkPurpose } from './link/link-purpose.js';
-export type { LinkListener } from './link/transport/listener.js';
+export type { LinkListener } from './link/transport/listen.js';
 export { hash, nearest, random, type Selector, type SelectorOption } from './mesh/directory/selector.js';
 export type { ServiceInfo } from './mesh/directory/service.js';
 export type { ServiceMap, ServiceMapEvents } from './mesh/directory/service-map.js';
 export type { WaitOptions } from './mesh/directory/service-waits.js';
 export type { RouteInfo, RouteMap, RouteMapEvents } from './mesh/routing/route-map.js';
-export type { NodeEvents } from './node/events.js';
+export type { NodeEvents } from './node/node.js';
 export { createNode, Node } from './node/node.js';
 export type { NodeStats } from './node/stats.js';
 export type {

@@ -2,7 +2,7 @@
 
 import type { NodeId } from '../../lib/address.js';
 import type { Routes } from '../../lib/circuit/paths.js';
-import { isLoss } from '../../lib/link/handshake/link-fault.js';
+import { isLoss } from '../../lib/link/handshake/refusals.js';
 import { ControlPlane } from '../../lib/mesh/control-plane.js';
 import type { MeshEnvironment, MeshLink, MeshNetwork } from '../../lib/mesh/ports.js';
 import { Freshness } from '../../lib/mesh/records/store.js';

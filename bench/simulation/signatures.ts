@@ -2,7 +2,7 @@
 // once for all nodes, since they share the objects.
 
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
-import { RecordSignatures } from '../../lib/identity/record-signature.js';
+import { RecordSignatures } from '../../lib/identity/signatures.js';
 import { type MeshRecord, RecordKind, signatureOf, signedPart } from '../../lib/wire/records.js';
 import type { Random } from './random.js';
 

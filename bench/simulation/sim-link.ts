@@ -7,7 +7,8 @@
 
 import type { NodeId } from '../../lib/address.js';
 import { starlaneError } from '../../lib/errors.js';
-import { broken, checkHello, decides, goodbyeError, type Refusal } from '../../lib/link/handshake/handshake.js';
+import { checkHello, decides } from '../../lib/link/handshake/handshake.js';
+import { broken, goodbyeError, type Refusal } from '../../lib/link/handshake/refusals.js';
 import { isStronger, type LinkPurpose, purposeOf } from '../../lib/link/link-purpose.js';
 import type { MeshLink } from '../../lib/mesh/ports.js';
 import { Lateness, RoundTrip } from '../../lib/mux/liveness/liveness.js';
@@ -206,8 +207,8 @@ export class SimLink implements MeshLink, Actor {
     if (this.phase === Phase.DECIDING) this.goUp();
   }
 
-  refuse({ code, error, told }: Refusal): void {
-    if (this.phase < Phase.LEAVING) this.leave({ code, reason: told.slice(0, 255) }, error);
+  refuse({ code, error, peerReason }: Refusal): void {
+    if (this.phase < Phase.LEAVING) this.leave({ code, reason: peerReason.slice(0, 255) }, error);
   }
 
   /** Its process has ended; the kernel tells the peer, unless the machine is gone as well. */

@@ -4,9 +4,10 @@
 import { randomBytes } from 'node:crypto';
 import type { NodeId } from '../../lib/address.js';
 import { starlaneError } from '../../lib/errors.js';
-import { type Refusal, refusal, type SelfDescription } from '../../lib/link/handshake/handshake.js';
-import { isDuplicate, isLoss, proofMs, withAddress } from '../../lib/link/handshake/link-fault.js';
+import type { SelfDescription } from '../../lib/link/handshake/handshake.js';
+import { isDuplicate, isLoss, type Refusal, refusal, withAddress } from '../../lib/link/handshake/refusals.js';
 import { type LinkPurpose, purposeFlags } from '../../lib/link/link-purpose.js';
+import { proofMs } from '../../lib/link/link-set.js';
 import { Timers } from '../../lib/util/timers.js';
 import {
   GoodbyeCode,

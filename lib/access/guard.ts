@@ -1,18 +1,19 @@
-// Asks what the user has said by `allow`: rules answer at once; a function may, or give a promise, which has a deadline.
-// Whatever is not a clear yes in time is a no.
+// Authorizes requests by the option `allow`. Rules answer at once; a function answers at once or by a promise, which has a deadline.
+// Anything but a clear yes in time is a no.
 
 import { type StarlaneError, starlaneError } from '../errors.js';
-import { type Allow, type AllowFunction, type AllowRequest, AllowRules } from '../options/allow.js';
+import type { Allow, AllowFunction, AllowRequest } from '../options/allow.js';
 import { throwLater } from '../util/runtime/throw-later.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
+import { AllowRules } from './rules.js';
 
-/** True: allowed. A text: denied, and why, as the other end is told. */
+/** True: allowed. A text: denied, with the reason that the other end gets. */
 export type Verdict = true | string;
 
-/** Tells a fault of a function of the user. `subject`: which one it is, since a peer can cause it any number of times. */
+/** Warns of a fault in a function of the user. `subject` names the fault, as a peer can cause it any number of times. */
 export type Warn = (subject: string, error: StarlaneError) => void;
 
-/** One `allow`, of the node or of a server. */
+/** The option `allow` of the node or of one server. */
 export class Guard {
   private readonly rules: AllowRules | undefined;
   private readonly decide: AllowFunction | undefined;
@@ -32,32 +33,32 @@ export class Guard {
     }
     try {
       const answer: unknown = this.decide(request);
-      // Looked at once only: it may be anything.
+      // Read once only, as it may be anything.
       return isThenable(answer) ? Promise.resolve(answer) : this.read(answer);
     } catch (error) {
       return this.failed(error);
     }
   }
 
-  /** What an answer means. */
+  /** Returns what an answer means. */
   read(answer: unknown): Verdict {
     if (answer === true) return true;
-    if (answer !== false) this.tell('it answered neither true nor false', undefined);
+    if (answer !== false) this.report('it answered neither true nor false', undefined);
     return `the ${this.whose} does not allow it`;
   }
 
   failed(error: unknown): Verdict {
-    this.tell(error instanceof Error ? error.message : 'it threw what is no error', error);
+    this.report(error instanceof Error ? error.message : 'it threw something that is not an Error', error);
     return `the ${this.whose} could not decide`;
   }
 
-  private tell(what: string, cause: unknown): void {
+  private report(what: string, cause: unknown): void {
     const subject = `allow of the ${this.whose}: ${what}`;
     this.warn(subject, starlaneError('ERR_STARLANE_ALLOW', subject, cause));
   }
 }
 
-export interface DecisionSetup {
+interface DecisionSetup {
   readonly timers: Timers;
   /** For all answers together. */
   readonly timeoutMs: number;
@@ -65,11 +66,11 @@ export interface DecisionSetup {
   tell(verdict: Verdict): void;
 }
 
-/** One request, put to all guards in order: every one must allow it. */
+/** One request to all guards in order: every one must allow it. */
 export class Decision implements Timed {
   private at = 0;
   private timer: Timer | undefined;
-  private isOver = false;
+  private isClosed = false;
 
   constructor(
     private readonly guards: readonly Guard[],
@@ -77,24 +78,23 @@ export class Decision implements Timed {
     private readonly setup: DecisionSetup,
   ) {}
 
-  /** False: a promise is waited for. */
+  /** Returns false when it waits for a promise. */
   start(): boolean {
     this.next();
-    return this.isOver;
+    return this.isClosed;
   }
 
-  /** Nobody waits for it any more. */
+  /** Gives up the wait for the answer. */
   cancel(): void {
-    this.isOver = true;
+    this.isClosed = true;
     if (this.timer !== undefined) this.setup.timers.cancel(this.timer);
     this.timer = undefined;
   }
 
   onDeadline(): void {
     this.timer = undefined;
-    // A process that was busy looks first at what has arrived meanwhile: the answer may be among it.
-    this.setup.timers.clock.setImmediate(() => {
-      if (!this.isOver) this.settle(`the ${this.guards[this.at].whose} did not decide in time`);
+    this.setup.timers.afterInput(() => {
+      if (!this.isClosed) this.settle(`the ${this.guards[this.at].whose} did not decide in time`);
     });
   }
 
@@ -102,7 +102,7 @@ export class Decision implements Timed {
     const { guards, request, setup } = this;
     for (; this.at < guards.length; this.at++) {
       const answer = guards[this.at].ask(request);
-      if (this.isOver) return;
+      if (this.isClosed) return;
       if (answer === true) continue;
       if (typeof answer === 'string') this.settle(answer);
       else {
@@ -122,7 +122,7 @@ export class Decision implements Timed {
   }
 
   private onVerdict(read: () => Verdict): void {
-    if (this.isOver) return;
+    if (this.isClosed) return;
     try {
       const verdict = read();
       if (verdict !== true) this.settle(verdict);
@@ -131,7 +131,7 @@ export class Decision implements Timed {
         this.next();
       }
     } catch (error) {
-      // Of a listener that hears of what was decided.
+      // It comes from a listener of the user.
       throwLater(error);
     }
   }

@@ -17,11 +17,11 @@ import { type AnyServer, Server } from '../socket/server.js';
 import { attachHandler, type BindHandler, emitBindError, optionsFor } from '../socket/server-handler.js';
 import { Socket } from '../socket/socket.js';
 import { type SocketAddresses, socketAddresses } from '../socket/socket-addresses.js';
-import { WarnOnce } from '../util/rate-limited-warnings.js';
 import { debug } from '../util/runtime/debug.js';
-import type { KeepsAlive } from '../util/runtime/keeps-alive.js';
+import type { ProcessRefs } from '../util/runtime/process-refs.js';
 import { nextTick } from '../util/runtime/real-timers.js';
 import type { Timers } from '../util/timers.js';
+import { WarnOnce } from '../util/warnings.js';
 import { envDigests } from '../wire/messages.js';
 import { type AcceptCounters, Acceptor, type AcceptorHost } from './accept/acceptor.js';
 import { Authorization } from './accept/authorization.js';
@@ -60,7 +60,7 @@ export interface CircuitsSetup {
   readonly options: ResolvedNodeOptions;
   readonly timers: Timers;
   readonly services: ServiceHost;
-  readonly keepsAlive: KeepsAlive;
+  readonly keepsAlive: ProcessRefs;
   /** Which neighbours lead to which node. */
   readonly routes: Routes;
   readonly directLinks: DirectLinks;
@@ -226,7 +226,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
 
   // --- for `node.net` ---
 
-  get keepsAlive(): KeepsAlive {
+  get keepsAlive(): ProcessRefs {
     return this.setup.keepsAlive;
   }
 

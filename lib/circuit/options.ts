@@ -5,6 +5,7 @@ import { type Selector, type SelectorOption, toSelector } from '../mesh/director
 import { type Allow, resolveAllow } from '../options/allow.js';
 import type { ServerOptions } from '../socket/server.js';
 import type { SocketOptions } from '../socket/socket.js';
+import { MAX_TIMEOUT_MS } from '../util/timers.js';
 
 export interface DialOptions extends SocketOptions {
   /** Destroys the socket with an AbortError, before or after it is connected. */
@@ -43,8 +44,6 @@ export interface CheckedBindOptions {
   readonly meta: unknown;
   readonly allow: Allow | undefined;
 }
-
-const MAX_TIMEOUT_MS = 0x7fff_ffff;
 
 /** @throws ERR_STARLANE_OPTION */
 export function checkDialOptions(options: DialOptions): { selector: Selector; timeoutMs: number | undefined } {

@@ -7,6 +7,7 @@ import { netError, starlaneError } from '../errors.js';
 import type { Node } from '../node/node.js';
 import type { Socket } from '../socket/socket.js';
 import { clearTimeout, nextTick, setTimeout } from '../util/runtime/real-timers.js';
+import { MAX_TIMEOUT_MS } from '../util/timers.js';
 import { secureSocket } from './secure-socket.js';
 import { ServiceDialer } from './service-dialer.js';
 import { type HttpTarget, type ServiceOptions, USUAL_PORT } from './target.js';
@@ -55,7 +56,6 @@ export interface ConnectorOptions extends TlsOptions, ServiceOptions {
 }
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
-const MAX_TIMEOUT_MS = 0x7fff_ffff;
 const CACHED_SESSIONS = 100;
 
 /** As undici: no record of TLS is longer. */

@@ -1,13 +1,13 @@
-// The certificate that follows from an identity: self-signed, for tls between nodes that have no PKI of their own. It says
-// nothing that the key does not say; who belongs to the network is proved in the handshake of the link.
+// The certificate that follows from an identity: self-signed, for tls between nodes without a PKI. It contains nothing but the key and
+// the node id; the handshake of the link proves who belongs to the network.
 //
-// It always has the same form, so that its DER (ITU-T X.690) is written here. A package that makes any certificate took 110 ms and
-// 2.7 MiB of heap, which had V8 mark the heap of a small program over and over. A spec compares the bytes with that package's.
+// Its form is always the same, so its DER (ITU-T X.690) is written here. A package for certificates took 110 ms and 2.7 MiB of heap,
+// which made V8 mark the heap of a small program over and over. A spec compares the bytes with those of that package.
 
 import { createPublicKey, sign } from 'node:crypto';
 import type { OwnIdentity } from './identity.js';
 
-export interface DerivedCertificate {
+interface DerivedCertificate {
   readonly cert: string;
   readonly key: string;
 }
@@ -36,16 +36,16 @@ const COMMON_NAME = [0x55, 0x04, 0x03];
 const BASIC_CONSTRAINTS = [0x55, 0x1d, 0x13];
 const KEY_USAGE = [0x55, 0x1d, 0x0f];
 
-/** The key is what counts, for as long as it does: this stands for ever, and says nothing about when a node was made. */
+/** Constant: a certificate is valid as long as its key, and does not show when a node was made. */
 const NOT_BEFORE = '200101000000Z';
 /** RFC 5280, section 4.1.2.5: no well-defined end. */
 const NOT_AFTER = '99991231235959Z';
 
-/** Characters of a PrintableString among those of node ids; the underscore is none. */
+/** The characters of node ids that a PrintableString may have; the underscore is not among them. */
 const PRINTABLE = /^[A-Za-z0-9-]*$/;
 const PEM_LINE = /.{1,64}/g;
 
-/** A certificate and its key, in PEM; the common name is the node id. The same for the same identity. */
+/** Returns a certificate and its key, in PEM; the common name is the node id. The same identity always gives the same certificate. */
 export function deriveCertificate({ nodeId, privateKey }: OwnIdentity): DerivedCertificate {
   const algorithm = der(Tag.SEQUENCE, der(Tag.OBJECT_ID, ED25519));
   const text = der(PRINTABLE.test(nodeId) ? Tag.PRINTABLE_STRING : Tag.UTF8_STRING, Buffer.from(nodeId));
@@ -83,11 +83,11 @@ function criticalExtension(id: readonly number[], value: Uint8Array): Buffer {
   return der(Tag.SEQUENCE, der(Tag.OBJECT_ID, id), der(Tag.BOOLEAN, [0xff]), der(Tag.OCTET_STRING, value));
 }
 
-/** A value with its tag and length. */
+/** Returns a value with its tag and length. */
 function der(tag: number, ...parts: ReadonlyArray<Uint8Array | readonly number[]>): Buffer {
   const value = Buffer.concat(parts.map((part) => Uint8Array.from(part)));
   const { length } = value;
-  // Nothing here is longer than two bytes can say.
+  // No length here needs more than two bytes.
   const head =
     length < 0x80 ? [tag, length] : length < 0x100 ? [tag, 0x81, length] : [tag, 0x82, length >> 8, length & 0xff];
   return Buffer.concat([Buffer.from(head), value]);

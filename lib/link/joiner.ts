@@ -1,44 +1,45 @@
-// Keeps a link to one address: dials until it is up, and again whenever it is lost, with jittered exponential backoff.
-// Pure but for what is passed in: it dials by a function, waits by a clock and jitters by a random source.
+// The links that join() keeps up. A Joiner keeps a link to one address: it dials until the link is up, and again whenever it is lost,
+// with a jittered exponential back-off. Its way to dial, its clock and its random source are arguments.
 
-import { netError, starlaneError } from '../errors.js';
+import { formatLinkAddress, type LinkAddress } from '../address.js';
+import { codeOf, netError, optionError, starlaneError } from '../errors.js';
+import { type BackOff, backOffMs } from '../util/back-off.js';
+import { Deadline } from '../util/deadline.js';
 import { debug } from '../util/runtime/debug.js';
-import type { Timer, Timers } from '../util/timers.js';
+import type { Timers } from '../util/timers.js';
+import { isPermanent, isTaken } from './handshake/refusals.js';
 import type { Link } from './link.js';
+import type { LinkSet } from './link-set.js';
 
 const log = debug('link');
 
-/** A link that has been up this long has proved itself: the next loss is waited for as if it were the first. */
+/** The back-off begins again after a link that has been up this long, in ms. */
 const PROVEN_MS = 60_000;
-
-/** Each wait is this much shorter at most, at random, so that the peers of a node that restarts do not come in step. */
-const JITTER = 0.5;
 
 /** How long to wait for a link. */
 export interface JoinOptions {
-  /** Ends the waiting. */
+  /** Ends the wait. */
   signal?: AbortSignal | undefined;
-  /** Milliseconds, from 1; Default Infinity: no limit. */
+  /** Milliseconds, from 1. Default Infinity: no limit. */
   timeoutMs?: number | undefined;
 }
 
-export interface JoinerOptions {
-  /** Whom it dials, for messages. */
+interface JoinerOptions {
+  /** The address, for error messages. */
   readonly address: string;
-  /** One attempt. */
+  /** Makes one attempt. */
   dial(signal: AbortSignal): Promise<Link>;
-  readonly minMs: number;
-  readonly maxMs: number;
+  readonly backOff: BackOff;
   readonly timers: Timers;
-  /** From 0 up to 1. */
+  /** Returns a number from 0 up to 1. */
   random(): number;
-  /** Is there no point in trying again? Asked until the first success only: what has worked once may work again. */
+  /** Returns whether a retry makes no sense. Called until the first success only: what has worked once may work again. */
   isFinal(error: unknown): boolean;
-  /** Is there no point in it ever again, whatever has worked before? */
-  isOver(error: unknown): boolean;
-  /** An attempt failed that will be made again after `waitMs`. */
+  /** Returns whether a retry makes no sense even after a success. */
+  isForbidden(error: unknown): boolean;
+  /** Called when an attempt has failed; the next one follows after `waitMs`. */
   onRetry(error: Error, waitMs: number): void;
-  /** It has ended for ever: stopped, a permanent fault before the first success, or a link closed on purpose. */
+  /** Called at the end: the joiner was stopped, met a permanent fault before its first success, or its link was closed on purpose. */
   onEnd(joiner: Joiner): void;
 }
 
@@ -54,11 +55,13 @@ export class Joiner {
   private linkedAtMs = 0;
   private hasLinked = false;
   private failures = 0;
-  /** Why the last attempt failed, or the last link was lost. */
+  /** Why the last attempt failed, or why the last link was lost. */
   private lastFailure: Error | undefined;
-  private timer: Timer | undefined;
+  private readonly retryDeadline: Deadline;
 
-  constructor(private readonly options: JoinerOptions) {}
+  constructor(private readonly options: JoinerOptions) {
+    this.retryDeadline = new Deadline(options.timers, () => void this.attempt());
+  }
 
   start(): this {
     void this.attempt();
@@ -66,8 +69,8 @@ export class Joiner {
   }
 
   /**
-   * Returns the link, now or as soon as it is up. Rejects on a permanent fault before the first success, on stop, and by the
-   * signal or the timeout, which end the waiting only. The `cause` of a rejection is why the last attempt failed.
+   * Resolves with the link, now or as soon as it is up. Rejects on a permanent fault before the first success, on stop, and by the
+   * signal or the timeout, which end only the wait. The `cause` of a rejection is why the last attempt failed.
    */
   wait({ signal, timeoutMs = Number.POSITIVE_INFINITY }: JoinOptions = {}): Promise<Link> {
     if (this.link?.isUp) return Promise.resolve(this.link);
@@ -75,10 +78,12 @@ export class Joiner {
       if (this.aborter.signal.aborted) throw this.aborter.signal.reason;
       const { address, timers } = this.options;
       const onAbort = (): void => waiter.reject(abortError(signal?.reason, this.lastFailure));
-      let timer: Timer | undefined;
+      const deadline = new Deadline(timers, () =>
+        waiter.reject(netError('ETIMEDOUT', 'join', { address }, this.lastFailure)),
+      );
       const settle = (): void => {
         this.waiters.delete(waiter);
-        if (timer !== undefined) timers.cancel(timer);
+        deadline.clear();
         signal?.removeEventListener('abort', onAbort);
       };
       const waiter: Waiter = {
@@ -89,7 +94,7 @@ export class Joiner {
         reject: (error) => {
           settle();
           reject(error);
-          // With nobody left who waits, a first join that has never succeeded has been given up.
+          // A join that has never succeeded ends with its last wait.
           if (!this.hasLinked && this.waiters.size === 0) this.stop(error);
         },
       };
@@ -99,10 +104,7 @@ export class Joiner {
         return;
       }
       signal?.addEventListener('abort', onAbort, { once: true });
-      if (timeoutMs !== Number.POSITIVE_INFINITY) {
-        const late = (): void => waiter.reject(netError('ETIMEDOUT', 'join', { address }, this.lastFailure));
-        timer = timers.schedule(timeoutMs, { onDeadline: late });
-      }
+      if (timeoutMs !== Number.POSITIVE_INFINITY) deadline.set(timeoutMs);
     });
   }
 
@@ -110,13 +112,12 @@ export class Joiner {
   stop(reason: Error = starlaneError('ERR_STARLANE_CLOSED', undefined, this.lastFailure)): void {
     if (this.aborter.signal.aborted) return;
     this.aborter.abort(reason);
-    if (this.timer !== undefined) this.options.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.retryDeadline.clear();
     for (const waiter of [...this.waiters]) waiter.reject(reason);
     this.options.onEnd(this);
   }
 
-  /** To be told of every link that is lost or closed; `onPurpose` when it was this side's user who closed it. */
+  /** Called with every link that is lost or closed; `onPurpose` when the user of this node has closed it. */
   onUnlink(link: Link, onPurpose: boolean): void {
     if (link !== this.link) return;
     this.link = undefined;
@@ -128,25 +129,20 @@ export class Joiner {
     this.retry(starlaneError('ERR_STARLANE_LINK_LOST', link.address));
   }
 
-  /** @internal The wait is over. */
-  onDeadline(): void {
-    this.timer = undefined;
-    void this.attempt();
-  }
-
   private async attempt(): Promise<void> {
     let link: Link;
     try {
       link = await this.options.dial(this.aborter.signal);
     } catch (error) {
       if (this.aborter.signal.aborted) return;
-      if (this.options.isOver(error) || (!this.hasLinked && this.options.isFinal(error))) this.stop(error as Error);
+      if (this.options.isForbidden(error) || (!this.hasLinked && this.options.isFinal(error)))
+        this.stop(error as Error);
       else this.retry(error as Error);
       return;
     }
     if (this.aborter.signal.aborted) return;
     if (!link.isUp) {
-      // Lost between its coming up and this turn.
+      // It was lost between coming up and this turn.
       this.retry(starlaneError('ERR_STARLANE_LINK_LOST', link.address));
       return;
     }
@@ -158,21 +154,19 @@ export class Joiner {
 
   private retry(error: Error): void {
     if (this.aborter.signal.aborted) return;
-    const { minMs, maxMs, random, timers, onRetry } = this.options;
+    const { backOff, random, onRetry } = this.options;
     this.lastFailure = error;
-    // The exponent is bounded so that it cannot become infinite before the minimum is taken.
-    const backoffMs = Math.min(maxMs, minMs * 2 ** Math.min(this.failures, 40));
-    const waitMs = backoffMs * (1 - JITTER * random());
+    const waitMs = backOffMs(this.failures, backOff, random);
     this.failures++;
     log('again in %d ms: %s', Math.round(waitMs), error.message);
-    this.timer = timers.schedule(waitMs, this);
+    this.retryDeadline.set(waitMs);
     onRetry(error, waitMs);
   }
 }
 
 /**
- * Returns the error of a wait that a signal ended: it has the name and the message of the signal's reason, which belongs to the
- * user and stays as it is, and `cause` says what the wait was for.
+ * Returns the error of a wait that a signal has ended. It has the name and the message of the signal's reason, which belongs to the user
+ * and stays unchanged; `cause` is why the last attempt failed.
  */
 function abortError(reason: unknown, cause: Error | undefined): Error {
   const { name, message } =
@@ -180,4 +174,85 @@ function abortError(reason: unknown, cause: Error | undefined): Error {
   const error = new Error(message, cause === undefined ? undefined : { cause });
   Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
   return Object.assign(error, { code: 'ABORT_ERR', reason });
+}
+
+interface JoinsOwner {
+  onWarning(error: Error): void;
+  /** Called when an address has a link, which is kept up from now on. */
+  onJoined(address: string): void;
+  /** Called when an address is joined no more. */
+  onLeft(address: string): void;
+}
+
+/** The joins of a node: one joiner for each address. */
+export class Joins {
+  private readonly joiners = new Map<string, Joiner>();
+
+  constructor(
+    private readonly links: LinkSet,
+    private readonly owner: JoinsOwner,
+    private readonly random: () => number,
+  ) {}
+
+  /** How many addresses are kept joined. */
+  get size(): number {
+    return this.joiners.size;
+  }
+
+  /** Resolves with the link to an address, which is kept up from now on. @throws ERR_STARLANE_OPTION, and as {@link Joiner.wait} */
+  async join(address: string, options: JoinOptions | undefined): Promise<Link> {
+    const checked = checkJoinOptions(options);
+    return this.joiner(this.links.parse(address)).wait(checked);
+  }
+
+  /** Called when a link is gone; `onPurpose` when this node has closed it. */
+  onUnlink(link: Link, onPurpose: boolean): void {
+    for (const joiner of [...this.joiners.values()]) joiner.onUnlink(link, onPurpose);
+  }
+
+  close(): void {
+    for (const joiner of [...this.joiners.values()]) joiner.stop();
+  }
+
+  private joiner(address: LinkAddress): Joiner {
+    const key = formatLinkAddress(address);
+    const known = this.joiners.get(key);
+    if (known !== undefined) return known;
+    const { links } = this;
+    const joiner = new Joiner({
+      address: key,
+      dial: async (signal) => {
+        const link = await links.dial(address, { purpose: 'join', signal });
+        if (!signal.aborted) this.owner.onJoined(key);
+        return link;
+      },
+      backOff: { minMs: links.options.rejoinMinMs, maxMs: links.options.rejoinMaxMs },
+      timers: links.timers,
+      random: this.random,
+      // Behind a balancer, or a name with many addresses, another node may answer next time.
+      isFinal: (error) => isPermanent(error) && (codeOf(error) !== 'ERR_STARLANE_SELF_LINK' || links.isOwn(address)),
+      isForbidden: isTaken,
+      onRetry: (error) => this.owner.onWarning(error),
+      onEnd: () => {
+        this.joiners.delete(key);
+        this.owner.onLeft(key);
+      },
+    });
+    this.joiners.set(key, joiner);
+    return joiner.start();
+  }
+}
+
+function checkJoinOptions(options: JoinOptions | undefined): JoinOptions {
+  if (options === undefined) return {};
+  if (typeof options !== 'object' || options === null) throw optionError('join', 'must be an object of options');
+  for (const name of Object.keys(options)) {
+    if (name !== 'signal' && name !== 'timeoutMs') throw optionError(name, 'unknown option of join');
+  }
+  const { signal, timeoutMs } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw optionError('signal', 'must be an AbortSignal');
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1)) {
+    throw optionError('timeoutMs', 'must be a number of at least 1');
+  }
+  return options;
 }

@@ -1,4 +1,4 @@
-// Who a link was made for, as its dialling end says in the flags of HELLO.
+// What a link was made for. The dialling end sends it in the flags of HELLO.
 //
 //   join     by a user, with join or attach: kept as long as the user wants it
 //   mesh     by the neighbourhood of a node, or for a seed: carries gossip and circuits as well, but may be shed
@@ -6,7 +6,7 @@
 
 export type LinkPurpose = 'join' | 'mesh' | 'direct';
 
-/** The place in this list is the number on the wire, and the strength of the purpose from strong to weak: append only. */
+/** The index is the number on the wire, and orders purposes from strong to weak: append only. */
 const PURPOSES: readonly LinkPurpose[] = ['join', 'mesh', 'direct'];
 
 /** The bits of the flags that hold the number. */
@@ -16,12 +16,12 @@ export function purposeFlags(purpose: LinkPurpose): number {
   return PURPOSES.indexOf(purpose);
 }
 
-/** A purpose of a later version is read as the plainest one. */
+/** Returns the purpose in the flags of a HELLO. An unknown one, of a later version, counts as `join`. */
 export function purposeOf(flags: number): LinkPurpose {
   return PURPOSES[flags & MASK] ?? 'join';
 }
 
-/** Whether a link made for `a` has to do more than one made for `b`. */
+/** Returns whether a link made for `a` has to do more than one made for `b`. */
 export function isStronger(a: LinkPurpose, b: LinkPurpose): boolean {
   return PURPOSES.indexOf(a) < PURPOSES.indexOf(b);
 }

@@ -1,43 +1,97 @@
 // All links of a node: listening, dialling, attaching, limits, and one link to a peer.
 //
-// Two nodes may come to be linked twice: both join each other, or one has lost a link that the other still counts on.
-// Only the node with the lower id decides (see handshake.ts), so they cannot each drop the other's. It keeps the link
-// that stands if that answers a ping, and no stream is disturbed; otherwise the new link takes its place.
+// Two nodes may make a second link: both join each other, or one has lost a link that the other still counts on. Only the node with the
+// lower id decides (see handshake.ts), so the two cannot each drop the link of the other. It keeps the first link if that answers a
+// ping, so no stream is disturbed; otherwise the new link takes its place.
 
 import type { Duplex } from 'node:stream';
 import { formatLinkAddress, type LinkAddress, type NodeId, parseLinkAddress } from '../address.js';
 import { starlaneError } from '../errors.js';
+import { answerMs } from '../mux/liveness/liveness.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
+import { RecentMap } from '../util/recent-map.js';
 import { debug } from '../util/runtime/debug.js';
 import type { Timers } from '../util/timers.js';
-import { GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
-import { isTaken, type Refusal, refusal, type SelfDescription } from './handshake/handshake.js';
-import { countDial, countFailure, type LinkCounters, newCounters } from './handshake/link-counters.js';
-import { isDuplicate, isLoss, isNoFault, proofMs, withAddress } from './handshake/link-fault.js';
+import { GoodbyeCode, MessageType } from '../wire/messages.js';
+import { duplicate, duplicateAt, isLaterRun, newerText, olderText } from './duplicate-identity.js';
+import type { SelfDescription } from './handshake/handshake.js';
+import {
+  countDial,
+  countFailure,
+  isDuplicate,
+  isLoss,
+  isNoFault,
+  isTaken,
+  type LinkCounters,
+  newCounters,
+  type Refusal,
+  refusal,
+  withAddress,
+} from './handshake/refusals.js';
 import { negotiateRole } from './handshake/role.js';
-import { Link } from './link.js';
-import type { LinkDirection, LinkOwner, TlsFacts } from './link-owner.js';
+import { Link, type LinkDirection, type LinkOwner, type LinkTraffic } from './link.js';
 import type { LinkPurpose } from './link-purpose.js';
-import type { DialRequest, LinkMeans, LinkSetOwner } from './link-set-owner.js';
-import { LinkWaits } from './link-waits.js';
-import { duplicate, duplicateAt, isLaterRun, newerText, OlderRuns, olderText } from './runs.js';
 import { isSameListener, reachableAddresses } from './transport/address-probe.js';
-import { connect } from './transport/connect.js';
-import { dialTurns } from './transport/dial-turns.js';
-import { LinkListener } from './transport/listener.js';
-import { type Stranger, Strangers } from './transport/pending-connections.js';
-import type { LinkTls } from './transport/tls.js';
+import { connect, dialTurns } from './transport/connect.js';
+import { LinkListener } from './transport/listen.js';
+import { type PendingConnection, PendingConnections } from './transport/pending-connections.js';
+import type { LinkTls, TlsFacts } from './transport/tls.js';
 
 const log = debug('link');
 
-/** Whoever says so of links that never come up is not to fill the memory. */
+/** How long a link may take to answer when the peer makes another one, in ms, or {@link answerMs} if that is longer... */
+const PROOF_MS = 2_000;
+/** ...but not more than this share of the handshake timeout: the peer waits for the decision with its new link. */
+const PROOF_SHARE = 2 / 3;
+
+/** Returns that time for a link with this round trip, in ms. `lateMs`: how much later answers may come where packets are lost. */
+export function proofMs(rttMs: number, lateMs: number, handshakeTimeoutMs: number): number {
+  const needed = Math.max(PROOF_MS, answerMs(rttMs, lateMs));
+  return Math.min(needed, handshakeTimeoutMs * PROOF_SHARE);
+}
+
+/** Older runs that are remembered. */
+const MAX_OLDER_RUNS = 1_024;
+
+/** Bounds the memory that a peer can fill with promotions of links that never come up. */
 const MAX_PROMOTIONS = 256;
 
-/** Of closeTimeoutMs, what the end of a link has in any case: there and back again. */
+/** The share of closeTimeoutMs that links have for their goodbyes in any case: one round trip. */
 const GOODBYE_SHARE = 0.2;
 
-/** How a link comes to be. */
-interface LinkOrigin {
+/** A link to dial. */
+interface DialRequest {
+  readonly purpose: LinkPurpose;
+  /** The node that must be there, or the link is refused with ERR_STARLANE_HANDSHAKE. */
+  readonly expect?: NodeId;
+  readonly signal?: AbortSignal;
+}
+
+interface LinkSetOwner extends LinkTraffic {
+  /** Returns why this node refuses a link that a peer makes, beyond the limits here, as in `has enough links`: the peer gets it. */
+  rejectReason(link: Link): string | undefined;
+  /** Called when a link has come up. Set its acceptor here. */
+  onLink(link: Link): void;
+  /** Called when a link that was up is up no more. */
+  onUnlink(link: Link, reason: Error | undefined): void;
+  /** Called with a fault that costs the user nothing but one link. */
+  onWarning(error: Error): void;
+  /** Called when a listener has failed; it is closed. */
+  onError(error: Error): void;
+  /** Called when a listener is closed, for whatever reason. */
+  onUnlisten(listener: LinkListener): void;
+}
+
+/** How a node proves on its links that it belongs to the network. */
+export interface LinkCredentials {
+  /** Keys of 32 bytes, if the network has a secret. */
+  readonly networkKeys: readonly Buffer[];
+  /** Without it, links are plain. */
+  readonly tls: LinkTls | undefined;
+}
+
+/** How a link is made. */
+interface LinkParams {
   readonly direction: LinkDirection;
   readonly address: string;
   readonly client: boolean;
@@ -46,24 +100,25 @@ interface LinkOrigin {
   readonly tls?: TlsFacts;
 }
 
-export class LinkSet implements LinkOwner<Link> {
+export class LinkSet implements LinkOwner {
   readonly counters: LinkCounters = newCounters();
-  /** Why the last link ended or did not come up, unless one has come up since. */
+  /** Why the last link ended or did not come up; undefined when one has come up since. */
   lastFailure: Error | undefined;
-  /** Whoever has connected to a listener and is not up. */
-  readonly strangers: Strangers;
+  /** Connections to listeners that are no links yet. */
+  readonly pendingConnections: PendingConnections;
   private readonly byPeer = new Map<NodeId, Link>();
-  /** Every link with anything left of it, in handshake or leaving included. */
+  /** Every link with anything left of it, including those in the handshake and those that leave. */
   private readonly all = new Set<Link>();
   readonly listeners = new Set<LinkListener>();
-  /** Those of strangers: who has connected, and is not up. */
-  private readonly inHandshake = new Map<Link, Stranger>();
-  /** Attached by the user, and not links yet. */
+  /** Links in the handshake that came through a listener. */
+  private readonly inHandshake = new Map<Link, PendingConnection>();
+  /** Duplexes that the user has attached, and that are no links yet. */
   private readonly attaching = new Set<Duplex>();
   private readonly waits: LinkWaits;
-  /** What links that are about to stand are to be for besides. */
+  /** Purposes that links take over when they come up, by peer. */
   private readonly promotions = new Map<NodeId, LinkPurpose>();
-  private readonly olderRuns = new OlderRuns();
+  /** Runs that a newer one has been seen beside, by boot id, with the address of the newer one. */
+  private readonly olderRuns = new RecentMap<string, string>(MAX_OLDER_RUNS);
   private isClosed = false;
   private listenersClosed: Promise<unknown> | undefined;
   private onEmpty: (() => void) | undefined;
@@ -73,22 +128,22 @@ export class LinkSet implements LinkOwner<Link> {
     readonly options: ResolvedNodeOptions,
     readonly timers: Timers,
     private readonly owner: LinkSetOwner,
-    private readonly means: LinkMeans = { networkKeys: [], tls: undefined },
+    private readonly credentials: LinkCredentials = { networkKeys: [], tls: undefined },
   ) {
-    this.strangers = new Strangers(options.maxPendingHandshakes, timers);
+    this.pendingConnections = new PendingConnections(options.maxPendingHandshakes, timers);
     this.waits = new LinkWaits(timers, options.handshakeTimeoutMs);
   }
 
   get tls(): LinkTls | undefined {
-    return this.means.tls;
+    return this.credentials.tls;
   }
 
-  /** The link to a peer, if it is up. */
+  /** Returns the link to a peer, if it is up. */
   get(peerId: NodeId): Link | undefined {
     return this.byPeer.get(peerId);
   }
 
-  /** Links that are up. */
+  /** Returns the links that are up. */
   values(): IterableIterator<Link> {
     return this.byPeer.values();
   }
@@ -102,7 +157,7 @@ export class LinkSet implements LinkOwner<Link> {
     return this.all.size - this.byPeer.size;
   }
 
-  /** Link addresses at which others reach this node. */
+  /** Link addresses at which other nodes reach this one. */
   get listenAddresses(): readonly string[] {
     const { advertise } = this.options;
     if (this.listeners.size === 0) return [];
@@ -110,17 +165,17 @@ export class LinkSet implements LinkOwner<Link> {
     return reachableAddresses([...this.listeners].map((listener) => listener.address));
   }
 
-  /** Link addresses at which this node itself listens, on whatever interface: not those that it only advertises. */
+  /** Link addresses at which this node itself listens, without those that it only advertises. */
   get ownAddresses(): readonly string[] {
     return reachableAddresses([...this.listeners].map((listener) => listener.address));
   }
 
-  /** Whether it is certain that nobody but this node answers there. */
+  /** Returns whether it is certain that only this node answers there. */
   isOwn(address: LinkAddress): boolean {
     return [...this.listeners].some((listener) => isSameListener(address, this.parse(listener.address)));
   }
 
-  /** Of an address that says none. */
+  /** The scheme of an address without one. */
   get defaultScheme(): 'tcp' | 'tls' {
     return this.tls === undefined ? 'tcp' : 'tls';
   }
@@ -129,11 +184,10 @@ export class LinkSet implements LinkOwner<Link> {
     return parseLinkAddress(address, this.defaultScheme);
   }
 
-  /** Listens for links. @throws as transport.listen, ERR_STARLANE_ADDRESS, ERR_STARLANE_CLOSED */
+  /** Listens for links. @throws as LinkListener.listen, ERR_STARLANE_ADDRESS, ERR_STARLANE_CLOSED */
   async listen(address: string): Promise<LinkListener> {
     this.checkOpen();
-    const listener = new LinkListener(this.parse(address), this);
-    await listener.start();
+    const listener = await LinkListener.listen(this.parse(address), this);
     if (this.isClosed) {
       await listener.close();
       throw starlaneError('ERR_STARLANE_CLOSED');
@@ -142,7 +196,7 @@ export class LinkSet implements LinkOwner<Link> {
     return listener;
   }
 
-  /** One attempt at a link to `address`: the link when it is up and synced, or the standing one to the same peer. */
+  /** Tries once to link to `address`. Resolves with the link when it is up and synced, or with the one to the same peer that exists. */
   async dial(address: LinkAddress, request: DialRequest): Promise<Link> {
     this.checkOpen();
     if (address.port === 0) throw starlaneError('ERR_STARLANE_ADDRESS', 'a port to join is from 1 to 65535');
@@ -179,7 +233,7 @@ export class LinkSet implements LinkOwner<Link> {
     });
   }
 
-  /** Makes a link of any reliable Duplex, which it owns from then on. */
+  /** Makes a link of any reliable Duplex, and owns the Duplex from then on. */
   async attach(duplex: Duplex, initiator?: boolean): Promise<Link> {
     this.checkOpen();
     const client = initiator ?? (await this.negotiate(duplex));
@@ -191,26 +245,26 @@ export class LinkSet implements LinkOwner<Link> {
     });
   }
 
-  /** Someone has connected to a listener, and was admitted. */
-  receive(stranger: Stranger, duplex: Duplex, remote: string, tls: TlsFacts | undefined): void {
+  /** Called when a connection to a listener is ready for the handshake. */
+  receive(connection: PendingConnection, duplex: Duplex, remote: string, tls: TlsFacts | undefined): void {
     if (this.isClosed) {
       duplex.on('error', () => {});
       duplex.destroy();
-      this.strangers.leave(stranger);
+      this.pendingConnections.remove(connection);
       return;
     }
     const link = this.add(duplex, { direction: 'inbound', address: remote, client: false, purpose: 'join', tls });
-    stranger.turnAway = (error) => link.destroy(error);
-    this.inHandshake.set(link, stranger);
+    connection.reject = (error) => link.destroy(error);
+    this.inHandshake.set(link, connection);
     link.start();
   }
 
-  /** Later links are made with other certificates, at either end. @throws ERR_STARLANE_OPTION */
+  /** Makes listeners use the certificates that the credentials have now. @throws ERR_STARLANE_OPTION */
   async renewTls(): Promise<void> {
     await Promise.all([...this.listeners].map((listener) => listener.renewTls()));
   }
 
-  /** A link attempt failed before there was a link. */
+  /** Called when a connection to a listener has failed before there was a link. */
   fault(error: Error): void {
     countFailure(this.counters, error);
     this.owner.onWarning(error);
@@ -224,27 +278,27 @@ export class LinkSet implements LinkOwner<Link> {
     if (this.listeners.delete(listener)) this.owner.onUnlisten(listener);
   }
 
-  /** No new links: listeners close, and whatever is no link yet ends. Those that are up stay. */
+  /** Closes listeners, and ends what is no link yet. Links that are up stay. */
   drain(): void {
     if (this.isClosed) return;
     this.isClosed = true;
     this.listenersClosed = Promise.all([...this.listeners].map((listener) => listener.close()));
     for (const duplex of this.attaching) duplex.destroy();
     for (const link of this.all) {
-      // One that leaves has its own deadline.
-      if (!this.isStanding(link) && !link.isLeaving) link.destroy(starlaneError('ERR_STARLANE_CLOSED'));
+      // A link that leaves has its own deadline.
+      if (!this.isCurrent(link) && !link.isLeaving) link.destroy(starlaneError('ERR_STARLANE_CLOSED'));
     }
   }
 
   /**
-   * Ends everything in order; resolved when nothing is left. `spentMs` of closeTimeoutMs have passed already, and of the rest
-   * goodbyes get a fifth at least.
+   * Closes everything; resolves when nothing is left. `spentMs` of closeTimeoutMs have passed already; goodbyes still get a fifth of it
+   * at least.
    */
   async close(spentMs = 0): Promise<void> {
     this.drain();
     const { closeTimeoutMs } = this.options;
     const timeoutMs = Math.max(closeTimeoutMs - spentMs, closeTimeoutMs * GOODBYE_SHARE);
-    for (const link of this.all) if (this.isStanding(link)) link.closeWithin(timeoutMs);
+    for (const link of this.all) if (this.isCurrent(link)) link.closeWithin(timeoutMs);
     if (this.all.size > 0) {
       await new Promise<void>((resolve) => {
         this.onEmpty = resolve;
@@ -253,7 +307,7 @@ export class LinkSet implements LinkOwner<Link> {
     await this.listenersClosed;
   }
 
-  // --- what links tell ---
+  // --- callbacks of links ---
 
   onHello(link: Link): Refusal | undefined {
     if (this.isClosed) return refusal(GoodbyeCode.NORMAL, 'ERR_STARLANE_CLOSED', undefined, 'the peer is closed');
@@ -262,56 +316,48 @@ export class LinkSet implements LinkOwner<Link> {
     }
     const rival = this.rivalRefusal(link);
     if (rival !== undefined) return rival;
-    // What this node dials itself, it wants.
-    const objection = link.direction === 'inbound' ? this.owner.objection(link) : undefined;
-    return objection === undefined ? undefined : linkLimit(objection);
+    // This node wants the links that it dials itself.
+    const reason = link.direction === 'inbound' ? this.owner.rejectReason(link) : undefined;
+    return reason === undefined ? undefined : linkLimit(reason);
   }
 
   onDecide(link: Link): void {
-    const standing = this.byPeer.get(link.peerId);
-    // Another boot id: the peer has restarted, and what stands is what its last run has left behind.
-    if (standing === undefined || standing.bootId !== link.bootId) {
+    const current = this.byPeer.get(link.peerId);
+    // With another boot id the peer has restarted, and the first link is a leftover of its last run.
+    if (current === undefined || current.bootId !== link.bootId) {
       link.accept();
       return;
     }
-    const { rttMs, lateMs } = standing;
+    const { rttMs, lateMs } = current;
     const timer = this.timers.schedule(proofMs(rttMs, lateMs, this.options.handshakeTimeoutMs), {
       onDeadline: () =>
-        standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'it did not answer when the peer made another')),
+        current.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'it did not answer when the peer made another')),
     });
     const decide = (): void => {
       this.timers.cancel(timer);
       if (!link.isDeciding) return;
-      if (this.byPeer.get(link.peerId) !== standing) this.onDecide(link);
+      if (this.byPeer.get(link.peerId) !== current) this.onDecide(link);
       else link.refuse(refusal(GoodbyeCode.DUPLICATE, 'ERR_STARLANE_DUPLICATE_LINK', link.peerId, this.self.nodeId));
     };
-    standing.ping().then(decide, decide);
+    current.ping().then(decide, decide);
   }
 
   onUp(link: Link): void {
-    const standing = this.byPeer.get(link.peerId);
+    const current = this.byPeer.get(link.peerId);
     this.byPeer.set(link.peerId, link);
-    this.leaveStrangers(link);
+    this.endPending(link);
     this.counters.opened++;
     this.lastFailure = undefined;
-    if (standing?.bootId === link.bootId)
-      standing.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'the peer has given it up'));
-    else if (standing !== undefined) this.replace(standing, link);
+    if (current?.bootId === link.bootId)
+      current.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'the peer has given it up'));
+    else if (current !== undefined) this.replace(current, link);
     this.owner.onLink(link);
     link.promote(this.promotions.get(link.peerId) ?? link.purpose);
     this.promotions.delete(link.peerId);
     this.waits.onUp(link);
   }
 
-  onPromoted(link: Link): void {
-    this.owner.onPromoted(link);
-  }
-
-  onMessage(link: Link, message: Message): void {
-    this.owner.onMessage(link, message);
-  }
-
-  /** A later run of the peer of this link is elsewhere, at `address` as far as anybody knows. */
+  /** Called when a later run of the peer of this link is at another place: at `address`, as far as is known. */
   onLaterRun(link: Link, address: string): void {
     if (!link.isUp) return;
     this.proveAlive(link, () => {
@@ -325,11 +371,7 @@ export class LinkSet implements LinkOwner<Link> {
     this.owner.onWarning(withAddress(notice, link.address));
   }
 
-  onDrain(link: Link): void {
-    this.owner.onDrain(link);
-  }
-
-  /** What the peer told at the start has been taken in: whoever waits for the link has it. */
+  /** Called when the initial sync of a link is done. Resolves the wait for the link. */
   onSynced(link: Link): void {
     link.onSynced();
     this.waits.take(link)?.resolve(link);
@@ -347,62 +389,62 @@ export class LinkSet implements LinkOwner<Link> {
     const isFault = !wasUp && !isNoFault(link, failure);
     if (isFault && reason !== undefined) countFailure(this.counters, reason);
     if (isFault || wasUp) this.lastFailure = withAddress(failure, link.address);
-    // Both ends know by this what the other link was for: the one that stands does that as well from now on.
+    // Both ends see by this that the link was refused for another one, which takes over its purpose.
     if (!wasUp && isDuplicate(failure)) this.promote(link);
     const waiter = this.waits.take(link);
-    // With nobody to tell, it goes to the log of the user: someone tried to link and failed.
+    // A failure that nobody waits for becomes a warning: a peer tried to link and failed.
     if (waiter === undefined) {
       if (isFault && !this.isClosed) this.owner.onWarning(withAddress(failure, link.address));
       return;
     }
     if (!isDuplicate(failure)) waiter.reject(withAddress(failure, link.address));
     else {
-      const standing = this.byPeer.get(link.peerId);
-      // If there is none, it has been taken at the other end, and word of that is still on its way to this one.
-      if (standing === undefined) this.waits.addAny(link.peerId, waiter);
-      else waiter.resolve(standing);
+      const current = this.byPeer.get(link.peerId);
+      // If there is none, the other end has taken it, and its message is still on the way.
+      if (current === undefined) this.waits.addAny(link.peerId, waiter);
+      else waiter.resolve(current);
     }
   }
 
   onClosed(link: Link): void {
     this.all.delete(link);
-    this.leaveStrangers(link);
+    this.endPending(link);
     if (this.all.size === 0) this.onEmpty?.();
   }
 
-  /** The peer has restarted, which is no rival, or runs a second time: the old link shows which, as only a rival answers. */
-  private replace(standing: Link, link: Link): void {
-    const { peerId, bootId } = standing;
-    // Before the goodbye, after which it answers nothing.
-    this.proveAlive(standing, () => {
-      this.reportRivals(peerId, bootId, standing.address, link.address);
-      link.send({ type: MessageType.NOTICE, code: GoodbyeCode.TAKEN, reason: newerText(standing.address) });
+  /** Replaces a link. The peer has restarted, or a second process has its identity: only then does the old link answer. */
+  private replace(current: Link, link: Link): void {
+    const { peerId, bootId } = current;
+    // Before the goodbye, after which the old link answers nothing.
+    this.proveAlive(current, () => {
+      this.reportRivals(peerId, bootId, current.address, link.address);
+      link.send({ type: MessageType.NOTICE, code: GoodbyeCode.TAKEN, reason: newerText(current.address) });
     });
-    standing.supersede(olderText(link.address), starlaneError('ERR_STARLANE_LINK_LOST', 'the peer has restarted'));
+    current.supersede(olderText(link.address), starlaneError('ERR_STARLANE_LINK_LOST', 'the peer has restarted'));
   }
 
-  /** What speaks against a link of a run that is older than the one that is linked. */
+  /** Returns why a link of an older run than the one that is linked is refused. */
   private rivalRefusal(link: Link): Refusal | undefined {
     const { peerId, bootId, address } = link;
-    const newer = this.olderRuns.newerOf(bootId);
+    const newer = this.olderRuns.peek(bootId);
     if (newer !== undefined) {
       const text = olderText(newer);
       const error = duplicate(link.direction === 'inbound' ? text : `${peerId}: ${text}`);
-      return { code: GoodbyeCode.TAKEN, error, told: text };
+      return { code: GoodbyeCode.TAKEN, error, peerReason: text };
     }
-    const standing = this.byPeer.get(peerId);
-    if (standing === undefined || isLaterRun(standing.bootId, bootId) !== true) return undefined;
-    // Or its clock was set back. What stands has to show that it lives; until then the other may try again.
-    this.proveAlive(standing, () => {
+    const current = this.byPeer.get(peerId);
+    if (current === undefined || isLaterRun(current.bootId, bootId) !== true) return undefined;
+    // Or its clock was set back. The first link has to show that its peer is alive; until then the other one may try again.
+    this.proveAlive(current, () => {
       if (this.olderRuns.has(bootId)) return;
-      this.reportRivals(peerId, bootId, address, standing.address);
-      standing.send({ type: MessageType.NOTICE, code: GoodbyeCode.TAKEN, reason: newerText(address) });
+      this.reportRivals(peerId, bootId, address, current.address);
+      current.send({ type: MessageType.NOTICE, code: GoodbyeCode.TAKEN, reason: newerText(address) });
     });
     const what = 'a newer process with this identity is linked';
     return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', what, what);
   }
 
-  /** Calls back when the peer answers; a link whose peer does not in time is given up. */
+  /** Calls back when the peer of a link answers; a link that does not answer in time is destroyed. */
   private proveAlive(link: Link, onAnswer: () => void): void {
     const timer = this.timers.schedule(proofMs(link.rttMs, link.lateMs, this.options.handshakeTimeoutMs), {
       onDeadline: () =>
@@ -418,21 +460,21 @@ export class LinkSet implements LinkOwner<Link> {
   }
 
   private reportRivals(peerId: NodeId, olderBootId: string, older: string, newer: string): void {
-    this.olderRuns.add(olderBootId, newer);
+    this.olderRuns.set(olderBootId, newer);
     this.owner.onWarning(duplicateAt(peerId, older, newer));
   }
 
-  /** The standing link does what this one was for; it may be one that is known at the other end only, so far. */
+  /** Gives the purpose of a refused link to the one that was kept, which may not be up at this end yet. */
   private promote({ peerId, purpose }: Link): void {
     if (this.byPeer.has(peerId)) this.byPeer.get(peerId)?.promote(purpose);
     else if (this.promotions.size < MAX_PROMOTIONS) this.promotions.set(peerId, purpose);
   }
 
-  private leaveStrangers(link: Link): void {
-    const stranger = this.inHandshake.get(link);
-    if (stranger === undefined) return;
+  private endPending(link: Link): void {
+    const connection = this.inHandshake.get(link);
+    if (connection === undefined) return;
     this.inHandshake.delete(link);
-    this.strangers.leave(stranger);
+    this.pendingConnections.remove(connection);
   }
 
   private async negotiate(duplex: Duplex): Promise<boolean> {
@@ -444,25 +486,26 @@ export class LinkSet implements LinkOwner<Link> {
     }
   }
 
-  private establish(duplex: Duplex, origin: LinkOrigin): Promise<Link> {
+  private establish(duplex: Duplex, params: LinkParams): Promise<Link> {
     return new Promise((resolve, reject) => {
       if (this.isClosed) {
         duplex.destroy();
         throw starlaneError('ERR_STARLANE_CLOSED');
       }
-      const link = this.add(duplex, origin);
+      const link = this.add(duplex, params);
       this.waits.add(link, { resolve, reject });
       link.start();
     });
   }
 
-  private add(duplex: Duplex, origin: LinkOrigin): Link {
+  private add(duplex: Duplex, params: LinkParams): Link {
     const { options, self, timers } = this;
     const link = new Link(duplex, {
-      ...origin,
+      ...params,
       self,
       owner: this,
-      networkKeys: this.means.networkKeys,
+      traffic: this.owner,
+      networkKeys: this.credentials.networkKeys,
       timers,
       handshakeTimeoutMs: options.handshakeTimeoutMs,
       maxMessageBytes: options.maxMessageBytes,
@@ -473,17 +516,17 @@ export class LinkSet implements LinkOwner<Link> {
         maxStreams: options.maxStreams,
         maxWindowBytes: options.maxWindowBytes,
         receiveBudgetBytes: options.receiveBudgetBytes,
-        // The mesh watches over links, and tells a peer that is dead from one that stands still.
+        // The mesh watches over links: it can tell a dead peer from one that is only stalled.
         keepAliveMs: 0,
         closeTimeoutMs: options.closeTimeoutMs,
       },
     });
-    log('%s %s: handshake', origin.direction, origin.address);
+    log('%s %s: handshake', params.direction, params.address);
     this.all.add(link);
     return link;
   }
 
-  private isStanding(link: Link): boolean {
+  private isCurrent(link: Link): boolean {
     return link.peerId !== '' && this.byPeer.get(link.peerId) === link;
   }
 
@@ -492,7 +535,59 @@ export class LinkSet implements LinkOwner<Link> {
   }
 }
 
-/** `what` about this node, as in `has enough links`. */
+/** Returns the refusal of a link because of `what` this node has, as in `has enough links`. */
 function linkLimit(what: string): Refusal {
   return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', `this node ${what}`, `the peer ${what}`);
+}
+
+interface Waiter {
+  resolve(link: Link): void;
+  reject(error: Error): void;
+}
+
+/** Promises of links: of one link that has to be up and synced, or of any link to a peer. */
+class LinkWaits {
+  private readonly own = new Map<Link, Waiter>();
+  private readonly any = new Map<NodeId, Set<Waiter>>();
+
+  constructor(
+    private readonly timers: Timers,
+    private readonly timeoutMs: number,
+  ) {}
+
+  add(link: Link, waiter: Waiter): void {
+    this.own.set(link, waiter);
+  }
+
+  /** Removes and returns who waits for this link. */
+  take(link: Link): Waiter | undefined {
+    const waiter = this.own.get(link);
+    this.own.delete(link);
+    return waiter;
+  }
+
+  /** Waits for the next link to the peer. Rejects with ERR_STARLANE_DUPLICATE_LINK when none comes up in time. */
+  addAny(peerId: NodeId, waiter: Waiter): void {
+    const waiters = this.any.get(peerId) ?? new Set();
+    this.any.set(peerId, waiters);
+    const timer = this.timers.schedule(this.timeoutMs, {
+      onDeadline: () => {
+        waiters.delete(entry);
+        if (waiters.size === 0 && this.any.get(peerId) === waiters) this.any.delete(peerId);
+        waiter.reject(starlaneError('ERR_STARLANE_DUPLICATE_LINK', peerId));
+      },
+    });
+    const resolve = (link: Link): void => {
+      this.timers.cancel(timer);
+      waiter.resolve(link);
+    };
+    const entry: Waiter = { resolve, reject: waiter.reject };
+    waiters.add(entry);
+  }
+
+  onUp(link: Link): void {
+    const waiters = this.any.get(link.peerId);
+    this.any.delete(link.peerId);
+    for (const waiter of waiters ?? []) waiter.resolve(link);
+  }
 }

@@ -3,65 +3,145 @@
 //   HELLO ──> DECIDING ──> UP ──> LEAVING ──> CLOSED
 //     └──────────┴──────────┴────────┴──────────^
 //
-// HELLO waits for the peer's HELLO and the proof of it, DECIDING for the word of the node with the lower id, LEAVING for open streams.
-// Whatever the peer does ends this link at worst: nothing here throws into the session.
+// In HELLO the link waits for the peer's HELLO and its proof, in DECIDING for the decision of the node with the lower id, in LEAVING for
+// open streams. Whatever the peer does can only end this link: nothing here throws into the session.
 
 import type { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
 import { starlaneError } from '../errors.js';
 import { Lateness } from '../mux/liveness/liveness.js';
 import { MuxSession } from '../mux/session.js';
+import type { SessionOptions } from '../mux/session-options.js';
 import type { MuxStream } from '../mux/stream/stream.js';
 import type { NodeRole } from '../options/options.js';
+import { Deadline } from '../util/deadline.js';
 import { debug } from '../util/runtime/debug.js';
 import { dateNow } from '../util/runtime/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
-import type { Timer } from '../util/timers.js';
+import type { Timers } from '../util/timers.js';
 import { encodeGoodbye, encodeMessageOf, GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
 import { Control } from './handshake/control.js';
-import { broken, decides, goodbyeError, makeHello, type Refusal } from './handshake/handshake.js';
-import { Introduction, type Step } from './handshake/introduction.js';
-import type { LinkDirection, LinkInfo, LinkSetup, StreamAcceptor } from './link-owner.js';
+import { decides, Handshake, type HandshakeStep, makeHello, type SelfDescription } from './handshake/handshake.js';
+import { broken, goodbyeError, type Refusal } from './handshake/refusals.js';
 import { isStronger, type LinkPurpose, purposeOf } from './link-purpose.js';
-import { foreignSpeech, tlsFailure } from './transport/protocol-mismatch.js';
+import { otherProtocol, tlsFailure } from './transport/protocol-mismatch.js';
+import type { TlsFacts } from './transport/tls.js';
 
 const log = debug('link');
 
 const Phase = { HELLO: 0, DECIDING: 1, UP: 2, LEAVING: 3, CLOSED: 4 } as const;
 
-/** As console.log() has them, by phase. */
+/** By phase, for console.log(). */
 const PHASE_NAMES: readonly string[] = ['handshake', 'handshake', 'up', 'leaving', 'closed'];
 
-/** Wide open from the start: both ends are ours, and every circuit has its own deadline. */
+/** No limit on unacknowledged opens: both ends are Starlane nodes, and every circuit has its own deadline. */
 const SESSION_DEFAULTS = { starlanePeer: true, maxUnackedOpens: Number.POSITIVE_INFINITY, openTimeoutMs: 0 };
 
-/** A link to a peer. It is also a SessionOwner, a ControlOwner and Timed, but those members are not for users. */
+export type LinkDirection = 'inbound' | 'outbound';
+
+/** A snapshot of a link. Times in ms. */
+export interface LinkInfo {
+  readonly peerId: NodeId;
+  /** The common name in the certificate of the peer; only present when the certificates come from your own PKI. */
+  readonly peerName?: string | undefined;
+  /** The link address of the peer, or `attached`. */
+  readonly address: string;
+  readonly direction: LinkDirection;
+  /** The recent round trip, 0 while it is unknown. */
+  readonly rttMs: number;
+  /** Open streams, in both directions. */
+  readonly streams: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** When it came up, in ms since 1970. */
+  readonly since: number;
+}
+
+/** Takes the streams that a peer opens. */
+interface StreamAcceptor {
+  onStream(stream: MuxStream): void;
+}
+
+/** Gets the control messages of links that are up. */
+export interface LinkTraffic {
+  /** Called with every message but those of the handshake, GOODBYE and NOTICE, from onUp to onDown. */
+  onMessage(link: Link, message: Message): void;
+  /** Called when the control stream has room again. */
+  onDrain(link: Link): void;
+  /** Called when a link that is up has to do more than it was made for: its purpose has changed. */
+  onPromoted(link: Link): void;
+}
+
+/** Decides about links, and learns how they begin and end. */
+export interface LinkOwner {
+  /** Link addresses under which this node can be joined. */
+  readonly listenAddresses: readonly string[];
+  /** Called when the peer has proved its identity. Returns what speaks against the link for this node alone. */
+  onHello(link: Link): Refusal | undefined;
+  /** Called when this node decides about the link: call accept() or refuse(), now or within the handshake timeout. */
+  onDecide(link: Link): void;
+  onUp(link: Link): void;
+  /** Called once with a notice that the peer sends for the user of this node. */
+  onNotice(link: Link, notice: Error): void;
+  /**
+   * Called once when the link cannot be used any more, even if it never was up. Open streams may still end. No reason: it was closed
+   * on purpose.
+   */
+  onDown(link: Link, reason: Error | undefined): void;
+  /** Called once, last, when nothing is left of the link. */
+  onClosed(link: Link): void;
+}
+
+interface LinkSetup {
+  readonly self: SelfDescription;
+  readonly owner: LinkOwner;
+  readonly traffic: LinkTraffic;
+  readonly direction: LinkDirection;
+  readonly address: string;
+  /** Whether this end is the client of the session. */
+  readonly client: boolean;
+  /** The purpose of a link that this node dials or attaches. For others it comes with the HELLO of the peer. */
+  readonly purpose: LinkPurpose;
+  /** The node that must be at the other end. */
+  readonly expect?: NodeId;
+  /** The keys of the network, if this node has a secret. */
+  readonly networkKeys?: readonly Uint8Array[];
+  /** What tls has shown, on a link over tls. */
+  readonly tls?: TlsFacts;
+  readonly timers: Timers;
+  readonly handshakeTimeoutMs: number;
+  /** The longest message from a peer that has proved its identity. */
+  readonly maxMessageBytes: number;
+  readonly session: Partial<SessionOptions>;
+}
+
+/** A link to a peer. The members that the session and the control stream call are not for users. */
 export class Link implements LinkInfo {
-  /** Who it was made for. */
+  /** What it was made for. */
   purpose: LinkPurpose;
   readonly address: string;
   readonly direction: LinkDirection;
   /** When it came up, in ms since 1970; 0 before. */
   since = 0;
-  /** @internal The user of this node has ended it. */
+  /** @internal True when the user of this node has ended it. */
   isClosedHere = false;
-  /** @internal Takes the circuits of the peer; set when the link comes up. */
+  /** @internal Takes the streams of the peer; set when the link comes up. */
   acceptor: StreamAcceptor | undefined = undefined;
   /** @internal */ readonly session: MuxSession;
 
   private phase: number = Phase.HELLO;
-  private readonly introduction: Introduction;
+  private readonly handshake: Handshake;
   private readonly control: Control = new Control(this);
   private readonly lateness = new Lateness();
-  private readonly setup: LinkSetup<Link>;
-  private handshakeTimer: Timer | undefined;
+  private readonly setup: LinkSetup;
+  private readonly handshakeDeadline: Deadline;
   private isDown = false;
   private hasNotice = false;
-  /** Something has been said since the deadline was set. */
+  /** True when a message has come since the deadline was set. */
   private hasProgressed = false;
 
   /** @internal */
-  constructor(duplex: Duplex, setup: LinkSetup<Link>) {
+  constructor(duplex: Duplex, setup: LinkSetup) {
     this.setup = setup;
     this.address = setup.address;
     this.direction = setup.direction;
@@ -71,7 +151,7 @@ export class Link implements LinkInfo {
       { ...SESSION_DEFAULTS, ...setup.session, client: setup.client, timers: setup.timers },
       this,
     );
-    this.introduction = new Introduction({
+    this.handshake = new Handshake({
       self: setup.self,
       networkKeys: setup.networkKeys ?? [],
       client: setup.client,
@@ -79,44 +159,45 @@ export class Link implements LinkInfo {
       expect: setup.expect,
       makeHello: () => makeHello(setup.self, setup.owner.listenAddresses, this.purpose),
     });
-    this.handshakeTimer = setup.timers.schedule(setup.handshakeTimeoutMs, this);
+    this.handshakeDeadline = new Deadline(setup.timers, () => this.onLate());
+    this.handshakeDeadline.set(setup.handshakeTimeoutMs);
   }
 
-  /** @internal The client begins. */
+  /** @internal Begins the handshake, if this end is the client. */
   start(): void {
     if (!this.setup.client) return;
     this.control.attach(this.session.open(this.control));
     if (this.setup.tls?.fault !== undefined) this.refuse(this.setup.tls.fault);
-    else this.follow(this.introduction.begin());
+    else this.follow(this.handshake.begin());
   }
 
-  /** Empty before the peer has proved that it is its own. */
+  /** Empty until the peer has proved its identity. */
   get peerId(): NodeId {
-    return this.introduction.peer?.nodeId ?? '';
+    return this.handshake.peer?.nodeId ?? '';
   }
 
   /** A UUID that changes when the peer restarts; empty before the handshake. */
   get bootId(): string {
-    return this.introduction.peer?.bootId ?? '';
+    return this.handshake.peer?.bootId ?? '';
   }
 
-  /** The name in the certificate of the peer, where an authority of this node's has signed it. */
+  /** The common name in the certificate of the peer, if an authority of this node has signed it. */
   get peerName(): string | undefined {
     return this.setup.tls?.peerName;
   }
 
   get role(): NodeRole {
-    return this.introduction.peer?.role ?? 'peer';
+    return this.handshake.peer?.role ?? 'peer';
   }
 
   /** @internal */
   get envDigests(): readonly string[] {
-    return this.introduction.peer?.envDigests ?? [];
+    return this.handshake.peer?.envDigests ?? [];
   }
 
   /** @internal Link addresses at which the peer listens, as it says itself. */
   get peerAddresses(): readonly string[] {
-    return this.introduction.peer?.listenAddresses ?? [];
+    return this.handshake.peer?.listenAddresses ?? [];
   }
 
   /** @internal When the last byte of the peer arrived, by the clock of the timers, in ms. */
@@ -128,7 +209,7 @@ export class Link implements LinkInfo {
     return this.session.rttMs;
   }
 
-  /** @internal How much later than that an answer may come where packets are lost, in ms. */
+  /** @internal How much later than {@link rttMs} an answer may come on a path that loses packets, in ms. */
   get lateMs(): number {
     return this.lateness.ms;
   }
@@ -150,29 +231,29 @@ export class Link implements LinkInfo {
     return this.phase === Phase.UP;
   }
 
-  /** @internal It is for one of the two nodes to say whether the link is taken. */
+  /** @internal True while one of the two nodes decides about the link. */
   get isDeciding(): boolean {
     return this.phase === Phase.DECIDING;
   }
 
-  /** @internal Not usable any more, and about to end by itself. */
+  /** @internal True when the link cannot be used any more: it ends by itself. */
   get isLeaving(): boolean {
     return this.phase >= Phase.LEAVING;
   }
 
-  /** @internal No messages can be sent without queueing. */
+  /** @internal True when messages would have to wait. */
   get isBlocked(): boolean {
     return this.control.isBlocked;
   }
 
-  /** Plain values, as they are now. */
+  /** Returns plain values, as they are now. */
   snapshot(): LinkInfo {
     const { peerId, peerName, address, direction, rttMs, streams, bytesIn, bytesOut, since } = this;
     const named = peerName === undefined ? {} : { peerName };
     return { peerId, ...named, address, direction, rttMs, streams, bytesIn, bytesOut, since };
   }
 
-  /** @internal What console.log() prints. */
+  /** @internal Returns what console.log() prints. */
   [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
     const state = PHASE_NAMES[this.phase];
     return shown('Link', { state, role: this.role, ...this.snapshot() }, depth, options, inspect);
@@ -186,8 +267,8 @@ export class Link implements LinkInfo {
   }
 
   /**
-   * Ends the link in order: the peer is told, open streams have the close timeout to finish. If the link was joined, it
-   * is not joined again.
+   * Closes the link: the peer gets a GOODBYE, and open streams have the close timeout to finish. A link that was joined is not
+   * joined again.
    */
   close(): void {
     this.closeWithin(undefined);
@@ -200,13 +281,13 @@ export class Link implements LinkInfo {
     this.leave(GoodbyeCode.NORMAL, undefined, undefined, timeoutMs);
   }
 
-  /** Ends the link at once; every stream over it is reset. Without an error it is not joined again either. */
+  /** Ends the link at once; every stream over it is reset. Without an error, a link that was joined is not joined again. */
   destroy(error?: Error): void {
     if (error === undefined && this.phase < Phase.LEAVING) this.isClosedHere = true;
     this.session.destroy(error);
   }
 
-  /** @internal Ends it in order, and tells the peer that it can do without. It is not joined again. */
+  /** @internal Closes the link because the peer can do without it. It is not joined again. */
   shed(): void {
     if (this.phase >= Phase.LEAVING) return;
     this.isClosedHere = true;
@@ -218,44 +299,32 @@ export class Link implements LinkInfo {
     this.control.send(encodeMessageOf(message));
   }
 
-  /** @internal Another link to the peer was made and turned away: this one does what that was to do. */
+  /** @internal Called when another link to the peer was refused as a duplicate: this one takes over its purpose. */
   promote(purpose: LinkPurpose): void {
     if (this.phase !== Phase.UP || !isStronger(purpose, this.purpose)) return;
     this.purpose = purpose;
-    this.setup.owner.onPromoted(this);
+    this.setup.traffic.onPromoted(this);
   }
 
-  /** @internal The decision that {@link LinkOwner.onDecide} asked for. */
+  /** @internal Takes the link, as {@link LinkOwner.onDecide} asked. */
   accept(): void {
     if (this.phase === Phase.DECIDING) this.goUp();
   }
 
-  /** @internal The peer is told why, then the link ends. */
-  refuse({ code, error, told }: Refusal): void {
+  /** @internal Refuses the link: the peer gets the reason, then the link ends. */
+  refuse({ code, error, peerReason }: Refusal): void {
     if (this.phase >= Phase.LEAVING) return;
-    this.leave(code, told, error);
+    this.leave(code, peerReason, error);
   }
 
-  /** @internal A newer process of the peer has come in its place, or so it seems: it is told, and may finish what is open. */
+  /** @internal Closes the link because a newer process of the peer has taken its place. Open streams may finish. */
   supersede(text: string, reason: Error): void {
     if (this.phase < Phase.LEAVING) this.leave(GoodbyeCode.TAKEN, text, reason);
   }
 
-  /** @internal The handshake is over: the peer has told all that it had to tell at the start. */
+  /** @internal Called when the initial sync is done, which ends the handshake. */
   onSynced(): void {
-    this.stopTimer();
-  }
-
-  /** @internal */
-  onDeadline(): void {
-    // A long list of services may take its time over a slow link, as long as it comes.
-    if (this.phase === Phase.UP && this.hasProgressed) {
-      this.hasProgressed = false;
-      this.handshakeTimer = this.setup.timers.schedule(this.setup.handshakeTimeoutMs, this);
-      return;
-    }
-    this.handshakeTimer = undefined;
-    this.destroy(starlaneError('ERR_STARLANE_HANDSHAKE_TIMEOUT', this.address));
+    this.handshakeDeadline.clear();
   }
 
   // --- the session ---
@@ -273,20 +342,20 @@ export class Link implements LinkInfo {
       return;
     }
     stream.reset();
-    // A peer of ours opens nothing more before the handshake is over; whoever does is a stranger.
+    // A Starlane node opens nothing else before the handshake is done.
     if (this.phase < Phase.UP) {
       this.refuse(broken(GoodbyeCode.HANDSHAKE_REFUSED, 'opened a stream before the handshake was done'));
     }
   }
 
-  /** @internal The word of a peer that closes may overtake its GOODBYE. */
+  /** @internal The GoAway of a peer that closes may overtake its GOODBYE. */
   onGoAway(): void {
     if (this.phase === Phase.UP) this.leave(undefined, undefined, starlaneError('ERR_STARLANE_CLOSED'));
   }
 
   /** @internal */
   onClose(error: Error | undefined): void {
-    this.stopTimer();
+    this.handshakeDeadline.clear();
     const fault = this.phase === Phase.HELLO && error !== undefined ? this.explain(error) : error;
     const reason = fault ?? (this.phase < Phase.LEAVING ? starlaneError('ERR_STARLANE_LINK_LOST') : undefined);
     this.phase = Phase.CLOSED;
@@ -303,18 +372,18 @@ export class Link implements LinkInfo {
     switch (message.type) {
       case MessageType.HELLO:
         if (this.phase >= Phase.LEAVING) return;
-        this.follow(this.introduction.onHello(message, bytes));
+        this.follow(this.handshake.onHello(message, bytes));
         return;
       case MessageType.AUTH:
         if (this.phase >= Phase.LEAVING) return;
-        if (this.follow(this.introduction.onAuth(message))) this.onProved();
+        if (this.follow(this.handshake.onAuth(message))) this.onProved();
         return;
       case MessageType.GOODBYE:
         if (this.phase < Phase.LEAVING) this.leave(undefined, undefined, goodbyeError(message, this.peerId !== ''));
         return;
       case MessageType.NOTICE:
         if (this.phase === Phase.UP && message.code === GoodbyeCode.TAKEN && !this.hasNotice) {
-          // Once: a peer could fill the log of the user.
+          // Once, or a peer could fill the log of the user.
           this.hasNotice = true;
           this.setup.owner.onNotice(this, goodbyeError(message));
         }
@@ -326,7 +395,7 @@ export class Link implements LinkInfo {
 
   /** @internal */
   onControlDrain(): void {
-    if (this.phase === Phase.UP) this.setup.owner.onDrain(this);
+    if (this.phase === Phase.UP) this.setup.traffic.onDrain(this);
   }
 
   /** @internal */
@@ -341,49 +410,55 @@ export class Link implements LinkInfo {
     } else this.leave(GoodbyeCode.MALFORMED, `what this node sent: ${error.message}`, error);
   }
 
-  /** Does what the introduction says; false when that is to end the link. */
-  private follow(step: Step): boolean {
+  /** Sends what the handshake says, or refuses the link and returns false. */
+  private follow(step: HandshakeStep): boolean {
     if ('error' in step) {
       this.refuse(step);
       return false;
     }
-    this.say(step.say);
+    for (const message of step.send) this.control.send(message);
     return true;
   }
 
-  /** The peer is who it says, and a member. */
+  /** Called when the peer has proved its identity and its membership. */
   private onProved(): void {
     const { self, owner, client } = this.setup;
     this.control.trust(this.setup.maxMessageBytes);
-    if (!client) this.purpose = purposeOf(this.introduction.flags);
-    const objection = owner.onHello(this);
-    if (objection !== undefined) {
-      this.refuse(objection);
+    if (!client) this.purpose = purposeOf(this.handshake.flags);
+    const refused = owner.onHello(this);
+    if (refused !== undefined) {
+      this.refuse(refused);
       return;
     }
     this.phase = Phase.DECIDING;
     if (decides(self.nodeId, this.peerId)) owner.onDecide(this);
   }
 
+  private onLate(): void {
+    // A long list of services may take its time over a slow link, as long as some of it keeps coming.
+    if (this.phase === Phase.UP && this.hasProgressed) {
+      this.hasProgressed = false;
+      this.handshakeDeadline.set(this.setup.handshakeTimeoutMs);
+      return;
+    }
+    this.destroy(starlaneError('ERR_STARLANE_HANDSHAKE_TIMEOUT', this.address));
+  }
+
   private onOther(message: Message): void {
     if (this.phase === Phase.DECIDING && !decides(this.setup.self.nodeId, this.peerId)) this.goUp();
     if (this.phase === Phase.UP) {
       this.hasProgressed = true;
-      this.setup.owner.onMessage(this, message);
+      this.setup.traffic.onMessage(this, message);
     } else if (this.phase < Phase.LEAVING) {
       this.refuse(broken(GoodbyeCode.HANDSHAKE_REFUSED, 'sent a message ahead of its time'));
     }
   }
 
-  /** Why a session has ended at its beginning, when more can be said about it. */
+  /** Returns why a session has ended at its beginning, as exactly as its first bytes or tls show it. */
   private explain(error: Error): Error {
-    if (this.setup.tls === undefined) return foreignSpeech(this.session.decoder.stray) ?? error;
+    if (this.setup.tls === undefined) return otherProtocol(this.session.decoder.stray) ?? error;
     const { cause } = error;
     return cause instanceof Error && tlsFailure(cause) !== cause ? tlsFailure(cause) : error;
-  }
-
-  private say(messages: readonly Buffer[]): void {
-    for (const message of messages) this.control.send(message);
   }
 
   private goUp(): void {
@@ -399,23 +474,18 @@ export class Link implements LinkInfo {
     this.setup.owner.onDown(this, reason);
   }
 
-  /** Says goodbye with `code` unless the peer has said it, and lets open streams finish. */
+  /** Sends GOODBYE with `code`, unless the peer has sent one, and lets open streams finish. */
   private leave(
     code: number | undefined,
     text: string | undefined,
     reason: Error | undefined,
     timeoutMs?: number,
   ): void {
-    this.stopTimer();
+    this.handshakeDeadline.clear();
     this.phase = Phase.LEAVING;
     if (code !== undefined) this.control.send(encodeGoodbye({ code, reason: text ?? '' }));
     this.control.end();
     this.goDown(reason);
     this.session.close(timeoutMs);
-  }
-
-  private stopTimer(): void {
-    if (this.handshakeTimer !== undefined) this.setup.timers.cancel(this.handshakeTimer);
-    this.handshakeTimer = undefined;
   }
 }

@@ -3,7 +3,7 @@
 // thousand of them.
 
 import type { NodeId } from '../address.js';
-import { isLaterRun } from '../link/runs.js';
+import { isLaterRun } from '../link/duplicate-identity.js';
 import type { NodeRole } from '../options/options.js';
 import type { BackOff } from '../util/back-off.js';
 import type { Timed, Timer } from '../util/timers.js';

@@ -5,7 +5,7 @@
 
 import { AsyncResource } from 'node:async_hooks';
 import { Duplex, type DuplexOptions } from 'node:stream';
-import { copyOf } from '../util/copy-of.js';
+import { copyOf } from '../util/buffers.js';
 import { endedByOther, streamDestroyed } from '../util/runtime/node-errors.js';
 import { nextTick } from '../util/runtime/real-timers.js';
 import {

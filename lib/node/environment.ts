@@ -1,4 +1,4 @@
-// What the environment of the process says about the nodes in it: the options that a deployment sets rather than a program.
+// Options of nodes from the environment of the process: those that a deployment sets rather than a program.
 
 import { readFileSync } from 'node:fs';
 import { optionError } from '../errors.js';
@@ -6,7 +6,7 @@ import { LIMITS, type NodeLimits } from '../options/limits.js';
 import type { NodeOptions, NodeRole, SocketAddressKind, TlsFiles } from '../options/options.js';
 import { secretBytes } from '../options/security.js';
 
-/** Each field is the default of the option of that name, unless it says something else; undefined where nothing is set. */
+/** Each field is the default of the option of that name, unless described otherwise; undefined where nothing is set. */
 export interface NodeEnvironment {
   /** STARLANE_JOIN: link addresses, joined as seeds are. */
   readonly join: readonly string[];
@@ -15,8 +15,8 @@ export interface NodeEnvironment {
   /** STARLANE_ENV. */
   readonly env: readonly string[];
   /**
-   * STARLANE_SECRET, or the text of the file STARLANE_SECRET_FILE without the end of its last line; as a list with the same of
-   * STARLANE_OLD_SECRET or STARLANE_OLD_SECRET_FILE behind it.
+   * STARLANE_SECRET, or the text of the file STARLANE_SECRET_FILE without the end of its last line. With STARLANE_OLD_SECRET or
+   * STARLANE_OLD_SECRET_FILE it is a list, with the old secret last.
    */
   readonly secret: string | readonly string[] | undefined;
   /** STARLANE_IDENTITY: the path of a file. Only for one node of the process at a time. */
@@ -39,13 +39,13 @@ export interface NodeEnvironment {
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
-/** More than any file of the environment needs. */
+/** The longest file that a variable may name. */
 const MAX_FILE_BYTES = 1024 * 1024;
 
 /**
  * Reads the environment, and the files that it names. Lists are separated by commas or white space.
- * @throws ERR_STARLANE_OPTION, naming the variable, for what is no value of its option or no file that can be read: to go on
- * without a secret would be to go on in clear
+ * @throws ERR_STARLANE_OPTION, with the name of the variable, for a value that its option does not take and for a file that cannot be
+ * read: without its secret, the node would send everything in clear
  */
 export function readEnvironment(variables: Variables): NodeEnvironment {
   return {
@@ -54,7 +54,7 @@ export function readEnvironment(variables: Variables): NodeEnvironment {
     env: words(variables['STARLANE_ENV']),
     secret: readSecrets(variables),
     identity: readText(variables, 'STARLANE_IDENTITY'),
-    // Checked with the options, which have the same values.
+    // Checked later, with the option.
     role: readText(variables, 'STARLANE_ROLE') as NodeRole | undefined,
     advertise: words(variables['STARLANE_ADVERTISE']),
     socketAddresses: readText(variables, 'STARLANE_SOCKET_ADDRESSES') as SocketAddressKind | undefined,
@@ -65,12 +65,12 @@ export function readEnvironment(variables: Variables): NodeEnvironment {
   };
 }
 
-/** The variable for a limit: STARLANE_MAX_LINKS for `maxLinks`. */
+/** Returns the variable for a limit: STARLANE_MAX_LINKS for `maxLinks`. */
 export function limitVariable(name: string): string {
   return `STARLANE_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 }
 
-/** The options of a node, with what the environment adds where nothing is said. */
+/** Returns the options of a node, with those of the environment where the program sets none. */
 export function withEnvironment(options: NodeOptions, environment: NodeEnvironment): NodeOptions {
   const { env, advertise, socketAddresses, relay, insecure, role, limits, secret, tls, identity } = environment;
   const defaults: NodeOptions = {
@@ -79,7 +79,7 @@ export function withEnvironment(options: NodeOptions, environment: NodeEnvironme
     advertise: advertise.length > 0 ? advertise : undefined,
     role,
     socketAddresses,
-    // A client relays nothing, whatever is said for all nodes of the process.
+    // A client relays nothing, whatever is set for all nodes of the process.
     relay: (options.role ?? role) === 'client' ? undefined : relay,
     insecure,
     secret,
@@ -94,8 +94,8 @@ export function withEnvironment(options: NodeOptions, environment: NodeEnvironme
 const takenIdentities = new Set<string>();
 
 /**
- * Takes the identity of the environment for a node: undefined if another node of the process has it, as two nodes with one
- * identity disturb each other.
+ * Takes the identity of the environment for a node. Returns undefined if another node of the process has it, as two nodes must not have
+ * one identity.
  */
 export function takeIdentity({ identity }: NodeEnvironment): string | undefined {
   if (identity === undefined || takenIdentities.has(identity)) return undefined;
@@ -103,7 +103,7 @@ export function takeIdentity({ identity }: NodeEnvironment): string | undefined 
   return identity;
 }
 
-/** The node that has taken it is closed, or is not used. */
+/** Called when the node that has taken it is closed, or is not used. */
 export function releaseIdentity(identity: string): void {
   takenIdentities.delete(identity);
 }
@@ -118,7 +118,7 @@ function readFlag(variables: Variables, name: string): boolean | undefined {
   if (text === undefined) return undefined;
   if (text === 'true' || text === '1') return true;
   if (text === 'false' || text === '0') return false;
-  throw optionError(name, 'true, false, 1 or 0 is needed');
+  throw optionError(name, 'must be true, false, 1 or 0');
 }
 
 function readSecrets(variables: Variables): string | readonly string[] | undefined {
@@ -129,7 +129,7 @@ function readSecrets(variables: Variables): string | readonly string[] | undefin
   return [secret, old];
 }
 
-/** The value of a variable, or of the file that the variable of this name with `_FILE` names. */
+/** Returns the value of a variable, or the text of the file that the variable of this name with `_FILE` names. */
 function readSecret(variables: Variables, name: string): string | undefined {
   const secret = variables[name];
   secretBytes(secret, name);
@@ -148,8 +148,8 @@ function readTls(variables: Variables): TlsFiles | undefined {
     return path === undefined ? undefined : readFile(name, path);
   });
   if (cert === undefined && key === undefined && ca === undefined) return undefined;
-  if (cert === undefined) throw optionError('STARLANE_TLS_CERT', 'the path of a certificate is needed');
-  if (key === undefined) throw optionError('STARLANE_TLS_KEY', 'the path of a key is needed');
+  if (cert === undefined) throw optionError('STARLANE_TLS_CERT', 'must be the path of a certificate');
+  if (key === undefined) throw optionError('STARLANE_TLS_KEY', 'must be the path of a key');
   return ca === undefined ? { cert, key } : { cert, key, ca };
 }
 
@@ -160,7 +160,7 @@ function readLimits(variables: Variables): Partial<NodeLimits> {
     const text = readText(variables, variable);
     if (text === undefined) continue;
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= min && value <= max)) throw optionError(variable, `an integer from ${min} to ${max} is needed`);
+    if (!(value >= min && value <= max)) throw optionError(variable, `must be an integer from ${min} to ${max}`);
     limits[name] = value;
   }
   return limits;

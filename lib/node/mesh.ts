@@ -1,21 +1,25 @@
-// The control plane of a node over its real links: what it is given of the world, and where its epoch is kept.
+// What a node gives to its parts: the control plane gets its real links, its seeds and the place of its epoch; links and circuits
+// get keys and certificates.
 
 import { formatLinkAddress, parseLinkAddress } from '../address.js';
-import type { Identity } from '../identity/identity.js';
-import { readEpoch, writeEpoch } from '../identity/identity-file.js';
-import { RecordSignatures } from '../identity/record-signature.js';
+import { starlaneError } from '../errors.js';
+import { type Identity, type OwnIdentity, readEpoch, writeEpoch } from '../identity/identity.js';
+import { networkKeyOf } from '../identity/network-key.js';
+import { RecordSignatures } from '../identity/signatures.js';
 import type { Link } from '../link/link.js';
-import type { LinkSet } from '../link/link-set.js';
+import type { LinkCredentials, LinkSet } from '../link/link-set.js';
 import { probe, resolveAddresses } from '../link/transport/address-probe.js';
+import { LinkTls } from '../link/transport/tls.js';
 import { ControlPlane, type ControlPlaneOwner } from '../mesh/control-plane.js';
 import type { BindAccessSetup } from '../mesh/directory/bind-access.js';
 import type { LinkRequest, MeshEnvironment, MeshNetwork, ProbeResult } from '../mesh/ports.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
+import { STRONG_SECRET_BYTES, secretList } from '../options/security.js';
 import { dateNow, nextTick } from '../util/runtime/real-timers.js';
 import { sharedTimers } from '../util/timers.js';
 import type { NodeEnvironment } from './environment.js';
 
-export interface NodeMeshSetup {
+interface NodeMeshSetup {
   readonly identity: Identity;
   readonly options: ResolvedNodeOptions;
   readonly envDigests: readonly string[];
@@ -25,7 +29,7 @@ export interface NodeMeshSetup {
   readonly owner: Omit<ControlPlaneOwner, 'onEpoch' | 'onSynced' | 'onLaterRun'> & { onWarning(error: Error): void };
 }
 
-/** Of all nodes in this process: they hear the same records, of the same keys. */
+/** Shared by all nodes in this process: they get the same records, with the same keys. */
 const signatures = new RecordSignatures();
 
 export function createControlPlane({
@@ -78,7 +82,7 @@ export function createControlPlane({
         try {
           writeEpoch(file, epoch);
         } catch (error) {
-          // The next run learns it from the network. A read-only place, such as a mounted secret, is no reason for a warning.
+          // The next run gets it from the network. Mounted secrets cannot be written to, which needs no warning.
           if (!READ_ONLY.has((error as NodeJS.ErrnoException).code ?? '')) warn(error as Error);
         }
       },
@@ -99,13 +103,13 @@ const EPOCHS_SINCE_MS = Date.UTC(2020);
 const MAX_CLOCK_EPOCH = 0xff00_0000;
 
 /**
- * The epoch of the first records of a run, which must be above that of the last one: one more than was kept, or the seconds
- * since 2020 when that is more. Where nothing was kept, others may remember the version of records that they have forgotten,
- * and could not tell a node that comes back with a lower one. Epochs only ever need to grow, so a clock is a hint and no more:
- * of one that ran backwards the network tells, see own-records.ts.
+ * Returns the epoch of the first records of a run, which must be above that of the last run: one more than the epoch in the file, or the
+ * seconds since 2020 if that is more. Without a file, other nodes may remember the version of records that they have dropped, and would
+ * ignore a node that comes back with a lower one. Epochs only need to grow, so a clock that ran backwards does no harm: the node then
+ * learns its epoch from the network, see own-records.ts.
  */
 export function firstEpochOf(identity: ResolvedNodeOptions['identity'], nowMs: number): number {
-  // Nobody has ever heard of it.
+  // No other node knows it.
   if (identity === undefined) return 1;
   const kept = typeof identity === 'string' ? readEpoch(identity) : 0;
   const seconds = Math.floor((nowMs - EPOCHS_SINCE_MS) / 1_000);
@@ -113,8 +117,8 @@ export function firstEpochOf(identity: ResolvedNodeOptions['identity'], nowMs: n
 }
 
 /**
- * The seeds of a node, with their schemes. One that makes no sense in the environment is told by `onError`, in the next tick:
- * it is no reason to throw, as that of an option would be.
+ * Returns the seeds of a node, with their schemes. An invalid one in the environment goes to `onError` in the next tick; unlike an invalid
+ * option, it does not throw.
  */
 export function seedsOf(
   { seeds }: ResolvedNodeOptions,
@@ -171,4 +175,25 @@ class LinkNetwork implements MeshNetwork {
   links(): Iterable<Link> {
     return this.set.values();
   }
+}
+
+/**
+ * Returns the keys of the network and the certificates.
+ * @throws ERR_STARLANE_OPTION when certificate and key do not belong together
+ */
+export function createCredentials(
+  secret: unknown,
+  { tls }: ResolvedNodeOptions,
+  identity: OwnIdentity,
+): LinkCredentials {
+  const networkKeys = secretList(secret).map(networkKeyOf);
+  const hasTls = tls !== undefined || networkKeys.length > 0;
+  return { networkKeys, tls: hasTls ? new LinkTls(tls, identity) : undefined };
+}
+
+/** Returns the warning for a weak secret. */
+export function secretWarning(secret: unknown): Error | undefined {
+  const bytes = Math.min(STRONG_SECRET_BYTES, ...secretList(secret).map(({ length }) => length));
+  if (bytes >= STRONG_SECRET_BYTES) return undefined;
+  return starlaneError('ERR_STARLANE_WEAK_SECRET', `${bytes} bytes instead of ${STRONG_SECRET_BYTES} or more`);
 }

@@ -1,5 +1,4 @@
-// A node: links to peers, servers bound by name, sockets dialled by name. Puts the parts together, and has no logic of
-// its own beyond that.
+// A node: links to peers, servers bound by name, sockets dialled by name. It puts the parts together, and has no other logic.
 
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
@@ -7,20 +6,18 @@ import { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
 import { Circuits } from '../circuit/circuits.js';
 import type { BindOptions, DialOptions } from '../circuit/options.js';
-import { coded, optionError, starlaneError } from '../errors.js';
+import { type CodedError, coded, optionError, starlaneError } from '../errors.js';
 import { createIdentity, type OwnIdentity } from '../identity/identity.js';
-import { isLoss } from '../link/handshake/link-fault.js';
-import type { JoinOptions } from '../link/joiner.js';
-import type { Link } from '../link/link.js';
-import type { LinkInfo } from '../link/link-owner.js';
-import { LinkSet } from '../link/link-set.js';
-import type { LinkMeans, LinkSetOwner } from '../link/link-set-owner.js';
-import type { LinkListener } from '../link/transport/listener.js';
+import { isLoss } from '../link/handshake/refusals.js';
+import { type JoinOptions, Joins } from '../link/joiner.js';
+import type { Link, LinkInfo } from '../link/link.js';
+import { type LinkCredentials, LinkSet } from '../link/link-set.js';
+import type { LinkListener } from '../link/transport/listen.js';
 import type { ControlPlane } from '../mesh/control-plane.js';
 import type { ServiceInfo, ServiceInstance } from '../mesh/directory/service.js';
-import type { ServiceMap } from '../mesh/directory/service-map.js';
-import type { WaitOptions } from '../mesh/directory/service-waits.js';
-import type { RouteInfo, RouteMap } from '../mesh/routing/route-map.js';
+import { ServiceMap } from '../mesh/directory/service-map.js';
+import { ServiceWaits, type WaitOptions } from '../mesh/directory/service-waits.js';
+import { type RouteInfo, RouteMap } from '../mesh/routing/route-map.js';
 import { type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from '../options/options.js';
 import { resolveTls, type TlsFiles } from '../options/security.js';
 import { createNetModule, type NetModule } from '../socket/net/module.js';
@@ -28,11 +25,12 @@ import type { Server } from '../socket/server.js';
 import type { BindHandler } from '../socket/server-handler.js';
 import type { Socket } from '../socket/socket.js';
 import { debug } from '../util/runtime/debug.js';
+import { ProcessRefs } from '../util/runtime/process-refs.js';
 import { nextTick } from '../util/runtime/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
 import { throwLater } from '../util/runtime/throw-later.js';
 import { sharedTimers } from '../util/timers.js';
-import { UnheardFaults } from '../util/unheard-faults.js';
+import { UnheardFaults } from '../util/warnings.js';
 import { envDigests } from '../wire/messages.js';
 import {
   type NodeEnvironment,
@@ -41,38 +39,56 @@ import {
   takeIdentity,
   withEnvironment,
 } from './environment.js';
-import type { NodeEvents } from './events.js';
-import { NodeFamily } from './family.js';
-import { NodeHold } from './hold.js';
-import { type JoinsOwner, NodeJoins } from './joins.js';
-import { createControlPlane, seedsOf } from './mesh.js';
-import { createMeans, secretWarning } from './security.js';
+import { createControlPlane, createCredentials, secretWarning, seedsOf } from './mesh.js';
 import { collectStats, type NodeStats } from './stats.js';
-import { NodeViews } from './views.js';
 
 const log = debug('node');
 
+export interface NodeEvents {
+  /** A link is up. */
+  link: [link: Link];
+  /** A link is lost or closed. There is no reason if this node has closed it. */
+  unlink: [link: Link, reason: NodeJS.ErrnoException | undefined];
+  /** A node, this one included, offers a service. */
+  service: [service: ServiceInfo];
+  /** The service is not offered any more. */
+  unservice: [service: ServiceInfo];
+  /**
+   * A link or a peer has a fault. The node goes on, and retries where that makes sense. Without a listener it becomes a warning of the
+   * process, at most one a minute for each code.
+   */
+  warning: [error: CodedError];
+  /**
+   * A request of the user has failed. Without a listener it also becomes a warning of the process; the error of a bind to a taken address
+   * is thrown instead, as by net.Server.
+   */
+  error: [error: CodedError];
+  close: [];
+}
+
 /** A participant of the network. Made by {@link createNode}. */
-export class Node extends NodeFamily {
+export class Node extends EventEmitter<NodeEvents> {
   /** 64 bits as 11 characters of base64url; new for every node. */
   readonly id: NodeId;
 
-  // Not `private`: they may hold the secret, which is not to be seen when a node is printed.
+  // Not `private`: they may contain the secret, which must not show up when a node is printed.
   #options: NodeOptions;
   readonly #environment: NodeEnvironment;
-  /** The identity file that the environment has given to this node, until it is given back. */
+  /** The identity file that this node has taken from the environment. */
   #ownIdentity: string | undefined;
   readonly #resolved: ResolvedNodeOptions;
   private readonly identity: OwnIdentity;
-  private readonly means: LinkMeans;
+  private readonly credentials: LinkCredentials;
   private readonly secretFault: Error | undefined;
   private readonly startedAtMs = sharedTimers.now();
-  private readonly keepsAlive = new NodeHold();
+  private readonly processRefs = new ProcessRefs();
   private readonly linkSet: LinkSet;
-  private readonly joins: NodeJoins;
+  private readonly joins: Joins;
   private readonly mesh: ControlPlane;
   private readonly circuits: Circuits;
-  private readonly views: NodeViews;
+  private readonly serviceWaits: ServiceWaits;
+  private serviceView: ServiceMap | undefined;
+  private routeView: RouteMap | undefined;
   private netModule: NetModule | undefined;
   private warnings = 0;
   private readonly unheard = new UnheardFaults(() => sharedTimers.now());
@@ -92,22 +108,27 @@ export class Node extends NodeFamily {
     this.#environment = environment;
     this.identity = createIdentity(resolved.identity);
     this.id = this.identity.nodeId;
-    this.means = createMeans(given.secret, resolved, this.identity);
+    this.credentials = createCredentials(given.secret, resolved, this.identity);
     this.secretFault = secretWarning(given.secret);
     const digests = envDigests(resolved.env);
     const self = { ...this.identity, role: resolved.role, envDigests: digests };
-    const linksOwner: LinkSetOwner = {
-      objection: (link) => (this.mesh.mayAccept(link) ? undefined : 'has enough links'),
-      onLink: (link) => this.onLink(link),
-      onPromoted: (link) => this.mesh.onPromoted(link),
-      onMessage: (link, message) => this.mesh.onMessage(link, message),
-      onDrain: (link) => this.mesh.onDrain(link),
-      onUnlink: (link, reason) => this.onUnlink(link, reason),
-      onWarning: (error) => this.onWarning(error),
-      onError: (error) => this.onError(error),
-      onUnlisten: () => this.mesh.onListening(),
-    };
-    this.linkSet = new LinkSet(self, resolved, sharedTimers, linksOwner, this.means);
+    this.linkSet = new LinkSet(
+      self,
+      resolved,
+      sharedTimers,
+      {
+        rejectReason: (link) => (this.mesh.mayAccept(link) ? undefined : 'has enough links'),
+        onLink: (link) => this.onLink(link),
+        onPromoted: (link) => this.mesh.onPromoted(link),
+        onMessage: (link, message) => this.mesh.onMessage(link, message),
+        onDrain: (link) => this.mesh.onDrain(link),
+        onUnlink: (link, reason) => this.onUnlink(link, reason),
+        onWarning: (error) => this.onWarning(error),
+        onError: (error) => this.onError(error),
+        onUnlisten: () => this.mesh.onListening(),
+      },
+      this.credentials,
+    );
     this.mesh = createControlPlane({
       identity: this.identity,
       options: resolved,
@@ -117,21 +138,30 @@ export class Node extends NodeFamily {
       owner: {
         onService: (instance) => this.onService(instance),
         onUnservice: (instance) => this.onUnservice(instance),
-        onRoute: (route) => this.views.onRoute(route),
-        onUnroute: (route) => this.views.onUnroute(route),
+        onRoute: (route) => this.routeView?.emitSafely('add', route),
+        onUnroute: (route) => this.routeView?.emitSafely('remove', route),
         onWarning: (error) => this.onWarning(error),
       },
     });
-    this.views = new NodeViews(this.mesh, resolved);
-    const joinsOwner: JoinsOwner = {
-      onWarning: (error) => this.onWarning(error),
-      onJoined: (address) => this.mesh.neighbourhood.seeds.addJoined(address),
-      onLeft: (address) => this.mesh.neighbourhood.seeds.removeJoined(address),
-    };
-    this.joins = new NodeJoins(this.linkSet, joinsOwner, Math.random);
+    this.serviceWaits = new ServiceWaits(
+      this.mesh.registry.table,
+      sharedTimers,
+      resolved.dialTimeoutMs,
+      resolved.loopback,
+      (service, port) => this.mesh.absenceOf(service, port),
+    );
+    this.joins = new Joins(
+      this.linkSet,
+      {
+        onWarning: (error) => this.onWarning(error),
+        onJoined: (address) => this.mesh.neighbourhood.seeds.addJoined(address),
+        onLeft: (address) => this.mesh.neighbourhood.seeds.removeJoined(address),
+      },
+      Math.random,
+    );
     this.circuits = new Circuits({
       identity: this.identity,
-      networkKeys: this.means.networkKeys,
+      networkKeys: this.credentials.networkKeys,
       options: resolved,
       timers: sharedTimers,
       services: this.mesh,
@@ -139,11 +169,11 @@ export class Node extends NodeFamily {
       directLinks: this.mesh.shortcuts,
       sharedEnv: (nodeId) => this.mesh.sharedEnv(nodeId),
       publicKeyOf: (nodeId) => this.mesh.gossip.store.node(nodeId)?.publicKey,
-      keepsAlive: this.keepsAlive,
+      keepsAlive: this.processRefs,
       onError: (error) => this.onError(error),
       onWarning: (error) => this.onWarning(error),
     });
-    // Later, so that there has been time to listen for events.
+    // In a later tick, so that the user can add listeners first.
     nextTick(() => {
       if (this.startsByItself) this.start();
     });
@@ -157,15 +187,15 @@ export class Node extends NodeFamily {
    */
   async listenAndServe(address: string): Promise<LinkListener> {
     this.start();
-    const listener = await this.keepsAlive.during(this.linkSet.listen(address));
-    listener.holdBy(this.keepsAlive);
+    const listener = await this.processRefs.during(this.linkSet.listen(address));
+    listener.refBy(this.processRefs);
     this.mesh.onListening();
     return listener;
   }
 
   /**
    * Makes a link to the node at `address`, and makes it again whenever it is lost, until close() of link or node.
-   * Resolves with the first link that is up. Until then the node tries again: for ever, or until `timeoutMs` or `signal` ends it.
+   * Resolves with the first link that is up. Until then the node retries, without end or until `timeoutMs` or `signal` ends it.
    * Each failed attempt is a 'warning', and the last one is the `cause` of the rejection.
    * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET or _IDENTITY; ETIMEDOUT after
    * `timeoutMs`; ABORT_ERR with the name, the message and the `reason` of the signal
@@ -173,25 +203,24 @@ export class Node extends NodeFamily {
   async join(address: string, options?: JoinOptions): Promise<Link> {
     this.start();
     if (this.closing !== undefined) throw starlaneError('ERR_STARLANE_CLOSED');
-    return this.keepsAlive.during(this.joins.join(address, options));
+    return this.processRefs.during(this.joins.join(address, options));
   }
 
   /**
-   * Makes a link over any reliable Duplex. Both ends may call it with no options; with `initiator` one end says true, the
-   * other false. Whether the Duplex holds the process open is its own affair.
-   * With a secret, its proof is made, but what passes is not encrypted.
+   * Makes a link over any reliable Duplex. Both ends may call it without options; with `initiator`, one end must pass true and the other
+   * false. Whether the Duplex holds the process open is up to the Duplex. A secret is proved, but the data is not encrypted.
    * @throws ERR_STARLANE_HANDSHAKE, _HANDSHAKE_TIMEOUT, _SELF_LINK, _VERSION, _TRANSPORT, _SECRET, _IDENTITY, _CLOSED
    */
   async attach(duplex: Duplex, options: { initiator?: boolean | undefined } = {}): Promise<Link> {
     this.start();
-    if (!(duplex instanceof Duplex)) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a Duplex is needed');
-    return this.keepsAlive.during(this.linkSet.attach(duplex, options.initiator));
+    if (!(duplex instanceof Duplex)) throw starlaneError('ERR_STARLANE_ARGUMENT', 'must be a Duplex');
+    return this.processRefs.during(this.linkSet.attach(duplex, options.initiator));
   }
 
   /**
-   * Serves `name` (any port), `name:port` or `:port`; port 0 is a free one. What is taken already is an 'error' event
-   * EADDRINUSE of the server, or else of a handler that is an emitter, or else of the node. Where nobody listens for it, it is
-   * thrown as that of a net.Server, and ends the process.
+   * Serves `name` (any port), `name:port` or `:port`; port 0 is a free one. If the address is taken, the server emits 'error' with
+   * EADDRINUSE, or else a handler that is an emitter does, or else the node. Without any listener the error is thrown, as by a net.Server,
+   * and ends the process.
    * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT
    */
   bind(address: string, handler?: BindHandler): Server;
@@ -226,7 +255,7 @@ export class Node extends NodeFamily {
     });
   }
 
-  /** As {@link dial}, for the host of a URL: `name` or `name:port`, where port 80 says nothing. */
+  /** As {@link dial}, for the host of a URL: `name` or `name:port`; port 80 is ignored. */
   httpDial(host: string): Socket {
     return this.dial(host.endsWith(':80') ? host.slice(0, -3) : host);
   }
@@ -241,24 +270,26 @@ export class Node extends NodeFamily {
     return this.netModule;
   }
 
-  /** What can be dialled by name, as it is now. */
+  /** Returns what can be dialled by name, as it is now. */
   services(): ServiceInfo[] {
-    return this.views.services();
+    return [...this.mesh.registry.table.values()].map((instance) => instance.snapshot());
   }
 
-  /** What can be dialled by name, live: get, iterate, 'add' and 'remove' events. One object a node. */
+  /** Returns what can be dialled by name, live: get, iterate, 'add' and 'remove' events. One object for each node. */
   serviceMap(): ServiceMap {
-    return this.views.serviceMap();
+    this.serviceView ??= new ServiceMap(this.mesh.registry.table);
+    return this.serviceView;
   }
 
-  /** The other nodes that can be reached, and how, as it is now. */
+  /** Returns the other nodes that can be reached, and how, as it is now. */
   routes(): RouteInfo[] {
-    return this.views.routes();
+    return this.mesh.routing.routes();
   }
 
-  /** The other nodes that can be reached, live: get, iterate, 'add' and 'remove' events. One object a node. */
+  /** Returns the other nodes that can be reached, live: get, iterate, 'add' and 'remove' events. One object for each node. */
   routesMap(): RouteMap {
-    return this.views.routesMap();
+    this.routeView ??= new RouteMap(this.mesh.routing);
+    return this.routeView;
   }
 
   /** The links that are up, as they are now. */
@@ -267,29 +298,29 @@ export class Node extends NodeFamily {
   }
 
   /**
-   * The first instance of `name` or `name:port`, now or as soon as there is one.
+   * Resolves with the first instance of `name` or `name:port`, now or as soon as there is one.
    * @throws ENOTFOUND after `timeoutMs` (default dialTimeoutMs), ECANCELED, or the reason of the signal
    */
   waitFor(service: string, options?: WaitOptions): Promise<ServiceInfo> {
     this.start();
-    return this.keepsAlive.during(this.views.waitFor(service, options));
+    return this.processRefs.during(this.serviceWaits.waitFor(service, options));
   }
 
   /**
-   * Other certificates for a node that was made with the option `tls`: for listeners at once, and for later dials. Links that
-   * stand stay. Resolved when every listener has them.
-   * @throws ERR_STARLANE_OPTION when they are invalid, do not fit each other, or the node was made without
+   * Replaces the certificates of a node that was made with the option `tls`: for listeners at once, and for later dials. Existing links
+   * stay. Resolves when every listener has them.
+   * @throws ERR_STARLANE_OPTION when they are invalid, do not belong together, or the node was made without the option
    */
   async setTls(tls: TlsFiles): Promise<void> {
     const files = resolveTls(tls);
-    if (files === undefined || this.means.tls === undefined)
-      throw optionError('tls', 'none is given, or was at the start');
-    this.means.tls.rotate(files);
+    if (files === undefined || this.credentials.tls === undefined)
+      throw optionError('tls', 'certificates can only replace others: give some now, and to createNode()');
+    this.credentials.tls.rotate(files);
     this.#options = { ...this.#options, tls: files };
     await this.linkSet.renewTls();
   }
 
-  /** Everything that is counted. */
+  /** Returns everything that is counted. */
   stats(): NodeStats {
     return collectStats({
       id: this.id,
@@ -300,17 +331,17 @@ export class Node extends NodeFamily {
       mesh: this.mesh,
       joins: this.joins.size + this.mesh.seedCount,
       warnings: this.warnings,
-      holds: this.keepsAlive.count,
+      holds: this.processRefs.count,
     });
   }
 
-  /** @internal Without a use it does nothing. */
+  /** @internal Makes the node start with its first use only. */
   startWhenUsed(): this {
     this.startsByItself = false;
     return this;
   }
 
-  /** @internal What console.log() prints. */
+  /** @internal Returns what console.log() prints. */
   [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
     const { role, env } = this.#resolved;
     const { links, dials, servers, services, mesh } = this.stats();
@@ -331,25 +362,25 @@ export class Node extends NodeFamily {
     return shown('Node', values, depth, options, inspect);
   }
 
-  /** Holds the process open again while sockets, servers, listeners or waits of this node are there. */
+  /** Lets sockets, servers, listeners and waits of this node hold the process open again, which is the default. */
   ref(): this {
-    this.keepsAlive.setRef(true);
+    this.processRefs.enable(true);
     return this;
   }
 
-  /** Lets the process end whatever this node has. */
+  /** Lets the process end even while this node has any of them. */
   unref(): this {
-    this.keepsAlive.setRef(false);
+    this.processRefs.enable(false);
     return this;
   }
 
   /**
-   * Ends everything in order: no new links, dials or circuits, and other nodes route around this one; open sockets and
-   * circuits of others have closeTimeoutMs to finish, then they are reset. Links close when the last circuit of others has
-   * ended. Resolved when nothing is left.
+   * Closes everything: there are no new links, dials or circuits, and other nodes route around this one. Open sockets and circuits of
+   * others have closeTimeoutMs to finish, then they are reset. Links close when the last circuit of others has ended. Resolves when
+   * nothing is left.
    */
   close(): Promise<void> {
-    this.closing ??= this.keepsAlive.during(this.end());
+    this.closing ??= this.processRefs.during(this.end());
     return this.closing;
   }
 
@@ -357,7 +388,7 @@ export class Node extends NodeFamily {
     return this.close();
   }
 
-  /** @internal Seeds, and what the environment says. Once, with the first use or in the tick after the node was made. */
+  /** @internal Joins the seeds, and listens as the environment says. Called with the first use, or in the tick after the node was made. */
   start(): void {
     if (this.isStarted || this.closing !== undefined) return;
     this.isStarted = true;
@@ -369,11 +400,41 @@ export class Node extends NodeFamily {
     }
   }
 
+  /** Returns a fresh node with the same options, in other envs; none for the namespace without a name. */
+  withEnv(...env: string[]): this {
+    return this.derive({ env });
+  }
+
+  /** Returns a fresh node with the same options that may dial its own services. */
+  withLoopBack(): this {
+    return this.derive({ loopback: true });
+  }
+
+  /** Returns a fresh node with the same options that announces nothing. */
+  client(): this {
+    return this.derive({ role: 'client', relay: undefined });
+  }
+
+  /** Returns a fresh node with the same options that announces, and never dials peers by itself. */
+  server(): this {
+    return this.derive({ role: 'server' });
+  }
+
+  /** Returns a fresh node with the same options and the role `router`. */
+  router(): this {
+    return this.derive({ role: 'router' });
+  }
+
+  /** Returns a fresh node with the same options. */
+  new(): this {
+    return this.derive({});
+  }
+
   private async end(): Promise<void> {
     log('%s closes', this.id);
     this.joins.close();
-    this.views.close();
-    // First of all, so that nobody dials or relays through this node while sockets and circuits end.
+    this.serviceWaits.close();
+    // First, so that other nodes do not dial or relay through this one while sockets and circuits end.
     const startedMs = sharedTimers.now();
     const relayed = this.circuits.stopRelaying();
     this.mesh.leave();
@@ -383,16 +444,16 @@ export class Node extends NodeFamily {
     await Promise.all([closed, this.linkSet.close(sharedTimers.now() - startedMs)]);
     this.mesh.dispose();
     this.releaseIdentity();
-    this.tell('close');
+    this.dispatch('close');
   }
 
-  protected override derive(changes: NodeOptions): this {
-    // `createNode(options).client()`: the first node is a step on the way, and must not join seeds unless it is used.
+  private derive(changes: NodeOptions): this {
+    // In `createNode(options).client()` the first node is only a step: it must not join seeds unless it is used.
     if (!this.isStarted) {
       this.startsByItself = false;
       this.releaseIdentity();
     }
-    // Two nodes must not have one identity: from a node that is in use, only what it was told otherwise is taken.
+    // Two nodes must not have one identity: a node that is in use keeps its own.
     const identity = this.isStarted ? undefined : this.#options.identity;
     return createNodeIn({ ...this.#options, identity, ...changes }, this.#environment) as this;
   }
@@ -405,52 +466,52 @@ export class Node extends NodeFamily {
   private onLink(link: Link): void {
     this.circuits.onLink(link);
     this.mesh.onLink(link);
-    this.tell('link', link);
+    this.dispatch('link', link);
   }
 
   private onUnlink(link: Link, reason: Error | undefined): void {
     this.circuits.onUnlink(link);
     this.mesh.onUnlink(link, isLoss(reason));
     this.joins.onUnlink(link, link.isClosedHere);
-    this.tell('unlink', link, reason);
+    this.dispatch('unlink', link, reason);
   }
 
   private onService(instance: ServiceInstance): void {
     const info = instance.snapshot();
     this.circuits.onService(instance);
-    this.views.onServiceWaits(instance);
-    this.tell('service', info);
-    this.views.onService(info);
+    this.serviceWaits.onService(instance);
+    this.dispatch('service', info);
+    this.serviceView?.emitSafely('add', info);
   }
 
   private onUnservice(instance: ServiceInstance): void {
     const info = instance.snapshot();
-    this.tell('unservice', info);
-    this.views.onUnservice(info);
+    this.dispatch('unservice', info);
+    this.serviceView?.emitSafely('remove', info);
   }
 
   private onWarning(error: Error): void {
     this.warnings++;
     log('%s warning: %s', this.id, error.message);
-    if (this.listenerCount('warning') > 0) this.tell('warning', coded(error));
+    if (this.listenerCount('warning') > 0) this.dispatch('warning', coded(error));
     else this.unheard.report(error);
   }
 
-  /** False when nobody listens. */
+  /** Returns false when there is no listener. */
   private onError(error: Error): boolean {
     log('%s error: %s', this.id, error.message);
     if (this.listenerCount('error') > 0) {
-      this.tell('error', coded(error));
+      this.dispatch('error', coded(error));
       return true;
     }
     this.unheard.report(error);
     return false;
   }
 
-  /** Emits, and keeps what a listener throws away from the links that it is told about. */
-  private tell<K extends keyof NodeEvents>(event: K, ...values: NodeEvents[K]): void {
+  /** Emits an event. An exception of a listener is raised later, so that it does not reach the links. */
+  private dispatch<K extends keyof NodeEvents>(event: K, ...values: NodeEvents[K]): void {
     try {
-      // Listeners run in the async context of whoever has made the node.
+      // Listeners run in the async context in which the node was made.
       this.scope.runInAsyncScope(this.emit as (name: string, ...args: unknown[]) => boolean, this, event, ...values);
     } catch (error) {
       throwLater(error);
@@ -463,8 +524,8 @@ export function createNode(options: NodeOptions = {}): Node {
   return createNodeIn(options, readEnvironment(process.env));
 }
 
-// A function, as a class that names itself has the name `_Node` in the bundle and in every stack trace.
-/** @internal In an environment that may be another one than that of the process. */
+// A function, as a class that refers to itself gets the name `_Node` in the bundle and in every stack trace.
+/** @internal Makes a node in an environment that may differ from that of the process. */
 export function createNodeIn(options: NodeOptions, environment: NodeEnvironment): Node {
   const identity = options.identity === undefined ? takeIdentity(environment) : undefined;
   try {

@@ -3,7 +3,7 @@
 import type { NodeId } from '../address.js';
 import type { Circuits } from '../circuit/circuits.js';
 import type { RelayCounters } from '../circuit/relay/relay.js';
-import type { RefusalKind } from '../link/handshake/link-counters.js';
+import type { RefusalKind } from '../link/handshake/refusals.js';
 import type { LinkSet } from '../link/link-set.js';
 import type { ControlPlane } from '../mesh/control-plane.js';
 import type { GossipCounters } from '../mesh/gossip/gossip.js';
@@ -15,16 +15,16 @@ export interface NodeStats {
   uptimeMs: number;
   links: {
     up: number;
-    /** In the middle of a handshake, or leaving. */
+    /** In the handshake, or leaving. */
     unsettled: number;
     listeners: number;
-    /** Addresses that are kept joined, those that are being dialled included. */
+    /** Addresses that are kept joined, including those that are being dialled. */
     joins: number;
     /** Counts since the start: came up, lost other than on purpose, never came up. */
     opened: number;
     lost: number;
     failed: number;
-    /** Those that never came up, by kind: at whichever end, as both are told. */
+    /** Those that never came up, by kind. Both ends count them. */
     refused: Readonly<Record<RefusalKind, number>>;
     /** Over the links that are up. */
     bytesIn: number;
@@ -53,7 +53,7 @@ export interface NodeStats {
 }
 
 /** @internal */
-export interface StatsSources {
+interface StatsSources {
   readonly id: NodeId;
   readonly startedAtMs: number;
   readonly nowMs: number;

@@ -1,7 +1,7 @@
-// The option `allow`: who may dial the services of a node, and whose services it sees. What it may look like, and whom rules
-// fit. Pure: who asks, and when, is settled where services live.
+// The option `allow`: who may dial the services of a node, and whose services it sees. Its types, and the check of its form.
 //
-// Rules are a list of what is allowed; what none of them fits is denied. A rule fits when all that it names fits.
+// Rules are a list of what is allowed; what no rule matches is denied. A rule matches when everything that it names matches.
+// See access/rules.ts for the rules at work, and access/guard.ts for who is asked when.
 
 import { AsyncResource } from 'node:async_hooks';
 import { isNodeId, isServiceName } from '../address.js';
@@ -10,40 +10,40 @@ import { optionError } from '../errors.js';
 /** 'dial': the peer dials a service of this node. 'bind': the peer offers a service to this node. */
 export type AllowDirection = 'dial' | 'bind';
 
-/** Who asks. */
+/** The peer of a request. */
 export interface AllowPeer {
-  /** The id of the node. As long as it is not `verified`, it is what the peer says. */
+  /** The id of the node. Unless it is `verified`, it is only a claim of the peer. */
   readonly id: string;
-  /** The common name of its certificate; undefined unless the link to it is one of an own PKI. */
+  /** The common name of its certificate; undefined unless the link to it uses your own PKI. */
   readonly name: string | undefined;
-  /** It has proved that the id is its own: always on a direct link; through relays when the circuit is secure. */
+  /** Whether it has proved its id: always on a direct link; through relays when the circuit is secure. */
   readonly verified: boolean;
-  /** The nodes in between, nearest first, as they say; empty on a direct link, and for 'bind'. */
+  /** The nodes in between, nearest first, without proof; empty on a direct link, and for 'bind'. */
   readonly via: readonly string[];
-  /** The envs it says it is in, as far as this node knows their names: from its own option `env`, or from rules. */
+  /** The envs that it claims, as far as this node knows their names: from its own option `env`, or from rules. */
   readonly env: readonly string[];
 }
 
 export interface AllowRequest {
   readonly peer: AllowPeer;
-  /** The name that is bound, also when it was dialled by its port alone; empty for what is bound to a bare port. */
+  /** The name that is bound, even when only its port was dialled; empty for a bind to a bare port. */
   readonly service: string;
   /** The port that is dialled; for 'bind' that of the service, 0 when it answers for any. */
   readonly port: number;
   readonly direction: AllowDirection;
 }
 
-/** True allows. All else denies; what is neither true nor false is a 'warning' ERR_STARLANE_ALLOW besides. */
+/** True allows, anything else denies. An answer that is neither true nor false is also a 'warning' ERR_STARLANE_ALLOW. */
 export type AllowFunction = (request: AllowRequest) => boolean | Promise<boolean>;
 
-/** Each a text, or a list of which one has to fit. What is not named fits in any case; what is named must not be undefined. */
+/** Each field is a text, or a list of which one has to match. A field that is left out matches everything; it must not be undefined. */
 export interface AllowRule {
-  /** Node ids. Only of peers that are verified, as `name` and `env`. */
+  /** Node ids. Matches only peers that are verified, like `name` and `env`. */
   readonly id?: string | readonly string[];
-  /** Names in certificates; `*` stands for any run of characters. Not known of a node that offers a service. */
+  /** Names in certificates; `*` matches any run of characters. Unknown for a node that offers a service. */
   readonly name?: string | readonly string[];
   readonly env?: string | readonly string[];
-  /** Names of services; `*` stands for any run of characters. Empty: what is bound to a bare port. */
+  /** Names of services; `*` matches any run of characters. Empty: a bind to a bare port. */
   readonly service?: string | readonly string[];
   readonly direction?: AllowDirection | readonly AllowDirection[];
 }
@@ -52,7 +52,7 @@ export type Allow = AllowFunction | readonly AllowRule[];
 
 type Key = keyof AllowRule;
 
-/** What each value of a rule must be, and how that is said. */
+/** The check of each field of a rule, and the text of its error. */
 const VALUES: ReadonlyMap<string, readonly [isValid: (text: string) => boolean, wanted: string]> = new Map<
   Key,
   readonly [(text: string) => boolean, string]
@@ -65,124 +65,47 @@ const VALUES: ReadonlyMap<string, readonly [isValid: (text: string) => boolean, 
 ]);
 
 /**
- * Checks the option and makes it this node's own: a frozen copy, unless it is a function. Undefined: nothing is said, and all
- * is allowed.
- * @throws ERR_STARLANE_OPTION, naming the place
+ * Checks the option and returns a frozen copy, unless it is a function. Undefined: everything is allowed.
+ * @throws ERR_STARLANE_OPTION, with the place of the fault
  */
 export function resolveAllow(
   allow: unknown,
   directions: readonly AllowDirection[] = ['dial', 'bind'],
 ): Allow | undefined {
   if (allow === undefined) return undefined;
-  // It is asked when others dial, in the context of whoever has set it.
+  // It is called when others dial, in the async context in which it was set.
   if (typeof allow === 'function') return AsyncResource.bind(allow as AllowFunction);
-  if (!Array.isArray(allow)) throw optionError('allow', 'a function or a list of rules is needed');
+  if (!Array.isArray(allow)) throw optionError('allow', 'must be a function or a list of rules');
   return Object.freeze(Array.from(allow, (rule, index) => resolveRule(rule, `allow[${index}]`, directions)));
 }
 
 function resolveRule(rule: unknown, place: string, directions: readonly AllowDirection[]): AllowRule {
   if (typeof rule !== 'object' || rule === null || Array.isArray(rule)) {
-    throw optionError(place, 'a rule such as { id, name, env, service, direction } is needed');
+    throw optionError(place, 'must be a rule such as { id, name, env, service, direction }');
   }
   const resolved: Partial<Record<Key, string | readonly string[]>> = {};
   for (const [key, value] of Object.entries(rule)) {
     const known = VALUES.get(key);
-    if (known === undefined) throw optionError(`${place}.${key}`, 'there is no such part of a rule');
+    if (known === undefined) throw optionError(`${place}.${key}`, 'unknown field of a rule');
     const [isValid, wanted] = known;
-    // A value that is missing by mistake must not make a rule that fits everybody.
+    // A value that is missing by mistake must not make a rule that matches everybody.
     const values: readonly unknown[] = Array.isArray(value) ? value : [value];
     if (values.length === 0 || !Array.from(values).every((one) => typeof one === 'string' && isValid(one))) {
-      throw optionError(`${place}.${key}`, `${wanted}, or a list of such, is needed`);
+      throw optionError(`${place}.${key}`, `must be ${wanted}, or a list of them`);
     }
     resolved[key as Key] = Array.isArray(value) ? Object.freeze([...(value as string[])]) : (value as string);
   }
   const asked = resolved.direction === undefined ? directions : listOf(resolved.direction);
   if (!directions.some((direction) => asked.includes(direction))) {
-    throw optionError(`${place}.direction`, 'a server is dialled: only a node is asked who may bind');
+    throw optionError(`${place}.direction`, 'a server can only have rules for dials');
   }
   if (resolved.name !== undefined && !asked.includes('dial')) {
-    throw optionError(`${place}.name`, 'the name of a node that binds is not known');
+    throw optionError(`${place}.name`, 'the name of a node that binds is unknown');
   }
   return Object.freeze(resolved) as AllowRule;
 }
 
-/** The envs that rules name. */
-export function envsOf(allow: Allow | undefined): string[] {
-  if (allow === undefined || typeof allow === 'function') return [];
-  return allow.flatMap(({ env }) => (env === undefined ? [] : listOf(env)));
-}
-
-/** Rules that have been checked, ready to be asked. */
-export class AllowRules {
-  private readonly rules: readonly Rule[];
-
-  constructor(rules: readonly AllowRule[]) {
-    this.rules = rules.map((rule) => new Rule(rule));
-  }
-
-  allows(request: AllowRequest): boolean {
-    return this.rules.some((rule) => rule.fits(request));
-  }
-}
-
-class Rule {
-  private readonly ids: readonly string[] | undefined;
-  private readonly names: readonly Pattern[] | undefined;
-  private readonly envs: readonly string[] | undefined;
-  private readonly services: readonly Pattern[] | undefined;
-  private readonly directions: readonly string[] | undefined;
-
-  constructor({ id, name, env, service, direction }: AllowRule) {
-    this.ids = id === undefined ? undefined : listOf(id);
-    this.names = name === undefined ? undefined : listOf(name).map((text) => new Pattern(text));
-    this.envs = env === undefined ? undefined : listOf(env);
-    this.services = service === undefined ? undefined : listOf(service).map((text) => new Pattern(text));
-    this.directions = direction === undefined ? undefined : listOf(direction);
-  }
-
-  fits({ peer, service, direction }: AllowRequest): boolean {
-    const { ids, names, envs, services, directions } = this;
-    if (directions !== undefined && !directions.includes(direction)) return false;
-    if (services?.some((pattern) => pattern.fits(service)) === false) return false;
-    if (ids === undefined && names === undefined && envs === undefined) return true;
-    // What a peer says of itself without proof is worth nothing.
-    if (!peer.verified) return false;
-    if (ids?.includes(peer.id) === false) return false;
-    if (envs?.some((env) => peer.env.includes(env)) === false) return false;
-    const { name } = peer;
-    return names === undefined || (name !== undefined && names.some((pattern) => pattern.fits(name)));
-  }
-}
-
-/** A text in which `*` stands for any run of characters, none included. Nothing else has a meaning. Upper case differs from lower. */
-export class Pattern {
-  private readonly first: string;
-  private readonly middle: readonly string[];
-  /** Undefined without a `*`. */
-  private readonly last: string | undefined;
-
-  constructor(text: string) {
-    const parts = text.split('*');
-    this.first = parts[0];
-    this.last = parts.length === 1 ? undefined : parts[parts.length - 1];
-    this.middle = parts.slice(1, -1).filter((part) => part !== '');
-  }
-
-  /** Takes the leftmost place for each part, which leaves the most for those behind it: there is no going back. */
-  fits(text: string): boolean {
-    const { first, middle, last } = this;
-    if (last === undefined) return text === first;
-    if (!text.startsWith(first) || !text.endsWith(last)) return false;
-    let at = first.length;
-    for (const part of middle) {
-      const found = text.indexOf(part, at);
-      if (found < 0) return false;
-      at = found + part.length;
-    }
-    return at + last.length <= text.length;
-  }
-}
-
-function listOf<T extends string>(value: T | readonly T[]): readonly T[] {
+/** Returns the value of a field as a list. */
+export function listOf<T extends string>(value: T | readonly T[]): readonly T[] {
   return typeof value === 'string' ? [value] : value;
 }

@@ -1,8 +1,9 @@
-// The limits and timeouts of a node, with defaults and the reasons for them: everything that a peer controls has one here.
+// The limits and timeouts of a node, with their defaults and reasons: everything that a peer controls has one here.
 
 import { optionError } from '../errors.js';
+import { MAX_TIMEOUT_MS } from '../util/timers.js';
 
-/** Limits and timeouts of a node. All are integers; each says what happens when it is reached. */
+/** Limits and timeouts of a node. All are integers. Each description has what happens when the limit is reached. */
 export interface NodeLimits {
   /**
    * Milliseconds, 1 to 2147483647. Default 10000: a dial waits that long for the service to appear and to answer,
@@ -39,9 +40,9 @@ export interface NodeLimits {
   /** 1 to 65535. Default 1024 links at a time, made and accepted: further ones are refused. A file descriptor each. */
   maxLinks: number;
   /**
-   * 1 to 65535. Default 128 who have connected, before the end of tls and handshake; one more takes the place of the one that
-   * has been there for longest if that is a second, or is closed at once, with ERR_STARLANE_LINK_LIMIT. These are strangers
-   * still, and each may cost a TLS handshake.
+   * 1 to 65535. Default 128 connections that have not finished tls and the handshake. One more replaces the oldest of them when that
+   * has taken a second; otherwise it is closed at once, with ERR_STARLANE_LINK_LIMIT. Their peers are unknown, and each may cost a TLS
+   * handshake.
    */
   maxPendingHandshakes: number;
   /** 1 to 1000000. Default 32768 services that one node may announce; further ones are ignored with a 'warning'. */
@@ -124,12 +125,11 @@ export interface NodeLimits {
   rejoinMaxMs: number;
 }
 
-const MAX_TIMEOUT_MS = 0x7fff_ffff;
 const MAX_MAP_ENTRIES = 0x100_0000;
 /** The initial window of a yamux stream: less than that cannot be promised. */
 const MIN_WINDOW_BYTES = 256 * 1024;
 
-/** Default, least and greatest value of every limit. The reasons stand in {@link NodeLimits}. */
+/** Default, least and greatest value of every limit. {@link NodeLimits} has the reasons. */
 export const LIMITS: ReadonlyMap<keyof NodeLimits, readonly [normal: number, min: number, max: number]> = new Map([
   ['dialTimeoutMs', [10_000, 1, MAX_TIMEOUT_MS]],
   ['handshakeTimeoutMs', [5_000, 1, MAX_TIMEOUT_MS]],
@@ -159,30 +159,30 @@ export const LIMITS: ReadonlyMap<keyof NodeLimits, readonly [normal: number, min
   ['rejoinMaxMs', [60_000, 1, MAX_TIMEOUT_MS]],
 ] satisfies Array<[keyof NodeLimits, [number, number, number]]>);
 
-/** What a node may be given of them. Undefined counts as not given. */
+/** The limits that a node may be given. Undefined counts as not given. */
 export type LimitOptions = { [Limit in keyof NodeLimits]?: NodeLimits[Limit] | undefined };
 
-/** The value of every limit that is not given. Frozen. */
+/** The values of limits that are not given. Frozen. */
 export const DEFAULT_LIMITS: Readonly<NodeLimits> = Object.freeze(
   Object.fromEntries([...LIMITS].map(([name, [normal]]) => [name, normal])) as unknown as NodeLimits,
 );
 
-/** Checks those that are given and fills in the others. @throws ERR_STARLANE_OPTION, naming the option */
+/** Checks the limits that are given and fills in the others. @throws ERR_STARLANE_OPTION, with the name of the option */
 export function resolveLimits(options: LimitOptions): NodeLimits {
   const limits = { ...DEFAULT_LIMITS };
   for (const [name, [, min, max]] of LIMITS) {
     const value = options[name];
     if (value === undefined) continue;
     if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
-      throw optionError(name, `an integer from ${min} to ${max} is needed`);
+      throw optionError(name, `must be an integer from ${min} to ${max}`);
     }
     limits[name] = value;
   }
   if (limits.keepAliveTimeoutMs <= limits.keepAliveMs) {
-    throw optionError('keepAliveTimeoutMs', `it must be more than keepAliveMs (${limits.keepAliveMs})`);
+    throw optionError('keepAliveTimeoutMs', `must be more than keepAliveMs (${limits.keepAliveMs})`);
   }
   if (limits.rejoinMaxMs < limits.rejoinMinMs) {
-    throw optionError('rejoinMaxMs', `it must not be less than rejoinMinMs (${limits.rejoinMinMs})`);
+    throw optionError('rejoinMaxMs', `must not be less than rejoinMinMs (${limits.rejoinMinMs})`);
   }
   return limits;
 }

@@ -1,4 +1,4 @@
-// What a node can be told, with defaults and the reasons for them. Everything here does something.
+// The options of a node, with their defaults and reasons.
 
 import { KeyObject } from 'node:crypto';
 import { isServiceName, parseLinkAddress } from '../address.js';
@@ -38,33 +38,32 @@ export interface NodeOptions extends LimitOptions {
    */
   identity?: string | KeyObject | undefined;
   /**
-   * The secret of a network, 1 to 1024 bytes, a string as UTF-8: whoever has it is a member, and links to nobody else come up
-   * (ERR_STARLANE_SECRET at both ends). Makes tls the default scheme, by certificates that follow from the identities unless
+   * The secret of a network, 1 to 1024 bytes, a string as UTF-8. Nodes with it are members; links to other nodes are refused
+   * (ERR_STARLANE_SECRET at both ends). Makes tls the default scheme, with certificates that follow from the identities unless
    * there is `tls` as well. Take 16 random bytes or more: a shorter one is a 'warning' ERR_STARLANE_WEAK_SECRET, as one recorded
-   * handshake is enough to try guesses on. A list of 2 to 4 is for the time in which one secret takes the place of another: this
-   * node proves all of them, and who proves one of them is a member. Default: STARLANE_SECRET, or the file of STARLANE_SECRET_FILE,
-   * and besides STARLANE_OLD_SECRET or the file of STARLANE_OLD_SECRET_FILE, or else none.
+   * handshake is enough to try guesses on. Use a list of 2 to 4 while one secret replaces another: this node proves all of them, and
+   * a peer that proves one of them is a member. Default: STARLANE_SECRET, or the file of STARLANE_SECRET_FILE, together with
+   * STARLANE_OLD_SECRET or the file of STARLANE_OLD_SECRET_FILE, or else none.
    */
   secret?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined;
   /**
-   * A certificate and key of an own PKI, instead of certificates that follow from the identities; makes tls the default
-   * scheme. The common name in the certificate of a peer is the `peerName` of the link. May be changed by `setTls`, not set by
-   * it. Default: the files of STARLANE_TLS_CERT, STARLANE_TLS_KEY and STARLANE_TLS_CA, or else none.
+   * A certificate and key of your own PKI, instead of certificates that follow from the identities; makes tls the default
+   * scheme. The common name in the certificate of a peer is the `peerName` of the link. `setTls` can change it, but not set it first. Default: the files of STARLANE_TLS_CERT, STARLANE_TLS_KEY and STARLANE_TLS_CA, or else none.
    */
   tls?: TlsFiles | undefined;
   /**
-   * Must be true to listen at plain tcp beyond loopback, where whoever reaches the port reads along, and is a peer if there is
-   * no secret; with `secret` or `tls` to dial such an address as well. Default: STARLANE_INSECURE, or else false.
+   * Must be true to listen on plain tcp beyond loopback, where everyone on the path can read, and everyone who reaches the port is a peer
+   * if there is no secret. With `secret` or `tls` it must be true to dial such an address, too. Default: STARLANE_INSECURE, or else false.
    */
   insecure?: boolean | undefined;
   /**
-   * Who may dial services of this node, and whose services this node sees: a function, or a list of rules, where what no rule
-   * fits is denied. Default: everybody. Asked of each circuit that comes in (direction 'dial'; denied: EACCES at the dialler),
+   * Who may dial services of this node, and whose services this node sees: a function, or a list of rules, where everything that no
+   * rule matches is denied. Default: everybody. Checked for each circuit that comes in (direction 'dial'; denied: EACCES at the dialler),
    * and of each service that another node begins to offer (direction 'bind'; denied: it is not in `services()` and not dialled
    * by name). Rules count for both directions, so that `{ direction: 'bind' }` is needed for a node to see any services at
-   * all. What this node dials and binds itself is not asked. A promise has `handshakeTimeoutMs`, and over relays no more than
-   * the 1.5 s that they wait; what is late, rejected or thrown is denied. A server may have an `allow` of its own besides, and
-   * then both must allow.
+   * all. What this node dials and binds itself is not checked. A promise has `handshakeTimeoutMs`, and over relays no more than
+   * the 1.5 s that they wait; late, rejected and thrown answers deny. A server may have its own `allow` as well, and then both must
+   * allow.
    */
   allow?: Allow | undefined;
   /**
@@ -75,11 +74,11 @@ export interface NodeOptions extends LimitOptions {
   advertise?: string | readonly string[] | undefined;
   /**
    * What sockets and servers give as addresses. 'id': `@nodeId`, of the family 'Starlane'. 'ipv4': an address of 198.19.0.0/16 that
-   * stands for the node in this process, of the family 'IPv4', for programs that take nothing else for an address; a dial to it
+   * represents the node in this process, of the family 'IPv4', for programs that accept no other address; a dial to it
    * goes to that node. `socket.peer` has the id in any case. Default: STARLANE_SOCKET_ADDRESSES from the environment, or else 'id'.
    */
   socketAddresses?: SocketAddressKind | undefined;
-  /** Link addresses joined at start and tried again for ever. Default none. */
+  /** Link addresses joined at start, and retried until close(). Default none. */
   seeds?: readonly string[] | undefined;
 }
 
@@ -101,7 +100,7 @@ export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
 }
 
 /** As many as fit the handshake. */
-export const MAX_ENVS = 16;
+const MAX_ENVS = 16;
 
 /** As many as fit the handshake and the record of a node. */
 const MAX_ADVERTISED = 8;
@@ -124,22 +123,21 @@ const OTHER_OPTIONS: ReadonlySet<string> = new Set([
 
 /**
  * Checks the options and fills in the defaults. An option that is `undefined` counts as not given.
- * @throws StarlaneError ERR_STARLANE_OPTION, naming the option
+ * @throws StarlaneError ERR_STARLANE_OPTION, with the name of the option
  */
 export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptions {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw starlaneError('ERR_STARLANE_OPTION', 'options is not an object');
   }
   for (const name of Object.keys(options)) {
-    if (!OTHER_OPTIONS.has(name) && !LIMITS.has(name as keyof NodeLimits))
-      throw optionError(name, 'there is no such option');
+    if (!OTHER_OPTIONS.has(name) && !LIMITS.has(name as keyof NodeLimits)) throw optionError(name, 'unknown option');
   }
   // Checked, but not kept, as options are seen when a node is printed: see network-key.ts.
   secretList(options.secret);
   const limits = resolveLimits(options);
   const role = resolveRole(options.role);
   const relay = resolveFlag('relay', options.relay, role !== 'client');
-  if (relay && role === 'client') throw optionError('relay', 'a client relays nothing');
+  if (relay && role === 'client') throw optionError('relay', 'must not be true for a client');
   return Object.freeze({
     ...limits,
     env: resolveEnv(options.env),
@@ -162,7 +160,7 @@ function resolveEnv(env: unknown): readonly string[] {
   const unique = new Set<string>();
   for (const name of names) {
     if (typeof name !== 'string' || !isServiceName(name)) {
-      throw optionError('env', 'a name has 1 to 255 bytes, no colon, white space or control character');
+      throw optionError('env', 'a name has 1 to 255 bytes, and no colon, white space or control character');
     }
     unique.add(name);
   }
@@ -173,36 +171,36 @@ function resolveEnv(env: unknown): readonly string[] {
 function resolveRole(role: unknown): NodeRole {
   if (role === undefined) return 'peer';
   const known = ROLES.find((name) => name === role);
-  if (known === undefined) throw optionError('role', `one of ${ROLES.join(', ')} is needed`);
+  if (known === undefined) throw optionError('role', `must be one of ${ROLES.join(', ')}`);
   return known;
 }
 
 function resolveSocketAddresses(kind: unknown): SocketAddressKind {
   if (kind === undefined) return 'id';
-  if (kind !== 'id' && kind !== 'ipv4') throw optionError('socketAddresses', "'id' or 'ipv4' is needed");
+  if (kind !== 'id' && kind !== 'ipv4') throw optionError('socketAddresses', "must be 'id' or 'ipv4'");
   return kind;
 }
 
 function resolveFlag(name: string, value: unknown, normal: boolean): boolean {
   if (value === undefined) return normal;
-  if (typeof value !== 'boolean') throw optionError(name, 'true or false is needed');
+  if (typeof value !== 'boolean') throw optionError(name, 'must be true or false');
   return value;
 }
 
 function resolveIdentity(identity: unknown): string | KeyObject | undefined {
   if (identity === undefined || identity instanceof KeyObject) return identity;
   if (typeof identity === 'string' && identity !== '') return identity;
-  throw optionError('identity', 'a private key as KeyObject, or the path of its file, is needed');
+  throw optionError('identity', 'must be a private key as KeyObject, or the path of its file');
 }
 
 function resolveAddresses(option: string, addresses: unknown): readonly string[] {
   if (addresses === undefined) return Object.freeze([]);
-  if (!Array.isArray(addresses)) throw optionError(option, 'a list of link addresses is needed');
+  if (!Array.isArray(addresses)) throw optionError(option, 'must be a list of link addresses');
   for (const [index, address] of addresses.entries()) {
     try {
       parseLinkAddress(address);
     } catch (error) {
-      throw optionError(`${option}[${index}]`, 'a link address is needed', error);
+      throw optionError(`${option}[${index}]`, 'must be a link address', error);
     }
   }
   return Object.freeze([...new Set<string>(addresses)]);
@@ -214,9 +212,9 @@ function resolveAdvertise(advertise: unknown): readonly string[] {
   for (const address of addresses) {
     const where = parseLinkAddress(address);
     if (where.scheme === 'unix') continue;
-    if (where.port === 0) throw optionError('advertise', `${address}: a port from 1 to 65535 is needed`);
+    if (where.port === 0) throw optionError('advertise', `${address}: the port must be from 1 to 65535`);
     if (where.host === undefined || where.host === '0.0.0.0' || /^[0:]+$/.test(where.host)) {
-      throw optionError('advertise', `${address}: a host that others can reach is needed`);
+      throw optionError('advertise', `${address}: must have a host that others can reach`);
     }
   }
   return addresses;

@@ -1,5 +1,5 @@
-// Names of the overlay are never asked for in the DNS: that would tell them to strangers, and the answer of one could lead
-// there. A lookup gets the address that stands for the service, every other query of theirs ENOTFOUND.
+// Names of the overlay never go to the DNS: that would publish them, and an answer could lead programs to another host. A lookup returns
+// the stand-in address of the service, and every other query fails with ENOTFOUND.
 
 import { isIP } from 'node:net';
 import { lookupError } from '../errors.js';
@@ -72,7 +72,7 @@ function find(host: unknown, options: unknown): Found | undefined {
   return { address, family: 4 };
 }
 
-/** What is an address already is its own. */
+/** Returns the stand-in address of a host; an address stays itself. */
 function addressOf(host: string): string | undefined {
   return isIP(host) === 0 ? standInForService(overlayService(host) as string) : host.replace(/^::ffff:/i, '');
 }

@@ -7,8 +7,7 @@
 
 import { syncBuiltinESMExports } from 'node:module';
 import { patchDns } from './dns.js';
-import { patchListen } from './listen.js';
-import { patchNet } from './net.js';
+import { patchListen, patchNet } from './net.js';
 import { OverlayNode } from './overlay-node.js';
 import { patchTls } from './tls.js';
 

@@ -1,14 +1,18 @@
-// The node of a program under the preload. It starts with its first use, so that a program that has nothing to do with the
-// overlay is no member of it: `npm`, and whatever else runs in the same environment. One that is to listen for links, or to have
-// a part in the network, starts at once.
+// The node of a program under the preload. It starts with its first use, so that programs that do not use the overlay, such as `npm` in
+// the same environment, do not join it. A node that listens for links, or has a role other than client, starts at once.
 //
-// A program that only dials is a client. One that offers a service has to be known to others: it is a server that passes
-// nothing on. STARLANE_ROLE and STARLANE_RELAY say otherwise.
+// A program that only dials is a client. A program that offers a service is a server that does not relay. STARLANE_ROLE and
+// STARLANE_RELAY change that.
+//
+// A program hands its environment, and so the preload, on to its worker threads, its forks and other child processes. Only one process of
+// such a family can listen at an address or have an identity: the first one does, and the others join it.
 
+import cluster from 'node:cluster';
 import type { Server as NodeServer } from 'node:net';
+import { isMainThread } from 'node:worker_threads';
 import { parseLinkAddress } from '../address.js';
-import { optionError } from '../errors.js';
-import { isPermanent } from '../link/handshake/handshake.js';
+import { codeOf, optionError } from '../errors.js';
+import { isPermanent } from '../link/handshake/refusals.js';
 import { readEnvironment } from '../node/environment.js';
 import { createNodeIn, type Node } from '../node/node.js';
 import type { NodeOptions, NodeRole } from '../options/options.js';
@@ -17,21 +21,20 @@ import type { Server } from '../socket/server.js';
 import { withoutContext } from '../util/runtime/no-context.js';
 import { throwLater } from '../util/runtime/throw-later.js';
 import { sharedTimers } from '../util/timers.js';
-import { UnheardFaults } from '../util/unheard-faults.js';
-import { type Share, takeShare, tellListening } from './process-family.js';
+import { UnheardFaults } from '../util/warnings.js';
 
 const CLIENT: NodeOptions = { role: 'client', relay: false };
 
 export class OverlayNode {
-  /** As the environment has it; undefined where the program decides it. */
+  /** The role in the environment; undefined where the program decides. */
   private readonly role: NodeRole | undefined;
   private readonly share: Share;
   private readonly unheard = new UnheardFaults(() => sharedTimers.now());
-  /** What the program dials by. */
+  /** The node that the program dials with. */
   private node: Node;
   private offering: Node | undefined;
 
-  /** @throws ERR_STARLANE_OPTION, ERR_STARLANE_ADDRESS and what else is wrong with the environment */
+  /** @throws ERR_STARLANE_OPTION, ERR_STARLANE_ADDRESS and others for what is wrong with the environment */
   constructor() {
     const environment = readEnvironment(process.env);
     this.role = environment.role ?? (environment.relay === true ? 'server' : undefined);
@@ -39,7 +42,7 @@ export class OverlayNode {
     checkAddresses('STARLANE_JOIN', environment.join, hasTls);
     checkAddresses('STARLANE_LISTEN', environment.listen, hasTls);
     if (environment.join.length === 0 && environment.listen.length === 0) {
-      throw optionError('STARLANE_JOIN', 'the address of a node is needed, as in tcp://127.0.0.1:10000');
+      throw optionError('STARLANE_JOIN', 'must be the address of a node, as in tcp://127.0.0.1:10000');
     }
     this.share = takeShare(environment.listen, environment.identity);
     const { listen, join, identity } = this.share;
@@ -60,11 +63,11 @@ export class OverlayNode {
     return this.offer().bind(address, server);
   }
 
-  /** The node that offers services, started. The program dials by that one as well from now on, as it knows them best. */
+  /** Returns the node that offers services, started. From now on the program also dials with it, as it knows them first. */
   private offer(): Node {
     if (this.offering !== undefined) return this.offering;
     withoutContext(() => {
-      // A client that has been used stays, for its sockets.
+      // A client that was used stays, for its sockets.
       if (this.role === undefined) this.node = this.watched(this.node.server());
       this.node.start();
       for (const address of this.share.listen) this.listen(this.node, address);
@@ -73,10 +76,10 @@ export class OverlayNode {
     return this.node;
   }
 
-  /** What cannot be had at the start, now or ever, ends the process as any uncaught error. */
+  /** Makes permanent faults at the start end the process, like any uncaught error. */
   private watched(node: Node): Node {
     const onWarning = (error: Error): void => {
-      if (isPermanent(error) && (error as { code?: string }).code !== 'ERR_STARLANE_SELF_LINK') throwLater(error);
+      if (isPermanent(error) && codeOf(error) !== 'ERR_STARLANE_SELF_LINK') throwLater(error);
       else this.unheard.report(error);
     };
     node.on('error', throwLater);
@@ -88,22 +91,100 @@ export class OverlayNode {
   private listen(node: Node, address: string): void {
     node.listenAndServe(address).then(
       (listener) => {
-        // A program that has nothing to do ends.
+        // A program that has nothing else to do ends.
         listener.unref();
-        tellListening(address, listener.address);
+        publishListening(address, listener.address);
       },
       (error) => {
-        if ((error as { code?: string }).code !== 'EADDRINUSE' || !this.share.isPart) throwLater(error);
+        if (codeOf(error) !== 'EADDRINUSE' || !this.share.isPart) throwLater(error);
         else node.join(address).catch((reason) => this.unheard.report(reason));
       },
     );
   }
 }
 
-/** What would fail with the first use only fails at the start. */
+/** Makes faults that would appear with the first use appear at the start. */
 function checkAddresses(variable: string, addresses: readonly string[], hasTls: boolean): void {
   for (const address of addresses) {
     const { scheme } = parseLinkAddress(address);
     if (scheme === 'tls' && !hasTls) throw optionError(variable, `${address} needs a secret or certificates`);
+  }
+}
+
+/** The variable by which a process lets its children know what it has taken. */
+const VARIABLE = 'STARLANE_PRELOADED';
+
+interface Taken {
+  readonly pid: number;
+  /** Where the process listens, by the address in STARLANE_LISTEN: it differs when the port was 0. */
+  readonly listen: Record<string, string>;
+  readonly identity: string | undefined;
+}
+
+export interface Share {
+  /** The addresses to listen at. */
+  readonly listen: readonly string[];
+  /** The addresses at which a process of the same family listens. */
+  readonly join: readonly string[];
+  readonly identity: string | undefined;
+  /** Whether an address that is in use may belong to a process of the same family, and is joined then. */
+  readonly isPart: boolean;
+}
+
+/** Returns what is left for this process of what its environment has. */
+function takeShare(listen: readonly string[], identity: string | undefined): Share {
+  const above = readTaken(process.env[VARIABLE]);
+  const isPart = !isMainThread || cluster.isWorker || above !== undefined;
+  const join: string[] = [];
+  const own: string[] = [];
+  for (const address of listen) {
+    const taken = above?.listen[address];
+    if (taken === undefined || isAnyPort(taken)) own.push(address);
+    else join.push(taken);
+  }
+  const isTaken = identity !== undefined && above?.identity === identity;
+  const share = { listen: own, join, identity: isTaken ? undefined : identity, isPart };
+  // The children of this process belong to the same family.
+  if (above === undefined || own.length > 0) {
+    const listening = { ...above?.listen, ...Object.fromEntries(own.map((address) => [address, address])) };
+    writeTaken({ pid: process.pid, listen: listening, identity: above?.identity ?? identity });
+  }
+  return share;
+}
+
+/** Called when this process listens, so that later children know where. */
+function publishListening(address: string, where: string): void {
+  const taken = readTaken(process.env[VARIABLE]);
+  if (taken !== undefined) writeTaken({ ...taken, listen: { ...taken.listen, [address]: where } });
+}
+
+function isAnyPort(address: string): boolean {
+  return /:0$/.test(address);
+}
+
+function writeTaken(taken: Taken): void {
+  process.env[VARIABLE] = JSON.stringify(taken);
+}
+
+/** Returns undefined when no ancestor has taken anything, or when it has ended. */
+function readTaken(text: string | undefined): Taken | undefined {
+  if (text === undefined) return undefined;
+  let taken: Partial<Taken> | null;
+  try {
+    taken = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const { pid, listen, identity } = taken ?? {};
+  if (typeof pid !== 'number' || typeof listen !== 'object' || !isAlive(pid)) return undefined;
+  return { pid, listen, identity };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }

@@ -1,21 +1,32 @@
-// tls over sockets of the overlay. That a TLSSocket is connected to a service is the affair of net.Socket.connect; here is what
-// tls.connect has to say for it, and what TLS has to know of a socket of the overlay that it is begun on.
+// TLS over sockets of the overlay: what tls.connect adds to its options for a service, what a TLSSocket has to know of a socket of the
+// overlay that it wraps, and TLSSocket.connect for hosts of the overlay, which tls.connect comes down to.
+//
+// A TLSSocket is made with a handle of the system. When it is connected to a service, it gets a handle around a socket of the node
+// instead, as Node exchanges handles when it tries several addresses of a host. What it was made with stays: allowHalfOpen, onread,
+// the signal.
 
+import * as net from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { secureSocket, type TlsCarrier } from '../http/secure-socket.js';
+import type { NetModule } from '../socket/net/module.js';
+import { type StreamWrap, streamWrap } from '../socket/stream-wrap.js';
 import { nodeTls } from '../util/runtime/builtins.js';
-import { isOverlaySocket } from './adopt-socket.js';
-import { overlayService } from './overlay-host.js';
+import { isOverlaySocket, overlayService } from './overlay-host.js';
 
 // The module object itself: what `import` gives cannot be changed.
 const tls = nodeTls();
 
 type Connect = (...args: unknown[]) => TLSSocket;
 
-/** A member of a TLSSocket that its types leave out. */
+/** Members of a TLSSocket that its types leave out. */
 interface TlsInternals {
   connecting: boolean;
+  ssl: object | null;
+  _handle: { readonly _parentWrap: object | null; readonly _parent: { hasRef?(): boolean } } | null;
+  _wrapHandle(wrap: StreamWrap, handle: object, hasActiveWrite: boolean): object;
   _init(socket: unknown, wrap: unknown): void;
+  _unrefTimer(): void;
 }
 
 export function patchTls(): void {
@@ -51,4 +62,53 @@ function tlsOptions(args: readonly unknown[]): ConnectionOptions {
   } else if (typeof first === 'string') result.path = first;
   for (const value of args) if (typeof value === 'object' && value !== null) Object.assign(result, value);
   return result as ConnectionOptions;
+}
+
+/** Events of attempts to connect, besides 'connect', 'ready' and 'error'. */
+const ATTEMPT_EVENTS = ['lookup', 'connectionAttempt', 'connectionAttemptFailed'];
+
+const NET = net.Socket.prototype;
+/** How net exchanges the handle of a socket. */
+const exchangeHandle = Object.getOwnPropertySymbols(NET).find(
+  ({ description }) => description === 'kReinitializeHandle',
+) as symbol;
+
+/** Returns whether the socket has been connected, or has the handle of another socket. */
+export function isSecureInUse(secure: TLSSocket): boolean {
+  const { _handle: handle } = secure as unknown as TlsInternals;
+  return handle === null || handle._parentWrap !== null || !secure.connecting;
+}
+
+/** Connects a TLSSocket to a service. @param where with the name of the service as host */
+export function connectSecure(secure: TLSSocket, overlay: NetModule, where: object, listener?: () => void): TLSSocket {
+  const inner = secure as unknown as TlsInternals;
+  const isUnref = inner._handle?._parent.hasRef?.() === false;
+  const { signal: _signal, onread: _onread, ...target } = where as net.TcpSocketConnectOpts & { signal?: unknown };
+  // It is up to TLS when its carrier ends.
+  const carrier = new overlay.Socket({ allowHalfOpen: true });
+  if (isUnref) carrier.unref();
+  carrier.connect(target);
+  if (listener !== undefined) secure.once('connect', listener);
+  secureSocket(carrier, () => {
+    const Wrap = streamWrap();
+    const wrap = new Wrap(carrier as Duplex);
+    const handle = inner._wrapHandle(wrap, wrap._handle, false);
+    // Else the old handle would take the secure context along, which the new one shares.
+    inner.ssl = null;
+    (Reflect.get(NET, exchangeHandle) as (handle: object) => void).call(secure, handle);
+    inner.ssl = inner._handle;
+    inner._init(undefined, wrap);
+    return secure;
+  });
+  for (const event of ATTEMPT_EVENTS) carrier.on(event, (...values: unknown[]) => secure.emit(event, ...values));
+  carrier.once('connect', () => {
+    if (secure.destroyed) return;
+    // As net, when a handle of the system is connected.
+    inner.connecting = false;
+    inner._unrefTimer();
+    secure.emit('connect');
+    secure.emit('ready');
+    if (!secure.isPaused()) secure.read(0);
+  });
+  return secure;
 }

@@ -1,10 +1,7 @@
 // The idle timeout of one socket. Made only for sockets that set one; activity costs a number, not a timer.
 
 import { invalidArgType, outOfRange } from '../util/runtime/node-errors.js';
-import { sharedTimers, type Timed, type Timer } from '../util/timers.js';
-
-/** The longest a timer of Node can be, in ms. */
-const MAX_TIMEOUT_MS = 0x7fff_ffff;
+import { MAX_TIMEOUT_MS, sharedTimers, type Timed, type Timer } from '../util/timers.js';
 
 /**
  * The arguments of setTimeout.

@@ -13,11 +13,11 @@ import {
   kHold,
   kHolding,
   kIsFull,
-  kKeepsAlive,
   kLetGo,
   kOnSocketOver,
   kOpenCount,
   kOpenSockets,
+  kProcessRefs,
   kRefuse,
   kScope,
   kSocketOptions,
@@ -27,8 +27,8 @@ import {
   kWhenOver,
 } from '../mux/hidden.js';
 import type { ByteStream } from '../mux/stream/sink.js';
-import type { KeepsAlive } from '../util/runtime/keeps-alive.js';
 import { notRunning } from '../util/runtime/node-errors.js';
+import type { ProcessRefs } from '../util/runtime/process-refs.js';
 import { nextTick } from '../util/runtime/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
 import type { FarEnd } from './far-end.js';
@@ -112,7 +112,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   maxConnections: number | undefined;
   /** @internal */
   [kTaker]: Taker | null = null;
-  protected readonly [kKeepsAlive]: KeepsAlive;
+  protected readonly [kProcessRefs]: ProcessRefs;
   protected [kBinding]: Binding | null = null;
   private readonly [kSocketOptions]: SocketOptions | undefined;
   readonly #isPausing: boolean;
@@ -124,9 +124,9 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   protected [kScope] = new AsyncResource('STARLANESERVER');
 
   /** @internal Servers come from bind. */
-  constructor(options: ServerOptions | undefined, keepsAlive: KeepsAlive) {
+  constructor(options: ServerOptions | undefined, keepsAlive: ProcessRefs) {
     super();
-    this[kKeepsAlive] = keepsAlive;
+    this[kProcessRefs] = keepsAlive;
     this.maxConnections = options?.maxConnections;
     this[kSocketOptions] =
       options?.allowHalfOpen === undefined && options?.highWaterMark === undefined
@@ -260,7 +260,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
 
   /** The socket for a circuit that is admitted. */
   protected [kCreateSocket](): Socket {
-    const socket = new Socket(this[kSocketOptions], this[kKeepsAlive], undefined, this[kScope]);
+    const socket = new Socket(this[kSocketOptions], this[kProcessRefs], undefined, this[kScope]);
     socket.server = this[kTaker] === null ? this : this[kTaker].server;
     if (this.#isPausing) socket.pause();
     return socket;
@@ -290,12 +290,12 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     // A server that is closing is held by its sockets.
     if (this[kHolding] || this[kUnrefed] || this[kBinding] === null) return;
     this[kHolding] = true;
-    this[kKeepsAlive].hold();
+    this[kProcessRefs].ref();
   }
 
   private [kLetGo](): void {
     if (!this[kHolding]) return;
     this[kHolding] = false;
-    this[kKeepsAlive].release();
+    this[kProcessRefs].unref();
   }
 }

@@ -25,7 +25,6 @@ import {
   kIdle,
   kIsInputWhole,
   kIsWriting,
-  kKeepsAlive,
   kLetGo,
   kNear,
   kNearPort,
@@ -36,6 +35,7 @@ import {
   kOnOver,
   kOnReset,
   kOnSent,
+  kProcessRefs,
   kReadOn,
   kReceived,
   kRenew,
@@ -61,8 +61,8 @@ import {
 } from '../mux/hidden.js';
 import type { ByteStream } from '../mux/stream/sink.js';
 import { StreamDuplex } from '../mux/stream-duplex.js';
-import type { KeepsAlive } from '../util/runtime/keeps-alive.js';
 import { closedBeforeConnection, socketClosed } from '../util/runtime/node-errors.js';
+import type { ProcessRefs } from '../util/runtime/process-refs.js';
 import { nextTick } from '../util/runtime/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
 import { closeLater } from './close-queue.js';
@@ -112,7 +112,7 @@ export class Socket extends StreamDuplex {
   private [kIdle]: IdleTimeout | null = null;
   /** What has arrived while nobody has wanted to read yet: paused from the start. */
   protected [HELD]: HeldInput | null = null;
-  private [kKeepsAlive]: KeepsAlive | null;
+  private [kProcessRefs]: ProcessRefs | null;
   /** Called once when the socket is over, by whoever counts sockets. */
   private [kOnOver]: (() => void) | null = null;
 
@@ -122,12 +122,12 @@ export class Socket extends StreamDuplex {
    */
   constructor(
     options: SocketOptions | undefined,
-    keepsAlive: KeepsAlive | null,
+    keepsAlive: ProcessRefs | null,
     streamOptions?: DuplexOptions,
     scope?: AsyncResource,
   ) {
     super(duplexOptions(options, streamOptions), scope);
-    this[kKeepsAlive] = keepsAlive;
+    this[kProcessRefs] = keepsAlive;
     this[kUpdateHold]();
   }
 
@@ -518,8 +518,8 @@ export class Socket extends StreamDuplex {
   }
 
   /** The socket is in use from now on, and holds the process open unless told otherwise. */
-  protected [kUse](keepsAlive: KeepsAlive): void {
-    this[kKeepsAlive] = keepsAlive;
+  protected [kUse](keepsAlive: ProcessRefs): void {
+    this[kProcessRefs] = keepsAlive;
     this[kUpdateHold]();
   }
 
@@ -562,20 +562,20 @@ export class Socket extends StreamDuplex {
    * going on, and while it reads: until the end of the peer, and not while what has come is not taken.
    */
   private [kUpdateHold](): void {
-    if (this[kKeepsAlive] === null) return;
+    if (this[kProcessRefs] === null) return;
     const mayRead = (this[kBits] & Bit.CONNECTED) !== 0 && this[HELD] === null && !this[kIsInputWhole];
     const isReading = mayRead && this.readableLength < this.readableHighWaterMark;
     const isActive = (this[kBits] & Bit.CONNECTING) !== 0 || isReading || this[kIsWriting];
     if (!isActive || this[kBits] & Bit.UNREF || this.destroyed) this[kLetGo]();
     else if ((this[kBits] & Bit.HOLDING) === 0) {
       this[kBits] |= Bit.HOLDING;
-      this[kKeepsAlive].hold();
+      this[kProcessRefs].ref();
     }
   }
 
   private [kLetGo](): void {
     if ((this[kBits] & Bit.HOLDING) === 0) return;
     this[kBits] &= ~Bit.HOLDING;
-    this[kKeepsAlive]?.release();
+    this[kProcessRefs]?.unref();
   }
 }

@@ -1,5 +1,5 @@
-// A map that keeps what was used last, up to a limit: for what is remembered about peers, who may make up any number of
-// ids and addresses.
+// A map of limited size that drops the entry used longest ago (LRU): for data about peers, which may make up any number of ids and
+// addresses.
 
 export class RecentMap<Key, Value> {
   private readonly map = new Map<Key, Value>();
@@ -14,7 +14,7 @@ export class RecentMap<Key, Value> {
     return this.map.has(key);
   }
 
-  /** What is read counts as used. */
+  /** Returns the value, which counts as a use. */
   get(key: Key): Value | undefined {
     const value = this.map.get(key);
     if (value !== undefined) {
@@ -24,7 +24,7 @@ export class RecentMap<Key, Value> {
     return value;
   }
 
-  /** The same, and it stays as old as it is. */
+  /** Returns the value without counting it as a use. */
   peek(key: Key): Value | undefined {
     return this.map.get(key);
   }
@@ -39,7 +39,7 @@ export class RecentMap<Key, Value> {
     return this.map.delete(key);
   }
 
-  /** The one that was used longest ago goes. */
+  /** Drops the entry that was used longest ago. */
   dropOldest(): void {
     for (const key of this.map.keys()) {
       this.map.delete(key);
@@ -47,7 +47,7 @@ export class RecentMap<Key, Value> {
     }
   }
 
-  /** Least recently used first. */
+  /** Returns the values, least recently used first. */
   values(): IterableIterator<Value> {
     return this.map.values();
   }

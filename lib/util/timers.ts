@@ -20,8 +20,8 @@ export interface Clock {
 }
 
 /**
- * The real clock, whatever tests have put in its place since. Its timeouts do not hold the process open, and run in nobody's async
- * context: what shares one may belong to many.
+ * The real clock, even when tests have replaced the global timers. Its timeouts do not hold the process open, and run outside every
+ * async context, as objects of many users share one.
  */
 export const systemClock: Clock = {
   now: performanceNow,
@@ -32,9 +32,9 @@ export const systemClock: Clock = {
   },
 };
 
-/** What is told when a deadline has passed. */
+/** Waits for a deadline. */
 export interface Timed {
-  /** `now` is the clock's time in ms, never before the deadline. `timer` is done and may be forgotten. */
+  /** Called when the deadline has passed. `now` is the time of the clock in ms, never before the deadline. `timer` is done. */
   onDeadline(now: number, timer: Timer): void;
 }
 
@@ -60,20 +60,20 @@ export class Timer {
     this.next = undefined;
   }
 
-  /** True until the deadline has been told or cancelled. */
+  /** True until the deadline has passed or was cancelled. */
   get pending(): boolean {
     return this.bucket !== undefined;
   }
 }
 
-/** The longest delay that Node's setTimeout takes; a longer wait is armed anew when it has passed. */
-const MAX_TIMEOUT_MS = 0x7fff_ffff;
+/** The longest delay that Node's setTimeout takes. */
+export const MAX_TIMEOUT_MS = 0x7fff_ffff;
 
 export class Timers {
   private readonly buckets = new Map<number, Bucket>();
   private readonly ticks = new MinHeap();
   private count = 0;
-  /** Ticks up to this one have been told; nothing is scheduled there again, or a target could keep one run going. */
+  /** Ticks up to this one have passed. Nothing is scheduled there again, or a target could keep one run going without end. */
   private pastTick = Number.NEGATIVE_INFINITY;
   private armedTick = Number.POSITIVE_INFINITY;
   private timeout: unknown;
@@ -116,7 +116,15 @@ export class Timers {
     return timer;
   }
 
-  /** Does nothing when the deadline has been told or cancelled already. */
+  /**
+   * Calls `run` when input that has arrived meanwhile was read. A deadline calls it before it gives up: in a process that was busy, the
+   * answer may be among that input.
+   */
+  afterInput(run: () => void): void {
+    this.clock.setImmediate(run);
+  }
+
+  /** Does nothing when the deadline has passed or was cancelled. */
   cancel(timer: Timer): void {
     if (timer.bucket === undefined) return;
     this.unlink(timer.bucket, timer);
@@ -137,7 +145,7 @@ export class Timers {
       // From the head each time: a target may cancel any other timer of this bucket.
       for (let timer = bucket.head; timer !== undefined; timer = bucket.head) {
         this.unlink(bucket, timer);
-        this.tell(timer, now);
+        this.fire(timer, now);
       }
     }
     this.running = false;
@@ -145,7 +153,7 @@ export class Timers {
     else this.arm(this.earliestTick());
   }
 
-  /** The tick to wake for: drops buckets on the way whose timers are all cancelled. Not to be called with no timers. */
+  /** Returns the tick to wake for, and drops buckets before it whose timers are all cancelled. There must be a timer. */
   private earliestTick(): number {
     let tick = this.ticks.peek();
     while (this.buckets.get(tick)?.head === undefined) {
@@ -156,11 +164,11 @@ export class Timers {
     return tick;
   }
 
-  private tell(timer: Timer, now: number): void {
+  private fire(timer: Timer, now: number): void {
     try {
       timer.target.onDeadline(now, timer);
     } catch (error) {
-      // A fault of one target must not cost the others their deadline, and must not be hidden either.
+      // An error of one target must not cost the others their deadline, and must not be hidden either.
       this.clock.setImmediate(() => {
         throw error;
       });
@@ -182,7 +190,8 @@ export class Timers {
   private arm(tick: number): void {
     if (this.timeout !== undefined) this.clock.clearTimeout(this.timeout);
     this.armedTick = tick;
-    // Node may fire up to a millisecond early by our clock; rounding up saves a second run in most cases.
+    // Node may fire up to a millisecond early by this clock; rounding up saves a second run in most cases. A wait that is too long for
+    // Node is armed again when the longest delay has passed.
     const waitMs = Math.max(1, Math.ceil(tick * this.granularityMs - this.clock.now()));
     this.timeout = this.clock.setTimeout(this.onTimeout, Math.min(waitMs, MAX_TIMEOUT_MS));
   }
@@ -204,7 +213,7 @@ class MinHeap {
     return this.items.length;
   }
 
-  /** Not to be called when empty, as {@link pop}. */
+  /** The heap must not be empty, as for {@link pop}. */
   peek(): number {
     return this.items[0];
   }

@@ -1,22 +1,22 @@
-// How often something may happen: so many a second, and so many at once. The whole state is one number, the time at which
-// the bucket will be full again, so that thousands of them cost nothing while they are quiet.
+// Rate limits: so many a second, and so many at once. The whole state is one number, the time at which the bucket will be full again,
+// so thousands of idle buckets cost nothing.
 
 export interface Rate {
   readonly perS: number;
   readonly burst: number;
 }
 
-/** May `cost` be taken now from a bucket that is full at `fullAtMs`? */
+/** Returns whether `cost` may be taken now from a bucket that is full at `fullAtMs`. */
 export function canTake(fullAtMs: number, now: number, rate: Rate, cost = 1): boolean {
   return waitMs(fullAtMs, now, rate, cost) <= 0;
 }
 
-/** When the bucket is full again after `cost` was taken. A whole number: kept by the thousand. */
+/** Returns when the bucket is full again after `cost` was taken. A whole number, as thousands are kept. */
 export function afterTaking(fullAtMs: number, now: number, rate: Rate, cost = 1): number {
   return Math.ceil(Math.max(fullAtMs, now) + (cost * 1000) / rate.perS);
 }
 
-/** How long until `cost` may be taken, in ms; 0 and less: now. What is more than the burst is taken from a full bucket. */
+/** Returns how long until `cost` may be taken, in ms; 0 and less: now. A cost above the burst is taken from a full bucket. */
 export function waitMs(fullAtMs: number, now: number, rate: Rate, cost = 1): number {
   const spareMs = (Math.max(rate.burst - cost, 0) * 1000) / rate.perS;
   return Math.max(fullAtMs - now, 0) - spareMs;
@@ -35,7 +35,7 @@ export class TokenBucket {
     this.fullAtMs = afterTaking(this.fullAtMs, now, this.rate, cost);
   }
 
-  /** How many may be taken now; at most the burst, and never below 0. */
+  /** Returns how many may be taken now: at most the burst, and never below 0. */
   left(now: number): number {
     const { perS, burst } = this.rate;
     return Math.max(0, burst - (Math.max(this.fullAtMs - now, 0) * perS) / 1000);

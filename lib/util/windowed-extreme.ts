@@ -1,11 +1,11 @@
-// The greatest or smallest value of late, in constant memory: of the present period and of the one before.
+// The greatest or smallest recent value, in constant memory: of the current period and of the one before.
 
 abstract class WindowedExtreme {
   private current = Number.NaN;
   private before = Number.NaN;
   private since = 0;
 
-  /** Which of the two counts. */
+  /** Returns the one of the two that counts. */
   protected abstract pick(one: number, other: number): number;
 
   /**

@@ -1,4 +1,4 @@
-// What each end of a secure circuit says of itself, in OPEN and at the end of its reply. Relays pass it on unread.
+// The proof of identity of each end of a secure circuit, in OPEN and at the end of its reply. Relays pass it on unread.
 //
 //   32 public key | 32 ephemeral key | 64 signature | with a secret, and nothing without one:
 //     in OPEN u8 n + n * 4, which keys of the network the dialler has; in the reply u8, which of them is in use, from 0
@@ -9,29 +9,29 @@ import { malformed } from './text.js';
 
 const KEY_BYTES = 32;
 const SIGNATURE_AT = 2 * KEY_BYTES;
-export const PROOF_BYTES = SIGNATURE_AT + 64;
+export const CIRCUIT_PROOF_BYTES = SIGNATURE_AT + 64;
 
-/** What tells the keys of a network apart: nothing of a key can be learned from it. */
+/** A hint distinguishes the keys of a network; nothing of a key can be learned from it. */
 export const KEY_HINT_BYTES = 4;
-export const MAX_KEY_HINTS = 4;
-const REPLY_PROOF_BYTES = PROOF_BYTES + 1;
+const MAX_KEY_HINTS = 4;
+const REPLY_PROOF_BYTES = CIRCUIT_PROOF_BYTES + 1;
 
 /** The identity of one end, its key for this circuit alone, and its signature of both and of what the circuit is. */
 export interface CircuitProof {
   readonly publicKey: Uint8Array;
   readonly ephemeral: Uint8Array;
   readonly signature: Uint8Array;
-  /** What stands behind them; empty without a secret. */
+  /** What follows the signature; empty without a secret. */
   readonly keys: Uint8Array;
 }
 
-/** What an end says of itself; `keys` default to none. */
+/** The proof that an end writes; `keys` default to none. */
 type OwnProof = Omit<CircuitProof, 'keys'> & Partial<Pick<CircuitProof, 'keys'>>;
 
 /** @throws StarlaneError ERR_STARLANE_MESSAGE when a part has another length */
 export function encodeProof({ publicKey, ephemeral, signature, keys }: OwnProof): Buffer {
   const isWhole = publicKey.length === KEY_BYTES && ephemeral.length === KEY_BYTES;
-  if (!isWhole || signature.length !== PROOF_BYTES - SIGNATURE_AT) {
+  if (!isWhole || signature.length !== CIRCUIT_PROOF_BYTES - SIGNATURE_AT) {
     throw malformed('a proof has two keys of 32 bytes and a signature of 64');
   }
   return Buffer.concat(
@@ -39,22 +39,22 @@ export function encodeProof({ publicKey, ephemeral, signature, keys }: OwnProof)
   );
 }
 
-/** The parts, without a copy. */
+/** Returns the parts of a proof, without a copy. */
 export function readProof(bytes: Uint8Array): CircuitProof {
   return {
     publicKey: bytes.subarray(0, KEY_BYTES),
     ephemeral: bytes.subarray(KEY_BYTES, SIGNATURE_AT),
-    signature: bytes.subarray(SIGNATURE_AT, PROOF_BYTES),
-    keys: bytes.subarray(PROOF_BYTES),
+    signature: bytes.subarray(SIGNATURE_AT, CIRCUIT_PROOF_BYTES),
+    keys: bytes.subarray(CIRCUIT_PROOF_BYTES),
   };
 }
 
-/** Whether it can be the proof of an OPEN, with key hints or without. */
+/** Returns whether these bytes can be the proof of an OPEN, with key hints or without. */
 export function isOpenProof(proof: Uint8Array): boolean {
   const { length } = proof;
-  if (length <= PROOF_BYTES) return length === PROOF_BYTES;
-  const count = proof[PROOF_BYTES];
-  return count <= MAX_KEY_HINTS && length === PROOF_BYTES + 1 + count * KEY_HINT_BYTES;
+  if (length <= CIRCUIT_PROOF_BYTES) return length === CIRCUIT_PROOF_BYTES;
+  const count = proof[CIRCUIT_PROOF_BYTES];
+  return count <= MAX_KEY_HINTS && length === CIRCUIT_PROOF_BYTES + 1 + count * KEY_HINT_BYTES;
 }
 
 /** Writes what {@link encodeProof} has made, and returns the offset behind it. @throws ERR_STARLANE_MESSAGE */
@@ -65,15 +65,15 @@ export function writeProof(target: Uint8Array, at: number, proof: Uint8Array): n
   return at + length;
 }
 
-/** Whether the proof of a reply can have this length; one that cannot is of a later version, and no proof to this one. */
+/** Returns whether the proof of a reply can have this length. Others are of a later version, and count as no proof. */
 export function isReplyProof(length: number): boolean {
-  return length === PROOF_BYTES || length === REPLY_PROOF_BYTES;
+  return length === CIRCUIT_PROOF_BYTES || length === REPLY_PROOF_BYTES;
 }
 
-/** Where the proof in an OPEN ends that begins at `at`, with key hints. @throws ERR_STARLANE_MESSAGE */
+/** Returns where the proof with key hints ends that begins at `at` in an OPEN. @throws ERR_STARLANE_MESSAGE */
 export function hintedProofEnd(bytes: Uint8Array, at: number, end: number): number {
-  const count = at + PROOF_BYTES < end ? bytes[at + PROOF_BYTES] : MAX_KEY_HINTS + 1;
-  const proofEnd = at + PROOF_BYTES + 1 + count * KEY_HINT_BYTES;
+  const count = at + CIRCUIT_PROOF_BYTES < end ? bytes[at + CIRCUIT_PROOF_BYTES] : MAX_KEY_HINTS + 1;
+  const proofEnd = at + CIRCUIT_PROOF_BYTES + 1 + count * KEY_HINT_BYTES;
   if (count > MAX_KEY_HINTS || proofEnd > end) throw malformed('OPEN is too short for its key hints');
   return proofEnd;
 }

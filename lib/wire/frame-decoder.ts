@@ -16,13 +16,13 @@ import {
   YAMUX_VERSION,
 } from './header.js';
 
-/** What the decoder tells. It never keeps or calls anything after {@link FrameDecoder.stop}. */
+/** The callbacks of a decoder. It calls none of them after {@link FrameDecoder.stop}. */
 export interface FrameHandlers {
-  /** A whole header has arrived. For data frames `length` bytes of payload follow through {@link onPayload}. */
+  /** Called when a whole header has arrived. For data frames `length` bytes of payload follow through {@link onPayload}. */
   onFrame(type: number, flags: number, streamId: number, length: number): void;
-  /** The next part of the payload of the last data frame; `last` when the frame is complete. Never empty. */
+  /** Called with the next part of the payload of the last data frame; `last` when the frame is complete. Never empty. */
   onPayload(chunk: Buffer, last: boolean): void;
-  /** The bytes are not yamux; the decoder has stopped. */
+  /** Called when the bytes are not yamux; the decoder has stopped. */
   onMalformed(reason: string): void;
 }
 
@@ -97,7 +97,7 @@ export class FrameDecoder {
     return this.state === State.HEADER || this.state === State.STOPPED;
   }
 
-  /** The bytes of a header that is none, or of one whose rest has not come. */
+  /** The bytes of an invalid header, or of one whose rest has not arrived. */
   get stray(): Buffer {
     return this.scratch.subarray(0, this.scratchLength);
   }

@@ -1,4 +1,4 @@
-// Messages of the control stream by which records travel, and by which two nodes find out what the other lacks.
+// Messages of the control stream that carry records, and that show two nodes which records the other one lacks.
 // Big-endian, pure.
 //
 //   RECORDS        n * (u32 remaining life (s) | u16 n + record)
@@ -12,16 +12,15 @@
 
 import { NODE_ID_BYTES, type NodeId, nodeIdFromBytes, nodeIdToBytes } from '../address.js';
 import { starlaneError } from '../errors.js';
-import { exactly, uint } from './field-parts.js';
-import { type FieldReader, readUint32, writeUint16, writeUint32 } from './fields.js';
-import { encodeMessage, MessageType } from './message-envelope.js';
+import { exactly, type FieldReader, readUint32, uint, writeUint16, writeUint32 } from './fields.js';
+import { encodeMessage, MessageType } from './message.js';
 import { decodeRecord, isLayout, type MeshRecord, type RecordVersion, recordKey } from './records.js';
 import { malformed } from './text.js';
 
-/** How many parts the database is compared in. */
+/** The number of parts in which the records are compared. */
 export const BUCKETS = 256;
 
-/** More entries than that do not fit a message. */
+/** The most entries that fit a message. */
 export const MAX_ENTRIES = 2048;
 export const MAX_WANTED = 4096;
 
@@ -34,7 +33,7 @@ const RECORD_HEADER_BYTES = 4 + 2;
 const LAST = 1;
 
 export interface RecordCopy {
-  /** How long it is to be kept from now on when its node cannot be reached, in s. Nobody signs that. */
+  /** How long to keep it from now on when its node cannot be reached, in s. This is not signed. */
   readonly remainingLifeS: number;
   readonly record: MeshRecord;
 }
@@ -43,7 +42,7 @@ export interface Records {
   readonly records: readonly RecordCopy[];
 }
 
-/** All that a node knows, in 12 bytes. */
+/** Summary of all records of a node, in 12 bytes. */
 export interface Digest {
   readonly rootHigh: number;
   readonly rootLow: number;
@@ -113,7 +112,7 @@ export function encodeGossipMessage(message: GossipMessage): Buffer {
   }
 }
 
-/** How many bytes a record takes in RECORDS. */
+/** Returns how many bytes a record takes in RECORDS. */
 export function recordCopyBytes(record: MeshRecord): number {
   return RECORD_HEADER_BYTES + record.bytes.length;
 }
@@ -154,7 +153,7 @@ export function decodeWant(fields: FieldReader): GossipMessage {
   return { type: MessageType.WANT, isLast, keys: fields.list(MAX_WANTED, () => fields.take(KEY_BYTES, readKey), 2) };
 }
 
-/** The bucket of a record: the first byte of its node id, from its first characters of base64url. */
+/** Returns the bucket of a record: the first byte of its node id, read from its first characters of base64url. */
 export function bucketOf(nodeId: NodeId): number {
   return (sextet(nodeId.charCodeAt(0)) << 2) | (sextet(nodeId.charCodeAt(1)) >> 4);
 }

@@ -73,7 +73,7 @@ export function writeHeader(
   target[offset + 11] = length;
 }
 
-/** A header of its own, for specs and one-off frames. */
+/** Returns a header in its own buffer, for specs. */
 export function encodeHeader(type: number, flags: number, streamId: number, length: number): Buffer {
   const header = Buffer.allocUnsafe(HEADER_BYTES);
   writeHeader(header, 0, type, flags, streamId, length);
@@ -110,7 +110,7 @@ function readUint32(bytes: Uint8Array, offset: number): number {
   return ((bytes[offset] << 24) | (bytes[offset + 1] << 16) | (bytes[offset + 2] << 8) | bytes[offset + 3]) >>> 0;
 }
 
-/** One line about a header for debug output and errors. */
+/** Returns one line about a header for debug output and errors. */
 export function describeHeader(bytes: Uint8Array, offset: number): string {
   const types = ['data', 'window update', 'ping', 'go away'];
   const type = readType(bytes, offset);

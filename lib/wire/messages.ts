@@ -1,15 +1,14 @@
-// Messages of the control stream: what neighbours tell each other. Big-endian, pure.
+// Messages of the control stream between neighbours. Big-endian, pure.
 //
 //   HELLO          u16 version | u16 least version | 8 node id | 32 public key | 16 boot id | u8 role | u8 flags
 //                  | u32 capabilities | u8 n + n * 8 env digests | u8 n + n * (u8 n + listen address) | 16 nonce
-//   AUTH           64 signature | u8 n + n membership proof; what is signed and proved stands in lib/link/handshake/auth.ts
-//   SYNCED         empty: all that there was to tell when the link came up has been told
+//   AUTH           64 signature | u8 n + n membership proof; lib/link/handshake/auth.ts defines what is signed and proved
+//   SYNCED         empty: the initial sync of the link is done
 //   GOODBYE        u8 code | u8 n + reason
-//   NOTICE         u8 code | u8 n + text: what the user of the peer should hear of, the code as of GOODBYE; the link goes on
+//   NOTICE         u8 code | u8 n + text: a warning for the user of the peer, with a code of GOODBYE; the link stays
 //
-// Those by which records travel are in gossip-messages.ts.
-// A reader skips types that it does not know, and bytes behind the fields that it knows, so that later versions can
-// add both.
+// The messages that carry records are in gossip-messages.ts. A reader skips unknown types, and bytes after the fields that it knows,
+// so that later versions can add both.
 
 import { createHash } from 'node:crypto';
 import { MAX_LINK_ADDRESS_BYTES, NODE_ID_BYTES, type NodeId, nodeIdFromBytes, nodeIdToBytes } from '../address.js';
@@ -20,10 +19,10 @@ import {
   ENV_DIGEST_BYTES,
   envDigestBytes,
   exactly,
+  FieldReader,
   shortText,
   uint,
-} from './field-parts.js';
-import { FieldReader } from './fields.js';
+} from './fields.js';
 import {
   decodeBuckets,
   decodeDigest,
@@ -33,7 +32,7 @@ import {
   encodeGossipMessage,
   type GossipMessage,
 } from './gossip-messages.js';
-import { encodeMessage, MAX_MESSAGE_BYTES, MessageType } from './message-envelope.js';
+import { encodeMessage, MAX_MESSAGE_BYTES, MessageType } from './message.js';
 import { encodeReason, malformed, readReason, readText } from './text.js';
 
 export { encodeMessage, MAX_MESSAGE_BYTES, MessageType };
@@ -42,14 +41,14 @@ export { encodeMessage, MAX_MESSAGE_BYTES, MessageType };
 export const PROTOCOL_VERSION = 1;
 export const MIN_PROTOCOL_VERSION = 1;
 
-export const MAX_ENV_DIGESTS = 16;
+const MAX_ENV_DIGESTS = 16;
 export const MAX_LISTEN_ADDRESSES = 8;
 export const NONCE_BYTES = 16;
 
-/** HMAC-SHA256 of a member; no bytes of a node that has no secret. */
-export const PROOF_BYTES = 32;
+/** HMAC-SHA256 of a member. A node without a secret sends no bytes. */
+const MEMBERSHIP_PROOF_BYTES = 32;
 
-export const MAX_FURTHER_PROOFS = 3;
+const MAX_FURTHER_PROOFS = 3;
 
 const PUBLIC_KEY_BYTES = 32;
 const BOOT_ID_BYTES = 16;
@@ -71,11 +70,11 @@ export const GoodbyeCode = {
   MALFORMED: 6,
   /** Too many links, and the peer has others. */
   SHED: 7,
-  /** The membership is not proved, or nobody can check it. */
+  /** The membership is not proved, or cannot be checked. */
   NOT_MEMBER: 8,
   /** The identity is not proved. */
   IDENTITY: 9,
-  /** The certificate is not one that this end takes. */
+  /** This end does not accept the certificate. */
   TLS: 10,
   /** A newer process has the identity. */
   TAKEN: 11,
@@ -106,13 +105,13 @@ export interface Hello {
   readonly nonce: Uint8Array;
 }
 
-/** The second message of either side: proof of what HELLO says. */
+/** The second message of either side: the proof of its HELLO. */
 export interface Auth {
   /** Ed25519, 64 bytes. */
   readonly signature: Uint8Array;
-  /** {@link PROOF_BYTES}, or none of a node that has no secret. */
+  /** {@link MEMBERSHIP_PROOF_BYTES}, or no bytes from a node without a secret. */
   readonly proof: Uint8Array;
-  /** Of the further secrets of a node, while one takes the place of another: up to {@link MAX_FURTHER_PROOFS}. */
+  /** Proofs of further secrets, while one secret replaces another: up to {@link MAX_FURTHER_PROOFS}. */
   readonly furtherProofs?: readonly Uint8Array[];
 }
 
@@ -131,12 +130,12 @@ export type Message =
   | ({ readonly type: typeof MessageType.NOTICE } & Goodbye)
   | GossipMessage;
 
-/** The place in this list is the number on the wire: append only. */
+/** The index is the number on the wire: append only. */
 const ROLES: readonly NodeRole[] = ['peer', 'client', 'server', 'router'];
 
 /**
- * What a HELLO says about envs without saying their names: the first 8 bytes of SHA-256 of each, as 16 hex digits.
- * No env at all is the env with the empty name.
+ * Returns the digests of envs, which HELLO has instead of their names: the first 8 bytes of SHA-256 of each, as 16 hex digits. No env at
+ * all is the env with the empty name.
  */
 export function envDigests(env: readonly string[]): string[] {
   const names = env.length === 0 ? [''] : env;
@@ -173,7 +172,7 @@ export function encodeHello(hello: Hello): Buffer {
 }
 
 export function encodeAuth({ signature, proof, furtherProofs = [] }: Auth): Buffer {
-  const further = furtherProofs.map((one) => exactly(PROOF_BYTES, one, 'proof'));
+  const further = furtherProofs.map((one) => exactly(MEMBERSHIP_PROOF_BYTES, one, 'proof'));
   return encodeMessage(MessageType.AUTH, [
     exactly(SIGNATURE_BYTES, signature, 'signature'),
     uint(1, proof.length, 'proof'),
@@ -200,7 +199,7 @@ function codeAndReason({ code, reason }: Goodbye): Buffer[] {
   return [uint(1, code, 'code'), uint(1, bytes.length, 'reason'), bytes];
 }
 
-/** Any message. */
+/** Encodes any message. */
 export function encodeMessageOf(message: Message): Buffer {
   switch (message.type) {
     case MessageType.HELLO:
@@ -252,7 +251,7 @@ export function decodeMessage(typeAndBody: Uint8Array): Message | undefined {
 
 function decodeAuth(fields: FieldReader): Message {
   const auth = { signature: fields.copy(SIGNATURE_BYTES), proof: proofBytes(fields.copy(fields.uint(1))) };
-  const further = fields.left === 0 ? [] : fields.list(MAX_FURTHER_PROOFS, () => fields.copy(PROOF_BYTES));
+  const further = fields.left === 0 ? [] : fields.list(MAX_FURTHER_PROOFS, () => fields.copy(MEMBERSHIP_PROOF_BYTES));
   if (further.length === 0) return { type: MessageType.AUTH, ...auth };
   if (auth.proof.length === 0) throw malformed('further proofs without a first one');
   return { type: MessageType.AUTH, ...auth, furtherProofs: further };
@@ -275,8 +274,9 @@ function decodeHello(fields: FieldReader): Message {
   };
 }
 
-/** A proof of another length is of no kind that there is. */
+/** Returns the proof. @throws ERR_STARLANE_MESSAGE when it has another length than 0 and that of a proof */
 function proofBytes<Bytes extends Uint8Array>(proof: Bytes): Bytes {
-  if (proof.length !== 0 && proof.length !== PROOF_BYTES) throw malformed(`a proof of ${proof.length} bytes`);
+  if (proof.length !== 0 && proof.length !== MEMBERSHIP_PROOF_BYTES)
+    throw malformed(`a proof of ${proof.length} bytes`);
   return proof;
 }

@@ -1,5 +1,5 @@
-// Node ids in OPEN and its reply, alone and as lists: 8 bytes on the wire, text everywhere else. The same few come with
-// every open, so the last ones seen are kept and not converted again.
+// Node ids in OPEN and its reply, alone and as lists: 8 bytes on the wire, text everywhere else. The same few ids come with
+// every OPEN, so the ids read last are cached.
 
 import { NODE_ID_BYTES, type NodeId, nodeIdFromBytes, nodeIdToBytes } from '../address.js';
 import { readUint16, readUint32 } from './fields.js';
@@ -14,7 +14,7 @@ interface CachedId {
   readonly id: NodeId;
 }
 
-/** A power of two. One id a slot, the newest wins: a hostile peer can waste the cache, not grow it. */
+/** A power of two. Each slot holds the newest id: a hostile peer can waste the cache, but not grow it. */
 const ID_SLOTS = 1024;
 const ids = new Array<CachedId | undefined>(ID_SLOTS).fill(undefined);
 
@@ -31,7 +31,7 @@ export function readNodeId(bytes: Uint8Array, at: number): NodeId {
   return id;
 }
 
-/** Returns the offset behind the id. @throws ERR_STARLANE_MESSAGE, ERR_STARLANE_ADDRESS */
+/** Writes an id, and returns the offset behind it. @throws ERR_STARLANE_MESSAGE, ERR_STARLANE_ADDRESS */
 export function writeNodeId(target: Uint8Array, at: number, id: EncodedNodeId): number {
   const bytes = typeof id === 'string' ? nodeIdToBytes(id) : id;
   if (bytes.length !== NODE_ID_BYTES) throw malformed('a node id has 8 bytes');
@@ -45,12 +45,12 @@ export const NOWHERE: readonly NodeId[] = Object.freeze([]);
 /** More relays than any sensible route has, and the bound of the list that finds loops. */
 export const MAX_VISITED = 32;
 
-/** Bytes of a list of nodes: a count in front, 8 bytes each. */
+/** Returns the bytes of a list of nodes: a count, and 8 bytes each. */
 export function visitedBytes(visited: readonly EncodedNodeId[]): number {
   return 1 + NODE_ID_BYTES * visited.length;
 }
 
-/** A list of at most {@link MAX_VISITED} nodes. Returns the offset behind it. @throws as {@link writeNodeId} */
+/** Writes a list of at most {@link MAX_VISITED} nodes, and returns the offset behind it. @throws as {@link writeNodeId} */
 export function writeVisited(target: Uint8Array, offset: number, visited: readonly EncodedNodeId[]): number {
   if (visited.length > MAX_VISITED) throw malformed('too many visited nodes');
   target[offset] = visited.length;
@@ -59,7 +59,7 @@ export function writeVisited(target: Uint8Array, offset: number, visited: readon
   return at;
 }
 
-/** The list at `at`, which ends before `end`. @throws ERR_STARLANE_MESSAGE when it does not, or is too long */
+/** Returns the list at `at`, which must end before `end`. @throws ERR_STARLANE_MESSAGE when it does not, or is too long */
 export function readVisited(bytes: Uint8Array, at: number, end: number): readonly NodeId[] {
   const count = bytes[at];
   if (count > MAX_VISITED) throw malformed('too many visited nodes');
@@ -71,8 +71,8 @@ export function readVisited(bytes: Uint8Array, at: number, end: number): readonl
 }
 
 /**
- * Where a message with a length of two bytes in front ends, or 0 when that much is not there yet. A bad length is told
- * at once.
+ * Returns where a message ends that begins with its length in two bytes, or 0 when it has not arrived completely.
+ * @throws ERR_STARLANE_MESSAGE as soon as the length is wrong
  */
 export function prefixedEnd(bytes: Uint8Array, minLength: number, maxBytes: number, what: string): number {
   if (bytes.length < 2) return 0;

@@ -57,7 +57,7 @@ export interface OpenReply {
   readonly code: number;
   /** The port that answers when accepted, else 0. */
   readonly port: number;
-  /** The node that says so. */
+  /** The node that decided. */
   readonly at: EncodedNodeId;
   /** Cut to 255 bytes of UTF-8. Default empty. */
   readonly reason?: string;
@@ -66,7 +66,7 @@ export interface OpenReply {
    * Default none.
    */
   readonly visited?: readonly EncodedNodeId[];
-  /** The bytes by which the destination of a secure circuit proves who it is. Default none. */
+  /** The proof of the destination of a secure circuit. Default none. */
   readonly proof?: Uint8Array | undefined;
 }
 
@@ -83,7 +83,7 @@ export interface ReadReply {
 }
 
 /**
- * A reply in a buffer of its own.
+ * Returns a reply in its own buffer.
  * @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit, ERR_STARLANE_ADDRESS for a bad node id
  */
 export function encodeReply(reply: OpenReply): Buffer {
@@ -115,8 +115,8 @@ export function encodeReply(reply: OpenReply): Buffer {
 }
 
 /**
- * Reads a reply from the start of what the reverse direction has brought so far: undefined when more is needed, never
- * of more than {@link MAX_REPLY_BYTES} in all.
+ * Reads a reply from the first bytes of the reverse direction. Returns undefined when more are needed, but never for more than
+ * {@link MAX_REPLY_BYTES} in all.
  * @throws StarlaneError ERR_STARLANE_MESSAGE when it is malformed
  */
 export function tryReadReply(bytes: Uint8Array): { reply: ReadReply; bytesRead: number } | undefined {
@@ -134,7 +134,7 @@ export function tryReadReply(bytes: Uint8Array): { reply: ReadReply; bytesRead: 
   return { reply: { code, port, at, reason, visited, proof }, bytesRead: end };
 }
 
-/** One of another length is of a later version, and no proof to this one. */
+/** Returns the proof; undefined when its length is of a later version, which counts as no proof. */
 function tryReadProof(bytes: Uint8Array, at: number, end: number): Uint8Array | undefined {
   if (at === end || !isReplyProof(bytes[at])) return undefined;
   const proofEnd = at + 1 + bytes[at];

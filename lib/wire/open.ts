@@ -9,7 +9,7 @@
 // a relay passes it on.
 
 import { isVirtualPort, NODE_ID_BYTES, type NodeId } from '../address.js';
-import { hintedProofEnd, isOpenProof, PROOF_BYTES, writeProof } from './circuit-proof.js';
+import { CIRCUIT_PROOF_BYTES, hintedProofEnd, isOpenProof, writeProof } from './circuit-proof.js';
 import { readUint16, readUint32, writeUint16, writeUint32 } from './fields.js';
 import {
   type EncodedNodeId,
@@ -23,9 +23,9 @@ import {
 } from './node-ids.js';
 import { encodeServiceName, malformed, readServiceName } from './text.js';
 
-export const OPEN_VERSION = 1;
+const OPEN_VERSION = 1;
 
-export const CIRCUIT_ID_BYTES = 16;
+const CIRCUIT_ID_BYTES = 16;
 
 /** The longest OPEN that is read, with its length: 714 bytes can be in use, the rest is room for later versions. */
 export const MAX_OPEN_BYTES = 1024;
@@ -63,11 +63,11 @@ export interface OpenRequest {
   readonly service: string;
   /** The digest of an env that source and destination share, in hex. Default none. */
   readonly env?: string;
-  /** The time that is left for the answer, in ms. Rounded down to 10 ms, cut to 655,350. Default: nothing is said of it. */
+  /** The time that is left for the answer, in ms. Rounded down to 10 ms, at most 655,350. Default: left out. */
   readonly remainingMs?: number;
-  /** How many of the visited nodes, the last ones, it passes through. Only told with `remainingMs`. Default 0. */
+  /** How many of the visited nodes, the last ones, it passes through. Only sent with `remainingMs`. Default 0. */
   readonly relays?: number;
-  /** The bytes by which the source proves who it is, of a circuit that is encrypted from end to end. Default none. */
+  /** The proof of the source, of a circuit that is encrypted from end to end. Default none. */
   readonly proof?: Uint8Array;
   /** What {@link Open.rest} was. Default nothing. */
   readonly rest?: Uint8Array;
@@ -95,7 +95,7 @@ export interface Open {
   readonly rest: Uint8Array;
 }
 
-/** How many bytes {@link writeOpen} needs. */
+/** Returns how many bytes {@link writeOpen} needs. */
 export function openBytes(open: OpenRequest): number {
   const { service, visited = NOWHERE, env, remainingMs, proof, rest } = open;
   const serviceBytes = service === '' ? 0 : encodeServiceName(service).length;
@@ -125,7 +125,11 @@ export function writeOpen(target: Buffer, offset: number, open: OpenRequest): nu
     (flags & ~KNOWN_FLAGS) |
     (env === undefined ? 0 : OpenFlag.ENV) |
     (remainingMs === undefined ? 0 : OpenFlag.WAY) |
-    (proof === undefined ? 0 : proof.length === PROOF_BYTES ? OpenFlag.SECURE : OpenFlag.SECURE | OpenFlag.HINTS);
+    (proof === undefined
+      ? 0
+      : proof.length === CIRCUIT_PROOF_BYTES
+        ? OpenFlag.SECURE
+        : OpenFlag.SECURE | OpenFlag.HINTS);
   target[at++] = open.hopLimit;
   at = writeNodeId(target, at, open.dst);
   at = writeUint32(target, at, open.dstPort);
@@ -149,7 +153,7 @@ export function writeOpen(target: Buffer, offset: number, open: OpenRequest): nu
   return at;
 }
 
-/** An OPEN in a buffer of its own. Throws as {@link writeOpen}. */
+/** Returns an OPEN in its own buffer. @throws as {@link writeOpen} */
 export function encodeOpen(open: OpenRequest): Buffer {
   const bytes = Buffer.allocUnsafe(openBytes(open));
   writeOpen(bytes, 0, open);
@@ -157,7 +161,7 @@ export function encodeOpen(open: OpenRequest): Buffer {
 }
 
 /**
- * Reads an OPEN from the start of what a stream has brought so far: undefined when more is needed, never of more than
+ * Reads an OPEN from the first bytes of a stream. Returns undefined when more are needed, but never for more than
  * {@link MAX_OPEN_BYTES} in all.
  * @throws StarlaneError ERR_STARLANE_MESSAGE when it is malformed or of another version
  */
@@ -197,7 +201,7 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
       at +
       (flags & OpenFlag.ENV ? ENV_BYTES : 0) +
       (flags & OpenFlag.WAY ? WAY_BYTES : 0) +
-      (flags & OpenFlag.SECURE ? PROOF_BYTES : 0);
+      (flags & OpenFlag.SECURE ? CIRCUIT_PROOF_BYTES : 0);
     if (known > end) throw malformed('OPEN is too short for what its flags promise');
     if (flags & OpenFlag.ENV) {
       env = readEnv(bytes, at);
@@ -210,7 +214,7 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
       at += WAY_BYTES;
     }
     if (flags & OpenFlag.SECURE) {
-      const proofEnd = flags & OpenFlag.HINTS ? hintedProofEnd(bytes, at, end) : at + PROOF_BYTES;
+      const proofEnd = flags & OpenFlag.HINTS ? hintedProofEnd(bytes, at, end) : at + CIRCUIT_PROOF_BYTES;
       proof = bytes.subarray(at, proofEnd);
       at = proofEnd;
     } else if (flags & OpenFlag.HINTS) throw malformed('OPEN has key hints without a proof');
@@ -244,7 +248,7 @@ function writeEnv(target: Buffer, at: number, env: string): number {
   return at + ENV_BYTES;
 }
 
-/** Mostly the same one again: every dial of a node says its own. */
+/** The env read last: most dials have the same one. */
 let lastEnv: { high: number; low: number; env: string } | undefined;
 
 function readEnv(bytes: Uint8Array, at: number): string {

@@ -1,41 +1,42 @@
-// Records: what a node says about itself to all others, signed, and passed on as it is. Big-endian, pure.
+// Records: signed statements of a node about itself, which other nodes pass on unchanged. Big-endian, pure.
 //
 //   header         u8 version | u8 kind | u16 flags | 32 public key | 16 boot id | u32 epoch | u32 seq | u32 life (s)
 //   NODE           header | u8 n + n * 8 env digests | u8 n + n * (u8 n + link address) | u8 n + n * (8 peer id | u8 cost)
 //                  | u16 n + extension | 64 signature
 //   SHARD          header | u16 shard | u16 shards | u16 n + n * service entry | u16 n + extension | 64 signature
+//   service entry  u8 n + name | u32 port | u8 weight | u16 n + meta as JSON
 //
-// One content has one form: lists without an order of their own are sorted, and a reader takes nothing else. What a
-// later version adds goes into the extension. The signature is over a fixed text and all that is before it.
+// Each content has exactly one form: lists whose order has no meaning are sorted, and a reader accepts nothing else. Later versions add
+// to the extension. The signature covers a fixed text and everything before it.
 
 import { hash } from 'node:crypto';
 import { MAX_LINK_ADDRESS_BYTES, NODE_ID_BYTES, type NodeId, nodeIdFromBytes, nodeIdToBytes } from '../address.js';
 import { type StarlaneError, starlaneError } from '../errors.js';
-import { copyOf } from '../util/copy-of.js';
+import { copyOf } from '../util/buffers.js';
+import { RecentMap } from '../util/recent-map.js';
 import {
   bootIdBytes,
   bootIdFromBytes,
   ENV_DIGEST_BYTES,
   envDigestBytes,
   exactly,
+  FieldReader,
+  readUint32,
   shortText,
   uint,
-} from './field-parts.js';
-import { FieldReader, readUint32 } from './fields.js';
-import { decodeServiceEntry, encodeServiceEntry, type ServiceEntry } from './service-entry.js';
-import { SignedRecords } from './signed-records.js';
-import { encodeServiceName, malformed, readText } from './text.js';
+} from './fields.js';
+import { encodeServiceName, malformed, readServiceName, readText } from './text.js';
 
-export const RECORD_VERSION = 1;
+const RECORD_VERSION = 1;
 
 /** The numbers are the wire: append only. */
 export const RecordKind = { NODE: 1, SHARD: 2 } as const;
 
-/** What a node says about itself in `flags`. The numbers are the wire: append only. */
+/** Bits of `flags` of a node. The numbers are the wire: append only. */
 export const NodeFlag = {
   /** Circuits of others may pass through. */
   RELAY: 1,
-  /** No new circuits, please. */
+  /** It takes no new circuits. */
   DRAIN: 2,
   /** It cannot keep up. */
   OVERLOAD: 4,
@@ -45,13 +46,14 @@ export const NodeFlag = {
 
 export const MAX_NODE_RECORD_BYTES = 4 * 1024;
 export const MAX_SHARD_RECORD_BYTES = 48 * 1024;
-export const MAX_RECORD_ENV_DIGESTS = 16;
+const MAX_RECORD_ENV_DIGESTS = 16;
 export const MAX_RECORD_ADDRESSES = 8;
 export const MAX_RECORD_LINKS = 128;
 export const MAX_SHARDS = 512;
 export const MAX_SHARD_SERVICES = 512;
+const MAX_META_BYTES = 4096;
 
-/** A day: what nobody refreshes is not to be kept for ever. */
+/** A day: a record that is not refreshed has an end. */
 export const MAX_LIFE_S = 86_400;
 
 /** The cost that means: do not use. */
@@ -63,10 +65,11 @@ const SIGNATURE_BYTES = 64;
 const KEY_AT = 4;
 const BOOT_AT = KEY_AT + PUBLIC_KEY_BYTES;
 const EPOCH_AT = BOOT_AT + BOOT_ID_BYTES;
-const HEADER_BYTES = EPOCH_AT + 12;
+const RECORD_HEADER_BYTES = EPOCH_AT + 12;
+const NO_BYTES = Buffer.alloc(0);
 const DOMAIN = Buffer.from('starlane record 1\n');
 
-/** What of a record is compared: its key and its version. */
+/** The key and the version of a record, which are compared. */
 export interface RecordVersion {
   /** The node id, and for a shard `node id/shard/shards`. */
   readonly key: string;
@@ -77,7 +80,7 @@ export interface RecordVersion {
   readonly hashLow: number;
 }
 
-export interface RecordHeader extends RecordVersion {
+interface RecordHeader extends RecordVersion {
   readonly nodeId: NodeId;
   /** Raw Ed25519, 32 bytes; the node id is its hash. */
   readonly publicKey: Uint8Array;
@@ -106,6 +109,17 @@ export interface NodeRecord extends RecordHeader {
   readonly links: readonly RecordLink[];
 }
 
+/** A service as its origin announces it: a bind by name. A bind to a bare port is not announced. */
+export interface ServiceEntry {
+  readonly service: string;
+  /** 0: it answers for any port. */
+  readonly port: number;
+  /** 0..255: how large a share of random dials it wants, against other instances. */
+  readonly weight: number;
+  /** Any JSON of at most 4096 bytes; undefined when there is none. */
+  readonly meta?: unknown;
+}
+
 export interface ShardRecord extends RecordHeader {
   readonly kind: typeof RecordKind.SHARD;
   readonly shard: number;
@@ -117,11 +131,48 @@ export interface ShardRecord extends RecordHeader {
 
 export type MeshRecord = NodeRecord | ShardRecord;
 
-/** Of all nodes in this process. */
+/** Entries that are kept; the oldest goes first. A record that nobody holds any more leaves an entry of about 100 bytes until then. */
+const MAX_SIGNED_RECORDS = 8_192;
+/** Bytes of the signature that find an entry. All bytes of the record are then compared. */
+const SIGNED_KEY_BYTES = 16;
+
+/**
+ * Records whose signatures this process has checked. The same record comes in over every link, and in a process of many nodes
+ * over the links of each of them. A record found here by its bytes is not read and checked again, and all nodes share one copy.
+ */
+export class SignedRecords<R extends { readonly bytes: Buffer }> {
+  private readonly known: RecentMap<string, WeakRef<R>>;
+
+  constructor(max = MAX_SIGNED_RECORDS) {
+    this.known = new RecentMap(max);
+  }
+
+  get size(): number {
+    return this.known.size;
+  }
+
+  /** Returns the record with exactly these bytes, if its signature was found to be right. */
+  find(bytes: Buffer): R | undefined {
+    const record = this.known.peek(signedKeyOf(bytes))?.deref();
+    return record?.bytes.equals(bytes) ? record : undefined;
+  }
+
+  /** Call it only when the signature is right: the record is not checked again. */
+  add(record: R): void {
+    this.known.set(signedKeyOf(record.bytes), new WeakRef(record));
+  }
+}
+
+function signedKeyOf(bytes: Buffer): string {
+  const start = bytes.length - SIGNATURE_BYTES;
+  return bytes.toString('latin1', start, start + SIGNED_KEY_BYTES);
+}
+
+/** Shared by all nodes in this process. */
 export const signedRecords = new SignedRecords<MeshRecord>();
 
 /** Signs for the owner of the key: Ed25519, 64 bytes. */
-export type Signer = (bytes: Uint8Array) => Uint8Array;
+type Signer = (bytes: Uint8Array) => Uint8Array;
 
 interface HeaderFields {
   readonly publicKey: Uint8Array;
@@ -196,27 +247,27 @@ function encodeRecord(
   ]);
   const signature = exactly(SIGNATURE_BYTES, sign(signed), 'signature');
   try {
-    // What the reader refuses must not be sent, and what it makes is what others will see.
+    // A record that readers refuse must not be sent, and others see what the reader makes of it.
     return readRecord(Buffer.concat([signed.subarray(DOMAIN.length), signature]));
   } catch (error) {
-    throw starlaneError('ERR_STARLANE_MESSAGE', 'a record that nobody would take', error);
+    throw starlaneError('ERR_STARLANE_MESSAGE', 'a record that no node would accept', error);
   }
 }
 
 /**
- * Reads a record, which keeps nothing of `bytes`; one that this process knows, it returns as it is. Whether the signature is
- * right is for the caller to check.
+ * Reads a record, which keeps nothing of `bytes`. A record whose signature this process has checked is returned from memory; for others
+ * the caller checks the signature.
  * @throws StarlaneError ERR_STARLANE_RECORD when it is malformed
  */
 export function decodeRecord(bytes: Uint8Array): MeshRecord {
   if (bytes.length > MAX_SHARD_RECORD_BYTES) throw invalid(`it has ${bytes.length} bytes`);
-  if (bytes.length < HEADER_BYTES + SIGNATURE_BYTES) throw invalid(`it has ${bytes.length} bytes`);
+  if (bytes.length < RECORD_HEADER_BYTES + SIGNATURE_BYTES) throw invalid(`it has ${bytes.length} bytes`);
   const buffer = asBuffer(bytes);
   return signedRecords.find(buffer) ?? readRecord(copyOf(buffer));
 }
 
 function readRecord(bytes: Buffer): MeshRecord {
-  if (bytes.length < HEADER_BYTES + SIGNATURE_BYTES) throw invalid(`it has ${bytes.length} bytes`);
+  if (bytes.length < RECORD_HEADER_BYTES + SIGNATURE_BYTES) throw invalid(`it has ${bytes.length} bytes`);
   if (bytes[0] !== RECORD_VERSION) throw invalid(`version ${bytes[0]}`);
   const kind = bytes[1];
   if (kind !== RecordKind.NODE && kind !== RecordKind.SHARD) throw invalid(`kind ${kind}`);
@@ -232,7 +283,7 @@ function readRecord(bytes: Buffer): MeshRecord {
 
 function readNode(bytes: Buffer): NodeRecord {
   const header = readHeader(bytes);
-  const body = bytes.subarray(HEADER_BYTES);
+  const body = bytes.subarray(RECORD_HEADER_BYTES);
   const fields = new FieldReader(body);
   const envDigests = fields.list(MAX_RECORD_ENV_DIGESTS, () => fields.take(ENV_DIGEST_BYTES, readHex));
   if (!isSorted(body, fields.position, envDigests.length, ENV_DIGEST_BYTES, 0)) throw malformed('envs are not sorted');
@@ -250,7 +301,7 @@ function readNode(bytes: Buffer): NodeRecord {
 function readShard(bytes: Buffer): ShardRecord {
   const header = readHeader(bytes);
   if (header.flags !== 0) throw malformed('flags of a shard');
-  const body = bytes.subarray(HEADER_BYTES);
+  const body = bytes.subarray(RECORD_HEADER_BYTES);
   const fields = new FieldReader(body);
   const shard = fields.uint(2);
   const shards = fields.uint(2);
@@ -292,13 +343,13 @@ function readHeader(bytes: Buffer): Omit<RecordHeader, 'key'> {
   };
 }
 
-/** The extension is for later versions; behind it there is the signature and nothing else. */
+/** Skips the extension of later versions; only the signature may follow it. */
 function endOf(fields: FieldReader): void {
   const length = fields.uint(2);
   if (fields.left !== length + SIGNATURE_BYTES) throw malformed('it does not end with a signature');
 }
 
-/** The bytes that the signature of a record is over. */
+/** Returns the bytes that the signature of a record covers. */
 export function signedPart(record: MeshRecord): Uint8Array {
   return Buffer.concat([DOMAIN, record.bytes.subarray(0, -SIGNATURE_BYTES)]);
 }
@@ -307,17 +358,17 @@ export function signatureOf(record: MeshRecord): Uint8Array {
   return record.bytes.subarray(-SIGNATURE_BYTES);
 }
 
-/** The key of a record: of a NODE with `shards` 0, else of a shard. */
+/** Returns the key of a record: of a NODE with `shards` 0, else of a shard. */
 export function recordKey(nodeId: NodeId, shard: number, shards: number): string {
   return shards === 0 ? nodeId : `${nodeId}/${shard}/${shards}`;
 }
 
-/** Is there such a shard? */
+/** Returns whether such a shard can exist. */
 export function isLayout(shard: number, shards: number): boolean {
   return shard < shards && shards <= MAX_SHARDS && (shards & (shards - 1)) === 0;
 }
 
-/** The shard that a service belongs to: FNV-1a over the name and the four bytes of the port, finished as MurmurHash3. */
+/** Returns the shard that a service belongs to: FNV-1a over the name and the four bytes of the port, finished as MurmurHash3. */
 export function shardOfService(service: string, port: number, shards: number): number {
   return shardOf(encodeServiceName(service), port, shards);
 }
@@ -331,13 +382,65 @@ function shardOf(name: Uint8Array, port: number, shards: number): number {
   return (value ^ (value >>> 16)) & (shards - 1);
 }
 
-/** A round trip as one byte: 0.1 ms * 2^(c / 8), steps of 9 %. */
+/** @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit */
+export function encodeServiceEntry(entry: ServiceEntry): Buffer {
+  const name = encodeServiceName(entry.service);
+  const meta = encodeMeta(entry.meta);
+  return Buffer.concat([
+    uint(1, name.length, 'name'),
+    name,
+    uint(4, entry.port, 'port'),
+    uint(1, entry.weight, 'weight'),
+    uint(2, meta.length, 'meta'),
+    meta,
+  ]);
+}
+
+/** @throws StarlaneError ERR_STARLANE_MESSAGE when it is malformed */
+export function decodeServiceEntry(fields: FieldReader): ServiceEntry {
+  const service = decodeServiceName(fields);
+  return { service, port: fields.uint(4), weight: fields.uint(1), meta: decodeMeta(fields) };
+}
+
+function decodeServiceName(fields: FieldReader): string {
+  const length = fields.uint(1);
+  if (length === 0) throw malformed('a service without a name');
+  return fields.take(length, readServiceName);
+}
+
+function decodeMeta(fields: FieldReader): unknown {
+  const length = fields.uint(2);
+  if (length > MAX_META_BYTES) throw malformed(`meta of ${length} bytes`);
+  if (length === 0) return undefined;
+  const json = fields.take(length, readText);
+  try {
+    return JSON.parse(json);
+  } catch {
+    throw malformed('meta is not JSON');
+  }
+}
+
+function encodeMeta(meta: unknown): Buffer {
+  if (meta === undefined) return NO_BYTES;
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(meta);
+  } catch (error) {
+    throw starlaneError('ERR_STARLANE_MESSAGE', 'meta is not JSON', error);
+  }
+  if (json === undefined) throw malformed('meta is not JSON');
+  const bytes = Buffer.from(json);
+  if (bytes.length > MAX_META_BYTES) throw malformed(`meta of ${bytes.length} bytes`);
+  return bytes;
+}
+
+/** Returns a round trip as one byte: 0.1 ms * 2^(c / 8), steps of 9 %. */
 export function costToByte(ms: number): number {
   if (!(ms > 0.1)) return 0;
   return Math.min(COST_UNUSABLE - 1, Math.round(8 * Math.log2(ms / 0.1)));
 }
 
-/** In ms; Infinity for the cost that means: do not use. */
+/** Returns the round trip in ms; Infinity for the cost that means: do not use. */
 export function byteToCostMs(byte: number): number {
   return byte >= COST_UNUSABLE ? Number.POSITIVE_INFINITY : 0.1 * 2 ** (byte / 8);
 }
@@ -347,7 +450,7 @@ function compareServices(a: ServiceEntry, b: ServiceEntry): number {
   return Buffer.compare(encodeServiceName(a.service), encodeServiceName(b.service));
 }
 
-/** Do the `count` items of `size` bytes that end at `end`, each with `rest` bytes behind it, ascend without repetition? */
+/** Returns whether the `count` items of `size` bytes that end at `end`, each with `rest` bytes behind it, ascend without repetition. */
 function isSorted(bytes: Buffer, end: number, count: number, size: number, rest: number): boolean {
   const stride = size + rest;
   for (let at = end - stride * (count - 1); at < end; at += stride) {
@@ -364,7 +467,7 @@ function readNodeId(bytes: Uint8Array, start: number): NodeId {
   return nodeIdFromBytes(bytes, start);
 }
 
-/** Addresses end up in logs and terminals, where control characters of a stranger have no business. */
+/** Addresses end up in logs and terminals, so control characters are refused. */
 function readAddress(bytes: Uint8Array, start: number, end: number): string {
   const text = readText(bytes, start, end);
   if (text === '' || /\p{Cc}/u.test(text)) throw malformed('not an address');

@@ -1,11 +1,11 @@
-// Text on the wire: strict UTF-8 behind a length of one byte.
-// Names repeat in nearly every OPEN, so the last ones seen are kept and not converted again.
+// Text on the wire: strict UTF-8 behind a length of one byte. The same names come with nearly every OPEN, so the names read last are
+// cached.
 
 import { isServiceName } from '../address.js';
 import { type StarlaneError, starlaneError } from '../errors.js';
 
 /** The longest reason in a reply or goodbye, in bytes of UTF-8. */
-export const MAX_REASON_BYTES = 255;
+const MAX_REASON_BYTES = 255;
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -13,7 +13,7 @@ export function malformed(what: string): StarlaneError {
   return starlaneError('ERR_STARLANE_MESSAGE', what);
 }
 
-/** Decodes the bytes from `start` to `end`, which the caller has made sure are there. */
+/** Decodes the bytes from `start` to `end`, which must be there. */
 export function readText(bytes: Uint8Array, start: number, end: number): string {
   try {
     return strictUtf8.decode(bytes.subarray(start, end));
@@ -22,12 +22,12 @@ export function readText(bytes: Uint8Array, start: number, end: number): string 
   }
 }
 
-/** Reasons end up in logs and terminals, where control characters of a stranger have no business. */
+/** Decodes a reason. Reasons end up in logs and terminals, so control characters are replaced. */
 export function readReason(bytes: Uint8Array, start: number, end: number): string {
   return readText(bytes, start, end).replace(/\p{Cc}/gu, ' ');
 }
 
-/** The UTF-8 of a reason, cut to {@link MAX_REASON_BYTES} between two characters. */
+/** Returns the UTF-8 of a reason, cut to {@link MAX_REASON_BYTES} between two characters. */
 export function encodeReason(reason: string): Buffer {
   const bytes = Buffer.from(reason);
   if (bytes.length <= MAX_REASON_BYTES) return bytes;
@@ -36,11 +36,11 @@ export function encodeReason(reason: string): Buffer {
   return bytes.subarray(0, end);
 }
 
-/** Bounds the memory for names that are only used once. */
+/** Bounds the memory for names that are used only once. */
 const MAX_ENCODED_NAMES = 256;
 const encodedNames = new Map<string, Buffer>();
 
-/** The UTF-8 of a name that the peer will take. Shared: not to be written to. */
+/** Returns the UTF-8 of a valid name. The buffer is shared: do not write to it. */
 export function encodeServiceName(service: string): Buffer {
   const known = encodedNames.get(service);
   if (known !== undefined) return known;
@@ -56,7 +56,7 @@ interface CachedName {
   readonly text: string;
 }
 
-/** A power of two. One name a slot, the newest wins: a hostile peer can waste the cache, not grow it. */
+/** A power of two. Each slot holds the newest name: a hostile peer can waste the cache, but not grow it. */
 const NAME_SLOTS = 256;
 const names = new Array<CachedName | undefined>(NAME_SLOTS).fill(undefined);
 

@@ -1,9 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { EnvNames } from '../../lib/access/env-names.js';
 import { Decision, Guard, type Verdict } from '../../lib/access/guard.js';
 import type { Allow, AllowRequest } from '../../lib/options/allow.js';
 import { Timers } from '../../lib/util/timers.js';
-import { envDigests } from '../../lib/wire/messages.js';
 import { catchErrorsOfTicks } from '../support/caught-errors.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { turn } from '../support/turns.js';
@@ -98,7 +96,7 @@ describe('a decision', () => {
     expect(verdicts).toEqual(['the node could not decide', 'the server could not decide']);
     expect(warnings).toEqual([
       ['allow of the node: of the user', 'ERR_STARLANE_ALLOW', cause],
-      ['allow of the server: it threw what is no error', 'ERR_STARLANE_ALLOW', undefined],
+      ['allow of the server: it threw something that is not an Error', 'ERR_STARLANE_ALLOW', undefined],
     ]);
   });
 
@@ -145,7 +143,7 @@ describe('a decision', () => {
     expect(verdicts).toEqual(['the node could not decide', true]);
   });
 
-  it('is a no when its time is over, all guards together, and what comes later changes nothing', async () => {
+  it('is a no after one timeout for all guards, and later answers change nothing', async () => {
     const [node, server] = [promise(), promise()];
     decisionOf(
       () => node.promise,
@@ -176,7 +174,7 @@ describe('a decision', () => {
     expect(verdicts).toEqual([true]);
   });
 
-  it('is told to nobody once it is cancelled, also by the function that is asked', async () => {
+  it('is not reported once it is cancelled, even by the function itself', async () => {
     const answer = promise();
     const decision = decisionOf(() => answer.promise);
     decision.start();
@@ -193,7 +191,7 @@ describe('a decision', () => {
     expect([verdicts, timers.size]).toEqual([[], 0]);
   });
 
-  it('leaves the fault of who is told to a tick of its own', async () => {
+  it('raises the fault of its callback in a later tick', async () => {
     const guard = new Guard(
       () => Promise.resolve(true),
       'node',
@@ -205,16 +203,5 @@ describe('a decision', () => {
     new Decision([guard], REQUEST, { timers, timeoutMs: 100, tell }).start();
     await turn();
     expect(caught.map(({ message }) => message)).toEqual(['of a listener']);
-  });
-});
-
-describe('names of envs', () => {
-  it('are those that the node has heard of', () => {
-    const names = new EnvNames(['prod', 'test']);
-    names.learn([]);
-    names.learn(['other', 'prod']);
-    const digests = envDigests(['other', 'unknown', 'prod', 'prod']);
-    expect(names.of(digests)).toEqual(['other', 'prod']);
-    expect(names.of(envDigests([]))).toEqual([]);
   });
 });

@@ -4,7 +4,8 @@ import { describe, expect, it } from '@jest/globals';
 import { BasicConstraintsExtension, KeyUsageFlags, KeyUsagesExtension, X509CertificateGenerator } from '@peculiar/x509';
 import type { NodeId } from '../../lib/address.js';
 import { deriveCertificate } from '../../lib/identity/certificate.js';
-import { createIdentity, type OwnIdentity, publicKeyFrom } from '../../lib/identity/identity.js';
+import { createIdentity, type OwnIdentity } from '../../lib/identity/identity.js';
+import { publicKeyFrom } from '../../lib/identity/signatures.js';
 
 const identity = createIdentity();
 
@@ -18,7 +19,7 @@ describe('the certificate of an identity', () => {
     expect(certificate.ca).toBe(false);
   });
 
-  it('says nothing else: it is the same whenever it is made, and has no end', () => {
+  it('has nothing else: it is the same whenever it is made, and has no end', () => {
     const [one, two] = [deriveCertificate(identity), deriveCertificate(identity)];
     expect(two).toEqual(one);
     expect(new Date(new X509Certificate(one.cert).validTo).getUTCFullYear()).toBe(9999);

@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { nodeIdFromPublicKey } from '../../lib/address.js';
-import { createIdentity, type Identity } from '../../lib/identity/identity.js';
-import { isPrivate, readEpoch, writeEpoch } from '../../lib/identity/identity-file.js';
+import { createIdentity, type Identity, isPrivate, readEpoch, writeEpoch } from '../../lib/identity/identity.js';
 import { thrownCode } from '../support/thrown.js';
 
 let folder: string;
@@ -103,7 +102,7 @@ describe('the epoch beside an identity', () => {
     expect(existsSync(`${path}.epoch.new`)).toBe(false);
   });
 
-  it.each(['', 'x', '-1', '1.5', '4294967296'])('is 0 when the file says %j', (text) => {
+  it.each(['', 'x', '-1', '1.5', '4294967296'])('is 0 when the file contains %j', (text) => {
     writeFileSync(`${path}.epoch`, text);
     expect(readEpoch(path)).toBe(0);
   });

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { isPermanent, isTaken } from '../../lib/link/handshake/handshake.js';
+import { isPermanent, isTaken } from '../../lib/link/handshake/refusals.js';
 import { Joiner } from '../../lib/link/joiner.js';
 import type { Link } from '../../lib/link/link.js';
 import { Timers } from '../../lib/util/timers.js';
@@ -20,12 +20,11 @@ class Dialling {
   readonly joiner = new Joiner({
     address: 'tcp://127.0.0.1:1',
     dial: (signal) => new Promise((resolve, reject) => this.dials.push({ resolve, reject, signal })),
-    minMs: 500,
-    maxMs: MINUTE_MS,
+    backOff: { minMs: 500, maxMs: MINUTE_MS },
     timers: this.timers,
     random: () => this.random,
     isFinal: isPermanent,
-    isOver: isTaken,
+    isForbidden: isTaken,
     onRetry: (error, waitMs) => {
       this.errors.push(error);
       this.waits.push(waitMs);
@@ -94,7 +93,7 @@ describe('a join', () => {
     expect(await net.joiner.wait()).toBe(link);
   });
 
-  it('tries again after a transient fault, and tells of each', async () => {
+  it('retries after a transient fault, and reports each', async () => {
     const net = dialling();
     const wait = net.joiner.wait();
     await net.fail();
@@ -123,7 +122,7 @@ describe('a join', () => {
     expect([net.ended, net.waits]).toEqual([1, []]);
   });
 
-  it('ends for ever when a newer process has the identity, whatever has worked before', async () => {
+  it('ends for good when a newer process has the identity, whatever has worked before', async () => {
     const net = dialling();
     const link = await net.succeed();
     net.joiner.onUnlink(link, false);
@@ -133,7 +132,7 @@ describe('a join', () => {
     expect([net.ended, net.going]).toEqual([1, 0]);
   });
 
-  it('ends with the reason of its signal when nobody else waits', async () => {
+  it('ends with the reason of its signal when there is no other wait', async () => {
     const net = dialling();
     const aborter = new AbortController();
     const outcome = expect(net.joiner.wait({ signal: aborter.signal })).rejects.toThrow('enough');
@@ -293,7 +292,7 @@ describe('the wait between two attempts', () => {
     await outcome;
   });
 
-  it('starts anew once a link has been up for a minute, and not before', async () => {
+  it('begins its back-off again once a link has been up for a minute, and not before', async () => {
     const net = dialling();
     net.joiner.wait();
     for (let failure = 0; failure < 3; failure++) {

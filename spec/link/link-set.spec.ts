@@ -29,7 +29,7 @@ afterEach(async () => {
 });
 
 describe('two nodes that join each other at the same time', () => {
-  it('end up with one link that both count, whoever has the lower id', async () => {
+  it('end up with one link that both count, whichever has the lower id', async () => {
     for (let round = 0; round < 10; round++) {
       const [a, b] = [makeNode(), makeNode()];
       const [atA, atB] = await Promise.all([listen(a), listen(b)]);
@@ -91,7 +91,7 @@ describe('a peer that makes a second link', () => {
     return { node, first };
   }
 
-  it('is told that there is one, when that answers a ping', async () => {
+  it('is refused as a duplicate when the first link answers a ping', async () => {
     const { node, first } = await linked('higher');
     const second = new RawPeer(true, first.identity);
     const link = node.attach(second.duplex, { initiator: false });
@@ -153,7 +153,7 @@ describe('a peer that makes a second link', () => {
 });
 
 describe('a node with all the links it may have', () => {
-  it('refuses one more, and says so', async () => {
+  it('refuses one more, with the reason', async () => {
     const full = makeNode({ maxLinks: 2 });
     const address = await listen(full);
     await makeNode().join(address);
@@ -204,7 +204,7 @@ describe('a link', () => {
     expect(await failed).toMatchObject([{ code: 'ECONNRESET' }]);
   });
 
-  it('tells what goes over it', async () => {
+  it('counts the bytes and streams that go over it', async () => {
     const [a, b] = [makeNode(), makeNode()];
     const link = await a.join(await listen(b));
     b.bind('idle');

@@ -20,13 +20,13 @@ class Party {
   readonly promoted: LinkPurpose[] = [];
   readonly unlinked: Array<Error | undefined> = [];
   readonly warnings: Error[] = [];
-  objection: string | undefined = undefined;
+  rejectReason: string | undefined = undefined;
   readonly links: LinkSet;
   address = parseLinkAddress(`unix:${socketPath()}`);
 
   constructor(readonly self: SelfDescription = { ...createIdentity(), role: 'peer', envDigests: [] }) {
     this.links = new LinkSet(self, resolveNodeOptions({ closeTimeoutMs: 200 }), sharedTimers, {
-      objection: () => this.objection,
+      rejectReason: () => this.rejectReason,
       onLink: (link) => link.send({ type: MessageType.SYNCED }),
       onPromoted: (link) => this.promoted.push(link.purpose),
       onMessage: (link) => this.links.onSynced(link),
@@ -110,7 +110,7 @@ describe('a second link to a peer', () => {
 
 describe('a link that the peer does not want', () => {
   it('is refused with what speaks against it, and costs no link', async () => {
-    b.objection = 'has enough';
+    b.rejectReason = 'has enough';
     const refused = a.links.dial(b.address, { purpose: 'mesh' });
     await expect(refused).rejects.toMatchObject({
       code: 'ERR_STARLANE_LINK_LIMIT',
@@ -121,7 +121,7 @@ describe('a link that the peer does not want', () => {
   });
 
   it('is no fault of anybody when the neighbourhood tries to make it', async () => {
-    b.objection = 'has enough';
+    b.rejectReason = 'has enough';
     await expect(a.links.dial(b.address, { purpose: 'mesh' })).rejects.toThrow();
     await settled();
     expect([b.warnings, b.links.counters.failed]).toEqual([[], 0]);
@@ -132,7 +132,7 @@ describe('a link that the peer does not want', () => {
   });
 
   it('is not one that this node makes itself', async () => {
-    a.objection = 'has enough';
+    a.rejectReason = 'has enough';
     await a.links.dial(b.address, { purpose: 'mesh' });
     expect(a.links.size).toBe(1);
   });
@@ -147,7 +147,7 @@ describe('a link that the peer does not want', () => {
   });
 });
 
-describe('one who connects and says nothing', () => {
+describe('a connection that sends nothing', () => {
   it('is no fault, as it may be a probe or the health check of a load balancer', async () => {
     expect(await probe(`unix:${b.address.path}`, 5_000)).toBe('open');
     await turnsUntil('it was there', () => b.links.unsettled > 0);
@@ -162,7 +162,7 @@ describe('a dial that expects someone', () => {
     expect(link.peerId).toBe(b.self.nodeId);
   });
 
-  it('is none when somebody else is', async () => {
+  it('is not the node when another one is', async () => {
     const other = createIdentity().nodeId;
     await expect(a.links.dial(b.address, { purpose: 'mesh', expect: other })).rejects.toMatchObject({
       code: 'ERR_STARLANE_HANDSHAKE',

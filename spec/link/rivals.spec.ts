@@ -1,10 +1,10 @@
-// Two processes with one identity: the newer one keeps it, the older one keeps away, and all three hear of it.
+// Two processes with one identity: the newer one keeps it, the older one stops joining, and all three nodes get a warning.
 
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createIdentity } from '../../lib/identity/identity.js';
 import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
-import { isLaterRun, OlderRuns } from '../../lib/link/runs.js';
+import { isLaterRun } from '../../lib/link/duplicate-identity.js';
 import { within } from '../support/deadline.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { readToEnd, socketPath } from '../support/testnet.js';
@@ -54,7 +54,7 @@ describe.each(['lower', 'higher'] as const)(
     }
 
     it.each(['join', 'seeds'])(
-      'are told apart: the newer one stays, the older one gives up, and all hear why: by %s',
+      'are told apart: the newer one stays, the older one gives up, and all get a warning: by %s',
       async (how) => {
         const { hub, address, identity } = await begin();
         const start = async (name: string): Promise<Node> => {
@@ -149,7 +149,7 @@ describe.each(['lower', 'higher'] as const)(
 );
 
 describe('the run of a node', () => {
-  it('is known to be later than another by its id, of builds that say so', () => {
+  it('is known to be later than another by its id, of builds with ids that begin with the time', () => {
     const [first, second] = [createIdentity().bootId, createIdentity().bootId];
     expect([isLaterRun(second, first), isLaterRun(first, second), isLaterRun(first, first)]).toEqual([
       true,
@@ -157,11 +157,5 @@ describe('the run of a node', () => {
       false,
     ]);
     expect(isLaterRun('7f4df1c2-6f0b-4c62-8d0e-000000000000', first)).toBeUndefined();
-  });
-
-  it('is remembered as an older one, the last thousand of them', () => {
-    const runs = new OlderRuns();
-    for (let number = 0; number < 2_000; number++) runs.add(`run ${number}`, 'tcp://10.0.0.1:1');
-    expect([runs.has('run 900'), runs.has('run 1000'), runs.has('run 1999')]).toEqual([false, true, true]);
   });
 });

@@ -8,8 +8,8 @@ import type { MeshEnvironment, MeshIdentity, MeshLink } from '../../lib/mesh/por
 import type { NodeRole } from '../../lib/options/options.js';
 import { Timers } from '../../lib/util/timers.js';
 import type { RecordCopy } from '../../lib/wire/gossip-messages.js';
-import { MessageReader } from '../../lib/wire/message-reader.js';
-import { encodeMessageOf, type Message, MessageType } from '../../lib/wire/messages.js';
+import { MessageReader } from '../../lib/wire/message.js';
+import { decodeMessage, encodeMessageOf, type Message, MessageType } from '../../lib/wire/messages.js';
 import { type MeshRecord, RecordKind, signatureOf, signedPart } from '../../lib/wire/records.js';
 import { FakeClock } from '../support/fake-clock.js';
 
@@ -137,7 +137,7 @@ export class NetLink implements MeshLink {
 
   private receive(bytes: Buffer): void {
     if (!this.isUp) return;
-    new MessageReader((message) => {
+    new MessageReader(decodeMessage, (message) => {
       if (this.tap !== undefined) this.tap(message);
       else this.end.gossip?.onMessage(this, message);
     }).push(bytes);

@@ -1,7 +1,12 @@
 // Records as routes and the registry read them; other parts are left out.
 
-import { NodeFlag, type NodeRecord, type ShardRecord, shardOfService } from '../../lib/wire/records.js';
-import type { ServiceEntry } from '../../lib/wire/service-entry.js';
+import {
+  NodeFlag,
+  type NodeRecord,
+  type ServiceEntry,
+  type ShardRecord,
+  shardOfService,
+} from '../../lib/wire/records.js';
 
 export const BOOT = 'boot-1';
 

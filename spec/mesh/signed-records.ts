@@ -1,7 +1,12 @@
 // Records of nodes that are not there, signed as gossip-net.ts pretends to.
 
-import { encodeNodeRecord, encodeShardRecord, type NodeRecord, type ShardRecord } from '../../lib/wire/records.js';
-import type { ServiceEntry } from '../../lib/wire/service-entry.js';
+import {
+  encodeNodeRecord,
+  encodeShardRecord,
+  type NodeRecord,
+  type ServiceEntry,
+  type ShardRecord,
+} from '../../lib/wire/records.js';
 import { pretendIdentity } from './gossip-net.js';
 
 interface Header {

@@ -45,13 +45,13 @@ afterEach(async () => {
 });
 
 describe('The cause of ENOTFOUND', () => {
-  it('says that no link is up', async () => {
+  it('reports that no link is up', async () => {
     expect((await causeOf(makeNode(), 'echo')).message).toBe(
       'no instance of the service can be dialled from here: no link is up',
     );
   });
 
-  it('says why no link is up', async () => {
+  it('reports why no link is up', async () => {
     const path = socketPath();
     const node = makeNode({ seeds: [`unix:${path}`] });
     const [warning] = await once(node, 'warning');
@@ -62,7 +62,7 @@ describe('The cause of ENOTFOUND', () => {
     expect(cause.cause).toMatchObject({ message: expect.stringContaining(path) });
   });
 
-  it('says why a link that was up is not any more', async () => {
+  it('reports why a link that was up is lost', async () => {
     const [client, server] = await twoNodes({ rejoinMinMs: 60_000, rejoinMaxMs: 60_000 });
     const lost = once(client, 'unlink');
     await server.close();
@@ -105,7 +105,7 @@ describe('The cause of ENOTFOUND', () => {
     );
   });
 
-  it('names the clients that are linked, whose services nobody finds', async () => {
+  it('names the clients that are linked, whose services cannot be found', async () => {
     const [client, server] = await twoNodes({ role: 'client' });
     client.bind('echo');
     expect((await causeOf(server, 'echo')).message).toContain(
@@ -113,7 +113,7 @@ describe('The cause of ENOTFOUND', () => {
     );
   });
 
-  it('says that a selector takes none', async () => {
+  it('reports that a selector takes none', async () => {
     const [client, server] = await twoNodes();
     server.bind('echo');
     await turnsUntil('it is there', () => client.services().length === 1);

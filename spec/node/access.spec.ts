@@ -63,7 +63,7 @@ afterEach(async () => {
 });
 
 describe('a dial that is not allowed', () => {
-  it('fails with EACCES, and the cause says who does not allow it and why', async () => {
+  it('fails with EACCES, and the cause has the node that denies it and why', async () => {
     const { server, client } = await meet({ allow: [{ service: 'web' }] });
     serve(server, 'web');
     serve(server, 'admin:9');
@@ -120,7 +120,7 @@ describe('a dial that is not allowed', () => {
     httpAgent.destroy();
   });
 
-  it('is never one of the node to itself, which is nobody else', async () => {
+  it('is never checked for a dial of the node to itself', async () => {
     const node = makeNode({ allow: [] });
     serve(node, 'own', { allow: () => false });
     expect(await answer(node.dial('own'))).toBe(`own of ${node.id}`);
@@ -161,13 +161,13 @@ describe('a dial that is not allowed', () => {
     const node = makeNode();
     const bind = (): unknown => node.bind('web', { allow: [{ direction: 'bind' }] });
     expect(bind).toThrow(expect.objectContaining({ code: 'ERR_STARLANE_OPTION' }));
-    expect(() => makeNode({ allow: [{ id: 'nobody' }] })).toThrow('allow[0].id: a node id');
+    expect(() => makeNode({ allow: [{ id: 'nobody' }] })).toThrow('allow[0].id: must be a node id');
     expect(node.services()).toEqual([]);
   });
 });
 
-describe('who dials', () => {
-  it('is known by the name in its certificate, where links have an own PKI', async () => {
+describe('the dialling node', () => {
+  it('is known by the name in its certificate, where links use a PKI', async () => {
     const requests: AllowRequest[] = [];
     const tls = await memberTls();
     const server = makeNode({ tls, allow: (asked) => requests.push(asked) > 0 });
@@ -185,7 +185,7 @@ describe('who dials', () => {
     let net: RelayNet;
     afterEach(() => net.close());
 
-    it('is told with EACCES by the end of the way, and the relay is not asked', async () => {
+    it('gets EACCES from the destination, and the relay is not asked', async () => {
       net = await RelayNet.line(1, { node: { allow: [{ service: 'open' }] } });
       serve(net.last, ':7');
       const error = await failure(net.first.dial(`@${net.last.id}:7`));
@@ -194,7 +194,7 @@ describe('who dials', () => {
       expect(net.nodes[1].stats().accepts.denied).toBe(0);
     });
 
-    it('is nobody that rules know, but when the circuit is secure', async () => {
+    it('is unknown to rules unless the circuit is secure', async () => {
       net = await RelayNet.line(1);
       serve(net.last, ':7', { allow: [{ id: net.first.id }] });
       const where = `@${net.last.id}:7`;
@@ -256,7 +256,7 @@ describe('a service that this node does not allow', () => {
     expect(await answer(server.dial('own'))).toBe(`own of ${client.id}`);
   });
 
-  it('is told of once it is allowed, and a dial that waits for it goes on', async () => {
+  it('is emitted once it is allowed, and a dial that waits for it goes on', async () => {
     let decide: (isAllowed: boolean) => void = () => {};
     const { server, client } = await meet(
       {},

@@ -100,7 +100,7 @@ describe('the async context', () => {
     expect(seen).toEqual(['who dials']);
   });
 
-  it('of an http.Server that is bound is that of its requests, whoever has made the link', async () => {
+  it('of an http.Server that is bound is that of its requests, whichever end has made the link', async () => {
     const { client, server } = await linked();
     const seen: unknown[] = [];
     const web = createServer((_request, response) => {

@@ -71,13 +71,13 @@ describe('the environment', () => {
     });
   });
 
-  it('is second to what the program says', () => {
+  it('gives way to the options of the program', () => {
     const variables = { STARLANE_ROLE: 'router', STARLANE_RELAY: 'true', STARLANE_MAX_LINKS: '8', STARLANE_ENV: 'a' };
     const said = { role: 'client', maxLinks: 9, env: [], secret: undefined } as const;
     expect(optionsIn(variables, said)).toMatchObject({ role: 'client', relay: undefined, maxLinks: 9, env: [] });
   });
 
-  it('says nothing by an empty variable, but for a secret, which is to be none by mistake', () => {
+  it('ignores an empty variable, except for a secret, which must not be missing by mistake', () => {
     const variables = { STARLANE_ROLE: '', STARLANE_MAX_LINKS: '', STARLANE_RELAY: '', STARLANE_SECRET_FILE: '' };
     expect(Object.values(optionsIn(variables)).filter((value) => value !== undefined)).toEqual([]);
     expect(thrownCode(() => readEnvironment({ STARLANE_SECRET: '' }))).toBe('ERR_STARLANE_OPTION');

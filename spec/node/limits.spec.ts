@@ -89,7 +89,7 @@ describe('a peer that goes too far', () => {
     expect(node.links()).toHaveLength(1);
   });
 
-  it('with streams that do not say what for is refused beyond acceptBacklog', async () => {
+  it('with streams that send no OPEN is refused beyond acceptBacklog', async () => {
     await meet({ acceptBacklog: 2, handshakeTimeoutMs: 60_000 });
     const silent = [peer.session.open(peer), peer.session.open(peer), peer.session.open(peer)];
     await peer.until(() => peer.fate(silent[2]) === 'reset');
@@ -231,7 +231,7 @@ describe('a neighbour that passes circuits on', () => {
     for (const socket of standing) socket.destroy();
   });
 
-  it('is refused beyond relayPoolBytes, and who holds most is reset', async () => {
+  it('is refused beyond relayPoolBytes, and the circuit that holds most is reset', async () => {
     net = await RelayNet.line(1, { nodes: { 1: { relayPoolBytes: 1024 * KIB } } });
     const [near, far] = [net.first, net.last];
     far.bind(':7', (socket) => socket.on('error', () => {}));

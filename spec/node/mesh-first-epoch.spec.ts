@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { writeEpoch } from '../../lib/identity/identity-file.js';
+import { writeEpoch } from '../../lib/identity/identity.js';
 import { firstEpochOf } from '../../lib/node/mesh.js';
 import { GossipNet } from '../mesh/gossip-net.js';
 import { nodeOf } from '../mesh/signed-records.js';
@@ -22,7 +22,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('the first epoch of a run', () => {
-  it('is 1 for an identity that nobody can know', () => {
+  it('is 1 for an identity that no node can know', () => {
     expect(firstEpochOf(undefined, NOW)).toBe(1);
   });
 
@@ -31,7 +31,7 @@ describe('the first epoch of a run', () => {
     expect(firstEpochOf(path, NOW + 1_999)).toBe(SECONDS + 1);
   });
 
-  it('is above the kept one in any case, whatever the clock says', () => {
+  it('is above the one in the file, whatever the clock shows', () => {
     writeEpoch(path, SECONDS + 10);
     expect(firstEpochOf(path, NOW)).toBe(SECONDS + 11);
     expect(firstEpochOf(path, 0)).toBe(SECONDS + 11);

@@ -66,7 +66,7 @@ describe('a node', () => {
     }
   });
 
-  it('tells of links and services as they come and go', async () => {
+  it('emits links and services as they come and go', async () => {
     const [client, server] = [makeNode(), makeNode()];
     const seen: string[] = [];
     client.on('link', (link: Link) => seen.push(`link ${link.peerId === server.id}`));
@@ -233,7 +233,7 @@ describe('binding', () => {
     expect((await readToEnd(response as unknown as Socket)).toString()).toBe('http /path');
   });
 
-  it('says in an event of the server that the place is taken, and otherwise of the node', async () => {
+  it('emits an error of the server when the place is taken, and otherwise of the node', async () => {
     const node = makeNode();
     node.bind('web');
     const second = node.bind('web');
@@ -256,7 +256,7 @@ describe('binding', () => {
     expect(node.stats()).toMatchObject({ servers: { bound: 0 }, services: { names: 0 }, holds: 0 });
   });
 
-  it('tells nobody of a bare port, which is reached all the same', async () => {
+  it('does not publish a bare port, which can still be dialled', async () => {
     const [client, server] = await twoNodes();
     server.bind(':7', (socket) => socket.end('bare'));
     expect(client.services()).toEqual([]);

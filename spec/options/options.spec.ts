@@ -80,7 +80,7 @@ describe('resolveNodeOptions', () => {
     expect(resolveNodeOptions({ env: [] }).env).toEqual([]);
   });
 
-  it('relays for others unless it is a client, or told not to', () => {
+  it('relays for others unless it is a client, or relay is false', () => {
     expect(resolveNodeOptions({ role: 'server' }).relay).toBe(true);
     expect(resolveNodeOptions({ role: 'client' }).relay).toBe(false);
     expect(resolveNodeOptions({ relay: false }).relay).toBe(false);
@@ -103,52 +103,52 @@ describe('resolveNodeOptions', () => {
     ['options is not an object', null],
     ['options is not an object', []],
     ['options is not an object', 'peer'],
-    ['maxLink: there is no such option', { maxLink: 5 }],
-    ['constructor: there is no such option', { constructor: 5 }],
-    ['role: one of', { role: 'Peer' }],
-    ['role: one of', { role: null }],
-    ['loopback: true or false', { loopback: 1 }],
-    ['relay: true or false', { relay: 0 }],
-    ['relay: a client relays nothing', { relay: true, role: 'client' }],
-    ['identity: a private key', { identity: '' }],
-    ['identity: a private key', { identity: Buffer.from('key') }],
-    ['insecure: true or false', { insecure: 'yes' }],
+    ['maxLink: unknown option', { maxLink: 5 }],
+    ['constructor: unknown option', { constructor: 5 }],
+    ['role: must be one of', { role: 'Peer' }],
+    ['role: must be one of', { role: null }],
+    ['loopback: must be true or false', { loopback: 1 }],
+    ['relay: must be true or false', { relay: 0 }],
+    ['relay: must not be true for a client', { relay: true, role: 'client' }],
+    ['identity: must be a private key', { identity: '' }],
+    ['identity: must be a private key', { identity: Buffer.from('key') }],
+    ['insecure: must be true or false', { insecure: 'yes' }],
     ['env: a name', { env: '' }],
     ['env: a name', { env: ['ok', 'not ok'] }],
     ['env: a name', { env: 5 }],
     ['env: at most 16', { env: Array.from({ length: 17 }, (_, index) => `env${index}`) }],
-    ['secret: a string or Uint8Array', { secret: 5 }],
-    ['secret: it has 0 bytes', { secret: '' }],
-    ['secret: it has 0 bytes', { secret: new Uint8Array(0) }],
-    ['secret: it has 1026 bytes', { secret: 'ö'.repeat(513) }],
-    ['tls: {', { tls: true }],
-    ['tls.cert: a string', { tls: {} }],
-    ['tls.key: a string', { tls: { cert: 'x', key: '' } }],
-    ['tls.ca: a string', { tls: { cert: 'x', key: 'y', ca: [] } }],
-    ['tls.pfx: there is no such option', { tls: { cert: 'x', key: 'y', pfx: 'z' } }],
-    ['seeds: a list', { seeds: 'tcp://a:1' }],
-    ['advertise[0]: a link address', { advertise: 'nonsense' }],
-    ['advertise: a list', { advertise: 7 }],
-    ['advertise: tcp://a:0: a port', { advertise: ['tcp://a:0'] }],
-    ['advertise: :1: a host', { advertise: ':1' }],
-    ['advertise: tcp://0.0.0.0:1: a host', { advertise: 'tcp://0.0.0.0:1' }],
+    ['secret: must be a string or Uint8Array', { secret: 5 }],
+    ['secret: must have 1 to 1024 bytes, not 0', { secret: '' }],
+    ['secret: must have 1 to 1024 bytes, not 0', { secret: new Uint8Array(0) }],
+    ['secret: must have 1 to 1024 bytes, not 1026', { secret: 'ö'.repeat(513) }],
+    ['tls: must be {', { tls: true }],
+    ['tls.cert: must be a string', { tls: {} }],
+    ['tls.key: must be a string', { tls: { cert: 'x', key: '' } }],
+    ['tls.ca: must be a string', { tls: { cert: 'x', key: 'y', ca: [] } }],
+    ['tls.pfx: unknown option', { tls: { cert: 'x', key: 'y', pfx: 'z' } }],
+    ['seeds: must be a list', { seeds: 'tcp://a:1' }],
+    ['advertise[0]: must be a link address', { advertise: 'nonsense' }],
+    ['advertise: must be a list', { advertise: 7 }],
+    ['advertise: tcp://a:0: the port', { advertise: ['tcp://a:0'] }],
+    ['advertise: :1: must have a host', { advertise: ':1' }],
+    ['advertise: tcp://0.0.0.0:1: must have a host', { advertise: 'tcp://0.0.0.0:1' }],
     ['advertise: at most 8', { advertise: Array.from({ length: 9 }, (_, n) => `a:${n + 1}`) }],
-    ['seeds[1]: a link address', { seeds: ['tcp://a:1', 'a'] }],
-    ['seeds[0]: a link address', { seeds: [7] }],
-    ['keepAliveTimeoutMs: it must be more', { keepAliveMs: 15_000 }],
-    ['rejoinMaxMs: it must not be less', { rejoinMaxMs: 100 }],
-    ['maxWindowBytes: an integer', { maxWindowBytes: 65_536 }],
+    ['seeds[1]: must be a link address', { seeds: ['tcp://a:1', 'a'] }],
+    ['seeds[0]: must be a link address', { seeds: [7] }],
+    ['keepAliveTimeoutMs: must be more', { keepAliveMs: 15_000 }],
+    ['rejoinMaxMs: must not be less', { rejoinMaxMs: 100 }],
+    ['maxWindowBytes: must be an integer', { maxWindowBytes: 65_536 }],
   ])('refuses with "%s": %j', (start, options) => {
     expect(refusalOf(options)).toContain(`unknown or invalid option: ${start}`);
   });
 
   it.each(Object.keys(DEFAULT_LIMITS))('refuses a %s that is not an integer in its range', (name) => {
     for (const value of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '5', null, 5n, true]) {
-      expect(refusalOf({ [name]: value })).toMatch(new RegExp(`: ${name}: an integer from \\d+ to \\d+ is needed$`));
+      expect(refusalOf({ [name]: value })).toMatch(new RegExp(`: ${name}: must be an integer from \\d+ to \\d+$`));
     }
   });
 
-  it('says what was wrong with a seed', () => {
+  it('has the fault of a seed as cause', () => {
     expect.assertions(1);
     try {
       resolveNodeOptions({ seeds: ['http://a:1'] });

@@ -61,7 +61,7 @@ function answer(service: string): Promise<string> {
 }
 
 describe('a server that listens at a host of the overlay', () => {
-  it('offers the service, and tells where it listens as any server does', async () => {
+  it('offers the service, and has the address of a listening server', async () => {
     const child = run(
       `const server = http.createServer((request, response) => {
          const { remoteAddress, remoteFamily } = request.socket;
@@ -131,7 +131,7 @@ describe('a server that listens at a host of the overlay', () => {
     ]);
   });
 
-  it('ends the process by an error that nobody listens for, as any server does', async () => {
+  it('ends the process by an error without a listener, as any server does', async () => {
     const child = run(
       `net.createServer().listen(5, 'it.starlane');
        net.createServer().listen(5, 'it.starlane');`,
@@ -221,7 +221,7 @@ describe('what a program under the preload starts', () => {
     expect(child.errors).toBe('');
   });
 
-  it('is nobody else: the identity is that of the first', async () => {
+  it('is the same node: the identity is that of the first', async () => {
     const child = await runFile(
       `const isPart = process.argv[2] === 'part';
        const server = net.createServer((socket) => socket.end()).listen(5, isPart ? 'part.starlane' : 'main.starlane');

@@ -253,7 +253,7 @@ describe.each(KINDS)('a program (%s)', (kind) => {
     expect(await lines(child)).toEqual([{ codes: Array(4).fill('ENOTFOUND') }]);
   });
 
-  it('names a host that nobody offers as the program has written it', async () => {
+  it('names a host without a service as the program has written it', async () => {
     const child = run(
       kind,
       ['net', 'events'],

@@ -221,7 +221,7 @@ describe('tls.connect', () => {
     ),
   );
 
-  it('fails with one error, and a close that says so', () =>
+  it('fails with one error, and a close with hadError', () =>
     expectSame(
       ['error', 'close true'],
       `const socket = tls.connect({ ...secure, port: 9 });
@@ -232,7 +232,7 @@ describe('tls.connect', () => {
        return events;`,
     ));
 
-  it('tells its addresses', () =>
+  it('has its addresses', () =>
     expectSame(
       ['string', 'string', 'number', 'number', true],
       `const socket = tls.connect(secure);
@@ -242,7 +242,7 @@ describe('tls.connect', () => {
        return [typeof remoteAddress, typeof localAddress, typeof remotePort, typeof localPort, remotePort === secure.port];`,
     ));
 
-  it('does not hold the process open when told so, whenever', async () => {
+  it('does not hold the process open after unref(), whenever that is called', async () => {
     const body = (unref: string): string => `
       const socket = ${unref};
       socket.on('secureConnect', () => say({ event: 'never waited for' }));

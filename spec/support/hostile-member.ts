@@ -11,10 +11,10 @@ import {
   encodeShardRecord,
   type MeshRecord,
   type NodeRecordFields,
+  type ServiceEntry,
   type ShardRecordFields,
   shardOfService,
 } from '../../lib/wire/records.js';
-import type { ServiceEntry } from '../../lib/wire/service-entry.js';
 import { RawPeer } from './raw-peer.js';
 
 /** Behind version, kind, flags, key, boot id and epoch. */

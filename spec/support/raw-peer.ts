@@ -2,14 +2,15 @@
 
 import { type Duplex, duplexPair } from 'node:stream';
 import { createIdentity, type Identity } from '../../lib/identity/identity.js';
-import { AuthRole, makeAuth, type Transcript } from '../../lib/link/handshake/auth.js';
+import { AuthRole, type HandshakeTranscript, makeAuth } from '../../lib/link/handshake/auth.js';
 import type { Transport } from '../../lib/link/transport/connect.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
 import type { MuxStream, StreamSink } from '../../lib/mux/stream/stream.js';
-import { MessageReader } from '../../lib/wire/message-reader.js';
+import { MessageReader } from '../../lib/wire/message.js';
 import {
   type Auth,
+  decodeMessage,
   encodeAuth,
   encodeHello,
   encodeMessageOf,
@@ -20,8 +21,13 @@ import {
   MessageType,
 } from '../../lib/wire/messages.js';
 import { encodeOpen, type OpenRequest } from '../../lib/wire/open.js';
-import { encodeNodeRecord, encodeShardRecord, type MeshRecord, NodeFlag } from '../../lib/wire/records.js';
-import type { ServiceEntry } from '../../lib/wire/service-entry.js';
+import {
+  encodeNodeRecord,
+  encodeShardRecord,
+  type MeshRecord,
+  NodeFlag,
+  type ServiceEntry,
+} from '../../lib/wire/records.js';
 
 /** Behind the length of a message. */
 const TYPE_AT = 4;
@@ -61,7 +67,7 @@ export class RawPeer implements SessionOwner, StreamSink {
   /** How the session ended, once it has. */
   ended: { error: Error | undefined } | undefined;
   private ownHello: Buffer = Buffer.alloc(0);
-  private readonly reader = new MessageReader((message, bytes) => {
+  private readonly reader = new MessageReader(decodeMessage, (message, bytes) => {
     this.messages.push(message);
     if (message.type === MessageType.HELLO) this.nodeHello = Buffer.from(bytes);
     this.proveIfDue();
@@ -108,9 +114,9 @@ export class RawPeer implements SessionOwner, StreamSink {
   }
 
   /** The proofs of this peer for this link, or what they would be with another transcript or key. */
-  auth(changes: Partial<Transcript> = {}, sign: Identity['sign'] = this.identity.sign): Auth {
+  auth(changes: Partial<HandshakeTranscript> = {}, sign: Identity['sign'] = this.identity.sign): Auth {
     const hellos = this.client ? [this.ownHello, this.nodeHello] : [this.nodeHello, this.ownHello];
-    const transcript: Transcript = {
+    const transcript: HandshakeTranscript = {
       role: this.client ? AuthRole.CLIENT : AuthRole.SERVER,
       binding: this.transport?.tls?.binding ?? Buffer.alloc(0),
       clientHello: hellos[0],

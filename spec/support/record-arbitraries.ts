@@ -9,11 +9,11 @@ import {
   type MeshRecord,
   type NodeRecord,
   type NodeRecordFields,
+  type ServiceEntry,
   type ShardRecord,
   type ShardRecordFields,
   shardOfService,
 } from '../../lib/wire/records.js';
-import type { ServiceEntry } from '../../lib/wire/service-entry.js';
 import { byte, bytesOf, nodeId, serviceName, uint16, uint32 } from './arbitraries.js';
 
 /** Codecs do not look at signatures: any 64 bytes will do. */

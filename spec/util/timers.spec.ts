@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { systemClock, type Timed, type Timer, Timers } from '../../lib/util/timers.js';
 import { FakeClock } from '../support/fake-clock.js';
 
-/** Notes when it was told. */
+/** Notes when its deadline passed. */
 class Recorder implements Timed {
   readonly told: number[] = [];
 
@@ -17,7 +17,7 @@ function target(onDeadline: (now: number, timer: Timer) => void): Timed {
 }
 
 describe('Timers', () => {
-  it('tells a deadline once, never before it and at most one granularity after it', () => {
+  it('calls back once, never before the deadline and at most one granularity after it', () => {
     const clock = new FakeClock(1_003);
     const timers = new Timers(clock, 10);
     const recorder = new Recorder();
@@ -54,7 +54,7 @@ describe('Timers', () => {
     expect(timers.size).toBe(0);
   });
 
-  it('arms nothing after the last deadline has been told', () => {
+  it('arms nothing after the last deadline', () => {
     const clock = new FakeClock();
     const timers = new Timers(clock);
     timers.schedule(50, new Recorder());
@@ -110,7 +110,7 @@ describe('Timers', () => {
     expect(calls).toBeLessThan(12);
   });
 
-  it('tells the others and raises the error when a target throws', () => {
+  it('calls the others and raises the error when a target throws', () => {
     const clock = new FakeClock();
     const timers = new Timers(clock);
     const before = new Recorder();
@@ -130,7 +130,7 @@ describe('Timers', () => {
     expect(() => clock.runImmediates()).toThrow('a faulty target');
   });
 
-  it('tells everything that is overdue after the event loop was blocked', () => {
+  it('calls everything that is overdue after the event loop was blocked', () => {
     const clock = new FakeClock();
     const timers = new Timers(clock);
     const recorder = new Recorder();

@@ -64,7 +64,7 @@ describe('FrameDecoder', () => {
     expect(decodeChunks([dataHeader(1, 50), whole]).gathered.chunks[0]).toBe(whole);
   });
 
-  it('passes on parts of a payload as they arrive, and says which is the last', () => {
+  it('passes on parts of a payload as they arrive, and marks the last one', () => {
     const gathered = new Gathered();
     const decoder = new FrameDecoder(gathered);
     decoder.push(dataHeader(1, 6));
@@ -124,7 +124,7 @@ describe('FrameDecoder', () => {
 
   describe('with bytes that are not yamux', () => {
     for (const [name, hex] of MALFORMED) {
-      it(`stops and says so once: ${name}`, () => {
+      it(`stops and reports it once: ${name}`, () => {
         const bad = Buffer.from(hex, 'hex');
         for (let at = 0; at <= bad.length; at++) {
           const { gathered, decoder } = decodeChunks([ping(1), ...cutAt(bad, [at]), bad, ping(2)]);

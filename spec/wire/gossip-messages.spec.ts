@@ -8,8 +8,9 @@ import {
   MAX_WANTED,
   recordCopyBytes,
 } from '../../lib/wire/gossip-messages.js';
-import { MessageReader } from '../../lib/wire/message-reader.js';
+import { MessageReader } from '../../lib/wire/message.js';
 import {
+  decodeMessage,
   encodeGoodbye,
   encodeMessage,
   encodeMessageOf,
@@ -25,7 +26,7 @@ import { thrownCode } from '../support/thrown.js';
 
 function readAll(bytes: Buffer): Message[] {
   const messages: Message[] = [];
-  new MessageReader((message) => messages.push(message)).push(bytes);
+  new MessageReader(decodeMessage, (message) => messages.push(message)).push(bytes);
   return messages;
 }
 
@@ -61,7 +62,7 @@ const gossipMessage: fc.Arbitrary<GossipMessage> = fc.oneof(
 );
 
 describe('messages of the gossip', () => {
-  it('are on the wire what the protocol says', () => {
+  it('have the bytes of the protocol', () => {
     const id = 'AAECAwQFBgc';
     const node = encodeNodeRecord(SOME_NODE_FIELDS, noSignature);
     const shard = encodeShardRecord(SOME_SHARD_FIELDS, noSignature);

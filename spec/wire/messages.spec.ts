@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { MessageReader } from '../../lib/wire/message-reader.js';
+import { MessageReader } from '../../lib/wire/message.js';
 import {
   type Auth,
+  decodeMessage,
   encodeAuth,
   encodeGoodbye,
   encodeHello,
@@ -76,7 +77,7 @@ const written: fc.Arbitrary<{ message: Message; bytes: Buffer }> = fc.oneof(
 
 function readAll(chunks: Iterable<Uint8Array>): Message[] {
   const messages: Message[] = [];
-  const reader = new MessageReader((message) => messages.push(message));
+  const reader = new MessageReader(decodeMessage, (message) => messages.push(message));
   for (const chunk of chunks) reader.push(chunk);
   return messages;
 }
@@ -86,7 +87,7 @@ function bodyOf(message: Buffer): Buffer {
 }
 
 describe('messages', () => {
-  it('are on the wire what the protocol says', () => {
+  it('have the bytes of the protocol', () => {
     const helloHex = [
       '00000067 01', // length 103, type
       '0001 0001', // version, least version
@@ -171,7 +172,7 @@ describe('messages', () => {
     expect(readAll([certified])).toEqual([{ type: MessageType.AUTH, ...fields }]);
   });
 
-  it('say roles of a later version as peer', () => {
+  it('read roles of a later version as peer', () => {
     const bytes = encodeHello(SOME_HELLO);
     bytes[5 + 2 + 2 + 8 + 32 + 16] = 77;
     expect(readAll([bytes])).toMatchObject([{ role: 'peer' }]);
@@ -250,7 +251,7 @@ describe('MessageReader', () => {
   });
 
   it('takes a lower limit, as before a handshake', () => {
-    const reader = new MessageReader(() => {}, 200);
+    const reader = new MessageReader(decodeMessage, () => {}, 200);
     reader.push(encodeMessage(99, [Buffer.alloc(199)]));
     expect(thrownCode(() => reader.push(encodeMessage(99, [Buffer.alloc(200)]).subarray(0, 4)))).toBe(
       'ERR_STARLANE_MESSAGE',
@@ -259,12 +260,12 @@ describe('MessageReader', () => {
 
   it('ignores everything after an error, and after stop', () => {
     const messages: Message[] = [];
-    const broken = new MessageReader((message) => messages.push(message));
+    const broken = new MessageReader(decodeMessage, (message) => messages.push(message));
     expect(thrownCode(() => broken.push(Buffer.alloc(4)))).toBe('ERR_STARLANE_MESSAGE');
     broken.push(encodeSynced());
     expect(messages).toEqual([]);
 
-    const stopping: MessageReader = new MessageReader((message) => {
+    const stopping: MessageReader = new MessageReader(decodeMessage, (message) => {
       messages.push(message);
       stopping.stop();
     });
@@ -274,7 +275,7 @@ describe('MessageReader', () => {
   });
 
   it('knows whether the input ends between two messages', () => {
-    const reader = new MessageReader(() => {});
+    const reader = new MessageReader(decodeMessage, () => {});
     expect(reader.betweenMessages).toBe(true);
     const bytes = encodeHello(SOME_HELLO);
     for (let at = 0; at < bytes.length - 1; at++) {

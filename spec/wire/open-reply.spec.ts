@@ -23,7 +23,7 @@ function plain(reason: string): string {
 }
 
 describe('the reply to an OPEN', () => {
-  it('is on the wire what the protocol says', () => {
+  it('has the bytes of the protocol', () => {
     const bytes = encodeReply({ code: ReplyCode.LIMIT, port: 80, at: 'AAECAwQFBgc', reason: 'full' });
     expect(bytes.toString('hex')).toBe('00120500000050000102030405060704'.concat('66756c6c'));
     expect(tryReadReply(bytes)).toEqual({
@@ -103,7 +103,7 @@ describe('the reply to an OPEN', () => {
     expect(tryReadReply(emoji)?.reply.reason).toBe('😀'.repeat(63));
   });
 
-  it('brings no control characters of a stranger into logs', () => {
+  it('brings no control characters into logs', () => {
     const bytes = encodeReply({ code: ReplyCode.DENIED, port: 0, at: 'AAECAwQFBgc', reason: 'a\u001b[31m\nb' });
     expect(tryReadReply(bytes)?.reply.reason).toBe('a [31m b');
   });

@@ -94,7 +94,7 @@ function plainOf(open: Open | undefined): object {
 }
 
 describe('OPEN', () => {
-  it('is on the wire what the protocol says', () => {
+  it('has the bytes of the protocol', () => {
     expect(encodeOpen(SOME_OPEN).toString('hex')).toBe(SOME_OPEN_HEX);
     const read = tryReadOpen(Buffer.from(SOME_OPEN_HEX, 'hex'));
     expect(read).toEqual({
@@ -113,7 +113,7 @@ describe('OPEN', () => {
     });
   });
 
-  it('says behind the service what a relayed dial has to say', () => {
+  it('has the fields of a relayed dial after the service', () => {
     expect(encodeOpen(FULL_OPEN).toString('hex')).toBe(FULL_OPEN_HEX);
     const { open } = tryReadOpen(Buffer.from(FULL_OPEN_HEX, 'hex')) as { open: Open };
     expect(open).toMatchObject({ flags: 0, service: 'echo', env: '00112233aabbccdd', remainingMs: 1_230, relays: 1 });

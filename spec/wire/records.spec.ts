@@ -2,21 +2,28 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { nodeIdFromPublicKey } from '../../lib/address.js';
+import { FieldReader } from '../../lib/wire/fields.js';
 import {
   byteToCostMs,
   COST_UNUSABLE,
   costToByte,
   decodeRecord,
+  decodeServiceEntry,
   encodeNodeRecord,
+  encodeServiceEntry,
   encodeShardRecord,
   MAX_NODE_RECORD_BYTES,
   MAX_SHARD_RECORD_BYTES,
+  type MeshRecord,
   type NodeRecordFields,
+  type ServiceEntry,
   type ShardRecordFields,
+  SignedRecords,
   shardOfService,
   signatureOf,
   signedPart,
 } from '../../lib/wire/records.js';
+import { nodeOf } from '../mesh/signed-records.js';
 import { damaged, serviceName, uint32 } from '../support/arbitraries.js';
 import { createTestIdentity, verifyRecord } from '../support/identities.js';
 import {
@@ -25,6 +32,7 @@ import {
   noSignature,
   SOME_NODE_FIELDS,
   SOME_SHARD_FIELDS,
+  serviceEntry,
   shardFields,
 } from '../support/record-arbitraries.js';
 import { thrownCode } from '../support/thrown.js';
@@ -46,7 +54,7 @@ function rawShard(body: string, flags = '0000'): Buffer {
 }
 
 describe('records', () => {
-  it('are on the wire what the protocol says', () => {
+  it('have the bytes of the protocol', () => {
     const node = encodeNodeRecord(SOME_NODE_FIELDS, noSignature);
     expect(node.bytes).toEqual(rawNode('01 e3b0c44298fc1c14  01 09 7463703a2f2f683a31  01 0001020304050607 09  0000'));
     const shard = encodeShardRecord(SOME_SHARD_FIELDS, noSignature);
@@ -281,5 +289,100 @@ describe('the cost of a link', () => {
     expect(costToByte(Number.POSITIVE_INFINITY)).toBe(COST_UNUSABLE - 1);
     expect(costToByte(Number.NaN)).toBe(0);
     expect(byteToCostMs(COST_UNUSABLE)).toBe(Number.POSITIVE_INFINITY);
+  });
+});
+
+describe('records whose signatures were checked', () => {
+  it('are found by their bytes', () => {
+    const records = new SignedRecords<MeshRecord>();
+    const record = nodeOf('a');
+    expect(records.find(record.bytes)).toBeUndefined();
+    records.add(record);
+    records.add(record);
+    expect(records.find(Buffer.from(record.bytes))).toBe(record);
+    expect(records.size).toBe(1);
+  });
+
+  it('are not found by any other bytes', () => {
+    const records = new SignedRecords<MeshRecord>();
+    const { bytes } = nodeOf('a');
+    records.add(nodeOf('a'));
+    for (let at = 0; at < bytes.length; at++) {
+      const other = Buffer.from(bytes);
+      other[at] ^= 1;
+      expect(records.find(other)).toBeUndefined();
+    }
+    expect(records.find(bytes.subarray(1))).toBeUndefined();
+  });
+
+  it('are so many at most, the last ones', () => {
+    const records = new SignedRecords<MeshRecord>(3);
+    const all = ['a', 'b', 'c', 'd'].map((name) => nodeOf(name));
+    for (const record of all) records.add(record);
+    expect(records.size).toBe(3);
+    expect(all.map(({ bytes }) => records.find(bytes))).toEqual([undefined, ...all.slice(1)]);
+  });
+});
+
+function decode(bytes: Uint8Array): ServiceEntry {
+  return decodeServiceEntry(new FieldReader(bytes));
+}
+
+describe('an entry of a service', () => {
+  it('has the bytes of the protocol', () => {
+    const bytes = encodeServiceEntry({ service: 'a', port: 80, weight: 1, meta: {} });
+    expect(bytes.toString('hex')).toBe('0161' + '00000050' + '01' + '00027b7d');
+    expect(encodeServiceEntry({ service: 'a', port: 0, weight: 2 }).toString('hex')).toBe(
+      '0161' + '00000000' + '020000',
+    );
+  });
+
+  it('is read as it was written', () => {
+    fc.assert(
+      fc.property(serviceEntry, (entry) => {
+        expect(decode(encodeServiceEntry(entry))).toEqual(entry);
+      }),
+    );
+  });
+
+  it('keeps names such as __proto__ as plain data', () => {
+    const meta = JSON.parse('{"__proto__":{"bad":1}}');
+    const entry = decode(encodeServiceEntry({ service: '__proto__', port: 1, weight: 1, meta }));
+    expect(entry.service).toBe('__proto__');
+    expect(({} as { bad?: number }).bad).toBeUndefined();
+    expect(Object.keys(entry.meta as object)).toEqual(['__proto__']);
+  });
+
+  it('is refused by its encoder when a field does not fit', () => {
+    const circular: { self?: unknown } = {};
+    circular.self = circular;
+    const entry = { service: 'a', port: 1, weight: 1 };
+    const bad: ServiceEntry[] = [
+      { ...entry, service: '' },
+      { ...entry, service: 'a:80' },
+      { ...entry, port: 2 ** 32 },
+      { ...entry, port: 0.5 },
+      { ...entry, weight: 256 },
+      { ...entry, meta: 'x'.repeat(4_095) },
+      { ...entry, meta: circular },
+      { ...entry, meta: 5n },
+      { ...entry, meta: () => {} },
+    ];
+    for (const one of bad) expect(thrownCode(() => encodeServiceEntry(one))).toBe('ERR_STARLANE_MESSAGE');
+    expect(encodeServiceEntry({ ...entry, meta: 'x'.repeat(4_094) })).toHaveLength(2 + 4 + 1 + 2 + 4_096);
+  });
+
+  it.each([
+    ['without a name', '00000000500100007b7d'],
+    ['with a name that is longer than what is there', 'ff616161'],
+    ['with a name that is not UTF-8', '01ff00000000010000'],
+    ['with an overlong encoding', '02c18100000000010000'],
+    ['with a control character', '010a00000000010000'],
+    ['without a port', '0161'],
+    ['with a meta that ends early', '0161000000500100037b7d'],
+    ['with a meta that is not JSON', '0161000000500100017b'],
+    ['with a meta that is too long', `016100000050011001${'31'.repeat(4_097)}`],
+  ])('is refused %s', (_what, hex) => {
+    expect(thrownCode(() => decode(Buffer.from(hex, 'hex')))).toBe('ERR_STARLANE_MESSAGE');
   });
 });

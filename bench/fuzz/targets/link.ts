@@ -5,12 +5,13 @@
 
 import type { Identity } from '../../../lib/identity/identity.js';
 import { AuthRole, makeAuth } from '../../../lib/link/handshake/auth.js';
-import { refusal } from '../../../lib/link/handshake/handshake.js';
-import { Link } from '../../../lib/link/link.js';
-import type { LinkOwner, TlsFacts } from '../../../lib/link/link-owner.js';
+import { refusal } from '../../../lib/link/handshake/refusals.js';
+import { Link, type LinkOwner, type LinkTraffic } from '../../../lib/link/link.js';
+import type { TlsFacts } from '../../../lib/link/transport/tls.js';
 import { Timers } from '../../../lib/util/timers.js';
-import { MessageReader } from '../../../lib/wire/message-reader.js';
+import { MessageReader } from '../../../lib/wire/message.js';
 import {
+  decodeMessage,
   encodeAuth,
   encodeHello,
   envDigests,
@@ -67,7 +68,7 @@ export const linkTargets: readonly LivingTarget[] = [true, false].map((client) =
   start: (parts) => new LinkTrial(client, parts),
 }));
 
-class LinkTrial implements Trial, LinkOwner<Link> {
+class LinkTrial implements Trial, LinkOwner, LinkTraffic {
   readonly listenAddresses = ['tcp://10.0.0.1:1'];
   private readonly duplex = new FedDuplex();
   private readonly clock = new FakeClock();
@@ -96,7 +97,7 @@ class LinkTrial implements Trial, LinkOwner<Link> {
     this.isControlOpen = client;
     this.nextStream = client ? 2 : 3;
     this.duplex.isStuck = this.is(Setting.STUCK);
-    const reader = new MessageReader((message, bytes) => this.onNodeSays(message, bytes));
+    const reader = new MessageReader(decodeMessage, (message, bytes) => this.onNodeSays(message, bytes));
     let streamId = 0;
     this.duplex.onFrame = (_type, _flags, id) => {
       streamId = id;
@@ -108,6 +109,7 @@ class LinkTrial implements Trial, LinkOwner<Link> {
     this.link = new Link(this.duplex, {
       self: { ...SELF, role: 'peer', envDigests: envDigests([]) },
       owner: this,
+      traffic: this,
       direction: client ? 'outbound' : 'inbound',
       address: 'fuzzed',
       client,
@@ -154,7 +156,7 @@ class LinkTrial implements Trial, LinkOwner<Link> {
 
   // --- what the link tells ---
 
-  onHello(link: Link): ReturnType<LinkOwner<Link>['onHello']> {
+  onHello(link: Link): ReturnType<LinkOwner['onHello']> {
     this.told.push('proved');
     must(link.peerId === this.peer.nodeId && this.isProved, 'it believes one who has proved nothing');
     return this.is(Setting.OBJECTS)

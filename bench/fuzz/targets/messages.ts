@@ -4,8 +4,9 @@ import { nodeIdFromBytes } from '../../../lib/address.js';
 import { StarlaneError } from '../../../lib/errors.js';
 import type { NodeRole } from '../../../lib/options/options.js';
 import { BUCKETS } from '../../../lib/wire/gossip-messages.js';
-import { MessageReader } from '../../../lib/wire/message-reader.js';
+import { MessageReader } from '../../../lib/wire/message.js';
 import {
+  decodeMessage,
   encodeAuth,
   encodeGoodbye,
   encodeHello,
@@ -53,7 +54,7 @@ export const messages: PureTarget = {
 
 function read(parts: Parts): { messages: Message[]; way: Outcome } {
   const found: Message[] = [];
-  const reader = new MessageReader((message) => found.push(message));
+  const reader = new MessageReader(decodeMessage, (message) => found.push(message));
   try {
     for (const part of parts) reader.push(part);
   } catch (error) {

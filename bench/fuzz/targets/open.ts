@@ -2,7 +2,7 @@
 
 import { nodeIdFromBytes } from '../../../lib/address.js';
 import { StarlaneError } from '../../../lib/errors.js';
-import { KEY_HINT_BYTES, PROOF_BYTES } from '../../../lib/wire/circuit-proof.js';
+import { CIRCUIT_PROOF_BYTES, KEY_HINT_BYTES } from '../../../lib/wire/circuit-proof.js';
 import { encodeOpen, MAX_OPEN_BYTES, type OpenRequest, tryReadOpen } from '../../../lib/wire/open.js';
 import { encodeReply, MAX_REPLY_BYTES, type OpenReply, tryReadReply } from '../../../lib/wire/open-reply.js';
 import type { Random } from '../../simulation/random.js';
@@ -94,8 +94,8 @@ function isEmpty(field: unknown): boolean {
 
 function proofOf(random: Random): Buffer {
   const hints = random.below(6);
-  if (hints === 5) return random.bytes(PROOF_BYTES);
-  return Buffer.concat([random.bytes(PROOF_BYTES), Buffer.from([hints]), random.bytes(hints * KEY_HINT_BYTES)]);
+  if (hints === 5) return random.bytes(CIRCUIT_PROOF_BYTES);
+  return Buffer.concat([random.bytes(CIRCUIT_PROOF_BYTES), Buffer.from([hints]), random.bytes(hints * KEY_HINT_BYTES)]);
 }
 
 export function randomOpen(random: Random, changes: Partial<OpenRequest> = {}): Buffer {
@@ -123,7 +123,7 @@ export function randomReply(random: Random, changes: Partial<OpenReply> = {}): B
     port: random.below(2 ** 32),
     at: nodeIdFromBytes(random.bytes(8)),
     reason: random.pick(['', 'no', 'größe', 'x'.repeat(255)]),
-    proof: random.below(3) === 0 ? random.bytes(PROOF_BYTES + random.below(2)) : undefined,
+    proof: random.below(3) === 0 ? random.bytes(CIRCUIT_PROOF_BYTES + random.below(2)) : undefined,
     visited: Array.from({ length: random.below(4) }, () => nodeIdFromBytes(random.bytes(8))),
     ...changes,
   });

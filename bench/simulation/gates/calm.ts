@@ -1,6 +1,6 @@
 // Nothing happens, for long: on a path that delays and loses, no link is taken for dead and nobody disappears.
 
-import { isLoss } from '../../../lib/link/handshake/link-fault.js';
+import { isLoss } from '../../../lib/link/handshake/refusals.js';
 import type { Network } from '../network.js';
 import type { Figure, Gate } from './gate.js';
 

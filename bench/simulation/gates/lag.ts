@@ -1,6 +1,6 @@
 // T8: processes that are busy for seconds at a time lose no link for it.
 
-import { isLoss } from '../../../lib/link/handshake/link-fault.js';
+import { isLoss } from '../../../lib/link/handshake/refusals.js';
 import type { SimLink } from '../sim-link.js';
 import type { SimNode } from '../sim-node.js';
 import type { Figure, Gate } from './gate.js';

@@ -2,12 +2,12 @@
 // PendingAuthorizations puts the circuits of one link to them. Mostly the answer is there at once; while it is awaited, the circuit
 // waits.
 
-import { EnvNames } from '../../access/env-names.js';
 import { Decision, Guard, type Verdict, type Warn } from '../../access/guard.js';
-import { type Allow, type AllowRequest, envsOf } from '../../options/allow.js';
+import { EnvNames, envsOf } from '../../access/rules.js';
+import type { Allow, AllowRequest } from '../../options/allow.js';
 import type { FarEnd } from '../../socket/far-end.js';
-import { WarnOnce } from '../../util/rate-limited-warnings.js';
 import type { Timers } from '../../util/timers.js';
+import { WarnOnce } from '../../util/warnings.js';
 import type { IncomingCircuit } from './pending-open.js';
 
 /** The rules of one node for circuits. */

@@ -19,7 +19,8 @@ import {
 } from 'node:crypto';
 import { type NodeId, nodeIdToBytes } from '../../address.js';
 import { starlaneError } from '../../errors.js';
-import { type Identity, verifySignature } from '../../identity/identity.js';
+import type { Identity } from '../../identity/identity.js';
+import { verifySignature } from '../../identity/signatures.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
 import { type CircuitProof, encodeProof, KEY_HINT_BYTES, readProof } from '../../wire/circuit-proof.js';
 import { writeUint32 } from '../../wire/fields.js';

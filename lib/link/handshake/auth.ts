@@ -3,18 +3,18 @@
 //
 //   T          SHA-256('starlane link 1' | u8 role | u16 n + binding | u16 n + client's HELLO | u16 n + server's HELLO)
 //   signature  Ed25519 by the key in the sender's HELLO, over T
-//   proof      HMAC-SHA256 by the network key, over T; nothing when the sender has no secret, and several while one secret takes
-//              the place of another: one that holds is enough
+//   proof      HMAC-SHA256 by the network key, over T; nothing when the sender has no secret, and several while one secret replaces
+//              another: one that holds is enough
 //
-// The role is 0 for what the client says and 1 for the server, so that nobody can send back what was sent to it. The
-// binding is what only the two ends of a tls session know (RFC 9266, with a label of its own); there, the client does not
-// wait for the server's HELLO, which then has no bytes. Without tls the binding is empty, and it is the nonces in both
-// HELLOs that no proof fits twice. A HELLO is hashed as it was sent, type and body.
+// The role is 0 in what the client sends and 1 in what the server sends, so that no proof can be sent back to its sender. The binding
+// is a value that only the two ends of a tls session know (RFC 9266, with its own label). There, the client does not wait for the
+// server's HELLO, which then counts as empty. Without tls the binding is empty, and the nonces in both HELLOs make every proof fit
+// one handshake only. A HELLO is hashed as it was sent, type and body.
 
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
-import type { StarlaneErrorCode } from '../../errors.js';
-import { verifySignature } from '../../identity/identity.js';
+import { verifySignature } from '../../identity/signatures.js';
 import { type Auth, GoodbyeCode } from '../../wire/messages.js';
+import { type Refusal, refusal } from './refusals.js';
 
 const LABEL = 'starlane link 1';
 const NOTHING = Buffer.alloc(0);
@@ -23,31 +23,21 @@ const ONLY_THIS = 'this node has a secret, the peer has none';
 const ONLY_PEER = 'the peer has a secret, this node has none';
 const DIFFERENT = 'this node has a secret, and the peer has a different one';
 
-/** Who says it. */
+/** The end that sends a proof. */
 export const AuthRole = { CLIENT: 0, SERVER: 1 } as const;
 export type AuthRole = (typeof AuthRole)[keyof typeof AuthRole];
 
-/** What a proof is about. Each part has at most 65535 bytes. */
-export interface Transcript {
+/** What the proofs of a handshake cover. Each part has at most 65535 bytes. */
+export interface HandshakeTranscript {
   readonly role: AuthRole;
   /** Empty without tls. */
   readonly binding: Uint8Array;
   readonly clientHello: Uint8Array;
-  /** Empty when the client could not know it. */
+  /** Empty where the client cannot know it yet. */
   readonly serverHello: Uint8Array;
 }
 
-/** Why a proof does not hold: a code for the peer, and the error for this side; in words for each of them. */
-export interface AuthFault {
-  readonly code: GoodbyeCode;
-  readonly errorCode: StarlaneErrorCode;
-  /** For the user of this node. */
-  readonly detail: string;
-  /** For the user of the peer, who calls that one "this node" and this one "the peer". */
-  readonly told: string;
-}
-
-export function transcriptHash({ role, binding, clientHello, serverHello }: Transcript): Buffer {
+export function transcriptHash({ role, binding, clientHello, serverHello }: HandshakeTranscript): Buffer {
   const hash = createHash('sha256').update(LABEL).update(Uint8Array.of(role));
   for (const part of [binding, clientHello, serverHello]) {
     hash.update(Uint8Array.of(part.length >>> 8, part.length)).update(part);
@@ -55,9 +45,9 @@ export function transcriptHash({ role, binding, clientHello, serverHello }: Tran
   return hash.digest();
 }
 
-/** The proofs of a node with this key, and the keys of its network if it has a secret. */
+/** Returns the proofs of a node: `sign` signs with its key, `networkKeys` has a key for each of its secrets. */
 export function makeAuth(
-  transcript: Transcript,
+  transcript: HandshakeTranscript,
   sign: (bytes: Uint8Array) => Uint8Array,
   networkKeys: readonly Uint8Array[],
 ): Auth {
@@ -67,17 +57,17 @@ export function makeAuth(
   return furtherProofs.length === 0 ? auth : { ...auth, furtherProofs };
 }
 
-/** What is wrong with the proofs of a peer, or undefined when they hold. */
+/** Returns what is wrong with the proofs of a peer; undefined when they hold. */
 export function checkAuth(
   { signature, proof, furtherProofs = [] }: Auth,
-  transcript: Transcript,
+  transcript: HandshakeTranscript,
   publicKey: Uint8Array,
   networkKeys: readonly Uint8Array[],
-): AuthFault | undefined {
+): Refusal | undefined {
   const hash = transcriptHash(transcript);
-  // First, as a man in the middle breaks both, and this is what is wrong then.
+  // First, as a man in the middle breaks both proofs, and this one names the cause.
   if (!verifySignature(publicKey, hash, signature)) {
-    return fault(
+    return refusal(
       GoodbyeCode.IDENTITY,
       'ERR_STARLANE_IDENTITY',
       'the peer has not signed the handshake with its key',
@@ -86,21 +76,17 @@ export function checkAuth(
   }
   const hasProof = proof.length > 0;
   if (hasProof !== networkKeys.length > 0) {
-    const [detail, told] = hasProof ? [ONLY_PEER, ONLY_THIS] : [ONLY_THIS, ONLY_PEER];
-    return fault(GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET', detail, told);
+    const [detail, peerReason] = hasProof ? [ONLY_PEER, ONLY_THIS] : [ONLY_THIS, ONLY_PEER];
+    return refusal(GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET', detail, peerReason);
   }
   const expected = networkKeys.map((key) => membershipProof(hash, key));
   const holds = (given: Uint8Array): boolean => expected.some((one) => timingSafeEqual(given, one));
   if (hasProof && ![proof, ...furtherProofs].some(holds)) {
-    return fault(GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET', DIFFERENT, DIFFERENT);
+    return refusal(GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET', DIFFERENT, DIFFERENT);
   }
   return undefined;
 }
 
 function membershipProof(hash: Buffer, networkKey: Uint8Array): Buffer {
   return createHmac('sha256', networkKey).update(hash).digest();
-}
-
-function fault(code: GoodbyeCode, errorCode: StarlaneErrorCode, detail: string, told: string): AuthFault {
-  return { code, errorCode, detail, told };
 }

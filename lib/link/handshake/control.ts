@@ -1,48 +1,52 @@
-// The control stream of a link: messages over the client's first stream, in both directions, for as long as the link
-// lives. Knows what a message is, not what it means.
+// The control stream of a link: messages over the client's first stream, in both directions, as long as the link lives. It reads and
+// writes messages, and does not interpret them.
 
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
-import { MessageReader } from '../../wire/message-reader.js';
-import type { Message } from '../../wire/messages.js';
-import { type ControlInput, type ControlTurns, controlTurns } from './control-turns.js';
+import { setImmediate } from '../../util/runtime/real-timers.js';
+import { MessageReader } from '../../wire/message.js';
+import { decodeMessage, type Message } from '../../wire/messages.js';
 
-/** The longest message of a stranger: a HELLO has 2.3 KiB at most, and later versions may add to it. */
-const MAX_STRANGER_BYTES = 8 * 1024;
+/** The longest message before the peer has proved its identity: a HELLO has 2.3 KiB at most, and later versions may add to it. */
+const MAX_UNPROVED_BYTES = 8 * 1024;
 
-export interface ControlOwner {
-  /** `bytes`: type and body as they came, valid until it returns. */
+interface ControlOwner {
+  /** Called with each message. `bytes`: type and body as they came, valid until it returns. */
   onMessage(message: Message, bytes: Uint8Array): void;
-  /** Everything that {@link Control.send} has queued is on its way: more may be sent. */
+  /** Called when everything that {@link Control.send} has queued is sent: more may follow. */
   onControlDrain(): void;
-  /** The peer ended or broke the control stream, which nothing follows. */
+  /** Called when the peer has ended or broken the control stream. Nothing follows. */
   onControlClose(error: Error | undefined): void;
 }
 
 export class Control implements StreamSink, ControlInput {
   private stream: MuxStream | undefined;
-  /** Bytes of messages that wait for the peer to take them. */
+  /** Bytes of messages that wait for credit of the peer. */
   private queuedBytes = 0;
   private readonly reader: MessageReader;
-  /** Copies of what came when a turn had taken in enough. The window of the stream bounds it: it is given no credit. */
+  /** Copies of bytes that came when a turn had taken in enough. They get no credit, so the window of the stream bounds them. */
   private waiting: Buffer[] = [];
-  /** The peer has ended the stream behind what waits. */
+  /** True when the peer has ended the stream after the bytes that wait. */
   private hasEnded = false;
 
   constructor(
     private readonly owner: ControlOwner,
     private readonly turns: ControlTurns = controlTurns,
   ) {
-    this.reader = new MessageReader((message, bytes) => this.owner.onMessage(message, bytes), MAX_STRANGER_BYTES);
+    this.reader = new MessageReader(
+      decodeMessage,
+      (message, bytes) => this.owner.onMessage(message, bytes),
+      MAX_UNPROVED_BYTES,
+    );
   }
 
-  /** The stream there is from now on; its sink is this. */
+  /** Sets the stream, and becomes its sink. */
   attach(stream: MuxStream): void {
     this.stream = stream;
     stream.sink = this;
   }
 
-  /** The peer has proved who it is: from now on messages may be that long. */
+  /** Called when the peer has proved its identity: messages may be that long from now on. */
   trust(maxMessageBytes: number): void {
     this.reader.limitBytes = maxMessageBytes;
   }
@@ -51,19 +55,19 @@ export class Control implements StreamSink, ControlInput {
     return this.stream !== undefined;
   }
 
-  /** True when the peer is slow: what is not urgent should wait for {@link ControlOwner.onControlDrain}. */
+  /** True when the peer is slow: messages that are not urgent should wait for {@link ControlOwner.onControlDrain}. */
   get isBlocked(): boolean {
     return this.queuedBytes > 0;
   }
 
-  /** Sends a message in any case. */
+  /** Sends a message, even when the peer is slow. */
   send(message: Buffer): void {
     const { stream } = this;
     if (stream === undefined || stream.isClosed) return;
     if (!stream.write(message)) this.queuedBytes += message.length;
   }
 
-  /** Sends nothing more. What has been sent arrives. */
+  /** Half-closes the stream: messages that were sent still arrive. */
   end(): void {
     this.stream?.end();
   }
@@ -122,3 +126,88 @@ export class Control implements StreamSink, ControlInput {
     stream.consumed(bytes.length);
   }
 }
+
+/** Bytes that all links of this process together take in during one turn: some milliseconds of work. */
+const BYTES_PER_TURN = 32 * 1024;
+
+/**
+ * The most inputs that share a turn, which gives each of them 2 KiB: with a thousand links in a process, equal shares would be a few
+ * bytes of a message each.
+ */
+const INPUTS_PER_TURN = 16;
+
+interface ControlInput {
+  /** Takes in up to that many of the bytes that wait. Returns how many it took: fewer when nothing is left. */
+  takeIn(bytes: number): number;
+}
+
+/**
+ * Limits how many bytes of control messages a turn of the event loop takes in. Processing records costs a hundred times what receiving
+ * them costs, and a socket brings two megabytes in one poll: a flood of records would stop the circuits of all others for a tenth of
+ * a second, again and again. What exceeds the limit waits unacknowledged, so its sender has to wait as well.
+ */
+export class ControlTurns {
+  private left: number;
+  private readonly waiting = new Set<ControlInput>();
+  private isTurnDue = false;
+
+  constructor(private readonly bytesPerTurn = BYTES_PER_TURN) {
+    this.left = bytesPerTurn;
+  }
+
+  /** How many inputs have bytes that wait. */
+  get size(): number {
+    return this.waiting.size;
+  }
+
+  /** Counts bytes that an input is about to take in. Returns how many of them it may take in this turn; it must wait with the rest. */
+  claim(bytes: number): number {
+    const claimed = Math.min(bytes, this.left);
+    this.left -= claimed;
+    this.nextTurn();
+    return claimed;
+  }
+
+  /** Adds an input with bytes that wait for a later turn. */
+  wait(input: ControlInput): void {
+    this.waiting.add(input);
+    this.nextTurn();
+  }
+
+  /** Removes an input. */
+  leave(input: ControlInput): void {
+    this.waiting.delete(input);
+  }
+
+  private nextTurn(): void {
+    if (this.isTurnDue) return;
+    this.isTurnDue = true;
+    setImmediate(() => {
+      this.isTurnDue = false;
+      this.left = this.bytesPerTurn;
+      this.work();
+    });
+  }
+
+  /** Gives each input a share, and what is left of it to the inputs that have waited longest. */
+  private work(): void {
+    while (this.left > 0 && this.waiting.size > 0) {
+      const share = Math.max(Math.ceil(this.left / this.waiting.size), Math.ceil(this.bytesPerTurn / INPUTS_PER_TURN));
+      // An input with more bytes goes to the end of the line.
+      let inputs = this.waiting.size;
+      for (const input of this.waiting) {
+        if (inputs-- === 0) break;
+        const bytes = Math.min(share, this.left);
+        if (bytes === 0) break;
+        this.waiting.delete(input);
+        const taken = input.takeIn(bytes);
+        this.left -= taken;
+        if (taken === bytes) this.waiting.add(input);
+      }
+    }
+    if (this.waiting.size > 0) this.nextTurn();
+  }
+}
+
+/** Shared by all links in this process. */
+const controlTurns = new ControlTurns();

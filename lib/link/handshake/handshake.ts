@@ -1,21 +1,28 @@
-// What the two ends of a link tell each other before anything else, and when they refuse. Pure: no streams, no timers.
+// The handshake of a link: HELLO and AUTH of both ends in their order, and when they refuse. Pure: no streams, no timers.
 //
-//   client                                server
-//     HELLO  ------------------------------>         on the client's first stream, which stays the control stream
-//            <------------------------------ HELLO
-//     AUTH   <-----------------------------> AUTH    in the order of introduction.ts
-//   Then the node with the lower id (as text) decides whether this link is taken: it alone sees to it that two nodes
-//   never keep two links, and never drop both. It begins with its digest, or says GOODBYE; the other end counts the
-//   link as up with the first message that is not GOODBYE.
+//   with tls      client                          server      without       client                          server
+//                   HELLO, AUTH ---------------->                             HELLO ----------------------->
+//                   <---------------- HELLO, AUTH                             <----------------------- HELLO
+//                                                                             AUTH ------------------------>
+//                                                                             <------------------------ AUTH
+//
+// The messages travel on the client's first stream, which stays the control stream. A server proves its identity only to a client
+// that has proved its own. With tls, the server says nothing at all before that, so a stranger learns only its certificate. Without
+// tls its HELLO has to come first, as the client's proof covers the nonce in it.
+//
+// Then the node with the lower id (as text) decides whether this link is taken. As one node alone decides, two nodes never keep two
+// links, and never drop both. It begins with its digest, or sends GOODBYE; the other end counts the link as up with the first message
+// that is not GOODBYE.
 
-import { randomBytes } from 'node:crypto';
+import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { type NodeId, nodeIdFromPublicKey } from '../../address.js';
-import { ERRORS, type StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
 import type { Identity } from '../../identity/identity.js';
 import type { NodeRole } from '../../options/options.js';
+import { MESSAGE_LENGTH_BYTES } from '../../wire/message.js';
 import {
+  type Auth,
+  encodeAuth,
   encodeHello,
-  type Goodbye,
   GoodbyeCode,
   type Hello,
   MAX_LISTEN_ADDRESSES,
@@ -24,22 +31,121 @@ import {
   PROTOCOL_VERSION,
 } from '../../wire/messages.js';
 import { type LinkPurpose, purposeFlags } from '../link-purpose.js';
+import type { TlsFacts } from '../transport/tls.js';
+import { AuthRole, checkAuth, type HandshakeTranscript, makeAuth } from './auth.js';
+import { broken, type Refusal, refusal } from './refusals.js';
 
-/** What a node says about itself. */
+/** What a node says about itself in HELLO. */
 export interface SelfDescription extends Identity {
   readonly role: NodeRole;
   readonly envDigests: readonly string[];
 }
 
-/** A reason to refuse a link: `code` and `told` for the peer, `error` for this side. */
-export interface Refusal {
-  readonly code: number;
-  readonly error: StarlaneError;
-  /** In words for the user of the peer, who calls that one "this node" and this one "the peer". Empty: the code says it all. */
-  readonly told: string;
+interface HandshakeSetup {
+  readonly self: SelfDescription;
+  readonly networkKeys: readonly Uint8Array[];
+  readonly client: boolean;
+  readonly tls: TlsFacts | undefined;
+  /** The node that must be at the other end. */
+  readonly expect: NodeId | undefined;
+  /** Returns the HELLO of this end. Called once, when it is due. */
+  makeHello(): Buffer;
 }
 
-/** `purpose` is that of the link, which counts when the dialling end says it. */
+/** The messages to send now, or why the link is refused. */
+export type HandshakeStep = { readonly send: readonly Buffer[] } | Refusal;
+
+const NOTHING = Buffer.alloc(0);
+const MAX_HELLO_BYTES = 0xffff;
+
+export class Handshake {
+  /** The HELLO of the peer; undefined until the peer has proved it. */
+  peer: Hello | undefined;
+  private claimed: Hello | undefined;
+  private ownHello: Buffer = NOTHING;
+  private peerHello: Buffer = NOTHING;
+
+  constructor(private readonly setup: HandshakeSetup) {}
+
+  /** Returns what the client begins with. */
+  begin(): HandshakeStep {
+    const { tls, expect } = this.setup;
+    // Another node is there, which need not learn who dials.
+    if (
+      tls?.certificateKey !== undefined &&
+      expect !== undefined &&
+      nodeIdFromPublicKey(tls.certificateKey) !== expect
+    ) {
+      return notThere(expect);
+    }
+    const hello = this.takeOwnHello();
+    return { send: tls === undefined ? [hello] : [hello, this.auth()] };
+  }
+
+  /** The flags in the HELLO of the peer. */
+  get flags(): number {
+    return this.peer?.flags ?? 0;
+  }
+
+  /** `bytes`: type and body as they came. */
+  onHello(hello: Hello, bytes: Uint8Array): HandshakeStep {
+    const { self, client, tls, expect } = this.setup;
+    if (this.claimed !== undefined) {
+      return broken(GoodbyeCode.MALFORMED, 'sent a second HELLO');
+    }
+    const fault = checkHello(hello, self, expect);
+    if (fault !== undefined) return fault;
+    if (bytes.length > MAX_HELLO_BYTES) return broken(GoodbyeCode.MALFORMED, 'sent a HELLO that is too long');
+    if (tls?.certificateKey !== undefined && !timingSafeEqual(tls.certificateKey, hello.publicKey)) {
+      return refusal(
+        GoodbyeCode.IDENTITY,
+        'ERR_STARLANE_IDENTITY',
+        'the certificate of the peer is that of another key',
+        'the peer got a certificate of another key than that of this node',
+      );
+    }
+    this.claimed = hello;
+    this.peerHello = Buffer.from(bytes);
+    if (tls !== undefined) return { send: [] };
+    return { send: [client ? this.auth() : this.takeOwnHello()] };
+  }
+
+  onAuth(auth: Auth): HandshakeStep {
+    const { networkKeys, client, tls } = this.setup;
+    const { claimed } = this;
+    if (claimed === undefined || this.peer !== undefined) {
+      const what = claimed === undefined ? 'sent AUTH ahead of HELLO' : 'sent a second AUTH';
+      return broken(GoodbyeCode.HANDSHAKE_REFUSED, what);
+    }
+    const transcript = this.transcript(client ? AuthRole.SERVER : AuthRole.CLIENT);
+    const fault = checkAuth(auth, transcript, claimed.publicKey, networkKeys);
+    if (fault !== undefined) return fault;
+    this.peer = claimed;
+    if (client) return { send: [] };
+    return { send: tls === undefined ? [this.auth()] : [this.takeOwnHello(), this.auth()] };
+  }
+
+  private takeOwnHello(): Buffer {
+    const hello = this.setup.makeHello();
+    this.ownHello = hello.subarray(MESSAGE_LENGTH_BYTES);
+    return hello;
+  }
+
+  private auth(): Buffer {
+    const { self, networkKeys, client } = this.setup;
+    const role = client ? AuthRole.CLIENT : AuthRole.SERVER;
+    return encodeAuth(makeAuth(this.transcript(role), self.sign, networkKeys));
+  }
+
+  private transcript(role: AuthRole): HandshakeTranscript {
+    const { client, tls } = this.setup;
+    const [clientHello, serverHello] = client ? [this.ownHello, this.peerHello] : [this.peerHello, this.ownHello];
+    const isKnown = tls === undefined || role === AuthRole.SERVER;
+    return { role, binding: tls?.binding ?? NOTHING, clientHello, serverHello: isKnown ? serverHello : NOTHING };
+  }
+}
+
+/** Returns the HELLO of a node. The purpose of a link counts only when its dialling end says it. */
 export function makeHello(self: SelfDescription, listenAddresses: readonly string[], purpose: LinkPurpose): Buffer {
   return encodeHello({
     version: PROTOCOL_VERSION,
@@ -56,7 +162,7 @@ export function makeHello(self: SelfDescription, listenAddresses: readonly strin
   });
 }
 
-/** Says why a peer with this HELLO cannot be linked to, or undefined when it can. `expect`: who has to be there. */
+/** Returns why a peer with this HELLO is refused; undefined when it is not. `expect`: the node that must be there. */
 export function checkHello(hello: Hello, self: SelfDescription, expect?: NodeId): Refusal | undefined {
   if (hello.minVersion > PROTOCOL_VERSION || hello.version < MIN_PROTOCOL_VERSION) {
     const theirs = `${hello.minVersion} to ${hello.version}`;
@@ -83,8 +189,8 @@ export function checkHello(hello: Hello, self: SelfDescription, expect?: NodeId)
   return undefined;
 }
 
-/** Somebody else is where this node has to be. */
-export function notThere(expect: NodeId): Refusal {
+/** Returns the refusal of a peer that is not the node expected at this address. */
+function notThere(expect: NodeId): Refusal {
   return refusal(
     GoodbyeCode.HANDSHAKE_REFUSED,
     'ERR_STARLANE_HANDSHAKE',
@@ -93,74 +199,7 @@ export function notThere(expect: NodeId): Refusal {
   );
 }
 
-/** Makes a refusal. `detail` is for the user of this node, `told` for that of the peer: see {@link Refusal}. */
-export function refusal(code: number, errorCode: StarlaneErrorCode, detail: string | undefined, told: string): Refusal {
-  return { code, error: starlaneError(errorCode, detail), told };
-}
-
-/** The peer has broken the handshake: `what` it did, as in `sent a second HELLO`. */
-export function broken(code: number, what: string): Refusal {
-  return refusal(code, 'ERR_STARLANE_HANDSHAKE', `the peer ${what}`, `this node ${what}`);
-}
-
-/** Which of two linked nodes decides whether a link is taken. */
+/** Returns whether `self` is the one of the two nodes that decides whether a link is taken. */
 export function decides(self: NodeId, peer: NodeId): boolean {
   return self < peer;
 }
-
-/** The error for a link that the peer has ended by GOODBYE; `isProved`: it has shown before that it is who it says. */
-export function goodbyeError(goodbye: Goodbye, isProved = true): StarlaneError {
-  // A stranger cannot say what other links there are to somebody else.
-  const isHollow = !isProved && goodbye.code === GoodbyeCode.DUPLICATE;
-  const code = (isHollow ? undefined : GOODBYE_ERRORS.get(goodbye.code)) ?? 'ERR_STARLANE_HANDSHAKE';
-  // Older versions send the text of the code as well, which need not be said twice.
-  const prefix = `${ERRORS[code].message}: `;
-  const reason = goodbye.reason.startsWith(prefix) ? goodbye.reason.slice(prefix.length) : goodbye.reason;
-  return starlaneError(code, reason === '' ? 'the peer ended the link' : `the peer refused the link: ${reason}`);
-}
-
-const GOODBYE_ERRORS: ReadonlyMap<number, StarlaneErrorCode> = new Map<number, StarlaneErrorCode>([
-  [GoodbyeCode.NORMAL, 'ERR_STARLANE_CLOSED'],
-  [GoodbyeCode.WRONG_VERSION, 'ERR_STARLANE_VERSION'],
-  [GoodbyeCode.SELF_LINK, 'ERR_STARLANE_SELF_LINK'],
-  [GoodbyeCode.DUPLICATE, 'ERR_STARLANE_DUPLICATE_LINK'],
-  [GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT'],
-  [GoodbyeCode.HANDSHAKE_REFUSED, 'ERR_STARLANE_HANDSHAKE'],
-  [GoodbyeCode.MALFORMED, 'ERR_STARLANE_MESSAGE'],
-  [GoodbyeCode.SHED, 'ERR_STARLANE_LINK_SHED'],
-  [GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET'],
-  [GoodbyeCode.IDENTITY, 'ERR_STARLANE_IDENTITY'],
-  [GoodbyeCode.TLS, 'ERR_STARLANE_TLS'],
-  [GoodbyeCode.TAKEN, 'ERR_STARLANE_DUPLICATE_IDENTITY'],
-]);
-
-/** Will another attempt at the same address fail the same way, as far as anyone can tell? */
-export function isPermanent(error: unknown): boolean {
-  const code = (error as { code?: unknown } | undefined)?.code;
-  if (typeof code !== 'string') return false;
-  return (
-    PERMANENT.has(code) ||
-    // Certificates and keys that do not fit: OpenSSL's reasons, and Node's.
-    /^(ERR_(TLS|SSL|OSSL)_|CERT_|UNABLE_TO_|SELF_SIGNED_CERT|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE)/.test(
-      code,
-    )
-  );
-}
-
-/** A newer process has the identity of this node: this one is to keep away, also from where it was linked before. */
-export function isTaken(error: unknown): boolean {
-  return (error as { code?: unknown } | undefined)?.code === 'ERR_STARLANE_DUPLICATE_IDENTITY';
-}
-
-const PERMANENT: ReadonlySet<string> = new Set<StarlaneErrorCode>([
-  'ERR_STARLANE_ADDRESS',
-  'ERR_STARLANE_ARGUMENT',
-  'ERR_STARLANE_DUPLICATE_IDENTITY',
-  'ERR_STARLANE_IDENTITY',
-  'ERR_STARLANE_INSECURE',
-  'ERR_STARLANE_OPTION',
-  'ERR_STARLANE_SECRET',
-  'ERR_STARLANE_SELF_LINK',
-  'ERR_STARLANE_TLS',
-  'ERR_STARLANE_VERSION',
-]);

@@ -1,8 +1,8 @@
-// Which end of an attached Duplex is the yamux client, when both only say "attach".
+// Decides which end of an attached Duplex is the yamux client, when both ends call attach() without options.
 //
 //   preamble    7 bytes "STRLANE" | u8 version | 16 nonce       once in each direction, ahead of the session
 //
-// The end with the larger nonce is the client. Equal nonces mean that our own bytes came back.
+// The end with the larger nonce is the client. Equal nonces mean that the bytes of this node came back to it.
 
 import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';
@@ -13,10 +13,10 @@ const MAGIC = Buffer.from('STRLANE\x01', 'latin1');
 const VERSION_AT = MAGIC.length - 1;
 const NONCE_BYTES = 16;
 
-/** How many bytes the session comes after. */
+/** The bytes before the session. */
 export const PREAMBLE_BYTES = MAGIC.length + NONCE_BYTES;
 
-export interface RoleOptions {
+interface RoleOptions {
   readonly timers: Timers;
   readonly timeoutMs: number;
   /** Replaceable in specs. */
@@ -24,7 +24,7 @@ export interface RoleOptions {
 }
 
 /**
- * Exchanges preambles; true when this end is the client. Bytes beyond the preamble stay in the Duplex, to be read next.
+ * Exchanges preambles. Resolves with true when this end is the client. Bytes beyond the preamble stay in the Duplex.
  * The Duplex is destroyed on failure.
  * @throws ERR_STARLANE_HANDSHAKE, _VERSION, _SELF_LINK, _HANDSHAKE_TIMEOUT, _TRANSPORT
  */
@@ -42,7 +42,7 @@ export function negotiateRole(duplex: Duplex, options: RoleOptions): Promise<boo
     };
     const fail = (error: Error): void => {
       stop();
-      // What else the Duplex has to say about its end is of no interest, but must not become an unhandled error.
+      // Later errors of the Duplex do not matter, but must not be unhandled.
       duplex.on('error', () => {});
       duplex.destroy();
       reject(error);
@@ -75,7 +75,7 @@ export function negotiateRole(duplex: Duplex, options: RoleOptions): Promise<boo
   });
 }
 
-/** Told with the first wrong byte: a peer that speaks something else need not be waited for. */
+/** Returns the fault of a preamble at its first wrong byte, so that there is no wait for a peer that speaks something else. */
 function preambleFault(received: Buffer): Error | undefined {
   const length = Math.min(received.length, MAGIC.length);
   const wrong = [...received.subarray(0, length)].findIndex((byte, index) => byte !== MAGIC[index]);

@@ -1,5 +1,5 @@
-// What is behind a link address, short of a link: the addresses of a name, whether anyone answers there, and the addresses
-// of this machine under which others find a listener.
+// What can be found out about a link address without a link: the addresses of a name, whether anything answers there, and the addresses
+// of this machine at which others reach a listener.
 
 import { connect as connectTcp, isIP } from 'node:net';
 import { formatLinkAddress, type LinkAddress, parseLinkAddress } from '../../address.js';
@@ -8,7 +8,7 @@ import { clearTimeout, setTimeout } from '../../util/runtime/real-timers.js';
 import { MAX_LISTEN_ADDRESSES } from '../../wire/messages.js';
 import { isLoopback } from './connect.js';
 
-/** What a bare attempt to connect has shown: nobody listens, a kernel answers, or nothing does. */
+/** The result of a bare attempt to connect: nothing listens, a kernel answers, or nothing answers. */
 export type Answer = 'refused' | 'open' | 'silent';
 
 /** Connects without a handshake and ends at once. Never rejects; `silent` after `timeoutMs`. */
@@ -27,15 +27,15 @@ export function probe(address: string, timeoutMs: number): Promise<Answer> {
     };
     socket.unref();
     socket.once('connect', () => settle('open'));
-    // Unreachable, no such name, no such file: nobody is there, as far as this machine can tell.
+    // Unreachable, no such name, no such file: nothing is there, as far as this machine can see.
     socket.on('error', () => settle('refused'));
   });
 }
 
-/** The concrete addresses behind a link address: every one that its host name has, or itself. @throws as node:dns */
+/** Resolves with the concrete addresses of a link address: all those of its host name, or itself. @throws as node:dns */
 export async function resolveAddresses(address: string, timeoutMs: number): Promise<string[]> {
   const where = parseLinkAddress(address);
-  // The name of a tls server is what its certificate is checked against, so it stays, and Node tries every address.
+  // The certificate of a tls server is checked against its name, so the name stays, and Node tries every address.
   if (where.scheme !== 'tcp' || where.host === undefined || isIP(where.host) !== 0) return [formatLinkAddress(where)];
   const { scheme, port, host } = where;
   let timer: NodeJS.Timeout | undefined;
@@ -50,7 +50,7 @@ export async function resolveAddresses(address: string, timeoutMs: number): Prom
   }
 }
 
-/** Addresses to tell others for those that a node listens at: instead of every interface, each of the machine's own. */
+/** Returns the addresses at which others reach listeners: for a listener at every interface, each address of the machine. */
 export function reachableAddresses(listening: readonly string[]): string[] {
   const found = new Set<string>();
   for (const address of listening) {
@@ -59,7 +59,7 @@ export function reachableAddresses(listening: readonly string[]): string[] {
   return [...found].slice(0, MAX_LISTEN_ADDRESSES);
 }
 
-/** Whether whoever dials `address` on this machine gets to the listener at `listening`, and to nobody else. */
+/** Returns whether a dial to `address` on this machine is certain to reach the listener at `listening`. */
 export function isSameListener(address: LinkAddress, listening: LinkAddress): boolean {
   if (address.scheme === 'unix' || listening.scheme === 'unix') {
     return address.scheme === 'unix' && listening.scheme === 'unix' && address.path === listening.path;
@@ -70,7 +70,7 @@ export function isSameListener(address: LinkAddress, listening: LinkAddress): bo
   return concreteAddresses(listening).some((own) => own.scheme !== 'unix' && own.host === address.host);
 }
 
-/** Every interface of the machine. */
+/** Returns whether this host means every interface of the machine. */
 function isUnspecified(host: string | undefined): boolean {
   return host === undefined || host === '0.0.0.0' || /^[0:]+$/.test(host);
 }
@@ -81,7 +81,7 @@ function concreteAddresses(where: LinkAddress): LinkAddress[] {
   if (!isUnspecified(host)) return [where];
   const hosts = Object.values(nodeOs().networkInterfaces())
     .flatMap((addresses) => addresses ?? [])
-    // An address of the link only is none without its interface.
+    // A link-local address is of no use without its interface.
     .filter(({ internal, family, address }) => !internal && !(family === 'IPv6' && address.startsWith('fe80')))
     .filter(({ family }) => host !== '0.0.0.0' || family === 'IPv4')
     .map(({ address }) => address);

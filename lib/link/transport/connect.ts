@@ -1,5 +1,5 @@
-// Reliable byte streams to build links on: tcp, tls and unix sockets, dialled here and listened for in transport-listener.ts.
-// Knows nothing of sessions, handshakes or peers. A resumable layer may later slide in between here and the session.
+// Dials reliable byte streams for links: tcp, tls and unix sockets. See listen.ts for the other end. Knows nothing of sessions,
+// handshakes or peers.
 
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -8,15 +8,14 @@ import { formatLinkAddress, type LinkAddress } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import { nodeTls } from '../../util/runtime/builtins.js';
 import { withoutContext } from '../../util/runtime/no-context.js';
-import { sharedTimers, type Timed, type Timers } from '../../util/timers.js';
-import type { TlsFacts } from '../link-owner.js';
+import { sharedTimers, type Timed, type Timer, type Timers } from '../../util/timers.js';
 import { tlsFailure } from './protocol-mismatch.js';
-import { type LinkTls, TLS_SETTINGS } from './tls.js';
+import { type LinkTls, TLS_SETTINGS, type TlsFacts } from './tls.js';
 
-/** A second net under the pings of the session, in ms of silence. Node fixes the interval and number of the probes. */
+/** Silence after which the kernel probes the peer, in ms: a fallback for the pings of the mesh. Node fixes the interval and number of probes. */
 export const KERNEL_KEEPALIVE_MS = 5_000;
 
-/** A byte stream that is ready, and what its tls has shown if it has that. */
+/** A byte stream that is connected, and what its tls has shown if it uses tls. */
 export interface Transport {
   readonly duplex: Duplex;
   readonly tls: TlsFacts | undefined;
@@ -24,7 +23,7 @@ export interface Transport {
 
 export interface ConnectOptions {
   readonly tls?: LinkTls;
-  /** Allows plain tcp beyond loopback. Default true: it is those with something to lose who say false. */
+  /** Allows plain tcp beyond loopback. Default true. */
   readonly insecure?: boolean;
   readonly signal?: AbortSignal;
   /** Until connected, tls included. */
@@ -85,7 +84,7 @@ export async function connect(address: LinkAddress, options: ConnectOptions): Pr
   });
 }
 
-/** Is it certain that only this machine can reach a listener on `host`? */
+/** Returns whether it is certain that only this machine can reach a listener on `host`. */
 export function isLoopback(host: string | undefined): boolean {
   if (host === undefined) return false;
   if (host === 'localhost') return true;
@@ -120,11 +119,91 @@ function dial(address: LinkAddress, secureContext: SecureContext | undefined, is
     ALPNProtocols: [...TLS_SETTINGS.ALPNProtocols],
     secureContext,
     minVersion: 'TLSv1.3',
-    // In clear, so it is only said where it counts. An address is not a server name in tls; Node then checks the certificate
-    // against `host` all the same.
+    // The name travels in clear, so it is sent only where certificates are checked. An address cannot be a server name in tls; Node checks
+    // the certificate against `host` even then.
     servername: isNamed && isIP(host) === 0 ? host : '',
   });
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KERNEL_KEEPALIVE_MS);
   return socket;
 }
+
+/** Handshakes that the nodes of this process begin at a time. */
+const MAX_AT_ONCE = 32;
+/** A handshake that takes longer, in ms, waits for the network and not for this process: another one may begin. */
+const TURN_MS = 1_000;
+
+/** A turn to dial. It must be ended when the handshake is done or has failed, and may be ended more than once. */
+export class DialTurn implements Timed {
+  private readonly timer: Timer;
+
+  /** @internal */
+  constructor(
+    private readonly timers: Timers,
+    private readonly onEnd: () => void,
+  ) {
+    this.timer = timers.schedule(TURN_MS, this);
+  }
+
+  end(): void {
+    if (!this.timer.pending) return;
+    this.timers.cancel(this.timer);
+    this.onEnd();
+  }
+
+  onDeadline(): void {
+    this.onEnd();
+  }
+}
+
+/**
+ * Limits how many handshakes this process begins at a time. With two hundred nodes in one process that all join at once, hundreds of
+ * handshakes would share its time: none would be done within its timeout, and the retries would fare no better.
+ */
+export class DialTurns {
+  private taken = 0;
+  /** In the order in which they came. */
+  private readonly waiting = new Set<() => void>();
+
+  constructor(private readonly max = MAX_AT_ONCE) {}
+
+  /** How many dials wait for their turn. */
+  get size(): number {
+    return this.waiting.size;
+  }
+
+  /** Returns a turn if one is free; otherwise undefined: {@link wait} for it. */
+  take(timers: Timers): DialTurn | undefined {
+    if (this.taken >= this.max) return undefined;
+    this.taken++;
+    return new DialTurn(timers, () => {
+      this.taken--;
+      const [first] = this.waiting;
+      first?.();
+    });
+  }
+
+  /** @throws the reason of the signal */
+  wait(timers: Timers, signal: AbortSignal | undefined): Promise<DialTurn> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) throw signal.reason;
+      const settle = (): void => {
+        this.waiting.delete(begin);
+        signal?.removeEventListener('abort', onAbort);
+      };
+      const begin = (): void => {
+        settle();
+        resolve(this.take(timers) as DialTurn);
+      };
+      const onAbort = (): void => {
+        settle();
+        reject(signal?.reason);
+      };
+      this.waiting.add(begin);
+      signal?.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+}
+
+/** Shared by all nodes in this process. */
+export const dialTurns = new DialTurns();

@@ -1,38 +1,42 @@
-// Listens at a link address: tcp, tls or unix. Whoever connects is a stranger, admitted or turned away at once.
+// Listens at a link address: tcp, tls or unix. A connection is admitted or closed at once.
 
 import { lstat, unlink } from 'node:fs/promises';
 import { connect as connectTcp, createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket, Server as TlsServer } from 'node:tls';
 import { formatLinkAddress, type LinkAddress } from '../../address.js';
+import { codeOf } from '../../errors.js';
+import type { ResolvedNodeOptions } from '../../options/options.js';
 import { nodeTls } from '../../util/runtime/builtins.js';
 import { debug } from '../../util/runtime/debug.js';
 import { withoutContext } from '../../util/runtime/no-context.js';
+import type { ProcessRefs } from '../../util/runtime/process-refs.js';
 import { setImmediate } from '../../util/runtime/real-timers.js';
-import type { TlsFacts } from '../link-owner.js';
+import { INSPECT, type Inspect, type InspectOptions, shown } from '../../util/runtime/shown.js';
+import { withAddress } from '../handshake/refusals.js';
 import { checkSecure, contextFor, KERNEL_KEEPALIVE_MS } from './connect.js';
-import { type Stranger, type Strangers, tooMany } from './pending-connections.js';
-import { speaksNoTls, tlsFailure } from './protocol-mismatch.js';
-import { type LinkTls, TLS_SETTINGS } from './tls.js';
+import { type PendingConnection, type PendingConnections, tooManyPending } from './pending-connections.js';
+import { isNotTls, tlsFailure } from './protocol-mismatch.js';
+import { type LinkTls, TLS_SETTINGS, type TlsFacts } from './tls.js';
 
 const log = debug('link');
 
-/** A record of tls that says so: fatal, protocol_version (RFC 8446, section 6). */
+/** The alert of tls for a wrong protocol: fatal, protocol_version (RFC 8446, section 6). */
 const PROTOCOL_VERSION_ALERT = Buffer.from('15030300020246', 'hex');
 
 export interface ListenOptions {
   readonly tls?: LinkTls;
   /** Allows plain tcp beyond loopback. */
   readonly insecure?: boolean;
-  /** For the tls handshake of one who connects. */
+  /** For the tls handshake of a connection. */
   readonly timeoutMs: number;
-  /** Of all listeners of a node. */
-  readonly strangers: Strangers;
-  /** A stranger is there, tls is done; `remote` is its link address. Whom it leaves when, is not known here any more. */
-  onStranger(stranger: Stranger, duplex: Duplex, remote: string, tls: TlsFacts | undefined): void;
-  /** One who connected was turned away or failed in tls. */
+  /** Shared by all listeners of a node. */
+  readonly pendingConnections: PendingConnections;
+  /** Called with a connection after its tls handshake. `remote` is its link address. It stays pending until it is removed. */
+  onConnection(connection: PendingConnection, duplex: Duplex, remote: string, tls: TlsFacts | undefined): void;
+  /** Called when a connection was rejected or failed in tls. */
   onRefused(remote: string, error: Error): void;
-  /** The listener has failed and is closed. */
+  /** Called when the listener has failed; it is closed. */
   onError(error: Error): void;
 }
 
@@ -40,9 +44,9 @@ export interface ListenOptions {
 export interface TransportListener {
   /** Where it listens, with the real port. */
   readonly address: string;
-  /** Takes the certificates that the option `tls` has now. */
+  /** Uses the certificates that the option `tls` has now. */
   renewTls(): Promise<void>;
-  /** Stops listening; those who are handed on stay. */
+  /** Stops listening. Connections that were handed on stay. */
   close(): Promise<void>;
 }
 
@@ -72,8 +76,8 @@ async function makeServer(address: LinkAddress, { tls, timeoutMs }: ListenOption
 class SocketListener implements TransportListener {
   private listeningAddress: string;
   private isClosed = false;
-  /** Those who have not finished tls. */
-  private readonly pending = new Map<Socket, Stranger>();
+  /** Connections in the tls handshake. */
+  private readonly inTls = new Map<Socket, PendingConnection>();
 
   constructor(
     private readonly where: LinkAddress,
@@ -83,23 +87,23 @@ class SocketListener implements TransportListener {
     this.listeningAddress = formatLinkAddress(where);
     if (where.scheme !== 'tls') {
       server.on('connection', (socket) => {
-        const stranger = this.admit(socket);
-        if (stranger !== undefined) this.onSocket(stranger, socket, undefined);
+        const connection = this.admit(socket);
+        if (connection !== undefined) this.onSocket(connection, socket, undefined);
       });
       return;
     }
-    server.on('connection', (socket) => this.onPending(socket));
+    server.on('connection', (socket) => this.onTlsBegin(socket));
     server.on('secureConnection', (socket: TLSSocket) => {
       const below = this.under(socket);
-      const stranger = below === undefined ? undefined : this.pending.get(below);
-      // Gone, while Node was busy with it.
-      if (below === undefined || stranger === undefined) socket.destroy();
+      const connection = below === undefined ? undefined : this.inTls.get(below);
+      // It was closed while Node was busy with it.
+      if (below === undefined || connection === undefined) socket.destroy();
       else {
-        this.pending.delete(below);
-        this.onSocket(stranger, socket, options.tls?.facts(socket));
+        this.inTls.delete(below);
+        this.onSocket(connection, socket, options.tls?.facts(socket));
       }
     });
-    // Also told of those that close, or are late, in the middle of tls.
+    // This event also comes for sockets that close, or time out, in the middle of tls.
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => this.onTlsError(error, socket));
   }
 
@@ -111,8 +115,8 @@ class SocketListener implements TransportListener {
     try {
       await this.listen();
     } catch (error) {
-      if (this.where.scheme !== 'unix' || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-      // A process that dies leaves its socket file behind. Only a socket that nobody answers at may be replaced.
+      if (this.where.scheme !== 'unix' || codeOf(error) !== 'EADDRINUSE') throw error;
+      // A process that dies leaves its socket file behind. Only a socket at which nobody answers may be replaced.
       if (!(await isDeadSocket(this.where.path))) throw error;
       await unlink(this.where.path);
       await this.listen();
@@ -139,9 +143,9 @@ class SocketListener implements TransportListener {
 
   close(): Promise<void> {
     this.isClosed = true;
-    // Not its callback: that waits for those who have connected so far, who stay.
+    // Without its callback, which would wait for the connections so far: those stay.
     this.server.close();
-    for (const socket of this.pending.keys()) socket.destroy();
+    for (const socket of this.inTls.keys()) socket.destroy();
     return new Promise((resolve) => setImmediate(resolve));
   }
 
@@ -158,42 +162,42 @@ class SocketListener implements TransportListener {
       };
       server.once('listening', onListening);
       server.once('error', onError);
-      // In a worker of a cluster, others would get some of the links without `exclusive`.
+      // Without `exclusive`, a worker of a cluster would share its links with other workers.
       const exclusive = true;
       const at =
         where.scheme === 'unix' ? { path: where.path, exclusive } : { port: where.port, host: where.host, exclusive };
-      // What is accepted inherits the context.
+      // Accepted sockets inherit the context.
       withoutContext(() => server.listen(at));
     });
   }
 
-  /** Undefined: there is no room, and it is closed. */
-  private admit(socket: Socket): Stranger | undefined {
+  /** Returns undefined when there is no room: the socket is closed. */
+  private admit(socket: Socket): PendingConnection | undefined {
     const remote = remoteAddress(this.where, socket) ?? this.address;
-    const turnAway = (error: Error): void => {
+    const reject = (error: Error): void => {
       if (!this.isClosed) this.options.onRefused(remote, error);
       socket.destroy();
     };
-    const stranger = this.options.strangers.admit(turnAway);
-    if (stranger === undefined) {
+    const connection = this.options.pendingConnections.admit(reject);
+    if (connection === undefined) {
       socket.on('error', () => {});
-      turnAway(tooMany());
+      reject(tooManyPending());
     }
-    return stranger;
+    return connection;
   }
 
-  private onPending(socket: Socket): void {
-    const stranger = this.admit(socket);
-    if (stranger === undefined) return;
-    this.pending.set(socket, stranger);
+  private onTlsBegin(socket: Socket): void {
+    const connection = this.admit(socket);
+    if (connection === undefined) return;
+    this.inTls.set(socket, connection);
     socket.once('close', () => {
-      if (this.pending.delete(socket)) this.options.strangers.leave(stranger);
+      if (this.inTls.delete(socket)) this.options.pendingConnections.remove(connection);
     });
   }
 
-  /** What a tls socket is on, which Node does not say. */
+  /** Returns the socket below a tls socket, which Node does not expose. */
   private under(secured: TLSSocket): Socket | undefined {
-    for (const socket of this.pending.keys()) {
+    for (const socket of this.inTls.keys()) {
       if (socket.remotePort === secured.remotePort && socket.remoteAddress === secured.remoteAddress) return socket;
     }
     return undefined;
@@ -202,23 +206,23 @@ class SocketListener implements TransportListener {
   private onTlsError(error: Error, socket: TLSSocket): void {
     const remote = remoteAddress(this.where, socket) ?? this.address;
     const below = this.under(socket);
-    // OpenSSL says nothing to one who speaks no tls; a node of ours understands this.
-    if (speaksNoTls(error)) below?.write(PROTOCOL_VERSION_ALERT);
+    // OpenSSL sends nothing to a peer that does not speak tls. A Starlane node understands this alert.
+    if (isNotTls(error)) below?.write(PROTOCOL_VERSION_ALERT);
     // Node does it for most errors, but not for ERR_TLS_HANDSHAKE_TIMEOUT.
     socket.destroy();
     below?.destroy();
-    // Turned away by this node itself, or one who has said nothing: a probe, or the health check of a load balancer.
-    if (this.isClosed || (socket.bytesRead === 0 && (error as NodeJS.ErrnoException).code === 'ECONNRESET')) return;
+    // This node has rejected it, or it has sent nothing: a probe, or the health check of a load balancer.
+    if (this.isClosed || (socket.bytesRead === 0 && codeOf(error) === 'ECONNRESET')) return;
     this.options.onRefused(remote, tlsFailure(error));
   }
 
-  private onSocket(stranger: Stranger, socket: Socket | TLSSocket, tls: TlsFacts | undefined): void {
+  private onSocket(connection: PendingConnection, socket: Socket | TLSSocket, tls: TlsFacts | undefined): void {
     if (this.where.scheme !== 'unix') {
       socket.setNoDelay(true);
       socket.setKeepAlive(true, KERNEL_KEEPALIVE_MS);
     }
     socket.unref();
-    this.options.onStranger(stranger, socket, remoteAddress(this.where, socket) ?? this.address, tls);
+    this.options.onConnection(connection, socket, remoteAddress(this.where, socket) ?? this.address, tls);
   }
 }
 
@@ -228,7 +232,7 @@ function remoteAddress(where: LinkAddress, socket: Socket): string | undefined {
   return formatLinkAddress({ scheme: where.scheme, host: socket.remoteAddress, port: socket.remotePort ?? 0 });
 }
 
-/** Is there a unix socket at `path` that no process listens on? Only a refusal says so. */
+/** Returns whether there is a unix socket at `path` that no process listens on. Only a refusal shows that. */
 async function isDeadSocket(path: string): Promise<boolean> {
   try {
     if (!(await lstat(path)).isSocket()) return false;
@@ -243,4 +247,93 @@ async function isDeadSocket(path: string): Promise<boolean> {
     });
     probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
   });
+}
+
+interface ListenerOwner {
+  readonly options: ResolvedNodeOptions;
+  readonly tls: LinkTls | undefined;
+  readonly pendingConnections: PendingConnections;
+  /** Called with a connection that is ready for the handshake of the link. */
+  receive(connection: PendingConnection, duplex: Duplex, remote: string, tls: TlsFacts | undefined): void;
+  /** Called when a connection has failed. */
+  fault(error: Error): void;
+  onListenerFailed(error: Error): void;
+  onListenerClosed(listener: LinkListener): void;
+}
+
+/** What `listenAndServe` returns. Holds the process open until it or the node is closed, or {@link unref} is called. */
+export class LinkListener {
+  private processRefs: ProcessRefs | undefined;
+  private isRef = false;
+
+  private constructor(
+    private readonly transport: TransportListener,
+    private readonly owner: ListenerOwner,
+  ) {}
+
+  /** @internal Listens at `where`. @throws as {@link listen} */
+  static async listen(where: LinkAddress, owner: ListenerOwner): Promise<LinkListener> {
+    const { insecure, handshakeTimeoutMs } = owner.options;
+    const transport = await listen(where, {
+      tls: owner.tls,
+      insecure,
+      timeoutMs: handshakeTimeoutMs,
+      pendingConnections: owner.pendingConnections,
+      onConnection: (connection, duplex, remote, tls) => owner.receive(connection, duplex, remote, tls),
+      onRefused: (remote, error) => owner.fault(withAddress(error, remote)),
+      onError: (error) => {
+        owner.onListenerFailed(error);
+        listener.onClosed();
+      },
+    });
+    const listener = new LinkListener(transport, owner);
+    return listener;
+  }
+
+  /** Where it listens, with the real port. */
+  get address(): string {
+    return this.transport.address;
+  }
+
+  /** Stops listening. Links stay. */
+  async close(): Promise<void> {
+    await this.transport.close();
+    this.onClosed();
+  }
+
+  /** Lets the listener hold the process open again, which is the default. */
+  ref(): this {
+    if (!this.isRef) this.processRefs?.ref();
+    this.isRef = this.processRefs !== undefined;
+    return this;
+  }
+
+  /** Lets the process end while the listener is open. */
+  unref(): this {
+    if (this.isRef) this.processRefs?.unref();
+    this.isRef = false;
+    return this;
+  }
+
+  /** @internal Makes the listener hold the process open by `processRefs`. */
+  refBy(processRefs: ProcessRefs): void {
+    this.processRefs = processRefs;
+    this.ref();
+  }
+
+  /** @internal Returns what console.log() prints. */
+  [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
+    return shown('LinkListener', { address: this.address }, depth, options, inspect);
+  }
+
+  /** @internal Uses the certificates that the option `tls` has now. */
+  renewTls(): Promise<void> {
+    return this.transport.renewTls();
+  }
+
+  private onClosed(): void {
+    this.unref();
+    this.processRefs = undefined;
+    this.owner.onListenerClosed(this);
+  }
 }

@@ -1,27 +1,27 @@
-// Those who have connected and are not peers yet: in the middle of tls or of the handshake. Each may cost a file descriptor,
-// a tls handshake and some KiB, so there are only so many at a time.
+// Connections to the listeners of a node that are no links yet: in the middle of tls or of the handshake. Each may cost a file
+// descriptor, a tls handshake and some KiB, so their number is limited.
 //
-// One who is slow gives way: else a hundred who say nothing could keep all others out, for as long as they come back. One
-// who is not, stays whoever else comes, as otherwise many at once would turn each other away, and none would get through.
+// When there are too many, a slow one gives way: otherwise a hundred that send nothing could keep all others out, for as long as they
+// come back. A quick one stays, as otherwise many at once would push each other out, and none would get through.
 
 import { starlaneError } from '../../errors.js';
 import type { Timers } from '../../util/timers.js';
 
 /** A handshake with a peer at the other end of the world is done by then, in ms. */
-const PATIENCE_MS = 1_000;
+const GRACE_MS = 1_000;
 
-export class Stranger {
+export class PendingConnection {
   /** @internal */
   constructor(
     readonly sinceMs: number,
-    /** Has to go; by then it may be another who sees to that than who let it in. */
-    public turnAway: (error: Error) => void,
+    /** Ends the connection. Set again by the part of the node that takes the connection over. */
+    public reject: (error: Error) => void,
   ) {}
 }
 
-export class Strangers {
-  /** The one that has been there for longest comes first. */
-  private readonly all = new Set<Stranger>();
+export class PendingConnections {
+  /** The oldest one comes first. */
+  private readonly all = new Set<PendingConnection>();
 
   constructor(
     private readonly max: number,
@@ -32,29 +32,29 @@ export class Strangers {
     return this.all.size;
   }
 
-  /** One more, if there is room; {@link leave} is to be called with it then. */
-  admit(turnAway: (error: Error) => void): Stranger | undefined {
+  /** Adds a connection; undefined when there is no room. Call {@link remove} when it is a link or gone. */
+  admit(reject: (error: Error) => void): PendingConnection | undefined {
     if (this.all.size >= this.max && !this.makeRoom()) return undefined;
-    const stranger = new Stranger(this.timers.now(), turnAway);
-    this.all.add(stranger);
-    return stranger;
+    const connection = new PendingConnection(this.timers.now(), reject);
+    this.all.add(connection);
+    return connection;
   }
 
-  /** It is a peer now, or gone. May be called more than once. */
-  leave(stranger: Stranger): void {
-    this.all.delete(stranger);
+  /** Called when a connection is a link now, or gone. May be called more than once. */
+  remove(connection: PendingConnection): void {
+    this.all.delete(connection);
   }
 
   private makeRoom(): boolean {
     const [oldest] = this.all;
-    if (oldest === undefined || this.timers.now() - oldest.sinceMs < PATIENCE_MS) return false;
+    if (oldest === undefined || this.timers.now() - oldest.sinceMs < GRACE_MS) return false;
     this.all.delete(oldest);
-    oldest.turnAway(tooMany());
+    oldest.reject(tooManyPending());
     return true;
   }
 }
 
-/** What one who is turned away is turned away with. */
-export function tooMany(): Error {
+/** Returns the error of a connection that there is no room for. */
+export function tooManyPending(): Error {
   return starlaneError('ERR_STARLANE_LINK_LIMIT', 'too many handshakes at a time');
 }

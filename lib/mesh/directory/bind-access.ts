@@ -3,11 +3,11 @@
 //
 // A hidden instance is denied, or its decision is pending. It is kept, but causes no events.
 
-import { EnvNames } from '../../access/env-names.js';
 import { Decision, Guard, type Verdict } from '../../access/guard.js';
+import { EnvNames, envsOf } from '../../access/rules.js';
 import type { NodeId } from '../../address.js';
-import { type Allow, type AllowRequest, envsOf } from '../../options/allow.js';
-import { WarnOnce } from '../../util/rate-limited-warnings.js';
+import type { Allow, AllowRequest } from '../../options/allow.js';
+import { WarnOnce } from '../../util/warnings.js';
 import type { MeshEnvironment } from '../ports.js';
 import type { ServiceInstance } from './service.js';
 

@@ -2,8 +2,8 @@
 // shards; a changed shard is compared with its last version, and nothing else is read.
 
 import type { NodeId } from '../../address.js';
+import type { ServiceEntry } from '../../wire/records.js';
 import { NodeFlag, type NodeRecord, type ShardRecord } from '../../wire/records.js';
-import type { ServiceEntry } from '../../wire/service-entry.js';
 import { BindAccess, type BindAccessSetup } from './bind-access.js';
 import { ServiceInstance, type ServiceVia } from './service.js';
 import { ServiceTable } from './service-table.js';

@@ -1,7 +1,6 @@
 // How a dial picks an instance of a service.
 
-import { chance } from '../../util/chance.js';
-import { hashText, mix } from '../../util/rendezvous.js';
+import { chance, hashText, mix } from '../../util/choice.js';
 import type { ServiceInfo } from './service.js';
 
 /**

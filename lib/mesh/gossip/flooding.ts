@@ -4,7 +4,7 @@
 import type { NodeId } from '../../address.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import { type RecordCopy, recordCopyBytes } from '../../wire/gossip-messages.js';
-import { MessageType } from '../../wire/message-envelope.js';
+import { MessageType } from '../../wire/message.js';
 import type { MeshRecord } from '../../wire/records.js';
 import { compareVersions } from '../records/order.js';
 import type { RecordStore } from '../records/store.js';

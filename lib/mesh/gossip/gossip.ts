@@ -8,8 +8,8 @@
 
 import type { NodeId } from '../../address.js';
 import { type StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
-import { WarnOnce } from '../../util/rate-limited-warnings.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
+import { WarnOnce } from '../../util/warnings.js';
 import { type Message, MessageType } from '../../wire/messages.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
 import { Intake, type IntakeOwner } from '../admission/intake.js';

@@ -1,7 +1,7 @@
 // The state that the gossip keeps for one link: records that wait to be sent, records that wait to be processed, and the
 // progress of the comparison of both stores. Plain state; each field names the file that changes it.
 
-import { hashText } from '../../util/rendezvous.js';
+import { hashText } from '../../util/choice.js';
 import type { Buckets, Digest } from '../../wire/gossip-messages.js';
 import type { MeshRecord } from '../../wire/records.js';
 import { CopyQueue } from '../admission/intake.js';

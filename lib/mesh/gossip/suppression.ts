@@ -2,7 +2,7 @@
 // or each link would carry most records twice. Which end waits is drawn for each origin, so that for every record half of the
 // links pass it on at once. It waits as long as a copy takes that is on its way by now. A node never delays its own records.
 
-import { hashText, mix } from '../../util/rendezvous.js';
+import { hashText, mix } from '../../util/choice.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { MeshRecord } from '../../wire/records.js';
 import { compareVersions } from '../records/order.js';

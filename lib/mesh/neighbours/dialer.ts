@@ -5,7 +5,7 @@
 import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import { type BackOff, backOffMs } from '../../util/back-off.js';
-import { inTime } from '../../util/in-time.js';
+import { inTime } from '../../util/deadline.js';
 import { RecentMap } from '../../util/recent-map.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';

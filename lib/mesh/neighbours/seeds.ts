@@ -9,7 +9,7 @@
 import type { NodeId } from '../../address.js';
 import { StarlaneError, type StarlaneErrorCode } from '../../errors.js';
 import { backOffMs } from '../../util/back-off.js';
-import { inTime } from '../../util/in-time.js';
+import { inTime } from '../../util/deadline.js';
 import type { Timer } from '../../util/timers.js';
 import type { MeshLink } from '../ports.js';
 import { shuffle } from './candidates.js';

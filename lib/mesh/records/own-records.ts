@@ -14,8 +14,8 @@ import {
   NodeFlag,
   RecordKind,
   type RecordLink,
+  type ServiceEntry,
 } from '../../wire/records.js';
-import type { ServiceEntry } from '../../wire/service-entry.js';
 import { LEAVING_LIFE_S } from '../gossip/expiry.js';
 import type { MeshEnvironment } from '../ports.js';
 import { OwnShards } from './own-shards.js';

@@ -4,8 +4,13 @@
 import { type StarlaneError, starlaneError } from '../../errors.js';
 import { RecentMap } from '../../util/recent-map.js';
 import { type Rate, TokenBucket } from '../../util/token-bucket.js';
-import { MAX_SHARD_SERVICES, MAX_SHARDS, shardOfService } from '../../wire/records.js';
-import { encodeServiceEntry, type ServiceEntry } from '../../wire/service-entry.js';
+import {
+  encodeServiceEntry,
+  MAX_SHARD_SERVICES,
+  MAX_SHARDS,
+  type ServiceEntry,
+  shardOfService,
+} from '../../wire/records.js';
 import { COALESCE_MS } from './throttle.js';
 
 /** Above this average, or when a shard is too large, the number of shards doubles. */

@@ -3,7 +3,7 @@
 // Uphill peers have a path as well that does not pass through this node; they come last.
 
 import type { NodeId } from '../../address.js';
-import { mix } from '../../util/rendezvous.js';
+import { mix } from '../../util/choice.js';
 import type { HopScores } from './hop-scores.js';
 import type { OwnLink } from './own-links.js';
 import { type Detour, DRAIN_STEP, drainsOf, isAboutAsGood, ShortestPaths } from './shortest-paths.js';

@@ -1,7 +1,7 @@
 // The links of this node as the routes see them: the peer that is connected now, and the cost.
 
 import type { NodeId } from '../../address.js';
-import { hashText } from '../../util/rendezvous.js';
+import { hashText } from '../../util/choice.js';
 import { NodeFlag, type NodeRecord } from '../../wire/records.js';
 import { HOP_US, linkMicroseconds, TROUBLE_FACTOR } from './topology.js';
 

@@ -4,7 +4,7 @@
 
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { Digest } from '../../wire/gossip-messages.js';
-import { MessageType } from '../../wire/message-envelope.js';
+import { MessageType } from '../../wire/message.js';
 import type { Flooding } from '../gossip/flooding.js';
 import type { GossipContext } from '../gossip/gossip.js';
 import type { GossipPeer, SyncState } from '../gossip/peer.js';

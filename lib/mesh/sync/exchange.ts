@@ -22,7 +22,7 @@ import {
   MAX_WANTED,
   type Want,
 } from '../../wire/gossip-messages.js';
-import { MessageType } from '../../wire/message-envelope.js';
+import { MessageType } from '../../wire/message.js';
 import type { MeshRecord, RecordVersion } from '../../wire/records.js';
 import type { Flooding } from '../gossip/flooding.js';
 import type { GossipContext, GossipCounters } from '../gossip/gossip.js';

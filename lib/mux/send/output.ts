@@ -5,7 +5,7 @@
 // room, and the batch leaves as one write or one writev. A bounded number of bytes is handed to the Duplex at a time; beyond that,
 // streams keep their data, so that urgent data can still overtake it.
 
-import { copyOf } from '../../util/copy-of.js';
+import { copyOf } from '../../util/buffers.js';
 import { nextTick, setImmediate } from '../../util/runtime/real-timers.js';
 import { addFlags, Flag, FrameType, HEADER_BYTES, SESSION_STREAM_ID, writeHeader } from '../../wire/header.js';
 import type { MuxSession } from '../session.js';

@@ -1,6 +1,6 @@
 // What the sockets and servers of `node.net` need of their node.
 
-import type { KeepsAlive } from '../../util/runtime/keeps-alive.js';
+import type { ProcessRefs } from '../../util/runtime/process-refs.js';
 import type { AnyServer, Binding } from '../server.js';
 import type { Socket } from '../socket.js';
 import type { SocketAddresses } from '../socket-addresses.js';
@@ -14,7 +14,7 @@ export interface Place {
 }
 
 export interface NetHost {
-  readonly keepsAlive: KeepsAlive;
+  readonly keepsAlive: ProcessRefs;
   /** How its sockets name nodes. */
   readonly addresses: SocketAddresses;
   /**

@@ -3,9 +3,9 @@
 import { createRequire } from 'node:module';
 
 /** Every namespace there is, without the prefix. */
-export type DebugNamespace = 'link' | 'mux' | 'gossip' | 'route' | 'relay' | 'node';
+type DebugNamespace = 'link' | 'mux' | 'gossip' | 'route' | 'relay' | 'node';
 
-export interface Debug {
+interface Debug {
   (format: string, ...values: unknown[]): void;
   /** Check it before preparing anything expensive to print; the call itself formats only when it is true. */
   readonly enabled: boolean;

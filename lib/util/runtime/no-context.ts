@@ -1,11 +1,11 @@
-// A place for what belongs to nobody: links, timers and queues serve all users of a process, and must neither hand the async
-// context (AsyncLocalStorage) of the one who happened to start them to the others nor keep it alive.
+// Work outside every async context (AsyncLocalStorage). Links, timers and queues serve all users of a process: they must neither pass the
+// context of the user who happened to start them to the others nor keep it alive.
 
 import { AsyncResource } from 'node:async_hooks';
 
-const nobody = new AsyncResource('STARLANE');
+const neutral = new AsyncResource('STARLANE');
 
 /** Calls `run` in the context in which the library was loaded. */
 export function withoutContext<Args extends unknown[], Result>(run: (...args: Args) => Result, ...args: Args): Result {
-  return nobody.runInAsyncScope(run, undefined, ...args);
+  return neutral.runInAsyncScope(run, undefined, ...args);
 }

@@ -1,5 +1,5 @@
-// Errors about arguments and states, as Node itself makes them: the same classes, codes and texts, so that programs which
-// test them find what they know (Node's documentation, "Errors").
+// Errors about arguments and states as Node makes them: with the same classes, codes and texts, for programs that test them (Node's
+// documentation, "Errors").
 
 import { nodeUtil } from './builtins.js';
 

@@ -1,9 +1,9 @@
 // The timers and queues of Node as they are when the library is loaded. Tests of programs replace the global ones (fake timers of
-// jest, vitest, sinon and node:test), and links and sockets, whose other ends are real, would stand still with those: 'close' would
-// not come, joins would hang, and what was queued meanwhile would be lost for good.
+// jest, vitest, sinon and node:test). Links and sockets, whose other ends are real, would stop with those: 'close' would not come, joins
+// would hang, and what was queued meanwhile would be lost.
 //
-// Everything in lib that waits takes its timers from here; a spec checks it. From node:timers, as jest replaces the globals of a
-// test file before it may load anything.
+// Everything in lib that waits takes its timers from here, and a spec checks it. They come from node:timers, as jest replaces the globals
+// of a test file before the file can load anything.
 
 type Timers = typeof import('node:timers');
 

@@ -1,5 +1,5 @@
-// What console.log() prints of the objects that users hold: a few lines that say what it is and how it is, without what is
-// behind it, which has thousands of lines and may hold secrets.
+// What console.log() prints for the objects of users: a few lines about their state, without their internals, which have thousands of
+// lines and may contain secrets.
 
 /** util.inspect.custom, as Node documents it for those who do not load node:util. */
 export const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');

@@ -1,9 +1,9 @@
-// An exception of a user's handler surfaces as it would from a socket of its own: uncaught, in a tick of its own. Thrown
-// on through the code that serves all streams of a link, it would cost the others their data.
+// Exceptions of users' handlers become uncaught errors in a tick of their own, as with Node's sockets. Thrown through the code that serves
+// all streams of a link, they would cost the others their data.
 
 import { nextTick } from './real-timers.js';
 
-/** How errors are raised: as uncaught ones. Specs of what raises them collect them instead. */
+/** How errors are raised: as uncaught ones. Specs collect them instead. */
 export const raising = {
   raise(error: unknown): void {
     nextTick(() => {
@@ -12,11 +12,12 @@ export const raising = {
   },
 };
 
+/** Raises an error as an uncaught one, in a later tick. */
 export function throwLater(error: unknown): void {
   raising.raise(error);
 }
 
-/** Calls a handler of someone else; what it throws is its own affair. */
+/** Calls a handler of a user; what it throws is raised later. */
 export function guard(handler: () => void): void {
   try {
     handler();

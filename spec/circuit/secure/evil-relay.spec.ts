@@ -232,7 +232,7 @@ describe('A relay that alters the OPEN of a secure circuit', () => {
     net.last.bind(':8');
     corrupt(net.relay(1), { open });
     expect(told(await failure(dial()))).toBe(
-      `EHOSTUNREACH ERR_STARLANE_SECURE: DST says: the encryption of the circuit from end to end does not hold: ${finding.replace('SRC', net.first.id)}`,
+      `EHOSTUNREACH ERR_STARLANE_SECURE: DST says: the end-to-end encryption of the circuit failed: ${finding.replace('SRC', net.first.id)}`,
     );
     expect(warned()[0]).toBe(`ERR_STARLANE_SECURE: ${finding}`);
     expect(accepted).toEqual([]);

@@ -2,12 +2,19 @@
 
 import { createHash, createHmac, verify } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import { createIdentity, publicKeyFrom } from '../../../lib/identity/identity.js';
-import { AuthRole, checkAuth, makeAuth, type Transcript, transcriptHash } from '../../../lib/link/handshake/auth.js';
+import { createIdentity } from '../../../lib/identity/identity.js';
+import { publicKeyFrom } from '../../../lib/identity/signatures.js';
+import {
+  AuthRole,
+  checkAuth,
+  type HandshakeTranscript,
+  makeAuth,
+  transcriptHash,
+} from '../../../lib/link/handshake/auth.js';
 
 const KEY = Buffer.alloc(32, 7);
 const identity = createIdentity();
-const transcript: Transcript = {
+const transcript: HandshakeTranscript = {
   role: AuthRole.CLIENT,
   binding: Buffer.alloc(32, 1),
   clientHello: Buffer.from('client'),
@@ -15,7 +22,7 @@ const transcript: Transcript = {
 };
 
 describe('a proof', () => {
-  it('is about what the protocol says, byte by byte', () => {
+  it('covers what the protocol defines, byte by byte', () => {
     const bytes = Buffer.concat([
       Buffer.from('starlane link 1'),
       Buffer.from([1]),
@@ -58,7 +65,7 @@ describe('a proof', () => {
     expect(holds([older], [newer])).toBe(false);
   });
 
-  it.each<[string, Partial<Transcript>]>([
+  it.each<[string, Partial<HandshakeTranscript>]>([
     ['of the other role, as one that was sent back', { role: AuthRole.SERVER }],
     ['of another tls session', { binding: Buffer.alloc(32, 2) }],
     ['of a link without tls', { binding: Buffer.alloc(0) }],
@@ -71,14 +78,14 @@ describe('a proof', () => {
   ])('does not hold when it is %s', (_what, changes) => {
     const auth = makeAuth({ ...transcript, ...changes }, identity.sign, [KEY]);
     expect(checkAuth(auth, transcript, identity.publicKey, [KEY])).toMatchObject({
-      errorCode: 'ERR_STARLANE_IDENTITY',
+      error: { code: 'ERR_STARLANE_IDENTITY' },
     });
   });
 
   it('does not hold for the key of another, nor for bytes that are no key', () => {
     const auth = makeAuth(transcript, identity.sign, [KEY]);
     for (const publicKey of [createIdentity().publicKey, Buffer.alloc(32, 0xff), Buffer.alloc(32)]) {
-      expect(checkAuth(auth, transcript, publicKey, [KEY])).toMatchObject({ errorCode: 'ERR_STARLANE_IDENTITY' });
+      expect(checkAuth(auth, transcript, publicKey, [KEY])).toMatchObject({ error: { code: 'ERR_STARLANE_IDENTITY' } });
     }
   });
 
@@ -104,12 +111,11 @@ describe('a proof', () => {
       'the peer has a secret, this node has none',
       'this node has a secret, the peer has none',
     ],
-  ])('is none of membership when %s, and each end reads it from its side', (_why, theirs, own, detail, told) => {
+  ])('is none of membership when %s, and each end reads it from its side', (_why, theirs, own, detail, peerReason) => {
     const auth = makeAuth(transcript, identity.sign, theirs);
     expect(checkAuth(auth, transcript, identity.publicKey, own)).toMatchObject({
-      errorCode: 'ERR_STARLANE_SECRET',
-      detail,
-      told,
+      error: { code: 'ERR_STARLANE_SECRET', message: expect.stringMatching(new RegExp(`: ${detail}$`)) },
+      peerReason,
     });
   });
 });

@@ -4,7 +4,8 @@ import { duplexPair } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { createIdentity } from '../../../lib/identity/identity.js';
 import { createNode, type Node, type NodeOptions } from '../../../lib/index.js';
-import { checkHello, goodbyeError } from '../../../lib/link/handshake/handshake.js';
+import { checkHello } from '../../../lib/link/handshake/handshake.js';
+import { goodbyeError } from '../../../lib/link/handshake/refusals.js';
 import {
   type Auth,
   encodeAuth,
@@ -88,17 +89,17 @@ describe('a HELLO', () => {
       'the link leads back to this node',
       '',
     ],
-  ])('is refused when %s, and each end reads why from its side', (_why, changes, code, errorCode, here, told) => {
+  ])('is refused when %s, and each end reads why from its side', (_why, changes, code, errorCode, here, peerReason) => {
     const refused = checkHello({ ...hello, ...changes }, self);
-    expect(refused).toMatchObject({ code, error: { code: errorCode }, told });
+    expect(refused).toMatchObject({ code, error: { code: errorCode }, peerReason });
     expect(refused?.error.message).toContain(here);
   });
 
-  it('is refused when somebody else has to be there, and each end reads why from its side', () => {
+  it('is refused when another node is expected, and each end reads why from its side', () => {
     const expected = createIdentity().nodeId;
     const refused = checkHello(hello, self, expected);
     expect(refused?.error.message).toContain(`${expected} is not at this address`);
-    expect(refused?.told).toBe(`the peer expects ${expected} at the address of this node`);
+    expect(refused?.peerReason).toBe(`the peer expects ${expected} at the address of this node`);
   });
 
   it('is answered by a goodbye that becomes an error of the same kind', () => {
@@ -110,8 +111,8 @@ describe('a HELLO', () => {
     expect(goodbyeError({ code: 200, reason: '' })).toMatchObject({ code: 'ERR_STARLANE_HANDSHAKE' });
   });
 
-  it('does not say twice what an older peer says with the text of the code', () => {
-    const text = 'there is no tls between the two nodes';
+  it('does not repeat the text of the code that an older peer sends', () => {
+    const text = 'tls between the two nodes failed';
     expect(goodbyeError({ code: GoodbyeCode.TLS, reason: `${text}: why` }).message).toBe(
       `${text}: the peer refused the link: why`,
     );
@@ -145,7 +146,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     expect(node.links()).toHaveLength(1);
   });
 
-  it('may take its time to tell its services, as long as they come', async () => {
+  it('may take its time to send its services, as long as they keep coming', async () => {
     const { node, peer, link } = meet('higher');
     const settled = jest.fn();
     link.then(settled);
@@ -162,7 +163,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     await link;
   });
 
-  it('is told when it speaks another version', async () => {
+  it('gets the reason when it speaks another version', async () => {
     const { peer, link } = meet();
     const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_VERSION' });
     await say(peer, peer.hello({ version: 5, minVersion: 4 }));
@@ -171,7 +172,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     expect(peer.goodbye).toBe(GoodbyeCode.WRONG_VERSION);
   });
 
-  it('is told when it claims the id of another', async () => {
+  it('gets the reason when it claims the id of another node', async () => {
     const { peer, link } = meet();
     const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_HANDSHAKE' });
     await say(peer, peer.hello({ nodeId: createIdentity().nodeId }));
@@ -206,7 +207,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     expect(node.links()).toEqual([]);
   });
 
-  it('is known by nothing but its proof: a GOODBYE ahead of that says nothing about other links', async () => {
+  it('is known only by its proof: a GOODBYE before that does not count for other links', async () => {
     const { node, peer, link } = meet();
     const other = new RawPeer(true, peer.identity);
     await Promise.all([node.attach(other.duplex, { initiator: false }), other.handshake()]);
@@ -250,7 +251,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     expect(peer.goodbye).toBe(GoodbyeCode.HANDSHAKE_REFUSED);
   });
 
-  it('is refused when it says AUTH ahead of HELLO', async () => {
+  it('is refused when it sends AUTH before HELLO', async () => {
     const { peer, link } = meet();
     peer.provesItself = false;
     const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_HANDSHAKE' });
@@ -260,7 +261,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     expect(peer.goodbye).toBe(GoodbyeCode.HANDSHAKE_REFUSED);
   });
 
-  it('is refused when its HELLO has more bytes than a stranger is read', async () => {
+  it('is refused when its HELLO is longer than messages before the proof may be', async () => {
     const { peer, link } = meet();
     const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_MESSAGE' });
     await say(peer, Buffer.from([0, 0, 0x20, 1]));
@@ -293,7 +294,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     await peer.over();
   });
 
-  it('is refused when it says HELLO twice', async () => {
+  it('is refused when it sends HELLO twice', async () => {
     const { peer, link } = meet();
     const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_HANDSHAKE' });
     await say(peer, peer.hello(), peer.hello());
@@ -311,7 +312,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     expect(peer.goodbye).toBe(GoodbyeCode.HANDSHAKE_REFUSED);
   });
 
-  it('is refused when what it says is no message', async () => {
+  it('is refused when it sends bytes that are no message', async () => {
     const { peer, link } = meet();
     const outcome = expect(link).rejects.toMatchObject({ code: 'ERR_STARLANE_MESSAGE' });
     await say(peer, Buffer.from([0xff, 0xff, 0xff, 0xff, 1]));
@@ -375,7 +376,7 @@ describe('a node', () => {
     expect(node.stats().links).toMatchObject({ failed: 1, up: 0, unsettled: 0 });
   });
 
-  it('drops one who connects and is silent', async () => {
+  it('drops a connection that is silent', async () => {
     const node = makeNode({ handshakeTimeoutMs: 50 });
     const { address } = await node.listenAndServe('tcp://127.0.0.1:0');
     const warned = once(node, 'warning');
@@ -407,7 +408,7 @@ describe('a node', () => {
     http.close();
   });
 
-  it('turns away those who connect while too many are shaking hands', async () => {
+  it('rejects connections while too many handshakes are pending', async () => {
     const node = makeNode({ maxPendingHandshakes: 2 });
     const { address } = await node.listenAndServe('tcp://127.0.0.1:0');
     const port = Number(address.split(':').pop());

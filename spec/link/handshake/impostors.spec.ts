@@ -10,7 +10,7 @@ import { createNode, type Node, type NodeOptions } from '../../../lib/index.js';
 import { LinkSet } from '../../../lib/link/link-set.js';
 import { connect, type Transport } from '../../../lib/link/transport/connect.js';
 import { listen, type TransportListener } from '../../../lib/link/transport/listen.js';
-import { Strangers } from '../../../lib/link/transport/pending-connections.js';
+import { PendingConnections } from '../../../lib/link/transport/pending-connections.js';
 import { LinkTls } from '../../../lib/link/transport/tls.js';
 import { resolveNodeOptions } from '../../../lib/options/options.js';
 import { sharedTimers } from '../../../lib/util/timers.js';
@@ -34,15 +34,15 @@ function makeNode(options: NodeOptions = {}): Node {
   return node;
 }
 
-/** Listens for strangers by hand. */
-async function serve(tls: LinkTls, onStranger: (transport: Transport) => void): Promise<string> {
+/** Listens without a node. */
+async function serve(tls: LinkTls, onTransport: (transport: Transport) => void): Promise<string> {
   const listener = await listen(parseLinkAddress('tls://127.0.0.1:0'), {
     tls,
     timeoutMs: TIMEOUT_MS,
-    strangers: new Strangers(8, sharedTimers),
-    onStranger: (_stranger, duplex, _remote, facts) => {
+    pendingConnections: new PendingConnections(8, sharedTimers),
+    onConnection: (_connection, duplex, _remote, facts) => {
       duplexes.push(duplex.on('error', () => {}));
-      onStranger({ duplex, tls: facts });
+      onTransport({ duplex, tls: facts });
     },
     onRefused: () => {},
     onError: () => {},
@@ -184,7 +184,7 @@ describe('a member by hand', () => {
     expect(await joined.join(at)).toMatchObject({ peerId: peer.identity.nodeId, direction: 'outbound' });
   });
 
-  it('hears nothing before it has proved itself, and is dropped in time', async () => {
+  it('gets nothing before it has proved its identity, and is dropped in time', async () => {
     const node = makeNode({ handshakeTimeoutMs: 100 });
     const { address } = await node.listenAndServe('127.0.0.1:0');
     const warning = once(node, 'warning');
@@ -203,7 +203,7 @@ describe('a member of another version', () => {
   const claims = { certified, networkKey: KEY };
   const changes = { version: 9, minVersion: 9 };
 
-  it('is told so when it joins, and gets no HELLO', async () => {
+  it('gets the reason when it joins, but no HELLO', async () => {
     const node = makeNode();
     const { address } = await node.listenAndServe('127.0.0.1:0');
     const warning = once(node, 'warning');
@@ -215,7 +215,7 @@ describe('a member of another version', () => {
     expect(node.stats().links.refused.version).toBe(1);
   });
 
-  it('is told so when it is joined, and so is who joins it', async () => {
+  it('gets the reason when it is joined, and so does the joining node', async () => {
     const { outcome, peer } = await welcome({ ...claims, changes });
     expect(await outcome).toMatchObject({ code: 'ERR_STARLANE_VERSION' });
     await peer.over();
@@ -224,7 +224,7 @@ describe('a member of another version', () => {
 });
 
 describe('a member where another one is expected', () => {
-  it('does not even hear who dials', async () => {
+  it('does not even learn who dials', async () => {
     const self = { ...createIdentity(), role: 'peer' as const, envDigests: [] };
     const tls = new LinkTls(undefined, self);
     const told = () => {};
@@ -233,7 +233,7 @@ describe('a member where another one is expected', () => {
       self,
       resolveNodeOptions({ closeTimeoutMs: 200 }),
       sharedTimers,
-      { ...owner, objection: () => undefined, onWarning: told, onError: told, onUnlisten: told },
+      { ...owner, rejectReason: () => undefined, onWarning: told, onError: told, onUnlisten: told },
       { networkKeys: [KEY], tls },
     );
     const certified = createIdentity();
@@ -280,8 +280,8 @@ describe('a man in the middle', () => {
   });
 });
 
-describe('what was said in another handshake', () => {
-  it('proves nothing when it is said again, even by one with a certificate', async () => {
+describe('a proof from another handshake', () => {
+  it('proves nothing when it is replayed, even by a peer with a certificate', async () => {
     const tls = await memberTls();
     const node = makeNode({ tls });
     const { address } = await node.listenAndServe('127.0.0.1:0');

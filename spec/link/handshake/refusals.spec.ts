@@ -1,4 +1,4 @@
-// Links that must not come up: what each end is told, how soon, and what is counted.
+// Links that must not come up: the reason that each end gets, how soon, and what is counted.
 
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
@@ -56,7 +56,7 @@ const CASES: Array<[what: string, schemes: [string, string], ends: Ends, joiner:
       ['tls', 'tls'],
       async () => ({ listener: SECRET, joiner: OTHER_SECRET }),
       ['ERR_STARLANE_SECRET', 'the peer refused the link: this node has a secret, and the peer has a different one'],
-      ['ERR_STARLANE_SECRET', 'secret: this node has a secret, and the peer has a different one'],
+      ['ERR_STARLANE_SECRET', 'differ: this node has a secret, and the peer has a different one'],
       'secret',
     ],
     [
@@ -64,7 +64,7 @@ const CASES: Array<[what: string, schemes: [string, string], ends: Ends, joiner:
       ['tcp', 'tcp'],
       async () => ({ listener: SECRET, joiner: OTHER_SECRET }),
       ['ERR_STARLANE_SECRET', 'the peer refused the link: this node has a secret, and the peer has a different one'],
-      ['ERR_STARLANE_SECRET', 'secret: this node has a secret, and the peer has a different one'],
+      ['ERR_STARLANE_SECRET', 'differ: this node has a secret, and the peer has a different one'],
       'secret',
     ],
     [
@@ -72,7 +72,7 @@ const CASES: Array<[what: string, schemes: [string, string], ends: Ends, joiner:
       ['tls', 'tls'],
       async () => ({ listener: { ...SECRET, ...(await member()) }, joiner: { ...OTHER_SECRET, ...(await member()) } }),
       ['ERR_STARLANE_SECRET', 'the peer refused the link: this node has a secret, and the peer has a different one'],
-      ['ERR_STARLANE_SECRET', 'secret: this node has a secret, and the peer has a different one'],
+      ['ERR_STARLANE_SECRET', 'differ: this node has a secret, and the peer has a different one'],
       'secret',
     ],
     [
@@ -80,7 +80,7 @@ const CASES: Array<[what: string, schemes: [string, string], ends: Ends, joiner:
       ['tcp', 'tcp'],
       async () => ({ listener: SECRET, joiner: {} }),
       ['ERR_STARLANE_SECRET', 'the peer refused the link: the peer has a secret, this node has none'],
-      ['ERR_STARLANE_SECRET', 'secret: this node has a secret, the peer has none'],
+      ['ERR_STARLANE_SECRET', 'differ: this node has a secret, the peer has none'],
       'secret',
     ],
     [
@@ -88,23 +88,23 @@ const CASES: Array<[what: string, schemes: [string, string], ends: Ends, joiner:
       ['tcp', 'tcp'],
       async () => ({ listener: {}, joiner: SECRET }),
       ['ERR_STARLANE_SECRET', 'the peer refused the link: this node has a secret, the peer has none'],
-      ['ERR_STARLANE_SECRET', 'secret: the peer has a secret, this node has none'],
+      ['ERR_STARLANE_SECRET', 'differ: the peer has a secret, this node has none'],
       'secret',
     ],
     [
       'no tls, where the listener has it',
       ['tls', 'tcp'],
       async () => ({ listener: SECRET, joiner: {} }),
-      ['ERR_STARLANE_TLS', 'the peer takes nothing but tls'],
-      ['ERR_STARLANE_TLS', 'the peer speaks no tls'],
+      ['ERR_STARLANE_TLS', 'the peer accepts only tls'],
+      ['ERR_STARLANE_TLS', 'the peer does not speak tls'],
       'tls',
     ],
     [
       'tls, where the listener is a plain one',
       ['tcp', 'tls'],
       async () => ({ listener: SECRET, joiner: SECRET }),
-      ['ERR_STARLANE_TLS', 'the peer speaks no tls'],
-      ['ERR_STARLANE_TLS', 'the peer begins with tls'],
+      ['ERR_STARLANE_TLS', 'the peer does not speak tls'],
+      ['ERR_STARLANE_TLS', 'the peer speaks tls'],
       'tls',
     ],
     [
@@ -183,7 +183,7 @@ describe('a node that joins with', () => {
     },
   );
 
-  it('no means for tls is told so at once', async () => {
+  it('no credentials for tls fails at once', async () => {
     const joiner = makeNode();
     await expect(joiner.join('tls://127.0.0.1:1')).rejects.toMatchObject({
       code: 'ERR_STARLANE_OPTION',
@@ -191,7 +191,7 @@ describe('a node that joins with', () => {
     });
   });
 
-  it('a secret or a PKI does not dial plain tcp beyond loopback, unless that is said to be meant', async () => {
+  it('a secret or a PKI does not dial plain tcp beyond loopback, without insecure: true', async () => {
     for (const options of [SECRET, await member()]) {
       const joiner = makeNode(options);
       await expect(joiner.join('tcp://192.0.2.1:1')).rejects.toMatchObject({
@@ -214,7 +214,7 @@ describe('a node that joins with', () => {
   });
 });
 
-describe('one who connects to a node with a secret', () => {
+describe('a connection to a node with a secret', () => {
   async function serve(options: NodeOptions = {}): Promise<{ node: Node; port: number }> {
     const node = makeNode({ ...SECRET, ...options });
     const { address } = await node.listenAndServe('127.0.0.1:0');
@@ -223,7 +223,7 @@ describe('one who connects to a node with a secret', () => {
 
   it.each([
     ['speaks HTTP', 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', 'the peer speaks HTTP'],
-    ['sends garbage', Buffer.alloc(4096, 0xa5), 'the peer speaks no tls'],
+    ['sends garbage', Buffer.alloc(4096, 0xa5), 'the peer does not speak tls'],
   ])('and %s is dropped, with a warning', async (_what, bytes, words) => {
     const { node, port } = await serve();
     const warned = once(node, 'warning');
@@ -242,11 +242,11 @@ describe('one who connects to a node with a secret', () => {
     const [error] = await once(socket, 'error');
     expect(error).toMatchObject({ code: expect.stringContaining('NO_APPLICATION_PROTOCOL') });
     expect(await warned).toMatchObject([
-      { code: 'ERR_STARLANE_TLS', message: expect.stringContaining('do not mean the same protocol') },
+      { code: 'ERR_STARLANE_TLS', message: expect.stringContaining('name different protocols') },
     ]);
   });
 
-  it('and is silent is dropped in time, and so is one who stops after tls', async () => {
+  it('that is silent is dropped in time, and so is one that stops after tls', async () => {
     const { node, port } = await serve({ handshakeTimeoutMs: 50 });
     for (const make of [
       () => connect(port, '127.0.0.1'),
@@ -276,7 +276,7 @@ describe('one who connects to a node with a secret', () => {
     expect(node.stats()).toMatchObject({ warnings: 0, links: { failed: 0, up: 1 } });
   });
 
-  it('counts among strangers through tls and HELLO, however many listeners there are', async () => {
+  it('is pending through tls and HELLO, however many listeners there are', async () => {
     const { node, port } = await serve({ maxPendingHandshakes: 2 });
     const plain = await node.listenAndServe('tcp://127.0.0.1:0');
     const idle = [
@@ -284,7 +284,7 @@ describe('one who connects to a node with a secret', () => {
       connect(Number(plain.address.split(':').pop()), '127.0.0.1'),
     ];
     await Promise.all([once(idle[0], 'secureConnect'), once(idle[1], 'connect')]);
-    await turnsUntil('both are strangers', () => node.stats().links.unsettled === 2);
+    await turnsUntil('both are pending', () => node.stats().links.unsettled === 2);
     for (const each of [port, Number(plain.address.split(':').pop())]) {
       const warned = once(node, 'warning');
       const third = connect(each, '127.0.0.1').on('error', () => {});
@@ -303,8 +303,8 @@ describe('one who connects to a node with a secret', () => {
 
 describe('a tls server that is no Starlane node', () => {
   it.each([
-    ['means another protocol', ['h2'], 'do not mean the same protocol'],
-    ['says nothing of protocols', undefined, 'does not say that it means Starlane'],
+    ['means another protocol', ['h2'], 'name different protocols'],
+    ['says nothing of protocols', undefined, 'does not name the protocol of Starlane'],
   ])('and %s is refused, and not tried again', async (_what, ALPNProtocols, words) => {
     const { cert, key } = await memberTls();
     const server = createTlsServer({ cert, key, ...(ALPNProtocols === undefined ? {} : { ALPNProtocols }) });

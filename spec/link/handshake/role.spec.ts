@@ -16,7 +16,7 @@ function setUp(): { near: Duplex; far: Duplex; clock: FakeClock; timers: Timers 
 }
 
 describe('two ends that both attach', () => {
-  it('agree on who is the client: the one with the larger nonce', async () => {
+  it('agree on the client: the one with the larger nonce', async () => {
     const { near, far, timers } = setUp();
     const roles = await Promise.all([
       negotiateRole(near, { timers, timeoutMs: 100, nonce: LOW }),
@@ -76,7 +76,7 @@ describe('an end that attaches', () => {
     await expect(role).rejects.toMatchObject({ code: 'ERR_STARLANE_VERSION' });
   });
 
-  it('does not wait for ever', async () => {
+  it('waits for a limited time', async () => {
     const { near, clock, timers } = setUp();
     const role = negotiateRole(near, { timers, timeoutMs: 100 });
     const outcome = expect(role).rejects.toMatchObject({ code: 'ERR_STARLANE_HANDSHAKE_TIMEOUT' });

@@ -43,7 +43,7 @@ afterEach(async () => {
 });
 
 describe('the key of a network', () => {
-  it('follows from the secret as the protocol says', () => {
+  it('follows from the secret as the protocol defines it', () => {
     const key = scryptSync(SECRET, 'starlane network 1', 32, { N: 16_384, r: 8, p: 1 });
     expect(networkKeyOf(Buffer.from(SECRET)).equals(key)).toBe(true);
   });
@@ -134,7 +134,7 @@ describe('nodes with the same secret', () => {
     }
   });
 
-  it('are told once when it is a weak one', async () => {
+  it('get one warning when it is weak', async () => {
     const warnings: unknown[] = [];
     const node = makeNode({ secret: '0123456789abcde' });
     node.on('warning', (error) => warnings.push(error));

@@ -8,7 +8,7 @@ import { socketPath } from '../../support/testnet.js';
 const TIMEOUT_MS = 5_000;
 
 describe('a probe', () => {
-  it('finds a listener, and tells it nothing', async () => {
+  it('finds a listener, and sends it nothing', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as { port: number };
@@ -23,7 +23,7 @@ describe('a probe', () => {
     expect(await probe(`tcp://127.0.0.1:${port}`, TIMEOUT_MS)).toBe('refused');
   });
 
-  it('finds nobody at a unix socket that is not there', async () => {
+  it('finds nothing at a unix socket that does not exist', async () => {
     expect(await probe(`unix:${socketPath()}`, TIMEOUT_MS)).toBe('refused');
   });
 
@@ -48,7 +48,7 @@ describe('the addresses behind a name', () => {
   );
 });
 
-describe('addresses to tell others', () => {
+describe('addresses to publish', () => {
   it('are the listening ones', () => {
     const listening = ['tcp://127.0.0.1:1', 'tls://example.org:2', 'unix:/tmp/x'];
     expect(reachableAddresses(listening)).toEqual(listening);

@@ -6,11 +6,10 @@ import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { parseLinkAddress } from '../../../lib/address.js';
 import { createIdentity } from '../../../lib/identity/identity.js';
-import type { TlsFacts } from '../../../lib/link/link-owner.js';
 import { connect, isLoopback, type Transport } from '../../../lib/link/transport/connect.js';
 import { type ListenOptions, listen, type TransportListener } from '../../../lib/link/transport/listen.js';
-import { Strangers } from '../../../lib/link/transport/pending-connections.js';
-import { LinkTls } from '../../../lib/link/transport/tls.js';
+import { PendingConnections } from '../../../lib/link/transport/pending-connections.js';
+import { LinkTls, type TlsFacts } from '../../../lib/link/transport/tls.js';
 import type { TlsFiles } from '../../../lib/options/options.js';
 import { sharedTimers, Timers } from '../../../lib/util/timers.js';
 import { certificateFor, memberTls, strangerTls } from '../../support/certificates.js';
@@ -26,19 +25,19 @@ class Reception {
   readonly remotes: string[] = [];
   readonly refused: Error[] = [];
   readonly facts: Array<TlsFacts | undefined> = [];
-  readonly strangers: Strangers;
+  readonly pending: PendingConnections;
   listener!: TransportListener;
   private waiting: Array<() => void> = [];
 
-  constructor(maxStrangers = 8) {
-    this.strangers = new Strangers(maxStrangers, sharedTimers);
+  constructor(maxPending = 8) {
+    this.pending = new PendingConnections(maxPending, sharedTimers);
   }
 
   async open(address: string, options: Partial<ListenOptions> = {}): Promise<this> {
     this.listener = await listen(parseLinkAddress(address), {
       timeoutMs: TIMEOUT_MS,
-      strangers: this.strangers,
-      onStranger: (_stranger, duplex, remote, tls) => {
+      pendingConnections: this.pending,
+      onConnection: (_connection, duplex, remote, tls) => {
         duplex.on('error', () => {});
         this.arrived.push(duplex);
         this.remotes.push(remote);
@@ -94,7 +93,7 @@ describe('listening', () => {
     },
   );
 
-  it('listens beyond loopback when that is said to be meant', async () => {
+  it('listens beyond loopback with insecure: true', async () => {
     const reception = await new Reception().open('tcp://0.0.0.0:0', { insecure: true });
     expect(reception.listener.address).toMatch(/^tcp:\/\/0\.0\.0\.0:[1-9]\d*$/);
     await reception.close();
@@ -111,7 +110,7 @@ describe('listening', () => {
     await expect(dial('tls://127.0.0.1:1')).rejects.toMatchObject(refusal);
   });
 
-  it('tells of a port that is taken', async () => {
+  it('rejects for a port that is taken', async () => {
     const reception = await new Reception().open('tcp://127.0.0.1:0');
     await expect(new Reception().open(reception.listener.address)).rejects.toMatchObject({ code: 'EADDRINUSE' });
     await reception.close();
@@ -198,7 +197,7 @@ describe('connecting', () => {
     await expect(during).rejects.toBe(reason);
   });
 
-  it('gives up on a tls server that says nothing', async () => {
+  it('gives up on a tls server that sends nothing', async () => {
     const clock = new FakeClock();
     const silent = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
     await once(silent, 'listening');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { type DialTurn, DialTurns } from '../../../lib/link/transport/dial-turns.js';
+import { type DialTurn, DialTurns } from '../../../lib/link/transport/connect.js';
 import { Timers } from '../../../lib/util/timers.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
@@ -34,7 +34,7 @@ describe('turns of link dials', () => {
     expect(turns.take(timers)).toBeDefined();
   });
 
-  it('pass on after a second: an address that does not answer holds nobody up', async () => {
+  it('pass on after a second: an address that does not answer delays no other dial', async () => {
     const { clock, begun, queue } = scene(1);
     const silent = await queue('silent');
     const next = queue('next');

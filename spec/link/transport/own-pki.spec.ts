@@ -50,7 +50,7 @@ describe('the name in a certificate', () => {
 });
 
 describe('other certificates', () => {
-  it('are those of later links, and no link that stands is dropped', async () => {
+  it('are used by later links, and no existing link is dropped', async () => {
     const both = ['old.example', 'new.example'];
     const server = makeNode({ tls: await files('old.example', ...both) });
     const client = makeNode({ tls: await files('old.example', ...both) });

@@ -5,8 +5,7 @@ import { Tombstones } from '../../../lib/mesh/admission/tombstones.js';
 import { type GossipContext, GossipCounters } from '../../../lib/mesh/gossip/gossip.js';
 import { RecordStore } from '../../../lib/mesh/records/store.js';
 import { Timers } from '../../../lib/util/timers.js';
-import { shardOfService } from '../../../lib/wire/records.js';
-import type { ServiceEntry } from '../../../lib/wire/service-entry.js';
+import { type ServiceEntry, shardOfService } from '../../../lib/wire/records.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { shardOf } from '../signed-records.js';
 

@@ -2,8 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { type RecordSource, Registry } from '../../../lib/mesh/directory/registry.js';
 import type { ServiceInstance } from '../../../lib/mesh/directory/service.js';
-import { NodeFlag, type NodeRecord, type ShardRecord } from '../../../lib/wire/records.js';
-import type { ServiceEntry } from '../../../lib/wire/service-entry.js';
+import { NodeFlag, type NodeRecord, type ServiceEntry, type ShardRecord } from '../../../lib/wire/records.js';
 import { BOOT, type MadeNode, nodeRecord, shardRecords } from '../made-records.js';
 
 const ENV = ['0011223344556677'];

@@ -1,7 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { MessageType } from '../../../lib/wire/messages.js';
-import { type MeshRecord, shardOfService } from '../../../lib/wire/records.js';
-import type { ServiceEntry } from '../../../lib/wire/service-entry.js';
+import { type MeshRecord, type ServiceEntry, shardOfService } from '../../../lib/wire/records.js';
 import { GossipNet, type NetLink, type NetNode } from '../gossip-net.js';
 import { nodeOf, shardOf } from '../signed-records.js';
 

@@ -1,6 +1,6 @@
 // Copies of bytes.
 
-/** The same bytes in memory of their own, which keeps nothing else alive. */
+/** Returns a copy in its own memory, which keeps nothing else alive. */
 export function copyOf(chunk: Buffer): Buffer {
   const copy = Buffer.allocUnsafeSlow(chunk.length);
   chunk.copy(copy);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { UnheardFaults } from '../../lib/util/unheard-faults.js';
+import { UnheardFaults } from '../../lib/util/warnings.js';
 
 const MINUTE_MS = 60_000;
 
@@ -23,7 +23,7 @@ afterEach(() => {
   jest.restoreAllMocks();
 });
 
-describe('a fault that nobody hears', () => {
+describe('a fault without a listener', () => {
   it('is a warning of the process, once a minute for each code, with the number of those between', () => {
     faults.report(fault('one', 'A'));
     faults.report(fault('two', 'A'));
@@ -40,7 +40,7 @@ describe('a fault that nobody hears', () => {
     ]);
   });
 
-  it('is told apart by its name when it has no code', () => {
+  it('is distinguished by its name when it has no code', () => {
     faults.report(new TypeError('one'));
     faults.report(new RangeError('two'));
     faults.report(new TypeError('three'));

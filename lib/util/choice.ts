@@ -1,5 +1,5 @@
-// Hashing for a choice that everybody makes alike and that moves as little as possible: whoever scores highest is taken.
-// Not cryptography.
+// Choosing one of several: at random, or by a hash, so that everybody makes the same choice and it changes as little as possible
+// (rendezvous hashing: the highest score wins). Not cryptography.
 
 const OFFSET_BASIS = 0x811c_9dc5;
 
@@ -16,4 +16,9 @@ export function mix(value: number): number {
   mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85eb_ca6b);
   mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2_ae35);
   return (mixed ^ (mixed >>> 16)) >>> 0;
+}
+
+/** Returns a random number from 0 up to 1. Code that specs and simulations test gets its own source instead. */
+export function chance(): number {
+  return Math.random();
 }

@@ -1,9 +1,39 @@
-// Cuts the control stream into messages. Pure: bytes in, messages out.
+// The envelope of every message of the control stream, and a reader that cuts the stream into messages. Pure.
+//
+//   message        u32 length | u8 type | body                  the length counts type and body
 
-import { readUint32 } from './fields.js';
-import { LENGTH_BYTES, MAX_MESSAGE_BYTES } from './message-envelope.js';
-import { decodeMessage, type Message } from './messages.js';
+import { readUint32, uint } from './fields.js';
+import type { Message } from './messages.js';
 import { malformed } from './text.js';
+
+/** The longest message, type and body together; the bound of what a reader holds. */
+export const MAX_MESSAGE_BYTES = 64 * 1024;
+
+/** The length in front of type and body. */
+export const MESSAGE_LENGTH_BYTES = 4;
+
+/** The numbers are the wire: append only. 2 and 3 announced services of neighbours once, and are not used again. */
+export const MessageType = {
+  HELLO: 1,
+  SYNCED: 4,
+  GOODBYE: 5,
+  RECORDS: 6,
+  DIGEST: 7,
+  BUCKETS: 8,
+  ENTRIES: 9,
+  WANT: 10,
+  AUTH: 11,
+  NOTICE: 12,
+} as const;
+export type MessageType = (typeof MessageType)[keyof typeof MessageType];
+
+/** Returns a whole message with the body that these parts make up. `type` may also be one that does not exist yet. */
+export function encodeMessage(type: number, body: readonly Uint8Array[]): Buffer {
+  let length = 1;
+  for (const part of body) length += part.length;
+  if (length > MAX_MESSAGE_BYTES) throw malformed(`a message of ${length} bytes`);
+  return Buffer.concat([uint(MESSAGE_LENGTH_BYTES, length, 'length'), uint(1, type, 'type'), ...body]);
+}
 
 const NOTHING = Buffer.alloc(0);
 
@@ -18,11 +48,13 @@ export class MessageReader {
   private stopped = false;
 
   /**
-   * @param handler called for every message before push returns, with its type and body, which are its own only until it
-   * returns; it may call {@link stop} and change {@link limitBytes}, but must not throw
+   * @param decode reads the type and body of one message; undefined when the type is not known
+   * @param handler called for every message before push returns, with its type and body, which are valid until it returns; it
+   * may call {@link stop} and change {@link limitBytes}, but must not throw
    * @param limitBytes the longest message to take, at most and by default {@link MAX_MESSAGE_BYTES}
    */
   constructor(
+    private readonly decode: (typeAndBody: Uint8Array) => Message | undefined,
     private readonly handler: (message: Message, typeAndBody: Uint8Array) => void,
     public limitBytes: number = MAX_MESSAGE_BYTES,
   ) {}
@@ -50,23 +82,24 @@ export class MessageReader {
 
   /** At the start of a message: takes it from the chunk when all of it is there. Returns what is left. */
   private readWhole(chunk: Uint8Array): Uint8Array {
-    const end = chunk.length < LENGTH_BYTES ? 0 : LENGTH_BYTES + this.bodyLength(chunk);
+    const end = chunk.length < MESSAGE_LENGTH_BYTES ? 0 : MESSAGE_LENGTH_BYTES + this.bodyLength(chunk);
     if (end === 0 || chunk.length < end) {
-      this.hold(chunk, end);
+      this.keep(chunk, end);
       return NOTHING;
     }
-    this.deliver(chunk.subarray(LENGTH_BYTES, end));
+    this.deliver(chunk.subarray(MESSAGE_LENGTH_BYTES, end));
     return chunk.subarray(end);
   }
 
   /** Inside a message: adds what it lacks, first the length, then the rest. Returns what is left. */
   private readPartial(chunk: Uint8Array): Uint8Array {
-    const end = this.held < LENGTH_BYTES ? LENGTH_BYTES : LENGTH_BYTES + this.bodyLength(this.partial);
+    const end =
+      this.held < MESSAGE_LENGTH_BYTES ? MESSAGE_LENGTH_BYTES : MESSAGE_LENGTH_BYTES + this.bodyLength(this.partial);
     const take = Math.min(chunk.length, end - this.held);
-    this.hold(chunk.subarray(0, take), end);
-    if (this.held === LENGTH_BYTES) this.bodyLength(this.partial);
-    else if (this.held === end && end > LENGTH_BYTES) {
-      const body = this.partial.subarray(LENGTH_BYTES, end);
+    this.keep(chunk.subarray(0, take), end);
+    if (this.held === MESSAGE_LENGTH_BYTES) this.bodyLength(this.partial);
+    else if (this.held === end && end > MESSAGE_LENGTH_BYTES) {
+      const body = this.partial.subarray(MESSAGE_LENGTH_BYTES, end);
       this.partial = NOTHING;
       this.held = 0;
       this.deliver(body);
@@ -74,10 +107,10 @@ export class MessageReader {
     return chunk.subarray(take);
   }
 
-  private hold(chunk: Uint8Array, end: number): void {
+  private keep(chunk: Uint8Array, end: number): void {
     const size = this.held + chunk.length;
     if (size > this.partial.length) {
-      // Doubling, but by what has arrived and not by what the length promises: a stranger pays for what he occupies.
+      // Doubling, but by what has arrived and not by what the length promises: a peer occupies no more than it has sent.
       const grown = Buffer.allocUnsafeSlow(Math.max(size, Math.min(end, 2 * size), 64));
       this.partial.copy(grown, 0, 0, this.held);
       this.partial = grown;
@@ -98,7 +131,7 @@ export class MessageReader {
   private deliver(typeAndBody: Uint8Array): void {
     let message: Message | undefined;
     try {
-      message = decodeMessage(typeAndBody);
+      message = this.decode(typeAndBody);
     } catch (error) {
       this.stop();
       throw error;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { createIdentity, type Identity } from '../../lib/identity/identity.js';
-import { RecordSignatures } from '../../lib/identity/record-signature.js';
+import { RecordSignatures } from '../../lib/identity/signatures.js';
 import { decodeRecord, encodeNodeRecord, type NodeRecord } from '../../lib/wire/records.js';
 
 function recordOf(identity: Identity, sign = identity.sign): NodeRecord {

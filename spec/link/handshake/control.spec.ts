@@ -1,7 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
-import { Control } from '../../../lib/link/handshake/control.js';
-import { ControlTurns } from '../../../lib/link/handshake/control-turns.js';
+import { Control, ControlTurns } from '../../../lib/link/handshake/control.js';
 import { kOnData, kOnEnd, kOnReset } from '../../../lib/mux/hidden.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
 import { encodeMessageOf, MessageType } from '../../../lib/wire/messages.js';
@@ -58,7 +57,7 @@ function upTo(count: number): number[] {
 
 const SIZE = digest(0).length;
 
-describe('what peers say', () => {
+describe('control messages of peers', () => {
   it('is taken in at once when it is little', () => {
     const peer = new Peer(new ControlTurns());
     peer.sendDigests(0, 20);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { proofMs } from '../../../lib/link/handshake/link-fault.js';
+import { proofMs } from '../../lib/link/link-set.js';
 
-describe('a link that stands when the peer makes another one', () => {
+describe('an existing link when the peer makes another one', () => {
   it('has two seconds to prove it', () => {
     expect(proofMs(1, 1, 5_000)).toBe(2_000);
     expect(proofMs(300, 0, 5_000)).toBe(2_000);

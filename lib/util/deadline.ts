@@ -1,0 +1,76 @@
+// Deadlines: of an object that waits now and then, and of a promise.
+
+import { netError } from '../errors.js';
+import type { Timed, Timer, Timers } from './timers.js';
+
+/** A deadline that its owner sets and clears any number of times. */
+export class Deadline implements Timed {
+  private timer: Timer | undefined;
+
+  /** @param onLate called when a deadline has passed; it may set the next one */
+  constructor(
+    private readonly timers: Timers,
+    private readonly onLate: () => void,
+  ) {}
+
+  /** Sets the deadline to `delayMs` from now, instead of the one that was set before. */
+  set(delayMs: number): void {
+    this.clear();
+    this.timer = this.timers.schedule(delayMs, this);
+  }
+
+  /** Forgets the deadline. Does nothing when there is none. */
+  clear(): void {
+    if (this.timer === undefined) return;
+    this.timers.cancel(this.timer);
+    this.timer = undefined;
+  }
+
+  /** @internal */
+  onDeadline(): void {
+    this.timer = undefined;
+    this.onLate();
+  }
+}
+
+/**
+ * Resolves or rejects as `attempt` does, but with ETIMEDOUT after `timeoutMs` and with the reason of `parent` when that aborts. The
+ * signal of the attempt aborts then; an attempt that does not listen to it is not waited for.
+ * @param what is named in the ETIMEDOUT
+ */
+export function inTime<T>(
+  timers: Timers,
+  timeoutMs: number,
+  what: string,
+  attempt: (signal: AbortSignal) => Promise<T>,
+  parent?: AbortSignal,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (parent?.aborted) throw parent.reason;
+    const aborter = new AbortController();
+    const settle = (): void => {
+      timers.cancel(timer);
+      parent?.removeEventListener('abort', onAbort);
+    };
+    const giveUp = (reason: unknown): void => {
+      settle();
+      reject(reason);
+      aborter.abort(reason);
+    };
+    const onAbort = (): void => giveUp(parent?.reason);
+    const timer = timers.schedule(timeoutMs, {
+      onDeadline: () => giveUp(netError('ETIMEDOUT', 'connect', { address: what })),
+    });
+    parent?.addEventListener('abort', onAbort, { once: true });
+    (async () => attempt(aborter.signal))().then(
+      (value) => {
+        settle();
+        resolve(value);
+      },
+      (error) => {
+        settle();
+        reject(error);
+      },
+    );
+  });
+}
