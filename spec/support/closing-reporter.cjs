@@ -19,6 +19,7 @@ module.exports = class {
     );
     const packages = new Set([...files.keys()].flatMap((reason) => INSTALL.exec(reason)?.[1].split(' ') ?? []));
     const all = packages.size > 0 ? [`All of it on Debian: apt-get install ${[...packages].sort().join(' ')}`] : [];
-    console.error(['', 'Skipped:', ...lines.sort(), ...all].join('\n'));
+    // Behind the summary of jest.
+    process.once('exit', () => console.error(['', 'Skipped:', ...lines.sort(), ...all].join('\n')));
   }
 };
