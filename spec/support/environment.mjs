@@ -12,6 +12,8 @@ if (process.send !== undefined) process.once('beforeExit', (code) => process.exi
 // for each of them.
 const used = new Set();
 const { run } = AsyncLocalStorage.prototype;
+// One stays enabled, so that the hooks of async_hooks are never switched off between files.
+run.call(new AsyncLocalStorage(), undefined, () => {});
 AsyncLocalStorage.prototype.run = function (...args) {
   used.add(this);
   return run.apply(this, args);
