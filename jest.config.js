@@ -1,4 +1,7 @@
+import { availableParallelism } from 'node:os';
+
 export default {
+  reporters: ['default', '<rootDir>/spec/support/closing-reporter.cjs'],
   testSequencer: './spec/support/long-first.cjs',
   testEnvironment: '<rootDir>/spec/support/environment.mjs',
   roots: ['<rootDir>/spec'],
@@ -19,7 +22,8 @@ export default {
     ],
   },
   testTimeout: 30_000,
-  maxWorkers: 2,
+  // Half of a large machine: specs of deadlines and of whole processes need room.
+  maxWorkers: Math.max(2, Math.floor(availableParallelism() / 2)),
   // Modules of one spec file stay in memory behind it, and make every collection of garbage longer: specs ran four times as long.
   workerIdleMemoryLimit: '600MB',
 };

@@ -148,7 +148,7 @@ describe('the files', () => {
 
   it('are named in kebab case, and for what they hold', () => {
     const wrong = all.filter((file) => {
-      const name = file.replace(/^.*\//, '').replace(/(\.spec)?\.ts$/, '');
+      const name = file.replace(/^.*\//, '').replace(/((\.long)?\.spec)?\.ts$/, '');
       return !/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name) || EMPTY_NAMES.test(name);
     });
     expect(wrong).toEqual([]);

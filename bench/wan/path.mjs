@@ -78,6 +78,8 @@ function compile() {
   renameSync(mine, PROGRAM);
 }
 
+const DEBIAN_PACKAGES = { cc: 'gcc libc6-dev', ip: 'iproute2' };
+
 /**
  * Returns why there can be no path on this machine, undefined when there can.
  *
@@ -99,7 +101,8 @@ export function obstacle() {
     return undefined;
   } catch (error) {
     const { code, path, stderr, message } = /** @type {any} */ (error);
-    if (code === 'ENOENT') return { reason: `it needs the program ${path}`, isMissing: true };
+    if (code === 'ENOENT')
+      return { reason: `${path} missing: apt-get install ${DEBIAN_PACKAGES[path]}`, isMissing: true };
     return { reason: String(stderr?.length > 0 ? stderr : message).trim(), isMissing: false };
   }
 }

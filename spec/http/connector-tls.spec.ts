@@ -236,6 +236,7 @@ describe('a connector with TLS', () => {
 
   it('gives up a handshake that does not end, with ETIMEDOUT', async () => {
     pair.server.bind('web', (socket) => socket.resume().on('error', () => {}));
+    await pair.client.waitFor('web');
     const seen = calls({ timeout: 30 });
     await turnsUntil('the callback', () => seen.length > 0, 10_000_000);
     await turn();

@@ -15,9 +15,9 @@ const BUILD_DEADLINE_MS = 120_000;
 /** Why there can be no Go peer here, or undefined. */
 export function missingForGoPeer(): string | undefined {
   if (!existsSync(join(GOPATH, 'src/github.com/hashicorp/yamux/session.go'))) {
-    return 'hashicorp/yamux is missing: apt-get install golang-github-hashicorp-yamux-dev';
+    return 'hashicorp/yamux missing: apt-get install golang-github-hashicorp-yamux-dev';
   }
-  if (spawnSync('go', ['version']).status !== 0) return 'go is missing: apt-get install golang-go';
+  if (spawnSync('go', ['version']).status !== 0) return 'go missing: apt-get install golang-go';
   return undefined;
 }
 

@@ -14,7 +14,7 @@ export function captureObstacle(): Obstacle | undefined {
   try {
     execFileSync('tcpdump', ['--version'], { stdio: 'ignore' });
   } catch {
-    return { reason: 'tcpdump is not installed (apt-get install tcpdump)', isMissing: true };
+    return { reason: 'tcpdump missing: apt-get install tcpdump', isMissing: true };
   }
   return process.getuid?.() === 0 ? undefined : { reason: 'only root may capture', isMissing: false };
 }

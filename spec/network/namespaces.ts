@@ -108,6 +108,7 @@ function portOf(member: string): string {
 
 /** Why there can be no namespaces here; undefined when there can. */
 function obstacle(): Obstacle | undefined {
+  if (process.platform !== 'linux') return { reason: 'network namespaces need Linux', isMissing: false };
   try {
     const trial = new Namespaces(['a', 'b']);
     trial.cut('a', 'b');

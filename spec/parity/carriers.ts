@@ -1,5 +1,5 @@
 // What the table of cases runs over: node:net itself, and `node.net` over every way there is between two nodes. A further
-// way is a further entry of CARRIER_KINDS.
+// way is a further entry of NEAR_KINDS or RELAY_KINDS.
 
 import { once } from 'node:events';
 import { networkInterfaces, tmpdir } from 'node:os';
@@ -188,7 +188,9 @@ const secure = throughRelay('secure', {
   secret: 'the secret of a network for parity',
 });
 
-export const CARRIER_KINDS: readonly CarrierKind[] = [nodeNet, loopback, link, relay, secure];
+/** What the table expects comes from the first of them. */
+export const NEAR_KINDS: readonly CarrierKind[] = [nodeNet, loopback, link];
+export const RELAY_KINDS: readonly CarrierKind[] = [relay, secure];
 
 /** A port of 127.0.0.1 of `net` at which nobody listens. */
 export function vacantPort(net: Net): Promise<number> {

@@ -4,13 +4,19 @@
 const { default: Sequencer } = require('@jest/test-sequencer');
 
 const LONGEST = [
+  'parity/relays.long',
+  'scenario/mesh-processes.long',
   'parity/parity',
-  'scenario/mesh-processes',
   'fuzz/fuzz',
   'interop/hashicorp-yamux',
+  'package/declarations',
+  'package/bundle',
   'simulation/faults',
   'simulation/trial',
-  'scenario/hostile-member',
+  'scenario/churn.long',
+  'scenario/hostile-link.long',
+  'scenario/hostile-member.long',
+  'preload/register',
 ];
 
 module.exports = class extends Sequencer {

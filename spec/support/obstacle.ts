@@ -3,12 +3,16 @@
 import { describe, it } from '@jest/globals';
 
 export interface Obstacle {
+  /** What is missing, and after a colon how to get it. */
   readonly reason: string;
   /** It can be had, by installing something: its lack is a failure in CI. A kernel or a right cannot. */
   readonly isMissing: boolean;
 }
 
-/** Declares specs that are skipped with a message where there is an obstacle, unless CI should have it out of the way. */
+/**
+ * Declares specs that are skipped where there is an obstacle, unless CI should have it out of the way. The last lines of a run list what
+ * was skipped (closing-reporter.cjs).
+ */
 export function describeUnless(obstacle: Obstacle | undefined, title: string, specs: () => void): void {
   if (obstacle === undefined) {
     describe(title, specs);
@@ -22,7 +26,6 @@ export function describeUnless(obstacle: Obstacle | undefined, title: string, sp
         throw new Error(reason);
       });
     } else {
-      process.stderr.write(`${title}: skipped, ${reason}\n`);
       it.skip(`is skipped: ${reason}`, () => {});
     }
   });

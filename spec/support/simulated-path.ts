@@ -110,13 +110,18 @@ export class SimulatedPath {
   private send(bytes: number): void {
     this.sent += bytes;
     const { mibPerS, rttMs, loss = 0 } = this.conditions;
+    const packetMs = (PACKET_BYTES * 1000) / (mibPerS * MIB);
+    // In variables of its own: fast links send tens of millions of packets.
+    let freeAt = Math.max(this.freeAt, this.now, this.darkUntil);
+    let { inOrderAt } = this;
     for (let left = bytes; left > 0; left -= PACKET_BYTES) {
-      const count = Math.min(left, PACKET_BYTES);
-      this.freeAt = Math.max(this.freeAt, this.now, this.darkUntil) + (count * 1000) / (mibPerS * MIB);
-      let arrivesAt = this.freeAt + rttMs / 2;
+      freeAt += left < PACKET_BYTES ? (left * 1000) / (mibPerS * MIB) : packetMs;
+      let arrivesAt = freeAt + rttMs / 2;
       while (loss > 0 && this.random() < loss) arrivesAt += rttMs;
-      this.inOrderAt = Math.max(this.inOrderAt, arrivesAt);
+      if (arrivesAt > inOrderAt) inOrderAt = arrivesAt;
     }
+    this.freeAt = freeAt;
+    this.inOrderAt = inOrderAt;
     this.arrivals.push({ at: this.inOrderAt, bytes });
   }
 

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import { memberTls } from './certificates.js';
@@ -62,7 +62,7 @@ export const TRANSPORTS: readonly Transport[] = [
     name: 'a unix socket',
     connect: async () => {
       const folder = mkdtempSync(join(tmpdir(), 'starlane-spec-'));
-      const path = join(folder, 'link');
+      const path = process.platform === 'win32' ? join('\\\\.\\pipe', basename(folder)) : join(folder, 'link');
       try {
         const server = createServer().listen(path);
         return await firstConnection(server, 'connection', () => connect(path), 'connect');

@@ -28,9 +28,8 @@ describe('FrameDecoder', () => {
         const lastSecond = bytes.length <= PAIRS_UP_TO_BYTES ? bytes.length : first;
         for (let second = first; second <= lastSecond; second++) {
           const { gathered, decoder } = decodeChunks(cutAt(bytes, [first, second]));
-          expect(gathered.frames).toEqual(expected);
-          expect(gathered.malformed).toEqual([]);
-          expect(decoder.betweenFrames).toBe(true);
+          const { frames, malformed } = gathered;
+          expect([frames, malformed, decoder.betweenFrames]).toEqual([expected, [], true]);
         }
       }
     });

@@ -1,6 +1,6 @@
 // A member of a live mesh that says what is not so, to all by its records. Each time the others go on serving each other, as
 // fast as before and in as much memory, and only its own link is lost. What it does to the node that it is linked to stands in
-// hostile-link.spec.ts.
+// hostile-link.long.spec.ts.
 
 import { once } from 'node:events';
 import { describe, expect, it } from '@jest/globals';

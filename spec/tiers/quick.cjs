@@ -1,0 +1,3 @@
+const { isLong, only } = require('./tiers.cjs');
+
+module.exports = only((path) => !isLong(path));

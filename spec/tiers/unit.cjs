@@ -1,0 +1,3 @@
+const { isUnit, only } = require('./tiers.cjs');
+
+module.exports = only(isUnit);
