@@ -242,7 +242,6 @@ describe('what console.log prints', () => {
 
 describe('the documentation', () => {
   const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
-  const api = readFileSync(new URL('../../docs/api.md', import.meta.url), 'utf8');
 
   it('begins with an example that does what it says and ends by itself', async () => {
     const [, example] = /```js\n(.*?)```/s.exec(readme) ?? [];
@@ -252,17 +251,5 @@ describe('the documentation', () => {
     expect(await within('the end of the example', child.exited)).toBe(0);
     expect(child.lines).toEqual(['hello']);
     expect(child.errors).toBe('');
-  });
-
-  it('lists every event of nodes, live views and servers', () => {
-    const source = ['node/events', 'mesh/directory/service-map', 'mesh/routing/route-map', 'socket/server']
-      .map((file) => readFileSync(new URL(`../../lib/${file}.ts`, import.meta.url), 'utf8'))
-      .join('\n');
-    const events = [...source.matchAll(/interface \w+Events \{([^}]*)\}/g)]
-      .flatMap(([, body]) => [...(body as string).matchAll(/^ {2}(\w+): \[/gm)])
-      .map(([, name]) => name as string);
-    expect(events.length).toBeGreaterThan(14);
-    const table = api.slice(api.indexOf('## Events'), api.indexOf('## Roles'));
-    expect(events.filter((name) => !table.includes(`\`'${name}'\``))).toEqual([]);
   });
 });
