@@ -67,6 +67,18 @@ describe('the documents', () => {
     expect(pagesOfUsers.filter((page) => !reached.has(page))).toEqual([]);
   });
 
+  it('name files of the source that exist', () => {
+    const named = [...textOf].flatMap(([page, text]) =>
+      [...text.matchAll(/`((?:lib|spec|bench|docs|examples)\/[\w./-]*\w)`/g)].map(
+        ([, path]) => [page, path as string] as const,
+      ),
+    );
+    expect(named.length).toBeGreaterThan(20);
+    const ends = ['', '.ts', '.spec.ts', '.mjs'];
+    const missing = named.filter(([, path]) => !ends.some((end) => existsSync(join(ROOT, path + end))));
+    expect(missing).toEqual([]);
+  });
+
   it('name npm commands that exist', () => {
     const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: object };
     const named = [...textOf.values()].flatMap((text) => [...text.matchAll(/npm run (?:--silent )?([a-z][\w:]*)/g)]);
