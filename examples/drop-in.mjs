@@ -1,9 +1,9 @@
-// What is written for node:net runs over a node when it gets `node.net` instead.
+// Code written for node:net runs over a node when it gets `node.net` instead.
 
 import net from 'node:net';
 import { createNode } from 'starlane';
 
-/** Knows nothing of Starlane. */
+/** Sends a question and returns the answer. Knows nothing of Starlane. */
 function ask(net, host, port) {
   return new Promise((resolve, reject) => {
     const socket = net.connect({ host, port }, () => socket.end('what is your name?'));
@@ -17,7 +17,7 @@ function ask(net, host, port) {
   });
 }
 
-/** Neither does this. */
+/** Returns a server that answers. Knows nothing of Starlane either. */
 function listen(net, port, host) {
   return new Promise((resolve) => {
     const server = net.createServer({ allowHalfOpen: true }, (socket) => {

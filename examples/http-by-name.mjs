@@ -12,7 +12,7 @@ server.bind('web', site);
 const client = createNode();
 await client.join(address);
 
-// One agent for all requests: it keeps its connections, as that of node:http does.
+// One agent for all requests: it keeps idle sockets for later ones, as the agent of node:http does.
 const toServices = agent(client);
 const response = await new Promise((resolve, reject) => {
   http.get('http://web/news', { agent: toServices }, resolve).on('error', reject);

@@ -6,7 +6,7 @@ import { createNode } from 'starlane';
 const relay = createNode();
 const { address } = await relay.listenAndServe('tcp://127.0.0.1:0');
 
-// Nodes in the role 'server' make no links by themselves, so that the way stays the one through the relay.
+// Nodes with the role 'server' make no links by themselves, so the only path stays the one through the relay.
 const server = createNode({ role: 'server' });
 await server.join(address);
 server.bind('time', (socket) => socket.end('half past eight'));

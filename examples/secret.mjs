@@ -1,14 +1,14 @@
-// Links of a network with a secret are TLS 1.3. Both ends prove that they know the secret, and who they are.
+// In a network with a secret, links use TLS 1.3. Both ends prove that they know the secret, and that they own their node ids.
 
 import { once } from 'node:events';
 import { createNode } from 'starlane';
 
-// In production: 16 random bytes or more, by the environment variable STARLANE_SECRET or STARLANE_SECRET_FILE.
+// In production, use 16 random bytes or more, and set STARLANE_SECRET or STARLANE_SECRET_FILE instead of the option.
 const secret = 'correct horse battery staple';
 
 const server = createNode({ secret });
 const { address } = await server.listenAndServe('127.0.0.1:0');
-// Whoever is refused is a 'warning' at both ends.
+// A refused link emits a 'warning' at both ends.
 server.on('warning', () => {});
 console.log(address.replace(/\d+$/, 'PORT'));
 server.bind('vault', (socket) => socket.end('gold'));
