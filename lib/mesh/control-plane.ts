@@ -5,7 +5,7 @@ import type { NodeId } from '../address.js';
 import { isLaterRun } from '../link/runs.js';
 import type { NodeRole } from '../options/options.js';
 import type { BackOff } from '../util/back-off.js';
-import type { Timed, Timer } from '../util/timers.js';
+import { REST_SLACK_MS, type Timed, type Timer } from '../util/timers.js';
 import { type Message, MessageType } from '../wire/messages.js';
 import { type MeshRecord, NodeFlag, type NodeRecord, RecordKind } from '../wire/records.js';
 import { explainAbsence } from './directory/absence.js';
@@ -29,6 +29,12 @@ import { Routing, type RoutingOwner } from './routing/routing.js';
 
 /** How often the round trips of links are looked at, in ms. Only what has moved for long is ever told. */
 const SAMPLE_INTERVAL_MS = 5_000;
+
+/**
+ * A link without streams is measured every third time: each ping wakes two processes that may have nothing else to do. Of the half to
+ * whole minute that a round trip is remembered, that still gives two samples at least.
+ */
+const REST_SAMPLES = 3;
 
 /** How long what was found to explain the absence of a service is said again, in ms. */
 const ABSENCE_MS = 100;
@@ -89,6 +95,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   private flags: number;
   private lastAbsence: { service: string; port: number | undefined; untilMs: number; error: Error } | undefined;
   private timer: Timer | undefined;
+  private samples = 0;
   private isStarted = false;
   private hasLeft = false;
   private isStopped = false;
@@ -242,7 +249,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.neighbourhood.onLink(link);
     this.shortcuts.onLink(link);
     this.measure(link, isNew);
-    this.timer ??= this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this);
+    this.timer ??= this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this, REST_SLACK_MS);
   }
 
   /** It has to do more than it was made for. */
@@ -378,13 +385,14 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   onDeadline(): void {
     this.timer = undefined;
     if (this.links.size === 0) return;
+    const isRestSampled = this.samples++ % REST_SAMPLES === 0;
     for (const link of this.links) {
       this.announced.onSample(link, this.watch.isLagging);
       // Nobody else measures a link that carries gossip and nothing else: it is never idle. What it was a minute ago, or in
       // the one ping that a hiccup has delayed, would stand for it, and circuits would not be given the time to go there.
-      link.ping().catch(() => {});
+      if (isRestSampled || link.streams > 0) link.ping().catch(() => {});
     }
-    this.timer = this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this);
+    this.timer = this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this, REST_SLACK_MS);
   }
 
   /** A link is announced once it is known how long it is: that takes one round trip, and spares the mesh a second flood. */

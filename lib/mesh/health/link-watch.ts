@@ -20,9 +20,14 @@ import { OwnLag } from './own-lag.js';
 const log = debug('link');
 
 const TICK_MS = 500;
+/** Between two ticks while all links are well: each wake-up costs a resting process more than the work that it does. */
+const CALM_TICKS = 5;
 const MIN_TICK_MS = 10;
-/** A ping is due this much earlier or later than keepAliveMs says, so that links do not come in step. */
-const JITTER = 0.1;
+/** A ping is due this much earlier or later than keepAliveMs says, so that nodes do not come in step. */
+const JITTER = 0.05;
+const ACCEPTED_SHARE = 0.85;
+/** A ping may go out this much before it is due, with those that are due. */
+const EARLY = 0.5;
 const STALLED_FACTOR = 3;
 
 export interface LinkWatchSetup {
@@ -96,7 +101,7 @@ export class LinkWatch {
       link,
       heardMs: link.lastHeardMs,
       excusedMs: 0,
-      idleMs: this.idleMs(),
+      idleMs: this.idleMs(link),
       isPinged: false,
       isSuspect: false,
       isStalled: false,
@@ -117,16 +122,35 @@ export class LinkWatch {
   }
 
   /** @internal */
-  onTick(now: number, lateMs: number): void {
+  onTick(now: number, lateMs: number): number {
     this.health.onTick(now, lateMs);
     if (lateMs > this.lag.tickMs) for (const watched of this.watched.values()) watched.excusedMs += lateMs;
     let isDue = false;
+    let isPingDue = false;
     for (const watched of this.watched.values()) {
       const silentMs = this.silentMs(watched, now);
-      if (silentMs >= watched.idleMs && !watched.isPinged) this.ping(watched);
+      if (silentMs >= watched.idleMs && !watched.isPinged) isPingDue = true;
       if (this.isDue(watched, silentMs)) isDue = true;
     }
+    if (isPingDue) this.pingIdle(now);
     if (isDue) this.judgeSoon();
+    return this.restMs(now);
+  }
+
+  /** Pings all links that would be due within the same interval: they share a wake-up, and so do many of their answers. */
+  private pingIdle(now: number): void {
+    for (const watched of this.watched.values())
+      if (!watched.isPinged && this.silentMs(watched, now) >= watched.idleMs * EARLY) this.ping(watched);
+  }
+
+  /** How long nothing has to be looked at, in ms. */
+  private restMs(now: number): number {
+    let restMs = CALM_TICKS * this.lag.tickMs;
+    for (const watched of this.watched.values()) {
+      if (watched.isPinged || watched.isSuspect) return 0;
+      restMs = Math.min(restMs, watched.idleMs - this.silentMs(watched, now));
+    }
+    return restMs;
   }
 
   /** One turn of the event loop to read what has arrived, and one more for what a TLS socket has to decrypt. */
@@ -185,7 +209,7 @@ export class LinkWatch {
 
   private ping(watched: Watched): void {
     watched.isPinged = true;
-    watched.idleMs = this.idleMs();
+    watched.idleMs = this.idleMs(watched.link);
     // Its end is told by onUnlink.
     watched.link.ping().catch(() => {});
   }
@@ -236,8 +260,10 @@ export class LinkWatch {
     link.destroy(starlaneError('ERR_STARLANE_KEEPALIVE', `${Math.round(silentMs)} ms, ${what}`));
   }
 
-  private idleMs(): number {
-    return this.setup.keepAliveMs * (1 + JITTER * (2 * this.setup.random() - 1));
+  /** The accepting end pings first: a node that many have joined then pings all of them at once, in place of answering each. */
+  private idleMs({ direction }: MeshLink): number {
+    const share = direction === 'inbound' ? ACCEPTED_SHARE : 1;
+    return this.setup.keepAliveMs * share * (1 + JITTER * (2 * this.setup.random() - 1));
   }
 }
 

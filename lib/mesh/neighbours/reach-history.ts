@@ -1,7 +1,7 @@
 // How many nodes this one has reached of late: whether the network has just lost many of them at once, or has found many
 // again.
 
-import type { Timed, Timer } from '../../util/timers.js';
+import { REST_SLACK_MS, type Timed, type Timer } from '../../util/timers.js';
 import type { MeshEnvironment } from '../ports/mesh-environment.js';
 import type { MeshView } from '../ports/mesh-view.js';
 
@@ -51,6 +51,6 @@ export class ReachHistory implements Timed {
     if (samples.length > WINDOW_MS / SAMPLE_MS + 1) samples.shift();
     if (reachable < Math.max(...samples) * (1 - SHARE)) this.fellMs = now;
     if (reachable * (1 - SHARE) > Math.min(...samples)) this.grewMs = now;
-    this.timer = environment.timers.schedule(SAMPLE_MS, this);
+    this.timer = environment.timers.schedule(SAMPLE_MS, this, REST_SLACK_MS);
   }
 }
