@@ -59,7 +59,10 @@ class ServiceAgent extends HttpsAgent implements AddsRequests {
       if (port === this.defaultPort) port = USUAL_PORT['https:'];
       if (port === USUAL_PORT['https:']) omitPort(request, port);
     }
-    nodeAgent.addRequest.call(this, request, { ...options, port, [IS_SECURE]: isSecure });
+    // The options are those that Node has made for this request.
+    options.port = port;
+    options[IS_SECURE] = isSecure;
+    nodeAgent.addRequest.call(this, request, options);
   }
 
   override getName(options: PooledOptions = {}): string {

@@ -9,19 +9,28 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 
 type Emit = (event: string | symbol, ...values: unknown[]) => boolean;
 
-/** To be called in the context of whoever makes the request, ahead of its first event. */
-export function keepContext(request: ClientRequest): void {
-  const resource = new AsyncResource('STARLANEREQUEST');
-  const emit: Emit = request.emit.bind(request);
-  request.emit = ((event: string | symbol, ...values: unknown[]): boolean => {
-    if (event === 'response' || event === 'upgrade' || event === 'connect')
-      bindEmit(values[0] as IncomingMessage, resource);
-    return resource.runInAsyncScope(emit, undefined, event, ...values);
-  }) as ClientRequest['emit'];
+const kContext = Symbol('starlane.context');
+
+interface InContext {
+  [kContext]: AsyncResource;
+  emit: Emit;
 }
 
-function bindEmit(response: IncomingMessage, resource: AsyncResource): void {
-  const emit: Emit = response.emit.bind(response);
-  response.emit = (event: string | symbol, ...values: unknown[]): boolean =>
-    resource.runInAsyncScope(emit, undefined, event, ...values);
+/** To be called in the context of whoever makes the request, ahead of its first event. */
+export function keepContext(request: ClientRequest): void {
+  keep(request, new AsyncResource('STARLANEREQUEST'));
+}
+
+function keep(emitter: ClientRequest | IncomingMessage, context: AsyncResource): void {
+  const inContext = emitter as unknown as InContext;
+  inContext[kContext] = context;
+  inContext.emit = emitInContext;
+}
+
+/** One function for all: a closure for each request and response costs as much as the scope. */
+function emitInContext(this: InContext, event: string | symbol, ...values: unknown[]): boolean {
+  const { [kContext]: context } = this;
+  if (event === 'response' || event === 'upgrade' || event === 'connect') keep(values[0] as IncomingMessage, context);
+  const { emit } = Object.getPrototypeOf(this) as InContext;
+  return context.runInAsyncScope(emit, this, event, ...values);
 }

@@ -6,7 +6,7 @@ import type { NodeId } from '../address.js';
 import { isLaterRun } from '../link/duplicate-identity.js';
 import type { NodeRole } from '../options/options.js';
 import type { BackOff } from '../util/back-off.js';
-import type { Timed, Timer } from '../util/timers.js';
+import { REST_SLACK_MS, type Timed, type Timer } from '../util/timers.js';
 import { type Message, MessageType } from '../wire/messages.js';
 import { type MeshRecord, NodeFlag, type NodeRecord, RecordKind } from '../wire/records.js';
 import { explainAbsence } from './directory/absence.js';
@@ -27,6 +27,12 @@ import { Routing, type RoutingOwner } from './routing/routing.js';
 
 /** How often the round trips of links are read, in ms. Only a lasting change is published. */
 const SAMPLE_INTERVAL_MS = 5_000;
+
+/**
+ * A link without streams is measured every third time: each ping wakes two processes that may have nothing else to do. A round trip
+ * is remembered for half a minute to a minute, which still holds at least two samples.
+ */
+const REST_SAMPLES = 3;
 
 /** How long an explanation for the absence of a service is reused, in ms. */
 const ABSENCE_MS = 100;
@@ -86,6 +92,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   private flags: number;
   private lastAbsence: { service: string; port: number | undefined; untilMs: number; error: Error } | undefined;
   private timer: Timer | undefined;
+  private samples = 0;
   private isStarted = false;
   private hasLeft = false;
   private isClosed = false;
@@ -238,7 +245,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.neighbourhood.onLink(link);
     this.shortcuts.onLink(link);
     this.measure(link, isNew);
-    this.timer ??= this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this);
+    this.timer ??= this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this, REST_SLACK_MS);
   }
 
   /** Called when a direct link becomes one that carries gossip. */
@@ -369,13 +376,14 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   onDeadline(): void {
     this.timer = undefined;
     if (this.links.size === 0) return;
+    const isRestSampled = this.samples++ % REST_SAMPLES === 0;
     for (const link of this.links) {
       this.announced.onSample(link, this.watch.isLagging);
       // Nothing else measures a link that only carries gossip, since it is never idle. Without this ping a value from a minute
       // ago, or one that a pause has spoiled, would decide how long circuits may take.
-      link.ping().catch(() => {});
+      if (isRestSampled || link.streams > 0) link.ping().catch(() => {});
     }
-    this.timer = this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this);
+    this.timer = this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this, REST_SLACK_MS);
   }
 
   /** Announces a link after one round trip: with a measured cost from the start, the mesh is spared a second flood. */

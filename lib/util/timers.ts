@@ -32,6 +32,9 @@ export const systemClock: Clock = {
   },
 };
 
+/** The slack of what a node does every few seconds, in ms. */
+export const REST_SLACK_MS = 1_500;
+
 /** Waits for a deadline. */
 export interface Timed {
   /** Called when the deadline has passed. `now` is the time of the clock in ms, never before the deadline. `timer` is done. */
@@ -94,10 +97,14 @@ export class Timers {
     return this.clock.now();
   }
 
-  /** Calls `target.onDeadline` once, `delayMs` from now and up to one granularity later. Negative and NaN count as 0. */
-  schedule(delayMs: number, target: Timed): Timer {
+  /**
+   * Calls `target.onDeadline` once, `delayMs` from now and up to one granularity later. Negative and NaN count as 0. It may be up to
+   * `slackMs` later if something else is due then: a process at rest spends more on waking up than on what it wakes up for.
+   */
+  schedule(delayMs: number, target: Timed, slackMs = 0): Timer {
     const due = this.clock.now() + Math.max(delayMs || 0, 0);
-    const tick = Math.max(Math.ceil(due / this.granularityMs), this.pastTick + 1);
+    const earliest = Math.max(Math.ceil(due / this.granularityMs), this.pastTick + 1);
+    const tick = slackMs > 0 ? this.sharedTick(earliest, slackMs) : earliest;
     let bucket = this.buckets.get(tick);
     if (bucket === undefined) {
       bucket = { tick, head: undefined, tail: undefined };
@@ -114,6 +121,13 @@ export class Timers {
     this.count++;
     if (tick < this.armedTick && !this.running) this.arm(tick);
     return timer;
+  }
+
+  /** The first tick within the slack at which something else is due. */
+  private sharedTick(earliest: number, slackMs: number): number {
+    const latest = earliest + Math.floor(slackMs / this.granularityMs);
+    for (let tick = earliest; tick <= latest; tick++) if (this.buckets.get(tick)?.head !== undefined) return tick;
+    return earliest;
   }
 
   /**

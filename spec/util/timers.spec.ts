@@ -30,6 +30,18 @@ describe('Timers', () => {
     expect(recorder.told).toHaveLength(1);
   });
 
+  it('lets a deadline with slack wait for another one that is due within it', () => {
+    const clock = new FakeClock(0);
+    const timers = new Timers(clock, 10);
+    const [near, far, alone, exact] = [new Recorder(), new Recorder(), new Recorder(), new Recorder()];
+    timers.schedule(150, exact);
+    timers.schedule(100, near, 50);
+    timers.schedule(90, far, 50);
+    timers.schedule(200, alone, 50);
+    clock.advance(300);
+    expect([exact, near, far, alone].map(({ told }) => told)).toEqual([[150], [150], [90], [200]]);
+  });
+
   it('passes the timer on, so that one target can have many', () => {
     const clock = new FakeClock();
     const timers = new Timers(clock);

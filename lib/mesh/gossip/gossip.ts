@@ -8,7 +8,7 @@
 
 import type { NodeId } from '../../address.js';
 import { type StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import { REST_SLACK_MS, type Timed, type Timer, type Timers } from '../../util/timers.js';
 import { WarnOnce } from '../../util/warnings.js';
 import { type Message, MessageType } from '../../wire/messages.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
@@ -326,7 +326,7 @@ export class Gossip {
   private digestLater(): void {
     if (this.digestTimer !== undefined || this.peers.size === 0) return;
     const delayMs = DIGEST_MS * (1 - DIGEST_SPREAD / 2 + DIGEST_SPREAD * this.environment.random());
-    this.digestTimer = this.environment.timers.schedule(delayMs, this.whenDigestIsDue);
+    this.digestTimer = this.environment.timers.schedule(delayMs, this.whenDigestIsDue, REST_SLACK_MS);
   }
 
   private readonly whenDigestIsDue: Timed = {

@@ -18,9 +18,15 @@ import { LocalHealth } from './local-health.js';
 const log = debug('link');
 
 const TICK_MS = 500;
+/** Between two ticks while all links are well: each wake-up costs a resting process more than the work that it does. */
+const CALM_TICKS = 5;
 const MIN_TICK_MS = 10;
-/** The share by which a ping is earlier or later than keepAliveMs, so that links do not fall into step. */
-const JITTER = 0.1;
+/** The share by which a ping is earlier or later than keepAliveMs, so that nodes do not fall into step. */
+const JITTER = 0.05;
+/** The end that accepted a link pings first: a hub then pings all its links at once, instead of answering each alone. */
+const ACCEPTED_SHARE = 0.85;
+/** A ping may be sent this share of its time early, with others that are due. */
+const EARLY = 0.5;
 const STALLED_FACTOR = 3;
 
 interface LinkWatchSetup {
@@ -94,7 +100,7 @@ export class LinkWatch {
       link,
       heardMs: link.lastHeardMs,
       excusedMs: 0,
-      idleMs: this.idleMs(),
+      idleMs: this.idleMs(link),
       isPinged: false,
       isSuspect: false,
       isStalled: false,
@@ -115,16 +121,35 @@ export class LinkWatch {
   }
 
   /** @internal */
-  onTick(now: number, lateMs: number): void {
+  onTick(now: number, lateMs: number): number {
     this.health.onTick(now, lateMs);
     if (lateMs > this.lag.tickMs) for (const watched of this.watched.values()) watched.excusedMs += lateMs;
     let isDue = false;
+    let isPingDue = false;
     for (const watched of this.watched.values()) {
       const silentMs = this.silentMs(watched, now);
-      if (silentMs >= watched.idleMs && !watched.isPinged) this.ping(watched);
+      if (silentMs >= watched.idleMs && !watched.isPinged) isPingDue = true;
       if (this.isDue(watched, silentMs)) isDue = true;
     }
+    if (isPingDue) this.pingIdle(now);
     if (isDue) this.judgeSoon();
+    return this.restMs(now);
+  }
+
+  /** Pings all links that would be due within the same interval: they share a wake-up, and so do many of their answers. */
+  private pingIdle(now: number): void {
+    for (const watched of this.watched.values())
+      if (!watched.isPinged && this.silentMs(watched, now) >= watched.idleMs * EARLY) this.ping(watched);
+  }
+
+  /** How long nothing has to be looked at, in ms. */
+  private restMs(now: number): number {
+    let restMs = CALM_TICKS * this.lag.tickMs;
+    for (const watched of this.watched.values()) {
+      if (watched.isPinged || watched.isSuspect) return 0;
+      restMs = Math.min(restMs, watched.idleMs - this.silentMs(watched, now));
+    }
+    return restMs;
   }
 
   /** One turn of the event loop to read what has arrived, and one more for what a TLS socket has to decrypt. */
@@ -183,7 +208,7 @@ export class LinkWatch {
 
   private ping(watched: Watched): void {
     watched.isPinged = true;
-    watched.idleMs = this.idleMs();
+    watched.idleMs = this.idleMs(watched.link);
     // The end of the link is reported to onUnlink.
     watched.link.ping().catch(() => {});
   }
@@ -234,8 +259,9 @@ export class LinkWatch {
     link.destroy(starlaneError('ERR_STARLANE_KEEPALIVE', `${Math.round(silentMs)} ms, ${what}`));
   }
 
-  private idleMs(): number {
-    return this.setup.keepAliveMs * (1 + JITTER * (2 * this.setup.random() - 1));
+  private idleMs({ direction }: MeshLink): number {
+    const share = direction === 'inbound' ? ACCEPTED_SHARE : 1;
+    return this.setup.keepAliveMs * share * (1 + JITTER * (2 * this.setup.random() - 1));
   }
 }
 
@@ -266,6 +292,8 @@ function hostOf(address: string): string | undefined {
   }
 }
 
+/** A blocked event loop rarely blocks once: after a late tick, this many come at the shortest interval. */
+const ALERT_TICKS = 10;
 /** When this process is later than this, a measured round trip says more about it than about the peer. */
 const RTT_LAG_MS = 50;
 
@@ -275,40 +303,52 @@ const RTT_LAG_MS = 50;
  */
 class OwnLag implements Timed {
   private timer: Timer | undefined;
+  private isRunning = false;
   private dueMs = 0;
   private lastLateMs = 0;
+  /** Ticks left at the shortest interval. */
+  private alertTicks = 0;
 
   constructor(
     private readonly timers: Timers,
+    /** The shortest interval. */
     readonly tickMs: number,
-    private readonly owner: { onTick(now: number, lateMs: number): void },
+    /** `onTick` returns how long nothing needs attention, in ms. */
+    private readonly owner: { onTick(now: number, lateMs: number): number },
   ) {}
 
   /** Whether the last tick was late, or the next one is late already. */
   get isLagging(): boolean {
-    if (this.timer === undefined) return false;
+    if (!this.isRunning) return false;
     return this.lastLateMs > RTT_LAG_MS || this.timers.now() - this.dueMs > RTT_LAG_MS;
   }
 
   start(): void {
-    if (this.timer !== undefined) return;
+    if (this.isRunning) return;
+    this.isRunning = true;
     this.lastLateMs = 0;
-    this.schedule(this.timers.now());
+    this.alertTicks = 0;
+    this.schedule(this.timers.now(), this.tickMs);
   }
 
   stop(): void {
     if (this.timer !== undefined) this.timers.cancel(this.timer);
     this.timer = undefined;
+    this.isRunning = false;
   }
 
   onDeadline(now: number): void {
     this.lastLateMs = Math.max(0, now - this.dueMs);
-    this.schedule(now);
-    this.owner.onTick(now, this.lastLateMs);
+    if (this.lastLateMs > RTT_LAG_MS) this.alertTicks = ALERT_TICKS;
+    else if (this.alertTicks > 0) this.alertTicks--;
+    this.timer = undefined;
+    const restMs = this.owner.onTick(now, this.lastLateMs);
+    // The owner may have stopped it.
+    if (this.isRunning) this.schedule(now, this.alertTicks > 0 ? this.tickMs : Math.max(this.tickMs, restMs));
   }
 
-  private schedule(now: number): void {
-    this.dueMs = now + this.tickMs;
-    this.timer = this.timers.schedule(this.tickMs, this);
+  private schedule(now: number, waitMs: number): void {
+    this.dueMs = now + waitMs;
+    this.timer = this.timers.schedule(waitMs, this);
   }
 }

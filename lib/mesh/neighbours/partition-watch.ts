@@ -2,7 +2,7 @@
 // nodes have enough links in their own part. About three nodes of the whole network try every half minute, ten times as many
 // after many nodes have gone at once, and a nearly isolated node tries every time.
 
-import type { Timed, Timer } from '../../util/timers.js';
+import { REST_SLACK_MS, type Timed, type Timer } from '../../util/timers.js';
 import { NodeFlag } from '../../wire/records.js';
 import type { MeshEnvironment, MeshView } from '../ports.js';
 import { shuffle } from './candidates.js';
@@ -157,6 +157,6 @@ export class ReachabilityHistory implements Timed {
     if (samples.length > WINDOW_MS / SAMPLE_MS + 1) samples.shift();
     if (reachable < Math.max(...samples) * (1 - SHARE)) this.fellMs = now;
     if (reachable * (1 - SHARE) > Math.min(...samples)) this.grewMs = now;
-    this.timer = environment.timers.schedule(SAMPLE_MS, this);
+    this.timer = environment.timers.schedule(SAMPLE_MS, this, REST_SLACK_MS);
   }
 }

@@ -1,4 +1,4 @@
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { LinkWatch } from '../../../lib/mesh/health/link-watch.js';
 import { Scene, ScriptedLink } from '../scripted-network.js';
 
@@ -74,16 +74,37 @@ describe('a silent link', () => {
     expect(link.pings).toBe(2);
   });
 
-  it('is pinged up to a tenth earlier or later', async () => {
+  it('is pinged up to a twentieth earlier or later', async () => {
+    for (const [draw, dueMs] of [
+      [0, 4_750],
+      [0.999, 5_250],
+    ]) {
+      const net = new Watching();
+      net.draws = [draw];
+      const link = net.link();
+      await net.pass(dueMs - 50);
+      expect(link.pings).toBe(0);
+      await net.pass(SLACK_MS);
+      expect(link.pings).toBe(1);
+    }
+  });
+
+  it('is pinged with others that are due, if it has been silent for half of its time', async () => {
     const net = new Watching();
-    net.draws = [0, 0.999];
-    const [early, late] = [net.link('a'), net.link('b')];
-    await net.pass(4_550);
-    expect([early.pings, late.pings]).toEqual([1, 0]);
-    await net.pass(500);
-    expect(late.pings).toBe(0);
-    await net.pass(1_000);
-    expect(late.pings).toBe(1);
+    net.draws = [0, 0.999, 0.999];
+    const [due, silent, heard] = [net.link('a'), net.link('b'), net.link('c')];
+    await net.pass(3_000);
+    net.hear(heard);
+    await net.pass(2_000);
+    expect([due.pings, silent.pings, heard.pings]).toEqual([1, 1, 0]);
+  });
+
+  it('is pinged by the end that accepted it before the other end would', async () => {
+    const net = new Watching();
+    net.draws = [0.999];
+    const link = net.link('a', { direction: 'inbound' });
+    await net.pass(0.9 * KEEP_ALIVE_MS);
+    expect(link.pings).toBe(1);
   });
 
   it('is suspect after two thirds of the timeout, and its peer is probed', async () => {
@@ -333,12 +354,32 @@ describe('a node that is late itself', () => {
     net.link();
     await net.pass(1_000);
     expect(net.watch.isLagging).toBe(false);
-    net.clock.lag(700);
+    net.clock.lag(2_700);
     expect(net.watch.isLagging).toBe(true);
     await net.pass(0);
     expect(net.watch.isLagging).toBe(true);
     await net.pass(1_100);
     expect(net.watch.isLagging).toBe(false);
+  });
+});
+
+describe('a watch over links that are well', () => {
+  it('looks at them every two and a half seconds, and every half second for a while after it was late', async () => {
+    const net = new Watching();
+    const link = net.link();
+    const ticks = jest.spyOn(net.watch.health, 'onTick');
+    const passHeard = async (seconds: number): Promise<number> => {
+      ticks.mockClear();
+      for (let second = 0; second < seconds; second++) {
+        net.hear(link);
+        await net.pass(1_000, 500);
+      }
+      return ticks.mock.calls.length;
+    };
+    expect(await passHeard(30)).toBeLessThanOrEqual(13);
+    net.clock.lag(3_000);
+    expect(await passHeard(5)).toBeGreaterThanOrEqual(8);
+    expect(await passHeard(30)).toBeLessThanOrEqual(14);
   });
 });
 
