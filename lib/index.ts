@@ -35,7 +35,7 @@ export type {
   AllowRule,
 } from './options/allow.js';
 export type { NodeLimits, NodeOptions, NodeRole, TlsFiles } from './options/options.js';
-export type { PeerInfo } from './socket/far-end.js';
+export type { PeerInfo } from './socket/endpoints.js';
 export { type DropInfo, Server, type ServerAddress, type ServerEvents, type ServerOptions } from './socket/server.js';
 export type { BindHandler } from './socket/server-handler.js';
 export { Socket, type SocketOptions } from './socket/socket.js';

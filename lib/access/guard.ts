@@ -63,7 +63,7 @@ interface DecisionSetup {
   /** For all answers together. */
   readonly timeoutMs: number;
   /** Called once, maybe before `start` returns; never after `cancel`. */
-  tell(verdict: Verdict): void;
+  onDecided(verdict: Verdict): void;
 }
 
 /** One request to all guards in order: every one must allow it. */
@@ -138,7 +138,7 @@ export class Decision implements Timed {
 
   private settle(verdict: Verdict): void {
     this.cancel();
-    this.setup.tell(verdict);
+    this.setup.onDecided(verdict);
   }
 }
 

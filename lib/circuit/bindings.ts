@@ -11,8 +11,8 @@
 import type { Guard } from '../access/guard.js';
 import { MAX_VIRTUAL_PORT, type NodeId } from '../address.js';
 import { netError } from '../errors.js';
+import type { SocketAddresses } from '../socket/endpoints.js';
 import type { AnyServer } from '../socket/server.js';
-import type { SocketAddresses } from '../socket/socket-addresses.js';
 import { encodeReply, ReplyCode } from '../wire/open-reply.js';
 
 /** Free ports are picked from here on, as IANA defines it for TCP. Lower ports are always chosen by the user. */

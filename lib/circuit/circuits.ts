@@ -12,11 +12,12 @@ import type { ServiceTable } from '../mesh/directory/service-table.js';
 import { kFailConnect, kStart, kStartConnecting } from '../mux/hidden.js';
 import type { Allow } from '../options/allow.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
-import type { NetHost, Place } from '../socket/net/host.js';
+import { type SocketAddresses, socketAddresses } from '../socket/endpoints.js';
+import type { Place } from '../socket/net/arguments.js';
+import type { NetHost } from '../socket/net/module.js';
 import { type AnyServer, Server } from '../socket/server.js';
 import { attachHandler, type BindHandler, emitBindError, optionsFor } from '../socket/server-handler.js';
 import { Socket } from '../socket/socket.js';
-import { type SocketAddresses, socketAddresses } from '../socket/socket-addresses.js';
 import { debug } from '../util/runtime/debug.js';
 import type { ProcessRefs } from '../util/runtime/process-refs.js';
 import { nextTick } from '../util/runtime/real-timers.js';
@@ -60,7 +61,7 @@ export interface CircuitsSetup {
   readonly options: ResolvedNodeOptions;
   readonly timers: Timers;
   readonly services: ServiceHost;
-  readonly keepsAlive: ProcessRefs;
+  readonly processRefs: ProcessRefs;
   /** Which neighbours lead to which node. */
   readonly routes: Routes;
   readonly directLinks: DirectLinks;
@@ -178,7 +179,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     const where = parseServiceAddress(address);
     if (where.kind === 'node') throw starlaneError('ERR_STARLANE_ADDRESS', `${address}: a node binds at itself only`);
     const { weight = DEFAULT_WEIGHT, meta, allow } = checkBindOptions(options);
-    const server = new Server(optionsFor(options, handler), this.keepsAlive);
+    const server = new Server(optionsFor(options, handler), this.processRefs);
     if (handler !== undefined) attachHandler(server, handler);
 
     const service = where.kind === 'service' ? where.service : '';
@@ -216,7 +217,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       const { direct, secure } = options;
       if (direct !== undefined || secure !== undefined) request = { wantsLink: direct, secure };
     }
-    const socket = new Socket(options, this.setup.keepsAlive);
+    const socket = new Socket(options, this.setup.processRefs);
     if (onConnect !== undefined) socket.once('connect', onConnect);
     socket[kStartConnecting]();
     if (signal !== undefined) addAbortSignal(signal, socket);
@@ -226,8 +227,8 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
 
   // --- for `node.net` ---
 
-  get keepsAlive(): ProcessRefs {
-    return this.setup.keepsAlive;
+  get processRefs(): ProcessRefs {
+    return this.setup.processRefs;
   }
 
   connect(socket: Socket, { host, port }: Place, localPort: number | undefined): void {
@@ -279,7 +280,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   }
 
   onLink(link: Link): void {
-    const far = Object.freeze({
+    const remote = Object.freeze({
       localId: this.nodeId,
       peerId: link.peerId,
       via: NO_RELAYS,
@@ -289,7 +290,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     });
     const neighbour = new RelayNeighbour(this.relayLimits, this.timers.now());
     const namesMeet = link.envDigests.some((digest) => this.knowsEnv(digest));
-    const acceptor = new Acceptor(this, far, namesMeet, neighbour, link.envDigests);
+    const acceptor = new Acceptor(this, remote, namesMeet, neighbour, link.envDigests);
     this.paths.add(new LinkPath(link, acceptor, neighbour));
     link.acceptor = acceptor;
   }

@@ -6,7 +6,7 @@ import type { NodeId } from '../address.js';
 import { MuxSession, type SessionOwner } from '../mux/session.js';
 import type { SessionOptions } from '../mux/session-options.js';
 import type { MuxStream, StreamSink } from '../mux/stream/stream.js';
-import type { FarEnd } from '../socket/far-end.js';
+import type { RemoteEndpoint } from '../socket/endpoints.js';
 import { withoutContext } from '../util/runtime/no-context.js';
 import { setImmediate } from '../util/runtime/real-timers.js';
 import { Acceptor, type AcceptorHost } from './accept/acceptor.js';
@@ -75,7 +75,7 @@ const OPTIONS: Partial<SessionOptions> = {
 };
 
 export class Loopback implements DirectPath {
-  readonly far: FarEnd;
+  readonly remote: RemoteEndpoint;
   private near: MuxSession | undefined;
   private ending: Array<Promise<void>> = [];
 
@@ -84,7 +84,7 @@ export class Loopback implements DirectPath {
     private readonly host: AcceptorHost,
     private readonly limits: Partial<SessionOptions>,
   ) {
-    this.far = Object.freeze({
+    this.remote = Object.freeze({
       localId: nodeId,
       peerId: nodeId,
       via: Object.freeze([]),
@@ -119,7 +119,7 @@ export class Loopback implements DirectPath {
   private connect(): MuxSession {
     const [nearDuplex, farDuplex] = withoutContext(memoryPair);
     const options = { ...OPTIONS, ...this.limits, timers: this.host.timers };
-    const acceptor = new Acceptor(this.host, this.far, true, null);
+    const acceptor = new Acceptor(this.host, this.remote, true, null);
     const far = new End(acceptor);
     const near = new End(undefined);
     this.ending = [far.ended, near.ended];

@@ -5,7 +5,7 @@ import type { NodeId } from '../address.js';
 import { starlaneError } from '../errors.js';
 import type { Link } from '../link/link.js';
 import type { MuxStream, StreamSink } from '../mux/stream/stream.js';
-import type { FarEnd } from '../socket/far-end.js';
+import type { RemoteEndpoint } from '../socket/endpoints.js';
 import type { Acceptor } from './accept/acceptor.js';
 import type { RelayNeighbour } from './relay/admission.js';
 
@@ -24,7 +24,7 @@ export interface Hop {
 /** A way to a node that needs no relay: the link to it, or the loopback. */
 export interface DirectPath {
   /** The remote endpoint, which all sockets between the two nodes share. */
-  readonly far: FarEnd;
+  readonly remote: RemoteEndpoint;
   /** Whether it takes streams. */
   readonly canOpen: boolean;
   /** @throws when no stream can be opened */
@@ -77,8 +77,8 @@ export class LinkPath implements DirectPath, Hop {
     return this.link.session.canOpen;
   }
 
-  get far(): FarEnd {
-    return this.acceptor.far;
+  get remote(): RemoteEndpoint {
+    return this.acceptor.remote;
   }
 
   open(sink: StreamSink, first: Buffer): MuxStream {

@@ -1,15 +1,14 @@
 // The remote endpoints of relayed circuits. Sockets to the same node by the same relays share one object, as those over a link do.
 
 import type { NodeId } from '../address.js';
-import type { FarEnd } from '../socket/far-end.js';
-import type { SocketAddresses } from '../socket/socket-addresses.js';
+import type { RemoteEndpoint, SocketAddresses } from '../socket/endpoints.js';
 
 /** How many endpoints are kept: peers can invent any number of them. Sockets keep theirs in any case. */
 const MAX_KEPT = 4096;
 
 export class RemoteEndpoints {
-  private readonly kept = new Map<string, FarEnd>();
-  private readonly secured = new WeakMap<FarEnd, FarEnd>();
+  private readonly kept = new Map<string, RemoteEndpoint>();
+  private readonly secured = new WeakMap<RemoteEndpoint, RemoteEndpoint>();
 
   constructor(
     private readonly localId: NodeId,
@@ -17,13 +16,13 @@ export class RemoteEndpoints {
   ) {}
 
   /** @param via the relays, nearest first */
-  get(peerId: NodeId, via: readonly NodeId[]): FarEnd {
+  get(peerId: NodeId, via: readonly NodeId[]): RemoteEndpoint {
     // Ids have one length, so a key has one meaning only.
     const key = peerId + via.join('');
     const known = this.kept.get(key);
     if (known !== undefined) return known;
     if (this.kept.size >= MAX_KEPT) this.kept.clear();
-    const far = Object.freeze({
+    const remote = Object.freeze({
       localId: this.localId,
       peerId,
       via: Object.freeze([...via]),
@@ -31,16 +30,16 @@ export class RemoteEndpoints {
       addresses: this.addresses,
       name: undefined,
     });
-    this.kept.set(key, far);
-    return far;
+    this.kept.set(key, remote);
+    return remote;
   }
 
   /** Returns the endpoint of circuits that are encrypted from end to end, whose node has proved that the id is its own. */
-  secure(far: FarEnd): FarEnd {
-    let secured = this.secured.get(far);
+  secure(remote: RemoteEndpoint): RemoteEndpoint {
+    let secured = this.secured.get(remote);
     if (secured === undefined) {
-      secured = Object.freeze({ ...far, isVerified: true, isSecure: true });
-      this.secured.set(far, secured);
+      secured = Object.freeze({ ...remote, isVerified: true, isSecure: true });
+      this.secured.set(remote, secured);
     }
     return secured;
   }

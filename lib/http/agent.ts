@@ -1,7 +1,8 @@
 // An agent for node:http and node:https whose sockets are dialled by service name. Pools, queues and limits are those of
 // Node's own agent; here is where a socket comes from, and what Node would do by the system handle of a socket.
 
-import { type ClientRequest, Agent as HttpAgent } from 'node:http';
+import { AsyncResource } from 'node:async_hooks';
+import { type ClientRequest, Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, type AgentOptions as NodeAgentOptions, type RequestOptions } from 'node:https';
 import { Socket as NetSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -10,10 +11,8 @@ import type { Node } from '../node/node.js';
 import type { Socket } from '../socket/socket.js';
 import { setImmediate } from '../util/runtime/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
-import { keepContext } from './request-context.js';
 import { secureSocket } from './secure-socket.js';
-import { ServiceDialer } from './service-dialer.js';
-import { type HttpTarget, type ServiceOptions, USUAL_PORT } from './target.js';
+import { type HttpTarget, ServiceDialer, type ServiceOptions, USUAL_PORT } from './service-dialer.js';
 
 /**
  * All options of http.Agent and, for https, of https.Agent, with Node's defaults except `keepAlive`: true unless it is said
@@ -163,4 +162,36 @@ function failedSocket(error: Error): NetSocket {
 function errorOf(socket: Socket): Error {
   socket.on('error', () => {});
   return socket.errored as Error;
+}
+
+// A socket of node:net runs its callbacks in the context of the request that it serves (AsyncLocalStorage, async_hooks). Sockets of a
+// node share a link, and what the link brings runs in the context of the link. So a request emits its 'error', 'close' and 'timeout' in
+// the context that it keeps here. What the HTTP parser emits is in the context of the request already.
+
+type Emit = (event: string | symbol, ...values: unknown[]) => boolean;
+
+const kContext = Symbol('starlane.context');
+
+interface InContext {
+  [kContext]: AsyncResource;
+  emit: Emit;
+}
+
+/** To be called in the context of whoever makes the request, ahead of its first event. */
+export function keepContext(request: ClientRequest): void {
+  keep(request, new AsyncResource('STARLANEREQUEST'));
+}
+
+function keep(emitter: ClientRequest | IncomingMessage, context: AsyncResource): void {
+  const inContext = emitter as unknown as InContext;
+  inContext[kContext] = context;
+  inContext.emit = emitInContext;
+}
+
+/** One function for all: a closure for each request and response costs as much as the scope. */
+function emitInContext(this: InContext, event: string | symbol, ...values: unknown[]): boolean {
+  const { [kContext]: context } = this;
+  if (event === 'response' || event === 'upgrade' || event === 'connect') keep(values[0] as IncomingMessage, context);
+  const { emit } = Object.getPrototypeOf(this) as InContext;
+  return context.runInAsyncScope(emit, this, event, ...values);
 }

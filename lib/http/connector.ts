@@ -9,9 +9,7 @@ import type { Socket } from '../socket/socket.js';
 import { clearTimeout, nextTick, setTimeout } from '../util/runtime/real-timers.js';
 import { MAX_TIMEOUT_MS } from '../util/timers.js';
 import { secureSocket } from './secure-socket.js';
-import { ServiceDialer } from './service-dialer.js';
-import { type HttpTarget, type ServiceOptions, USUAL_PORT } from './target.js';
-import { TlsSessions } from './tls-sessions.js';
+import { type HttpTarget, ServiceDialer, type ServiceOptions, USUAL_PORT } from './service-dialer.js';
 
 /** What undici says about the socket it needs. */
 export interface ConnectRequest {
@@ -168,4 +166,31 @@ function asNetSocket(socket: Socket): NetSocket {
 function checkNumber(name: string, value: unknown, min: number, max: number): void {
   if (value === undefined || (typeof value === 'number' && value >= min && value <= max)) return;
   throw starlaneError('ERR_STARLANE_OPTION', `${name}: a number from ${min} to ${max} is needed`);
+}
+
+/** @internal TLS sessions to resume, by where they were made. https.Agent has such a cache of its own. */
+export class TlsSessions {
+  /** The oldest first. */
+  private readonly sessions = new Map<string, Buffer>();
+
+  constructor(
+    /** Sessions kept, at most; 0 for none. */
+    private readonly limit: number,
+  ) {}
+
+  get(key: string): Buffer | undefined {
+    return this.sessions.get(key);
+  }
+
+  set(key: string, session: Buffer): void {
+    if (this.limit === 0) return;
+    this.sessions.delete(key);
+    const [oldest] = this.sessions.keys();
+    if (this.sessions.size >= this.limit) this.sessions.delete(oldest);
+    this.sessions.set(key, session);
+  }
+
+  delete(key: string): void {
+    this.sessions.delete(key);
+  }
 }

@@ -10,4 +10,4 @@ export {
   type ConnectRequest,
   connector,
 } from './connector.js';
-export { type HttpTarget, type ServiceOptions, serviceAddress } from './target.js';
+export { type HttpTarget, type ServiceOptions, serviceAddress } from './service-dialer.js';

@@ -15,7 +15,7 @@ import { Output } from './send/output.js';
 import { Pacer } from './send/pacer.js';
 import { Scheduler } from './send/scheduler.js';
 import { resolveSessionOptions, type SessionOptions } from './session-options.js';
-import { inputReads } from './stream/own-ticks.js';
+import { inputReads } from './stream/deferred-events.js';
 import { ResetReason, Resets, readResetReason } from './stream/resets.js';
 import type { MuxStream, StreamSink } from './stream/stream.js';
 import { afterFlags, INVALID_STATE, mayReceive, StreamState } from './stream/stream-state.js';

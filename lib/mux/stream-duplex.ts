@@ -14,16 +14,21 @@ import {
   kCreditConsumed,
   kDispatch,
   kDispatched,
+  kEmitData,
   kEmitDirectly,
+  kEmitEnd,
+  kEmitNext,
+  kEmitReset,
+  kEmittedAt,
   kFinishWrite,
   kForgetSent,
-  kHasTold,
   kHasUnsent,
   kHasWrittenToLost,
+  kIgnoreErrors,
   kIsInputWhole,
   kIsWriting,
-  kLetCrashNobody,
   kLost,
+  kMarkEmitted,
   kMustWait,
   kOnData,
   kOnEnd,
@@ -36,11 +41,6 @@ import {
   kSendChunk,
   kStartReading,
   kStream,
-  kTellData,
-  kTellEnd,
-  kTellNext,
-  kTellReset,
-  kToldAt,
   kTotalDispatched,
   kTotalWritten,
   kUncredited,
@@ -53,7 +53,7 @@ import {
   kWriting,
 } from './hidden.js';
 import { COPY_BYTES } from './send/output.js';
-import { inputReads, tellLater } from './stream/own-ticks.js';
+import { emitLater, inputReads } from './stream/deferred-events.js';
 import type { ByteStream } from './stream/sink.js';
 
 /** A write callback of Node's Writable. */
@@ -84,7 +84,7 @@ export abstract class StreamDuplex extends Duplex {
   private [kLost]: Error | null = null;
   private [kHasWrittenToLost] = false;
   /** The read of a link that brought the last event. */
-  private [kToldAt] = -1;
+  private [kEmittedAt] = -1;
   /** Events that wait for a tick of their own: chunks, null for the end, an error for a reset. */
   private [kWaiting]: Array<Buffer | null | Error> | null = null;
   private [kWaitingAt] = 0;
@@ -102,8 +102,8 @@ export abstract class StreamDuplex extends Duplex {
     if (this[kMustWait]) this[kWait](chunk);
     else {
       // What is only buffered is no event.
-      if (this.readableFlowing === true) this[kToldAt] = inputReads.count;
-      this[kScope].runInAsyncScope(this[kTellData], this, stream, chunk);
+      if (this.readableFlowing === true) this[kEmittedAt] = inputReads.count;
+      this[kScope].runInAsyncScope(this[kEmitData], this, stream, chunk);
     }
   }
 
@@ -112,35 +112,35 @@ export abstract class StreamDuplex extends Duplex {
     // Ahead of what waits: that is read on as well if the stream is lost now.
     this[kIsInputWhole] = true;
     if (this[kMustWait]) this[kWait](null);
-    else this[kScope].runInAsyncScope(this[kTellEnd], this, stream);
+    else this[kScope].runInAsyncScope(this[kEmitEnd], this, stream);
   }
 
   /** @internal */
   [kOnReset](_stream: ByteStream, error: Error): void {
     if (this[kMustWait]) this[kWait](error);
-    else this[kScope].runInAsyncScope(this[kTellReset], this, error);
+    else this[kScope].runInAsyncScope(this[kEmitReset], this, error);
   }
 
   /** @internal The next event that waits. */
-  [kTellNext](): boolean {
+  [kEmitNext](): boolean {
     const { [kWaiting]: waiting, [kStream]: stream } = this;
     if (waiting === null || stream === null) return false;
     const event = waiting[this[kWaitingAt]++];
     if (this[kWaitingAt] === waiting.length) this[kWaiting] = null;
     const { [kScope]: scope } = this;
-    if (event === null) scope.runInAsyncScope(this[kTellEnd], this, stream);
-    else if (event instanceof Error) scope.runInAsyncScope(this[kTellReset], this, event);
-    else if (!this.destroyed) scope.runInAsyncScope(this[kTellData], this, stream, event);
+    if (event === null) scope.runInAsyncScope(this[kEmitEnd], this, stream);
+    else if (event instanceof Error) scope.runInAsyncScope(this[kEmitReset], this, event);
+    else if (!this.destroyed) scope.runInAsyncScope(this[kEmitData], this, stream, event);
     return this[kWaiting] !== null;
   }
 
   /** An event has been told: what else the same read has brought comes later. */
-  protected [kHasTold](): void {
-    this[kToldAt] = inputReads.count;
+  protected [kMarkEmitted](): void {
+    this[kEmittedAt] = inputReads.count;
   }
 
   private get [kMustWait](): boolean {
-    return this[kWaiting] !== null || this[kToldAt] === inputReads.count;
+    return this[kWaiting] !== null || this[kEmittedAt] === inputReads.count;
   }
 
   private [kWait](event: Buffer | null | Error): void {
@@ -150,10 +150,10 @@ export abstract class StreamDuplex extends Duplex {
     }
     this[kWaiting] = [event];
     this[kWaitingAt] = 0;
-    tellLater(this);
+    emitLater(this);
   }
 
-  protected [kTellData](stream: ByteStream, chunk: Buffer): void {
+  protected [kEmitData](stream: ByteStream, chunk: Buffer): void {
     const { length } = chunk;
     this[kUncredited] += length;
     try {
@@ -182,7 +182,7 @@ export abstract class StreamDuplex extends Duplex {
     );
   }
 
-  protected [kTellEnd](_stream: ByteStream): void {
+  protected [kEmitEnd](_stream: ByteStream): void {
     // Behind all other listeners: TLS on top may have begun at any time before.
     if (!this.allowHalfOpen) this.once('end', stayOpenBelowTls);
     this.push(null);
@@ -365,13 +365,13 @@ export abstract class StreamDuplex extends Duplex {
 
   // --- the end ---
 
-  protected [kTellReset](error: Error): void {
-    this[kLetCrashNobody]();
+  protected [kEmitReset](error: Error): void {
+    this[kIgnoreErrors]();
     this.destroy(error);
   }
 
   /** What a peer or the network does crashes no process, also where nobody listens; 'close' follows in any case. */
-  protected [kLetCrashNobody](): void {
+  protected [kIgnoreErrors](): void {
     // Whoever listens now may have stopped by the time of the event.
     this.on('error', ignore);
   }
@@ -382,7 +382,7 @@ export abstract class StreamDuplex extends Duplex {
     const isTls = isBelowTls(this);
     // TLS may still have to give its reader what it has taken from here.
     if (this.readableEnded && !isTls) return false;
-    this[kLetCrashNobody]();
+    this[kIgnoreErrors]();
     this[kLost] = error;
     // Whoever only reads has got everything, and hears of no error; whoever wants to write hears of it.
     if (!isTls && this.allowHalfOpen && !this.writableEnded) this.once('end', () => this.destroy(error));
@@ -395,7 +395,7 @@ export abstract class StreamDuplex extends Duplex {
     this.removeListener('error', ignore);
     this[kStream] = null;
     this[kWaiting] = null;
-    this[kToldAt] = -1;
+    this[kEmittedAt] = -1;
     this[kUncredited] = 0;
     this[kDispatched] = 0;
     this[kIsInputWhole] = false;
@@ -411,7 +411,7 @@ export abstract class StreamDuplex extends Duplex {
       const isUnread = this.readableLength > 0 || this[kWaiting] !== null || this[kLost] !== null;
       const isDropped = this.writableLength > this[kWriting];
       if (isUnread || isDropped) stream.reset();
-      else stream.abandon();
+      else stream.close();
     }
     this[kWaiting] = null;
     this[kUncredited] = 0;

@@ -169,7 +169,7 @@ export class Node extends EventEmitter<NodeEvents> {
       directLinks: this.mesh.shortcuts,
       sharedEnv: (nodeId) => this.mesh.sharedEnv(nodeId),
       publicKeyOf: (nodeId) => this.mesh.gossip.store.node(nodeId)?.publicKey,
-      keepsAlive: this.processRefs,
+      processRefs: this.processRefs,
       onError: (error) => this.onError(error),
       onWarning: (error) => this.onWarning(error),
     });

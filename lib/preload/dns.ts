@@ -3,7 +3,7 @@
 
 import { isIP } from 'node:net';
 import { lookupError } from '../errors.js';
-import { standInForService } from '../socket/socket-addresses.js';
+import { standInForService } from '../socket/endpoints.js';
 import { invalidArgType } from '../util/runtime/node-errors.js';
 import { nextTick } from '../util/runtime/real-timers.js';
 import { overlayService } from './overlay-host.js';

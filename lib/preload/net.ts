@@ -10,8 +10,13 @@ import * as net from 'node:net';
 import { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { starlaneError } from '../errors.js';
-import { connectArguments, listenArguments, listenTarget, SAID_HOST } from '../socket/net/arguments.js';
-import { checkListenSignal } from '../socket/net/listen-signal.js';
+import {
+  checkListenSignal,
+  connectArguments,
+  listenArguments,
+  listenTarget,
+  SAID_HOST,
+} from '../socket/net/arguments.js';
 import type { NetModule } from '../socket/net/module.js';
 import type { NetSocketOptions } from '../socket/net/socket.js';
 import type { Server as BoundServer } from '../socket/server.js';

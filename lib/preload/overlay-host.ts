@@ -4,7 +4,7 @@
 // Some programs look a host up first and connect to the address, or connect to the remoteAddress of a socket. These are stand-in
 // addresses, which mean a service or a node in this process.
 
-import { hostOfStandIn } from '../socket/socket-addresses.js';
+import { hostOfStandIn } from '../socket/endpoints.js';
 import { IS_SOCKET } from '../socket/stream-wrap.js';
 
 const SUFFIX = /\.starlane\.?$/i;

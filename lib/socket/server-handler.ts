@@ -6,8 +6,8 @@ import { EventEmitter } from 'node:events';
 import { Server as NodeServer } from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
 import { starlaneError } from '../errors.js';
-import { kTaker } from '../mux/hidden.js';
-import type { Closable, Server, ServerOptions, Taker } from './server.js';
+import { kSocketOwner } from '../mux/hidden.js';
+import type { Closable, Server, ServerOptions, SocketOwner } from './server.js';
 import type { Socket } from './socket.js';
 
 /** Takes the sockets of a server: a function, or a net.Server or http.Server, which gets 'connection' events. */
@@ -76,7 +76,7 @@ function boundServer(handler: CountingServer): BoundServer {
 }
 
 /** A server of Node, and what it is bound to: it may be several names. */
-class BoundServer implements Taker {
+class BoundServer implements SocketOwner {
   private readonly servers = new Set<Closable>();
   private readonly close: CountingServer['close'];
   /** 'listening' was emitted since it was bound to the first of them. */
@@ -96,7 +96,7 @@ class BoundServer implements Taker {
 
   add(bound: Server): void {
     const { server } = this;
-    bound[kTaker] = this;
+    bound[kSocketOwner] = this;
     bound.on('connection', (socket) => {
       server.emit('connection', socket);
     });
@@ -128,7 +128,7 @@ class BoundServer implements Taker {
     this.server._connections++;
   }
 
-  onSocketOver(): void {
+  onSocketClosed(): void {
     this.server._connections--;
     this.server._emitCloseIfDrained();
   }

@@ -9,29 +9,29 @@ import {
   kBinding,
   kCloseIfDrained,
   kCreateSocket,
-  kForget,
-  kHold,
-  kHolding,
+  kHasRef,
   kIsFull,
-  kLetGo,
-  kOnSocketOver,
+  kIsUnref,
+  kOnSocketClosed,
   kOpenCount,
   kOpenSockets,
   kProcessRefs,
+  kRef,
   kRefuse,
   kScope,
+  kSetOnClosed,
+  kSocketClosedCallback,
   kSocketOptions,
+  kSocketOwner,
   kStart,
-  kTaker,
-  kUnrefed,
-  kWhenOver,
+  kUnref,
 } from '../mux/hidden.js';
 import type { ByteStream } from '../mux/stream/sink.js';
 import { notRunning } from '../util/runtime/node-errors.js';
 import type { ProcessRefs } from '../util/runtime/process-refs.js';
 import { nextTick } from '../util/runtime/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
-import type { FarEnd } from './far-end.js';
+import type { RemoteEndpoint } from './endpoints.js';
 import { Socket, type SocketOptions } from './socket.js';
 
 export interface ServerOptions extends SocketOptions {
@@ -80,7 +80,7 @@ export interface Closable {
 }
 
 /** Who takes the sockets of a bound server and counts them as its own: a server of Node, which may be bound to several names. */
-export interface Taker {
+export interface SocketOwner {
   /** What the `server` of the sockets is. */
   readonly server: unknown;
   /** Whether it has as many sockets as it may have. */
@@ -92,7 +92,7 @@ export interface Taker {
   /** One more socket of the server is open. */
   onSocket(): void;
   /** One is open no longer. Not told by an event of the socket: whoever gets a socket may remove all of its listeners. */
-  onSocketOver(): void;
+  onSocketClosed(): void;
 }
 
 /** Any server, whatever it says of where it is bound. */
@@ -111,22 +111,22 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   /** Sockets open at once, at most; undefined for no limit. */
   maxConnections: number | undefined;
   /** @internal */
-  [kTaker]: Taker | null = null;
+  [kSocketOwner]: SocketOwner | null = null;
   protected readonly [kProcessRefs]: ProcessRefs;
   protected [kBinding]: Binding | null = null;
   private readonly [kSocketOptions]: SocketOptions | undefined;
   readonly #isPausing: boolean;
   private [kOpenCount] = 0;
-  private [kHolding] = false;
-  private [kUnrefed] = false;
-  private readonly [kForget] = (): void => this[kOnSocketOver]();
+  private [kHasRef] = false;
+  private [kIsUnref] = false;
+  private readonly [kSocketClosedCallback] = (): void => this[kOnSocketClosed]();
   /** Whom its events and those of its sockets belong to: whoever has bound it. */
   protected [kScope] = new AsyncResource('STARLANESERVER');
 
   /** @internal Servers come from bind. */
-  constructor(options: ServerOptions | undefined, keepsAlive: ProcessRefs) {
+  constructor(options: ServerOptions | undefined, processRefs: ProcessRefs) {
     super();
-    this[kProcessRefs] = keepsAlive;
+    this[kProcessRefs] = processRefs;
     this.maxConnections = options?.maxConnections;
     this[kSocketOptions] =
       options?.allowHalfOpen === undefined && options?.highWaterMark === undefined
@@ -138,34 +138,40 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   /** @internal Bound: 'listening' follows in the next tick. */
   [kStart](binding: Binding): void {
     this[kBinding] = binding;
-    this[kHold]();
-    this[kTaker]?.onBound(this);
+    this[kRef]();
+    this[kSocketOwner]?.onBound(this);
     nextTick(() => {
       if (this[kBinding] === binding) this.emit('listening');
     });
   }
 
   /** @internal A circuit for this server. Null when it is refused; else the socket, not yet told to the user. */
-  [kAdmit](stream: ByteStream, far: FarEnd, service: string, localPort: number, remotePort: number): Socket | null {
+  [kAdmit](
+    stream: ByteStream,
+    remote: RemoteEndpoint,
+    service: string,
+    localPort: number,
+    remotePort: number,
+  ): Socket | null {
     if (this[kBinding] === null) return null;
     if (this[kIsFull]) {
-      const { addresses } = far;
+      const { addresses } = remote;
       const excess = this[kScope].runInAsyncScope(this[kRefuse], this, {
-        localAddress: addresses.of(far.localId),
+        localAddress: addresses.of(remote.localId),
         localPort,
         localFamily: addresses.family,
-        remoteAddress: addresses.of(far.peerId),
+        remoteAddress: addresses.of(remote.peerId),
         remotePort,
         remoteFamily: addresses.family,
       });
-      excess?.[kAccept](stream, far, service, localPort, remotePort);
+      excess?.[kAccept](stream, remote, service, localPort, remotePort);
       return excess;
     }
     const socket = this[kScope].runInAsyncScope(this[kCreateSocket], this);
-    socket[kAccept](stream, far, service, localPort, remotePort);
-    socket[kWhenOver](this[kForget]);
+    socket[kAccept](stream, remote, service, localPort, remotePort);
+    socket[kSetOnClosed](this[kSocketClosedCallback]);
     this[kOpenCount]++;
-    this[kTaker]?.onSocket();
+    this[kSocketOwner]?.onSocket();
     return socket;
   }
 
@@ -214,7 +220,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     }
     this[kBinding] = null;
     binding?.unbind();
-    this[kLetGo]();
+    this[kUnref]();
     this[kCloseIfDrained]();
     return this;
   }
@@ -233,15 +239,15 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
 
   /** Holds the process open again, as a listening server does unless told otherwise. */
   ref(): this {
-    this[kUnrefed] = false;
-    this[kHold]();
+    this[kIsUnref] = false;
+    this[kRef]();
     return this;
   }
 
   /** Lets the process end while this server listens. */
   unref(): this {
-    this[kUnrefed] = true;
-    this[kLetGo]();
+    this[kIsUnref] = true;
+    this[kUnref]();
     return this;
   }
 
@@ -261,41 +267,41 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   /** The socket for a circuit that is admitted. */
   protected [kCreateSocket](): Socket {
     const socket = new Socket(this[kSocketOptions], this[kProcessRefs], undefined, this[kScope]);
-    socket.server = this[kTaker] === null ? this : this[kTaker].server;
+    socket.server = this[kSocketOwner] === null ? this : this[kSocketOwner].server;
     if (this.#isPausing) socket.pause();
     return socket;
   }
 
   private get [kIsFull](): boolean {
-    const { maxConnections, [kOpenCount]: openCount, [kTaker]: taker } = this;
+    const { maxConnections, [kOpenCount]: openCount, [kSocketOwner]: owner } = this;
     // Null is no limit either, for net.Server.
-    return (maxConnections != null && openCount >= maxConnections) || taker?.isFull === true;
+    return (maxConnections != null && openCount >= maxConnections) || owner?.isFull === true;
   }
 
-  private [kOnSocketOver](): void {
+  private [kOnSocketClosed](): void {
     this[kOpenCount]--;
-    this[kTaker]?.onSocketOver();
+    this[kSocketOwner]?.onSocketClosed();
     this[kCloseIfDrained]();
   }
 
   private [kCloseIfDrained](): void {
     if (this[kBinding] !== null || this[kOpenCount] > 0) return;
     nextTick(() => {
-      this[kTaker]?.onClosed(this);
+      this[kSocketOwner]?.onClosed(this);
       this.emit('close');
     });
   }
 
-  private [kHold](): void {
+  private [kRef](): void {
     // A server that is closing is held by its sockets.
-    if (this[kHolding] || this[kUnrefed] || this[kBinding] === null) return;
-    this[kHolding] = true;
+    if (this[kHasRef] || this[kIsUnref] || this[kBinding] === null) return;
+    this[kHasRef] = true;
     this[kProcessRefs].ref();
   }
 
-  private [kLetGo](): void {
-    if (!this[kHolding]) return;
-    this[kHolding] = false;
+  private [kUnref](): void {
+    if (!this[kHasRef]) return;
+    this[kHasRef] = false;
     this[kProcessRefs].unref();
   }
 }

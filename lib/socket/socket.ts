@@ -14,65 +14,84 @@ import {
   kDetachStream,
   kDispatch,
   kEarly,
+  kEmitClose,
+  kEmitConnect,
+  kEmitData,
+  kEmitEnd,
   kEstablish,
   kFailConnect,
-  kFar,
-  kFarPort,
   kFinishWrite,
   kForgetSent,
-  kHasTold,
   kHasUnsent,
   kIdle,
   kIsInputWhole,
   kIsWriting,
-  kLetGo,
-  kNear,
-  kNearPort,
+  kLocalAddress,
+  kLocalPort,
+  kMarkEmitted,
   kOnAttempt,
   kOnAttemptFailed,
+  kOnClosed,
   kOnEnd,
   kOnIdle,
-  kOnOver,
   kOnReset,
   kOnSent,
+  kPausedInput,
   kProcessRefs,
   kReadOn,
   kReceived,
+  kRemote,
+  kRemotePort,
   kRenew,
   kRevive,
   kScope,
   kSendChunk,
   kSendEarly,
   kService,
+  kSetOnClosed,
   kStart,
   kStartConnecting,
   kStartReading,
   kStream,
-  kTellClose,
-  kTellConnect,
-  kTellData,
-  kTellEnd,
   kTotalDispatched,
   kTotalWritten,
-  kUpdateHold,
+  kUnref,
+  kUpdateRef,
   kUse,
-  kWhenOver,
   kWriteEarly,
 } from '../mux/hidden.js';
 import type { ByteStream } from '../mux/stream/sink.js';
-import { StreamDuplex } from '../mux/stream-duplex.js';
+import { StreamDuplex, unpinned } from '../mux/stream-duplex.js';
+import { withoutContext } from '../util/runtime/no-context.js';
 import { closedBeforeConnection, socketClosed } from '../util/runtime/node-errors.js';
 import type { ProcessRefs } from '../util/runtime/process-refs.js';
-import { nextTick } from '../util/runtime/real-timers.js';
+import { nextTick, setImmediate } from '../util/runtime/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
-import { closeLater } from './close-queue.js';
-import { type FarEnd, type PeerInfo, peerInfo } from './far-end.js';
+import { throwLater } from '../util/runtime/throw-later.js';
+import { type PeerInfo, peerInfo, type RemoteEndpoint } from './endpoints.js';
 import { checkTimeout, IdleTimeout } from './idle-timeout.js';
-import { HELD, HeldInput } from './net/held-input.js';
-import { duplexOptions, type SocketOptions } from './socket-options.js';
 import { answerWraps, IS_SOCKET, keepingWrap } from './stream-wrap.js';
 
-export type { SocketOptions };
+export interface SocketOptions {
+  /** Whether the writing half stays open when the peer has ended its own. Default false, as net.Socket. */
+  allowHalfOpen?: boolean | undefined;
+  /** Bytes buffered in either direction before `write` answers false and reading pauses. Default as Node's streams. */
+  highWaterMark?: number | undefined;
+}
+
+/** Shared by allsockets with defaults: one object less for each of a million. */
+const DEFAULTS: DuplexOptions = Object.freeze({ allowHalfOpen: false, autoDestroy: true, emitClose: false });
+const HALF_OPEN: DuplexOptions = Object.freeze({ ...DEFAULTS, allowHalfOpen: true });
+
+export function duplexOptions(
+  options: SocketOptions | undefined,
+  streamOptions: DuplexOptions | undefined,
+): DuplexOptions {
+  if (options === undefined) return DEFAULTS;
+  const base = options.allowHalfOpen ? HALF_OPEN : DEFAULTS;
+  if (streamOptions !== undefined) return { ...streamOptions, ...base };
+  return options.highWaterMark === undefined ? base : { ...base, highWaterMark: options.highWaterMark };
+}
 
 type WriteCallback = (error?: Error | null) => void;
 
@@ -82,7 +101,7 @@ const Bit = {
   /** Has been connected once. */
   CONNECTED: 0x2,
   /** Holds the process open. */
-  HOLDING: 0x4,
+  HAS_REF: 0x4,
   /** unref() was called. */
   UNREF: 0x8,
   /** The peer is to be told of a destruction by a reset. */
@@ -91,17 +110,32 @@ const Bit = {
   ASKED: 0x20,
 } as const;
 
+/**
+ * What arrives on a socket that was paused before it was connected, as by pauseOnConnect, until the user reads. A kernel keeps it outside
+ * net.Socket: it does not count as read, and 'end' waits behind it. Its credit waits too, so that there is never more of it than
+ * the window of the stream.
+ */
+class PausedInput {
+  readonly chunks: Buffer[] = [];
+  /** The peer has ended after these chunks. */
+  isEnded = false;
+
+  push(chunk: Buffer): void {
+    this.chunks.push(unpinned(chunk));
+  }
+}
+
 // As net.Socket's, the getters of addresses and counts answer undefined where there is no socket: tools that mock or inspect
 // classes read them on the prototype.
 export class Socket extends StreamDuplex {
   /** The server that accepted this socket, as of net.Socket: a net.Server if that was bound. Null for dialled sockets. */
   server: unknown = null;
   private [kReceived] = 0;
-  private [kNearPort] = 0;
-  private [kFarPort] = 0;
+  private [kLocalPort] = 0;
+  private [kRemotePort] = 0;
   /** The idle timeout in ms as set by setTimeout; undefined before that. */
   timeout: number | undefined = undefined;
-  private [kFar]: FarEnd | null = null;
+  private [kRemote]: RemoteEndpoint | null = null;
   private [kService] = '';
   private [kBits] = 0;
   /**
@@ -111,24 +145,24 @@ export class Socket extends StreamDuplex {
   private [kEarly]: readonly Buffer[] | null = null;
   private [kIdle]: IdleTimeout | null = null;
   /** What has arrived while nobody has wanted to read yet: paused from the start. */
-  protected [HELD]: HeldInput | null = null;
+  protected [kPausedInput]: PausedInput | null = null;
   private [kProcessRefs]: ProcessRefs | null;
   /** Called once when the socket is over, by whoever counts sockets. */
-  private [kOnOver]: (() => void) | null = null;
+  private [kOnClosed]: (() => void) | null = null;
 
   /**
-   * @internal Sockets come from dial and from servers. `keepsAlive` null: it holds nothing until it {@link use}s some. `scope`: that of
+   * @internal Sockets come from dial and from servers. `processRefs` null: it holds nothing until it {@link use}s some. `scope`: that of
    * the server that accepts it.
    */
   constructor(
     options: SocketOptions | undefined,
-    keepsAlive: ProcessRefs | null,
+    processRefs: ProcessRefs | null,
     streamOptions?: DuplexOptions,
     scope?: AsyncResource,
   ) {
     super(duplexOptions(options, streamOptions), scope);
-    this[kProcessRefs] = keepsAlive;
-    this[kUpdateHold]();
+    this[kProcessRefs] = processRefs;
+    this[kUpdateRef]();
   }
 
   /** @internal */
@@ -182,43 +216,43 @@ export class Socket extends StreamDuplex {
 
   /** The virtual port of this end; undefined while not connected. */
   get localPort(): number | undefined {
-    return this[kNear]?.port;
+    return this[kLocalAddress]?.port;
   }
 
   /** The virtual port of the other end; undefined before the connection stands. */
   get remotePort(): number | undefined {
-    return this[kFar] ? this[kFarPort] : undefined;
+    return this[kRemote] ? this[kRemotePort] : undefined;
   }
 
   /** `@` and the id of this node, or an address that stands for it (option `socketAddresses`); undefined while not connected. */
   get localAddress(): string | undefined {
-    return this[kNear]?.address;
+    return this[kLocalAddress]?.address;
   }
 
   /** `@` and the id of the node at the other end, or an address that stands for it; undefined before the connection stands. */
   get remoteAddress(): string | undefined {
-    const { [kFar]: far } = this;
-    return far ? far.addresses.of(far.peerId) : undefined;
+    const { [kRemote]: remote } = this;
+    return remote ? remote.addresses.of(remote.peerId) : undefined;
   }
 
   /** The kind of addresses: 'Starlane' or 'IPv4'; undefined while not connected. */
   get localFamily(): string | undefined {
-    return this[kNear]?.family;
+    return this[kLocalAddress]?.family;
   }
 
   /** The kind of addresses: 'Starlane' or 'IPv4'; undefined before the connection stands. */
   get remoteFamily(): string | undefined {
-    return this[kFar] ? this[kFar].addresses.family : undefined;
+    return this[kRemote] ? this[kRemote].addresses.family : undefined;
   }
 
   /** Who is at the other end and through whom; undefined before the connection stands. */
   get peer(): PeerInfo | undefined {
-    return this[kFar] ? peerInfo(this[kFar], this[kService]) : undefined;
+    return this[kRemote] ? peerInfo(this[kRemote], this[kService]) : undefined;
   }
 
   /** Whether the node at the other end has proved to be {@link peer}; false while not connected. */
   get verified(): boolean {
-    return this[kFar]?.isVerified === true;
+    return this[kRemote]?.isVerified === true;
   }
 
   /**
@@ -226,12 +260,12 @@ export class Socket extends StreamDuplex {
    * false while not connected.
    */
   get secure(): boolean {
-    return this[kFar]?.isSecure === true;
+    return this[kRemote]?.isSecure === true;
   }
 
   /** This end's address as net.Socket gives it; empty while not connected. */
   address(): { address: string; family: string; port: number } | Record<string, never> {
-    return this[kNear] ?? {};
+    return this[kLocalAddress] ?? {};
   }
 
   /**
@@ -279,14 +313,14 @@ export class Socket extends StreamDuplex {
   /** Holds the process open again while something can happen to it, as a socket does unless told otherwise. */
   ref(): this {
     this[kBits] &= ~Bit.UNREF;
-    this[kUpdateHold]();
+    this[kUpdateRef]();
     return this;
   }
 
   /** Lets the process end while this socket is open. */
   unref(): this {
     this[kBits] |= Bit.UNREF;
-    this[kUpdateHold]();
+    this[kUpdateRef]();
     return this;
   }
 
@@ -314,7 +348,7 @@ export class Socket extends StreamDuplex {
   /** @internal Dialled: nothing is connected yet, writes are welcome. */
   [kStartConnecting](): void {
     this[kBits] |= Bit.CONNECTING;
-    this[kUpdateHold]();
+    this[kUpdateRef]();
   }
 
   /** @internal A stream has been opened for this socket; its answer still belongs to the dialler. */
@@ -330,26 +364,26 @@ export class Socket extends StreamDuplex {
   }
 
   /** @internal The stream of {@link attachStream} is connected: the socket is its sink from now on. */
-  [kEstablish](far: FarEnd, service: string, localPort: number, remotePort: number): void {
-    this[kStart](far, service, localPort, remotePort);
+  [kEstablish](remote: RemoteEndpoint, service: string, localPort: number, remotePort: number): void {
+    this[kStart](remote, service, localPort, remotePort);
     this[kEarly] = null;
-    this[kScope].runInAsyncScope(this[kTellConnect], this);
+    this[kScope].runInAsyncScope(this[kEmitConnect], this);
   }
 
   /** @internal Around a stream that a peer opened. */
-  [kAccept](stream: ByteStream, far: FarEnd, service: string, localPort: number, remotePort: number): void {
+  [kAccept](stream: ByteStream, remote: RemoteEndpoint, service: string, localPort: number, remotePort: number): void {
     this[kStream] = stream;
-    this[kStart](far, service, localPort, remotePort);
+    this[kStart](remote, service, localPort, remotePort);
     // 'connection'.
-    this[kHasTold]();
+    this[kMarkEmitted]();
   }
 
   /** @internal A node is asked for the service, or was no good. */
   [kOnAttempt](_nodeId: string, _port: number): void {}
   [kOnAttemptFailed](_error: NodeJS.ErrnoException): void {}
 
-  private [kTellConnect](): void {
-    this[kHasTold]();
+  private [kEmitConnect](): void {
+    this[kMarkEmitted]();
     this.emit('connect');
     this.emit('ready');
     if (!this[kHasUnsent]) this[kFinishWrite](null);
@@ -361,12 +395,12 @@ export class Socket extends StreamDuplex {
   }
 
   /** @internal `callback` is called once, when the socket is destroyed. */
-  [kWhenOver](callback: () => void): void {
-    this[kOnOver] = callback;
+  [kSetOnClosed](callback: () => void): void {
+    this[kOnClosed] = callback;
   }
 
   /** @internal */
-  [kTellClose](hadError: boolean): void {
+  [kEmitClose](hadError: boolean): void {
     this[kScope].runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'close', hadError);
   }
 
@@ -381,61 +415,61 @@ export class Socket extends StreamDuplex {
 
   // --- the Duplex ---
 
-  protected override [kTellData](stream: ByteStream, chunk: Buffer): void {
-    const held = this[HELD];
-    if (held !== null) {
-      held.push(chunk);
+  protected override [kEmitData](stream: ByteStream, chunk: Buffer): void {
+    const pausedInput = this[kPausedInput];
+    if (pausedInput !== null) {
+      pausedInput.push(chunk);
       return;
     }
     this[kCountRead](chunk.length);
-    super[kTellData](stream, chunk);
-    if (this.readableLength > 0) this[kUpdateHold]();
+    super[kEmitData](stream, chunk);
+    if (this.readableLength > 0) this[kUpdateRef]();
   }
 
-  protected override [kTellEnd](stream: ByteStream): void {
-    const held = this[HELD];
-    if (held === null) super[kTellEnd](stream);
-    else held.isEnded = true;
+  protected override [kEmitEnd](stream: ByteStream): void {
+    const pausedInput = this[kPausedInput];
+    if (pausedInput === null) super[kEmitEnd](stream);
+    else pausedInput.isEnded = true;
   }
 
   /** @internal */
   override [kOnEnd](stream: ByteStream): void {
     super[kOnEnd](stream);
-    this[kUpdateHold]();
+    this[kUpdateRef]();
   }
 
   override read(size?: number): unknown {
     const chunk = super.read(size);
-    if ((this[kBits] & Bit.HOLDING) === 0) this[kUpdateHold]();
+    if ((this[kBits] & Bit.HAS_REF) === 0) this[kUpdateRef]();
     return chunk;
   }
 
   override resume(): this {
     super.resume();
-    this[kUpdateHold]();
+    this[kUpdateRef]();
     return this;
   }
 
   protected override [kDispatch](bytes: number, callback: WriteCallback): void {
     super[kDispatch](bytes, callback);
-    this[kUpdateHold]();
+    this[kUpdateRef]();
   }
 
   protected override [kFinishWrite](error: Error | null): void {
     super[kFinishWrite](error);
-    if (this[kIsInputWhole]) this[kUpdateHold]();
+    if (this[kIsInputWhole]) this[kUpdateRef]();
   }
 
   override _read(): void {
     this[kBits] |= Bit.ASKED;
     const { [kStream]: stream } = this;
-    const held = this[HELD];
-    if (held === null) return;
-    this[HELD] = null;
+    const pausedInput = this[kPausedInput];
+    if (pausedInput === null) return;
+    this[kPausedInput] = null;
     if (stream === null) return;
-    for (const chunk of held.chunks) this[kTellData](stream, chunk);
-    if (held.isEnded) this[kTellEnd](stream);
-    this[kUpdateHold]();
+    for (const chunk of pausedInput.chunks) this[kEmitData](stream, chunk);
+    if (pausedInput.isEnded) this[kEmitEnd](stream);
+    this[kUpdateRef]();
   }
 
   override [kOnSent](stream: ByteStream, bytes: number): void {
@@ -486,18 +520,19 @@ export class Socket extends StreamDuplex {
     }
     this[kIdle]?.stop();
     this[kIdle] = null;
-    this[kLetGo]();
-    const { [kOnOver]: onOver } = this;
-    this[kOnOver] = null;
+    this[kUnref]();
+    const { [kOnClosed]: onOver } = this;
+    this[kOnClosed] = null;
     this[kEarly] = null;
     // Held bytes are lost as others that nobody will read.
-    if (this[kBits] & Bit.RESET || (this[HELD] !== null && this[HELD].chunks.length > 0)) this[kStream]?.reset();
-    this[HELD] = null;
+    if (this[kBits] & Bit.RESET || (this[kPausedInput] !== null && this[kPausedInput].chunks.length > 0))
+      this[kStream]?.reset();
+    this[kPausedInput] = null;
     super._destroy(error, callback);
     onOver?.();
     // After 'error', which Node emits in the tick that is queued by now.
-    if (this[kStream] === null) nextTick(() => this[kTellClose](error !== null));
-    else closeLater(this, error !== null);
+    if (this[kStream] === null) nextTick(() => this[kEmitClose](error !== null));
+    else emitCloseLater(this, error !== null);
   }
 
   /** @internal What console.log() prints. */
@@ -511,36 +546,36 @@ export class Socket extends StreamDuplex {
   protected [kRenew](): void {
     this[kBits] &= Bit.UNREF;
     this[kReceived] = 0;
-    this[kFar] = null;
+    this[kRemote] = null;
     this[kService] = '';
     this[kEarly] = null;
     this[kRevive]();
   }
 
   /** The socket is in use from now on, and holds the process open unless told otherwise. */
-  protected [kUse](keepsAlive: ProcessRefs): void {
-    this[kProcessRefs] = keepsAlive;
-    this[kUpdateHold]();
+  protected [kUse](processRefs: ProcessRefs): void {
+    this[kProcessRefs] = processRefs;
+    this[kUpdateRef]();
   }
 
-  private get [kNear](): { address: string; family: string; port: number } | undefined {
-    const { [kFar]: far } = this;
-    if (!far || this.destroyed) return undefined;
-    const { addresses, localId } = far;
-    return { address: addresses.of(localId), family: addresses.family, port: this[kNearPort] };
+  private get [kLocalAddress](): { address: string; family: string; port: number } | undefined {
+    const { [kRemote]: remote } = this;
+    if (!remote || this.destroyed) return undefined;
+    const { addresses, localId } = remote;
+    return { address: addresses.of(localId), family: addresses.family, port: this[kLocalPort] };
   }
 
-  private [kStart](far: FarEnd, service: string, localPort: number, remotePort: number): void {
+  private [kStart](remote: RemoteEndpoint, service: string, localPort: number, remotePort: number): void {
     this[kBits] = (this[kBits] & ~Bit.CONNECTING) | Bit.CONNECTED;
-    this[kFar] = far;
+    this[kRemote] = remote;
     this[kService] = service;
-    this[kNearPort] = localPort;
-    this[kFarPort] = remotePort;
+    this[kLocalPort] = localPort;
+    this[kRemotePort] = remotePort;
     if (this[kStream] !== null) this[kStream].sink = this;
     // As net.Socket, which reads nothing then, so that nothing counts as read.
-    if ((this[kBits] & Bit.ASKED) === 0 && this.isPaused()) this[HELD] = new HeldInput();
+    if ((this[kBits] & Bit.ASKED) === 0 && this.isPaused()) this[kPausedInput] = new PausedInput();
     else this[kStartReading]();
-    this[kUpdateHold]();
+    this[kUpdateRef]();
     if (this[kIdle] !== null) this[kIdle].touch();
   }
 
@@ -561,21 +596,52 @@ export class Socket extends StreamDuplex {
    * A socket holds the process while something can happen to it, as a handle of the system does: while it connects, while a write is
    * going on, and while it reads: until the end of the peer, and not while what has come is not taken.
    */
-  private [kUpdateHold](): void {
+  private [kUpdateRef](): void {
     if (this[kProcessRefs] === null) return;
-    const mayRead = (this[kBits] & Bit.CONNECTED) !== 0 && this[HELD] === null && !this[kIsInputWhole];
+    const mayRead = (this[kBits] & Bit.CONNECTED) !== 0 && this[kPausedInput] === null && !this[kIsInputWhole];
     const isReading = mayRead && this.readableLength < this.readableHighWaterMark;
     const isActive = (this[kBits] & Bit.CONNECTING) !== 0 || isReading || this[kIsWriting];
-    if (!isActive || this[kBits] & Bit.UNREF || this.destroyed) this[kLetGo]();
-    else if ((this[kBits] & Bit.HOLDING) === 0) {
-      this[kBits] |= Bit.HOLDING;
+    if (!isActive || this[kBits] & Bit.UNREF || this.destroyed) this[kUnref]();
+    else if ((this[kBits] & Bit.HAS_REF) === 0) {
+      this[kBits] |= Bit.HAS_REF;
       this[kProcessRefs].ref();
     }
   }
 
-  private [kLetGo](): void {
-    if ((this[kBits] & Bit.HOLDING) === 0) return;
-    this[kBits] &= ~Bit.HOLDING;
+  private [kUnref](): void {
+    if ((this[kBits] & Bit.HAS_REF) === 0) return;
+    this[kBits] &= ~Bit.HAS_REF;
     this[kProcessRefs]?.unref();
+  }
+}
+
+// 'close' comes one turn after the end of a socket, as for a handle of the system, so that code that awaits 'end' can still add a
+// listener. All sockets that end in one turn emit it in one later turn, so that what their listeners send leaves together. Promises run in
+// between: code that awaits the 'close' of one socket can then listen for that of the next.
+
+/** How many promises may follow from each other between two sockets: awaiting events.once in a Promise.race takes about five. */
+const PROMISE_HOPS = 8;
+
+let closedSockets: Socket[] = [];
+let hadErrors: boolean[] = [];
+
+function emitCloseLater(socket: Socket, hadError: boolean): void {
+  if (closedSockets.length === 0) withoutContext(setImmediate, emitAllClosed);
+  closedSockets.push(socket);
+  hadErrors.push(hadError);
+}
+
+async function emitAllClosed(): Promise<void> {
+  const sockets = closedSockets;
+  const errors = hadErrors;
+  closedSockets = [];
+  hadErrors = [];
+  for (let index = 0; index < sockets.length; index++) {
+    try {
+      sockets[index][kEmitClose](errors[index]);
+    } catch (error) {
+      throwLater(error);
+    }
+    if (index + 1 < sockets.length) for (let hop = 0; hop < PROMISE_HOPS; hop++) await undefined;
   }
 }

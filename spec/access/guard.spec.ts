@@ -32,7 +32,7 @@ function decisionOf(...allows: Allow[]): Decision {
         warnings.push([subject, code, cause]);
       }),
   );
-  return new Decision(guards, REQUEST, { timers, timeoutMs: 100, tell: (verdict) => verdicts.push(verdict) });
+  return new Decision(guards, REQUEST, { timers, timeoutMs: 100, onDecided: (verdict) => verdicts.push(verdict) });
 }
 
 /** A promise in the hands of the spec. */
@@ -197,10 +197,10 @@ describe('a decision', () => {
       'node',
       () => {},
     );
-    const tell = (): never => {
+    const onDecided = (): never => {
       throw new Error('of a listener');
     };
-    new Decision([guard], REQUEST, { timers, timeoutMs: 100, tell }).start();
+    new Decision([guard], REQUEST, { timers, timeoutMs: 100, onDecided }).start();
     await turn();
     expect(caught.map(({ message }) => message)).toEqual(['of a listener']);
   });

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { type Binding, Bindings, FIRST_FREE_PORT } from '../../lib/circuit/bindings.js';
+import { socketAddresses } from '../../lib/socket/endpoints.js';
 import type { Server } from '../../lib/socket/server.js';
-import { socketAddresses } from '../../lib/socket/socket-addresses.js';
 import { tryReadReply } from '../../lib/wire/open-reply.js';
 
 const NODE_ID = 'AAAAAAAAAAA';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { TlsSessions } from '../../lib/http/tls-sessions.js';
+import { TlsSessions } from '../../lib/http/connector.js';
 
 const [a, b, c] = ['a', 'b', 'c'].map((text) => Buffer.from(text));
 

@@ -226,7 +226,7 @@ describe('The loss of the link', () => {
       stream.end();
       stream.consumed(10);
       stream.reset();
-      stream.abandon();
+      stream.close();
     };
     fixture.session.destroy(new Error('enough'));
     await turn();

@@ -39,7 +39,7 @@ describe('Opening a stream', () => {
     fixture.open().stream.reset();
     const { stream } = fixture.open();
     stream.write(pattern(WINDOW));
-    stream.abandon();
+    stream.close();
     expect(await fixture.answers()).toEqual([]);
     expect(fixture.session.streamCount).toBe(0);
   });
@@ -103,15 +103,15 @@ describe('Opens without an answer', () => {
     expect(rest).toEqual(ids.slice(259).map((id, index) => `DATA ${id} SYN ${`stream ${259 + index}`.length}`));
   });
 
-  it('that wait can be written, ended, reset and abandoned meanwhile', async () => {
+  it('that wait can be written, ended, reset and closed meanwhile', async () => {
     const fixture = await make({ maxUnackedOpens: 1 });
     fixture.open();
-    const [ended, reset, abandoned, large, quiet] = Array.from({ length: 5 }, () => fixture.open());
+    const [ended, reset, closed, large, quiet] = Array.from({ length: 5 }, () => fixture.open());
     ended.stream.write(Buffer.from('all of it'));
     ended.stream.end();
     reset.stream.write(Buffer.from('none of it'));
     reset.stream.reset();
-    abandoned.stream.abandon();
+    closed.stream.close();
     large.stream.write(pattern(WINDOW + 1));
     expect(await fixture.answers()).toEqual(['WINDOW 2 SYN 0']);
     expect(await fixture.exchange(windowUpdate(2, 0, ACK))).toEqual(['DATA 4 SYN 9', 'WINDOW 4 FIN 0']);
@@ -119,9 +119,9 @@ describe('Opens without an answer', () => {
     expect(data10[0]).toMatch(/^DATA 10 SYN /);
     expect(data10.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)).toBe(WINDOW);
     expect(await fixture.exchange(windowUpdate(10, 0, ACK))).toEqual(['WINDOW 12 SYN 0']);
-    const sent = [ended, reset, abandoned, large, quiet].map(({ sink }) => sink.sentBytes);
+    const sent = [ended, reset, closed, large, quiet].map(({ sink }) => sink.sentBytes);
     expect(sent).toEqual([9, 0, 0, WINDOW, 0]);
-    expect([reset, abandoned, quiet].flatMap(({ sink }) => sink.events)).toEqual([]);
+    expect([reset, closed, quiet].flatMap(({ sink }) => sink.events)).toEqual([]);
   });
 
   it('have a deadline that begins with the SYN', async () => {

@@ -16,7 +16,7 @@ import { CircuitSecurity } from '../../lib/circuit/secure/security.js';
 import type { SessionOwner } from '../../lib/mux/session.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import type { MuxStream } from '../../lib/mux/stream/stream.js';
-import { socketAddresses } from '../../lib/socket/socket-addresses.js';
+import { socketAddresses } from '../../lib/socket/endpoints.js';
 import { Timers } from '../../lib/util/timers.js';
 import { encodeOpen, type Open, type OpenRequest, tryReadOpen } from '../../lib/wire/open.js';
 import { encodeReply, type OpenReply, type ReadReply, tryReadReply } from '../../lib/wire/open-reply.js';
@@ -61,7 +61,7 @@ export class HandStream extends NotingSink {
 
   answer(reply: Partial<OpenReply> & { at: NodeId }): void {
     this.stream.write(encodeReply({ code: 0, port: 1, ...reply }));
-    if (reply.code !== undefined && reply.code !== 0) this.stream.abandon(true);
+    if (reply.code !== undefined && reply.code !== 0) this.stream.close(true);
   }
 }
 

@@ -130,7 +130,7 @@ class SessionTrial implements Trial, SessionOwner {
         break;
       case 2:
         stream.accept();
-        stream.abandon();
+        stream.close();
         break;
       case 3:
         stream.accept();
@@ -201,7 +201,7 @@ class AnySink implements StreamSink {
     stream.consumed(chunk.length);
     if (this.habit === Habit.LEAVE) {
       this.isOver = true;
-      stream.abandon();
+      stream.close();
     }
   }
 

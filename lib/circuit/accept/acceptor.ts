@@ -8,8 +8,7 @@ import type { Guard } from '../../access/guard.js';
 import type { NodeId } from '../../address.js';
 import { kAdmit, kAnnounce, kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
-import type { FarEnd } from '../../socket/far-end.js';
-import type { SocketAddresses } from '../../socket/socket-addresses.js';
+import type { RemoteEndpoint, SocketAddresses } from '../../socket/endpoints.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import { type Open, tryReadOpen } from '../../wire/open.js';
@@ -70,7 +69,7 @@ export class Acceptor implements StreamSink, Timed {
   private readonly confirmations: PendingConfirmations;
 
   /**
-   * @param far the remote endpoint, which all sockets of the link share
+   * @param remote the remote endpoint, which all sockets of the link share
    * @param namesMeet whether the peer shares an env: if not, it may dial ports only
    * @param neighbour what counts for circuits that the peer passes on to others; null when the peer is this node itself, whose circuits are
    * not checked
@@ -78,15 +77,15 @@ export class Acceptor implements StreamSink, Timed {
    */
   constructor(
     private readonly host: AcceptorHost,
-    readonly far: FarEnd,
+    readonly remote: RemoteEndpoint,
     private readonly namesMeet: boolean,
     private readonly neighbour: RelayNeighbour | null,
     private readonly envDigests: readonly string[] = [],
   ) {
     this.rate = new OpenRate(host.opensPerSecond, host.timers.now());
     this.held = new HeldOpens(this.rate, host.timers, (circuit) => {
-      const { stream, open, far, namesMeet, received } = circuit;
-      this.serve(stream, open, received, far, namesMeet, circuit);
+      const { stream, open, remote, namesMeet, received } = circuit;
+      this.serve(stream, open, received, remote, namesMeet, circuit);
     });
     this.proofs = new ProofQueue(host.timers.clock, (circuit) => {
       if (this.isStillBound(circuit)) this.checkProof(circuit);
@@ -154,7 +153,7 @@ export class Acceptor implements StreamSink, Timed {
     if (read === undefined) return false;
     const { open, bytesRead } = read;
     const rest = bytes.subarray(bytesRead);
-    if (open.dst !== this.host.nodeId || open.src !== this.far.peerId) {
+    if (open.dst !== this.host.nodeId || open.src !== this.remote.peerId) {
       // The other end counts in the same way.
       stream.useRelayWindow();
       stream.consumed(bytesRead);
@@ -162,7 +161,7 @@ export class Acceptor implements StreamSink, Timed {
       return true;
     }
     stream.consumed(bytesRead);
-    this.answer(stream, open, rest, this.far, this.namesMeet);
+    this.answer(stream, open, rest, this.remote, this.namesMeet);
     return true;
   }
 
@@ -188,7 +187,7 @@ export class Acceptor implements StreamSink, Timed {
     const { nodeId, relay, remotes } = this.host;
     const { dst, src, visited, relays, env } = open;
     const sender = relays === 0 ? src : visited[visited.length - 1];
-    if (this.neighbour === null || sender !== this.far.peerId) {
+    if (this.neighbour === null || sender !== this.remote.peerId) {
       this.refuse(stream, ReplyCode.DENIED, 'it does not come from the peer');
     } else if (dst !== nodeId) relay.onOpen(this.neighbour, stream, open, rest);
     else if (src === nodeId || visited.includes(nodeId))
@@ -201,15 +200,15 @@ export class Acceptor implements StreamSink, Timed {
 
   // --- circuits to this node ---
 
-  private answer(stream: MuxStream, open: Open, rest: Buffer, far: FarEnd, namesMeet: boolean): void {
+  private answer(stream: MuxStream, open: Open, rest: Buffer, remote: RemoteEndpoint, namesMeet: boolean): void {
     const { neighbour, rate, held, host } = this;
     // Those that wait come first.
     if (neighbour === null || (held.size === 0 && rate.take(host.timers))) {
-      this.serve(stream, open, rest, far, namesMeet, undefined);
+      this.serve(stream, open, rest, remote, namesMeet, undefined);
     } else if (held.isFull) {
       const what = `more than ${rate.perSecond} opens a second (opensPerSecond), and ${held.size} wait`;
       this.refuse(stream, ReplyCode.LIMIT, what);
-    } else held.hold(new IncomingCircuit(stream, open, far, namesMeet, rest));
+    } else held.hold(new IncomingCircuit(stream, open, remote, namesMeet, rest));
   }
 
   /** @param waiting the circuit, if it has waited */
@@ -217,7 +216,7 @@ export class Acceptor implements StreamSink, Timed {
     stream: MuxStream,
     open: Open,
     rest: Buffer,
-    far: FarEnd,
+    remote: RemoteEndpoint,
     namesMeet: boolean,
     waiting: IncomingCircuit | undefined,
   ): void {
@@ -230,10 +229,10 @@ export class Acceptor implements StreamSink, Timed {
     }
     const guards = neighbour === null ? undefined : binding.guards;
     if (waiting === undefined && open.proof === undefined && guards === undefined) {
-      this.accept(stream, binding, open, far, rest);
+      this.accept(stream, binding, open, remote, rest);
       return;
     }
-    const circuit = waiting ?? new IncomingCircuit(stream, open, far, namesMeet, rest);
+    const circuit = waiting ?? new IncomingCircuit(stream, open, remote, namesMeet, rest);
     circuit.binding = binding;
     if (open.proof !== undefined) this.queueProof(circuit);
     else this.authorize(circuit, guards);
@@ -252,15 +251,15 @@ export class Acceptor implements StreamSink, Timed {
   /** Checks what OPEN claims, before any guard is asked about it. */
   private checkProof(circuit: IncomingCircuit): void {
     const { security, remotes } = this.host;
-    const { stream, binding, open, far } = circuit;
+    const { stream, binding, open, remote } = circuit;
     try {
       circuit.handshake = security.verifyOpen(open);
     } catch (error) {
-      security.refused(open.src, far.via, error as Error);
+      security.refused(open.src, remote.via, error as Error);
       this.refuse(stream, ReplyCode.INSECURE, (error as Error).message);
       return;
     }
-    circuit.far = remotes.secure(far);
+    circuit.remote = remotes.secure(remote);
     this.authorize(circuit, this.neighbour === null ? undefined : binding?.guards);
   }
 
@@ -271,7 +270,7 @@ export class Acceptor implements StreamSink, Timed {
       return;
     }
     const { authorizations, host } = this;
-    const { stream, open, far } = circuit;
+    const { stream, open, remote } = circuit;
     const binding = circuit.binding as Binding;
     if (authorizations.isFull) {
       const reason = `${authorizations.size} circuits wait to be allowed (maxPendingDecisions)`;
@@ -280,7 +279,7 @@ export class Acceptor implements StreamSink, Timed {
     }
     // What is bound, whatever was dialled: a port leads to names as well.
     const to = { service: binding.service, port: portOf(open, binding) };
-    const request = host.authorization.request(far, this.envsOf(far, open.env), to);
+    const request = host.authorization.request(remote, this.envsOf(remote, open.env), to);
     authorizations.ask(circuit, guards, request, (verdict) => {
       if (verdict !== true) {
         host.counters.denied++;
@@ -297,23 +296,23 @@ export class Acceptor implements StreamSink, Timed {
   }
 
   /** Returns the digests of the envs that the other end says it is in. */
-  private envsOf(far: FarEnd, said: string | undefined): readonly string[] {
-    if (far.via.length === 0) return this.envDigests;
-    const known = said ?? this.host.sharedEnv(far.peerId);
+  private envsOf(remote: RemoteEndpoint, said: string | undefined): readonly string[] {
+    if (remote.via.length === 0) return this.envDigests;
+    const known = said ?? this.host.sharedEnv(remote.peerId);
     return known === undefined ? [] : [known];
   }
 
   /** Accepts a circuit that has passed all checks. */
   private acceptChecked(circuit: IncomingCircuit): void {
-    const { stream, open, far, handshake, received } = circuit;
+    const { stream, open, remote, handshake, received } = circuit;
     const binding = circuit.binding as Binding;
     try {
       if (handshake === undefined) {
-        this.accept(stream, binding, open, far, received);
+        this.accept(stream, binding, open, remote, received);
         return;
       }
       const to = { service: open.service, port: portOf(open, binding), srcPort: open.srcPort };
-      const rejection = this.confirmations.accept(stream, binding.server, handshake, far, to);
+      const rejection = this.confirmations.accept(stream, binding.server, handshake, remote, to);
       if (rejection !== undefined) this.refuse(stream, rejection.code, rejection.reason);
       else if (received.length > 0) stream.sink[kOnData](stream, received);
     } finally {
@@ -322,10 +321,10 @@ export class Acceptor implements StreamSink, Timed {
     }
   }
 
-  private accept(stream: MuxStream, binding: Binding, open: Open, far: FarEnd, rest: Buffer): void {
+  private accept(stream: MuxStream, binding: Binding, open: Open, remote: RemoteEndpoint, rest: Buffer): void {
     const port = portOf(open, binding);
     stream.accept();
-    const socket = binding.server[kAdmit](stream, far, open.service, port, open.srcPort);
+    const socket = binding.server[kAdmit](stream, remote, open.service, port, open.srcPort);
     if (socket === null) {
       this.refuse(stream, ReplyCode.LIMIT, 'the server has as many connections as it may (maxConnections)');
       return;
@@ -342,12 +341,12 @@ export class Acceptor implements StreamSink, Timed {
   }
 
   private refuse(stream: MuxStream, code: number, reason: string): void {
-    log('refused a circuit of %s: %d %s', this.far.peerId, code, reason);
+    log('refused a circuit of %s: %d %s', this.remote.peerId, code, reason);
     this.host.counters.refused++;
     stream.accept();
     stream.write(encodeReply({ code, port: 0, at: this.host.nodeId, reason }));
     // On a busy link it may have to wait, and has to arrive all the same.
-    stream.abandon(true);
+    stream.close(true);
   }
 }
 

@@ -5,7 +5,7 @@
 import { Decision, Guard, type Verdict, type Warn } from '../../access/guard.js';
 import { EnvNames, envsOf } from '../../access/rules.js';
 import type { Allow, AllowRequest } from '../../options/allow.js';
-import type { FarEnd } from '../../socket/far-end.js';
+import type { RemoteEndpoint } from '../../socket/endpoints.js';
 import type { Timers } from '../../util/timers.js';
 import { WarnOnce } from '../../util/warnings.js';
 import type { IncomingCircuit } from './pending-open.js';
@@ -49,7 +49,7 @@ export class Authorization {
 
   /** @param envDigests of the envs that the peer says it is in. @param to where the circuit leads */
   request(
-    { peerId, name, isVerified, via }: FarEnd,
+    { peerId, name, isVerified, via }: RemoteEndpoint,
     envDigests: readonly string[],
     { service, port }: { readonly service: string; readonly port: number },
   ): AllowRequest {
@@ -66,7 +66,7 @@ export class Authorization {
   ): Decision {
     const { timers, timeoutMs } = this.setup;
     const limitMs = Math.min(timeoutMs, remainingMs ?? timeoutMs);
-    return new Decision(guards, request, { timers, timeoutMs: limitMs, tell: onVerdict });
+    return new Decision(guards, request, { timers, timeoutMs: limitMs, onDecided: onVerdict });
   }
 }
 

@@ -4,7 +4,7 @@
 
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
-import type { FarEnd } from '../../socket/far-end.js';
+import type { RemoteEndpoint } from '../../socket/endpoints.js';
 import { guard } from '../../util/runtime/throw-later.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { Open } from '../../wire/open.js';
@@ -33,7 +33,7 @@ export class IncomingCircuit implements StreamSink {
   constructor(
     readonly stream: MuxStream,
     public open: Open,
-    public far: FarEnd,
+    public remote: RemoteEndpoint,
     /** Whether the dialler may dial names: it shares an env with this node. */
     readonly namesMeet: boolean,
     rest: Buffer,

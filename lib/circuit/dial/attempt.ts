@@ -19,7 +19,7 @@ import {
   kOnAttempt,
   kOnAttemptFailed,
   kOnSent,
-  kWhenOver,
+  kSetOnClosed,
 } from '../../mux/hidden.js';
 import { ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
@@ -92,7 +92,7 @@ export class Attempt implements Timed, OpenerOwner {
 
   start(timeoutMs: number): void {
     // The user may destroy the socket at any time.
-    this.socket[kWhenOver](() => this.cancel());
+    this.socket[kSetOnClosed](() => this.cancel());
     this.deadline = this.dialer.timers.now() + timeoutMs;
     this.next();
     this.setTimer();
@@ -190,9 +190,9 @@ export class Attempt implements Timed, OpenerOwner {
     const carried = secure === null ? null : secure.carry(stream);
     if (carried !== null) socket[kAttachStream](carried);
     else if (!this.isAttached) socket[kAttachStream](stream);
-    const far = carried === null ? path.far : dialer.remotes.secure(path.far);
+    const remote = carried === null ? path.remote : dialer.remotes.secure(path.remote);
     try {
-      socket[kEstablish](far, this.target.service, this.localPort, reply.port);
+      socket[kEstablish](remote, this.target.service, this.localPort, reply.port);
     } finally {
       open.passOn(stream, carried ?? socket, rest);
     }
@@ -269,16 +269,16 @@ export class Attempt implements Timed, OpenerOwner {
     const carried = secure === null ? null : secure.carry(stream);
     const sink = carried ?? socket;
     socket[kAttachStream](carried ?? stream);
-    const far = dialer.remotes.get(nodeId, reply.visited);
+    const remote = dialer.remotes.get(nodeId, reply.visited);
     try {
       const { service } = target;
-      socket[kEstablish](secure === null ? far : dialer.remotes.secure(far), service, this.localPort, reply.port);
+      socket[kEstablish](secure === null ? remote : dialer.remotes.secure(remote), service, this.localPort, reply.port);
     } finally {
       // Unless it was destroyed at once.
       if (stream.sink === sink) {
         const metered = dialer.traffic.opened(nodeId, sink, tookMs);
         stream.sink = metered;
-        socket[kWhenOver](() => metered.close());
+        socket[kSetOnClosed](() => metered.close());
       }
     }
   }
@@ -452,7 +452,7 @@ export class Attempt implements Timed, OpenerOwner {
     this.rival?.cancel();
     this.rival = null;
     // The socket lives on, for days maybe, and must not keep this.
-    this.socket[kWhenOver](NOTHING);
+    this.socket[kSetOnClosed](NOTHING);
     this.dialer.onEnd(this, connected);
   }
 }

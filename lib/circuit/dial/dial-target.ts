@@ -3,7 +3,7 @@
 import { randomFillSync } from 'node:crypto';
 import { type NodeId, nodeIdToBytes, parseServiceAddress } from '../../address.js';
 import { starlaneError } from '../../errors.js';
-import { hostOfStandIn } from '../../socket/socket-addresses.js';
+import { hostOfStandIn } from '../../socket/endpoints.js';
 import { readUint32 } from '../../wire/fields.js';
 
 const ID_BYTES = 16;

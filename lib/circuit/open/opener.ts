@@ -215,7 +215,7 @@ export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply imple
   protected onRefused(stream: MuxStream, reply: ReadReply, replyBytes: number): void {
     stream.consumed(replyBytes);
     // The neighbour has ended its half; this ends the other one.
-    stream.abandon();
+    stream.close();
     this.onFailure(reply, reply.visited);
   }
 

@@ -124,7 +124,7 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
     this.finish(failure);
     const { code, at, reason } = failure;
     stream.write(encodeReply({ code, port: 0, at, reason, visited: tried }));
-    stream.abandon(true);
+    stream.close(true);
   }
 
   private finish(failure: HopFailure | undefined): void {

@@ -189,6 +189,6 @@ export class Relay implements OpenerHost<RelayHop> {
     log('refused a circuit: %d %s', code, reason);
     this.counters.refused++;
     stream.write(encodeReply({ code, port: 0, at: this.nodeId, reason, visited: [this.nodeId] }));
-    stream.abandon(true);
+    stream.close(true);
   }
 }

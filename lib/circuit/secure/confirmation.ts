@@ -6,7 +6,7 @@ import { starlaneError } from '../../errors.js';
 import { kAdmit, kAnnounce } from '../../mux/hidden.js';
 import { ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
-import type { FarEnd } from '../../socket/far-end.js';
+import type { RemoteEndpoint } from '../../socket/endpoints.js';
 import type { AnyServer } from '../../socket/server.js';
 import type { Socket } from '../../socket/socket.js';
 import { guard } from '../../util/runtime/throw-later.js';
@@ -90,7 +90,7 @@ export class PendingConfirmations {
     stream: MuxStream,
     server: AnyServer,
     handshake: AcceptHandshake,
-    far: FarEnd,
+    remote: RemoteEndpoint,
     { service, port, srcPort }: { readonly service: string; readonly port: number; readonly srcPort: number },
   ): Rejection | undefined {
     const { host } = this;
@@ -101,16 +101,16 @@ export class PendingConfirmations {
     try {
       answer = handshake.accept(port);
     } catch (error) {
-      host.security.refused(far.peerId, far.via, error as Error);
+      host.security.refused(remote.peerId, remote.via, error as Error);
       return { code: ReplyCode.INSECURE, reason: (error as Error).message };
     }
     stream.accept();
-    const pending = new PendingConfirmation(host, server, far);
+    const pending = new PendingConfirmation(host, server, remote);
     const secure = SecureStream.accepted(stream, answer.keys, (error) => {
       this.count--;
       pending.onConfirm(error);
     });
-    const socket = server[kAdmit](secure, far, service, port, srcPort);
+    const socket = server[kAdmit](secure, remote, service, port, srcPort);
     if (socket === null) {
       secure.release();
       return { code: ReplyCode.LIMIT, reason: 'the server has as many connections as it may (maxConnections)' };
@@ -132,7 +132,7 @@ class PendingConfirmation implements Timed {
   constructor(
     private readonly host: AcceptorHost,
     private readonly server: AnyServer,
-    private readonly far: FarEnd,
+    private readonly remote: RemoteEndpoint,
   ) {}
 
   start(stream: SecureStream, socket: Socket): void {
@@ -154,7 +154,7 @@ class PendingConfirmation implements Timed {
       this.server[kAnnounce](socket);
     } else if ((failure as { code?: string }).code === 'ERR_STARLANE_SECURE') {
       // Not when the dialler, or a link, has gone.
-      host.security.refused(this.far.peerId, this.far.via, failure);
+      host.security.refused(this.remote.peerId, this.remote.via, failure);
     }
   }
 

@@ -121,7 +121,7 @@ export class SecureStream implements StreamSink, ByteStream {
     this.isClosed = true;
   }
 
-  abandon(flush = false): void {
+  close(flush = false): void {
     if (this.isClosed) return;
     // As with any stream: the overhead of records does not count.
     const waiting = this.queue === null ? 0 : this.queue.reduce((bytes, { length }) => bytes + length, -this.queueAt);
@@ -131,7 +131,7 @@ export class SecureStream implements StreamSink, ByteStream {
     }
     this.sendQueued(Number.POSITIVE_INFINITY);
     this.end();
-    this.stream.abandon(true);
+    this.stream.close(true);
     this.finish(null);
   }
 

@@ -152,7 +152,7 @@ export class BindAccess {
     const decision = new Decision([this.guard], this.requestOf(question), {
       timers: environment.timers,
       timeoutMs,
-      tell: (verdict) => this.onVerdict(question, queue, verdict),
+      onDecided: (verdict) => this.onVerdict(question, queue, verdict),
     });
     // Counted before the start: the decision may end at once.
     queue.asked++;

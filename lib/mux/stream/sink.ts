@@ -59,7 +59,7 @@ export interface ByteStream {
   /** Gives the stream up at once; the sink is not called any more. */
   reset(reason?: number): void;
   /** Gives the stream up in order: its user has gone without an error. */
-  abandon(flush?: boolean): void;
+  close(flush?: boolean): void;
   /** The reader has consumed `bytes` of what was delivered. */
   consumed(bytes: number): void;
 }

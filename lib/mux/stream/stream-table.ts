@@ -123,7 +123,7 @@ export class StreamTable {
     return true;
   }
 
-  /** The user has abandoned the stream: it must end within the close timeout. */
+  /** The user has closed the stream: it must end within the close timeout. */
   expectEnd(stream: MuxStream): void {
     this.ends.add(stream);
   }

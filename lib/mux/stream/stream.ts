@@ -154,7 +154,7 @@ export class MuxStream {
    * up to {@link FLUSH_BYTES}, or all of them when `flush`. Beyond that they are dropped and the stream is reset, since an
    * orderly end would claim that they had been sent.
    */
-  abandon(flush = false): void {
+  close(flush = false): void {
     this.sink = NO_SINK;
     this.releaseUnread();
     if (this.state & StreamState.CLOSED) return;

@@ -18,7 +18,7 @@ import {
   missingArgs,
   outOfRange,
 } from '../../util/runtime/node-errors.js';
-import type { Place } from './host.js';
+import { nextTick } from '../../util/runtime/real-timers.js';
 
 /** Where errors say that a socket goes when it names no host: what Node looks up then. */
 const DEFAULT_HOST = 'localhost';
@@ -32,6 +32,19 @@ const THIS_NODE = new Set(['', 'localhost', '127.0.0.1', '::1', '0.0.0.0', '::']
 export const SAID_HOST = Symbol('said host');
 
 type Callback = () => void;
+
+interface Closable {
+  close(): unknown;
+  once(event: 'close', listener: () => void): unknown;
+}
+
+/** Where a socket goes, or a server is bound: by service name, by node, or by neither, which is this node itself. */
+export interface Place {
+  /** A service name, `@nodeId`, or empty for this node. */
+  readonly host: string;
+  /** Undefined: any port, which goes with a name only. */
+  readonly port: number | undefined;
+}
 
 /** The options of connect that mean something here, of the many that net has. */
 export interface ConnectTarget extends Place {
@@ -130,6 +143,21 @@ export function listenTarget(options: NetListenOptions): ListenTarget {
     throw invalidArgValue('options', options, 'must have the property "port" or "path"');
   }
   throw invalidArgValue('options', options);
+}
+
+/** Closes the server when the signal is aborted. @throws ERR_INVALID_ARG_TYPE */
+export function checkListenSignal(server: Closable, signal: unknown): void {
+  if (signal === undefined) return;
+  if (!(signal instanceof AbortSignal)) throw invalidArgType('options.signal', 'an instance of AbortSignal', signal);
+  const onAbort = (): void => {
+    server.close();
+  };
+  if (signal.aborted) {
+    nextTick(onAbort);
+    return;
+  }
+  signal.addEventListener('abort', onAbort, { once: true });
+  server.once('close', () => signal.removeEventListener('abort', onAbort));
 }
 
 /** For what only a network of the system has. */

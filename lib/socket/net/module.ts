@@ -1,9 +1,27 @@
 // `node.net`: everything that `require('node:net')` exports, over one node.
 
 import * as net from 'node:net';
-import type { NetHost } from './host.js';
+import type { ProcessRefs } from '../../util/runtime/process-refs.js';
+import type { SocketAddresses } from '../endpoints.js';
+import type { AnyServer, Binding } from '../server.js';
+import type { Socket as BaseSocket } from '../socket.js';
+import type { Place } from './arguments.js';
 import { NetServer } from './server.js';
 import { NetSocket, type NetSocketOptions } from './socket.js';
+
+/** What the sockets and servers of `node.net` need of their node. */
+export interface NetHost {
+  readonly processRefs: ProcessRefs;
+  /** How its sockets name nodes. */
+  readonly addresses: SocketAddresses;
+  /**
+   * Connects a socket in the state `connecting`; what is wrong is told by its failConnect, later.
+   * @param localPort the virtual port of its own end, undefined for whichever
+   */
+  connect(socket: BaseSocket, place: Place, localPort: number | undefined): void;
+  /** Binds a server that is not bound. @throws EADDRINUSE, EACCES, ECANCELED, ERR_STARLANE_ADDRESS */
+  listen(server: AnyServer, place: Place): Binding;
+}
 
 /** What `node.net` is. Its types are net's own: programs for those compile unchanged. */
 export type NetModule = typeof net;

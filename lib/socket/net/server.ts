@@ -22,9 +22,8 @@ import { alreadyListening, invalidArgType } from '../../util/runtime/node-errors
 import { nextTick } from '../../util/runtime/real-timers.js';
 import { type DropInfo, Server, type ServerAddress } from '../server.js';
 import { Socket } from '../socket.js';
-import { checkNumbers, listenArguments, listenTarget } from './arguments.js';
-import type { NetHost } from './host.js';
-import { checkListenSignal } from './listen-signal.js';
+import { checkListenSignal, checkNumbers, listenArguments, listenTarget } from './arguments.js';
+import type { NetHost } from './module.js';
 import type { NetSocket, NetSocketOptions } from './socket.js';
 
 type ConnectionListener = (socket: NetSocket) => void;
@@ -44,7 +43,7 @@ export class NetServer extends Server<ServerAddress | string> {
     options?: ServerOpts | ConnectionListener | null,
     connectionListener?: ConnectionListener,
   ) {
-    super(undefined, host.keepsAlive);
+    super(undefined, host.processRefs);
     this[kHost] = host;
     this[kMakeSocket] = makeSocket;
     const isListener = typeof options === 'function';
@@ -138,7 +137,7 @@ class ExcessSocket extends Socket {
     this[kStream] = null;
     super._destroy(error, callback);
     // On a busy link the answer may have to wait, and is to arrive all the same.
-    stream?.abandon(true);
+    stream?.close(true);
   }
 }
 

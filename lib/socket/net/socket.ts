@@ -10,19 +10,20 @@ import {
   kAsNet,
   kAttempted,
   kCountRead,
+  kEmitData,
+  kEmitEnd,
   kFailConnect,
   kHost,
   kIsAborted,
   kIsLookedUp,
   kOnAttempt,
   kOnAttemptFailed,
+  kPausedInput,
   kReader,
   kRenew,
   kScope,
   kStartConnecting,
   kTarget,
-  kTellData,
-  kTellEnd,
   kUse,
   kUseFor,
 } from '../../mux/hidden.js';
@@ -31,8 +32,7 @@ import { invalidArgValue } from '../../util/runtime/node-errors.js';
 import { nextTick, setImmediate } from '../../util/runtime/real-timers.js';
 import { Socket, type SocketOptions } from '../socket.js';
 import { type ConnectTarget, checkNumbers, connectArguments, connectTarget, noDescriptors } from './arguments.js';
-import { HELD } from './held-input.js';
-import type { NetHost } from './host.js';
+import type { NetHost } from './module.js';
 import { OnRead } from './on-read.js';
 
 type WriteCallback = (error?: Error | null) => void;
@@ -93,7 +93,7 @@ export class NetSocket extends Socket {
     this[kAttempted] = null;
     this[kScope] = new AsyncResource('STARLANESOCKET');
     this[kStartConnecting]();
-    this[kUse](this[kHost].keepsAlive);
+    this[kUse](this[kHost].processRefs);
     // Not at once: what is in this process would answer before the caller has listened to anything.
     setImmediate(() => {
       if (this[kTarget] === target && this.connecting) this[kHost].connect(this, target, target.localPort);
@@ -103,7 +103,7 @@ export class NetSocket extends Socket {
 
   /** @internal Accepted by a server. */
   [kUseFor](isPaused: boolean): void {
-    this[kUse](this[kHost].keepsAlive);
+    this[kUse](this[kHost].processRefs);
     if (isPaused) this.pause();
   }
 
@@ -167,13 +167,13 @@ export class NetSocket extends Socket {
     });
   }
 
-  protected override [kTellEnd](stream: ByteStream): void {
-    if (this[HELD] === null && this[kReader]?.holdEnd(() => super[kTellEnd](stream))) return;
-    super[kTellEnd](stream);
+  protected override [kEmitEnd](stream: ByteStream): void {
+    if (this[kPausedInput] === null && this[kReader]?.holdEnd(() => super[kEmitEnd](stream))) return;
+    super[kEmitEnd](stream);
   }
 
-  protected override [kTellData](stream: ByteStream, chunk: Buffer): void {
-    if (this[kReader] === null || this[HELD] !== null) super[kTellData](stream, chunk);
+  protected override [kEmitData](stream: ByteStream, chunk: Buffer): void {
+    if (this[kReader] === null || this[kPausedInput] !== null) super[kEmitData](stream, chunk);
     else {
       this[kCountRead](chunk.length);
       this[kReader].push(this, stream, chunk);

@@ -4,7 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 import { HeldOpens, IncomingCircuit, OpenRate } from '../../../lib/circuit/accept/pending-open.js';
 import { kOnData, kOnEnd, kOnReset } from '../../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
-import type { FarEnd } from '../../../lib/socket/far-end.js';
+import type { RemoteEndpoint } from '../../../lib/socket/endpoints.js';
 import { Timers } from '../../../lib/util/timers.js';
 import type { Open } from '../../../lib/wire/open.js';
 import { FakeClock } from '../../support/fake-clock.js';
@@ -97,7 +97,7 @@ function setup(
 }
 
 function circuitOn(stream: MuxStream, open: Open, rest: Buffer = NOTHING): IncomingCircuit {
-  return new IncomingCircuit(stream, open, {} as FarEnd, true, rest);
+  return new IncomingCircuit(stream, open, {} as RemoteEndpoint, true, rest);
 }
 
 function openOf(id: number, bytes: Buffer = Buffer.alloc(16, id)): Open {

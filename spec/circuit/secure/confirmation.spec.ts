@@ -8,7 +8,7 @@ import { CircuitSecurity } from '../../../lib/circuit/secure/security.js';
 import { createNode, type Socket } from '../../../lib/index.js';
 import { kOnData, kOnEnd, kOnReset } from '../../../lib/mux/hidden.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
-import type { FarEnd } from '../../../lib/socket/far-end.js';
+import type { RemoteEndpoint } from '../../../lib/socket/endpoints.js';
 import { envDigests } from '../../../lib/wire/messages.js';
 import { encodeOpen, type Open } from '../../../lib/wire/open.js';
 import { tryReadReply } from '../../../lib/wire/open-reply.js';
@@ -26,7 +26,7 @@ describe('The proofs of one link', () => {
     return new IncomingCircuit(
       stream,
       { circuitId: Buffer.alloc(16) } as unknown as Open,
-      {} as FarEnd,
+      {} as RemoteEndpoint,
       true,
       Buffer.from(rest),
     );

@@ -59,8 +59,8 @@ class HandStream {
     this.fate ??= `reset ${reason}`;
   }
 
-  abandon(flush: boolean): void {
-    this.fate ??= `abandoned ${flush}`;
+  close(flush: boolean): void {
+    this.fate ??= `closed ${flush}`;
   }
 
   destroy(error: Error, reason: number): void {
@@ -265,9 +265,9 @@ describe('The end of a secure stream', () => {
   });
 
   it.each([
-    ['of a user who has written nothing more', (_stream: SecureStream) => {}, 'abandoned true'],
-    ['of a user whose end waits', (stream: SecureStream) => stream.end(), 'abandoned true'],
-    ['of a user whose data waits', (stream: SecureStream) => stream.write(pattern(10_000)), 'abandoned true'],
+    ['of a user who has written nothing more', (_stream: SecureStream) => {}, 'closed true'],
+    ['of a user whose end waits', (stream: SecureStream) => stream.end(), 'closed true'],
+    ['of a user whose data waits', (stream: SecureStream) => stream.write(pattern(10_000)), 'closed true'],
     [
       'of a user whose data is not even encrypted',
       (stream: SecureStream) => stream.write(pattern(1_000_000)),
@@ -279,7 +279,7 @@ describe('The end of a secure stream', () => {
     expect(confirms).toHaveLength(1);
     near.copies = false;
     act(dialled);
-    dialled.abandon();
+    dialled.close();
     expect(near.fate).toBe(fate);
   });
 

@@ -170,29 +170,29 @@ for (const opener of ['us', 'peer'] as const) {
       expect(sink.events).toEqual([]);
     });
 
-    it('that is abandoned ends its half and waits for the end of the peer', async () => {
+    it('that is closed ends its half and waits for the end of the peer', async () => {
       const fixture = await make();
       const { stream, sink, id } = await established(fixture, opener);
-      stream.abandon();
+      stream.close();
       expect(await fixture.answers()).toEqual([`WINDOW ${id} FIN 0`]);
       await fixture.exchange(windowUpdate(id, 100), windowUpdate(id, 0, FIN));
       expect(fixture.session.streamCount).toBe(0);
       expect(sink.events).toEqual([]);
     });
 
-    it('that is abandoned answers data with a reset', async () => {
+    it('that is closed answers data with a reset', async () => {
       const fixture = await make();
       const { stream, id } = await established(fixture, opener);
-      stream.abandon();
+      stream.close();
       await fixture.answers();
       expect(await fixture.exchange(data(id, 'anybody there?'), data(id, 'hello?'))).toEqual([`WINDOW ${id} RST 0`]);
       expect(fixture.session.streamCount).toBe(0);
     });
 
-    it('that is abandoned is reset when the peer does not end it in time', async () => {
+    it('that is closed is reset when the peer does not end it in time', async () => {
       const fixture = await make({ closeTimeoutMs: 2_000, openTimeoutMs: 0, keepAliveMs: 0 });
       const { stream, sink, id } = await established(fixture, opener);
-      stream.abandon();
+      stream.close();
       await fixture.answers();
       fixture.clock.advance(2_020);
       expect(await fixture.answers()).toEqual([`WINDOW ${id} RST 0`]);
@@ -201,21 +201,21 @@ for (const opener of ['us', 'peer'] as const) {
       expect(fixture.timers.size).toBe(0);
     });
 
-    it('that is abandoned with much queued data is reset: an end would claim that it had arrived', async () => {
+    it('that is closed with much queued data is reset: an end would claim that it had arrived', async () => {
       const fixture = await make();
       const { stream, id } = await established(fixture, opener);
       stream.write(pattern(WINDOW + FLUSH_BYTES + 1));
       await fixture.answers();
-      stream.abandon();
+      stream.close();
       expect(await fixture.answers()).toEqual([`WINDOW ${id} RST 0`]);
     });
 
-    it('that is abandoned with little queued data sends it before the end', async () => {
+    it('that is closed with little queued data sends it before the end', async () => {
       const fixture = await make();
       const { stream, id } = await established(fixture, opener);
       stream.write(pattern(WINDOW + 10));
       await fixture.answers();
-      stream.abandon();
+      stream.close();
       expect(await fixture.answers()).toEqual([]);
       expect(await fixture.exchange(windowUpdate(id, 100))).toEqual([`DATA ${id} 10`, `WINDOW ${id} FIN 0`]);
     });

@@ -6,40 +6,40 @@
 import { withoutContext } from '../../util/runtime/no-context.js';
 import { nextTick, queueMicrotask } from '../../util/runtime/real-timers.js';
 import { throwLater } from '../../util/runtime/throw-later.js';
-import { kTellNext } from '../hidden.js';
+import { kEmitNext } from '../hidden.js';
 
 /** Has further events of one stream to tell. */
-export interface Teller {
+export interface DeferredEmitter {
   /** Tells the next one. True while more wait. */
-  [kTellNext](): boolean;
+  [kEmitNext](): boolean;
 }
 
 /** Counts the callbacks of all links, reads and ends: two events with the same count may come from one. */
 export const inputReads = { count: 0 };
 
-let tellers: Teller[] = [];
+let emitters: DeferredEmitter[] = [];
 
-/** `tellNext` is called when all ticks and promises have run, and so on as long as it returns true. */
-export function tellLater(teller: Teller): void {
-  if (tellers.push(teller) === 1) withoutContext(queueMicrotask, afterPromises);
+/** `emitNext` is called when all ticks and promises have run, and so on as long as it returns true. */
+export function emitLater(emitter: DeferredEmitter): void {
+  if (emitters.push(emitter) === 1) withoutContext(queueMicrotask, afterPromises);
 }
 
 /** Runs among promises: the tick runs behind all of them, those that they lead to included. */
 function afterPromises(): void {
-  nextTick(tellAll);
+  nextTick(emitAll);
 }
 
-function tellAll(): void {
-  const turn = tellers;
-  tellers = [];
-  for (const teller of turn) {
+function emitAll(): void {
+  const turn = emitters;
+  emitters = [];
+  for (const emitter of turn) {
     try {
-      if (teller[kTellNext]()) tellers.push(teller);
+      if (emitter[kEmitNext]()) emitters.push(emitter);
     } catch (error) {
       // Thrown by a listener. Later events still arrive.
       throwLater(error);
-      tellers.push(teller);
+      emitters.push(emitter);
     }
   }
-  if (tellers.length > 0) queueMicrotask(afterPromises);
+  if (emitters.length > 0) queueMicrotask(afterPromises);
 }

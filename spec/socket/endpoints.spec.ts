@@ -5,7 +5,7 @@ import { isIPv4 } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { createNode, type Node, type NodeOptions, type Socket } from '../../lib/index.js';
-import { hostOfStandIn, standInForNode, standInForService } from '../../lib/socket/socket-addresses.js';
+import { hostOfStandIn, standInForNode, standInForService } from '../../lib/socket/endpoints.js';
 import { within } from '../support/deadline.js';
 import { thrownCode } from '../support/thrown.js';
 
