@@ -18,46 +18,48 @@ export const NODE_ID_BYTES = 8;
 /** Virtual ports are 32 bits, as in astranet. */
 export const MAX_VIRTUAL_PORT = 0xffff_ffff;
 
-/** The longest name of a service, in bytes of UTF-8: its length travels in one byte. */
+/** The longest name of a service, in bytes of UTF-8: its length is encoded in one byte. */
 const MAX_SERVICE_NAME_BYTES = 255;
 
-/** The longest link address, in bytes of UTF-8: its length travels in one byte. */
+/** The longest link address, in bytes of UTF-8: its length is encoded in one byte. */
 export const MAX_LINK_ADDRESS_BYTES = 255;
 
 // Eleven characters hold 66 bits, so the last one has only every fourth value.
 const NODE_ID = /^[\w-]{10}[AEIMQUYcgkosw048]$/;
 
+/** Returns whether this is a node id: 11 characters of base64url for 8 bytes. */
 export function isNodeId(text: unknown): text is NodeId {
   return typeof text === 'string' && text.length === 11 && NODE_ID.test(text);
 }
 
 /** Returns the node id of a raw Ed25519 public key of 32 bytes: the first 8 bytes of its SHA-256. */
 export function nodeIdFromPublicKey(raw32: Uint8Array): NodeId {
-  if (raw32.length !== 32) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a raw public key has 32 bytes');
+  if (raw32.length !== 32) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a raw public key must have 32 bytes');
   return nodeIdFromBytes(createHash('sha256').update(raw32).digest());
 }
 
 /** @throws StarlaneError ERR_STARLANE_ADDRESS when `id` is not a node id. */
 export function nodeIdToBytes(id: NodeId): Buffer {
-  if (!isNodeId(id)) throw addressError(id, 'a node id is 8 bytes in 11 characters of base64url');
+  if (!isNodeId(id)) throw addressError(id, 'a node id must be 8 bytes in 11 characters of base64url');
   return Buffer.from(id, 'base64url');
 }
 
 /** Reads the 8 bytes at `offset`. */
 export function nodeIdFromBytes(bytes: Uint8Array, offset = 0): NodeId {
-  if (offset + NODE_ID_BYTES > bytes.length) throw starlaneError('ERR_STARLANE_ARGUMENT', 'a node id has 8 bytes');
+  if (offset + NODE_ID_BYTES > bytes.length)
+    throw starlaneError('ERR_STARLANE_ARGUMENT', 'a node id must have 8 bytes');
   const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return buffer.toString('base64url', offset, offset + NODE_ID_BYTES);
 }
 
 /** The address of a dial or of a bind. */
 export type ServiceAddress =
-  /** By name; `port` is undefined when any port will do (dial) or is answered (bind). */
+  /** By name; `port` undefined means any port (dial), or every port (bind). */
   | { readonly kind: 'service'; readonly service: string; readonly port: number | undefined }
   | { readonly kind: 'port'; readonly port: number }
   | { readonly kind: 'node'; readonly nodeId: NodeId; readonly port: number };
 
-// Nearly every name; spares the check by Unicode properties and the count of bytes.
+// Matches nearly every name, which saves the check of Unicode properties and the count of bytes.
 const PLAIN_NAME = /^[A-Za-z0-9_][\w.-]{0,254}$/;
 const NOT_IN_NAME = /[\p{Cc}\p{Cs}\p{White_Space}:]/u;
 
@@ -90,19 +92,19 @@ export function parseServiceAddress(text: string): ServiceAddress {
   const colon = text.indexOf(':');
   const name = colon < 0 ? text : text.slice(0, colon);
   const port = colon < 0 ? undefined : parsePort(text.slice(colon + 1), MAX_VIRTUAL_PORT);
-  if (colon >= 0 && port === undefined) throw addressError(text, 'the port is a number from 0 to 4294967295');
+  if (colon >= 0 && port === undefined) throw addressError(text, 'the port must be a number from 0 to 4294967295');
   if (name === '') {
-    if (port === undefined) throw addressError(text, 'it is empty');
+    if (port === undefined) throw addressError(text, 'must not be empty');
     return { kind: 'port', port };
   }
   if (name[0] === '@') {
     const nodeId = name.slice(1);
-    if (!isNodeId(nodeId)) throw addressError(text, 'a node id is 11 characters of base64url');
-    if (port === undefined) throw addressError(text, 'a node is dialled with a port: @nodeId:port');
+    if (!isNodeId(nodeId)) throw addressError(text, 'a node id must be 11 characters of base64url');
+    if (port === undefined) throw addressError(text, 'a node id needs a port: @nodeId:port');
     return { kind: 'node', nodeId, port };
   }
   if (!isServiceName(name)) {
-    throw addressError(text, 'a name has 1 to 255 bytes, no colon, white space or control character');
+    throw addressError(text, 'a name must have 1 to 255 bytes, and no colon, white space or control character');
   }
   return { kind: 'service', service: name, port };
 }
@@ -119,7 +121,7 @@ export function formatServiceAddress(address: ServiceAddress): string {
   }
 }
 
-/** Where a link is listened for or dialled. */
+/** Where a node listens for links, or dials one. */
 export type LinkAddress =
   /** No `host`: every interface when listening, this machine when joining. An IPv6 host has no brackets here. */
   | { readonly scheme: 'tcp' | 'tls'; readonly host?: string; readonly port: number; readonly path?: undefined }
@@ -135,7 +137,7 @@ const HOST = /^[^\p{Cc}\p{Cs}\p{White_Space}/?#@:[\]\\%]+$/u;
 export function parseLinkAddress(text: string, defaultScheme: 'tcp' | 'tls' = 'tcp'): LinkAddress {
   if (typeof text !== 'string') throw addressError(text, 'must be a string');
   if (text.length > MAX_LINK_ADDRESS_BYTES || Buffer.byteLength(text) > MAX_LINK_ADDRESS_BYTES) {
-    throw addressError(text, `it is longer than ${MAX_LINK_ADDRESS_BYTES} bytes`);
+    throw addressError(text, `must not be longer than ${MAX_LINK_ADDRESS_BYTES} bytes`);
   }
   if (text.startsWith('unix:')) return { scheme: 'unix', path: unixPath(text) };
 
@@ -144,13 +146,13 @@ export function parseLinkAddress(text: string, defaultScheme: 'tcp' | 'tls' = 't
   const separator = text.indexOf('://');
   if (separator >= 0) {
     const named = text.slice(0, separator);
-    if (named !== 'tcp' && named !== 'tls') throw addressError(text, 'the scheme is tcp, tls or unix');
+    if (named !== 'tcp' && named !== 'tls') throw addressError(text, 'the scheme must be tcp, tls or unix');
     scheme = named;
     authority = text.slice(separator + 3);
   }
   const colon = authority.lastIndexOf(':');
   const port = colon < 0 ? undefined : parsePort(authority.slice(colon + 1), 65_535);
-  if (port === undefined) throw addressError(text, 'it ends in a port from 0 to 65535');
+  if (port === undefined) throw addressError(text, 'must end with a port from 0 to 65535');
   return { scheme, host: linkHost(authority.slice(0, colon), text), port };
 }
 
@@ -163,9 +165,9 @@ export function formatLinkAddress(address: LinkAddress): string {
 
 function unixPath(text: string): string {
   const path = text.slice('unix:'.length);
-  // Absolute, or plainly a path: `unix:80` would be port 80 of a machine called unix. Backslashes: pipes of Windows.
-  if (!/^(\/|\.\.?\/|\\\\)/.test(path)) throw addressError(text, 'a path begins with /, ./ or ../');
-  if (/[\p{Cc}\p{Cs}]/u.test(path)) throw addressError(text, 'a path has no control characters');
+  // Clearly a path, as `unix:80` would be port 80 of a machine called unix. Backslashes: pipes of Windows.
+  if (!/^(\/|\.\.?\/|\\\\)/.test(path)) throw addressError(text, 'a path must begin with /, ./ or ../');
+  if (/[\p{Cc}\p{Cs}]/u.test(path)) throw addressError(text, 'a path must not contain control characters');
   return path;
 }
 
@@ -173,15 +175,15 @@ function linkHost(host: string, text: string): string | undefined {
   if (host === '') return undefined;
   if (host[0] === '[') {
     const inner = host.slice(1, -1);
-    if (host.at(-1) !== ']' || !isIPv6(inner)) throw addressError(text, 'brackets are for an IPv6 address');
+    if (host.at(-1) !== ']' || !isIPv6(inner)) throw addressError(text, 'brackets must contain an IPv6 address');
     return inner;
   }
-  if (host.includes(':')) throw addressError(text, 'an IPv6 address is written in brackets');
-  if (!HOST.test(host)) throw addressError(text, 'this is not the name of a host');
+  if (host.includes(':')) throw addressError(text, 'an IPv6 address must be in brackets');
+  if (!HOST.test(host)) throw addressError(text, 'the host must be a valid host name');
   return host;
 }
 
-/** One spelling for each number: no sign, no leading zeros, no fraction. */
+/** Returns the port, or undefined. Each number has one spelling: no sign, no leading zeros, no fraction. */
 function parsePort(text: string, max: number): number | undefined {
   if (!/^(0|[1-9]\d{0,9})$/.test(text)) return undefined;
   const port = Number(text);

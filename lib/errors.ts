@@ -1,5 +1,5 @@
-// Every error that Starlane makes itself, in one table. `npm run docs:tables` writes it to docs/api.md.
-// There are two families: the codes that users of node:net know, and ERR_STARLANE_* for configuration and protocol faults.
+// Every error that Starlane makes itself, in one table, which `npm run docs:tables` writes to docs/api.md.
+// There are two families: the codes of node:net, and ERR_STARLANE_* for configuration and protocol faults.
 
 import { nodeUtil } from './util/runtime/builtins.js';
 
@@ -98,7 +98,7 @@ export interface NetError extends NodeJS.ErrnoException {
   port?: number;
 }
 
-/** An error with a code: one of {@link ERRORS}, or one of Node, as of a connect that fails. */
+/** An error with a code: one of {@link ERRORS}, or one of Node, as for a connect that fails. */
 export interface CodedError extends Error {
   code: ErrorCode | (string & Record<never, never>);
 }
@@ -109,7 +109,10 @@ export function codeOf(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
-/** Returns the error itself if it has a code, as all errors from here have; otherwise an error with the code ERR_STARLANE_TRANSPORT around it. */
+/**
+ * Returns the error itself if it has a code, as all errors from here have; otherwise an error with the code ERR_STARLANE_TRANSPORT around
+ * it.
+ */
 export function coded(error: Error): CodedError {
   const { code } = error as Partial<CodedError>;
   if (typeof code === 'string') return error as CodedError;

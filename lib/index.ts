@@ -1,6 +1,6 @@
 // What users of the package see.
 
-// TypeScript 6 and later load no types of Node unless someone asks for them, and these are made of them.
+// The types below use those of Node, which TypeScript 6 and later do not load by default.
 /// <reference types="node" preserve="true" />
 
 export type { LinkAddress, NodeId, ServiceAddress } from './address.js';

@@ -1,5 +1,5 @@
-// Authorizes requests by the option `allow`. Rules answer at once; a function answers at once or by a promise, which has a deadline.
-// Anything but a clear yes in time is a no.
+// Authorizes requests by the option `allow`. Rules decide at once; a function decides at once or by a promise, which has a deadline.
+// Anything but true in time denies the request.
 
 import { type StarlaneError, starlaneError } from '../errors.js';
 import type { Allow, AllowFunction, AllowRequest } from '../options/allow.js';
@@ -7,7 +7,7 @@ import { throwLater } from '../util/runtime/throw-later.js';
 import type { Timed, Timer, Timers } from '../util/timers.js';
 import { AllowRules } from './rules.js';
 
-/** True: allowed. A text: denied, with the reason that the other end gets. */
+/** True: allowed. A string: denied, with the reason that the other end receives. */
 export type Verdict = true | string;
 
 /** Warns of a fault in a function of the user. `subject` names the fault, as a peer can cause it any number of times. */
@@ -20,16 +20,17 @@ export class Guard {
 
   constructor(
     allow: Allow,
-    readonly whose: 'node' | 'server',
+    readonly owner: 'node' | 'server',
     private readonly warn: Warn,
   ) {
     if (typeof allow === 'function') this.decide = allow;
     else this.rules = new AllowRules(allow);
   }
 
+  /** Returns the decision about a request, or the promise of a function that decides later (see {@link read}). */
   ask(request: AllowRequest): Verdict | Promise<unknown> {
     if (this.decide === undefined) {
-      return this.rules?.allows(request) === true ? true : `no rule of the ${this.whose} allows it`;
+      return this.rules?.allows(request) === true ? true : `no rule of the ${this.owner} allows it`;
     }
     try {
       const answer: unknown = this.decide(request);
@@ -40,33 +41,34 @@ export class Guard {
     }
   }
 
-  /** Returns what an answer means. */
+  /** Returns the decision that the result of a function means. */
   read(answer: unknown): Verdict {
     if (answer === true) return true;
-    if (answer !== false) this.report('it answered neither true nor false', undefined);
-    return `the ${this.whose} does not allow it`;
+    if (answer !== false) this.report('it returned neither true nor false', undefined);
+    return `the ${this.owner} does not allow it`;
   }
 
+  /** Returns the decision when a function has thrown, or its promise was rejected. */
   failed(error: unknown): Verdict {
     this.report(error instanceof Error ? error.message : 'it threw something that is not an Error', error);
-    return `the ${this.whose} could not decide`;
+    return `the ${this.owner} could not decide`;
   }
 
   private report(what: string, cause: unknown): void {
-    const subject = `allow of the ${this.whose}: ${what}`;
+    const subject = `allow of the ${this.owner}: ${what}`;
     this.warn(subject, starlaneError('ERR_STARLANE_ALLOW', subject, cause));
   }
 }
 
 interface DecisionSetup {
   readonly timers: Timers;
-  /** For all answers together. */
+  /** In milliseconds, for all guards together. */
   readonly timeoutMs: number;
-  /** Called once, maybe before `start` returns; never after `cancel`. */
+  /** Called once, possibly before `start` returns; never after `cancel`. */
   onDecided(verdict: Verdict): void;
 }
 
-/** One request to all guards in order: every one must allow it. */
+/** Decides about one request: asks all guards in order, and every one must allow it. */
 export class Decision implements Timed {
   private at = 0;
   private timer: Timer | undefined;
@@ -78,7 +80,7 @@ export class Decision implements Timed {
     private readonly setup: DecisionSetup,
   ) {}
 
-  /** Returns false when it waits for a promise. */
+  /** Asks the guards. Returns false when it waits for a promise. */
   start(): boolean {
     this.next();
     return this.isClosed;
@@ -94,7 +96,7 @@ export class Decision implements Timed {
   onDeadline(): void {
     this.timer = undefined;
     this.setup.timers.afterInput(() => {
-      if (!this.isClosed) this.settle(`the ${this.guards[this.at].whose} did not decide in time`);
+      if (!this.isClosed) this.settle(`the ${this.guards[this.at].owner} did not decide in time`);
     });
   }
 
@@ -131,7 +133,7 @@ export class Decision implements Timed {
         this.next();
       }
     } catch (error) {
-      // It comes from a listener of the user.
+      // Thrown by a listener of the user.
       throwLater(error);
     }
   }

@@ -1,5 +1,5 @@
-// An agent for node:http and node:https whose sockets are dialled by service name. Pools, queues and limits are those of
-// Node's own agent; here is where a socket comes from, and what Node would do by the system handle of a socket.
+// An agent for node:http and node:https that dials its sockets by service name. Pools, queues and limits are those of Node's own agent;
+// this file creates the sockets, and does what Node does with the system handle of a socket.
 
 import { AsyncResource } from 'node:async_hooks';
 import { type ClientRequest, Agent as HttpAgent, type IncomingMessage } from 'node:http';
@@ -15,19 +15,19 @@ import { secureSocket } from './secure-socket.js';
 import { type HttpTarget, ServiceDialer, type ServiceOptions, USUAL_PORT } from './service-dialer.js';
 
 /**
- * All options of http.Agent and, for https, of https.Agent, with Node's defaults except `keepAlive`: true unless it is said
- * to be false. `timeout` and `keepAliveMsecs` are milliseconds. What concerns addresses of the network (`localAddress`,
- * `family`, `lookup`, `noDelay`, `proxyEnv`) has no effect.
+ * All options of http.Agent and, for https, of https.Agent, with Node's defaults except for `keepAlive`, which is true by default.
+ * `timeout` and `keepAliveMsecs` are milliseconds. Options that concern network addresses (`localAddress`, `family`, `lookup`,
+ * `noDelay`, `proxyEnv`) have no effect.
  */
 export interface AgentOptions extends NodeAgentOptions, ServiceOptions {}
 
-/** Marks the options of a request, and with them the name of its pool, as those of https. */
+/** Marks the options of an https request, and so the name of its pool. */
 const IS_SECURE = Symbol('isSecure');
 
 /** The options of a request, with host and port filled in by Node. */
 type PooledOptions = RequestOptions & { [IS_SECURE]?: boolean };
 
-/** A member of Node's agent that its types leave out. Every agent that picks the pool of a request overrides it. */
+/** A member of Node's agent that its types leave out. Agents that choose the pool of a request override it. */
 interface AddsRequests {
   addRequest(request: ClientRequest, options: PooledOptions): void;
 }
@@ -35,9 +35,9 @@ interface AddsRequests {
 const nodeAgent = HttpsAgent.prototype as unknown as AddsRequests;
 
 class ServiceAgent extends HttpsAgent implements AddsRequests {
-  // Node refuses a request for another protocol than the agent's, and takes both if it has none.
+  // Node refuses a request whose protocol is not that of the agent, and accepts any for an agent without one.
   declare protocol: undefined;
-  /** What Node fills in for a request that says no port. */
+  /** The port that Node sets for a request without one. */
   declare defaultPort: number;
 
   constructor(
@@ -49,7 +49,7 @@ class ServiceAgent extends HttpsAgent implements AddsRequests {
     this.defaultPort = USUAL_PORT['http:'];
   }
 
-  /** Called by Node for each request, in the async context of its maker. */
+  /** Called by Node for each request, in the async context of the code that makes it. */
   addRequest(request: ClientRequest, options: PooledOptions): void {
     keepContext(request);
     const isSecure = request.protocol === 'https:';
@@ -58,7 +58,7 @@ class ServiceAgent extends HttpsAgent implements AddsRequests {
       if (port === this.defaultPort) port = USUAL_PORT['https:'];
       if (port === USUAL_PORT['https:']) omitPort(request, port);
     }
-    // The options are those that Node has made for this request.
+    // Node has made the options object for this request, so it may be changed.
     options.port = port;
     options[IS_SECURE] = isSecure;
     nodeAgent.addRequest.call(this, request, options);
@@ -78,14 +78,14 @@ class ServiceAgent extends HttpsAgent implements AddsRequests {
     } catch (error) {
       return failedSocket(error as Error);
     }
-    // It may have failed already, and nobody listens before the next tick.
+    // It may have failed already, and the request listens from the next tick on only.
     if (socket.destroyed) return failedSocket(errorOf(socket));
     const connection = isSecure ? this.secure(socket, options) : socket;
     if (options.timeout) connection.setTimeout(options.timeout);
     return connection;
   }
 
-  /** @returns whether `socket` may wait for the next request */
+  /** Returns whether `socket` may wait for the next request. */
   override keepSocketAlive(socket: Duplex): boolean {
     const isKept = super.keepSocketAlive(socket) as unknown;
     if (isKept === false) return false;
@@ -98,7 +98,7 @@ class ServiceAgent extends HttpsAgent implements AddsRequests {
     super.reuseSocket(socket, request);
   }
 
-  /** @internal What console.log() prints. */
+  /** @internal Returns what console.log() prints. */
   [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
     const count = (pools: NodeJS.ReadOnlyDict<readonly unknown[]>): number =>
       Object.values(pools).reduce((sum, pool) => sum + (pool?.length ?? 0), 0);
@@ -123,14 +123,14 @@ class ServiceAgent extends HttpsAgent implements AddsRequests {
 
 /**
  * An agent whose requests go to services: `http.get('http://web/path', { agent: agent(node) })`, and the same agent for
- * `https.get`. The host of the URL is the name of the service, and a port other than the usual one is said with it
- * ({@link serviceAddress}, also about what URLs do to names). For a node by its id there are options without a URL,
- * `{ host: '@nodeId', port }`. Over TLS port 80 counts as not said.
+ * `https.get`. The host of the URL is the name of the service; a port other than the usual one is part of the address
+ * (see {@link serviceAddress}, also for how URLs change names). To reach a node by its id, pass options without a URL,
+ * `{ host: '@nodeId', port }`. For https, port 80 counts as no port.
  *
- * Requests fail with the codes of {@link Node.dial}: ENOTFOUND when nobody offers the service within `dial.timeoutMs`,
+ * Requests fail with the codes of {@link Node.dial}: ENOTFOUND when no node offers the service within `dial.timeoutMs`,
  * ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT, ECONNRESET, ECANCELED when the node is closed, ERR_STARLANE_ADDRESS for a host
- * that is no name. Sockets that wait for the next request do not hold the process open; call `agent.destroy()` ahead of
- * `node.close()`, which else gives them its closeTimeoutMs to end.
+ * that is not a valid name. Sockets that wait for the next request do not keep the process running. Call `agent.destroy()` before
+ * `node.close()`, which otherwise waits up to its closeTimeoutMs for them to end.
  * @throws ERR_STARLANE_OPTION, or Node's own error for its options
  */
 export function agent(node: Node, options: AgentOptions = {}): HttpsAgent {
@@ -138,27 +138,28 @@ export function agent(node: Node, options: AgentOptions = {}): HttpsAgent {
   return new ServiceAgent(new ServiceDialer(node, { address, dial }), own);
 }
 
-/** Node has written the Host header as if 80 were the usual port. */
+/** Removes the usual port of https from the Host header, which Node has written as if the usual port were 80. */
 function omitPort(request: ClientRequest, port: number): void {
   if (!request.headersSent && request.getHeader('host') === `${request.host}:${port}`) {
     request.setHeader('Host', request.host);
   }
 }
 
-/** Data on a socket that serves no request would be taken for the answer to the next one. */
+/** Destroys a free socket that receives data, which would be taken for the answer to the next request. */
 function destroyUnasked(this: Duplex): void {
   this.destroy();
 }
 
-/** A socket that fails a turn later, when the request listens to it: so the agent takes it through its queue as any other. */
+/** Returns a socket that fails one turn later, when the request listens to it, so that the agent treats it as any other. */
 function failedSocket(error: Error): NetSocket {
   const socket = new NetSocket();
-  // Else what the request writes meanwhile fails, with an error of its own.
+  // Otherwise what the request writes meanwhile would fail with another error.
   (socket as { connecting: boolean }).connecting = true;
   setImmediate(() => socket.destroy(error));
   return socket;
 }
 
+/** Returns the error of a socket that has failed, and keeps it from being thrown. */
 function errorOf(socket: Socket): Error {
   socket.on('error', () => {});
   return socket.errored as Error;
@@ -177,7 +178,7 @@ interface InContext {
   emit: Emit;
 }
 
-/** To be called in the context of whoever makes the request, ahead of its first event. */
+/** Records the async context of a request. To be called in that context, before the first event of the request. */
 export function keepContext(request: ClientRequest): void {
   keep(request, new AsyncResource('STARLANEREQUEST'));
 }
@@ -188,7 +189,7 @@ function keep(emitter: ClientRequest | IncomingMessage, context: AsyncResource):
   inContext.emit = emitInContext;
 }
 
-/** One function for all: a closure for each request and response costs as much as the scope. */
+/** One function for all: a closure for each request and response would cost as much as the scope. */
 function emitInContext(this: InContext, event: string | symbol, ...values: unknown[]): boolean {
   const { [kContext]: context } = this;
   if (event === 'response' || event === 'upgrade' || event === 'connect') keep(values[0] as IncomingMessage, context);

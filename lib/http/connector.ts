@@ -1,5 +1,5 @@
-// How undici, and with it fetch, gets its sockets from a node: `new Agent({ connect: connector(node) })`. The shape is that
-// of undici's buildConnector, as docs/api/Connector.md there has it; nothing of undici is loaded here.
+// Gives undici, and so fetch, its sockets from a node: `new Agent({ connect: connector(node) })`. The interface is that of undici's
+// buildConnector (docs/api/Connector.md there); nothing of undici is loaded here.
 
 import { isIP, type Socket as NetSocket } from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
@@ -11,7 +11,7 @@ import { MAX_TIMEOUT_MS } from '../util/timers.js';
 import { secureSocket } from './secure-socket.js';
 import { type HttpTarget, ServiceDialer, type ServiceOptions, USUAL_PORT } from './service-dialer.js';
 
-/** What undici says about the socket it needs. */
+/** Undici's description of the socket that it needs. */
 export interface ConnectRequest {
   /** The host without its port. */
   hostname: string;
@@ -23,48 +23,48 @@ export interface ConnectRequest {
   port: string;
   /** The name for TLS, from the Host header of the request. */
   servername?: string | null | undefined;
-  /** Whether the dispatcher speaks HTTP/2, where it was told. */
+  /** The option `allowH2` of the dispatcher. */
   allowH2?: boolean | undefined;
-  /** A socket to begin TLS on, instead of a dialled one. */
+  /** An existing socket to use for TLS, instead of a dialled one. */
   httpSocket?: NetSocket | undefined;
 }
 
 /** Called once, with an error or with a socket that is ready for HTTP. */
 export type ConnectCallback = (...result: [null, NetSocket | TLSSocket] | [Error, null]) => void;
 
-/** What undici takes as the option `connect`. */
+/** The type of undici's option `connect`. */
 export type Connector = (request: ConnectRequest, callback: ConnectCallback) => void;
 
-/** What tls.connect is told for https: `ca`, `cert`, `key`, `servername`, `rejectUnauthorized` and so on. */
+/** Options of tls.connect for https: `ca`, `cert`, `key`, `servername`, `rejectUnauthorized` and so on. */
 type TlsOptions = Omit<ConnectionOptions, 'socket' | 'host' | 'port' | 'path' | 'timeout' | 'ALPNProtocols'>;
 
-/** Options of tls.connect, and those of undici's buildConnector under the names that they have there. */
+/** Options of tls.connect, and those of undici's buildConnector under their names there. */
 export interface ConnectorOptions extends TlsOptions, ServiceOptions {
   /**
-   * Milliseconds, 1 to 2147483647, for the dial, and again for the TLS handshake, which then fails with ETIMEDOUT. Default:
-   * `dial.timeoutMs` or the node's dialTimeoutMs for the dial, 10000 for the handshake, as undici.
+   * Milliseconds for the dial, and again for the TLS handshake, which then fails with ETIMEDOUT: 1 to 2147483647. Default:
+   * `dial.timeoutMs` or the node's dialTimeoutMs for the dial, 10000 for the handshake, as in undici.
    */
   timeout?: number | undefined;
-  /** Whether to offer HTTP/2 to a TLS server. Default: what the dispatcher was told, or else false. */
+  /** Whether to offer HTTP/2 to a TLS server. Default: the option of the dispatcher, or else false. */
   allowH2?: boolean | undefined;
-  /** Whether to speak HTTP/2 without TLS, to servers that are known to. Default false. */
+  /** Whether to speak HTTP/2 without TLS, for servers that do so. Default false. */
   useH2c?: boolean | undefined;
-  /** TLS sessions kept to be resumed, at most; 0 for none. Default 100, as undici. */
+  /** The number of TLS sessions at most that are kept to be resumed; 0 for none. Default 100, as in undici. */
   maxCachedSessions?: number | undefined;
 }
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 const CACHED_SESSIONS = 100;
 
-/** As undici: no record of TLS is longer. */
+/** In bytes, as in undici: no record of TLS is longer. */
 const SECURE_HIGH_WATER_MARK = 16 * 1024;
 
 /**
  * Dials services for undici: `new Agent({ connect: connector(node) })`, the dispatcher for its `request`, `stream`, `fetch`
  * and `WebSocket`, and for the global `fetch(url, { dispatcher })`, which in Node 20 to 24 takes those of undici 6 and 7.
- * The host of the URL is the name of the service, and a port other than the usual one is said with it
- * ({@link serviceAddress}, also about what URLs do to names). The callback gets the errors of {@link Node.dial} and of
- * tls.connect, or ERR_STARLANE_ADDRESS for a host that is no name; fetch gives them as the `cause` of its TypeError.
+ * The host of the URL is the name of the service; a port other than the usual one is part of the address
+ * (see {@link serviceAddress}, also for how URLs change names). The callback gets the errors of {@link Node.dial} and of
+ * tls.connect, or ERR_STARLANE_ADDRESS for a host that is not a valid name; fetch has them as the `cause` of its TypeError.
  * @throws ERR_STARLANE_OPTION
  */
 export function connector(node: Node, options: ConnectorOptions = {}): Connector {
@@ -118,12 +118,12 @@ export function connector(node: Node, options: ConnectorOptions = {}): Connector
   };
 }
 
-/** Calls `callback` once. The listener for errors stays: whoever takes the socket brings his own, but maybe later. */
+/** Calls `callback` once. The 'error' listener stays, as the code that gets the socket may add its own later. */
 function report(socket: NetSocket, ready: 'connect' | 'secureConnect', callback: ConnectCallback): void {
-  let isOver = false;
+  let hasReported = false;
   const finish = (error: Error | null): void => {
-    if (isOver) return;
-    isOver = true;
+    if (hasReported) return;
+    hasReported = true;
     if (error === null) callback(null, socket);
     else callback(error, null);
   };
@@ -131,7 +131,7 @@ function report(socket: NetSocket, ready: 'connect' | 'secureConnect', callback:
   socket.on('error', finish);
 }
 
-/** The dial has a limit of its own: this counts from when the carrier is connected. */
+/** Limits the TLS handshake. The dial has its own limit, so this one counts from when the carrier is connected. */
 function limitHandshake(socket: TLSSocket, carrier: NetSocket, timeoutMs: number, target: HttpTarget): void {
   let timer: NodeJS.Timeout | undefined;
   const start = (): void => {
@@ -152,12 +152,12 @@ function targetOf({ hostname, port, protocol }: ConnectRequest): HttpTarget {
   return { hostname, port: port === '' ? USUAL_PORT[known] : Number(port), protocol: known };
 }
 
-/** An IP address is no name for TLS (RFC 6066, section 3). */
+/** Returns the name for TLS; an IP address is none (RFC 6066, section 3). */
 function nameForTls(hostname: string): string | undefined {
   return isIP(hostname) === 0 ? hostname : undefined;
 }
 
-/** The types of undici name net.Socket; it uses what a socket of a node has too. */
+/** Casts to net.Socket, which the types of undici name; undici uses only members that a socket of a node has too. */
 function asNetSocket(socket: Socket): NetSocket {
   return socket as unknown as NetSocket;
 }
@@ -165,16 +165,16 @@ function asNetSocket(socket: Socket): NetSocket {
 /** @throws ERR_STARLANE_OPTION */
 function checkNumber(name: string, value: unknown, min: number, max: number): void {
   if (value === undefined || (typeof value === 'number' && value >= min && value <= max)) return;
-  throw starlaneError('ERR_STARLANE_OPTION', `${name}: a number from ${min} to ${max} is needed`);
+  throw starlaneError('ERR_STARLANE_OPTION', `${name}: must be a number from ${min} to ${max}`);
 }
 
-/** @internal TLS sessions to resume, by where they were made. https.Agent has such a cache of its own. */
+/** @internal TLS sessions to resume, by the server that has issued them. https.Agent has its own such cache. */
 export class TlsSessions {
   /** The oldest first. */
   private readonly sessions = new Map<string, Buffer>();
 
   constructor(
-    /** Sessions kept, at most; 0 for none. */
+    /** The number of sessions at most; 0 for none. */
     private readonly limit: number,
   ) {}
 

@@ -1,15 +1,15 @@
 // TLS on top of a socket of a node.
 //
-// A socket without a handle of the system is wrapped by node:tls (lib/internal/js_stream_socket.js in Node), which leaves three
-// things to be done here. The wrap has no `ref` and `unref`: an idle TLS socket in a pool would hold the process open. It hands
-// on every error of the carrier, also to a TLS socket that has failed already: a request would fail twice. And it takes no
-// strings: a carrier with an encoding for the plain text that came first (STARTTLS) would fail, where one of the system works.
+// node:tls wraps a socket that has no handle of the system (lib/internal/js_stream_socket.js in Node). Three defects of the wrap are
+// corrected here. It has no `ref` and `unref`: an idle TLS socket in a pool would keep the process running. It passes on every error of
+// the carrier, also to a TLS socket that has failed already: a request would fail twice. And it takes no strings: a carrier with an
+// encoding for the plain text that came first (STARTTLS) would fail, where a socket of the system works.
 
 import type { EventEmitter } from 'node:events';
 import type { TLSSocket } from 'node:tls';
 import { clearEncoding } from '../socket/stream-wrap.js';
 
-/** What TLS is begun on. */
+/** The socket below TLS. */
 export interface TlsCarrier extends EventEmitter {
   ref(): unknown;
   unref(): unknown;
@@ -17,8 +17,8 @@ export interface TlsCarrier extends EventEmitter {
 }
 
 /**
- * The TLS socket that `start` makes on `carrier`. It ends with the first error of either.
- * @throws what `start` throws, for options that tls does not take; the carrier is destroyed then
+ * Returns the TLS socket that `start` makes on `carrier`. It ends with the first error of either.
+ * @throws what `start` throws, for options that tls does not accept; the carrier is destroyed then
  */
 export function secureSocket(carrier: TlsCarrier, start: () => TLSSocket): TLSSocket {
   clearEncoding(carrier);
@@ -38,7 +38,7 @@ export function secureSocket(carrier: TlsCarrier, start: () => TLSSocket): TLSSo
   return secure;
 }
 
-/** Hands `ref` and `unref` on to the socket underneath. */
+/** Passes `ref` and `unref` on to the socket below TLS. */
 export function refThrough(secure: TLSSocket, socket: { ref(): unknown; unref(): unknown }): void {
   secure.ref = () => {
     socket.ref();

@@ -1,8 +1,8 @@
-// From the host of a URL to the service that is dialled.
+// Dials the service that the host of a URL names.
 //
-// A URL changes its host before anyone sees it (WHATWG URL Standard, host parsing): it is lower-cased, what is not ASCII
-// becomes punycode, and a host whose last label is a number is an IPv4 address. `http://Web/` is for `web`, and
-// `http://müller/` for `xn--mller-kva`. A service meant for URLs is bound by such a name, or the option `address` translates.
+// The URL parser changes the host (WHATWG URL Standard, host parsing): it is lower-cased, characters beyond ASCII become punycode, and a
+// host whose last label is a number is an IPv4 address. `http://Web/` is for `web`, and `http://müller/` for `xn--mller-kva`. Bind a
+// service for URLs by such a name, or translate with the option `address`.
 
 import type { DialOptions } from '../circuit/options.js';
 import { starlaneError } from '../errors.js';
@@ -10,19 +10,19 @@ import { type Selector, toSelector } from '../mesh/directory/selector.js';
 import type { Node } from '../node/node.js';
 import type { Socket } from '../socket/socket.js';
 
-/** What a request is for, as its URL or its options say. */
+/** The target of a request, from its URL or its options. */
 export interface HttpTarget {
   /** The host without its port. */
   readonly hostname: string;
-  /** 80 or 443 if none is said. */
+  /** 80 or 443 if the URL has none. */
   readonly port: number;
   readonly protocol: 'http:' | 'https:';
 }
 
-/** How the sockets of an agent or a connector are dialled. */
+/** Options for dialling the sockets of an agent or a connector. */
 export interface ServiceOptions {
   /**
-   * Where a request goes: any address that `node.dial` takes. Default {@link serviceAddress}. Called for each socket, not
+   * Returns the address to dial: any that `node.dial` takes. Default {@link serviceAddress}. Called for each socket, not
    * for each request: requests for the same host and port share sockets.
    */
   address?: ((target: HttpTarget) => string) | undefined;
@@ -34,9 +34,9 @@ export interface ServiceOptions {
 export const USUAL_PORT = { 'http:': 80, 'https:': 443 } as const;
 
 /**
- * The address that is dialled unless the option `address` says otherwise: the name alone for the usual port of the protocol,
- * as `node.httpDial` has it, else `name:port`. The name alone finds the service at whatever port it is bound, at its usual
- * one if it has several. `@nodeId`, which no URL can hold, keeps its port.
+ * Returns the address that is dialled without the option `address`: the name alone for the usual port of the protocol, as
+ * `node.httpDial` does, else `name:port`. The name alone finds the service at any port where it is bound, at the usual one of
+ * the protocol if it has several. `@nodeId`, which no URL can contain, keeps its port.
  */
 export function serviceAddress({ hostname, port, protocol }: HttpTarget): string {
   return port === USUAL_PORT[protocol] && !hostname.startsWith('@') ? hostname : `${hostname}:${port}`;
@@ -53,15 +53,15 @@ export class ServiceDialer {
     private readonly options: ServiceOptions,
   ) {
     const { address = serviceAddress, dial } = options;
-    if (typeof address !== 'function') throw optionError('address: a function is needed');
+    if (typeof address !== 'function') throw optionError('address: must be a function');
     const selector = toSelector(dial?.selector);
     if (selector === undefined)
-      throw optionError("dial.selector: 'random', 'nearest', hash(key) or a function is needed");
+      throw optionError("dial.selector: must be 'random', 'nearest', hash(key) or a function");
     this.address = address;
     this.selector = selector;
   }
 
-  /** Whose services are dialled. */
+  /** The id of the node that dials. */
   get nodeId(): string {
     return this.node.id;
   }
@@ -69,13 +69,13 @@ export class ServiceDialer {
   /** @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, or what the option `address` throws */
   dial(target: HttpTarget): Socket {
     const address = this.address(target);
-    // An address with a port has decided already.
+    // An address with a port has chosen the port already.
     const selector = address.includes(':') ? this.selector : preferring(USUAL_PORT[target.protocol], this.selector);
     return this.node.dial(address, { ...this.options.dial, selector });
   }
 }
 
-/** A name may be bound at 80 and at 443 for the two protocols, or at other ports for something else. */
+/** Returns a selector that prefers instances at the usual port, as a name can be bound at 80 and at 443 for the two protocols. */
 function preferring(usualPort: number, selector: Selector): Selector {
   return (instances) => {
     const usual = instances.filter(({ port }) => port === usualPort || port === 0);

@@ -1,4 +1,4 @@
-// Names of members that users of a socket or server must neither see nor overwrite. They hold objects that behave like net.Socket and
+// Symbols of members that users of a socket or server must neither see nor overwrite. Sockets and servers behave like net.Socket and
 // net.Server, and libraries put properties of their own on those: `socket.host = ...`.
 
 export const kAccept: unique symbol = Symbol('starlane.accept');

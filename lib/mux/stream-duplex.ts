@@ -1,7 +1,7 @@
 // A Duplex around a lean stream: what both the sockets of nodes and the streams of plain sessions are made of.
 //
-// Credit goes back to the peer when the user's reader has taken the bytes out of the Duplex, which Node does not tell:
-// they have been taken when they left the readable buffer, and that is looked at after each push and each read.
+// Credit goes back to the peer when the user has read the bytes. Node does not report that: they have been read when they have left the
+// readable buffer, whose length is checked after each push and each read.
 
 import { AsyncResource } from 'node:async_hooks';
 import { Duplex, type DuplexOptions } from 'node:stream';
@@ -65,27 +65,27 @@ const PINNED_SHARE = 4;
 /** Corked chunks up to this sum leave as one frame. */
 const JOIN_BYTES = 4 * COPY_BYTES;
 
-// Also a StreamSink, but those members are not for users.
+// It is also a sink of its stream; those members are not for users.
 export abstract class StreamDuplex extends Duplex {
   protected [kStream]: ByteStream | null = null;
-  /** Whom its events belong to: they run in the async context (AsyncLocalStorage) of whoever made it, not of the link. */
+  /** The async context (AsyncLocalStorage) of its events: that of the code that made it, not that of the link. */
   protected [kScope]: AsyncResource;
   /** Bytes pushed into the readable buffer whose credit has not gone back. */
   private [kUncredited] = 0;
-  /** Bytes taken over from Node's write buffer since the start. */
+  /** Bytes taken from Node's write buffer since the start. */
   private [kDispatched] = 0;
-  /** The write that is going on: its size, what of it the transport has not taken, and whom to tell. */
+  /** The current write: its size, the bytes that the transport has not taken, and its callback. */
   private [kWriting] = 0;
   private [kUnsent] = 0;
   private [kWriteCallback]: WriteCallback | null = null;
-  /** The peer has sent all it had to send, and it was delivered. */
+  /** The peer has ended, and everything that it sent was delivered. */
   protected [kIsInputWhole] = false;
-  /** Why the stream was lost, where there was something left to read. */
+  /** Why the stream was lost while there was something left to read. */
   private [kLost]: Error | null = null;
   private [kHasWrittenToLost] = false;
-  /** The read of a link that brought the last event. */
+  /** The read of the link (a count of {@link inputReads}) that brought the last emitted event. */
   private [kEmittedAt] = -1;
-  /** Events that wait for a tick of their own: chunks, null for the end, an error for a reset. */
+  /** Events that wait for their own tick: chunks, null for the end, an error for a reset. */
   private [kWaiting]: Array<Buffer | null | Error> | null = null;
   private [kWaitingAt] = 0;
 
@@ -109,7 +109,7 @@ export abstract class StreamDuplex extends Duplex {
 
   /** @internal */
   [kOnEnd](stream: ByteStream): void {
-    // Ahead of what waits: that is read on as well if the stream is lost now.
+    // Before the events that wait are emitted: they can still be read if the stream is lost now.
     this[kIsInputWhole] = true;
     if (this[kMustWait]) this[kWait](null);
     else this[kScope].runInAsyncScope(this[kEmitEnd], this, stream);
@@ -121,7 +121,7 @@ export abstract class StreamDuplex extends Duplex {
     else this[kScope].runInAsyncScope(this[kEmitReset], this, error);
   }
 
-  /** @internal The next event that waits. */
+  /** @internal Emits the next event that waits. Returns true while more wait. */
   [kEmitNext](): boolean {
     const { [kWaiting]: waiting, [kStream]: stream } = this;
     if (waiting === null || stream === null) return false;
@@ -134,7 +134,7 @@ export abstract class StreamDuplex extends Duplex {
     return this[kWaiting] !== null;
   }
 
-  /** An event has been told: what else the same read has brought comes later. */
+  /** Records that an event was emitted: further events of the same read are emitted later. */
   protected [kMarkEmitted](): void {
     this[kEmittedAt] = inputReads.count;
   }
@@ -169,8 +169,8 @@ export abstract class StreamDuplex extends Duplex {
   }
 
   /**
-   * What push comes to while data flows and nothing is buffered, without its bookkeeping for sources that are asked to
-   * read. False when it has to be pushed.
+   * Does what push does while data flows and nothing is buffered, without its bookkeeping for sources that Node asks to read.
+   * Returns false when the chunk has to be pushed.
    */
   private [kEmitDirectly](chunk: Buffer): boolean {
     return (
@@ -183,10 +183,10 @@ export abstract class StreamDuplex extends Duplex {
   }
 
   protected [kEmitEnd](_stream: ByteStream): void {
-    // Behind all other listeners: TLS on top may have begun at any time before.
+    // After all other listeners: TLS may have begun on this socket at any time before.
     if (!this.allowHalfOpen) this.once('end', stayOpenBelowTls);
     this.push(null);
-    // Without a reader 'end' would never be noticed; with data still buffered this does nothing.
+    // Without a reader 'end' would never be emitted; with data still buffered this does nothing.
     if (this.readableLength === 0) this.read(0);
   }
 
@@ -201,7 +201,7 @@ export abstract class StreamDuplex extends Duplex {
     return chunk;
   }
 
-  /** From here on data may come: without a first read, Node holds the first chunk back for a tick. */
+  /** Prepares for data: without a first read, Node delays the first chunk by a tick. */
   protected [kStartReading](): void {
     super.read(0);
   }
@@ -210,7 +210,7 @@ export abstract class StreamDuplex extends Duplex {
     // Data comes when the peer sends it; credit is what asks for it.
   }
 
-  /** `wanted`: bytes that the reader waits for at once; when it wants more than it has, what it has may not hold it up. */
+  /** Returns credit for what was read. `wanted`: the bytes that a reader waits for; if that is more than there is, all credit goes back. */
   private [kCreditConsumed](wanted: number): void {
     const left = this.readableLength;
     const consumed = wanted > left ? this[kUncredited] : this[kUncredited] - left;
@@ -222,8 +222,8 @@ export abstract class StreamDuplex extends Duplex {
   // --- writing ---
 
   /**
-   * As of every Writable. A small chunk that can leave at once does not pass through Node's write buffer, which would
-   * come to the same with more work.
+   * Writes as any Writable does. A small chunk that can be sent at once bypasses Node's write buffer, which would do the same with
+   * more work.
    */
   override write(chunk: unknown, callback?: WriteCallback): boolean;
   override write(chunk: unknown, encoding: BufferEncoding, callback?: WriteCallback): boolean;
@@ -247,26 +247,26 @@ export abstract class StreamDuplex extends Duplex {
     return super.write(chunk, encoding as BufferEncoding, callback as WriteCallback);
   }
 
-  /** The other end has ended, and so the writing half was ended too, for a writer who did not ask for that. */
+  /** Fails a write after the end of the peer has also ended the writing half, which the writer has not ended. */
   private [kRefuseWrite](encoding: unknown, callback: unknown): boolean {
     const error = endedByOther();
-    const told = typeof encoding === 'function' ? encoding : callback;
-    if (typeof told === 'function') nextTick(told as WriteCallback, error);
+    const onWritten = typeof encoding === 'function' ? encoding : callback;
+    if (typeof onWritten === 'function') nextTick(onWritten as WriteCallback, error);
     this.destroy(error);
     return false;
   }
 
-  /** Whether writes may go to the stream at once. */
+  /** Returns whether writes may go to the stream at once. */
   protected get [kCanSendDirectly](): boolean {
     return true;
   }
 
-  /** Bytes written by the user, those that wait in buffers included. */
+  /** Returns the bytes that the user has written, including those in buffers. */
   protected get [kTotalWritten](): number {
     return this[kDispatched] + this.writableLength - this[kWriting];
   }
 
-  /** Bytes of those that have left the buffer of Node's Writable. */
+  /** Returns the written bytes that have left the buffer of Node's Writable. */
   protected get [kTotalDispatched](): number {
     return this[kDispatched];
   }
@@ -304,8 +304,8 @@ export abstract class StreamDuplex extends Duplex {
   }
 
   /**
-   * TLS answers the end of the peer with a close_notify. A kernel would take that, whether or not the peer is still there, and an
-   * error would cost the reader what he has not read.
+   * Answers a write to a stream that was lost. TLS answers the end of the peer with a close_notify. A kernel would take that, whether or
+   * not the peer is still there, and an error would discard what the user has not read.
    */
   private [kWriteToLost](callback: WriteCallback): void {
     const isTaken = !this[kHasWrittenToLost] && isBelowTls(this);
@@ -325,7 +325,7 @@ export abstract class StreamDuplex extends Duplex {
       this[kScope].runInAsyncScope(this[kFinishWrite], this, null);
   }
 
-  /** A write of `bytes` is going on; `callback` is called when the transport has taken all of it. */
+  /** Begins a write of `bytes`; `callback` is called when the transport has taken all of it. */
   protected [kDispatch](bytes: number, callback: WriteCallback): void {
     this[kDispatched] += bytes;
     this[kWriting] = bytes;
@@ -336,12 +336,12 @@ export abstract class StreamDuplex extends Duplex {
     this[kUnsent] -= bytes;
   }
 
-  /** The stream that took parts of the write is gone, and none of it counts. */
+  /** Called when the stream that took parts of the write is gone: they do not count as sent. */
   protected [kForgetSent](): void {
     this[kUnsent] = 0;
   }
 
-  /** Sends a part of the write that is going on. */
+  /** Sends a part of the current write. */
   protected [kSendChunk](chunk: Buffer): void {
     if (this[kStream] !== null && !this[kStream].write(chunk)) this[kUnsent] += chunk.length;
   }
@@ -370,26 +370,29 @@ export abstract class StreamDuplex extends Duplex {
     this.destroy(error);
   }
 
-  /** What a peer or the network does crashes no process, also where nobody listens; 'close' follows in any case. */
+  /**
+   * Adds an empty 'error' listener: a peer or the network must not crash a process whose code does not listen for errors. 'close' follows
+   * in any case.
+   */
   protected [kIgnoreErrors](): void {
-    // Whoever listens now may have stopped by the time of the event.
+    // Always: the listeners of now may be removed by the time of the event.
     this.on('error', ignore);
   }
 
-  /** @internal As TCP on Linux, where a reset after the end of the peer takes nothing from the reader. */
+  /** @internal Lets the user read on after a loss, as TCP on Linux, where a reset after the end of the peer discards nothing. */
   [kReadOn](_stream: ByteStream, error: Error): boolean {
     if (!this[kIsInputWhole] || this[kWriteCallback] !== null || this.writableLength > 0) return false;
     const isTls = isBelowTls(this);
-    // TLS may still have to give its reader what it has taken from here.
+    // TLS may still have to deliver to its reader what it has read from here.
     if (this.readableEnded && !isTls) return false;
     this[kIgnoreErrors]();
     this[kLost] = error;
-    // Whoever only reads has got everything, and hears of no error; whoever wants to write hears of it.
+    // A user that only reads has received everything and needs no error; a user that wants to write gets it.
     if (!isTls && this.allowHalfOpen && !this.writableEnded) this.once('end', () => this.destroy(error));
     return true;
   }
 
-  /** Takes back what destroy() has done, so that another stream can follow. */
+  /** Undoes destroy(), so that the socket can have another stream. */
   protected [kRevive](): void {
     (this as unknown as { _undestroy(): void })._undestroy();
     this.removeListener('error', ignore);
@@ -406,8 +409,8 @@ export abstract class StreamDuplex extends Duplex {
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     const { [kStream]: stream } = this;
     if (stream !== null) {
-      // Bytes that arrived and that nobody will read are lost, or bytes that were written: the peer hears of it, as from TCP.
-      // An error is an affair of this side, and what was sent before it arrives, as from net.Socket.
+      // Bytes that have arrived and will not be read, or that were written and will not be sent, are lost: the peer gets a reset, as from
+      // TCP. An error concerns this side only, and what was sent before it arrives, as from net.Socket.
       const isUnread = this.readableLength > 0 || this[kWaiting] !== null || this[kLost] !== null;
       const isDropped = this.writableLength > this[kWriting];
       if (isUnread || isDropped) stream.reset();
@@ -423,22 +426,22 @@ export abstract class StreamDuplex extends Duplex {
 function ignore(): void {}
 
 /**
- * TLS on top of a Duplex writes its close_notify, and all that is still to be sent, after the end of the peer. A socket of the system
- * is read and written below TLS, whatever its `allowHalfOpen`; a Duplex ends itself there, and TLS loses the rest.
+ * Keeps the writing half open for TLS, which writes its close_notify, and all that is still to be sent, after the end of the peer. TLS
+ * uses a socket of the system below `allowHalfOpen`; a Duplex would end itself, and TLS would lose the rest.
  */
 function stayOpenBelowTls(this: StreamDuplex): void {
   if (isBelowTls(this)) this.allowHalfOpen = true;
 }
 
 /**
- * Whether data goes to the stand-in for a handle that node:tls puts on a Duplex (lib/internal/js_stream_socket.js in Node), which
- * leaves no other trace on it.
+ * Returns whether the data goes to the wrapper that node:tls puts around a Duplex (lib/internal/js_stream_socket.js in Node). That
+ * wrapper leaves no other trace.
  */
 function isBelowTls(stream: StreamDuplex): boolean {
   return stream.listeners('data').some((listener) => String(listener).includes('_handle.readBuffer('));
 }
 
-/** A chunk that may wait: the rest of the memory that it is a part of does not wait with it. */
+/** Returns a chunk that may be kept: the chunk itself, or a copy if it is a small part of a large piece of memory. */
 export function unpinned(chunk: Buffer): Buffer {
   return chunk.length * PINNED_SHARE > chunk.buffer.byteLength ? chunk : copyOf(chunk);
 }

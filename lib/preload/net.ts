@@ -15,7 +15,7 @@ import {
   connectArguments,
   listenArguments,
   listenTarget,
-  SAID_HOST,
+  ORIGINAL_HOST,
 } from '../socket/net/arguments.js';
 import type { NetModule } from '../socket/net/module.js';
 import type { NetSocketOptions } from '../socket/net/socket.js';
@@ -53,7 +53,7 @@ export function patchNet(overlay: () => NetModule): void {
     // A stand-in address means nothing to the reader of an error.
     const said =
       net.isIP(String(options.host)) === 0 || service.startsWith('@') ? String(options.host) : `${service}.starlane`;
-    const where = { ...options, host: service, [SAID_HOST]: said };
+    const where = { ...options, host: service, [ORIGINAL_HOST]: said };
     const listener = callback === undefined ? [] : [callback];
     if (isSecure) return connectSecure(this, overlay(), where, ...listener);
     if (!isAdopted) adoptSocket(this, overlay(), options);
@@ -87,7 +87,7 @@ export function patchListen(bind: Bind): void {
     const service = overlayService(options.host);
     if (service === undefined) return listenNet.apply(this, args);
     if (this.listening) throw alreadyListening();
-    const { port, said } = listenTarget(options);
+    const { port, given: address } = listenTarget(options);
     checkListenSignal(this, options.signal);
     if (callback !== undefined) this.once('listening', callback);
 
@@ -95,8 +95,8 @@ export function patchListen(bind: Bind): void {
     bound.on('error', (error: NodeJS.ErrnoException) => {
       // With the host as the program has written it.
       const { code, syscall } = error;
-      if (syscall === 'listen') error.message = `${syscall} ${code}: ${said}:${port}`;
-      this.emit('error', Object.assign(error, { address: said, port }));
+      if (syscall === 'listen') error.message = `${syscall} ${code}: ${address}:${port}`;
+      this.emit('error', Object.assign(error, { address, port }));
     });
     if (!bound.listening) return this;
     const internals = this as unknown as ServerInternals;

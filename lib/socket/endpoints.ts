@@ -1,15 +1,16 @@
-// What sockets and servers give as addresses: `@nodeId`, or an IPv4 address that stands for the node in this process, for programs
-// that take nothing else for one. Such an address leads back: whoever connects to it connects to that node.
+// The two nodes between which a socket runs, and the addresses by which sockets and servers name nodes: `@nodeId`, or, for programs that
+// accept only IP addresses, an IPv4 address that represents the node in this process. A connection to such an address goes to that node.
 //
-// The addresses are from 198.18.0.0/15, which RFC 2544 keeps for tests and no network routes: 198.18.0.0/16 stands for services
-// that a program under the preload has looked up, 198.19.0.0/16 for nodes.
+// The addresses are from 198.18.0.0/15, which RFC 2544 reserves for tests and no network routes: 198.18.0.0/16 represents services
+// that a program under the preload has looked up, 198.19.0.0/16 represents nodes.
 
 import type { NodeId } from '../address.js';
 import type { SocketAddressKind } from '../options/options.js';
 
-/** How sockets of a node name nodes. One object for all sockets of a kind. */
+/** How the sockets of a node name nodes. One object for all sockets of a kind. */
 export interface SocketAddresses {
   readonly family: string;
+  /** Returns the address of a node. */
   of(nodeId: NodeId): string;
 }
 
@@ -19,30 +20,31 @@ export interface RemoteEndpoint {
   readonly localId: string;
   /** The id of the node at the other end. */
   readonly peerId: string;
-  /** Ids of the nodes in between, nearest first; empty on a direct link. */
+  /** The ids of the relays in between, nearest first; empty on a direct link. */
   readonly via: readonly string[];
   /** The node at the other end has proved that the id is its own. */
   readonly isVerified: boolean;
-  /** What goes between the two is encrypted from end to end. Default false. */
+  /** What the two send each other is encrypted from end to end. Default false. */
   readonly isSecure?: boolean;
   /** How its sockets name the two nodes. */
   readonly addresses: SocketAddresses;
-  /** The name in its certificate, where there is one that was signed for it. */
+  /** The common name of its certificate, if an authority has signed one for it. */
   readonly name: string | undefined;
 }
 
-/** What `socket.peer` tells. */
+/** The value of `socket.peer`. */
 export interface PeerInfo {
-  /** The node at the other end. */
+  /** The id of the node at the other end. */
   id: string;
-  /** The service that was dialled; empty when it was a bare port. */
+  /** The service that was dialled; empty for a bare port. */
   service: string;
-  /** The nodes in between, nearest first. */
+  /** The ids of the relays in between, nearest first. */
   via: string[];
-  /** The common name of its certificate; not there unless the link to it is one of an own PKI. */
+  /** The common name of its certificate. Missing unless the link to it uses certificates of a private authority (option `tls`). */
   name?: string;
 }
 
+/** Returns a copy that the user may change. */
 export function peerInfo(remote: RemoteEndpoint, service: string): PeerInfo {
   const { peerId, via, name } = remote;
   const peer: PeerInfo = { id: peerId, service, via: [...via] };
@@ -50,7 +52,7 @@ export function peerInfo(remote: RemoteEndpoint, service: string): PeerInfo {
   return peer;
 }
 
-/** Hosts of each kind kept, at most. Of nodes, the one not asked for in the longest time makes room. */
+/** The number of addresses of each kind at most. The least recently used node makes room for another. */
 const MAX_STAND_INS = 2 ** 16 - 2;
 
 const SERVICES = (198 << 24) | (18 << 16);
@@ -61,7 +63,7 @@ const hosts = new Map<string, string>();
 const services = new Map<string, string>();
 const nodes = new Map<NodeId, string>();
 
-/** The address that stands for a service; undefined when there are no more of them. */
+/** Returns the address that represents a service; undefined when none is free. */
 export function standInForService(service: string): string | undefined {
   const known = services.get(service);
   if (known !== undefined) return known;
@@ -72,11 +74,11 @@ export function standInForService(service: string): string | undefined {
   return address;
 }
 
-/** The address that stands for a node. */
+/** Returns the address that represents a node. */
 export function standInForNode(nodeId: NodeId): string {
   let address = nodes.get(nodeId);
   if (address !== undefined) {
-    // The last one in the order of use again.
+    // It becomes the most recently used one.
     nodes.delete(nodeId);
   } else {
     address = nodes.size < MAX_STAND_INS ? numbered(NODES, nodes.size) : takeOldest();
@@ -86,7 +88,7 @@ export function standInForNode(nodeId: NodeId): string {
   return address;
 }
 
-/** What an address stands for: the name of a service, or `@nodeId`; undefined for every other address. */
+/** Returns what an address represents: the name of a service, or `@nodeId`; undefined for every other address. */
 export function hostOfStandIn(address: string): string | undefined {
   return hosts.size === 0 ? undefined : hosts.get(address.replace(/^::ffff:/i, ''));
 }
@@ -94,6 +96,7 @@ export function hostOfStandIn(address: string): string | undefined {
 const ID_ADDRESSES: SocketAddresses = Object.freeze({ family: 'Starlane', of: (nodeId: NodeId) => `@${nodeId}` });
 const IPV4_ADDRESSES: SocketAddresses = Object.freeze({ family: 'IPv4', of: standInForNode });
 
+/** Returns the addresses for a value of the option `socketAddresses`. */
 export function socketAddresses(kind: SocketAddressKind): SocketAddresses {
   return kind === 'ipv4' ? IPV4_ADDRESSES : ID_ADDRESSES;
 }

@@ -1,11 +1,11 @@
-// The idle timeout of one socket. Made only for sockets that set one; activity costs a number, not a timer.
+// The idle timeout of one socket. Only sockets that set one have it; activity sets a number and restarts no timer.
 
 import { invalidArgType, outOfRange } from '../util/runtime/node-errors.js';
 import { MAX_TIMEOUT_MS, sharedTimers, type Timed, type Timer } from '../util/timers.js';
 
 /**
- * The arguments of setTimeout.
- * @throws ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE as net.Socket
+ * Checks the arguments of setTimeout.
+ * @throws ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE as net.Socket does
  */
 export function checkTimeout(timeoutMs: unknown, callback: unknown): void {
   if (typeof timeoutMs !== 'number') throw invalidArgType('msecs', 'of type number', timeoutMs);
@@ -22,7 +22,7 @@ export class IdleTimeout implements Timed {
   private lastActive: number;
   private readonly timeoutMs: number;
 
-  /** `timeoutMs`: what is longer than a timer of Node can be is cut to that. */
+  /** `timeoutMs`: milliseconds, cut to 2147483647, the longest timer of Node. */
   constructor(
     timeoutMs: number,
     private readonly onIdle: () => void,
@@ -32,13 +32,14 @@ export class IdleTimeout implements Timed {
     this.timer = sharedTimers.schedule(this.timeoutMs, this);
   }
 
-  /** Bytes went in or out: the time counts from now. */
+  /** Called when bytes were received or sent: the timeout counts from now. */
   touch(): void {
     this.lastActive = sharedTimers.now();
     this.timer ??= sharedTimers.schedule(this.timeoutMs, this);
   }
 
-  stop(): void {
+  /** Drops the timer. */
+  dispose(): void {
     if (this.timer !== null) sharedTimers.cancel(this.timer);
     this.timer = null;
   }
@@ -49,7 +50,7 @@ export class IdleTimeout implements Timed {
       this.timer = sharedTimers.schedule(left, this);
       return;
     }
-    // As net.Socket: once, and again only after further activity.
+    // Once, and again only after further activity, as net.Socket does.
     this.timer = null;
     this.onIdle();
   }

@@ -1,6 +1,6 @@
-// A server of Node (net, http, https, http2) as the handler of a bound server: it gets the sockets, and notices no difference
-// to those that it would accept itself. It hears 'listening' (from then on http counts and times its sockets), counts and
-// limits its sockets, and its close() closes what it is bound to.
+// A server of Node (net, http, https, http2) as the handler of a bound server: it gets the sockets as if it had accepted them itself. It
+// emits 'listening' (from then on http counts and times its sockets), counts and limits its sockets, and its close() closes what
+// it is bound to.
 
 import { EventEmitter } from 'node:events';
 import { Server as NodeServer } from 'node:net';
@@ -10,50 +10,50 @@ import { kSocketOwner } from '../mux/hidden.js';
 import type { Closable, Server, ServerOptions, SocketOwner } from './server.js';
 import type { Socket } from './socket.js';
 
-/** Takes the sockets of a server: a function, or a net.Server or http.Server, which gets 'connection' events. */
+/** Receives the sockets of a server: a function, or a net.Server or http.Server, which gets 'connection' events. */
 export type BindHandler = ((socket: Socket) => void) | EventEmitter;
 
-/** Members of net.Server that its types leave out: it counts by them, and 'close' comes when none are open. */
+/** Members of net.Server that its types leave out: it counts its sockets, and emits 'close' when none are open. */
 interface CountingServer extends NodeServer {
   _connections: number;
   _emitCloseIfDrained(): void;
 }
 
-/** What a net.Server says of its sockets, where its types leave it out. */
-interface SocketTerms {
+/** Options of its sockets that a net.Server has as properties, which its types leave out. */
+interface NodeSocketOptions {
   allowHalfOpen?: boolean;
   pauseOnConnect?: boolean;
   highWaterMark?: number;
 }
 
-/** Options of the server for a handler: of what the options leave out, a server of Node has said already what its sockets are. */
+/** Returns the options of the server for a handler: what they leave out is taken from a server of Node. */
 export function optionsFor<T extends ServerOptions>(
   options: T | undefined,
   handler: BindHandler | undefined,
 ): T | undefined {
   if (!(handler instanceof NodeServer)) return options;
-  const terms = handler as SocketTerms;
+  const defaults = handler as NodeSocketOptions;
   return {
     ...options,
-    allowHalfOpen: options?.allowHalfOpen ?? Boolean(terms.allowHalfOpen),
-    pauseOnConnect: options?.pauseOnConnect ?? Boolean(terms.pauseOnConnect),
-    highWaterMark: options?.highWaterMark ?? unlessDefault(terms.highWaterMark),
+    allowHalfOpen: options?.allowHalfOpen ?? Boolean(defaults.allowHalfOpen),
+    pauseOnConnect: options?.pauseOnConnect ?? Boolean(defaults.pauseOnConnect),
+    highWaterMark: options?.highWaterMark ?? unlessDefault(defaults.highWaterMark),
   } as T;
 }
 
-/** What is the default is left out, for a socket with defaults has no options of its own. */
+/** Returns undefined for the default of Node, since sockets with defaults share one options object. */
 function unlessDefault(highWaterMark: number | undefined): number | undefined {
   return highWaterMark === getDefaultHighWaterMark(false) ? undefined : highWaterMark;
 }
 
-/** Emits the 'error' of a bind: of the server, or else of its handler. False when nobody listens. */
+/** Emits 'error' after a failed bind: on the server, or else on its handler. Returns false when neither has a listener. */
 export function emitBindError(server: Server, handler: BindHandler | undefined, error: Error): boolean {
   const emitters = handler instanceof EventEmitter ? [server, handler] : [server];
   const listening = emitters.find((emitter) => emitter.listenerCount('error') > 0);
   return listening?.emit('error', error) === true;
 }
 
-/** @throws ERR_STARLANE_ARGUMENT */
+/** Gives the sockets of the server to the handler. @throws ERR_STARLANE_ARGUMENT */
 export function attachHandler(server: Server, handler: BindHandler): void {
   if (typeof handler === 'function') server.on('connection', handler);
   else if (handler instanceof NodeServer) boundServer(handler as CountingServer).add(server);
@@ -61,7 +61,7 @@ export function attachHandler(server: Server, handler: BindHandler): void {
     server.on('connection', (socket) => {
       handler.emit('connection', socket);
     });
-  } else throw starlaneError('ERR_STARLANE_ARGUMENT', 'a handler is a function, a net.Server or an http.Server');
+  } else throw starlaneError('ERR_STARLANE_ARGUMENT', 'the handler must be a function, a net.Server or an http.Server');
 }
 
 const boundServers = new WeakMap<NodeServer, BoundServer>();
@@ -75,18 +75,18 @@ function boundServer(handler: CountingServer): BoundServer {
   return bound;
 }
 
-/** A server of Node, and what it is bound to: it may be several names. */
+/** A server of Node with everything that it is bound to, which may be several names. */
 class BoundServer implements SocketOwner {
   private readonly servers = new Set<Closable>();
   private readonly close: CountingServer['close'];
-  /** 'listening' was emitted since it was bound to the first of them. */
+  /** 'listening' was emitted after it was bound to the first of them. */
   private isListening = false;
 
   constructor(readonly server: CountingServer) {
     const { close, _emitCloseIfDrained: emitClose, [Symbol.asyncDispose]: dispose } = server;
     this.close = close;
     server.close = (callback) => this.closeAll(callback);
-    // Without a handle of its own it takes itself for closed, and every last socket for the end.
+    // A server of Node without a handle counts as closed, and would emit 'close' with its last socket.
     server._emitCloseIfDrained = () => {
       if (this.servers.size === 0) emitClose.call(server);
     };
@@ -120,7 +120,7 @@ class BoundServer implements SocketOwner {
   onClosed(bound: Closable): void {
     if (!this.servers.delete(bound) || this.servers.size > 0) return;
     this.isListening = false;
-    // The last one: what it does while it listens, it does no more.
+    // After the last one, the server stops what it does while it listens.
     if (!this.server.listening) this.close.call(this.server);
   }
 

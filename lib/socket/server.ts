@@ -1,4 +1,4 @@
-// What bind returns: a server with the life of net.Server, over virtual ports instead of addresses.
+// What bind returns: a server that behaves like net.Server, on virtual ports instead of addresses.
 
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
@@ -36,11 +36,11 @@ import { Socket, type SocketOptions } from './socket.js';
 
 export interface ServerOptions extends SocketOptions {
   /**
-   * Sockets open at once; further ones are refused with ECONNREFUSED, so that a dial goes on to another instance, and
+   * The number of open sockets at most. Further ones are refused with ECONNREFUSED, so that a dial tries another instance, and
    * reported by 'drop'. Default no limit.
    */
   maxConnections?: number | undefined;
-  /** Whether sockets are paused from the start, as of net.Server: nothing is read before they are resumed. Default false. */
+  /** Whether sockets are paused from the start, as those of net.Server: nothing is read before they are resumed. Default false. */
   pauseOnConnect?: boolean | undefined;
 }
 
@@ -49,14 +49,14 @@ export interface Binding {
   /** The service name; empty for a bare port. */
   readonly service: string;
   readonly port: number;
-  /** What sockets and servers call the node. */
+  /** The address of the node, as sockets and servers give it. */
   readonly address: string;
   readonly family: string;
-  /** Gives the name and the port free again. */
+  /** Frees the name and the port. */
   unbind(): void;
 }
 
-/** Where a bound server answers. `address` is `@` and the id of the node, or what stands for it (option `socketAddresses`). */
+/** Where a server is bound. `address` is `@` and the id of the node, or an IPv4 address for it (option `socketAddresses`). */
 export interface ServerAddress {
   address: string;
   family: string;
@@ -64,7 +64,7 @@ export interface ServerAddress {
   service: string;
 }
 
-/** What 'drop' tells about a socket that was refused. */
+/** What the event 'drop' says about a socket that was refused. */
 export interface DropInfo {
   localAddress: string;
   localPort: number;
@@ -74,28 +74,28 @@ export interface DropInfo {
   remoteFamily: string;
 }
 
-/** Whatever a server of Node closes with itself. */
+/** A bound server, which a server of Node closes with itself. */
 export interface Closable {
   close(): unknown;
 }
 
-/** Who takes the sockets of a bound server and counts them as its own: a server of Node, which may be bound to several names. */
+/** Receives the sockets of a bound server and counts them as its own: a server of Node, which may be bound to several names. */
 export interface SocketOwner {
-  /** What the `server` of the sockets is. */
+  /** The property `server` of the sockets. */
   readonly server: unknown;
-  /** Whether it has as many sockets as it may have. */
+  /** Whether it has reached its maxConnections. */
   readonly isFull: boolean;
-  /** The server is bound. */
+  /** Called when the server is bound. */
   onBound(server: Closable): void;
-  /** The server is closed, and its last socket too. */
+  /** Called when the server and its last socket have closed. */
   onClosed(server: Closable): void;
-  /** One more socket of the server is open. */
+  /** Called when a socket of the server opens. */
   onSocket(): void;
-  /** One is open no longer. Not told by an event of the socket: whoever gets a socket may remove all of its listeners. */
+  /** Called when a socket has closed. Not by an event of the socket: its user may remove all of its listeners. */
   onSocketClosed(): void;
 }
 
-/** Any server, whatever it says of where it is bound. */
+/** Any server, whatever its `address()` returns. */
 export type AnyServer = Server<ServerAddress | string>;
 
 export interface ServerEvents {
@@ -106,9 +106,9 @@ export interface ServerEvents {
   error: [error: NodeJS.ErrnoException];
 }
 
-/** `Address`: what it says of where it is bound. */
+/** A bound server. `Address`: what its `address()` can return, besides a {@link ServerAddress}. */
 export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> {
-  /** Sockets open at once, at most; undefined for no limit. */
+  /** The number of open sockets at most; undefined for no limit. */
   maxConnections: number | undefined;
   /** @internal */
   [kSocketOwner]: SocketOwner | null = null;
@@ -120,7 +120,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   private [kHasRef] = false;
   private [kIsUnref] = false;
   private readonly [kSocketClosedCallback] = (): void => this[kOnSocketClosed]();
-  /** Whom its events and those of its sockets belong to: whoever has bound it. */
+  /** The async context of its events and those of its sockets: that of the code that has bound it. */
   protected [kScope] = new AsyncResource('STARLANESERVER');
 
   /** @internal Servers come from bind. */
@@ -135,7 +135,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     this.#isPausing = options?.pauseOnConnect === true;
   }
 
-  /** @internal Bound: 'listening' follows in the next tick. */
+  /** @internal Called when it is bound: 'listening' follows in the next tick. */
   [kStart](binding: Binding): void {
     this[kBinding] = binding;
     this[kRef]();
@@ -145,7 +145,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     });
   }
 
-  /** @internal A circuit for this server. Null when it is refused; else the socket, not yet told to the user. */
+  /** @internal Accepts a circuit. Returns its socket, for which 'connection' is not emitted yet; null when the circuit is refused. */
   [kAdmit](
     stream: ByteStream,
     remote: RemoteEndpoint,
@@ -175,18 +175,18 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     return socket;
   }
 
-  /** @internal The circuit of an admitted socket stands. */
+  /** @internal Emits 'connection' when the circuit of an accepted socket is complete. */
   [kAnnounce](socket: Socket): void {
     this[kScope].runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'connection', socket);
   }
 
   /** Whether it is bound. */
   get listening(): boolean {
-    // Undefined on the prototype, which tools that mock or inspect classes read.
+    // On the prototype it is undefined: tools that mock or inspect classes read it there.
     return Boolean(this[kBinding]);
   }
 
-  /** Where it is bound; null before and after. */
+  /** Returns where it is bound; null while it is not bound. */
   address(): Address | ServerAddress | null {
     const { [kBinding]: binding } = this;
     if (binding === null) return null;
@@ -194,21 +194,21 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     return { address, family, port, service };
   }
 
-  /** The number of open sockets. */
+  /** Calls back in the next tick with the number of open sockets. */
   getConnections(callback: (error: Error | null, count: number) => void): this {
     const count = this[kOpenCount];
     nextTick(() => callback(null, count));
     return this;
   }
 
-  /** @internal Open sockets, for statistics. */
+  /** @internal Returns the number of open sockets, for statistics. */
   get [kOpenSockets](): number {
     return this[kOpenCount];
   }
 
   /**
-   * Stops answering. 'close' follows when the last socket has closed. `callback` is called then, with
-   * ERR_SERVER_NOT_RUNNING when it was not bound.
+   * Stops accepting sockets. 'close' follows when the last socket has closed. `callback` is called then, with
+   * ERR_SERVER_NOT_RUNNING when the server was not bound.
    */
   close(callback?: (error?: Error) => void): this {
     const { [kBinding]: binding } = this;
@@ -225,26 +225,26 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     return this;
   }
 
-  /** Closes and waits until it has closed. */
+  /** Closes the server and waits until it has closed. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this[kBinding] === null) return;
     await new Promise<void>((resolve) => this.close(() => resolve()));
   }
 
-  /** The promise of a listener was rejected, in an emitter with `captureRejections`: as net.Server, it costs that socket. */
+  /** Called when the promise of a listener was rejected, with `captureRejections`: destroys the socket, as net.Server does. */
   [Symbol.for('nodejs.rejection')](error: Error, event: string, socket?: Socket): void {
     if (event === 'connection') socket?.destroy(error);
     else this.emit('error', error);
   }
 
-  /** Holds the process open again, as a listening server does unless told otherwise. */
+  /** Keeps the process running again while the server listens, which is the default. */
   ref(): this {
     this[kIsUnref] = false;
     this[kRef]();
     return this;
   }
 
-  /** Lets the process end while this server listens. */
+  /** Lets the process end while the server listens. */
   unref(): this {
     this[kIsUnref] = true;
     this[kUnref]();
@@ -258,13 +258,13 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     return shown('Server', values, depth, options, inspect);
   }
 
-  /** A circuit beyond maxConnections: null refuses it; a socket is announced, but does not count. */
+  /** Called for a circuit beyond maxConnections. Null refuses it; a socket is announced, but not counted. */
   protected [kRefuse](info: DropInfo): Socket | null {
     this.emit('drop', info);
     return null;
   }
 
-  /** The socket for a circuit that is admitted. */
+  /** Creates the socket for a circuit that is accepted. */
   protected [kCreateSocket](): Socket {
     const socket = new Socket(this[kSocketOptions], this[kProcessRefs], undefined, this[kScope]);
     socket.server = this[kSocketOwner] === null ? this : this[kSocketOwner].server;
@@ -274,7 +274,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
 
   private get [kIsFull](): boolean {
     const { maxConnections, [kOpenCount]: openCount, [kSocketOwner]: owner } = this;
-    // Null is no limit either, for net.Server.
+    // For net.Server, null means no limit too.
     return (maxConnections != null && openCount >= maxConnections) || owner?.isFull === true;
   }
 
@@ -293,7 +293,7 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
   }
 
   private [kRef](): void {
-    // A server that is closing is held by its sockets.
+    // While a server closes, its sockets keep the process running.
     if (this[kHasRef] || this[kIsUnref] || this[kBinding] === null) return;
     this[kHasRef] = true;
     this[kProcessRefs].ref();

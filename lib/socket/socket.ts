@@ -1,5 +1,4 @@
-// What a user holds: a Duplex with the life of net.Socket. It knows neither links nor routes; a dialler or a server
-// gives it its stream.
+// What a user gets: a Duplex that behaves like net.Socket. It knows neither links nor routes; a dialer or a server gives it its stream.
 
 import { AsyncResource } from 'node:async_hooks';
 import type { DuplexOptions } from 'node:stream';
@@ -70,16 +69,16 @@ import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runti
 import { throwLater } from '../util/runtime/throw-later.js';
 import { type PeerInfo, peerInfo, type RemoteEndpoint } from './endpoints.js';
 import { checkTimeout, IdleTimeout } from './idle-timeout.js';
-import { answerWraps, IS_SOCKET, keepingWrap } from './stream-wrap.js';
+import { extendWraps, IS_SOCKET, keepWrapListeners } from './stream-wrap.js';
 
 export interface SocketOptions {
   /** Whether the writing half stays open when the peer has ended its own. Default false, as net.Socket. */
   allowHalfOpen?: boolean | undefined;
-  /** Bytes buffered in either direction before `write` answers false and reading pauses. Default as Node's streams. */
+  /** Bytes buffered in each direction before `write` returns false and reading pauses. Default that of Node's streams. */
   highWaterMark?: number | undefined;
 }
 
-/** Shared by allsockets with defaults: one object less for each of a million. */
+/** Shared by all sockets with defaults, which saves an object for each. */
 const DEFAULTS: DuplexOptions = Object.freeze({ allowHalfOpen: false, autoDestroy: true, emitClose: false });
 const HALF_OPEN: DuplexOptions = Object.freeze({ ...DEFAULTS, allowHalfOpen: true });
 
@@ -96,17 +95,17 @@ export function duplexOptions(
 type WriteCallback = (error?: Error | null) => void;
 
 const Bit = {
-  /** Dialled, not answered yet. */
+  /** Dialled, and not answered yet. */
   CONNECTING: 0x1,
   /** Has been connected once. */
   CONNECTED: 0x2,
-  /** Holds the process open. */
+  /** Keeps the process running. */
   HAS_REF: 0x4,
   /** unref() was called. */
   UNREF: 0x8,
-  /** The peer is to be told of a destruction by a reset. */
+  /** The peer gets a reset when the socket is destroyed. */
   RESET: 0x10,
-  /** Somebody wants to read. */
+  /** The user has begun to read. */
   ASKED: 0x20,
 } as const;
 
@@ -125,34 +124,34 @@ class PausedInput {
   }
 }
 
-// As net.Socket's, the getters of addresses and counts answer undefined where there is no socket: tools that mock or inspect
-// classes read them on the prototype.
+// The getters of addresses and counts return undefined on the prototype, as those of net.Socket do: tools that mock or inspect classes
+// read them there.
 export class Socket extends StreamDuplex {
-  /** The server that accepted this socket, as of net.Socket: a net.Server if that was bound. Null for dialled sockets. */
+  /** The server that accepted this socket, as for net.Socket: a net.Server if that was bound. Null for dialled sockets. */
   server: unknown = null;
   private [kReceived] = 0;
   private [kLocalPort] = 0;
   private [kRemotePort] = 0;
-  /** The idle timeout in ms as set by setTimeout; undefined before that. */
+  /** The idle timeout in milliseconds, as set by setTimeout; undefined before that. */
   timeout: number | undefined = undefined;
   private [kRemote]: RemoteEndpoint | null = null;
   private [kService] = '';
   private [kBits] = 0;
   /**
-   * What was written before the connection stands. It is sent with the open, and kept to be sent again if another
+   * What was written before the socket is connected. It is sent with the open, and kept to be sent again if another
    * instance has to be tried.
    */
   private [kEarly]: readonly Buffer[] | null = null;
   private [kIdle]: IdleTimeout | null = null;
-  /** What has arrived while nobody has wanted to read yet: paused from the start. */
+  /** What has arrived while the socket was paused from the start. */
   protected [kPausedInput]: PausedInput | null = null;
   private [kProcessRefs]: ProcessRefs | null;
-  /** Called once when the socket is over, by whoever counts sockets. */
+  /** Called once when the socket has closed. */
   private [kOnClosed]: (() => void) | null = null;
 
   /**
-   * @internal Sockets come from dial and from servers. `processRefs` null: it holds nothing until it {@link use}s some. `scope`: that of
-   * the server that accepts it.
+   * @internal Sockets come from dial and from servers. `processRefs` null: it does not keep the process running until kUse is called.
+   * `scope`: the async context of the server that accepts it.
    */
   constructor(
     options: SocketOptions | undefined,
@@ -170,7 +169,7 @@ export class Socket extends StreamDuplex {
     return true;
   }
 
-  /** Connected and not closed for either direction, or on the way there. As net.Socket's. */
+  /** The state of the connection, as that of net.Socket. */
   get readyState(): 'opening' | 'open' | 'readOnly' | 'writeOnly' | 'closed' {
     if (this[kBits] & Bit.CONNECTING) return 'opening';
     if (this.readable && this.writable) return 'open';
@@ -183,17 +182,17 @@ export class Socket extends StreamDuplex {
     return (this[kBits] & Bit.CONNECTING) !== 0;
   }
 
-  /** Not connected: not yet, or not any more. */
+  /** Not connected: not yet, or no longer. */
   get pending(): boolean {
     return (this[kBits] & Bit.CONNECTED) === 0 || this.destroyed;
   }
 
-  /** Bytes received. */
+  /** The number of bytes received. */
   get bytesRead(): number {
     return this[kReceived];
   }
 
-  /** Bytes written, those in buffers included. */
+  /** The number of bytes written, including those in buffers. */
   get bytesWritten(): number {
     const { [kTotalWritten]: totalWritten } = this;
     return Number.isNaN(totalWritten) ? (undefined as unknown as number) : totalWritten;
@@ -204,12 +203,12 @@ export class Socket extends StreamDuplex {
     return this.connecting;
   }
 
-  /** Bytes written that have left the buffer of the socket. Libraries read it of net.Socket. */
+  /** The number of written bytes that have left the buffer of the socket. Libraries read it on net.Socket. */
   get _bytesDispatched(): number {
     return this.connecting ? 0 : this[kTotalDispatched];
   }
 
-  /** Bytes that wait in the socket for the link; undefined when it is neither connected nor connecting. */
+  /** The number of bytes in the buffer of the socket; undefined when it is neither connected nor connecting. */
   get bufferSize(): number | undefined {
     return this.pending && !this.connecting ? undefined : this.writableLength;
   }
@@ -219,17 +218,17 @@ export class Socket extends StreamDuplex {
     return this[kLocalAddress]?.port;
   }
 
-  /** The virtual port of the other end; undefined before the connection stands. */
+  /** The virtual port of the other end; undefined before the socket is connected. */
   get remotePort(): number | undefined {
     return this[kRemote] ? this[kRemotePort] : undefined;
   }
 
-  /** `@` and the id of this node, or an address that stands for it (option `socketAddresses`); undefined while not connected. */
+  /** `@` and the id of this node, or an IPv4 address for it (option `socketAddresses`); undefined while not connected. */
   get localAddress(): string | undefined {
     return this[kLocalAddress]?.address;
   }
 
-  /** `@` and the id of the node at the other end, or an address that stands for it; undefined before the connection stands. */
+  /** `@` and the id of the node at the other end, or an IPv4 address for it; undefined before the socket is connected. */
   get remoteAddress(): string | undefined {
     const { [kRemote]: remote } = this;
     return remote ? remote.addresses.of(remote.peerId) : undefined;
@@ -240,12 +239,12 @@ export class Socket extends StreamDuplex {
     return this[kLocalAddress]?.family;
   }
 
-  /** The kind of addresses: 'Starlane' or 'IPv4'; undefined before the connection stands. */
+  /** The kind of addresses: 'Starlane' or 'IPv4'; undefined before the socket is connected. */
   get remoteFamily(): string | undefined {
     return this[kRemote] ? this[kRemote].addresses.family : undefined;
   }
 
-  /** Who is at the other end and through whom; undefined before the connection stands. */
+  /** The node at the other end and the relays in between; undefined before the socket is connected. */
   get peer(): PeerInfo | undefined {
     return this[kRemote] ? peerInfo(this[kRemote], this[kService]) : undefined;
   }
@@ -256,29 +255,29 @@ export class Socket extends StreamDuplex {
   }
 
   /**
-   * Whether what goes between the two nodes is encrypted from end to end, so that relays can neither read nor alter it;
-   * false while not connected.
+   * Whether the data between the two nodes is encrypted from end to end, so that relays can neither read nor alter it; false while not
+   * connected.
    */
   get secure(): boolean {
     return this[kRemote]?.isSecure === true;
   }
 
-  /** This end's address as net.Socket gives it; empty while not connected. */
+  /** Returns the address of this end, as net.Socket does; an empty object while not connected. */
   address(): { address: string; family: string; port: number } | Record<string, never> {
     return this[kLocalAddress] ?? {};
   }
 
   /**
-   * Emits 'timeout' after `timeoutMs` without a byte in or out; the socket stays open. 0 turns it off. What is longer than
-   * a timer of Node can be (2147483647 ms) is cut to that.
-   * @throws ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE as net.Socket
+   * Emits 'timeout' after `timeoutMs` milliseconds without a byte received or sent; the socket stays open. 0 turns it off. More than
+   * 2147483647, the longest timer of Node, is cut to that.
+   * @throws ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE as net.Socket does
    */
   setTimeout(timeoutMs: number, callback?: () => void): this {
     if (this.destroyed) return this;
     checkTimeout(timeoutMs, callback);
     this.timeout = timeoutMs;
-    this[kIdle]?.stop();
-    // As that of a timer, the context is that of the call.
+    this[kIdle]?.dispose();
+    // The context of the event is that of the call, as for a timer.
     const scope = new AsyncResource('STARLANETIMEOUT');
     const onIdle = (): void => scope.runInAsyncScope(this[kOnIdle], this);
     this[kIdle] = timeoutMs === 0 ? null : new IdleTimeout(timeoutMs, onIdle);
@@ -289,35 +288,35 @@ export class Socket extends StreamDuplex {
     return this;
   }
 
-  /** No effect: a stream has no Nagle algorithm; what is written in one turn of the event loop leaves together. */
+  /** Has no effect: streams have no Nagle algorithm; what is written in one turn of the event loop leaves together. */
   setNoDelay(_noDelay?: boolean): this {
     return this;
   }
 
-  /** No effect: the link watches over its peer for all of its streams. */
+  /** Has no effect: the link detects a dead peer for all of its streams. */
   setKeepAlive(_enable?: boolean, _initialDelayMs?: number): this {
     return this;
   }
 
   override removeAllListeners(event?: string | symbol): this {
-    keepingWrap(this, () => super.removeAllListeners(event));
+    keepWrapListeners(this, () => super.removeAllListeners(event));
     return this;
   }
 
   override pause(): this {
-    // The first that node:tls and node:http2 do with a socket.
-    answerWraps();
+    // node:tls and node:http2 call this first when they wrap a socket.
+    extendWraps();
     return super.pause();
   }
 
-  /** Holds the process open again while something can happen to it, as a socket does unless told otherwise. */
+  /** Keeps the process running again while the socket is active, which is the default. */
   ref(): this {
     this[kBits] &= ~Bit.UNREF;
     this[kUpdateRef]();
     return this;
   }
 
-  /** Lets the process end while this socket is open. */
+  /** Lets the process end while the socket is open. */
   unref(): this {
     this[kBits] |= Bit.UNREF;
     this[kUpdateRef]();
@@ -389,12 +388,12 @@ export class Socket extends StreamDuplex {
     if (!this[kHasUnsent]) this[kFinishWrite](null);
   }
 
-  /** @internal The dial has failed. */
+  /** @internal Called when the dial has failed. */
   [kFailConnect](error: Error): void {
     this[kScope].runInAsyncScope(this.destroy, this, error);
   }
 
-  /** @internal `callback` is called once, when the socket is destroyed. */
+  /** @internal Sets the function that is called once when the socket is destroyed. */
   [kSetOnClosed](callback: () => void): void {
     this[kOnClosed] = callback;
   }
@@ -474,7 +473,7 @@ export class Socket extends StreamDuplex {
 
   override [kOnSent](stream: ByteStream, bytes: number): void {
     if (this[kIdle] !== null) this[kIdle].touch();
-    // While connecting, the callback waits for the connection, as net.Socket's does.
+    // While connecting, the callback waits for the connection, as that of net.Socket does.
     if (this[kBits] & Bit.CONNECTING) this[kCountSent](bytes);
     else super[kOnSent](stream, bytes);
   }
@@ -518,31 +517,31 @@ export class Socket extends StreamDuplex {
       this[kBits] &= ~Bit.CONNECTING;
       this[kFinishWrite](closedBeforeConnection());
     }
-    this[kIdle]?.stop();
+    this[kIdle]?.dispose();
     this[kIdle] = null;
     this[kUnref]();
     const { [kOnClosed]: onOver } = this;
     this[kOnClosed] = null;
     this[kEarly] = null;
-    // Held bytes are lost as others that nobody will read.
+    // Paused input is lost, as other bytes that will not be read.
     if (this[kBits] & Bit.RESET || (this[kPausedInput] !== null && this[kPausedInput].chunks.length > 0))
       this[kStream]?.reset();
     this[kPausedInput] = null;
     super._destroy(error, callback);
     onOver?.();
-    // After 'error', which Node emits in the tick that is queued by now.
+    // After 'error', which Node emits in a tick that is queued already.
     if (this[kStream] === null) nextTick(() => this[kEmitClose](error !== null));
     else emitCloseLater(this, error !== null);
   }
 
-  /** @internal What console.log() prints. */
+  /** @internal Returns what console.log() prints. */
   [INSPECT](depth: number | null, options: InspectOptions, inspect: Inspect): string {
     const { readyState, destroyed, peer, localPort, remotePort, verified, secure, bytesRead, bytesWritten } = this;
     const values = { readyState, destroyed, peer, localPort, remotePort, verified, secure, bytesRead, bytesWritten };
     return shown('Socket', values, depth, options, inspect);
   }
 
-  /** A new life after 'close', as net.Socket has with every connect. */
+  /** Resets the state after 'close' for another connect, as net.Socket does. */
   protected [kRenew](): void {
     this[kBits] &= Bit.UNREF;
     this[kReceived] = 0;
@@ -552,7 +551,7 @@ export class Socket extends StreamDuplex {
     this[kRevive]();
   }
 
-  /** The socket is in use from now on, and holds the process open unless told otherwise. */
+  /** Makes the socket keep the process running from now on, unless unref() was called. */
   protected [kUse](processRefs: ProcessRefs): void {
     this[kProcessRefs] = processRefs;
     this[kUpdateRef]();
@@ -572,7 +571,7 @@ export class Socket extends StreamDuplex {
     this[kLocalPort] = localPort;
     this[kRemotePort] = remotePort;
     if (this[kStream] !== null) this[kStream].sink = this;
-    // As net.Socket, which reads nothing then, so that nothing counts as read.
+    // net.Socket reads nothing while it is paused, so that nothing counts as read.
     if ((this[kBits] & Bit.ASKED) === 0 && this.isPaused()) this[kPausedInput] = new PausedInput();
     else this[kStartReading]();
     this[kUpdateRef]();
@@ -593,8 +592,8 @@ export class Socket extends StreamDuplex {
   }
 
   /**
-   * A socket holds the process while something can happen to it, as a handle of the system does: while it connects, while a write is
-   * going on, and while it reads: until the end of the peer, and not while what has come is not taken.
+   * Keeps the process running while the socket is active, as a handle of the system does: while it connects, while it writes, and while it
+   * reads, which is until the end of the peer, except while its read buffer is full.
    */
   private [kUpdateRef](): void {
     if (this[kProcessRefs] === null) return;

@@ -64,7 +64,7 @@ describe('a decision', () => {
     expect([verdicts, warnings, timers.size]).toEqual([[verdict], [], 0]);
   });
 
-  it('is asked of the node first, and of the server only when that allows it', () => {
+  it('is made by the node first, and by the server only when the node allows it', () => {
     const asked: unknown[] = [];
     const ask = (answer: boolean) => (request: AllowRequest) => {
       asked.push(request);
@@ -86,7 +86,7 @@ describe('a decision', () => {
     expect(warnings).toEqual([[expect.stringContaining(text), 'ERR_STARLANE_ALLOW', undefined]]);
   });
 
-  it('is a no, with a warning, when a function throws', () => {
+  it('is a denial, with a warning, when a function throws', () => {
     const cause = new Error('of the user');
     const failing = (thrown: unknown) => () => {
       throw thrown;
@@ -100,7 +100,7 @@ describe('a decision', () => {
     ]);
   });
 
-  it('is waited for when it is a promise, and then asked of the next', async () => {
+  it('waits for a promise, and then asks the next guard', async () => {
     const [node, server] = [promise(), promise()];
     const decision = decisionOf(
       () => node.promise,
@@ -128,7 +128,7 @@ describe('a decision', () => {
     expect(warnings.map(([, code]) => code)).toEqual(Array(warned).fill('ERR_STARLANE_ALLOW'));
   });
 
-  it('takes the promises of others for one, and what fails in them for a no', async () => {
+  it('accepts promises of other libraries, and denies when one is rejected', async () => {
     // biome-ignore lint/suspicious/noThenProperty: a promise of others
     const promiseLike = { then: (yes: (value: boolean) => void) => yes(true) };
     const broken = {
@@ -143,7 +143,7 @@ describe('a decision', () => {
     expect(verdicts).toEqual(['the node could not decide', true]);
   });
 
-  it('is a no after one timeout for all guards, and later answers change nothing', async () => {
+  it('is a denial after one timeout for all guards, and later answers change nothing', async () => {
     const [node, server] = [promise(), promise()];
     decisionOf(
       () => node.promise,
@@ -163,7 +163,7 @@ describe('a decision', () => {
     expect([verdicts.length, warnings, timers.size]).toEqual([1, [], 0]);
   });
 
-  it('that has come while the process was busy is in time', async () => {
+  it('that has arrived while the process was busy is in time', async () => {
     const answer = promise();
     decisionOf(() => answer.promise).start();
     clock.lag(500);
@@ -191,7 +191,7 @@ describe('a decision', () => {
     expect([verdicts, timers.size]).toEqual([[], 0]);
   });
 
-  it('raises the fault of its callback in a later tick', async () => {
+  it('throws the error of its callback in a later tick', async () => {
     const guard = new Guard(
       () => Promise.resolve(true),
       'node',

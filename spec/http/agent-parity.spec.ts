@@ -166,7 +166,7 @@ const scenes: Scene[] = [
     },
   },
   {
-    what: 'an upgrade that nobody waits for',
+    what: 'an upgrade without a listener',
     async run({ send, place }) {
       await send('one', { ...place, headers: { Connection: 'Upgrade', Upgrade: 'echo' } });
     },

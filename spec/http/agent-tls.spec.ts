@@ -117,7 +117,7 @@ describe('an agent over TLS', () => {
     expect((await exchange({ ...own, headers: { Expect: '100-continue' } })).body).toBe('web:443/');
   });
 
-  it('trusts nobody by itself', async () => {
+  it('trusts no certificate by default', async () => {
     await serve('web');
     const error = await failureOf(ask('https://web/', { agent: makeAgent() }).end());
     expect(error).toMatchObject({ code: 'DEPTH_ZERO_SELF_SIGNED_CERT' });
@@ -129,8 +129,8 @@ describe('an agent over TLS', () => {
     await serve('shop');
     const error = await failureOf(ask('https://shop/', { agent: makeAgent({ ca: web.cert }) }).end());
     expect(error).toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' });
-    const told = makeAgent({ ca: web.cert, servername: 'web' });
-    expect((await exchange('https://shop/', { agent: told })).body).toBe('shop/');
+    const trusting = makeAgent({ ca: web.cert, servername: 'web' });
+    expect((await exchange('https://shop/', { agent: trusting })).body).toBe('shop/');
   });
 
   it('shows its own certificate to a server that asks for one', async () => {
@@ -180,7 +180,7 @@ describe('an agent over TLS', () => {
     }
   });
 
-  it('closes a free socket on which data comes that nobody asked for', async () => {
+  it('closes a free socket that receives unexpected data', async () => {
     const { sockets } = await serve('web');
     const { socket } = await exchange('https://web/', { agent: makeAgent({ ca: web.cert }) });
     const closed = once(socket, 'close');
@@ -225,7 +225,7 @@ describe('an agent over TLS', () => {
     expect((await within('the body', readAll(response))).equals(large)).toBe(true);
   });
 
-  it('fails with ENOTFOUND when nobody offers the service in time', async () => {
+  it('fails with ENOTFOUND when no node offers the service in time', async () => {
     const made = makeAgent({ dial: { timeoutMs: 20 } });
     const error = await failureOf(ask('https://nobody/', { agent: made }).end());
     expect(error).toMatchObject({ code: 'ENOTFOUND', syscall: 'connect', address: 'nobody' });
@@ -239,7 +239,7 @@ describe('an agent over TLS', () => {
     expect(pair.client.stats().holds).toBe(before);
   });
 
-  it('tells of the timeout of its agent', async () => {
+  it('emits the timeout of its agent', async () => {
     const server = createServer(web, () => {});
     pair.server.bind('web', server);
     const request = ask('https://web/', { agent: makeAgent({ ca: web.cert, timeout: 50 }) }).end();
@@ -247,7 +247,7 @@ describe('an agent over TLS', () => {
     request.on('error', () => {}).destroy();
   });
 
-  it('tells of a timeout in the middle of the handshake', async () => {
+  it('emits a timeout during the handshake', async () => {
     pair.server.bind('silent', (socket) => socket.resume().on('error', () => {}));
     const request = ask('https://silent/', { agent: makeAgent(), timeout: 30 });
     request.end();

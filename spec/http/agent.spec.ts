@@ -45,7 +45,7 @@ async function serve(address: string, handler: Handler = sayOk): Promise<{ serve
   return { server, sockets };
 }
 
-/** Handlers that answer when they are told to, in the order of the requests. */
+/** Handlers that answer on demand, in the order of the requests. */
 function held(): { handler: Handler; responses: ServerResponse[]; arrived(count: number): Promise<void> } {
   const responses: ServerResponse[] = [];
   return {
@@ -316,7 +316,7 @@ describe('the pool of an agent', () => {
     expect((await exchange('http://web/', { agent: made })).request.reusedSocket).toBe(false);
   });
 
-  it('closes a free socket on which data comes that nobody asked for', async () => {
+  it('closes a free socket that receives unexpected data', async () => {
     const { sockets } = await serve('web');
     const made = makeAgent();
     const { socket } = await exchange('http://web/', { agent: made });
@@ -368,7 +368,7 @@ describe('the pool of an agent', () => {
 });
 
 describe('a request to a service', () => {
-  it('fails with ENOTFOUND when nobody offers it in time', async () => {
+  it('fails with ENOTFOUND when no node offers it in time', async () => {
     const made = makeAgent({ dial: { timeoutMs: 20 } });
     const error = await failureOf(ask('http://nobody:81/', { agent: made }).end());
     expect(error).toMatchObject({ code: 'ENOTFOUND', syscall: 'connect', address: 'nobody', port: 81 });
@@ -452,7 +452,7 @@ describe('a request to a service', () => {
     expect(await within('the close at the server', closed)).toBe(false);
   });
 
-  it('tells of its timeout, also while it dials', async () => {
+  it('emits its timeout, also while it dials', async () => {
     const request = ask('http://nobody/', { agent: makeAgent(), timeout: 20 });
     request.end();
     await within('the timeout', once(request, 'timeout'));
@@ -461,7 +461,7 @@ describe('a request to a service', () => {
     expect(await failed).toMatchObject({ code: 'ECONNRESET', message: 'socket hang up' });
   });
 
-  it('tells of its timeout while it waits for the answer', async () => {
+  it('emits its timeout while it waits for the response', async () => {
     await serve('web', () => {});
     const request = ask('http://web/', { agent: makeAgent() });
     request.setTimeout(20);
@@ -470,7 +470,7 @@ describe('a request to a service', () => {
     request.on('error', () => {}).destroy();
   });
 
-  it('tells of the timeout of its agent', async () => {
+  it('emits the timeout of its agent', async () => {
     await serve('web', () => {});
     const request = ask('http://web/', { agent: makeAgent({ timeout: 20 }) }).end();
     await within('the timeout', once(request, 'timeout'));

@@ -70,7 +70,7 @@ describe('undici over a connector with TLS', () => {
     expect(await (await fetch('https://web:8443/c', { dispatcher })).text()).toBe('web:8443/c');
   });
 
-  it('trusts nobody by itself, and checks the name', async () => {
+  it('trusts no certificate by default, and checks the name', async () => {
     await serve('web');
     await serve('shop');
     expect(await failureOf(request('https://web/', { dispatcher: makeDispatcher() }))).toMatchObject({
@@ -90,8 +90,8 @@ describe('undici over a connector with TLS', () => {
     });
     await plain.body.dump();
     expect(sockets[0].servername).toBe('web');
-    const told = await request('https://shop/', { dispatcher: makeDispatcher({ ca: web.cert, servername: 'web' }) });
-    await told.body.dump();
+    const trusted = await request('https://shop/', { dispatcher: makeDispatcher({ ca: web.cert, servername: 'web' }) });
+    await trusted.body.dump();
     expect(sockets[1].servername).toBe('web');
   });
 
@@ -123,7 +123,7 @@ describe('undici over a connector with TLS', () => {
   it.each([
     ['the connector', { allowH2: true }, {}],
     ['the dispatcher', {}, { allowH2: true }],
-  ])('speaks HTTP/2 where %s is told that it may', async (_who, options, own) => {
+  ])('speaks HTTP/2 where %s allows it', async (_who, options, own) => {
     const server = createHttp2Server(web, (message, response) => response.end(`${message.httpVersion} ${message.url}`));
     pair.server.bind('web', server as unknown as Server);
     await pair.client.waitFor('web');
@@ -148,7 +148,7 @@ describe('undici over a connector with TLS', () => {
     expect(await failed).toMatchObject({ code: 'UND_ERR_SOCKET' });
   });
 
-  it('speaks HTTP/1 to a server of both where nothing is said', async () => {
+  it('speaks HTTP/1 to a server of both by default', async () => {
     const server = createHttp2Server({ ...web, allowHTTP1: true }, (message, response) =>
       response.end(message.httpVersion),
     );
@@ -212,7 +212,7 @@ describe('a connector with TLS', () => {
         connect(secure, (error, socket) => (error === null ? resolve(socket as TLSSocket) : reject(error)));
       });
       const socket = await within('the socket', opened);
-      // Sessions of TLS 1.3 come behind the handshake, when somebody reads.
+      // Sessions of TLS 1.3 arrive after the handshake, when the socket is read.
       const session = once(socket, 'session');
       socket.resume();
       await within('a session', session);

@@ -123,7 +123,7 @@ describe('undici over a connector', () => {
     expect(digest(await read)).toBe(digest(sent));
   });
 
-  it('holds the server back while nobody reads the body', async () => {
+  it('makes the server wait while the body is not read', async () => {
     let sent = 0;
     let isWaiting = false;
     await serve('web', async (_message, response) => {
@@ -179,7 +179,7 @@ describe('undici over a connector', () => {
     sockets.close();
   });
 
-  it('speaks HTTP/2 without TLS where it is told to', async () => {
+  it('speaks HTTP/2 without TLS with useH2c', async () => {
     const server = createHttp2Server((message, response) => response.end(`${message.httpVersion} ${message.url}`));
     pair.server.bind('web', server as unknown as Server);
     await pair.client.waitFor('web');
@@ -228,7 +228,7 @@ describe('fetch over a connector', () => {
     expect(answer.url).toBe('http://new/there');
   });
 
-  it('gives the error of the dial as its cause', async () => {
+  it('has the error of the dial as its cause', async () => {
     const dispatcher = makeDispatcher({ timeout: 20 });
     expect(await failureOf(fetch('http://nobody:81/', { dispatcher }))).toMatchObject({
       code: 'ENOTFOUND',
@@ -274,7 +274,7 @@ describe('a connector', () => {
     expect(error).toBeNull();
     expect(socket.connecting).toBe(false);
     await turnsUntil('the other end', () => sockets.length > 0);
-    // Nobody but the connector listens yet.
+    // Only the connector listens yet.
     sockets[0].resetAndDestroy();
     await within('the close', new Promise((resolve) => socket.once('close', resolve)));
     expect(seen).toHaveLength(1);

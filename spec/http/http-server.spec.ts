@@ -69,7 +69,7 @@ describe.each(CARRIERS)('an http.Server over $name', ({ name, open }) => {
     socket.destroy();
   });
 
-  it('hands over the socket of an upgrade, with what came behind the handshake', async () => {
+  it('hands over the socket of an upgrade, with what came after the handshake', async () => {
     const { server, place } = await serve(() => {});
     server.on('upgrade', (message, socket, head) => {
       socket.write(
@@ -101,7 +101,7 @@ describe.each(CARRIERS)('an http.Server over $name', ({ name, open }) => {
     expect(digest(await within('the body', readAll(response)))).toBe(digest(sent));
   });
 
-  it('is told to wait by a client that does not read, and goes on when it does', async () => {
+  it('waits for a client that does not read, and continues when it reads', async () => {
     let waited = false;
     const { place } = await serve(async (_message, response) => {
       const chunk = Buffer.alloc(64 * 1024, 1);
@@ -165,7 +165,7 @@ describe.each(CARRIERS)('an http.Server over $name', ({ name, open }) => {
     expect(response.complete).toBe(false);
   });
 
-  it('can break off ahead of an answer, which the client takes for a hang up', async () => {
+  it('can break off before a response, which the client reports as a hang up', async () => {
     const { place } = await serve((message) => message.socket.destroy());
     const request = ask({ ...place, agent: carrier.agent() });
     const failed = failureOf(request);
@@ -232,7 +232,7 @@ describe.each(CARRIERS)('an http.Server over $name', ({ name, open }) => {
     await closedByPeer(socket);
   });
 
-  it('closes a socket that nothing was asked on for keepAliveTimeout', async () => {
+  it('closes a socket without a request for keepAliveTimeout', async () => {
     const { server, place } = await serve((_message, response) => response.end('ok'));
     server.keepAliveTimeout = 20;
     const socket = place.connect();
@@ -241,7 +241,7 @@ describe.each(CARRIERS)('an http.Server over $name', ({ name, open }) => {
     await closedByPeer(socket);
   });
 
-  it('tells of a socket that is silent for longer than its timeout, and closes it', async () => {
+  it('emits timeout for a socket that is idle for longer than its timeout, and closes it', async () => {
     const { server, place } = await serve(() => {});
     server.setTimeout(20);
     const socket = place.connect();
@@ -268,7 +268,7 @@ describe.each(CARRIERS)('an http.Server over $name', ({ name, open }) => {
   });
 
   if (!isNet) {
-    it('answers a client that has ended its half, where bind is told to allow half-open sockets too', async () => {
+    it('answers a client that has ended its half, where the options of bind allow half-open sockets too', async () => {
       await answersHalfOpen({ allowHalfOpen: true });
     });
   }

@@ -143,7 +143,7 @@ describe.each(combinations)('http2 $what', ({ open, variant }) => {
     expect((await within('the trailers', trailers))[0]).toMatchObject({ 'x-end': 'bye' });
   });
 
-  it('holds back a sender whose stream nobody reads, and not the others', async () => {
+  it('makes a sender wait whose stream is not read, and not the others', async () => {
     const stuck: ServerHttp2Stream[] = [];
     const { place } = await variant.serve(carrier, (stream, headers) => {
       if (headers[':path'] !== '/stuck') {

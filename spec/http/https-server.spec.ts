@@ -73,7 +73,7 @@ describe.each(CARRIERS)('an https.Server over $name', ({ open }) => {
     expect((await exchange({ ...place, protocol: 'https:', agent })).body).toBe('web /');
   });
 
-  it('tells of a client that speaks no TLS, and closes it', async () => {
+  it('reports a client that speaks no TLS, and closes it', async () => {
     const { server, place } = await serve(await certificateFor('web'));
     const refused = once(server, 'tlsClientError') as Promise<[NodeJS.ErrnoException]>;
     const socket = place.connect();
@@ -84,7 +84,7 @@ describe.each(CARRIERS)('an https.Server over $name', ({ open }) => {
     await within('the close', closed);
   });
 
-  it('gives up a client that does not finish the handshake', async () => {
+  it('closes a client that does not finish the handshake', async () => {
     const { server, place } = await serve({ ...(await certificateFor('web')), handshakeTimeout: 20 });
     const refused = once(server, 'tlsClientError') as Promise<[NodeJS.ErrnoException]>;
     const socket = place.connect();

@@ -4,7 +4,7 @@ import { TlsSessions } from '../../lib/http/connector.js';
 const [a, b, c] = ['a', 'b', 'c'].map((text) => Buffer.from(text));
 
 describe('a cache of TLS sessions', () => {
-  it('gives back the last session of each key, until it is deleted', () => {
+  it('returns the last session of each key, until it is deleted', () => {
     const sessions = new TlsSessions(2);
     sessions.set('one', a);
     sessions.set('two', b);

@@ -240,7 +240,7 @@ describe('Writes of a Stream', () => {
     expect(peer.takeText()).toEqual(['DATA 2 60']);
   });
 
-  it('tell the writer to wait while the link takes nothing', async () => {
+  it('make the writer wait while the link accepts nothing', async () => {
     const { peer, stream } = await open();
     peer.block();
     let accepted = 0;
@@ -268,7 +268,7 @@ describe('Writes of a Stream', () => {
     expect(stream.destroyed).toBe(true);
   });
 
-  it('and the end of a stream opened in this turn are the first that the peer hears of it', async () => {
+  it('and the end of a stream opened in this turn are the first that the peer receives of it', async () => {
     const { session, peer } = await open();
     const stream = session.open();
     stream.end('all at once');
@@ -315,7 +315,7 @@ describe('The end of a Stream', () => {
     ['the loss of the link', ({ peer }) => peer.destroy()],
   ];
   for (const [name, lose] of losses) {
-    it(`leaves all of it to the reader when ${name} follows the end of the peer, and tells of that then`, async () => {
+    it(`leaves all of it to the reader when ${name} follows the end of the peer, and reports it then`, async () => {
       const opened = await open();
       const { peer, stream } = opened;
       const seen: string[] = [];
@@ -335,7 +335,7 @@ describe('The end of a Stream', () => {
     });
   }
 
-  it('fails a write behind a reset with its reason, however large, though there is something to read', async () => {
+  it('fails a write after a reset with its reason, however large, though there is something to read', async () => {
     for (const bytes of [10, 100_000]) {
       const { peer, stream } = await open();
       peer.feed(data(2, 'unread', FIN), windowUpdate(2, 0, RST));
@@ -354,7 +354,7 @@ describe('The end of a Stream', () => {
     }
   });
 
-  it('by a reset behind the end of the peer is one at once while a write waits, for that is lost', async () => {
+  it('by a reset after the end of the peer is immediate while a write waits, which is lost', async () => {
     const { peer, stream } = await open();
     peer.block();
     const failure = new Promise((resolve) => stream.write(Buffer.alloc(2 * WINDOW), resolve));
@@ -363,7 +363,7 @@ describe('The end of a Stream', () => {
     expect(stream.destroyed).toBe(true);
   });
 
-  it('by the end of the session is one at once when it is this side that ends it, whatever is unread', async () => {
+  it('by the end of the session is immediate when this side ends it, whatever is unread', async () => {
     const { session, peer, stream } = await open();
     peer.feed(data(2, 'unread', FIN));
     await turn();
@@ -372,7 +372,7 @@ describe('The end of a Stream', () => {
     expect(stream.destroyed).toBe(true);
   });
 
-  it('without the end of the peer is one at once, whatever is unread', async () => {
+  it('without the end of the peer is immediate, whatever is unread', async () => {
     const { peer, stream } = await open();
     peer.feed(data(2, 'unread'), windowUpdate(2, 0, RST));
     await turn();
@@ -380,7 +380,7 @@ describe('The end of a Stream', () => {
     expect(stream.errored).toMatchObject({ code: 'ERR_STARLANE_STREAM_RESET' });
   });
 
-  it('by destruction with unread data is a reset, for the peer must know that it was lost', async () => {
+  it('by destruction with unread data is a reset, so that the peer learns that it was lost', async () => {
     const { peer, stream } = await open();
     peer.feed(data(2, 'unread', FIN));
     await turn();

@@ -5,7 +5,7 @@ import type { NetConnectOpts } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createNode, type Node, type NodeOptions } from '../../lib/index.js';
 import { similarNames } from '../../lib/mesh/directory/absence.js';
-import { SAID_HOST } from '../../lib/socket/net/arguments.js';
+import { ORIGINAL_HOST } from '../../lib/socket/net/arguments.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { socketPath } from '../support/testnet.js';
 import { turnsUntil } from '../support/turns.js';
@@ -131,7 +131,7 @@ describe('The cause of ENOTFOUND', () => {
     });
     // As the preload does, which translates the names of hosts.
     const [named] = await once(
-      net.connect({ host: 'echo', port: 7, [SAID_HOST]: 'echo.starlane' } as object as NetConnectOpts),
+      net.connect({ host: 'echo', port: 7, [ORIGINAL_HOST]: 'echo.starlane' } as object as NetConnectOpts),
       'error',
     );
     expect(named).toMatchObject({ message: 'getaddrinfo ENOTFOUND echo.starlane', hostname: 'echo.starlane' });

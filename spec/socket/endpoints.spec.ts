@@ -31,7 +31,7 @@ async function pair(options: NodeOptions): Promise<{ near: Socket; far: Socket; 
 }
 
 describe('The addresses of sockets', () => {
-  it('are the ids of nodes, unless something else is said', async () => {
+  it('are the ids of nodes by default', async () => {
     const { near, far, client, server } = await pair({});
     expect([near.remoteAddress, near.remoteFamily]).toEqual([`@${server.id}`, 'Starlane']);
     expect([far.remoteAddress, far.localAddress]).toEqual([`@${client.id}`, `@${server.id}`]);
@@ -62,15 +62,15 @@ describe('The addresses of sockets', () => {
   });
 });
 
-describe('Addresses that stand for something', () => {
-  it('are apart for nodes and services, also where both have one name', () => {
+describe('Addresses that represent a node or a service', () => {
+  it('differ for nodes and services, even if both have the same name', () => {
     const [node, service] = [standInForNode('AAAAAAAAAAA'), standInForService('@AAAAAAAAAAA')];
     expect([node, service]).toEqual([expect.stringMatching(/^198\.19\./), expect.stringMatching(/^198\.18\./)]);
     expect([hostOfStandIn(node), hostOfStandIn(`::ffff:${node}`)]).toEqual(['@AAAAAAAAAAA', '@AAAAAAAAAAA']);
     expect(hostOfStandIn('198.51.100.1')).toBeUndefined();
   });
 
-  it('are there for as many nodes as come: the one that was not asked for in the longest time gives its own away', () => {
+  it('are available for any number of nodes: the least recently used node loses its address', () => {
     const idOf = (n: number): string => n.toString(36).padStart(11, 'B');
     const kept = standInForNode(idOf(0));
     const first = standInForNode(idOf(1));

@@ -1,4 +1,4 @@
-// A server of Node that is bound to a node. What is said here of both carriers is what it does where it listens itself.
+// A server of Node that is bound to a node. It does on each carrier what it does when it listens itself.
 
 import { EventEmitter, once } from 'node:events';
 import * as http from 'node:http';
@@ -52,7 +52,7 @@ describe.each(CARRIERS)('a server of Node over $name', ({ open }) => {
   ];
 
   describe.each(KINDS)('a %s', (_name, make) => {
-    it('closes with what is no callback as without one', async () => {
+    it('ignores an argument of close that is not a function', async () => {
       const server = make();
       await carrier.serve(server);
       const over = once(server, 'close');
@@ -60,7 +60,7 @@ describe.each(CARRIERS)('a server of Node over $name', ({ open }) => {
       await within("'close'", over);
     });
 
-    it('emits close once, when it is closed and not when its last socket is', async () => {
+    it('emits close once, when it is closed and not when its last socket closes', async () => {
       const server = make();
       let closes = 0;
       server.on('close', () => closes++);
@@ -86,7 +86,7 @@ describe.each(CARRIERS)('a server of Node over $name', ({ open }) => {
       expect(closes).toBe(1);
     });
 
-    it('is what the server of its sockets is', async () => {
+    it('is the property server of its sockets', async () => {
       const server = make();
       const place = await carrier.serve(server);
       const accepted = once(server, 'connection') as Promise<[Accepted]>;
@@ -96,7 +96,7 @@ describe.each(CARRIERS)('a server of Node over $name', ({ open }) => {
     });
   });
 
-  it('waits for a socket that somebody has taken over and freed of all listeners, and for no longer', async () => {
+  it('waits for a socket whose listeners were all removed, and no longer', async () => {
     const server = net.createServer();
     const place = await carrier.serve(server);
     const accepted = once(server, 'connection');
@@ -116,7 +116,7 @@ describe.each(CARRIERS)('a server of Node over $name', ({ open }) => {
     expect(await count(server)).toBe(0);
   });
 
-  it('is freed of the socket of an upgrade by its end, though the handler has removed all listeners for close', async () => {
+  it('stops counting the socket of an upgrade at its end, even if the handler has removed all listeners for close', async () => {
     const server = http.createServer();
     server.on('upgrade', (_message, socket: net.Socket) => {
       socket.removeAllListeners('close');
@@ -256,14 +256,14 @@ describe('a server of Node that is bound', () => {
     expect(seen).toEqual(['listening', 'close', 'listening', 'close']);
   });
 
-  it('goes on when one of its names is unbound, and closes with the last', async () => {
+  it('stays open when one of its names is unbound, and closes with the last', async () => {
     const server = net.createServer((socket) => socket.end('hello'));
     const [one, two] = [pair.server.bind('one', server), pair.server.bind('two', server)];
     let closes = 0;
     server.on('close', () => closes++);
     await new Promise<void>((resolve) => one.close(() => resolve()));
     (await dialled('two', server)).resume();
-    await turnsUntil('the socket is over', () => two[kOpenSockets] === 0);
+    await turnsUntil('the socket has closed', () => two[kOpenSockets] === 0);
     await turn();
     expect(closes).toBe(0);
     const over = once(server, 'close');
@@ -272,7 +272,7 @@ describe('a server of Node that is bound', () => {
     expect(closes).toBe(1);
   });
 
-  it('says which name is bound by the options of the bind ahead of its own', async () => {
+  it('prefers the options of the bind to its own', async () => {
     const server = net.createServer({ pauseOnConnect: true, highWaterMark: 1000, allowHalfOpen: true });
     pair.server.bind('one', { pauseOnConnect: false, highWaterMark: 2000, allowHalfOpen: false }, server);
     const accepted = once(server, 'connection') as Promise<[net.Socket]>;
@@ -293,7 +293,7 @@ describe('the sockets of a bind', () => {
     await pair[Symbol.asyncDispose]();
   });
 
-  it('name the server that bind has given back, where no server of Node takes them; dialled ones name none', async () => {
+  it('have the server that bind has returned, without a server of Node; dialled sockets have none', async () => {
     for (const handler of [undefined, () => {}, new EventEmitter()]) {
       const server = pair.server.bind('named', handler);
       const accepted = once(server, 'connection') as Promise<[Socket]>;
@@ -317,7 +317,7 @@ describe('the sockets of a bind', () => {
     near.destroy();
   });
 
-  it('that nobody reads hold back no more than a window, and return the credit when they are read', async () => {
+  it('that are not read keep no more than a window, and return the credit when they are read', async () => {
     const server = pair.server.bind('paused', { pauseOnConnect: true });
     const accepted = once(server, 'connection') as Promise<[Socket]>;
     const near = pair.client.dial('paused').on('error', () => {});
@@ -357,7 +357,7 @@ describe('a bind of what is taken', () => {
     if (handler instanceof net.Server) expect(await closed(handler)).toMatchObject({ code: 'ERR_SERVER_NOT_RUNNING' });
   });
 
-  it('ends the process where nobody listens for it, as of one that listens itself', async () => {
+  it('ends the process when nothing listens for it, as for a server that listens itself', async () => {
     const child = runProgram(`
       process.on('uncaughtException', ({ code, syscall, address }) => {
         say({ code, syscall, address });
@@ -371,12 +371,12 @@ describe('a bind of what is taken', () => {
     expect(child.lines).toEqual([{ code: 'EADDRINUSE', syscall: 'listen', address: 'taken' }]);
   });
 
-  it('is an error of the server alone, when somebody listens there', async () => {
-    const heard: string[] = [];
-    const handler = net.createServer().on('error', () => heard.push('handler'));
-    node.on('error', () => heard.push('node'));
-    node.bind('taken', handler).on('error', () => heard.push('server'));
+  it('is emitted on the server only, when it has a listener', async () => {
+    const errors: string[] = [];
+    const handler = net.createServer().on('error', () => errors.push('handler'));
+    node.on('error', () => errors.push('node'));
+    node.bind('taken', handler).on('error', () => errors.push('server'));
     await turn();
-    expect(heard).toEqual(['server']);
+    expect(errors).toEqual(['server']);
   });
 });

@@ -92,14 +92,14 @@ describe('a bound server', () => {
 
   it('closes with the server of Node that has its sockets, and that with it', async () => {
     const web = createHttpServer((_request, response) => response.end());
-    const heard: string[] = [];
-    for (const event of ['listening', 'close']) web.on(event, () => heard.push(event));
+    const events: string[] = [];
+    for (const event of ['listening', 'close']) web.on(event, () => events.push(event));
     const [one, two] = [pair.server.bind('one', web), pair.server.bind('two', web)];
     await once(two, 'listening');
     const closed = Promise.all([once(one, 'close'), once(two, 'close')]);
     expect(await new Promise((resolve) => web.close(resolve))).toBeUndefined();
     await closed;
-    expect([one.listening, two.listening, heard]).toEqual([false, false, ['listening', 'close']]);
+    expect([one.listening, two.listening, events]).toEqual([false, false, ['listening', 'close']]);
 
     const again = pair.server.bind('one', web);
     await once(again, 'listening');

@@ -31,7 +31,7 @@ describe('the life of a socket', () => {
     expect(socket.readyState).toBe('closed');
   });
 
-  it('tells by its close event whether there was an error', async () => {
+  it('passes to its close event whether there was an error', async () => {
     const { near, far } = await socketPair(pair);
     const closes: boolean[] = [];
     near.on('close', (hadError: boolean) => closes.push(hadError));
@@ -53,7 +53,7 @@ describe('the life of a socket', () => {
     expect(seen).toEqual(['error', 'close']);
   });
 
-  it('sends what was written before the connection stands', async () => {
+  it('sends what was written before it is connected', async () => {
     pair.server.bind('echo', (socket) => socket.pipe(socket));
     const socket = pair.client.dial('echo');
     socket.write('a');
@@ -62,7 +62,7 @@ describe('the life of a socket', () => {
     expect(`${await readAll(socket)}`).toBe('abc');
   });
 
-  it('calls back early writes once the connection stands, not before', async () => {
+  it('calls back early writes once it is connected, and not before', async () => {
     pair.server.bind('sink', (socket) => socket.resume());
     const socket = pair.client.dial('sink');
     const order: string[] = [];
@@ -79,7 +79,7 @@ describe('the life of a socket', () => {
 });
 
 describe('half-close', () => {
-  it('ends the writing half by itself when the peer has ended, unless told otherwise', async () => {
+  it('ends the writing half by itself when the peer has ended, by default', async () => {
     const { near, far } = await socketPair(pair);
     near.resume();
     far.resume();
@@ -128,7 +128,7 @@ describe('destruction', () => {
     expect(error).toMatchObject({ code: 'ECONNRESET', syscall: 'read' });
   });
 
-  it('by a reset behind its end leaves everything to the reader, who hears of no error, as TCP does', async () => {
+  it('by a reset after its end leaves everything to the reader without an error, as TCP does', async () => {
     const { near, far } = await socketPair(pair);
     const sent = Buffer.alloc(100_000, 'whole');
     far.end(sent);
@@ -177,7 +177,7 @@ describe('destruction', () => {
     await (near.closed || once(near, 'close'));
   });
 
-  it('before the connection stands ends the dial', async () => {
+  it('before it is connected ends the dial', async () => {
     const socket = pair.client.dial('nobody');
     const seen = recordEvents(socket, EVENTS);
     socket.destroy();
@@ -258,7 +258,7 @@ describe('counts and addresses', () => {
     expect(far.peer).toEqual({ id: pair.client.id, service: 'pair', via: [] });
   });
 
-  it('are empty before the connection stands', () => {
+  it('are empty before it is connected', () => {
     const socket = pair.client.dial('nobody');
     expect([socket.address(), socket.remoteAddress, socket.peer, socket.bytesRead]).toEqual([
       {},
@@ -320,7 +320,7 @@ describe('back-pressure', () => {
     expect(near.bufferSize).toBe(0);
   });
 
-  it('keeps no more than a window of what nobody reads', async () => {
+  it('keeps no more than a window of what is not read', async () => {
     const { near, far } = await socketPair(pair);
     near.write(Buffer.alloc(4 * 1024 * 1024));
     await once(far, 'readable');

@@ -58,7 +58,7 @@ export interface ByteStream {
   end(): void;
   /** Gives the stream up at once; the sink is not called any more. */
   reset(reason?: number): void;
-  /** Gives the stream up in order: its user has gone without an error. */
+  /** Closes the stream in order, for a user that has gone without an error; `flush`: everything queued is sent before. */
   close(flush?: boolean): void;
   /** The reader has consumed `bytes` of what was delivered. */
   consumed(bytes: number): void;

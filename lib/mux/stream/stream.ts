@@ -149,7 +149,7 @@ export class MuxStream {
   }
 
   /**
-   * Gives the stream up in order, for a user who has gone without an error: ends the writing half and waits for the peer's end
+   * Closes the stream in order, for a user that has gone without an error: ends the writing half and waits for the peer's end
    * up to the close timeout of the session; data that still comes is answered with RST, as in TCP. Queued bytes are sent before,
    * up to {@link FLUSH_BYTES}, or all of them when `flush`. Beyond that they are dropped and the stream is reset, since an
    * orderly end would claim that they had been sent.

@@ -1,11 +1,11 @@
-// The argument forms of net.connect, socket.connect and server.listen, and what they mean on a virtual network:
+// The argument forms of net.connect, socket.connect and server.listen, and their meaning on a virtual network:
 //
 //   connect(options[, cb])   connect(port[, host][, cb])          connect(path[, cb])
 //   listen(options[, cb])    listen([port][, host][, backlog][, cb])   listen(path[, backlog][, cb])
 //
-// A host is a service name or `@nodeId`. No host, or one of the usual addresses of a machine itself, is this node. A path,
-// where net has the path of a unix socket, is a service name without a port. Checks, codes and texts are Node's (its
-// documentation of net), but for ports, which have 32 bits here.
+// A host is a service name or `@nodeId`. No host, or one of the usual addresses of the machine itself, is this node. A path, which for net
+// is the path of a unix socket, is a service name without a port. Checks, codes and texts are those of Node (see its documentation of
+// net), except for ports, which have 32 bits here.
 
 import { isIP, type ListenOptions, type SocketConnectOpts } from 'node:net';
 import { MAX_VIRTUAL_PORT } from '../../address.js';
@@ -20,16 +20,16 @@ import {
 } from '../../util/runtime/node-errors.js';
 import { nextTick } from '../../util/runtime/real-timers.js';
 
-/** Where errors say that a socket goes when it names no host: what Node looks up then. */
+/** The host that errors name when a connect has none: Node looks this one up. */
 const DEFAULT_HOST = 'localhost';
-/** Hosts that are this node, for both connect and listen. */
+/** Hosts that mean this node, for both connect and listen. */
 const THIS_NODE = new Set(['', 'localhost', '127.0.0.1', '::1', '0.0.0.0', '::']);
 
 /**
- * An option of connect, for who translates the hosts of a program: the host as the program has written it, which is the one
- * that errors and events name.
+ * An option of connect for code that translates the hosts of a program: the host as the program has written it, which errors and events
+ * name.
  */
-export const SAID_HOST = Symbol('said host');
+export const ORIGINAL_HOST = Symbol('original host');
 
 type Callback = () => void;
 
@@ -38,18 +38,18 @@ interface Closable {
   once(event: 'close', listener: () => void): unknown;
 }
 
-/** Where a socket goes, or a server is bound: by service name, by node, or by neither, which is this node itself. */
+/** Where a socket connects to, or a server is bound: a service name, a node, or neither, which is this node itself. */
 export interface Place {
   /** A service name, `@nodeId`, or empty for this node. */
   readonly host: string;
-  /** Undefined: any port, which goes with a name only. */
+  /** Undefined for any port, which is only possible with a service name. */
   readonly port: number | undefined;
 }
 
-/** The options of connect that mean something here, of the many that net has. */
+/** The options of connect that have a meaning here. */
 export interface ConnectTarget extends Place {
-  /** How the user put it, for errors. */
-  readonly said: { readonly host: string; readonly port: number | undefined; readonly isPath: boolean };
+  /** As the user has written it, for errors. */
+  readonly given: { readonly host: string; readonly port: number | undefined; readonly isPath: boolean };
   readonly localPort: number | undefined;
 }
 
@@ -58,7 +58,7 @@ export interface NormalArguments<T> {
   readonly callback: Callback | undefined;
 }
 
-type ConnectOptions = Partial<SocketConnectOpts> & Record<string, unknown> & { [SAID_HOST]?: string };
+type ConnectOptions = Partial<SocketConnectOpts> & Record<string, unknown> & { [ORIGINAL_HOST]?: string };
 type NetListenOptions = ListenOptions & Record<string, unknown>;
 
 function normalize<T>(args: readonly unknown[]): NormalArguments<T> {
@@ -76,6 +76,7 @@ function normalize<T>(args: readonly unknown[]): NormalArguments<T> {
   return { options: options as T, callback: typeof last === 'function' ? (last as Callback) : undefined };
 }
 
+/** Reads the arguments of connect. */
 export function connectArguments(args: readonly unknown[]): NormalArguments<ConnectOptions> {
   return normalize<ConnectOptions>(args);
 }
@@ -86,10 +87,10 @@ export function connectTarget(options: ConnectOptions): ConnectTarget {
   if (port === undefined && (path === undefined || path === null)) throw missingArgs('options', 'port', 'path');
   if (path) {
     if (typeof path !== 'string') throw invalidArgType('options.path', 'of type string', path);
-    return { host: path, port: undefined, localPort: undefined, said: { host: path, port: undefined, isPath: true } };
+    return { host: path, port: undefined, localPort: undefined, given: { host: path, port: undefined, isPath: true } };
   }
   if (localAddress && isIP(String(localAddress)) === 0) {
-    // Of a virtual network the node itself is the only local address there is.
+    // On a virtual network the node itself is the only local address.
     if (!String(localAddress).startsWith('@')) throw invalidAddress(String(localAddress));
   }
   if (localPort && typeof localPort !== 'number')
@@ -108,17 +109,18 @@ export function connectTarget(options: ConnectOptions): ConnectTarget {
     host: placeOf(name),
     port: number,
     localPort: localPort ? checkPort('options.localPort', localPort as number) : undefined,
-    said: { host: options[SAID_HOST] ?? name, port: number, isPath: false },
+    given: { host: options[ORIGINAL_HOST] ?? name, port: number, isPath: false },
   };
 }
 
 export interface ListenTarget extends Place {
-  /** The host as the user put it, for errors; `::` where he said none, as Node has it. */
-  readonly said: string;
-  /** A server at a path tells that as its address. */
+  /** The host as the user has written it, for errors; `::` if there is none, as in Node. */
+  readonly given: string;
+  /** The path that the server returns as its address. */
   readonly path: string | undefined;
 }
 
+/** Reads the arguments of listen. */
 export function listenArguments(args: readonly unknown[]): NormalArguments<NetListenOptions> {
   const normal = normalize<NetListenOptions>(args);
   // listen(), listen(callback), listen(null), and options with a port that is undefined or null: any free port.
@@ -136,16 +138,16 @@ export function listenTarget(options: NetListenOptions): ListenTarget {
   if (handle || _handle || (typeof fd === 'number' && fd >= 0)) throw noDescriptors();
   if (typeof port === 'number' || typeof port === 'string') {
     const name = host ? String(host) : '';
-    return { host: placeOf(name), port: checkPort('options.port', port), said: name || '::', path: undefined };
+    return { host: placeOf(name), port: checkPort('options.port', port), given: name || '::', path: undefined };
   }
-  if (isPath(path)) return { host: path, port: undefined, said: path, path };
+  if (isPath(path)) return { host: path, port: undefined, given: path, path };
   if (!('port' in options) && !('path' in options)) {
     throw invalidArgValue('options', options, 'must have the property "port" or "path"');
   }
   throw invalidArgValue('options', options);
 }
 
-/** Closes the server when the signal is aborted. @throws ERR_INVALID_ARG_TYPE */
+/** Closes the server when the option `signal` of listen is aborted. @throws ERR_INVALID_ARG_TYPE */
 export function checkListenSignal(server: Closable, signal: unknown): void {
   if (signal === undefined) return;
   if (!(signal instanceof AbortSignal)) throw invalidArgType('options.signal', 'an instance of AbortSignal', signal);
@@ -160,12 +162,12 @@ export function checkListenSignal(server: Closable, signal: unknown): void {
   server.once('close', () => signal.removeEventListener('abort', onAbort));
 }
 
-/** For what only a network of the system has. */
+/** Returns the error for options that only a network of the system has. */
 export function noDescriptors(): Error {
-  return starlaneError('ERR_STARLANE_ARGUMENT', 'a virtual network has no handles and file descriptors');
+  return starlaneError('ERR_STARLANE_ARGUMENT', 'a virtual network has no handles or file descriptors');
 }
 
-/** @throws ERR_INVALID_ARG_TYPE for options that are there and no numbers */
+/** @throws ERR_INVALID_ARG_TYPE for options that are neither undefined nor numbers */
 export function checkNumbers(options: Record<string, unknown>, ...names: readonly string[]): void {
   for (const name of names) {
     const value = options[name];
@@ -175,12 +177,12 @@ export function checkNumbers(options: Record<string, unknown>, ...names: readonl
   }
 }
 
-/** A string that is not a number, as net tells paths from ports. */
+/** Returns whether this is a string but no number: net distinguishes paths from ports so. */
 function isPath(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && !(Number(value) >= 0);
 }
 
-/** Options of Node that are checked and mean nothing here. */
+/** Checks options of Node that have no meaning here. */
 function checkFamilySelection(options: Record<string, unknown>): void {
   const { autoSelectFamily, autoSelectFamilyAttemptTimeout: timeout } = options;
   if (autoSelectFamily != null && typeof autoSelectFamily !== 'boolean') {

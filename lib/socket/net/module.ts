@@ -1,4 +1,4 @@
-// `node.net`: everything that `require('node:net')` exports, over one node.
+// `node.net`: everything that `node:net` exports, over one node.
 
 import * as net from 'node:net';
 import type { ProcessRefs } from '../../util/runtime/process-refs.js';
@@ -12,18 +12,18 @@ import { NetSocket, type NetSocketOptions } from './socket.js';
 /** What the sockets and servers of `node.net` need of their node. */
 export interface NetHost {
   readonly processRefs: ProcessRefs;
-  /** How its sockets name nodes. */
+  /** How the sockets name nodes. */
   readonly addresses: SocketAddresses;
   /**
-   * Connects a socket in the state `connecting`; what is wrong is told by its failConnect, later.
-   * @param localPort the virtual port of its own end, undefined for whichever
+   * Connects a socket in the state `connecting`. A failure calls its kFailConnect later.
+   * @param localPort the virtual port of its own end; undefined for any
    */
   connect(socket: BaseSocket, place: Place, localPort: number | undefined): void;
   /** Binds a server that is not bound. @throws EADDRINUSE, EACCES, ECANCELED, ERR_STARLANE_ADDRESS */
   listen(server: AnyServer, place: Place): Binding;
 }
 
-/** What `node.net` is. Its types are net's own: programs for those compile unchanged. */
+/** The type of `node.net`: that of `node:net`, so that programs compile unchanged. */
 export type NetModule = typeof net;
 
 type ConnectOptions = net.NetConnectOpts & NetSocketOptions;
@@ -62,7 +62,7 @@ export function createNetModule(host: NetHost): NetModule {
   }) as unknown as NetModule;
 }
 
-/** Node's classes of net can be called without `new`. */
+/** Returns a class that can be called without `new`, as the classes of net can. */
 function callable<T extends abstract new (...args: never[]) => object>(Class: T, name: string): T {
   Object.defineProperty(Class, 'name', { value: name });
   const result = new Proxy(Class, {

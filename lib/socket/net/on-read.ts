@@ -1,5 +1,5 @@
-// The option `onread` of net.Socket: what arrives is copied into a buffer that is the user's, and a callback is told how
-// much of it. While the callback has said stop, what arrives is kept, and its credit as well.
+// The option `onread` of net.Socket: what arrives is copied into a buffer of the user, and a callback gets the number of bytes. After the
+// callback has returned false, what arrives is kept, and its credit as well, until resume().
 
 import type { OnReadOpts } from 'node:net';
 import type { ByteStream } from '../../mux/stream/sink.js';
@@ -11,11 +11,11 @@ export class OnRead {
   private isFeeding = false;
   private waiting: Buffer[] = [];
   private stream: ByteStream | null = null;
-  /** What `this` is in the callback. */
+  /** `this` of the callback. */
   private owner: unknown = undefined;
   private end: (() => void) | null = null;
 
-  /** As net.Socket, which takes no notice of what is incomplete. */
+  /** Returns whether the option is complete; net.Socket ignores an incomplete one. */
   static isWanted(options: unknown): options is OnReadOpts {
     if (typeof options !== 'object' || options === null) return false;
     const { buffer, callback } = options as Partial<OnReadOpts>;
@@ -27,7 +27,7 @@ export class OnRead {
     this.buffer = typeof buffer === 'function' ? buffer() : buffer;
   }
 
-  /** `owner`: the socket. */
+  /** Takes a chunk. `owner`: the socket. */
   push(owner: unknown, stream: ByteStream, chunk: Buffer): void {
     this.owner = owner;
     this.stream = stream;
@@ -35,10 +35,10 @@ export class OnRead {
     this.feed();
   }
 
-  /** Keeps the end back while data waits; false when it may be told at once. */
-  holdEnd(tell: () => void): boolean {
+  /** Delays the end while data waits. Returns false when none waits, and `emitEnd` is not called. */
+  delayEnd(emitEnd: () => void): boolean {
     if (this.waiting.length === 0) return false;
-    this.end = tell;
+    this.end = emitEnd;
     return true;
   }
 
@@ -48,12 +48,12 @@ export class OnRead {
 
   resume(): void {
     this.isPaused = false;
-    // In the next tick: whoever resumes does not expect data before he is done.
+    // In the next tick: the code that resumes does not expect data before it has finished.
     if (this.waiting.length > 0) nextTick(() => this.feed());
   }
 
-  /** The socket is destroyed. */
-  stop(): void {
+  /** Called when the socket is destroyed. */
+  dispose(): void {
     this.waiting = [];
     this.end = null;
     this.isPaused = false;

@@ -1,5 +1,5 @@
-// The Server class of `node.net`: a bound server, and beyond that all of net.Server: made first and bound later, with all
-// forms of listen, again after 'close'.
+// The Server class of `node.net`: a bound server with all features of net.Server. It is created first and bound later, with all forms of
+// listen, and can be bound again after 'close'.
 
 import { AsyncResource } from 'node:async_hooks';
 import type { ListenOptions, ServerOpts } from 'node:net';
@@ -57,7 +57,7 @@ export class NetServer extends Server<ServerAddress | string> {
   }
 
   /**
-   * Binds. All forms of net.Server.listen; see net-arguments.ts for what hosts, ports and paths mean. `backlog`,
+   * Binds the server. Takes all forms of net.Server.listen; arguments.ts explains the meaning of hosts, ports and paths. `backlog`,
    * `exclusive`, `readableAll`, `writableAll` and `ipv6Only` have no effect: circuits are accepted as they come.
    * @throws ERR_SERVER_ALREADY_LISTEN, ERR_SOCKET_BAD_PORT, ERR_INVALID_ARG_VALUE, ERR_STARLANE_ARGUMENT for handles
    */
@@ -82,16 +82,16 @@ export class NetServer extends Server<ServerAddress | string> {
       this[kPath] = target.path ?? null;
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      const where = { address: target.said, port: target.port };
+      const where = { address: target.given, port: target.port };
       const failure = code === 'EADDRINUSE' ? netError(code, 'listen', where) : (error as NodeJS.ErrnoException);
-      // As Node says of what has no port.
+      // Node has this port in errors of paths.
       if (target.path !== undefined) Object.assign(failure, { port: -1 });
       nextTick(() => this.emit('error', failure));
     }
     return this;
   }
 
-  /** Where it is bound: a string for a path; null while it is not bound. */
+  /** Returns where it is bound: a string for a path; null while it is not bound. */
   override address(): ServerAddress | string | null {
     return this[kPath] !== null && this.listening ? this[kPath] : super.address();
   }
@@ -102,9 +102,9 @@ export class NetServer extends Server<ServerAddress | string> {
     else super[kAnnounce](socket);
   }
 
-  /** As a kernel, which has connected a socket by the time that its server learns of it. */
+  /** Accepts the circuit all the same, as a kernel does, which has connected a socket before its server learns of it. */
   protected override [kRefuse](info: DropInfo): Socket {
-    // Node says nothing of who was dropped at a path.
+    // At a path, Node emits 'drop' without an argument.
     return new ExcessSocket(this[kPath] === null ? info : undefined);
   }
 
@@ -126,7 +126,7 @@ export class NetServer extends Server<ServerAddress | string> {
   }
 }
 
-/** The end of a circuit beyond maxConnections. The user does not see it, and it holds no process. */
+/** The end of a circuit beyond maxConnections. The user does not see it, and it does not keep the process running. */
 class ExcessSocket extends Socket {
   constructor(readonly info: DropInfo | undefined) {
     super(undefined, null);
@@ -136,7 +136,7 @@ class ExcessSocket extends Socket {
     const { [kStream]: stream } = this;
     this[kStream] = null;
     super._destroy(error, callback);
-    // On a busy link the answer may have to wait, and is to arrive all the same.
+    // On a busy link the reply may have to wait, and must arrive all the same.
     stream?.close(true);
   }
 }

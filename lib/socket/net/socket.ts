@@ -1,6 +1,6 @@
-// The Socket class of `node.net`: what a dialled socket is, and beyond that all of net.Socket. It may be made first and
-// connected later, again and again, reads into a buffer of the user's (`onread`), and its events keep the async context
-// in which it was connected, as handles of the system do (Node's documentation of net and async_hooks).
+// The Socket class of `node.net`: a dialled socket with all features of net.Socket. It can be created first and connected later, any number
+// of times, can read into a buffer of the user (`onread`), and its events keep the async context in which it was connected, as those of
+// handles of the system do (see Node's documentation of net and async_hooks).
 
 import { AsyncResource } from 'node:async_hooks';
 import { isIP, type OnReadOpts, type SocketConnectOpts } from 'node:net';
@@ -37,13 +37,13 @@ import { OnRead } from './on-read.js';
 
 type WriteCallback = (error?: Error | null) => void;
 
-/** Options of net.Socket and net.connect that mean something here; others of theirs are accepted and change nothing. */
+/** The options of net.Socket and net.connect that have a meaning here; all others are accepted and have no effect. */
 export interface NetSocketOptions extends SocketOptions {
   readableHighWaterMark?: number | undefined;
   writableHighWaterMark?: number | undefined;
   /** Destroys the socket with an AbortError. */
   signal?: AbortSignal | undefined;
-  /** Data goes into this buffer and to this callback instead of 'data' events. */
+  /** Data is copied into this buffer and passed to this callback instead of 'data' events. */
   onread?: OnReadOpts | undefined;
   captureRejections?: boolean | undefined;
 }
@@ -52,7 +52,7 @@ export class NetSocket extends Socket {
   private readonly [kHost]: NetHost;
   private [kReader]: OnRead | null = null;
   private [kTarget]: ConnectTarget | null = null;
-  /** Its signal was aborted before it was made. */
+  /** The signal was aborted before the socket was created. */
   private readonly [kIsAborted]: boolean;
   private [kIsLookedUp] = false;
   /** Address, port and family of the last attempt. */
@@ -69,8 +69,8 @@ export class NetSocket extends Socket {
   }
 
   /**
-   * Connects, or connects again after 'close'. All forms of net.Socket.connect; see net-arguments.ts for what hosts, ports
-   * and paths mean.
+   * Connects, or connects again after 'close'. Takes all forms of net.Socket.connect; arguments.ts explains the meaning of hosts, ports
+   * and paths.
    * @throws ERR_MISSING_ARGS, ERR_INVALID_ARG_TYPE, ERR_SOCKET_BAD_PORT, ERR_INVALID_IP_ADDRESS
    */
   connect(options: SocketConnectOpts, connectionListener?: () => void): this;
@@ -94,20 +94,20 @@ export class NetSocket extends Socket {
     this[kScope] = new AsyncResource('STARLANESOCKET');
     this[kStartConnecting]();
     this[kUse](this[kHost].processRefs);
-    // Not at once: what is in this process would answer before the caller has listened to anything.
+    // Later: a server in this process would answer before the caller has added its listeners.
     setImmediate(() => {
       if (this[kTarget] === target && this.connecting) this[kHost].connect(this, target, target.localPort);
     });
     return this;
   }
 
-  /** @internal Accepted by a server. */
+  /** @internal Called when a server has accepted the socket. */
   [kUseFor](isPaused: boolean): void {
     this[kUse](this[kHost].processRefs);
     if (isPaused) this.pause();
   }
 
-  /** As of every Writable; a callback keeps the async context of the call, as that of a handle of the system does. */
+  /** Writes as any Writable does; the callback keeps the async context of the call, as for a handle of the system. */
   override write(chunk: unknown, callback?: WriteCallback): boolean;
   override write(chunk: unknown, encoding: BufferEncoding, callback?: WriteCallback): boolean;
   override write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
@@ -132,19 +132,19 @@ export class NetSocket extends Socket {
     return super.read(size);
   }
 
-  // --- for the node; everything the user hears is told in his async context ---
+  // --- for the node; all events are emitted in the async context of the user ---
 
-  /** @internal As Node tells what a name came to, and of each attempt. Of a path there is nothing to look up. */
+  /** @internal Emits 'lookup' and 'connectionAttempt', as Node does; a path is not looked up. */
   override [kOnAttempt](nodeId: string, port: number): void {
     const { [kTarget]: target } = this;
-    if (target === null || target.said.isPath) return;
+    if (target === null || target.given.isPath) return;
     this[kScope].runInAsyncScope(() => {
       const { addresses } = this[kHost];
       const address = target.host === '' ? where(target).address : addresses.of(nodeId);
       this[kAttempted] = [address, port, addresses.family];
-      if (isIP(target.said.host) === 0 && !this[kIsLookedUp]) {
+      if (isIP(target.given.host) === 0 && !this[kIsLookedUp]) {
         this[kIsLookedUp] = true;
-        this.emit('lookup', null, address, isIP(address) || null, target.said.host);
+        this.emit('lookup', null, address, isIP(address) || null, target.given.host);
       }
       if (this.connecting) this.emit('connectionAttempt', ...this[kAttempted]);
     });
@@ -162,13 +162,13 @@ export class NetSocket extends Socket {
     this[kScope].runInAsyncScope(() => {
       const failure = this[kAsNet](error);
       if (failure.syscall === 'getaddrinfo')
-        this.emit('lookup', failure, undefined, undefined, this[kTarget]?.said.host);
+        this.emit('lookup', failure, undefined, undefined, this[kTarget]?.given.host);
       this.destroy(failure);
     });
   }
 
   protected override [kEmitEnd](stream: ByteStream): void {
-    if (this[kPausedInput] === null && this[kReader]?.holdEnd(() => super[kEmitEnd](stream))) return;
+    if (this[kPausedInput] === null && this[kReader]?.delayEnd(() => super[kEmitEnd](stream))) return;
     super[kEmitEnd](stream);
   }
 
@@ -181,25 +181,25 @@ export class NetSocket extends Socket {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this[kReader]?.stop();
+    this[kReader]?.dispose();
     super._destroy(error, callback);
   }
 
-  /** The error of a dial with the names of net: the host as the user said it, and lookups of names as lookups. */
+  /** Returns the error of a dial in the form of net: with the host as the user has written it, and failed lookups as such. */
   private [kAsNet](error: NodeJS.ErrnoException): NodeJS.ErrnoException {
     const { [kTarget]: target } = this;
     if (target === null || error.syscall !== 'connect') return error;
     const { code, cause } = error;
-    if (code === 'ENOTFOUND' && !target.said.isPath) return lookupError(target.said.host, undefined, cause);
-    // Of a path, net says what the file system says of one that is not there.
+    if (code === 'ENOTFOUND' && !target.given.isPath) return lookupError(target.given.host, undefined, cause);
+    // For a path, net reports what the file system does for a missing file.
     if (code === 'ENOTFOUND') return netError('ENOENT', 'connect', where(target), cause);
     return netError(code as NetErrorCode, 'connect', where(target), cause);
   }
 }
 
 function where(target: ConnectTarget): { address: string; port: number | undefined } {
-  // What a machine calls itself, Node has looked up by then.
-  const { host, port } = target.said;
+  // Node has looked up `localhost` by then.
+  const { host, port } = target.given;
   return { address: host === 'localhost' ? '127.0.0.1' : host, port };
 }
 
@@ -214,7 +214,7 @@ function checkOptions(options: unknown): void {
   checkNumbers(record, 'keepAliveInitialDelay');
 }
 
-/** Those that Node's Duplex knows. */
+/** Returns the options that Node's Duplex takes. */
 function streamOptions(options: NetSocketOptions | undefined): DuplexOptions {
   const { highWaterMark, readableHighWaterMark, writableHighWaterMark, captureRejections } = options ?? {};
   return { highWaterMark, readableHighWaterMark, writableHighWaterMark, captureRejections } as DuplexOptions;
