@@ -114,7 +114,7 @@ async function flood(address: string): Promise<void> {
     links++;
     while (member.ended === undefined) {
       const from = sent % RECORDS;
-      member.tell(records.slice(from, from + 200));
+      member.publish(records.slice(from, from + 200));
       sent += 200;
       await new Promise(setImmediate);
       while (member.socket.writableNeedDrain && member.ended === undefined) await new Promise(setImmediate);
