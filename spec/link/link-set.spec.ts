@@ -1,4 +1,4 @@
-// One link to a peer, whoever makes how many.
+// One link to a peer, regardless of how many each side makes.
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';

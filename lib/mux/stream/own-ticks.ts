@@ -1,6 +1,6 @@
 // Each event in a tick of its own. Node calls back once for each read of a TCP socket, and all ticks and promises run before the
 // next call; users rely on that: after `await once(socket, 'data')` nothing may have happened to the socket. One read of a link
-// brings many events, also several of one stream: its first is told at once, each further one when the ticks and promises of the
+// brings many events, also several of one stream: its first is emitted at once, each further one when the ticks and promises of the
 // one before it have run.
 
 import { withoutContext } from '../../util/runtime/no-context.js';
