@@ -22,8 +22,8 @@ export default {
     ],
   },
   testTimeout: 30_000,
-  // Half of a large machine: specs of deadlines and of whole processes need room.
+  // Half of a large machine: specs with deadlines or whole processes need free cores.
   maxWorkers: Math.max(2, Math.floor(availableParallelism() / 2)),
-  // Modules of one spec file stay in memory behind it, and make every collection of garbage longer: specs ran four times as long.
+  // The modules of a spec file stay in memory after it, and slow down every garbage collection: specs took four times as long.
   workerIdleMemoryLimit: '600MB',
 };

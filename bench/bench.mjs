@@ -84,7 +84,7 @@ function describeHeap({ heapMib }) {
  * @param {BenchSetup} setup
  * @param {string[]} args
  * @returns {Promise<{ failures: Record<string, string[]>, missedFloor: boolean }>} failed runs by carrier, and whether
- *   a floor is missed that was asked for
+ *   a requested floor is missed
  */
 async function run(setup, args) {
   const cases = setup.cases ?? CASES;

@@ -1,5 +1,5 @@
 /**
- * The promise, or an error naming what was waited for once `ms` have passed: nothing in a benchmark waits for ever.
+ * The promise, or an error that names it after `ms`: nothing in a benchmark waits without a limit.
  *
  * @template T
  * @param {Promise<T>} promise

@@ -82,7 +82,7 @@ async function timed(title, run) {
 }
 
 /**
- * The way to the service as the node knows it, and as a stream has taken it.
+ * The route to the service, as the node knows it and as a stream has taken it.
  *
  * @param {Node} node
  * @param {string} serviceId
@@ -155,7 +155,7 @@ async function main() {
   const second = new DemoProcess('relay 2', './relay.mjs', [address]);
   const { nodeId: secondId } = await second.ready();
   names.set(secondId, 'relay 2');
-  // Nobody tells the two of it: they learn of a node with few links to others, and make one.
+  // Neither of the two is configured for it: they learn of a node with few links to others, and make one.
   const found = Promise.all([linked(node, secondId), service.ask({ type: 'linked', peerId: secondId })]);
   await timed('relay 2 found', () => found);
   await orFailure(held.open(HELD), STEP_DEADLINE_MS, 'streams through either relay');
@@ -189,7 +189,7 @@ async function main() {
       `${after.toFixed(2)} s`,
       `${format(POST_MIB / after)} MiB/s`,
     ],
-    ['altogether', '', `${((performance.now() - from) / 1000).toFixed(2)} s`, ''],
+    ['total', '', `${((performance.now() - from) / 1000).toFixed(2)} s`, ''],
   ]);
   process.stdout.write(`\nroute at first: ${firstRoute}\nroute at last:  ${secondRoute}\n`);
   await within(node.close(), START_DEADLINE_MS, 'close of the node');

@@ -1,7 +1,7 @@
-// What a larger program keeps alive besides, for --heap. By default there is nothing: a program that has just started, with a few
+// The other live objects of a larger program, for --heap. By default there are none: a program that has just started, with a few
 // MiB, is as ordinary as one with hundreds, and no figure may depend on ballast that only the benchmark has. It makes a
-// difference: V8 decides by the size of the heap how often it marks all of it for the memory outside, where whatever is
-// read lies, and with a small heap it does so often.
+// difference: V8 decides by the size of the heap how often it marks all of it for the memory outside, where received
+// data lies, and with a small heap it does so often.
 
 const OBJECTS_PER_MIB = 12_000;
 

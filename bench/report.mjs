@@ -77,7 +77,7 @@ export const describeVerdict = (verdict) => (verdict === undefined ? '-' : verdi
 const isTabulated = (figure) => !figure.isAside;
 
 /**
- * The ratios that are shown where nothing else is asked for: of starlane to each of the others.
+ * The ratios that are shown by default: of starlane to each of the others.
  *
  * @param {string[]} carriers
  * @returns {RatioOf[]}

@@ -1,6 +1,6 @@
-// The worker's end of a process that a benchmark asks: each request is answered with one message, and `exit` ends it.
+// The worker's side of a benchmark: each request is answered with one message, and `exit` ends it.
 
-/** @param {Record<string, (request: any) => Promise<object>>} requests what may be asked, by type */
+/** @param {Record<string, (request: any) => Promise<object>>} requests the handlers, by type of request */
 export function answerRequests(requests) {
   /** @param {unknown} error */
   const fail = (error) => process.send?.({ type: 'failed', reason: `${error}` });

@@ -43,7 +43,7 @@ export class Samples {
 /**
  * @typedef {object} WindowEvents
  * @property {() => void} [onWarm] the measurement begins
- * @property {() => void} [onDone] it is over
+ * @property {() => void} [onDone] the measurement ends
  */
 
 /**
@@ -61,7 +61,7 @@ export class RateWindow {
     this.read = read;
     this.events = events;
     this.started = false;
-    /** Growth per second; NaN until the window is over. */
+    /** Growth per second; NaN until the window ends. */
     this.perSecond = Number.NaN;
     this.countBefore = 0;
     this.warmAt = Number.NaN;
@@ -79,7 +79,7 @@ export class RateWindow {
     }, this.times.warmupMs);
   }
 
-  /** Ends the measurement, for a counter that is about to stop growing; nothing when it is over already. */
+  /** Ends the measurement, for a counter that is about to stop growing; nothing when it has already ended. */
   close() {
     if (!Number.isNaN(this.perSecond) || Number.isNaN(this.warmAt)) return;
     this.perSecond = ((this.read() - this.countBefore) * 1000) / (performance.now() - this.warmAt);

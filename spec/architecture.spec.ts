@@ -1,4 +1,4 @@
-// The layers of the source: who may import whom, how many files a folder holds, and what the package exports.
+// The layers of the source: which folder may import which, how many files a folder holds, and what the package exports.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
@@ -8,7 +8,7 @@ import * as index from '../lib/index.js';
 import * as mux from '../lib/mux/index.js';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
-/** Words that say nothing about what is in a file. */
+/** Words that do not describe the content of a file. */
 const EMPTY_NAMES = /^(manager|helpers?|common|misc|info|utils?|types?|data|base)$/;
 
 /** An import or export of nothing but types. */
@@ -21,7 +21,7 @@ interface Layer {
   readonly name: string;
 }
 
-/** A file imports from lower ranks and from its own folder only. */
+/** The rank of each folder. A file imports only from lower ranks and from its own folder. */
 const LAYERS: ReadonlyArray<[RegExp, Layer]> = [
   [/^(util\/|errors\.ts$|address\.ts$|options\/)/, { rank: 0, name: 'foundation' }],
   [/^wire\//, { rank: 1, name: 'wire' }],
@@ -93,7 +93,7 @@ describe('the layers', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('have no circles of values', () => {
+  it('have no import cycles of values', () => {
     const done = new Set<string>();
     const path: string[] = [];
     const circles: string[] = [];
@@ -140,7 +140,7 @@ describe('the files', () => {
     expect(named.sort()).toEqual([...files].sort());
   });
 
-  it('are few enough in each folder to find one', () => {
+  it('are limited in number in each folder', () => {
     const counts = new Map<string, number>();
     for (const file of files) counts.set(dirname(file), (counts.get(dirname(file)) ?? 0) + 1);
     expect([...counts].filter(([, count]) => count > MAX_FILES)).toEqual([]);
@@ -154,7 +154,7 @@ describe('the files', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('begin with a word about themselves', () => {
+  it('begin with a comment about the file', () => {
     const silent = files.filter((file) => !readFileSync(join(ROOT, 'lib', file), 'utf8').startsWith('//'));
     expect(silent).toEqual([]);
   });

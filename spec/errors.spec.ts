@@ -20,7 +20,7 @@ describe('starlaneError', () => {
     expect(error.cause).toBe(cause);
   });
 
-  it('has no cause of its own when none is given', () => {
+  it('has no property cause when none is given', () => {
     const error = starlaneError('ERR_STARLANE_CLOSED');
     expect(error.message).toBe(ERRORS.ERR_STARLANE_CLOSED.message);
     expect(Object.hasOwn(error, 'cause')).toBe(false);
@@ -28,7 +28,7 @@ describe('starlaneError', () => {
 });
 
 describe('netError', () => {
-  it('is what Node makes of a refused connection', async () => {
+  it('equals the error of Node for a refused connection', async () => {
     const refused = await new Promise<NodeJS.ErrnoException & { address?: string; port?: number }>(
       (resolve, reject) => {
         const server = net.createServer().listen(0, '127.0.0.1', () => {
@@ -44,7 +44,7 @@ describe('netError', () => {
     expect({ ...ours }).toEqual({ ...refused });
   });
 
-  it('is what Node makes of an address in use', async () => {
+  it('equals the error of Node for an address in use', async () => {
     const inUse = await new Promise<NodeJS.ErrnoException & { address?: string; port?: number }>((resolve) => {
       const first = net.createServer().listen(0, '127.0.0.1', () => {
         const second = net.createServer().on('error', (error) => first.close(() => resolve(error)));
@@ -56,7 +56,7 @@ describe('netError', () => {
     expect({ ...ours }).toEqual({ ...inUse });
   });
 
-  it('says where in the manner of Node, by name and port as far as they are known', () => {
+  it('has the address in the format of Node, by name and port as far as they are known', () => {
     expect(netError('ECONNREFUSED', 'connect', { address: 'echo', port: 80 }).message).toBe(
       'connect ECONNREFUSED echo:80',
     );
@@ -77,14 +77,14 @@ describe('netError', () => {
 });
 
 describe('coded', () => {
-  it('leaves an error with a code as it is, whoever made it', () => {
+  it('returns any error that has a code unchanged', () => {
     for (const error of [starlaneError('ERR_STARLANE_TLS'), netError('EPIPE', 'write'), new TypeError('wrong')]) {
       const withCode = error instanceof TypeError ? Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' }) : error;
       expect(coded(withCode)).toBe(withCode);
     }
   });
 
-  it('puts an error with a code around one without', () => {
+  it('wraps an error without a code', () => {
     const cause = Object.assign(new Error('strange'), { code: 7 });
     expect(coded(cause)).toMatchObject({ code: 'ERR_STARLANE_TRANSPORT', cause });
     expect(coded(cause).message).toMatch(/: strange$/);

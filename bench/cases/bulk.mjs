@@ -4,7 +4,7 @@ import { RateWindow } from '../statistics.mjs';
 
 const MIB = 1024 * 1024;
 
-// How much longer the sender goes on than the receiver's window, whose timers may be late in a busy process.
+// How long the sender continues after the receiver's window, whose timers may be late in a busy process.
 const MARGIN_MS = 250;
 
 /**
@@ -61,7 +61,7 @@ export function sink(run, events) {
         bytes += chunk.length;
       });
       socket.on('end', () => {
-        // Should the timer of a busy process be so late, this is the last moment of full flow.
+        // If the timer of a busy process is that late, this is the last moment of full flow.
         window.close();
         ended += 1;
         socket.end();

@@ -34,7 +34,7 @@ class Meter {
 }
 
 /**
- * Makes one request after the other with `ask`, AT_ONCE of them at a time, until the window is over.
+ * Makes one request after the other with `ask`, AT_ONCE of them at a time, until the window ends.
  *
  * @param {import('./case.mjs').ClientRun} run
  * @param {() => Promise<Buffer[]>} ask resolves with the body of an answer
@@ -107,10 +107,10 @@ function requests(name, client, floor, start) {
       });
       return {
         services: { web },
-        async finish(asked) {
+        async finish(client) {
           meter.window.close();
           const { answers, cpuUs } = meter;
-          if (answers !== asked.answers) throw new Error(`${answers} answers, ${asked.answers} received`);
+          if (answers !== client.answers) throw new Error(`${answers} answers, ${client.answers} received`);
           return { serverUs: cpuUs };
         },
       };

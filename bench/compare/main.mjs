@@ -3,7 +3,7 @@
 import { bench } from '../bench.mjs';
 import { CASES } from '../cases/index.mjs';
 
-// yamux-js can wait for ever; nothing here may.
+// yamux-js can wait without end; nothing here may.
 const DEADLINE_MS = 45_000;
 
 /** @param {string} path */

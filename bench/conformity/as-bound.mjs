@@ -42,7 +42,7 @@ net.Server.prototype.listen = function (...args) {
   );
   const isPort = Number.isInteger(wanted) && wanted >= 0 && wanted < 65_536;
   const isVirtual = isPort && path === undefined && fd === undefined && LOCAL.test(host ?? '');
-  // What is wrong with the arguments is for Node to say.
+  // Node reports errors in the arguments.
   if (!isVirtual || typeof options.port === 'boolean' || this._starlane !== undefined || signal !== undefined) {
     return listen.apply(this, args);
   }

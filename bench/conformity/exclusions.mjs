@@ -1,4 +1,4 @@
-// Which of Node's test files say nothing about a virtual network, and why. Each file has the first reason that fits.
+// Which of Node's test files do not apply to a virtual network, and why. Each file has the first reason that fits.
 
 /**
  * @typedef {object} Exclusion
@@ -39,7 +39,7 @@ export const EXCLUSIONS = [
 /**
  * @param {string} name
  * @param {string} text
- * @returns {string | undefined} the reason, if it is not to be run
+ * @returns {string | undefined} the reason, if the test is excluded
  */
 export function exclusionOf(name, text) {
   return EXCLUSIONS.find(({ source, name: ofName }) => source?.test(text) || ofName?.test(name))?.reason;

@@ -1,5 +1,5 @@
-// npm run conformity: Node's own tests of net, http, https, tls and http2, run over the overlay. Each file is a process of its
-// own. The files are not part of this project and are not downloaded: they are taken from where `--tests` says.
+// npm run conformity: Node's own tests of net, http, https, tls and http2, run over the overlay. Each file is a separate
+// process. The files are not part of this project and are not downloaded: they are taken from where `--tests` says.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -157,11 +157,11 @@ const results = [];
 await each(runs, async ({ way, test }) => {
   let outcome = await run(test, PRELOADS[way]);
   if (!outcome.ok) {
-    // Only what Node itself does here can be asked for.
+    // A test that Node itself fails here does not count.
     if (!onNode.has(test)) onNode.set(test, run(test, undefined));
     const plain = await onNode.get(test);
     if (!plain?.ok) test.excluded = 'fails or is skipped with an error on Node itself here';
-    // A busy machine is no difference.
+    // The failure may be due to a busy machine: try again.
     else outcome = await run(test, PRELOADS[way]);
   }
   results.push({ way, test, outcome });

@@ -39,7 +39,7 @@ export class HeldStreams {
   }
 
   /**
-   * Those that went through the relay that is gone have been told so, the others still carry.
+   * Streams through the killed relay must have been reset; the others must still carry data.
    *
    * @param {string} relayId
    * @returns {Promise<{ reset: number, alive: number }>}

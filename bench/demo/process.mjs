@@ -60,7 +60,7 @@ export class DemoProcess {
     return orFailure(this.answer.promise, DEADLINE_MS, `answer of ${this.title}`);
   }
 
-  /** As power that fails: nothing is said to anybody. */
+  /** As in a power failure: without notice to any peer. */
   async kill() {
     this.isEnding = true;
     this.child.kill('SIGKILL');

@@ -33,7 +33,7 @@ node.bind('echo', (socket) => {
   socket.pipe(socket);
 });
 
-// Hashes what it gets, answers with the digest.
+// Hashes its input, answers with the digest.
 node.bind('upload', { allowHalfOpen: true }, (socket) => {
   const hash = createHash('sha256');
   socket.on('error', report);
@@ -41,7 +41,7 @@ node.bind('upload', { allowHalfOpen: true }, (socket) => {
   socket.on('end', () => socket.end(hash.digest()));
 });
 
-// Asked with `<offset> <bytes>` in one line, sends that part of the pattern and then its digest.
+// Reads `<offset> <bytes>` in one line, sends that part of the pattern and then its digest.
 node.bind('download', { allowHalfOpen: true }, (socket) => {
   let question = '';
   socket.on('error', report);

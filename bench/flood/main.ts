@@ -1,4 +1,4 @@
-// npm run bench:flood: echoes between two nodes, alone and while a member of their network sends one of them records of ever new
+// npm run bench:flood: echoes between two nodes, alone and while a member of their network sends one of them records of new
 // nodes, each well signed, as fast as it takes them. Each of the three is a process of its own. What a node limits is how long a turn of
 // its event loop spends on what such a member says; a limit that ends the link of the member is part of that.
 
@@ -38,16 +38,16 @@ async function main(): Promise<void> {
     children.push(child);
     return child;
   };
-  const heard = async (child: ChildProcess): Promise<unknown> => (await once(child, 'message'))[0];
+  const received = async (child: ChildProcess): Promise<unknown> => (await once(child, 'message'))[0];
   try {
-    const { address } = (await heard(start('server'))) as { address: string };
+    const { address } = (await received(start('server'))) as { address: string };
     const member = start('member', address);
-    await heard(member); // The records are made.
+    await received(member); // The records are made.
     const client = start('client', address);
-    await heard(client); // The calm is over.
+    await received(client); // The calm phase has ended.
     const isOver = once(member, 'exit');
     member.send('flood');
-    const { calm, flooded } = (await heard(client)) as { calm: Latency; flooded: Latency };
+    const { calm, flooded } = (await received(client)) as { calm: Latency; flooded: Latency };
     member.kill();
     await isOver;
     const row = (what: string, { count, p50, p99, most }: Latency): string =>
@@ -114,7 +114,7 @@ async function flood(address: string): Promise<void> {
     links++;
     while (member.ended === undefined) {
       const from = sent % RECORDS;
-      member.tell(records.slice(from, from + 200));
+      member.publish(records.slice(from, from + 200));
       sent += 200;
       await new Promise(setImmediate);
       while (member.socket.writableNeedDrain && member.ended === undefined) await new Promise(setImmediate);

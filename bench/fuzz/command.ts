@@ -16,11 +16,11 @@ export interface FuzzOptions {
 export function usage(targets: readonly Target[]): string {
   return `usage: npm run fuzz -- [options]
 
-Mutates inputs of everything that reads what a peer sends, and tries them. Exits with 1 when one throws anything but an
-error with a code, never ends, or leaves something behind; that input is made as short as it can be, printed, and kept.
+Tries mutated inputs on all code that reads what a peer sends. Exits with 1 when one throws anything but an
+error with a code, never ends, or leaves something behind; that input is shortened, printed, and kept.
 
   --inputs N       in all; default 1000000
-  --seed N         what is tried is decided by it and the corpus alone; default 1
+  --seed N         it and the corpus determine all inputs; default 1
   --target a,b     of ${targets.map(({ name }) => name.replaceAll(' ', '-')).join(',')}; default all
   --corpus FOLDER  default bench/fuzz/corpus
   --distil N       add the N inputs of each target to the corpus that went the rarest ways`;

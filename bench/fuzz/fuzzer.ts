@@ -1,5 +1,5 @@
-// Tries inputs on one target: what is kept of it, mutants of that, and fresh ones. An input that goes a way which no other
-// went is kept in turn, so that the next mutants begin where it got to.
+// Tries inputs on one target: its corpus, mutants of that, and fresh ones. An input that takes a way which no other
+// has taken is kept in turn, so that the next mutants begin from it.
 
 import type { Random } from '../simulation/random.js';
 import { withLateFaults } from './late-faults.js';
@@ -9,19 +9,19 @@ import { isPure, type LivingTarget, must, type Outcome, type Parts, type Target 
 
 /** Living inputs that share the turns of the event loop. */
 const BATCH = 64;
-/** What an input may take of them: far more than any that is well needs. */
+/** Turns that an input may take: far more than any correct one needs. */
 const MAX_TURNS = 5_000;
 /** Inputs that are kept in memory, and what each may have. */
 const MAX_POOL = 400;
 const MAX_KEPT_BYTES = 4 * 1024;
 /** Ways are counted as far as that. */
 const MAX_WAYS = 5_000;
-/** To make what is kept shorter, which matters less than what fails. */
+/** Attempts to shorten a kept input, which matters less than a failing one. */
 const DISTIL_ATTEMPTS = 200;
 const FRESH = 0.1;
 const UNREPAIRED = 0.3;
 
-/** An input that a target does not bear. */
+/** An input that makes a target fail. */
 export interface Failure {
   readonly target: string;
   /** As short as it could be made. */
@@ -35,10 +35,10 @@ export class Fuzzer {
   readonly ways = new Map<Outcome, number>();
   failure: Failure | undefined;
   private readonly pool: Buffer[][];
-  /** What was thrown in a tick of its own, by nobody knows which input of the batch. */
+  /** What was thrown in a later tick, by an unknown input of the batch. */
   private readonly thrown: Error[] = [];
 
-  /** @param onInputs told of inputs before they are tried */
+  /** @param onInputs called with inputs before they are tried */
   constructor(
     readonly target: Target,
     private readonly random: Random,
@@ -59,7 +59,7 @@ export class Fuzzer {
     });
   }
 
-  /** The shortest inputs that are known to go different ways, the rarest first. */
+  /** The shortest known inputs that take different ways, the rarest first. */
   distil(count: number): Promise<Array<{ way: Outcome; parts: Parts }>> {
     return this.guarded(() => this.shortestWays(count));
   }
@@ -160,7 +160,7 @@ export class Fuzzer {
       const shortest = await shrink(parts, async (shorter) => (await this.errorOf(shorter))?.name === error.name);
       return { target: this.target.name, parts: shortest, error: (await this.errorOf(shortest)) ?? error };
     }
-    // None of them alone: something has remained of others.
+    // None of them fails alone: it needs state that others have left.
     return { target: this.target.name, parts: inputs.flat(), error: first };
   }
 }

@@ -1,11 +1,11 @@
-// What is thrown in a tick of its own, as the library does with what handlers throw, and what nobody catches at all.
+// Errors that are thrown in a later tick, as the library does with exceptions of handlers, and uncaught errors.
 
 type Tick = typeof process.nextTick;
 
-/** Runs `action`, and gives `onFault` what would have ended the process meanwhile. */
+/** Runs `action`, and passes to `onFault` what would have ended the process meanwhile. */
 export async function withLateFaults<T>(onFault: (error: Error) => void, action: () => Promise<T>): Promise<T> {
   const nextTick: Tick = process.nextTick;
-  // A test runner hears of what is thrown in a tick before any listener of the process does.
+  // A test runner gets what is thrown in a tick before any listener of the process does.
   process.nextTick = (callback: (...args: unknown[]) => void, ...args: unknown[]): void => {
     nextTick(() => {
       try {

@@ -26,7 +26,7 @@ async function fuzz(): Promise<void> {
     watchdog,
     onResult: async (result) => {
       console.log(line(result));
-      if (result.failure !== undefined) tell(result);
+      if (result.failure !== undefined) report(result);
       else if (distil > 0) await keepSome(result, distil);
     },
   });
@@ -58,7 +58,7 @@ function shortCode(code: string): string {
 }
 
 /** The corpus begins with it from now on. */
-function tell({ failure, name }: TargetResult): void {
+function report({ failure, name }: TargetResult): void {
   if (failure === undefined) return;
   const { parts, error } = failure;
   console.log(`\n${name} FAILED: ${error.stack}\n${format(parts)}`);

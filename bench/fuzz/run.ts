@@ -20,7 +20,7 @@ export interface RunOptions {
   readonly seed: number;
   readonly corpus: string;
   readonly watchdog?: Watchdog;
-  /** Told when a target is done. */
+  /** Called when a target is done. */
   readonly onResult?: (result: TargetResult) => void | Promise<void>;
 }
 
@@ -32,7 +32,7 @@ export interface TargetResult {
   readonly ways: number;
   /** Error codes among them. */
   readonly codes: readonly string[];
-  /** What the heap has grown by since the first tenth of the inputs, without buffers; undefined where nobody can tell. */
+  /** What the heap has grown by since the first tenth of the inputs, without buffers; undefined where it is unknown. */
   readonly grownBytes: number | undefined;
   readonly failure: Failure | undefined;
   readonly fuzzer: Fuzzer;
@@ -65,7 +65,7 @@ export async function runTarget(
   count: number,
   { seed, corpus, watchdog }: Omit<RunOptions, 'targets' | 'inputs'>,
 ): Promise<TargetResult> {
-  // A seed of its own, so that what one target finds does not hang on the others.
+  // A separate seed, so that what one target finds does not depend on the others.
   const random = new Random(seed ^ hashOf(target.name));
   const fuzzer = new Fuzzer(target, random, readCorpus(corpus, target.name), (inputs) => watchdog?.onInputs(inputs));
   const startMs = performance.now();

@@ -1,4 +1,4 @@
-// What is fuzzed, and what a fuzzed thing must never do.
+// The interface of fuzz targets, and the error for what they must never do.
 
 import type { Random } from '../simulation/random.js';
 
@@ -8,7 +8,7 @@ import type { Random } from '../simulation/random.js';
  */
 export type Parts = readonly Buffer[];
 
-/** What became of an input, or of a part of it, in words that are the same whenever it went the same way. */
+/** The outcome of an input, or of a part of it, in words that are the same whenever it takes the same way. */
 export type Outcome = string;
 
 /** An input that takes turns of the event loop. */
@@ -37,7 +37,7 @@ export interface PureTarget extends TargetCore {
 
 /** Something that lives for some turns of the event loop. */
 export interface LivingTarget extends TargetCore {
-  /** What an input may take in real time, in ms, where its clock is not one that stands still. Default: turns alone count. */
+  /** What an input may take in real time, in ms, for a target without a fake clock. Default: only turns are limited. */
   readonly waitsMs?: number;
   start(parts: Parts): Trial;
 }
@@ -48,7 +48,7 @@ export function isPure(target: Target): target is PureTarget {
   return 'run' in target;
 }
 
-/** What is fuzzed has done what it must never do. */
+/** The fuzzed code has done something that it must never do. */
 export class Violation extends Error {
   override readonly name = 'Violation';
 }
@@ -57,7 +57,7 @@ export function must(holds: boolean, what: string): asserts holds {
   if (!holds) throw new Violation(what);
 }
 
-/** Numbers and what the peer has said differ from input to input; the rest tells the ways apart. */
+/** Numbers and quotes of the peer differ from input to input; the rest distinguishes the ways. */
 export function wayOf(error: { readonly code: string; readonly message: string }): Outcome {
   const words = error.message.replace(/"(\\.|[^"\\])*"?/g, '"').replace(/[\w-]{11}(?![a-z])|0x[\da-f]+|\d+/gi, '#');
   return `${error.code} ${words.slice(0, 100)}`;

@@ -1,5 +1,5 @@
-// Notices an input that never ends. A loop that does not let go of the event loop can be seen from another thread only,
-// which is told every input before it is tried.
+// Notices an input that never ends. A loop that blocks the event loop can be seen only from another thread,
+// which gets every input before it is tried.
 
 import { Worker } from 'node:worker_threads';
 import type { Parts } from './target.js';
@@ -8,10 +8,10 @@ import type { Parts } from './target.js';
 const LIMIT_S = 30;
 const ROOM_BYTES = 1024 * 1024;
 const LENGTH_BYTES = 4;
-/** In the place of a length: the next input begins. */
+/** In place of a length: the next input begins. */
 const NEXT_INPUT = 0xffff_ffff;
 
-/** Runs in a thread of its own, without anything of this process but the memory that is shared. */
+/** Runs in a separate thread, and uses nothing of this one but the shared memory. */
 const WATCH = `
 const { workerData: { counters, memory, limitS, nextInput } } = require('node:worker_threads');
 const { writeSync } = require('node:fs');
@@ -35,7 +35,7 @@ setInterval(() => {
 `;
 
 export class Watchdog {
-  /** How often inputs were told, and how many bytes the last ones take. */
+  /** How often inputs were passed, and how many bytes the last ones take. */
   private readonly counters = new Int32Array(new SharedArrayBuffer(8));
   private readonly memory = Buffer.from(new SharedArrayBuffer(ROOM_BYTES));
   private readonly worker = new Worker(WATCH, {

@@ -1,5 +1,5 @@
 // npm run bench:loss: circuits of one client through one relay, and then the process of the server is killed. Prints for how
-// long that keeps the event loops of the relay and of the client busy at a stretch, and when the last circuit has heard of it.
+// long this blocks the event loops of the relay and of the client at a stretch, and when the last circuit has ended.
 
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -38,7 +38,7 @@ async function run() {
   const begin = performance.now();
   server.child.kill('SIGKILL');
   const lost = await client.ask({ type: 'lost' });
-  const heardMs = performance.now() - begin;
+  const endedMs = performance.now() - begin;
   const relayed = await relay.ask({ type: 'relayed' });
   const isRight = lost.codes.ECONNRESET === circuits && relayed.left === 0;
   const holds = isRight && Math.max(lost.longestMs, relayed.longestMs) <= MOST_MS;
@@ -49,7 +49,7 @@ async function run() {
 | longest turn of the relay's event loop, ms | ${relayed.longestMs.toFixed(0)} | ${MOST_MS} |
 | longest turn of the client's event loop, ms | ${lost.longestMs.toFixed(0)} | ${MOST_MS} |
 | circuits that ended with ECONNRESET | ${lost.codes.ECONNRESET ?? 0} | ${circuits} |
-| the last of them heard of it after, s | ${(heardMs / 1000).toFixed(2)} | |
+| the last of them ended after, s | ${(endedMs / 1000).toFixed(2)} | |
 | circuits left in the relay | ${relayed.left} | 0 |
 `);
   if (!holds) process.exitCode = 1;

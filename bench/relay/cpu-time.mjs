@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** Of `utime` and `stime` in /proc: what Linux has always told user space, whatever the kernel itself counts in. */
+/** Ticks a second of `utime` and `stime` in /proc: constant for user space, independent of the kernel's own tick. */
 const TICKS_PER_SECOND = 100;
 const FIELD_UTIME = 14;
 const FIELD_STIME = 15;
@@ -20,10 +20,10 @@ function cpuSeconds(pid) {
 
 /** How busy other processes were between the two ends of a measurement. */
 export class CpuMeter {
-  /** @param {readonly number[]} [pids] none: there is no such process, and nothing to tell */
+  /** @param {readonly number[]} [pids] none: there is no such process, and no figure */
   constructor(pids = []) {
     this.pids = pids;
-    /** CPU seconds per second, of all of them; NaN until the measurement is over. */
+    /** CPU seconds per second, of all of them; NaN until the measurement ends. */
     this.load = Number.NaN;
   }
 

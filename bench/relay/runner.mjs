@@ -68,7 +68,7 @@ async function runProcesses(benchCase, choice, settings, profile) {
     if (relay !== undefined) ({ address, pid: relayPid } = await ask(relay, { type: 'relay', ...common, address }));
     else if (carrier.startRelay !== undefined) {
       program = await carrier.startRelay(address);
-      // In the end it is killed, and nobody looks at this any more.
+      // At the end it is killed, and the promise is not used any more.
       program.failed.catch(() => {});
       failures.push(program.failed);
       ({ address, pid: relayPid } = program);

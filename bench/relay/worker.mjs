@@ -8,11 +8,11 @@ import { fillHeap } from '../heap.mjs';
 import { CASES } from './cases/index.mjs';
 
 /** @param {object} message */
-const tell = (message) => process.send?.(message);
+const send = (message) => process.send?.(message);
 
 /** @param {unknown} error */
 function fail(error) {
-  tell({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
+  send({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
 }
 
 /** @type {import('./cases/case.mjs').RelayServerSide | undefined} */
@@ -92,7 +92,7 @@ const requests = {
 };
 
 process.on('message', (/** @type {any} */ request) => {
-  requests[request.type](request).then(tell, fail);
+  requests[request.type](request).then(send, fail);
 });
 process.on('disconnect', () => process.exit(1));
 process.on('uncaughtException', fail);

@@ -1,4 +1,4 @@
-// npm run bench:rest: what a node with eight links takes while nobody uses it, and what is left of a load when it is over, beside
+// npm run bench:rest: what an idle node with eight links takes, and what memory a load leaves behind, beside
 // a process that has nothing but a timer, and beside one that has had the same load over node:net.
 
 import { fileURLToPath } from 'node:url';
@@ -145,7 +145,7 @@ async function churn(clients) {
 
 /**
  * The memory of a server before a load, some time after it, and after a forced collection. V8 leaves the garbage of a load
- * where it is until there is more, and malloc keeps pages: what a program has left is what the last of them says.
+ * in place until there is more, and malloc keeps pages: only the last value shows what the program still holds.
  *
  * @param {Worker} server
  * @param {() => Promise<string>} load

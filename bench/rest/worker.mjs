@@ -1,5 +1,5 @@
 // One of the processes of bench:rest, started by main.mjs: `worker.mjs node | peers | timer`. The node is what is measured; the
-// nodes at the other ends of its links share a process; and one has nothing but a timer, to say what a wake-up costs here.
+// nodes at the other ends of its links share a process; and one has nothing but a timer, to measure what a wake-up costs here.
 
 import { once } from 'node:events';
 import net from 'node:net';
@@ -44,7 +44,7 @@ const requests = {
   },
 
   async join({ address, links }) {
-    // Servers make no links but those that they are told to make.
+    // Servers make no links by themselves.
     nodes = Array.from({ length: links }, () => createNode({ role: 'server' }));
     await Promise.all(nodes.map((node) => node.join(address)));
     await Promise.all(nodes.map((node) => node.waitFor('sink')));
@@ -57,7 +57,7 @@ const requests = {
     return { type: 'ticking' };
   },
 
-  /** CPU time and wake-ups of this process while nobody wants anything of it. */
+  /** CPU time and wake-ups of this process while it is idle. */
   async rest({ ms }) {
     const cpu = process.cpuUsage();
     const switches = process.resourceUsage().voluntaryContextSwitches;

@@ -2,7 +2,7 @@
 // there when they are closed; and until the nodes of one process, all joining the first at once, know each other, and what
 // they take then.
 //
-// Beside the time on the wall stands the time that the process had: its CPU time, and the time in which it had nothing to do. On
+// Beside the wall-clock time is the time that the process had: its CPU time, and the time in which it had nothing to do. On
 // a machine with other work they differ by the time in which it had to wait for a core.
 
 import { fileURLToPath } from 'node:url';
@@ -82,7 +82,7 @@ async function run() {
   if (nodes > 0) await runNodes();
 }
 
-/** Both processes began the same millisecond, by the clock of the machine: the watcher says when it knew all. */
+/** Both processes use the clock of the machine: the watcher reports when it knew all. */
 async function runServices() {
   const [origin, watcher] = ['origin', 'watcher'].map(start);
   const { address } = await origin.ask({ type: 'serve' });

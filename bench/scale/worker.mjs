@@ -11,7 +11,7 @@ let nodes = [];
 /** @type {import('../../dist/index.js').Server[]} */
 let servers = [];
 
-/** CPU time of this process and the time in which it had nothing to do, in ms: what a clock shows that stands while it waits for a core. */
+/** CPU time of this process and the time in which it had nothing to do, in ms: the time without waits for a core. */
 function ownMs() {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1_000 + performance.eventLoopUtilization().idle;
@@ -45,7 +45,7 @@ const requests = {
   async join({ address }) {
     nodes = [createNode()];
     await nodes[0].join(address);
-    // Whoever has just joined tells of itself in the first seconds.
+    // A node that has just joined publishes itself in the first seconds.
     await pause(3_000);
     return { type: 'joined' };
   },
@@ -72,7 +72,7 @@ const requests = {
   async mesh({ nodes: count, ms }) {
     const [begin, own] = [performance.now(), ownMs()];
     nodes = Array.from({ length: count }, () => createNode());
-    // The warnings of many nodes that join at once say nothing that this does not show.
+    // The warnings of many nodes that join at once add no information.
     for (const node of nodes) node.on('warning', () => {});
     const listeners = await Promise.all(nodes.map((node) => node.listenAndServe('tcp://127.0.0.1:0')));
     for (const node of nodes.slice(1)) node.join(listeners[0].address).catch(() => {});

@@ -1,12 +1,12 @@
-// Nodes that go and come back: a share of all each minute, some in order, some by a crash, some without a word, each back
-// after a minute. And circuits that are opened all the while between nodes that are there.
+// Nodes that leave and return: a share of all each minute, some gracefully, some by a crash, some without notice, each back
+// after a minute. Meanwhile circuits are opened between live nodes.
 
 import { openCircuit } from './circuits.js';
 import type { Network } from './network.js';
 import type { SimNode } from './sim-node.js';
 
 const AWAY_MS = 60_000;
-/** Of those that go: in order, and by a crash; the rest without a word. */
+/** Shares of those that leave: gracefully, and by a crash; the rest without notice. */
 const LEAVE_SHARE = 0.3;
 const CRASH_SHARE = 0.4;
 
@@ -108,7 +108,7 @@ export class Opens {
   }
 }
 
-/** Who has just started is not known to all yet, and knows not all. */
+/** A node that has just started is not known to all yet, and does not know all. */
 function isOldEnough(node: SimNode, now: number): boolean {
   return node.run !== undefined && now - node.run.startedAtMs > 5_000;
 }

@@ -1,5 +1,5 @@
 // Circuits of the simulation: OPEN goes from node to node as in lib/circuit, with the same search at each and the same
-// timeouts, and comes back when it leads nowhere. No data follows: what counts is whether it gets there, and how.
+// timeouts, and comes back from a dead end. No data follows: what counts is whether it gets there, and how.
 
 import type { NodeId } from '../../lib/address.js';
 import { type HopFailure, HopSearch } from '../../lib/circuit/open/hop-search.js';
@@ -17,7 +17,7 @@ const REPLY_BYTES = 20;
 const ACK_BYTES = 12;
 const NODE_ID_BYTES = 8;
 
-/** What became of a circuit. */
+/** The outcome of a circuit. */
 export interface Outcome {
   readonly isOpen: boolean;
   readonly failure: HopFailure | undefined;
@@ -97,7 +97,7 @@ interface AttemptOwner {
   onNoCircuit(failure: HopFailure, tried: readonly NodeId[]): void;
 }
 
-/** The search for a way at one node. */
+/** The search for a route at one node. */
 class Attempt implements Timed, StreamHolder {
   private readonly search: HopSearch;
   private readonly deadlineMs: number;
@@ -212,7 +212,7 @@ class Attempt implements Timed, StreamHolder {
 }
 
 interface Reply {
-  /** Undefined: the circuit stands. */
+  /** Undefined: the circuit is established. */
   readonly failure: HopFailure | undefined;
   readonly relays: readonly NodeId[];
   readonly tried: readonly NodeId[];
@@ -258,7 +258,7 @@ class OpenMail implements StreamMail, StreamHolder {
     else this.search(link, run, passed);
   }
 
-  /** The node before is gone: nobody waits for the answer. */
+  /** The node before is gone: the answer has no receiver. */
   onLinkLost(): void {}
 
   private search(link: SimLink, run: Run, passed: readonly NodeId[]): void {

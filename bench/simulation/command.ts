@@ -25,20 +25,20 @@ export interface SimulateOptions {
 export function usage(): string {
   return `usage: npm run simulate -- [options]
 
-Runs the control plane of lib/mesh by the thousand in virtual time, and measures it against its gates. Exits with 1 when
+Runs thousands of control planes of lib/mesh in virtual time, and measures them against the gates. Exits with 1 when
 one is missed.
 
   --nodes N            default 1000
-  --clients N          of them are clients, which nobody is told of and which carry nothing on; default 0
-  --hidden N           of the others, nobody can dial so many, as behind a NAT; default 0
-  --churn P            nodes that go and come back after a minute, in percent a minute; default 1, ten times that for opens
-  --seed N             what happens is decided by it alone; default 1
+  --clients N          of them are clients, which are not announced and relay nothing; default 0
+  --hidden N           of the others cannot be dialled, as behind a NAT; default 0
+  --churn P            nodes that leave and return after a minute, in percent a minute; default 1, ten times that for opens
+  --seed N             determines the whole run; default 1
   --minutes N          length of the longer measurements in virtual time; default 5
   --scenario a,b       of ${GATES.map(({ name }) => name).join(',')}; default all. And ${EXTRA_GATES.map(({ name }) => name).join(',')}, when named
   --latency MODEL      'uniform' (default) or 'plane': 5 to 60 ms between two nodes, by chance or by distance
   --rtt MS             the same round trip between any two nodes, instead of a latency model
-  --loss SHARE         packets lost in each direction, 0 to 0.5, such as 0.05: TCP sends them again, and what is behind waits
-  --cold               measure all on a network that has started one node after the other, not the first gate alone
+  --loss SHARE         packets lost in each direction, 0 to 0.5, such as 0.05: TCP resends them, and later data waits
+  --cold               measure all gates on a network whose nodes start one after the other, not only the first
   --real-crypto        Ed25519, checked by every node for itself
   --json               everything measured, as JSON
   --trials N           instead of the gates: N random schedules of faults, the first with --seed, against the oracles; one

@@ -1,4 +1,4 @@
-// Virtual time: one heap of events for all nodes. Between two events every promise that can go on does, as between two
+// Virtual time: one heap of events for all nodes. Between two events all promise callbacks run, as between two
 // callbacks of Node, so that no code of a node sees time pass while it runs.
 //
 //   heap (4-ary)   times[i], order[i], slots[i]      by time, then in the order in which they were scheduled
@@ -24,7 +24,7 @@ export class EventLoop {
   private onDone: (() => void) | undefined;
   private untilBreather = BREATHER_EVENTS;
   private readonly step = (): void => this.turn();
-  // Promises go on between this and the next tick: Node empties the queue of microtasks before it takes another tick.
+  // Promise callbacks run between this and the next tick: Node empties the queue of microtasks before it takes another tick.
   private readonly afterPromises = (): void => process.nextTick(this.step);
 
   /** How many events are to come. */
@@ -65,7 +65,7 @@ export class EventLoop {
     if (failure !== undefined) throw failure.error;
   }
 
-  /** Lets time pass until `isDone`, which is asked every `stepMs`; false when it was not within `limitMs`. */
+  /** Lets time pass until `isDone`, which is called every `stepMs`; false when it did not return true within `limitMs`. */
   async waitFor(limitMs: number, stepMs: number, isDone: () => boolean): Promise<boolean> {
     const end = this.now + limitMs;
     while (!isDone()) {
@@ -126,7 +126,7 @@ class EventHeap {
   private readonly free: number[] = [];
   private pushed = 0;
 
-  /** Not to be asked when empty, as {@link pop}. */
+  /** Must not be called when empty, like {@link pop}. */
   get earliest(): number {
     return this.times[0];
   }

@@ -1,4 +1,4 @@
-// One network, all the gates that were asked for, and a table of what was measured.
+// One network, all the requested gates, and a table of what was measured.
 
 import type { SimulateOptions } from './command.js';
 import { type Figure, type Gate, holds } from './gates/gate.js';
@@ -20,7 +20,7 @@ interface Measured {
 export async function runGates(options: SimulateOptions): Promise<boolean> {
   const wanted = [...GATES, ...EXTRA_GATES].filter(({ name }) => options.scenarios.includes(name));
   const run = new GateRun(options);
-  // What is about the start needs one; the others are measured sooner on a network that is there at once.
+  // Gates about the start need a cold start; for the others a network that is made at once is quicker.
   if (options.cold) await run.measure(wanted, true);
   else {
     await run.measure(

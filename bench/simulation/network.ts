@@ -15,12 +15,12 @@ export interface ColdStart {
 
 export class Network {
   readonly seeds: readonly string[];
-  /** How it came about. */
+  /** How the network was started. */
   coldStart: ColdStart | undefined;
 
   /**
    * @param clients so many of the nodes are clients, and have no services
-   * @param hidden so many of the others can be dialled by nobody
+   * @param hidden how many of the others cannot be dialled
    */
   constructor(
     readonly world: World,
@@ -41,7 +41,7 @@ export class Network {
     return this.world.liveNodes;
   }
 
-  /** All nodes within `forMs`, by three seeds that have no seeds themselves: nobody has told one of another. */
+  /** All nodes within `forMs`, by three seeds that have no seeds themselves and do not know each other. */
   async startCold(forMs: number): Promise<ColdStart> {
     const { loop, random } = this.world;
     this.nodes.forEach((node, index) => {
@@ -67,7 +67,7 @@ export class Network {
     return rest(this.world, forMs, limitMs);
   }
 
-  /** Mean number of links, those that nobody announces included. */
+  /** Mean number of links, including those that are not announced. */
   get degree(): number {
     const { live } = this;
     return live.reduce((sum, node) => sum + (node.run?.links.size ?? 0), 0) / live.length;
@@ -88,7 +88,7 @@ export class Network {
     return this.world.random.pick(nodes);
   }
 
-  /** Starts whoever does not run. */
+  /** Starts all nodes that do not run. */
   async revive(): Promise<void> {
     for (const node of this.nodes) if (node.run === undefined) node.start();
     await this.settle(5_000);

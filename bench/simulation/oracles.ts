@@ -1,12 +1,12 @@
 // What must hold when a network has been left alone for a while, whatever happened to it before. Each oracle returns its
-// complaints in words; none means well.
+// complaints as text; an empty list means that all is well.
 
 import type { NodeId } from '../../lib/address.js';
 import { openCircuit } from './circuits.js';
 import type { SimNode } from './sim-node.js';
 import type { World } from './world.js';
 
-/** Complaints of one kind that are told; the others are counted. */
+/** Complaints of one kind that are printed; the others are counted. */
 const MAX_TOLD = 8;
 const ASK_MS = 100;
 const SECOND_LOOK_MS = 2_000;
@@ -61,7 +61,7 @@ export function isAllReached(part: readonly SimNode[]): boolean {
   return part.every((node) => viewOf(node).reachCount() === expected(node));
 }
 
-/** Everybody reaches everybody of the own part that others know of, and nobody else. */
+/** Every node reaches all announced nodes of its own part, and no others. */
 export function reachComplaints(part: readonly SimNode[]): string[] {
   const complaints: string[] = [];
   const ids = new Set(part.map((node) => node.nodeId));
@@ -78,7 +78,7 @@ export function reachComplaints(part: readonly SimNode[]): string[] {
   return complaints;
 }
 
-/** Everybody holds the same records. */
+/** All nodes hold the same records. */
 export function databaseComplaints(part: readonly SimNode[]): string[] {
   const roots = new Map<string, SimNode[]>();
   for (const node of part) {
@@ -90,7 +90,7 @@ export function databaseComplaints(part: readonly SimNode[]): string[] {
   return [...roots].map(([root, nodes]) => `${nodes.length} nodes hold ${root}, ${label(nodes[0])} for one`);
 }
 
-/** Everybody is offered what the live nodes of the part bind, a client what it binds itself as well, and nothing else. */
+/** Every node sees exactly the services that the live nodes of its part bind; a client also sees its own. */
 export function serviceComplaints(part: readonly SimNode[]): string[] {
   const ofAll = new Set(part.filter(({ isKnown }) => isKnown).flatMap(instancesOf));
   const complaints: string[] = [];
@@ -118,11 +118,11 @@ export function linkComplaints(part: readonly SimNode[]): string[] {
   for (const node of part) {
     for (const peerId of viewOf(observer).linksOf(node.nodeId)) {
       const peer = byId.get(peerId);
-      // A link to who has left is struck with the next change.
+      // A link to a node that has left is removed with the next change.
       if (peer === undefined && viewOf(observer).hasLeft(peerId)) continue;
       if (peer === undefined) complaints.push(`the record of ${label(node)} lists ${peerId}, which is not there`);
       else if (!viewOf(observer).linksOf(peerId).includes(node.nodeId)) {
-        // Up at one end only: its kernel has tried for so long in vain that it takes a minute to hear that the other is gone.
+        // Up at one end only: its kernel has backed off so far that it takes a minute to notice that the other is gone.
         if (node.linkTo(peer)?.isUp && peer.linkTo(node) === undefined) continue;
         complaints.push(`only the record of ${label(node)} lists its link to ${label(peer)}`);
       } else if (!isWhole(node, peer)) complaints.push(`${label(node)} and ${label(peer)} list a link that is not up`);
@@ -134,18 +134,18 @@ export function linkComplaints(part: readonly SimNode[]): string[] {
   return complaints;
 }
 
-/** Nothing waits to be told. */
+/** Nothing waits to be sent. */
 export function unsettledComplaints(part: readonly SimNode[]): string[] {
   const complaints: string[] = [];
   for (const node of part) {
     for (const link of node.run?.links.values() ?? []) {
-      if (!viewOf(node).isSettled(link)) complaints.push(`${label(node)} has something left to tell to ${link.peerId}`);
+      if (!viewOf(node).isSettled(link)) complaints.push(`${label(node)} has something left to send to ${link.peerId}`);
     }
   }
   return complaints;
 }
 
-/** What no honest network ever counts, and what must be bounded by the number of nodes there ever were. */
+/** Counters that stay zero in an honest network, and sizes that the number of nodes bounds. */
 export function limitComplaints(world: World): string[] {
   const complaints: string[] = [];
   const ever = new Set(world.nodes.map((node) => node.nodeId)).size;
@@ -187,8 +187,8 @@ export async function circuitComplaints(
 }
 
 /**
- * All of them, for a network that has had time to come to rest. What is wrong for a moment only is not: links come and go
- * for ever. `pairs`: how many circuits are tried.
+ * All of them, for a network that has had time to come to rest. A fault for only a moment is none: links come and go
+ * all the time. `pairs`: how many circuits are tried.
  */
 export async function allComplaints(world: World, pairs: number): Promise<string[]> {
   const before = new Set(standingComplaints(world));
@@ -218,7 +218,7 @@ function standingComplaints(world: World): string[] {
   return complaints;
 }
 
-/** Is every view of every part the same, and right? Cheap enough to be asked many times a second. */
+/** Are all views of each part equal, and correct? Cheap enough for many calls a second. */
 export function isConverged(nodes: readonly SimNode[]): boolean {
   return rootsOf(nodes) !== undefined;
 }
@@ -240,7 +240,7 @@ export async function rest(world: World, forMs: number, limitMs: number): Promis
   return false;
 }
 
-/** The digests of all parts, if each has one, and everybody reaches all of it. */
+/** The digests of all parts, if each has one, and every node reaches all of it. */
 function rootsOf(nodes: readonly SimNode[]): string | undefined {
   const roots: string[] = [];
   for (const part of components(nodes)) {

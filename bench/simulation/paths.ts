@@ -9,19 +9,19 @@ export interface Place {
   readonly y: number;
   /** What its own access adds in each direction, in ms. */
   extraMs: number;
-  /** Hosts of two sides hear nothing of each other. */
+  /** Hosts of two sides cannot reach each other. */
   side: number;
 }
 
 /** `plane`: by distance. `uniform`: by chance, with no geometry behind it. */
 export type LatencyModel = 'plane' | 'uniform';
 
-/** Told when parts of the network find together again. */
+/** Called when parts of the network are connected again. */
 export interface PathWaiter {
   onHeal(): void;
 }
 
-/** What a long or a bad path is like, in place of the latency model. */
+/** The conditions of a long or bad path, in place of the latency model. */
 export interface PathConditions {
   /** Between any two hosts, in ms; by the latency model when it is left out. */
   readonly rttMs?: number;
@@ -73,7 +73,7 @@ export class Paths {
     return this.latencyMs(from, to) + this.latencyMs(to, from);
   }
 
-  /** Is this packet lost, that no kernel sends again for another one behind it? */
+  /** Is this packet lost? It is one that no later packet makes a kernel send again. */
   isLost(): boolean {
     return this.loss > 0 && this.random.next() < this.loss;
   }
@@ -108,7 +108,7 @@ export class Paths {
     return from.side === to.side && (this.cuts.size === 0 || !this.cuts.has(pair(from, to)));
   }
 
-  /** Nothing of what `from` sends arrives at `to`, and neither is told. */
+  /** Nothing of what `from` sends arrives at `to`, and neither is notified. */
   cutOneWay(from: Place, to: Place): void {
     this.cuts.add(pair(from, to));
   }

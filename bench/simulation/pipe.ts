@@ -25,7 +25,7 @@ interface Segment {
 export interface PipeEnds {
   readonly from: Place;
   readonly to: Place;
-  /** Takes what arrives. It says {@link Pipe.consumed} when it has been read. */
+  /** Takes what arrives, and calls {@link Pipe.consumed} when it has been read. */
   readonly reader: Actor;
   /** There is room again after {@link Pipe.isBlocked}. */
   onDrain(): void;
@@ -65,7 +65,7 @@ export class Pipe implements Actor, PathWaiter {
     this.held.push({ kind, payload, bytes });
   }
 
-  /** The last of it: a process has ended, and its kernel says so. Nothing that was held is sent. */
+  /** The end: a process has ended, and its kernel sends FIN. Nothing that was held is sent. */
   close(kind: number): void {
     if (this.isClosed) return;
     this.drop();
@@ -73,7 +73,7 @@ export class Pipe implements Actor, PathWaiter {
     if (this.paths.isOpen(this.ends.from, this.ends.to)) this.transmit(kind, undefined, 0);
   }
 
-  /** Out of order: the answer of a kernel to what no process wants. */
+  /** Sends RST: the answer of a kernel to what no process accepts. */
   reset(kind: number): void {
     const { from, to, reader } = this.ends;
     if (this.paths.isOpen(from, to)) this.loop.after(this.paths.latencyMs(from, to), reader, kind);

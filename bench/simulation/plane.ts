@@ -18,7 +18,7 @@ export interface PlaneSetup {
   /** One more than the last epoch that was kept, or 1. */
   readonly firstEpoch: number;
   onEpoch(epoch: number): void;
-  /** All that the peer had to tell when the link came up has been taken in. */
+  /** The initial sync of the peer is applied. */
   onSynced(link: MeshLink): void;
   /** A node or an instance of a service has disappeared from its view. */
   onGone?(what: string): void;
@@ -33,19 +33,19 @@ export interface Plane {
   onUnlink(link: MeshLink, reason: Error | undefined): void;
   onMessage(link: MeshLink, message: Message): void;
   onDrain(link: MeshLink): void;
-  /** What speaks against a link that a peer makes. */
+  /** The reason to reject a link that a peer makes. */
   objection(link: MeshLink): string | undefined;
   bind(service: string, port: number): void;
   unbind(service: string, port: number): void;
-  /** Says that it leaves. Its links are closed a little later. */
+  /** Publishes that it leaves. Its links are closed a little later. */
   leave(): void;
   stop(): void;
-  /** For a network that has not come about by and by. */
+  /** For a network that is made at once. */
   readonly shortcut: PlaneShortcut;
   readonly view: PlaneView;
 }
 
-/** What a control plane is told without any message. */
+/** The state that a control plane gets without any message. */
 export interface PlaneShortcut {
   /** It has picked the node of this link itself, at random. */
   choose(link: MeshLink): void;
@@ -63,7 +63,7 @@ export interface DatabaseDigest {
   readonly count: number;
 }
 
-/** What the oracles ask. */
+/** What the oracles read. */
 export interface PlaneView {
   isReachable(nodeId: NodeId): boolean;
   /** How many other nodes are reached, and which. */
@@ -78,9 +78,9 @@ export interface PlaneView {
   /** Everything that is held, own records included, and one of that. */
   records(): Iterable<MeshRecord>;
   recordOf(key: string): MeshRecord | undefined;
-  /** A version of it has come that waits, because its node says too much. */
+  /** A version of it is queued, because its node publishes too often. */
   isParked(record: MeshRecord): boolean;
-  /** Whether it has said itself that it leaves. */
+  /** Whether it has published that it leaves. */
   hasLeft(nodeId: NodeId): boolean;
   /** Peers listed in the record of a node. */
   linksOf(nodeId: NodeId): readonly NodeId[];

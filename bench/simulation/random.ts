@@ -1,4 +1,4 @@
-// Chance that a seed decides: the same seed, the same run.
+// Random numbers from a seed: the same seed, the same run.
 
 export class Random {
   private state: number;
@@ -59,7 +59,7 @@ export class Random {
       .replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
   }
 
-  /** One that goes its own way from here. */
+  /** An independent generator. */
   fork(): Random {
     return new Random(Math.floor(this.next() * 2 ** 32));
   }

@@ -1,4 +1,4 @@
-// The control plane of lib/mesh, the whole of it, as the simulation runs it.
+// The whole control plane of lib/mesh, as the simulation runs it.
 
 import type { NodeId } from '../../lib/address.js';
 import type { Routes } from '../../lib/circuit/paths.js';

@@ -1,17 +1,17 @@
 // From a list with which something fails to a short one with which it still does, by leaving out ever smaller parts.
 
-/** @param limit how often `fails` is asked at most */
+/** @param limit how often `fails` is called at most */
 export async function shrink<T>(
   failing: readonly T[],
   fails: (part: readonly T[]) => Promise<boolean>,
   limit: number,
 ): Promise<readonly T[]> {
   let best = failing;
-  let asked = 0;
+  let calls = 0;
   for (let length = Math.ceil(best.length / 2); length >= 1; ) {
     let hasShrunk = false;
     for (let at = 0; at < best.length; ) {
-      if (asked++ >= limit) return best;
+      if (calls++ >= limit) return best;
       const shorter = [...best.slice(0, at), ...best.slice(at + length)];
       if (await fails(shorter)) {
         best = shorter;

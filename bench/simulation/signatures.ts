@@ -14,7 +14,7 @@ export interface KeyPair {
 }
 
 export interface Signatures {
-  /** How many signatures have been checked in earnest. */
+  /** How many signatures have really been checked. */
   readonly checks: number;
   makeKeys(random: Random): KeyPair;
   verify(record: MeshRecord): boolean;
@@ -39,7 +39,7 @@ export class CheapSignatures implements Signatures {
   }
 
   /**
-   * One string for each id, in all records: comparing them is comparing pointers then. In earnest that would cost a table;
+   * One string for each id, in all records: comparing them is comparing pointers then. In production that would cost a table;
    * here a thousand nodes look at every record.
    */
   private intern(record: MeshRecord): MeshRecord {
@@ -63,7 +63,7 @@ export class CheapSignatures implements Signatures {
   }
 }
 
-/** Every node checks for itself, as in earnest. */
+/** Every node checks for itself, as in production. */
 export class RealSignatures implements Signatures {
   checks = 0;
   private readonly signatures = new RecordSignatures();

@@ -11,7 +11,7 @@ export class SimHost implements Place {
   readonly x: number;
   readonly y: number;
   readonly address: string;
-  /** What its outbound connections come from: nobody listens there. */
+  /** The source address of its outbound connections: nothing listens there. */
   readonly sourceAddress: string;
   extraMs = 0;
   side = 0;

@@ -1,6 +1,6 @@
 // One end of a link of the simulation: what lib/link/link.ts is to the control plane, over two pipes instead of a session.
-// The same handshake, with the same checks, in the same order, but without AUTH: nobody here says to be another, a pipe is what
-// it is, and proofs that always hold would only cost time.
+// The same handshake, with the same checks, in the same order, but without AUTH: no node here claims another identity, pipes cannot be
+// tampered with, and proofs that are always valid would only cost time.
 //
 //   HELLO ──> DECIDING ──> UP ──> LEAVING ──> CLOSED
 //     └──────────┴──────────┴────────┴──────────^
@@ -62,7 +62,7 @@ export interface SimLinkSetup {
 
 export class SimLink implements MeshLink, Actor {
   purpose: LinkPurpose;
-  /** Who has streams open here. */
+  /** The owners of streams over this link. */
   readonly holders = new Set<StreamHolder>();
   lastHeardMs: number;
   /** When it came up, by the clock of its process; undefined before. */
@@ -94,7 +94,7 @@ export class SimLink implements MeshLink, Actor {
     return this.setup.address;
   }
 
-  /** Whose link it is. */
+  /** The node that the link belongs to. */
   get node(): SimNode {
     return this.setup.owner.node;
   }
@@ -198,7 +198,7 @@ export class SimLink implements MeshLink, Actor {
     this.setup.owner.onPromoted(this);
   }
 
-  /** The handshake is over: what the peer had to tell has been taken in. */
+  /** The handshake has ended: the initial sync of the peer is applied. */
   synced(): void {
     if (this.phase === Phase.UP) this.stopTimer();
   }
@@ -211,14 +211,14 @@ export class SimLink implements MeshLink, Actor {
     if (this.phase < Phase.LEAVING) this.leave({ code, reason: peerReason.slice(0, 255) }, error);
   }
 
-  /** Its process has ended; the kernel tells the peer, unless the machine is gone as well. */
+  /** Its process has ended; the kernel notifies the peer, unless the machine is gone as well. */
   abandon(isMachineGone: boolean): void {
     this.phase = Phase.CLOSED;
     if (isMachineGone) this.pipe.drop();
     else this.pipe.close(Arrival.RESET);
   }
 
-  /** Up from the start, for a network that has not come about by and by. */
+  /** Up from the start, for a network that is made at once. */
   static join(one: SimLink, other: SimLink): void {
     for (const [link, peer] of [
       [one, other],

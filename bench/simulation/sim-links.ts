@@ -1,5 +1,5 @@
 // All links of one process: what lib/link/link-set.ts is to a node, with its rules. One link to a peer; of two, the node
-// with the lower id decides, and keeps the one that stands if that answers a ping.
+// with the lower id decides, and keeps the existing one if that answers a ping.
 
 import { randomBytes } from 'node:crypto';
 import type { NodeId } from '../../lib/address.js';
@@ -47,7 +47,7 @@ export class SimLinks {
   readonly handshakeTimeoutMs = 5_000;
   /** Of Node's timers this has the granularity and the order. */
   readonly timers: Timers;
-  /** Counts since the start: links that came up, that were lost other than in order, and attempts that failed. */
+  /** Counts since the start: links that came up, that were lost other than gracefully, and attempts that failed. */
   readonly counters = { opened: 0, lost: 0, failed: 0 };
   private readonly byPeer = new Map<NodeId, SimLink>();
   private readonly all = new Set<SimLink>();
@@ -124,7 +124,7 @@ export class SimLinks {
     return true;
   }
 
-  /** Resolved when a link that this node dials is in sync, or with the one that stands instead. */
+  /** Resolved when a link that this node dials is in sync, or with the existing one instead. */
   established(link: SimLink): Promise<SimLink> {
     return new Promise((resolve, reject) => {
       this.settling.set(link, { resolve, reject });
@@ -139,7 +139,7 @@ export class SimLinks {
     this.owner.onLink(link);
   }
 
-  /** Ends every link in order. */
+  /** Closes every link gracefully. */
   close(): void {
     this.isClosed = true;
     for (const link of [...this.all]) {
@@ -148,7 +148,7 @@ export class SimLinks {
     }
   }
 
-  /** The process is no more. */
+  /** The process has ended. */
   abandon(isMachineGone: boolean): void {
     this.isClosed = true;
     for (const link of this.all) link.abandon(isMachineGone);
@@ -156,7 +156,7 @@ export class SimLinks {
     this.byPeer.clear();
   }
 
-  // --- what links tell ---
+  // --- callbacks of links ---
 
   onHello(link: SimLink): Refusal | undefined {
     if (this.isClosed) return refusal(GoodbyeCode.NORMAL, 'ERR_STARLANE_CLOSED', undefined, 'the peer is closed');
@@ -212,7 +212,7 @@ export class SimLinks {
     this.owner.onMessage(link, message);
   }
 
-  /** The control plane has taken in what the peer had to tell. */
+  /** The control plane has applied the initial sync of the peer. */
   onSynced(link: SimLink): void {
     link.synced();
     if (link.isSynced) this.settle(link)?.resolve(link);
@@ -243,7 +243,7 @@ export class SimLinks {
     if (link.direction === 'inbound' && link.upAtMs === undefined) this.strangers--;
   }
 
-  /** Resolved with the standing link to the peer, or with the one that is about to stand. */
+  /** Resolved with the established link to the peer, or with the one that is being established. */
   private adopt({ peerId, purpose }: SimLink, waiter: Waiter): void {
     const standing = this.byPeer.get(peerId);
     if (standing !== undefined) {

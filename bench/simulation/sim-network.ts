@@ -55,7 +55,7 @@ export class SimNetwork implements MeshNetwork {
     this.own.add(own);
     const farLinks = far?.links;
     const established = this.own.established(own);
-    // Between the answer of its kernel and now the process there may have ended.
+    // The process there may have ended since the answer of its kernel.
     if (farLinks === undefined) {
       own.pipe = new Pipe(this.wide.loop, this.wide.paths, { from: host, to: host, reader: own, onDrain: () => {} });
       own.destroy(starlaneError('ERR_STARLANE_LINK_LOST'));
@@ -125,7 +125,7 @@ export function connectEnds(
 
 const Event = { SYN: 0, AT_HOST: 1, REFUSED: 2, OPEN: 3, TIMEOUT: 4 } as const;
 
-/** A TCP connection in the making. The kernel at the other end answers, whatever its process does. */
+/** A TCP connection in the making. The kernel at the other end answers, even if its process is stopped. */
 class Attempt implements Actor {
   private isOver = false;
 

@@ -26,7 +26,7 @@ const MAX_WARNINGS = 100;
 /** What a node needs of its world. */
 export interface NodeWorld extends Wide {
   readonly makePlane: PlaneMaker;
-  /** Told of all links that come up and go. */
+  /** Called for all links that come up and go. */
   readonly watcher: LinkWatcher | undefined;
   /** Messages of control planes are thrown away. */
   readonly isMuted: boolean;
@@ -57,7 +57,7 @@ export interface Run {
 export interface LinkWatcher {
   onLink(node: SimNode, link: SimLink): void;
   onUnlink(node: SimNode, link: SimLink, reason: Error | undefined): void;
-  /** `node` has taken in all that the other end of the link had to tell. */
+  /** `node` has applied the initial sync of the other end of the link. */
   onSynced?(node: SimNode, link: SimLink): void;
   /** A node or a service has disappeared from the view of `node`. */
   onGone?(node: SimNode, what: string): void;
@@ -70,10 +70,10 @@ export class SimNode implements SimLinksOwner {
   readonly traffic = new Traffic();
   /** The last ones. */
   readonly warnings: Error[] = [];
-  /** Services that it binds in whatever life. */
+  /** Services that it binds in every run. */
   readonly services = new Map<string, { readonly service: string; readonly port: number }>();
   run: Run | undefined;
-  /** It leaves, or its machine is silently dead: for the others it does not count. */
+  /** It leaves, or its machine is dead without notice: it does not count for the others. */
   isLeaving = false;
   /** The last epoch that was written to its state file. */
   private keptEpoch = 0;
@@ -94,7 +94,7 @@ export class SimNode implements SimLinksOwner {
     return this.run !== undefined && !this.isLeaving;
   }
 
-  /** Others know of it, and it carries on what they say: all but clients. */
+  /** Others know of it, and it passes on what they publish: all but clients. */
   get isKnown(): boolean {
     return this.setup.role !== 'client';
   }
@@ -154,7 +154,7 @@ export class SimNode implements SimLinksOwner {
     if (this.services.delete(`${service}:${port}`)) this.run?.plane.unbind(service, port);
   }
 
-  /** Ends in order: says so, closes its links, ends. */
+  /** Closes gracefully: publishes that it leaves, closes its links, ends. */
   leave(): void {
     const { run } = this;
     if (run === undefined || this.isLeaving) return;
@@ -170,12 +170,12 @@ export class SimNode implements SimLinksOwner {
     });
   }
 
-  /** The process is killed; the kernel of its machine says so to every peer. */
+  /** The process is killed; the kernel of its machine notifies every peer. */
   crash(): void {
     this.endProcess(false);
   }
 
-  /** The machine is gone from one moment to the next, and nobody says so. */
+  /** The machine is gone at once, without notice to any peer. */
   die(): void {
     this.host.isUp = false;
     this.endProcess(true);

@@ -1,4 +1,4 @@
-// One process of the simulation: the clock that its code sees, and an event loop of its own that can be late.
+// One process of the simulation: the clock that its code sees, and its own event loop, which can be late.
 //
 //   RUNNING <──> SUSPENDED        blocked by its own work, or stopped by a signal
 //      │  ^          v
@@ -25,7 +25,7 @@ interface Input {
 }
 
 export class SimProcess implements Clock, Actor {
-  /** Nothing runs in it ever again. */
+  /** It has ended: nothing runs in it any more. */
   isEnded = false;
   /** How many reasons there are for it not to run. */
   private suspensions = 0;
@@ -65,12 +65,12 @@ export class SimProcess implements Clock, Actor {
 
   setImmediate(fn: () => void): void {
     if (this.isEnded) return;
-    // After whatever arrives in this turn.
+    // After all that arrives in this turn.
     if (this.isBusy) this.immediates.push(fn);
     else this.loop.after(0, this, Event.IMMEDIATE, fn);
   }
 
-  /** Input of an actor of this process, told again when the process comes to read it. */
+  /** Input of an actor of this process, delivered again when the process reads it. */
   defer(actor: Actor, kind: number, payload: unknown): void {
     if (!this.isEnded) this.inputs.push({ actor, kind, payload });
   }
@@ -119,7 +119,7 @@ export class SimProcess implements Clock, Actor {
     }
   }
 
-  /** One thing at a time, as promises go on after each. */
+  /** One event at a time, as promise callbacks run after each. */
   private catchUp(): void {
     if (this.suspensions > 0) return;
     const timeout = this.lateTimeouts.shift();

@@ -174,7 +174,7 @@ export class Stage {
     }
   }
 
-  /** Paths are whole, nobody shares a key, no process is stopped. Who is dead stays so. */
+  /** Mends all paths, ends shared keys, and resumes all processes. Dead nodes stay dead. */
   calm(): void {
     this.isOver = true;
     this.heal();

@@ -1,4 +1,4 @@
-// What a link promises with SYNCED: all that its other end held when the link came up has been passed on and taken in. The
+// What SYNCED promises: the link has passed on all that its other end held when it came up. The
 // other oracles look at a network at rest, where anti-entropy has long repaired what the first exchange of a link has lost;
 // this one looks at each link at that moment.
 
@@ -44,9 +44,9 @@ export class SyncOracle implements LinkWatcher {
     const theirs = viewOf(peer);
     return held.filter((record) => {
       const mine = view.recordOf(record.key);
-      // Of itself it knows better. Who has left is forgotten soon, and may be so here and not there.
+      // A node knows its own records best. Nodes that have left are forgotten soon, at one end before the other.
       if (record.nodeId === node.nodeId || theirs.hasLeft(record.nodeId) || view.hasLeft(record.nodeId)) return false;
-      // What has been forgotten there meanwhile, and the services of a run that is over.
+      // What the other end has forgotten meanwhile, and services of an earlier run.
       if (theirs.recordOf(record.key) === undefined) return false;
       const run = view.recordOf(record.nodeId)?.bootId;
       if (run !== undefined && run !== record.bootId && record.key !== record.nodeId) return false;

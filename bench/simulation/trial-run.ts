@@ -1,4 +1,4 @@
-// Random schedules one after the other, and the shortest failing one of each that fails.
+// Random schedules one after the other, and a shortened one of each that fails.
 
 import type { SimulateOptions } from './command.js';
 import { makeRealPlane } from './real-plane.js';

@@ -1,4 +1,4 @@
-// One random schedule on one network, from its seed to the complaints of the oracles, and the search for a shorter one
+// One random schedule on one network, from its seed to the complaints of the oracles, and the search for a shorter schedule
 // that fails as well.
 
 import { allComplaints, rest } from './oracles.js';

@@ -1,9 +1,9 @@
-// A network that is there at once: links such as nodes would have come to, and a database that all of them share. Starting
+// A network that is made at once: links such as nodes would have come to, and a database that all of them share. Starting
 // one node after the other floods every record as often as the node learns of another neighbour; ten thousand of them
 // would take an hour.
 //
-//   links, all words thrown away  ->  each learns of its neighbours and writes its record  ->  all learn all records
-//   ->  words are heard again, databases are compared and found equal
+//   links, all messages dropped  ->  each learns of its neighbours and writes its record  ->  all learn all records
+//   ->  messages pass again, databases are compared and found equal
 
 import {
   ACCEPT_ANY_BELOW,
@@ -18,9 +18,9 @@ import type { World } from './world.js';
 
 /** Nodes that are looked at to find a near one. */
 const LOOKED_AT = 8;
-/** Until a node that hears nothing begins to speak, and its links are measured. */
+/** Until an idle node begins to send, and its links are measured. */
 const LISTEN_MS = 4_000;
-/** Until its links stand in its record. */
+/** Until its links are in its record. */
 const WRITE_MS = 4_000;
 const GREET_MS = 2_000;
 
@@ -61,7 +61,7 @@ function makeLinks(world: World): void {
   const clients = new Map<SimNode, number>(known.map((node) => [node, 0]));
   const count = (of: Map<SimNode, number>, node: SimNode): void => void of.set(node, (of.get(node) as number) + 1);
   for (const node of random.sample(nodes, nodes.length)) {
-    // The clients of a node do not count for the links that it wants of its like.
+    // The clients of a node do not count as links to nodes that relay.
     const [theirs, limit] = node.isKnown ? [degrees, ACCEPT_ANY_BELOW] : [clients, MAX_CLIENTS];
     const target = node.isKnown ? TARGET : CLIENT_TARGET;
     for (let made = 0; made < RANDOM_PICKS || (degrees.get(node) as number) < target; made++) {

@@ -1,4 +1,4 @@
-// All of it: time, chance, network, keys and nodes. What a run does is decided by its seed alone.
+// The whole simulation: time, randomness, network, keys and nodes. The seed alone determines a run.
 
 import type { NodeId } from '../../lib/address.js';
 import type { LinkPurpose } from '../../lib/link/link-purpose.js';
@@ -27,7 +27,7 @@ export interface NewNode {
   readonly role?: NodeRole;
   readonly relay?: boolean;
   readonly env?: readonly string[];
-  /** False: nobody can dial it. */
+  /** False: it cannot be dialled. */
   readonly isReachable?: boolean;
   /** Those of another node: a clone of it. */
   readonly keys?: KeyPair;

@@ -169,7 +169,7 @@ const WAY_FLOORS = [
   { of: 'secure', against: 'relay-server', atLeast: 0.9 },
 ];
 
-/** So many processes at this rate need a core each, or the figure is about them. */
+/** At this rate each of the processes needs a core, or the figure measures their scheduling. */
 const FAST_WAY_CORES = 4;
 
 const ways = ['40ms-200M-cubic', '40ms-200M-bbr', '200ms-20M-cubic', '10ms-1G-cubic'].flatMap((path) => {
@@ -219,7 +219,7 @@ const steps = ['cubic', 'bbr'].flatMap((congestion) => [
 /** @type {WanCase} */
 const dial = {
   name: 'dial-300ms',
-  about: "dial until 'connect', over links that stand: 100 Mbit/s, 300 ms",
+  about: "dial until 'connect', over existing links: 100 Mbit/s, 300 ms",
   path: { rate: RATES['100M'], rttMs: 300 },
   work: { dials: 5 },
   figures: [

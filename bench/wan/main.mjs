@@ -35,8 +35,8 @@ async function runGroup(group, options, profileDir) {
   const setup = { command: '', carriers, runs: options.runs, runOnce: runOverPath };
   const outcomes = [];
   for (const benchCase of group.cases) {
-    const asked = /** @type {any} */ ({ ...options, carriers: group.carriers });
-    const outcome = await runCase(/** @type {any} */ (benchCase), setup, asked, profileDir);
+    const requested = /** @type {any} */ ({ ...options, carriers: group.carriers });
+    const outcome = await runCase(/** @type {any} */ (benchCase), setup, requested, profileDir);
     for (const pair of outcome.pairs) benchCase.compare?.(pair);
     outcomes.push(outcome);
   }
@@ -95,7 +95,7 @@ async function main() {
   return hasFailed || (hasMissed && options.floors) ? 1 : 0;
 }
 
-// Namespaces are removed when the process ends, and it ends by a signal only if something answers to that.
+// Namespaces are removed when the process ends, but a signal ends it without that unless there is a handler.
 for (const [signal, code] of /** @type {const} */ ([
   ['SIGINT', 130],
   ['SIGTERM', 143],

@@ -11,7 +11,7 @@ const SHORT_WARMUP_MS = 1_500;
  * @typedef {object} WanOptions
  * @property {boolean} help
  * @property {boolean} list
- * @property {import('./cases.mjs').Group[]} groups with the cases and carriers that were asked for
+ * @property {import('./cases.mjs').Group[]} groups with the requested cases and carriers
  * @property {number} runs
  * @property {boolean} floors
  * @property {string | undefined} json file, or '-' for stdout
@@ -25,7 +25,7 @@ export function usage(groups) {
   return `usage: npm run bench:wan -- [options]
 
   --list               name the cases by group and end
-  --only a,b           these cases or groups only; * stands for any text in a name
+  --only a,b           these cases or groups only; * matches any text in a name
   --short              a few cases with loose floors, in less than a minute, for CI
   --carriers a,b       default those of each group, of ${carriersOf(groups).join(',')}
   --runs N             runs of each carrier, alternately; default ${DEFAULT_RUNS} (--short: 1)
@@ -69,8 +69,8 @@ export function readOptions(args, groups, shortGroup) {
       profile: { type: 'boolean', default: false },
     },
   });
-  const asked = values.short ? [shortGroup] : groups;
-  const named = values.only === undefined ? asked : pickCases(asked, values.only.split(','));
+  const requested = values.short ? [shortGroup] : groups;
+  const named = values.only === undefined ? requested : pickCases(requested, values.only.split(','));
   const { help, list, floors, json, markdown, profile, short } = values;
   return {
     ...{ help, list, floors, json, markdown, profile },

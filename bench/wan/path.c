@@ -1,5 +1,5 @@
 // An emulated path between two network namespaces: one TUN device in each, joined by this process, which delays packets,
-// limits the rate, bounds the queue and drops at random. Kernels without netem have nothing else that does.
+// limits the rate, bounds the queue and drops at random. For kernels without netem.
 //
 //   path NAMESPACE_A NAMESPACE_B DEVICE       (needs root, /dev/net/tun and namespaces made by `ip netns add`)
 //
@@ -11,7 +11,7 @@
 //   dark 0|1          1: everything is lost
 //   seed NUMBER       of the random drops
 //   stats             prints "stats QUEUE_DROPS RANDOM_DROPS PACKETS MOST_QUEUED_BYTES MOST_LATE_US", both directions in sum, and
-//                   resets it; what is late waited for the processor, and a machine that is too busy shows there
+//                   resets it; late packets waited for the processor: a sign of a machine that is too busy
 
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,9 +1,9 @@
-// What specs, which are in TypeScript, see of path.mjs.
+// The types of path.mjs, for specs.
 
 /** One of the two ends. */
 export type Side = 'a' | 'b';
 
-/** What the path is like, the same in both directions. */
+/** The properties of the path, the same in both directions. */
 export interface Conditions {
   /** In bit/s; 0: no limit. */
   rate: number;
@@ -21,7 +21,7 @@ export interface Conditions {
 
 export interface PathStats {
   queueDrops: number;
-  /** Those of darkness included. */
+  /** Includes those of an outage. */
   randomDrops: number;
   packets: number;
   mostQueuedBytes: number;
@@ -42,7 +42,7 @@ export class Path {
   /** Returns what was counted since the start or the last call, both directions in sum. */
   stats(): Promise<PathStats>;
   addressOf(side: Side): string;
-  /** Returns what runs a command inside the namespace of an end, put before it. */
+  /** Returns the prefix that runs a command inside the namespace of an end. */
   enter(side: Side): string[];
   /** Ends the path and removes the namespaces; processes inside are up to who started them. */
   stop(): Promise<void>;

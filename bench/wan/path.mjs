@@ -54,7 +54,7 @@ let made = 0;
 /** @type {Set<Path>} */
 const there = new Set();
 
-// Whatever ends the process leaves no namespace behind. A signal ends it only through a handler: that is up to the program.
+// The process leaves no namespace behind when it exits. For signals the program needs a handler.
 process.once('exit', () => {
   for (const path of there) path.removeNow();
 });
@@ -165,7 +165,7 @@ export class Path {
 
   /** @returns {Promise<PathStats>} */
   async stats() {
-    // Two lines come: what was asked for, and "ok".
+    // The answer has two lines: the statistics, and "ok".
     const answer = this.line();
     await this.say('stats');
     const counts = (await answer).split(' ').slice(1).map(Number);
@@ -183,7 +183,7 @@ export class Path {
   }
 
   /**
-   * What runs a command inside the namespace of an end, put before it.
+   * The prefix that runs a command inside the namespace of an end.
    *
    * @param {Side} side
    */
@@ -236,7 +236,7 @@ export class Path {
     for (const resolve of this.waiting.splice(0)) resolve(undefined);
   }
 
-  /** @returns {Promise<string>} the next line of the program that nobody waits for yet */
+  /** @returns {Promise<string>} the next line of the program that has no reader yet */
   async line() {
     /** @type {ReturnType<typeof deferred<string | undefined>>} */
     const answer = deferred();
@@ -250,6 +250,6 @@ export class Path {
   async say(command) {
     const answer = this.line();
     this.program?.stdin.write(`${command}\n`);
-    if ((await answer) !== 'ok') throw new Error(`the path does not know '${command}'`);
+    if ((await answer) !== 'ok') throw new Error(`the path rejected '${command}'`);
   }
 }

@@ -16,7 +16,7 @@ const WARMUP_ROUND_TRIPS = 30;
 /** What is sent in the measurement before a step is answered before the step. */
 const SETTLE_MS = 1_000;
 
-/** A path that was later than that was none: TCP takes it for congestion. Such a run does not count. */
+/** TCP takes a path that is later than this for congested, so such a run does not count. */
 const MOST_LATE_MS = 60;
 const RETRIES = 2;
 
@@ -24,7 +24,7 @@ const RETRIES = 2;
 const runs = new Map();
 
 /**
- * Runs one case over one carrier, each end and each relay in a process of its own, and returns what was measured. Every run
+ * Runs one case over one carrier, each end and each relay in a separate process, and returns what was measured. Every run
  * gets a fresh path, so that nothing remains of the run before, not even in the kernel's cache of TCP metrics.
  *
  * @param {any} benchCase a WanCase
@@ -38,7 +38,7 @@ export async function runOverPath(benchCase, choice, settings, profile) {
     const values = await runOnFreshPath(benchCase, choice, settings, profile);
     if (!(values.late > MOST_LATE_MS) || again === RETRIES) return values;
     process.stderr.write(
-      `${benchCase.name} ${choice.name}: the machine stood still for ${values.late.toFixed(0)} ms, again\n`,
+      `${benchCase.name} ${choice.name}: the machine was stalled for ${values.late.toFixed(0)} ms; repeating\n`,
     );
   }
 }

@@ -6,7 +6,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { nextTick } from '../util/runtime/real-timers.js';
-import type { Timers } from '../util/timers.js';
+import type { Timed, Timers } from '../util/timers.js';
 import type { MuxSession } from './session.js';
 
 /** Time for a GoAway with its reason to leave, and after that for the peer to end its side, in ms. */
@@ -25,7 +25,7 @@ export class DuplexTransport {
     private readonly session: MuxSession,
   ) {
     duplex.on('data', (chunk: Buffer) => {
-      keptReads.onRead(chunk);
+      keptReads.onRead(chunk, timers);
       session.onBytes(chunk);
     });
     duplex.once('end', () => session.onInputEnd());
@@ -127,6 +127,9 @@ export function lendReads(duplex: Duplex, onBytes: (chunk: Buffer) => void): boo
 const KEPT = 8;
 const APART_BYTES = 4 * 1024 * 1024;
 
+/** Chunks are dropped when no bulk has come for that long, in ms. */
+const IDLE_MS = 3_000;
+
 /** Smaller chunks are no bulk, in bytes. Half of a TLS record. */
 const MIN_BYTES = 8 * 1024;
 /** The most memory that a kept chunk may be a part of, in bytes. Other streams may pass on parts of something huge. */
@@ -138,19 +141,38 @@ const MAX_MEMORY_BYTES = READ_BYTES;
  * M_TRIM_THRESHOLD), which clears every page again for the next reads: half of the time of a process that reads 1 GiB/s. With a chunk in
  * use every few MiB there is never much free memory at the top.
  */
-export class KeptReads {
+export class KeptReads implements Timed {
   readonly chunks: Buffer[] = [];
   private next = 0;
   private bytesSince = 0;
+  private wasUsed = false;
+  /** Those of the session that read the first chunk, while any are kept. */
+  private timers: Timers | undefined;
 
   /** A chunk was read into memory of its own. */
-  onRead(chunk: Buffer): void {
+  onRead(chunk: Buffer, timers: Timers): void {
     if (chunk.length < MIN_BYTES || chunk.buffer.byteLength > MAX_MEMORY_BYTES) return;
     this.bytesSince += chunk.length;
     if (this.bytesSince < APART_BYTES) return;
     this.bytesSince = 0;
     this.chunks[this.next] = chunk;
     this.next = (this.next + 1) % KEPT;
+    this.wasUsed = true;
+    if (this.timers !== undefined) return;
+    this.timers = timers;
+    timers.schedule(IDLE_MS, this);
+  }
+
+  /** Without bulk, the memory goes back to the kernel: a process that rests is smaller by a fifth then. */
+  onDeadline(): void {
+    if (this.wasUsed) {
+      this.wasUsed = false;
+      this.timers?.schedule(IDLE_MS, this);
+      return;
+    }
+    this.chunks.length = 0;
+    this.next = 0;
+    this.timers = undefined;
   }
 }
 

@@ -16,7 +16,7 @@ import { startVsftpd, VSFTPD, type VsftpdServer } from './vsftpd-server.js';
 
 const MIB = 1024 * 1024;
 
-/** The context of a client makes all its sockets by this, and has no option for it. */
+/** The context of a client makes all of its sockets with this function; there is no option for it. */
 interface SocketMaker {
   _newSocket(): Socket;
 }
@@ -114,7 +114,7 @@ describeWithPrograms('basic-ftp', VSFTPD, () => {
       await within('removing', ftp.remove('large'));
     });
 
-    it('goes on with a file where it stopped', async () => {
+    it('resumes the transfer of a file', async () => {
       const ftp = await connected();
       await within('the upload', ftp.uploadFrom(Readable.from([Buffer.from('one ')]), 'parts'));
       await within('the rest', ftp.appendFrom(Readable.from([Buffer.from('two')]), 'parts'));
@@ -124,7 +124,7 @@ describeWithPrograms('basic-ftp', VSFTPD, () => {
       await within('removing', ftp.remove('parts'));
     });
 
-    it('is told what is wrong with a command and goes on', async () => {
+    it('gets the error of a failed command and goes on', async () => {
       const ftp = await connected();
       await within('the refusal', expect(ftp.size('nothing')).rejects.toMatchObject({ code: 550 }));
       expect(await within('the list', ftp.list())).toEqual([]);

@@ -1,4 +1,4 @@
-// express on an http.Server that is bound by name, asked by node:http over dialled sockets.
+// express on an http.Server that is bound by name, with clients of node:http over dialled sockets.
 
 import { once } from 'node:events';
 import { createServer, type Server as HttpServer, type IncomingMessage, request } from 'node:http';
@@ -27,7 +27,7 @@ describe('express', () => {
     nodes.listener.bind('web', server);
   });
 
-  /** A request on a socket of its own. */
+  /** A request on a separate socket. */
   function to(path: string, options: RequestOptions = {}): RequestOptions {
     return { host: 'web', defaultPort: 80, path, createConnection: () => nodes.netDial('web'), ...options };
   }
@@ -59,7 +59,7 @@ describe('express', () => {
   it.each([
     ['alone', false],
     ['behind trusted proxies', 'loopback, uniquelocal'],
-  ])('tells %s the node that asks', async (_name, proxies) => {
+  ])('gives %s the id of the requesting node', async (_name, proxies) => {
     app.set('trust proxy', proxies);
     app.get('/', (incoming, response) => {
       response.json([incoming.ip, incoming.protocol, incoming.socket.remoteFamily]);
@@ -73,9 +73,9 @@ describe('express', () => {
       response.send(`number ${incoming.params['number']}`);
     });
     const pool = agent(1);
-    const asked = Array.from({ length: 200 }, (_, number) => exchange({ agent: pool, path: `/${number}` }));
-    const answers = await Promise.all(asked);
-    expect(answers.map(({ body }) => String(body))).toEqual(asked.map((_, number) => `number ${number}`));
+    const requests = Array.from({ length: 200 }, (_, number) => exchange({ agent: pool, path: `/${number}` }));
+    const answers = await Promise.all(requests);
+    expect(answers.map(({ body }) => String(body))).toEqual(requests.map((_, number) => `number ${number}`));
     expect(pool.dialled).toHaveLength(1);
   });
 
@@ -83,9 +83,9 @@ describe('express', () => {
     app.get('/:number', (incoming, response) => {
       setImmediate(() => response.send(`number ${incoming.params['number']}`));
     });
-    const asked = Array.from({ length: 500 }, (_, number) => exchange(to(`/${number}`)));
-    const answers = await Promise.all(asked);
-    expect(answers.map(({ body }) => String(body))).toEqual(asked.map((_, number) => `number ${number}`));
+    const requests = Array.from({ length: 500 }, (_, number) => exchange(to(`/${number}`)));
+    const answers = await Promise.all(requests);
+    expect(answers.map(({ body }) => String(body))).toEqual(requests.map((_, number) => `number ${number}`));
   });
 
   it('ends a kept socket that is idle for too long, and the agent takes a new one', async () => {
@@ -163,7 +163,7 @@ describe('express', () => {
     expect(known.status).toBe(304);
   });
 
-  it('answers for routes that are missing and handlers that throw', async () => {
+  it('answers for missing routes and throwing handlers', async () => {
     app.get('/throws', () => {
       throw new Error('thrown');
     });
@@ -191,7 +191,7 @@ describe('express', () => {
     await within('the close', once(socket.resume(), 'close'));
   });
 
-  it('asks for the body of a request that waits for it', async () => {
+  it('continues a request that expects 100-continue', async () => {
     app.put('/', async (incoming, response) => {
       response.send(await digestOf(incoming));
     });
@@ -203,7 +203,7 @@ describe('express', () => {
     expect((await answer).status).toBe(200);
   });
 
-  it('is told when a client goes away', async () => {
+  it('is notified when a client disconnects', async () => {
     const gone = new Promise<boolean>((resolve) => {
       app.get('/', (_incoming, response) => {
         response.once('close', () => resolve(response.writableFinished));
@@ -216,7 +216,7 @@ describe('express', () => {
     expect(await within('the close', gone)).toBe(false);
   });
 
-  it('is told when a client goes away in the middle of its body', async () => {
+  it('is notified when a client disconnects in the middle of its body', async () => {
     const failed = new Promise<Error>((resolve) => {
       app.put('/', (incoming) => {
         incoming.once('error', resolve).resume();
@@ -228,7 +228,7 @@ describe('express', () => {
     expect(await within('the error', failed)).toMatchObject({ code: 'ECONNRESET', message: 'aborted' });
   });
 
-  it('lets the client know when an answer ends in the middle', async () => {
+  it('fails the request when the response is cut off', async () => {
     app.get('/', (_incoming, response) => {
       response.write('the beginning', () => response.destroy());
     });
@@ -236,7 +236,7 @@ describe('express', () => {
     await within('the error', expect(digestOf(incoming)).rejects.toMatchObject({ code: 'ECONNRESET' }));
   });
 
-  it('lets both sides know of a lost link', async () => {
+  it('fails at both ends when the link is lost', async () => {
     const closed = new Promise<void>((resolve) => {
       app.get('/', (_incoming, response) => {
         response.once('close', resolve).write('the beginning');
@@ -267,7 +267,7 @@ describe('express', () => {
     await sending;
   });
 
-  it('closes idle connections when its http.Server is told to', async () => {
+  it('closes idle connections by closeIdleConnections', async () => {
     app.get('/', (_incoming, response) => {
       response.send('here');
     });

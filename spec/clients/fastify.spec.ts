@@ -1,4 +1,4 @@
-// fastify, whose http.Server is bound by name, asked by node:http over dialled sockets.
+// fastify, whose http.Server is bound by name, with clients of node:http over dialled sockets.
 
 import { once } from 'node:events';
 import { request } from 'node:http';
@@ -27,7 +27,7 @@ describe('fastify', () => {
     nodes.listener.bind('api', app.server);
   }
 
-  /** A request on a socket of its own. */
+  /** A request on a separate socket. */
   function to(path: string, options: RequestOptions = {}): RequestOptions {
     return { host: 'api', defaultPort: 80, path, createConnection: () => nodes.netDial('api'), ...options };
   }
@@ -51,7 +51,7 @@ describe('fastify', () => {
     });
   });
 
-  it('checks what it is sent against a schema', async () => {
+  it('validates requests against a schema', async () => {
     const schema = { querystring: { type: 'object', required: ['page'], properties: { page: { type: 'integer' } } } };
     app.get('/', { schema }, async (incoming) => incoming.query);
     await bind();
@@ -71,11 +71,11 @@ describe('fastify', () => {
     await bind();
     const agent = new DialAgent(nodes.joiner, 'api', 1);
     nodes.finally(() => agent.destroy());
-    const asked = Array.from({ length: 200 }, (_, number) => exchange({ agent, path: `/${number}` }));
-    const answers = await Promise.all(asked);
-    expect(answers.map(({ body }) => String(body))).toEqual(asked.map((_, number) => `{"number":"${number}"}`));
+    const requests = Array.from({ length: 200 }, (_, number) => exchange({ agent, path: `/${number}` }));
+    const answers = await Promise.all(requests);
+    expect(answers.map(({ body }) => String(body))).toEqual(requests.map((_, number) => `{"number":"${number}"}`));
     expect(answers.every(({ headers }) => headers['x-hook'] === 'ran')).toBe(true);
-    expect(seen).toEqual(asked.map((_, number) => `/${number}`));
+    expect(seen).toEqual(requests.map((_, number) => `/${number}`));
     expect(agent.dialled).toHaveLength(1);
   });
 
@@ -108,7 +108,7 @@ describe('fastify', () => {
     await within('the end', sending);
   });
 
-  it('answers for routes that are missing and handlers that throw', async () => {
+  it('answers for missing routes and throwing handlers', async () => {
     app.get('/throws', async () => {
       throw Object.assign(new Error('thrown'), { statusCode: 503 });
     });
@@ -131,7 +131,7 @@ describe('fastify', () => {
     expect(source.readableEnded).toBe(false);
   });
 
-  it('lets both sides know of a lost link', async () => {
+  it('fails at both ends when the link is lost', async () => {
     const { source } = randomSource(32 * MIB);
     app.get('/', (_incoming, reply) => reply.send(source));
     await bind();

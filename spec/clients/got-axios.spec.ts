@@ -19,13 +19,13 @@ const MIB = 1024 * 1024;
 const nodes = linkedNodes();
 let sockets: number;
 let down: ReturnType<typeof randomSource>;
-/** Called when the server has been asked what it never answers. */
+/** Called when the server has got a request that it never answers. */
 let onSilent: () => void;
-/** Gives up soon. */
+/** Has a short timeout. */
 let missing: ReturnType<typeof agent>;
 let clients: { got: Got; axios: AxiosInstance };
 
-/** Tells what it was asked; the other routes do what they are called. */
+/** Describes the request; the other routes do what their names say. */
 function site(down: Readable): RequestListener {
   let failures = 0;
   return async (incoming, response) => {
@@ -68,7 +68,7 @@ beforeEach(async () => {
 });
 
 describe('got', () => {
-  it('asks and answers in JSON, over kept sockets', async () => {
+  it('sends and receives JSON over kept sockets', async () => {
     for (let count = 0; count < 20; count++) {
       const answer = await within('the answer', clients.got.post('http://web/json', { json: { count } }).json());
       expect(answer).toEqual({ method: 'POST', host: 'web', body: `{"count":${count}}` });
@@ -76,7 +76,7 @@ describe('got', () => {
     expect(sockets).toBe(1);
   });
 
-  it('asks over TLS', async () => {
+  it('sends requests over TLS', async () => {
     const answer = await within('the answer', clients.got('https://secure/json').json());
     expect(answer).toEqual({ method: 'GET', host: 'secure', body: '' });
   });
@@ -89,7 +89,7 @@ describe('got', () => {
     expect(await within('the download', digestOf(clients.got.stream('http://web/source')))).toBe(down.digest());
   });
 
-  it('follows redirects and tries again', async () => {
+  it('follows redirects and retries', async () => {
     expect(await within('the answer', clients.got('http://web/redirect').json())).toMatchObject({ host: 'web' });
     const retry = {
       limit: 1,
@@ -98,7 +98,7 @@ describe('got', () => {
     expect(await within('the second try', clients.got('http://web/at-second-try', { retry }).text())).toBe('here');
   });
 
-  it('tells what went wrong', async () => {
+  it('fails with the cause', async () => {
     const failing = (url: string, options = {}): Promise<string> => within(url, clients.got(url, options).text());
     await expect(failing('http://web/missing')).rejects.toMatchObject({ response: { statusCode: 404 } });
     await expect(failing('http://nowhere/', { agent: { http: missing } })).rejects.toMatchObject({ code: 'ENOTFOUND' });
@@ -112,7 +112,7 @@ describe('got', () => {
     });
   });
 
-  it('is told of a lost link', async () => {
+  it('fails when the link is lost', async () => {
     const stream = clients.got.stream('http://web/hang');
     await within('the beginning', emitted(stream, 'data'));
     const failed = emitted<Error>(stream, 'error');
@@ -122,7 +122,7 @@ describe('got', () => {
 });
 
 describe('axios', () => {
-  it('asks and answers in JSON, over kept sockets', async () => {
+  it('sends and receives JSON over kept sockets', async () => {
     for (let count = 0; count < 20; count++) {
       const { data } = await within('the answer', clients.axios.post('http://web/json', { count }));
       expect(data).toEqual({ method: 'POST', host: 'web', body: `{"count":${count}}` });
@@ -130,15 +130,15 @@ describe('axios', () => {
     expect(sockets).toBe(1);
   });
 
-  it('asks over TLS', async () => {
+  it('sends requests over TLS', async () => {
     const { data } = await within('the answer', clients.axios.get('https://secure/json'));
     expect(data).toEqual({ method: 'GET', host: 'secure', body: '' });
   });
 
-  it('asks 200 times at once', async () => {
-    const asked = Array.from({ length: 200 }, (_, count) => clients.axios.post('http://web/json', { count }));
-    const answers = await within('the answers', Promise.all(asked));
-    expect(answers.map(({ data }) => data.body)).toEqual(asked.map((_, count) => `{"count":${count}}`));
+  it('sends 200 requests at once', async () => {
+    const requests = Array.from({ length: 200 }, (_, count) => clients.axios.post('http://web/json', { count }));
+    const answers = await within('the answers', Promise.all(requests));
+    expect(answers.map(({ data }) => data.body)).toEqual(requests.map((_, count) => `{"count":${count}}`));
   });
 
   it('streams bodies both ways', async () => {
@@ -154,7 +154,7 @@ describe('axios', () => {
     expect(data).toMatchObject({ host: 'web' });
   });
 
-  it('tells what went wrong', async () => {
+  it('fails with the cause', async () => {
     const failing = (url: string, options = {}): Promise<unknown> => within(url, clients.axios.get(url, options));
     await expect(failing('http://web/missing')).rejects.toMatchObject({ response: { status: 404 } });
     await expect(failing('http://nowhere/', { httpAgent: missing })).rejects.toMatchObject({ code: 'ENOTFOUND' });
@@ -166,7 +166,7 @@ describe('axios', () => {
     });
   });
 
-  it('is told of a lost link', async () => {
+  it('fails when the link is lost', async () => {
     const { data } = await within('the head', clients.axios.get('http://web/hang', { responseType: 'stream' }));
     await within('the beginning', emitted(data, 'data'));
     const failed = emitted<Error>(data, 'error');

@@ -21,9 +21,9 @@ const SCRIPT = `
   client.makeUnaryRequest('/calls/echo', bytes, bytes, Buffer.from('unary'), (error, value) => {
     say({ error: error?.message ?? null, value: String(value) });
     const call = client.makeBidiStreamRequest('/calls/chat', bytes, bytes);
-    let heard = '';
-    call.on('data', (part) => { heard += part; });
-    call.on('end', () => { say({ heard }); client.close(); });
+    let received = '';
+    call.on('data', (part) => { received += part; });
+    call.on('end', () => { say({ received }); client.close(); });
     for (let number = 0; number < 10; number++) call.write(Buffer.from(String(number)));
     call.end();
   });`;
@@ -64,6 +64,6 @@ it.each([
       code: 0,
       errors: '',
     });
-    expect(child.lines).toEqual([{ error: null, value: 'unary' }, { heard: '0123456789' }]);
+    expect(child.lines).toEqual([{ error: null, value: 'unary' }, { received: '0123456789' }]);
   },
 );

@@ -165,18 +165,18 @@ describe('grpc-js', () => {
   it('talks in both directions on one call', async () => {
     await bind();
     const call = client().chat();
-    const heard: string[] = [];
+    const received: string[] = [];
     call.on('data', (part: Buffer) => {
-      heard.push(String(part));
-      if (heard.length < 100) call.write(Buffer.from(`turn ${heard.length}`));
+      received.push(String(part));
+      if (received.length < 100) call.write(Buffer.from(`turn ${received.length}`));
       else call.end();
     });
     call.write(Buffer.from('turn 0'));
     expect(await within('the end', emitted(call, 'status'))).toMatchObject({ code: grpc.status.OK });
-    expect(heard).toEqual(Array.from({ length: 100 }, (_, turn) => `turn ${turn}`));
+    expect(received).toEqual(Array.from({ length: 100 }, (_, turn) => `turn ${turn}`));
   });
 
-  it('tells codes, details and metadata', async () => {
+  it('passes codes, details and metadata', async () => {
     await bind();
     const metadata = new grpc.Metadata();
     metadata.set('word', 'luck');

@@ -1,4 +1,4 @@
-// node:http2 as it is: its servers bound by name, its clients with the option `createConnection`.
+// Unmodified node:http2: its servers bound by name, its clients with the option `createConnection`.
 
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -108,7 +108,7 @@ describe('node:http2', () => {
     expect(received).toBe(digest());
   });
 
-  it('goes on answering when the client has ended its half', async () => {
+  it('keeps answering when the client has ended its half', async () => {
     bind(http2.createServer(), (stream) => {
       stream.respond();
       stream.resume().once('end', () => stream.end(Buffer.alloc(4 * MIB, 'a')));
@@ -131,7 +131,7 @@ describe('node:http2', () => {
     expect(String(await echoed(session, Buffer.from('still here')))).toBe('still here');
   });
 
-  it('lets the server know of a stream that the client cancels', async () => {
+  it('notifies the server of a stream that the client cancels', async () => {
     const aborted = new Promise<number>((resolve) => {
       bind(http2.createServer(), (stream) => {
         stream.on('error', () => {});
@@ -164,7 +164,7 @@ describe('node:http2', () => {
     expect((await echoed(session, body)).equals(body)).toBe(true);
   });
 
-  it('ends a session in peace: the stream that is open finishes, and the socket closes', async () => {
+  it('closes a session gracefully: the open stream finishes, and the socket closes', async () => {
     bind(http2.createServer());
     const socket = nodes.joiner.dial('api');
     const session = await connected(socket);
@@ -178,7 +178,7 @@ describe('node:http2', () => {
     await within('the close', closed);
   });
 
-  it('is told to go away by the server', async () => {
+  it('gets GOAWAY from the server', async () => {
     const server = http2.createServer();
     const serverSession = emitted<ServerHttp2Session>(server, 'session');
     bind(server);
@@ -190,7 +190,7 @@ describe('node:http2', () => {
     await within('the close', closed);
   });
 
-  it('tells both ends of a lost link', async () => {
+  it('closes both ends when the link is lost', async () => {
     const server = http2.createServer();
     const serverSession = emitted<ServerHttp2Session>(server, 'session');
     bind(server);
@@ -216,7 +216,7 @@ describe('node:http2', () => {
     expect(String(await within('the answer', readToEnd(stream)))).toBe('GET /here');
   });
 
-  it('tells who is at the other end, and who at this one', async () => {
+  it('has the addresses of both ends', async () => {
     const server = http2.createServer();
     const serverSession = emitted<ServerHttp2Session>(server, 'session');
     bind(server);
@@ -230,7 +230,7 @@ describe('node:http2', () => {
   });
 
   it.each(['a session of a client', 'a session of a server'])(
-    'holds the process open unless told otherwise: %s',
+    'holds the process open unless unrefed: %s',
     async (which) => {
       const server = http2.createServer();
       const serverSession = emitted<ServerHttp2Session>(server, 'session');

@@ -17,7 +17,7 @@ const MIB = 1024 * 1024;
 describe('TLS inside of a socket', () => {
   const nodes = linkedNodes();
 
-  /** A server that greets with the name that it was asked for, and has a certificate for each. */
+  /** A server that greets with the requested name, and has a certificate for each name. */
   async function bindNamed(): Promise<void> {
     const server = createServer(await certificateFor('web'), (incoming, response) => {
       response.end((incoming.socket as TLSSocket & { servername: string }).servername);
@@ -145,7 +145,7 @@ describe('TLS inside of a socket', () => {
       }
     });
 
-    it('tells who is at the other end, and who at this one', async () => {
+    it('has the addresses of both ends', async () => {
       const [near, far] = await pair();
       expect([near.remoteAddress, far.remoteAddress]).toEqual([`@${nodes.listener.id}`, `@${nodes.joiner.id}`]);
       expect([near.localAddress, far.localAddress]).toEqual([far.remoteAddress, near.remoteAddress]);
@@ -154,7 +154,7 @@ describe('TLS inside of a socket', () => {
       expect(near.address()).toEqual({ address: near.localAddress, port: near.localPort, family: 'Starlane' });
     });
 
-    it('tells its address also when it was asked for it before it was connected', async () => {
+    it('has its address even when it was read before the connection', async () => {
       await bindNamed();
       const near = tls.connect({ socket: nodes.joiner.dial('web'), rejectUnauthorized: false });
       nodes.finally(() => near.destroy());
@@ -163,7 +163,7 @@ describe('TLS inside of a socket', () => {
       expect([near.remoteAddress, near.localAddress]).toEqual([`@${nodes.listener.id}`, `@${nodes.joiner.id}`]);
     });
 
-    it('holds the process open, unless told otherwise', async () => {
+    it('holds the process open, unless unrefed', async () => {
       const [near] = await pair();
       const held = nodes.joiner.stats().holds;
       near.unref();
@@ -184,14 +184,14 @@ describe('TLS inside of a socket', () => {
       expect([toFar.equals(sent[0]), toNear.equals(sent[1])]).toEqual([true, true]);
     });
 
-    it('tells the other end of a destroyed one', async () => {
+    it('closes the other end of a destroyed socket', async () => {
       const [near, far] = await pair();
       const closed = emitted(far.resume(), 'close');
       near.destroy();
       await within('the close', closed);
     });
 
-    it('takes its socket with it, and goes with its socket', async () => {
+    it('closes with its socket, and closes its socket', async () => {
       const { cert: ca } = await certificateFor('web');
       await bindNamed();
       for (const first of ['tls', 'socket']) {
@@ -204,7 +204,7 @@ describe('TLS inside of a socket', () => {
       }
     });
 
-    it('tells both ends of a lost link', async () => {
+    it('closes both ends when the link is lost', async () => {
       const [near, far] = await pair();
       const failed = emitted<Error>(near, 'error');
       const closed = Promise.all([emitted(near, 'close'), emitted(far, 'close')]);

@@ -74,19 +74,19 @@ describeWithPrograms('ioredis', REDIS, () => {
     ]);
   });
 
-  it('hears on one socket what is published on another', async () => {
+  it('receives on one socket what is published on another', async () => {
     const [subscriber, publisher] = [client(), client()];
-    const heard: string[] = [];
+    const received: string[] = [];
     const all = new Promise<void>((resolve) => {
       subscriber.on('message', (_channel: string, message: string) => {
-        if (heard.push(message) === 1000) resolve();
+        if (received.push(message) === 1000) resolve();
       });
     });
     await within('the subscription', subscriber.subscribe('news'));
     const messages = Array.from({ length: 1000 }, (_, count) => `message ${count}`);
     await within('publishing', Promise.all(messages.map((message) => publisher.publish('news', message))));
     await within('the messages', all);
-    expect(heard).toEqual(messages);
+    expect(received).toEqual(messages);
   });
 
   it('waits in a blocking command while another socket works', async () => {
@@ -107,7 +107,7 @@ describeWithPrograms('ioredis', REDIS, () => {
     await within('del', redis.del('large'));
   });
 
-  it('connects again when the server drops it, and answers what was asked meanwhile', async () => {
+  it('reconnects when the server drops it, and answers commands sent meanwhile', async () => {
     const [redis, other] = [client(), client()];
     const id = await within('id', redis.client('ID'));
     const lost = emitted(redis, 'close');
@@ -117,7 +117,7 @@ describeWithPrograms('ioredis', REDIS, () => {
     expect(await within('the new id', redis.client('ID'))).not.toBe(id);
   });
 
-  it('connects again over a link that was lost, with the blocking command that it was in', async () => {
+  it('reconnects after a lost link, and repeats its blocking command', async () => {
     const redis = client();
     await within('an empty list', redis.del('jobs'));
     const job = redis.blpop('jobs', 0);
@@ -141,7 +141,7 @@ describeWithPrograms('ioredis', REDIS, () => {
     await within('the last socket', allClosed);
   });
 
-  it('is told that nobody offers the service', async () => {
+  it('gets an error for a service that does not exist', async () => {
     const redis = client({ retryStrategy: () => null, lazyConnect: true }, 'nowhere', { timeoutMs: 20 });
     const failed = emitted(redis, 'error');
     await within('the refusal', expect(redis.connect()).rejects.toThrow('Connection is closed'));

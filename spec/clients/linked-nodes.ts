@@ -1,4 +1,4 @@
-// Two nodes with a tcp link between them, made anew for each spec and taken away behind it.
+// Two nodes with a tcp link between them, made for each spec and closed after it.
 
 import type net from 'node:net';
 import { afterEach, beforeEach } from '@jest/globals';

@@ -22,13 +22,13 @@ interface Message {
 const SCRIPT = `
   const client = await mqtt.connectAsync('mqtt://broker.starlane');
   await client.subscribeAsync('news/#', { qos: 2 });
-  const heard = [];
+  const received = [];
   const all = new Promise((resolve) => {
-    client.on('message', (topic, payload) => heard.push([topic, payload.length]) === 3 && resolve());
+    client.on('message', (topic, payload) => received.push([topic, payload.length]) === 3 && resolve());
   });
   for (const qos of [0, 1, 2]) await client.publishAsync('news/' + qos, 'x'.repeat(10 ** (qos * 3)), { qos });
   await all;
-  say({ heard });
+  say({ received });
   await client.endAsync();`;
 
 const HEADERS = { module: `import mqtt from 'mqtt';`, commonjs: `const mqtt = require('mqtt');` };
@@ -65,49 +65,49 @@ describeWithPrograms('mqtt.js', MOSQUITTO, () => {
 
     /** The next so many messages. */
     function messages(client: MqttClient, count: number): Promise<Message[]> {
-      const heard: Message[] = [];
+      const received: Message[] = [];
       const all = new Promise<Message[]>((resolve) => {
         client.on('message', (topic, payload, packet) => {
-          if (heard.push({ topic, payload, packet }) === count) resolve(heard);
+          if (received.push({ topic, payload, packet }) === count) resolve(received);
         });
       });
       return within('the messages', all);
     }
 
     it.each([0, 1, 2] as const)('carries 1,000 messages in order with quality of service %s', async (qos) => {
-      const [hearing, telling] = [await connected(), await connected()];
-      await within('the subscription', hearing.subscribeAsync('news', { qos }));
-      const heard = messages(hearing, 1000);
+      const [subscriber, publisher] = [await connected(), await connected()];
+      await within('the subscription', subscriber.subscribeAsync('news', { qos }));
+      const received = messages(subscriber, 1000);
       const sent = Array.from({ length: 1000 }, (_, count) => `message ${count}`);
-      await within('publishing', Promise.all(sent.map((text) => telling.publishAsync('news', text, { qos }))));
-      expect((await heard).map(({ payload }) => String(payload))).toEqual(sent);
+      await within('publishing', Promise.all(sent.map((text) => publisher.publishAsync('news', text, { qos }))));
+      expect((await received).map(({ payload }) => String(payload))).toEqual(sent);
     });
 
     it('carries a message of 10 MiB', async () => {
-      const [hearing, telling] = [await connected(), await connected()];
-      await within('the subscription', hearing.subscribeAsync('large'));
-      const heard = messages(hearing, 1);
+      const [subscriber, publisher] = [await connected(), await connected()];
+      await within('the subscription', subscriber.subscribeAsync('large'));
+      const received = messages(subscriber, 1);
       const payload = randomBytes(10 * MIB);
-      await within('publishing', telling.publishAsync('large', payload, { qos: 1 }));
-      expect((await heard)[0].payload.equals(payload)).toBe(true);
+      await within('publishing', publisher.publishAsync('large', payload, { qos: 1 }));
+      expect((await received)[0].payload.equals(payload)).toBe(true);
     });
 
-    it('hears what was retained, and only of its topics', async () => {
-      const telling = await connected();
+    it('receives retained messages, and only those of its topics', async () => {
+      const publisher = await connected();
       const retain: IClientPublishOptions = { qos: 1, retain: true };
-      await within('publishing', telling.publishAsync('rooms/1/light', 'on', retain));
-      await within('publishing', telling.publishAsync('rooms/1/door', 'open', retain));
-      const hearing = await connected();
-      const heard = messages(hearing, 2);
-      await within('the subscription', hearing.subscribeAsync('rooms/+/light'));
-      await within('publishing', telling.publishAsync('rooms/2/light', 'off', { qos: 1 }));
-      expect((await heard).map(({ topic, payload, packet }) => [topic, String(payload), packet.retain])).toEqual([
+      await within('publishing', publisher.publishAsync('rooms/1/light', 'on', retain));
+      await within('publishing', publisher.publishAsync('rooms/1/door', 'open', retain));
+      const subscriber = await connected();
+      const received = messages(subscriber, 2);
+      await within('the subscription', subscriber.subscribeAsync('rooms/+/light'));
+      await within('publishing', publisher.publishAsync('rooms/2/light', 'off', { qos: 1 }));
+      expect((await received).map(({ topic, payload, packet }) => [topic, String(payload), packet.retain])).toEqual([
         ['rooms/1/light', 'on', true],
         ['rooms/2/light', 'off', false],
       ]);
     });
 
-    it('leaves a will when the link is lost', async () => {
+    it('publishes its will when the link is lost', async () => {
       const leaving = await connected({
         reconnectPeriod: 0,
         will: { topic: 'wills', payload: Buffer.from('gone'), qos: 1, retain: true },
@@ -115,23 +115,23 @@ describeWithPrograms('mqtt.js', MOSQUITTO, () => {
       const lost = emitted(leaving, 'close');
       nodes.cut();
       await within('the end of the connection', lost);
-      const hearing = await connected();
-      const heard = messages(hearing, 1);
-      await within('the subscription', hearing.subscribeAsync('wills', { qos: 1 }));
-      expect(String((await heard)[0].payload)).toBe('gone');
+      const subscriber = await connected();
+      const received = messages(subscriber, 1);
+      await within('the subscription', subscriber.subscribeAsync('wills', { qos: 1 }));
+      expect(String((await received)[0].payload)).toBe('gone');
     });
 
     it('connects again over a link that was lost, with its session', async () => {
-      const hearing = await connected({ clean: false });
-      await within('the subscription', hearing.subscribeAsync('later', { qos: 1 }));
-      const lost = emitted(hearing, 'close');
-      const again = emitted(hearing, 'connect');
+      const subscriber = await connected({ clean: false });
+      await within('the subscription', subscriber.subscribeAsync('later', { qos: 1 }));
+      const lost = emitted(subscriber, 'close');
+      const again = emitted(subscriber, 'connect');
       nodes.cut();
       await within('the end of the connection', lost);
       await within('the new connection', again);
-      const heard = messages(hearing, 1);
+      const received = messages(subscriber, 1);
       await within('publishing', (await connected()).publishAsync('later', 'still here', { qos: 1 }));
-      expect(String((await heard)[0].payload)).toBe('still here');
+      expect(String((await received)[0].payload)).toBe('still here');
     });
 
     it('pings an idle broker', async () => {
@@ -147,7 +147,7 @@ describeWithPrograms('mqtt.js', MOSQUITTO, () => {
       expect(idle.connected).toBe(true);
     });
 
-    it('is told that nobody offers the service', async () => {
+    it('gets an error for a service that does not exist', async () => {
       const lost = client({ reconnectPeriod: 0 }, 'nowhere');
       expect(await within('the refusal', emitted(lost, 'error'))).toMatchObject({ code: 'ENOTFOUND' });
     });
@@ -165,7 +165,7 @@ describeWithPrograms('mqtt.js', MOSQUITTO, () => {
         const lines = await network.run(kind, `${HEADERS[kind]}\n(async () => {${SCRIPT}})();`);
         expect(lines).toEqual([
           {
-            heard: [
+            received: [
               ['news/0', 1],
               ['news/1', 1000],
               ['news/2', 1_000_000],

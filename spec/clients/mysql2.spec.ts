@@ -33,7 +33,7 @@ describeWithPrograms('mysql2', MARIADB, () => {
 
   async function connected(): Promise<Connection> {
     const connection = await within('connect', mysql.createConnection(config()));
-    connection.on('error', () => {}); // Specs look at what queries are told.
+    connection.on('error', () => {}); // Specs check the errors of queries.
     nodes.finally(() => connection.destroy());
     return connection;
   }
@@ -62,7 +62,7 @@ describeWithPrograms('mysql2', MARIADB, () => {
     await connection.end();
   });
 
-  it('tells what is wrong with a query and goes on', async () => {
+  it('fails a wrong query and goes on', async () => {
     const connection = await connected();
     await expect(rows(connection, 'select nothing')).rejects.toMatchObject({ code: 'ER_BAD_FIELD_ERROR' });
     expect(await rows(connection, 'select 1 as one')).toEqual([{ one: 1 }]);
@@ -170,15 +170,15 @@ describeWithPrograms('mysql2', MARIADB, () => {
   it('gives a pool a new connection after a lost link', async () => {
     const pool = mysql.createPool({ ...config(), connectionLimit: 4 });
     nodes.finally(() => pool.end());
-    const asked = Array.from({ length: 50 }, (_, number) => rows(pool, 'select ? as number', [number]));
-    expect(await Promise.all(asked)).toEqual(asked.map((_, number) => [{ number }]));
+    const queries = Array.from({ length: 50 }, (_, number) => rows(pool, 'select ? as number', [number]));
+    expect(await Promise.all(queries)).toEqual(queries.map((_, number) => [{ number }]));
     const unlinked = emitted(nodes.joiner, 'unlink');
     nodes.cut();
     await within('the loss', unlinked);
     expect(await rows(pool, 'select 1 as one')).toEqual([{ one: 1 }]);
   });
 
-  it('is told that nobody offers the service', async () => {
+  it('gets an error for a service that does not exist', async () => {
     const stream = (): unknown => nodes.joiner.dial('nowhere', { timeoutMs: 20 });
     const refused = expect(mysql.createConnection({ ...config(), stream })).rejects.toMatchObject({
       code: 'ENOTFOUND',

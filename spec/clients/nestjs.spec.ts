@@ -107,7 +107,7 @@ describe('the TCP transport of NestJS with sockets of node.net', () => {
         return new JsonSocket(new net.Socket());
       }
 
-      override handleError(): void {} // Specs look at what the callers are told.
+      override handleError(): void {} // Specs check what the callers get.
     }
     const made = new DialClient({ host: service, port: 3000 });
     nodes.finally(() => made.close());
@@ -117,8 +117,8 @@ describe('the TCP transport of NestJS with sockets of node.net', () => {
   it('answers 1,000 calls at once', async () => {
     const caller = client();
     await within('the connection', caller.connect());
-    const asked = Array.from({ length: 1000 }, (_, number) => lastValueFrom(caller.send('sum', [number, 1])));
-    expect(await within('the answers', Promise.all(asked))).toEqual(asked.map((_, number) => number + 1));
+    const calls = Array.from({ length: 1000 }, (_, number) => lastValueFrom(caller.send('sum', [number, 1])));
+    expect(await within('the answers', Promise.all(calls))).toEqual(calls.map((_, number) => number + 1));
   });
 
   it('answers with a stream of values', async () => {
@@ -144,7 +144,7 @@ describe('the TCP transport of NestJS with sockets of node.net', () => {
     expect(counted).toEqual(Array.from({ length: 100 }, (_, index) => index));
   });
 
-  it('is told that there is no such pattern', async () => {
+  it('gets an error for an unknown pattern', async () => {
     await within(
       'the refusal',
       expect(lastValueFrom(client().send('what', ''))).rejects.toMatch('no matching message handler'),

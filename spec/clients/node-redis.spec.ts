@@ -67,9 +67,9 @@ describeWithPrograms('node-redis', REDIS, () => {
       expect(answers).toEqual(['OK', 'value']);
     });
 
-    it('hears on one socket what is published on another', async () => {
+    it('receives on one socket what is published on another', async () => {
       const [subscriber, publisher] = [await open(), await open()];
-      const heard: string[] = [];
+      const received: string[] = [];
       let onAll: () => void;
       const all = new Promise<void>((resolve) => {
         onAll = resolve;
@@ -77,13 +77,13 @@ describeWithPrograms('node-redis', REDIS, () => {
       await within(
         'the subscription',
         subscriber.subscribe('news', (message) => {
-          if (heard.push(message) === 1000) onAll();
+          if (received.push(message) === 1000) onAll();
         }),
       );
       const messages = Array.from({ length: 1000 }, (_, count) => `message ${count}`);
       await within('publishing', Promise.all(messages.map((message) => publisher.publish('news', message))));
       await within('the messages', all);
-      expect(heard).toEqual(messages);
+      expect(received).toEqual(messages);
     });
 
     it('waits in a blocking command while another socket works', async () => {
@@ -103,7 +103,7 @@ describeWithPrograms('node-redis', REDIS, () => {
       await within('del', client.del('large'));
     });
 
-    it('connects again when the server drops it', async () => {
+    it('reconnects when the server drops it', async () => {
       const [client, other] = [await open(), await open()];
       const id = await within('id', client.clientId());
       const ready = emitted(client, 'ready');
@@ -112,7 +112,7 @@ describeWithPrograms('node-redis', REDIS, () => {
       expect(await within('the new id', client.clientId())).not.toBe(id);
     });
 
-    it('connects again over a link that was lost', async () => {
+    it('reconnects after a lost link', async () => {
       const client = await open();
       const ready = emitted(client, 'ready');
       nodes.cut();
@@ -147,7 +147,7 @@ describeWithPrograms('node-redis', REDIS, () => {
       await within('close', client.close());
     });
 
-    it('is told of a lost link', async () => {
+    it('fails when the link is lost', async () => {
       const client = await open();
       const job = client.blPop('jobs', 0);
       const failed = emitted<Error>(client, 'error');

@@ -13,7 +13,7 @@ import { SCRIPT_SPEC_MS, scriptNetwork, WAYS } from './script-network.js';
 import type { SpecNodes } from './spec-nodes.js';
 
 const MIB = 1024 * 1024;
-const USER = { user: 'someone', pass: 'secret' };
+const USER = { user: 'user', pass: 'secret' };
 
 interface Mail {
   readonly secure: boolean;
@@ -22,7 +22,7 @@ interface Mail {
   readonly text: string;
 }
 
-/** A mail server under the name `mail`, that takes mail of those who have come by TLS, and keeps it. */
+/** A mail server under the name `mail`, which accepts mail from TLS clients and keeps it. */
 async function serve(nodes: SpecNodes, node: Node): Promise<{ server: SMTPServer; mails: Mail[] }> {
   const { cert, key } = await certificateFor('mail');
   const mails: Mail[] = [];
@@ -49,7 +49,7 @@ async function serve(nodes: SpecNodes, node: Node): Promise<{ server: SMTPServer
       });
     },
   });
-  server.on('error', () => {}); // Clients that have gone; specs look at what the others are told.
+  server.on('error', () => {}); // From clients that have gone; specs check what the others get.
   node.bind('mail', server.server);
   nodes.finally(() => server.close());
   return { server, mails };
@@ -102,12 +102,12 @@ describe('nodemailer with a handler for sockets', () => {
 
   const MAIL = { from: 'a@example.com', to: 'b@example.com' };
 
-  it('sends by STARTTLS, after it has said who it is', async () => {
+  it('authenticates and sends over STARTTLS', async () => {
     const client = await transport();
     const { accepted } = await within('the mail', client.sendMail({ ...MAIL, text: 'hello' }));
     expect(accepted).toEqual(['b@example.com']);
     expect(mails).toEqual([
-      { secure: true, user: 'someone', to: ['b@example.com'], text: expect.stringMatching(/hello/) },
+      { secure: true, user: 'user', to: ['b@example.com'], text: expect.stringMatching(/hello/) },
     ]);
   });
 
@@ -128,17 +128,17 @@ describe('nodemailer with a handler for sockets', () => {
     for (const text of sent) expect(mails.some((mail) => mail.text.includes(text))).toBe(true);
   });
 
-  it('is told that its password is wrong', async () => {
+  it('gets an error for a wrong password', async () => {
     const client = await transport({ auth: { ...USER, pass: 'guessed' } });
     await within('the refusal', expect(client.verify()).rejects.toMatchObject({ code: 'EAUTH', responseCode: 535 }));
   });
 
-  it('refuses a server that it does not trust, and says why', async () => {
+  it('rejects a server that it does not trust, with the cause', async () => {
     const client = await transport({ tls: {} });
     await within('the refusal', expect(client.verify()).rejects.toMatchObject({ code: 'ESOCKET' }));
   });
 
-  it('is told of a lost link', async () => {
+  it('fails when the link is lost', async () => {
     const client = await transport({ pool: true });
     await within('the mail', client.sendMail({ ...MAIL, text: 'before' }));
     nodes.cut();
@@ -147,13 +147,13 @@ describe('nodemailer with a handler for sockets', () => {
   });
 
   // A bound server counts its sockets by a listener, which smtp-server removes when it takes a socket over for TLS.
-  it('says that it is closed when its last client has gone', async () => {
+  it("emits 'close' when its last client has gone", async () => {
     const client = await transport();
     await within('the mail', client.sendMail({ ...MAIL, text: 'hello' }));
     await within('the end', new Promise<void>((resolve) => server.close(() => resolve())), 2000);
   });
 
-  it('is told that nobody offers the service', async () => {
+  it('gets an error for a service that does not exist', async () => {
     const client = await transport({}, 'nowhere');
     await within('the refusal', expect(client.verify()).rejects.toThrow('ENOTFOUND'));
   });
@@ -174,7 +174,7 @@ describe.each(WAYS)('nodemailer under the preload, %s', (way) => {
       const lines = await network.run(kind, `${HEADERS[kind]}\n${settings}\n(async () => {${SCRIPT}})();`);
       expect(lines).toEqual([{ accepted: Array(3).fill(['b@example.com']) }]);
       expect(mails.map(({ secure, user }) => ({ secure, user }))).toEqual(
-        Array(4).fill({ secure: true, user: 'someone' }),
+        Array(4).fill({ secure: true, user: 'user' }),
       );
       expect(mails.at(-1)?.text.length).toBeGreaterThan(4_000_000);
     },

@@ -50,7 +50,7 @@ describeWithPrograms('pg', POSTGRES, () => {
 
   async function connected(options: pg.ClientConfig = {}): Promise<pg.Client> {
     const client = new pg.Client({ ...config(), ...options });
-    client.on('error', () => {}); // Specs look at what queries are told.
+    client.on('error', () => {}); // Specs check the errors of queries.
     nodes.finally(() => client.end());
     await within('connect', client.connect());
     return client;
@@ -70,12 +70,12 @@ describeWithPrograms('pg', POSTGRES, () => {
     const { rows } = await within('select', client.query('select $1::int + 1 as sum, $2::text as word', [41, 'ü']));
     expect(rows).toEqual([{ sum: 42, word: 'ü' }]);
     const statement = { name: 'double', text: 'select $1::int * 2 as twice' };
-    const asked = Array.from({ length: 1000 }, (_, value) => client.query({ ...statement, values: [value] }));
-    const answers = await within('the prepared ones', Promise.all(asked));
-    expect(answers.map((answer) => answer.rows[0].twice)).toEqual(asked.map((_, value) => value * 2));
+    const queries = Array.from({ length: 1000 }, (_, value) => client.query({ ...statement, values: [value] }));
+    const answers = await within('the prepared ones', Promise.all(queries));
+    expect(answers.map((answer) => answer.rows[0].twice)).toEqual(queries.map((_, value) => value * 2));
   });
 
-  it('tells what is wrong with a query and goes on', async () => {
+  it('fails a wrong query and goes on', async () => {
     const client = await connected();
     await within('the refusal', expect(client.query('select nothing')).rejects.toMatchObject({ code: '42703' }));
     expect((await within('select', client.query('select 1 as one'))).rows).toEqual([{ one: 1 }]);
@@ -95,7 +95,7 @@ describeWithPrograms('pg', POSTGRES, () => {
     expect(received.digest('hex')).toBe(sent.digest('hex'));
   });
 
-  it('cancels a query over a socket of its own', async () => {
+  it('cancels a query over a separate socket', async () => {
     const client = await connected();
     const query = client.query(new pg.Query('select pg_sleep(600)'));
     const failed = emitted<Error>(query, 'error');
@@ -120,19 +120,19 @@ describeWithPrograms('pg', POSTGRES, () => {
 
     await within('update', writer.query('begin; update accounts set sum = sum + 1'));
     const second = reader.query('update accounts set sum = sum + 1'); // Waits for the lock.
-    // A third one looks: inside a transaction the activity of others stands still.
+    // A third client looks: inside a transaction the activity of others is a snapshot.
     await within('the wait for the lock', untilRunning(await connected(), 'update accounts', 1));
     await within('commit', writer.query('commit'));
     await within('the second update', second);
     expect(await sum(writer)).toBe(102);
   });
 
-  it('hears of notifications', async () => {
-    const [hearing, telling] = [await connected(), await connected()];
-    const heard = emitted<pg.Notification>(hearing, 'notification');
-    await within('listen', hearing.query('listen news'));
-    await within('notify', telling.query("notify news, 'it rains'"));
-    expect(await within('the notification', heard)).toMatchObject({ channel: 'news', payload: 'it rains' });
+  it('receives notifications', async () => {
+    const [subscriber, publisher] = [await connected(), await connected()];
+    const received = emitted<pg.Notification>(subscriber, 'notification');
+    await within('listen', subscriber.query('listen news'));
+    await within('notify', publisher.query("notify news, 'it rains'"));
+    expect(await within('the notification', received)).toMatchObject({ channel: 'news', payload: 'it rains' });
   });
 
   it('speaks TLS inside the socket', async () => {
@@ -144,7 +144,7 @@ describeWithPrograms('pg', POSTGRES, () => {
     expect(large.rows[0].text).toHaveLength(5_000_000);
   });
 
-  it('refuses a TLS server that it does not trust, and says why', async () => {
+  it('rejects a TLS server that it does not trust, with the cause', async () => {
     const client = new pg.Client({ ...config(), ssl: true });
     await within(
       'the refusal',
@@ -165,9 +165,9 @@ describeWithPrograms('pg', POSTGRES, () => {
     const pool = new pg.Pool({ ...config(), max: 4 });
     pool.on('error', () => {});
     nodes.finally(() => pool.end());
-    const asked = Array.from({ length: 50 }, (_, number) => pool.query('select $1::int as number', [number]));
-    const answers = await within('50 queries', Promise.all(asked));
-    expect(answers.map((answer) => answer.rows[0].number)).toEqual(asked.map((_, number) => number));
+    const queries = Array.from({ length: 50 }, (_, number) => pool.query('select $1::int as number', [number]));
+    const answers = await within('50 queries', Promise.all(queries));
+    expect(answers.map((answer) => answer.rows[0].number)).toEqual(queries.map((_, number) => number));
     const lost = emitted<Error>(pool, 'error');
     nodes.cut();
     expect(await within('the lost connections', lost)).toMatchObject({ code: 'ECONNRESET' });

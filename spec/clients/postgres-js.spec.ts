@@ -80,12 +80,15 @@ describeWithPrograms('postgres.js', POSTGRES, () => {
 
     it('queries, many at once and in order', async () => {
       const sql = client({ max: 4 });
-      const asked = Array.from({ length: 1000 }, (_, value) => sql`select ${value}::int * 2 as twice, ${'ü'} as word`);
-      const answers = await within('the queries', Promise.all(asked));
-      expect(answers.map(([row]) => row)).toEqual(asked.map((_, value) => ({ twice: value * 2, word: 'ü' })));
+      const queries = Array.from(
+        { length: 1000 },
+        (_, value) => sql`select ${value}::int * 2 as twice, ${'ü'} as word`,
+      );
+      const answers = await within('the queries', Promise.all(queries));
+      expect(answers.map(([row]) => row)).toEqual(queries.map((_, value) => ({ twice: value * 2, word: 'ü' })));
     });
 
-    it('tells what is wrong with a query and goes on', async () => {
+    it('fails a wrong query and goes on', async () => {
       const sql = client();
       await within('the refusal', expect(sql`select nothing`).rejects.toMatchObject({ code: '42703' }));
       expect(await within('select', sql`select 1 as one`)).toEqual([{ one: 1 }]);
@@ -129,7 +132,7 @@ describeWithPrograms('postgres.js', POSTGRES, () => {
       expect(await within('select', sql`select * from accounts`)).toEqual([]);
     });
 
-    it('cancels a query over a socket of its own', async () => {
+    it('cancels a query over a separate socket', async () => {
       const [sql, other] = [client(), client()];
       const query = sql`select pg_sleep(600)`;
       const canceled = expect(query).rejects.toMatchObject({ code: QUERY_CANCELED });
@@ -139,15 +142,15 @@ describeWithPrograms('postgres.js', POSTGRES, () => {
       expect(await within('select', sql`select 1 as one`)).toEqual([{ one: 1 }]);
     });
 
-    it('hears of notifications', async () => {
-      const [hearing, telling] = [client(), client()];
-      let hear: (payload: string) => void = () => {};
-      const heard = new Promise<string>((resolve) => {
-        hear = resolve;
+    it('receives notifications', async () => {
+      const [subscriber, publisher] = [client(), client()];
+      let onNotification: (payload: string) => void = () => {};
+      const received = new Promise<string>((resolve) => {
+        onNotification = resolve;
       });
-      await within('listen', hearing.listen('news', hear));
-      await within('notify', telling.notify('news', 'it rains'));
-      expect(await within('the notification', heard)).toBe('it rains');
+      await within('listen', subscriber.listen('news', onNotification));
+      await within('notify', publisher.notify('news', 'it rains'));
+      expect(await within('the notification', received)).toBe('it rains');
     });
 
     it('speaks TLS inside the socket', async () => {
@@ -168,7 +171,7 @@ describeWithPrograms('postgres.js', POSTGRES, () => {
       expect(await within('a new connection', sql`select 1 as one`)).toEqual([{ one: 1 }]);
     });
 
-    it('is told that nobody offers the service', async () => {
+    it('gets an error for a service that does not exist', async () => {
       const sql = client({ socket: () => nodes.joiner.dial('nowhere', { timeoutMs: 20 }) });
       await within('the refusal', expect(sql`select 1`).rejects.toMatchObject({ code: 'ENOTFOUND' }));
     });
@@ -180,7 +183,7 @@ describeWithPrograms('postgres.js', POSTGRES, () => {
       publish(network.server, 'postgres', server);
     });
 
-    // postgres.js writes host and port to the socket, where they take the place of members of ours.
+    // postgres.js sets host and port on the socket, where they replace our members.
     it.each(['module', 'commonjs'] as const)(
       'reaches PostgreSQL by name (%s)',
       async (kind) => {

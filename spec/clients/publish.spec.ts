@@ -1,4 +1,4 @@
-// What the specs of this folder stand on: a server of the system behind a name, and a name behind a local port.
+// The basis of the specs of this folder: a server of the system behind a name, and a name behind a local port.
 
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -57,21 +57,23 @@ describe('a published server', () => {
       expect((await within('the answer', answer)).equals(body)).toBe(true);
     });
 
-    it('hears a client after it has ended', async () => {
+    it('receives from a client after it has ended itself', async () => {
       const body = randomBytes(4 * MIB);
-      let heard: Promise<Buffer> | undefined;
+      let received: Promise<Buffer> | undefined;
       await serve((socket) => {
-        heard = readToEnd(socket);
+        received = readToEnd(socket);
         socket.end('enough');
       });
       const socket = await connected();
       expect(String(await within('the greeting', readToEnd(socket)))).toBe('enough');
       socket.end(body);
       await within('the close', emitted(socket, 'close'));
-      expect((await within('the body', heard ?? Promise.reject(new Error('no connection')))).equals(body)).toBe(true);
+      expect((await within('the body', received ?? Promise.reject(new Error('no connection')))).equals(body)).toBe(
+        true,
+      );
     });
 
-    it('is told when its client is gone', async () => {
+    it('is notified when its client is gone', async () => {
       const accepted = emitted<net.Socket>(await serve(), 'connection');
       const socket = await connected();
       const far = await within('the connection', accepted);
@@ -82,7 +84,7 @@ describe('a published server', () => {
       await within('the end', ended);
     });
 
-    it('is told of a lost link, as its client is', async () => {
+    it('is notified of a lost link, as its client is', async () => {
       const accepted = emitted<net.Socket>(await serve(), 'connection');
       const socket = await connected();
       const far = await within('the connection', accepted);
@@ -96,7 +98,7 @@ describe('a published server', () => {
       ]);
     });
 
-    it('resets its client when it is not there', async () => {
+    it('resets its client when it is not running', async () => {
       publish(nodes.listener, 'service', { path: socketPath() });
       const socket = await connected();
       expect(await within('the error', emitted(socket.resume(), 'error'))).toMatchObject({ code: 'ECONNRESET' });

@@ -1,4 +1,4 @@
-// The few lines that put any server of the system under a service name, and those that give a service to programs which can
+// The few lines that publish any server of the system under a service name, and those that give a service to programs which can
 // only connect to an address of the system.
 
 import { once } from 'node:events';
@@ -6,7 +6,7 @@ import net, { type AddressInfo, type NetConnectOpts } from 'node:net';
 import { type Duplex, pipeline } from 'node:stream';
 import type { Node, Server, Socket } from '../../lib/index.js';
 
-/** Binds `name`; each socket goes on to a connection of its own to the server at `to`. */
+/** Binds `name`; each socket continues over a separate connection to the server at `to`. */
 export function publish(node: Node, name: string, to: NetConnectOpts): Server {
   return node.bind(name, { allowHalfOpen: true }, (socket) => {
     join(socket, net.connect({ ...to, allowHalfOpen: true }));
@@ -21,7 +21,7 @@ export interface Forwarder {
   close(): Promise<void>;
 }
 
-/** Listens at loopback; each connection goes on to a socket of its own to the service. */
+/** Listens at loopback; each connection continues over a separate socket to the service. */
 export async function forward(node: Node, name: string): Promise<Forwarder> {
   const open = new Set<Duplex>();
   const server = net.createServer({ allowHalfOpen: true }, (near) => {
@@ -42,7 +42,7 @@ type End = net.Socket | Socket;
 
 /** Either direction ends by itself; an error of either end resets the other one. */
 function join(a: End, b: End): void {
-  // Ahead of the pipelines, which would end the other one as if all had been said. They stay for errors that come later.
+  // Before the pipelines, which would end the other socket gracefully. The listeners stay for later errors.
   a.on('error', () => reset(b));
   b.on('error', () => reset(a));
   pipeline(a, b, () => {});
@@ -50,7 +50,7 @@ function join(a: End, b: End): void {
 }
 
 function reset(end: End): void {
-  // What has been ended already has no reset any more: Node would leave its handle open (EINVAL of libuv). Nor has a unix socket.
+  // A socket that has ended cannot be reset: Node would leave its handle open (EINVAL of libuv). Nor can a unix socket.
   if (end.writableEnded) {
     end.destroy();
     return;

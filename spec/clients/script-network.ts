@@ -55,7 +55,7 @@ export class ScriptNetwork extends SpecNodes {
       this.environment = { STARLANE_JOIN: address };
       return;
     }
-    // Nobody but the relay can be joined, so that there is no other way.
+    // Only the relay can be joined, so that there is no other path.
     this.relay = createNode({ ...OPTIONS, secret: SECRET });
     this.node = createNode({ ...OPTIONS, secret: SECRET });
     const { address } = await this.relay.listenAndServe(listenAddress('tls'));

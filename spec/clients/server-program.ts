@@ -1,5 +1,5 @@
-// A server that is a program of the system: it runs in a temporary folder of its own, is awaited until it is ready, and goes
-// with its folder.
+// A server that is a program of the system: it runs in its own temporary folder, is awaited until it is ready, and is
+// removed with its folder.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,7 +10,7 @@ import { delimiter, join } from 'node:path';
 import { within } from '../support/deadline.js';
 import { describeUnless } from '../support/obstacle.js';
 
-/** Databases refuse to run as root; this is Debian's nobody. */
+/** Databases refuse to run as root; this is the user nobody of Debian. */
 const NOBODY = { uid: 65_534, gid: 65_534 };
 const OUTPUT_CHARACTERS = 4000;
 const START_DEADLINE_MS = 60_000;
@@ -78,7 +78,7 @@ export class ServerProgram {
     const isOver = this.closed.then(() => {
       throw new Error(`${name} ended: ${this.output}`);
     });
-    isOver.catch(() => {}); // Later it is the end that was asked for.
+    isOver.catch(() => {}); // Later this is the requested end.
     try {
       await within(`${name} being ready`, Promise.race([isReady, isOver]), START_DEADLINE_MS);
     } catch (error) {
@@ -153,7 +153,7 @@ export class ServerProgram {
   }
 }
 
-/** A port of `host` at which nobody listens. */
+/** A port of `host` at which nothing listens. */
 export async function freePort(host: string): Promise<number> {
   const probe = net.createServer();
   await once(probe.listen(0, host), 'listening');

@@ -33,7 +33,7 @@ function serve(node: Node): Server {
       await socket.join(room);
       done();
     });
-    socket.on('tell', (room, text) => server.to(room).emit('told', text));
+    socket.on('publish', (room, text) => server.to(room).emit('published', text));
   });
   let open = 0;
   node.bind('rooms', http).on('connection', (socket) => {
@@ -143,28 +143,28 @@ describe('socket.io with the option agent', () => {
 
     it('keeps the order of 1,000 messages, those on the way during an upgrade included', async () => {
       const socket = await connected(options);
-      const asked = Array.from({ length: 1000 }, (_, number) => number);
+      const numbers = Array.from({ length: 1000 }, (_, number) => number);
       const answered: number[] = [];
-      const all = asked.map(async (number) => answered.push(await socket.emitWithAck('echo', number)));
+      const all = numbers.map(async (number) => answered.push(await socket.emitWithAck('echo', number)));
       await within('the answers', Promise.all(all));
-      expect(answered).toEqual(asked);
+      expect(answered).toEqual(numbers);
       if (last !== transports[0]) await upgraded(socket);
       expect(transportOf(socket)).toBe(last);
     });
 
-    it('tells all who are in a room, and nobody else', async () => {
+    it('sends to the clients in a room, and to no others', async () => {
       const [inside, too, outside] = [await ready(), await ready(), await ready()];
-      let heard = 0;
-      outside.on('told', () => heard++);
+      let received = 0;
+      outside.on('published', () => received++);
       for (const socket of [inside, too]) await within('joining', socket.emitWithAck('join', 'kitchen'));
-      const told = [emitted(inside, 'told'), emitted(too, 'told')];
-      outside.emit('tell', 'kitchen', 'dinner');
-      expect(await within('the messages', Promise.all(told))).toEqual(['dinner', 'dinner']);
+      const published = [emitted(inside, 'published'), emitted(too, 'published')];
+      outside.emit('publish', 'kitchen', 'dinner');
+      expect(await within('the messages', Promise.all(published))).toEqual(['dinner', 'dinner']);
       await within('an answer', outside.emitWithAck('echo', ''));
-      expect(heard).toBe(0);
+      expect(received).toBe(0);
     });
 
-    it('tells the server that a client has gone', async () => {
+    it('notifies the server when a client has gone', async () => {
       const accepted = emitted<Socket>(server as never, 'connection');
       const socket = await ready();
       const far = await within('the connection', accepted);
@@ -206,7 +206,7 @@ describe('socket.io with the option agent', () => {
     });
   });
 
-  it('is told that nobody offers the service', async () => {
+  it('gets an error for a service that does not exist', async () => {
     const httpAgent = agent(nodes.joiner, { dial: { timeoutMs: 20 } });
     nodes.finally(() => httpAgent.destroy());
     const options = { agent: httpAgent as unknown as boolean, transports: ['websocket'], reconnection: false };
@@ -223,7 +223,7 @@ describe.each(WAYS)('socket.io under the preload, %s', (way) => {
   });
   afterEach(() => server.close());
 
-  // Without an agent every request of polling has a connection of its own, so that each one is the last.
+  // Without an agent every polling request has a separate connection, so that each one is the last.
   it.each(['module', 'commonjs'] as const)(
     'reaches a server by name, in three ways (%s)',
     async (kind) => {

@@ -1,4 +1,4 @@
-// Nodes that are made anew for each spec and taken away behind it, with what the spec opened on top of them.
+// Nodes that are made for each spec and closed after it, together with what the spec opened on them.
 
 import { expect } from '@jest/globals';
 import type { Node } from '../../lib/index.js';
@@ -13,7 +13,7 @@ type Closer = () => unknown;
 export abstract class SpecNodes {
   private closers: Closer[] = [];
 
-  /** To be called when the spec is over, the last one first. */
+  /** Called at the end of the spec, the last one first. */
   finally(closer: Closer): void {
     this.closers.push(closer);
   }

@@ -43,7 +43,7 @@ function result<T>(
   return within(what, answer);
 }
 
-/** Runs what it is told: `echo`, `exit 3`, `source 1000`. */
+/** Runs one command: `echo`, `exit 3`, `source 1000`. */
 function runCommand(command: string, channel: ServerChannel): void {
   const [verb, argument] = command.split(' ');
   channel.on('error', () => {});
@@ -231,21 +231,21 @@ describe('ssh2', () => {
 
   it('accepts what the far system forwards', async () => {
     const client = await connected();
-    const heard = new Promise<Buffer>((resolve, reject) => {
+    const greeting = new Promise<Buffer>((resolve, reject) => {
       client.once('tcp connection', (_details, accept) => readToEnd(accept()).then(resolve, reject));
     });
     await result('forward', (done) => client.forwardIn('0.0.0.0', 8000, done));
-    expect(String(await within('the greeting', heard))).toBe('hello from there');
+    expect(String(await within('the greeting', greeting))).toBe('hello from there');
   });
 
-  it('tells both ends of an end', async () => {
+  it('emits the end of a connection at both ends', async () => {
     const client = await connected();
     const closed = Promise.all([emitted(client, 'close'), emitted(connections[0], 'close')]);
     client.end();
     await within('the closes', closed);
   });
 
-  it('tells both ends of a lost link', async () => {
+  it('emits an error at both ends when the link is lost', async () => {
     const client = await connected();
     const channel = (await exec(client, 'echo')).resume();
     const failed = emitted<Error>(client, 'error');

@@ -1,4 +1,4 @@
-// vsftpd as Debian packages it, with an empty folder for whoever comes.
+// vsftpd as Debian packages it, with an empty folder for anonymous users.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import type net from 'node:net';

@@ -91,16 +91,16 @@ describe('ws', () => {
   it('keeps the order of 10,000 messages', async () => {
     echo();
     const socket = await connected();
-    const heard: string[] = [];
+    const received: string[] = [];
     const all = new Promise<void>((resolve) => {
       socket.on('message', (data: Buffer) => {
-        if (heard.push(String(data)) === 10_000) resolve();
+        if (received.push(String(data)) === 10_000) resolve();
       });
     });
     const sent = Array.from({ length: 10_000 }, (_, count) => `message ${count}`);
     for (const text of sent) socket.send(text);
     await within('the messages', all);
-    expect(heard).toEqual(sent);
+    expect(received).toEqual(sent);
   });
 
   it.each([
@@ -134,15 +134,15 @@ describe('ws', () => {
       [near, far],
       [far, near],
     ]) {
-      const asked = emitted<Buffer>(answering, 'ping');
+      const pinged = emitted<Buffer>(answering, 'ping');
       const answered = emitted<Buffer>(asking, 'pong');
       asking.ping('are you there');
-      expect(String(await within('ping', asked))).toBe('are you there');
+      expect(String(await within('ping', pinged))).toBe('are you there');
       expect(String(await within('pong', answered))).toBe('are you there');
     }
   });
 
-  it('tells codes and reasons of a close, whoever closes', async () => {
+  it('passes codes and reasons of a close, from either end', async () => {
     for (const who of ['near', 'far']) {
       const [near, far] = await pair();
       const ends = [closing(near), closing(far)];
@@ -151,21 +151,21 @@ describe('ws', () => {
     }
   });
 
-  it('tells 1006 when one end is gone without a close', async () => {
+  it('closes with 1006 when the other end is gone without a close', async () => {
     const [near, far] = await pair();
     const end = closing(far);
     near.terminate();
     expect(await end).toEqual({ code: 1006, reason: '' });
   });
 
-  it('tells both ends of a lost link', async () => {
+  it('closes both ends when the link is lost', async () => {
     const [near, far] = await pair();
     const ends = [closing(near), closing(far)];
     nodes.cut();
     expect(await Promise.all(ends)).toEqual(Array(2).fill({ code: 1006, reason: '' }));
   });
 
-  it('tells why there is no connection', async () => {
+  it('fails with the cause when it cannot connect', async () => {
     server.shouldHandle = (request: IncomingMessage) => request.url === '/';
     const refused = emitted<Error>(client({}, '/elsewhere'), 'error');
     expect(await within('the refusal', refused)).toMatchObject({ message: 'Unexpected server response: 400' });

@@ -1,4 +1,4 @@
-// The fuzzer of bench/fuzz as it is, on the inputs that are kept and as many more as a run of the specs has time for. The
+// The fuzzer of bench/fuzz, on its corpus and as many more inputs as a run of the specs has time for. The
 // same ones in every run; `npm run fuzz` tries others, by the million.
 
 import { dirname, join } from 'node:path';
@@ -14,20 +14,20 @@ import { Random } from '../../bench/simulation/random.js';
 const INPUTS = 80_000;
 const CORPUS = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'bench', 'fuzz', 'corpus');
 
-describe('Whatever a peer sends, nothing but errors with a code comes of it, and nothing is left:', () => {
+describe('Any input of a peer causes only errors with a code, and leaves nothing behind:', () => {
   it.each(sharesOf(TARGETS, INPUTS).map(([target, count]) => [target.name, target, count] as const))(
     '%s',
     async (_name, target, count) => {
       const { failure, inputs, ways } = await runTarget(target, count, { seed: 1, corpus: CORPUS });
-      const told = failure === undefined ? undefined : `${failure.error.stack}\n${format(failure.parts)}`;
-      expect(told).toBeUndefined();
+      const report = failure === undefined ? undefined : `${failure.error.stack}\n${format(failure.parts)}`;
+      expect(report).toBeUndefined();
       expect(inputs).toBe(count);
       expect(ways).toBeGreaterThan(10);
     },
     120_000,
   );
 
-  it('of every target some inputs are kept', () => {
+  it('the corpus has inputs of every target', () => {
     for (const { name } of TARGETS) expect([name, readCorpus(CORPUS, name).length > 0]).toEqual([name, true]);
   });
 });
@@ -52,7 +52,7 @@ describe('The fuzzer', () => {
     expect(fuzzer.inputs).toBeLessThan(20_000);
   });
 
-  it('finds an input that never ends, and one whose fault comes in a tick of its own', async () => {
+  it('finds an input that never ends, and one that throws in a later tick', async () => {
     const living = (advance: (parts: readonly Buffer[]) => boolean): LivingTarget => ({
       name: 'planted',
       share: 1,

@@ -17,7 +17,7 @@ export interface GoLinkOptions {
   session?: Omit<ConstructorParameters<typeof Session>[1], 'client'>;
 }
 
-/** Declares specs once for each role, with a link that each spec starts and that is taken away behind it. */
+/** Declares specs once for each role, with a link that each spec starts and that is closed after it. */
 export function describeWithGo(name: string, specs: (link: GoLink) => void): void {
   const missing = missingForGoPeer();
   const obstacle = missing === undefined ? undefined : { reason: missing, isMissing: true };
@@ -40,7 +40,7 @@ export class GoLink {
   session!: Session;
   peer!: GoPeer;
   program!: GoPeerProgram;
-  /** Resolved when the session has told 'close'. */
+  /** Resolved when the session has emitted 'close'. */
   closed!: Promise<void>;
   /** Errors of streams that the peer opened and this side served. */
   serveErrors: Error[] = [];
@@ -53,7 +53,7 @@ export class GoLink {
     const socket = client ? await this.connect(options) : await this.listen(options);
     this.session = new Session(socket, { client, ...options.session });
     this.closed = new Promise((resolve) => this.session.once('close', resolve));
-    this.session.on('error', () => {}); // Specs look at 'close' and at what the streams are told.
+    this.session.on('error', () => {}); // Specs check 'close' and the errors of the streams.
     this.session.on('stream', (stream: Stream) => {
       serve(stream).catch((error: Error) => this.serveErrors.push(error));
     });
@@ -77,7 +77,7 @@ export class GoLink {
 
   /** Both stream tables are empty, nothing was reset, and the Go library had nothing to say. */
   async expectCleanEnd(): Promise<void> {
-    expect(await this.peer.tell('drained')).not.toHaveProperty('error');
+    expect(await this.peer.run('drained')).not.toHaveProperty('error');
     await within('pong', this.session.ping()); // What the peer sent before is here now.
     const stats = await this.peer.stats();
     const odd = Object.keys({ ...stats.received, ...stats.sent }).filter((name) => /RST|malformed|0x/.test(name));

@@ -21,7 +21,7 @@ export function missingForGoPeer(): string | undefined {
   return undefined;
 }
 
-/** Builds the peer into a temporary directory of its own; {@link GoPeerProgram.remove} takes it away. */
+/** Builds the peer into its own temporary directory; {@link GoPeerProgram.remove} deletes it. */
 export class GoPeerProgram {
   private readonly directory = mkdtempSync(join(tmpdir(), 'starlane-go-peer-'));
   readonly path = join(this.directory, 'peer');
@@ -67,7 +67,7 @@ export interface GoPeerStats {
   received: Record<string, number>;
   sent: Record<string, number>;
   receivedBytes: number;
-  /** The most streams of ours that it had heard of and sent no frame for. */
+  /** The maximum of our streams that it had seen opened and had sent no frame for. */
   maxUnansweredStreams: number;
 }
 
@@ -96,15 +96,15 @@ export class GoPeer extends Child {
     return this.waitFor(`event ${name}`, (line) => line.event === name && matches(line));
   }
 
-  /** Has it do something and gives its answer, which may be an `error`. */
-  async tell(command: string, args: Line = {}): Promise<Line> {
+  /** Runs a command in the peer and returns its answer, which may be an `error`. */
+  async run(command: string, args: Line = {}): Promise<Line> {
     const id = ++this.lastId;
     this.send({ id, command, ...args });
     return this.waitFor(`answer to ${command}`, (line) => line.id === id);
   }
 
   async stats(): Promise<GoPeerStats> {
-    return (await this.tell('stats')) as unknown as GoPeerStats;
+    return (await this.run('stats')) as unknown as GoPeerStats;
   }
 
   /**

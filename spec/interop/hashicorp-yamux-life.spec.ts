@@ -1,4 +1,4 @@
-// How streams and sessions with hashicorp/yamux in Go end, and how both sides know that the other one is there.
+// How streams and sessions with hashicorp/yamux in Go end, and how both sides detect a dead peer.
 
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -14,28 +14,28 @@ const ACK = 2;
 
 describeWithGo('the life of a session with hashicorp/yamux', (link) => {
   describe('reset', () => {
-    it('resets a stream of its own in the middle of data', async () => {
+    it('resets its own stream in the middle of data', async () => {
       const { session, peer } = await link.start();
       const stream = session.open();
       stream.write('sink\n');
       stream.write(randomBytes(100 * KIB));
-      await peer.tell('arrived', { bytes: 100 * KIB });
+      await peer.run('arrived', { bytes: 100 * KIB });
       stream.reset();
       expect(await peer.event('stream-error')).toMatchObject({ verb: 'sink', error: 'connection reset' });
       expect(await link.openAll(1, (next) => sink(next, 1000))).toEqual([true]);
-      expect(await peer.tell('drained')).not.toHaveProperty('error');
+      expect(await peer.run('drained')).not.toHaveProperty('error');
       expect(peer.complaints()).toEqual([]);
     });
 
     it('resets streams of the peer', async () => {
       const { session, peer } = await link.start();
-      const answer = await peer.tell('open', { verb: 'reset', count: 10, concurrency: 10 });
+      const answer = await peer.run('open', { verb: 'reset', count: 10, concurrency: 10 });
       expect(answer).toMatchObject({ opened: 10 });
       expect(session.streamCount).toBe(0);
       expect(await link.openAll(1, (next) => sink(next, 1000))).toEqual([true]);
     });
 
-    it('gives a reset of the peer to that stream alone, whatever follows on it', async () => {
+    it('applies a reset of the peer to that stream alone, even if more frames follow on it', async () => {
       const { session, peer } = await link.start();
       const other = session.open();
       other.write('echo\n');
@@ -50,7 +50,7 @@ describeWithGo('the life of a session with hashicorp/yamux', (link) => {
       expect(peer.complaints().filter((text) => text.includes('[ERR]'))).toEqual([]);
     });
 
-    it('is told of opens that are beyond the backlog of the peer', async () => {
+    it('gets resets for opens beyond the backlog of the peer', async () => {
       const { session, peer } = await link.start({ peer: { backlog: 4, gated: true } });
       const outcomes = Array.from({ length: 10 }, () => {
         const stream = session.open();
@@ -63,7 +63,7 @@ describeWithGo('the life of a session with hashicorp/yamux', (link) => {
       });
       const refused = await within('resets', Promise.all(outcomes.slice(4)));
       expect(refused).toEqual(Array(6).fill('ERR_STARLANE_STREAM_RESET'));
-      await peer.tell('accept');
+      await peer.run('accept');
       expect(await within('echoes', Promise.all(outcomes.slice(0, 4)))).toEqual(Array(4).fill('echo'));
     });
   });
@@ -74,7 +74,7 @@ describeWithGo('the life of a session with hashicorp/yamux', (link) => {
       const rttMs = await within('pong', session.ping());
       expect(rttMs).toBeGreaterThan(0);
       expect(rttMs).toBeLessThan(10_000);
-      expect((await peer.tell('ping')).rttMs).toBeGreaterThan(0);
+      expect((await peer.run('ping')).rttMs).toBeGreaterThan(0);
       const many = await within('pongs', Promise.all(Array.from({ length: 100 }, () => session.ping())));
       expect(many).toHaveLength(100);
       expect((await peer.stats()).received).toMatchObject({ 'ping ACK': 1 });
@@ -94,21 +94,21 @@ describeWithGo('the life of a session with hashicorp/yamux', (link) => {
       expect(await link.openAll(1, (stream) => sink(stream, 1000))).toEqual([true]);
     });
 
-    it('closes the link of a peer that has fallen silent', async () => {
+    it('closes the link of a silent peer', async () => {
       const { session, peer, closed } = await link.start({ session: { keepAliveMs: 50, keepAliveTimeoutMs: 300 } });
       const streams = Array.from({ length: 10 }, () => session.open());
       const errors = streams.map((stream) => once(stream, 'error'));
       for (const stream of streams) stream.write('echo\n');
-      await peer.tell('opened', { count: 10 });
+      await peer.run('opened', { count: 10 });
       peer.kill('SIGSTOP');
-      const told = await within('errors', Promise.all(errors));
-      expect(told.map(([error]) => (error as NodeJS.ErrnoException).code)).toEqual(
+      const failures = await within('errors', Promise.all(errors));
+      expect(failures.map(([error]) => (error as NodeJS.ErrnoException).code)).toEqual(
         Array(10).fill('ERR_STARLANE_KEEPALIVE'),
       );
       await within('close', closed);
     });
 
-    it('tells every stream and closes once when the peer is killed', async () => {
+    it('fails every stream and closes once when the peer is killed', async () => {
       const { session, peer, closed } = await link.start();
       let closes = 0;
       session.on('close', () => closes++);
@@ -117,7 +117,7 @@ describeWithGo('the life of a session with hashicorp/yamux', (link) => {
         stream.resume().write('echo\n');
         return once(stream, 'close').catch((error: NodeJS.ErrnoException) => error.code);
       });
-      await peer.tell('opened', { count: 100 });
+      await peer.run('opened', { count: 100 });
       peer.kill('SIGKILL');
       // The kernel says either end of input or reset, as it happens.
       const lost = expect.stringMatching(/^ERR_STARLANE_(LINK_LOST|TRANSPORT)$/);
@@ -140,8 +140,8 @@ describeWithGo('the life of a session with hashicorp/yamux', (link) => {
       const { session, peer } = await link.start();
       const live = session.open();
       live.write('echo\n');
-      await peer.tell('opened', { count: 1 });
-      await peer.tell('goaway');
+      await peer.run('opened', { count: 1 });
+      await peer.run('goaway');
       await within('pong', session.ping());
       expect(() => session.open()).toThrow(expect.objectContaining({ code: 'ERR_STARLANE_GO_AWAY' }));
       live.end('to the end');
@@ -153,11 +153,11 @@ describeWithGo('the life of a session with hashicorp/yamux', (link) => {
       const { session, peer } = await link.start();
       const live = session.open();
       live.write('echo\n');
-      await peer.tell('opened', { count: 1 });
+      await peer.run('opened', { count: 1 });
       session.goAway();
       expect(await peer.event('frame', (line) => line.type === 'goaway')).toMatchObject({ length: 0 });
       await within('pong', session.ping());
-      const answer = await peer.tell('open', { verb: 'echo', count: 1, concurrency: 1, bytes: 1 });
+      const answer = await peer.run('open', { verb: 'echo', count: 1, concurrency: 1, bytes: 1 });
       expect(answer).toMatchObject({ opened: 0, error: 'remote end is not accepting connections' });
       live.end('to the end');
       expect((await within('echo', new ByteReader(live).toEnd())).toString()).toBe('to the end');
@@ -167,7 +167,7 @@ describeWithGo('the life of a session with hashicorp/yamux', (link) => {
     it.each<[GoAwayCode, string]>([
       [1, 'yamux protocol error'],
       [2, 'remote yamux internal error'],
-    ])('gives the peer its reason to go away, code %d', async (code, text) => {
+    ])('sends the peer its GoAway reason, code %d', async (code, text) => {
       const { session, peer, closed } = await link.start();
       session.goAway(code);
       expect(await peer.event('closed')).toMatchObject({ error: text });
@@ -178,7 +178,7 @@ describeWithGo('the life of a session with hashicorp/yamux', (link) => {
       const { session, peer, closed } = await link.start();
       const live = session.open();
       live.write('echo\n');
-      await peer.tell('opened', { count: 1 });
+      await peer.run('opened', { count: 1 });
       const done = session.close();
       expect(await peer.event('frame', (line) => line.type === 'goaway')).toMatchObject({ length: 0 });
       live.end('last words');
@@ -191,7 +191,7 @@ describeWithGo('the life of a session with hashicorp/yamux', (link) => {
     it('closes when the peer closes', async () => {
       const { peer, closed } = await link.start();
       expect(await link.openAll(1, (stream) => sink(stream, 1000))).toEqual([true]);
-      await peer.tell('close');
+      await peer.run('close');
       await within('close', closed);
     });
   });

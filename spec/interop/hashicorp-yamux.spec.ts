@@ -17,7 +17,7 @@ describeWithGo('with hashicorp/yamux', (link) => {
       const { session, peer } = await link.start();
       const payload = randomBytes(1000);
       expect((await within('echo', echo(session.open(), payload))).equals(payload)).toBe(true);
-      const answer = await peer.tell('open', { verb: 'echo', count: 1, concurrency: 1, bytes: 1000 });
+      const answer = await peer.run('open', { verb: 'echo', count: 1, concurrency: 1, bytes: 1000 });
       expect(answer).toMatchObject({ opened: 1 });
       await link.expectCleanEnd();
     });
@@ -27,7 +27,7 @@ describeWithGo('with hashicorp/yamux', (link) => {
       const bytes = 8 * MIB;
       const [ours, theirs] = await Promise.all([
         link.openAll(4, (stream) => exchange(stream, bytes)),
-        peer.tell('open', { verb: 'exchange', count: 4, concurrency: 4, bytes }),
+        peer.run('open', { verb: 'exchange', count: 4, concurrency: 4, bytes }),
       ]);
       expect(ours).toEqual([true, true, true, true]);
       expect(theirs).toMatchObject({ opened: 4 });
@@ -43,13 +43,13 @@ describeWithGo('with hashicorp/yamux', (link) => {
       await link.expectCleanEnd();
     });
 
-    it('goes on receiving after its own end', async () => {
+    it('continues to receive after its own end', async () => {
       await link.start();
       expect(await link.openAll(20, (stream) => source(stream, 300_000))).toEqual(Array(20).fill(true));
       await link.expectCleanEnd();
     });
 
-    it('goes on sending after the end of the peer', async () => {
+    it('continues to send after the end of the peer', async () => {
       const { session, peer } = await link.start();
       const payload = randomBytes(2 * INITIAL_WINDOW_BYTES);
       const stream = session.open();
@@ -62,14 +62,14 @@ describeWithGo('with hashicorp/yamux', (link) => {
 
     it('answers a peer that has already half-closed', async () => {
       const { peer } = await link.start();
-      const answer = await peer.tell('open', { verb: 'sink', count: 50, concurrency: 10, bytes: 300_000 });
+      const answer = await peer.run('open', { verb: 'sink', count: 50, concurrency: 10, bytes: 300_000 });
       expect(answer).toMatchObject({ opened: 50 });
       await link.expectCleanEnd();
     });
 
     it('half-closes first on streams of the peer', async () => {
       const { peer } = await link.start();
-      const answer = await peer.tell('open', { verb: 'source', count: 50, concurrency: 10, bytes: 300_000 });
+      const answer = await peer.run('open', { verb: 'source', count: 50, concurrency: 10, bytes: 300_000 });
       expect(answer).toMatchObject({ opened: 50 });
       await link.expectCleanEnd();
     });
@@ -88,7 +88,7 @@ describeWithGo('with hashicorp/yamux', (link) => {
 
     it('accepts 5,000 streams that the peer opens at once', async () => {
       const { peer } = await link.start();
-      const answer = await peer.tell('open', { verb: 'echo', count: 5000, concurrency: 5000, bytes: 100 });
+      const answer = await peer.run('open', { verb: 'echo', count: 5000, concurrency: 5000, bytes: 100 });
       expect(answer).toMatchObject({ opened: 5000 });
       expect(framesWith('ACK', (await peer.stats()).received)).toBe(5000);
       await link.expectCleanEnd();
@@ -97,7 +97,7 @@ describeWithGo('with hashicorp/yamux', (link) => {
     it('acknowledges streams that it has nothing to say on', async () => {
       const { peer } = await link.start();
       // The peer opens no more than 256 before they are acknowledged, and ends none before all are open.
-      const answer = await peer.tell('open', { verb: 'quiet', count: 1000, concurrency: 1000 });
+      const answer = await peer.run('open', { verb: 'quiet', count: 1000, concurrency: 1000 });
       expect(answer).toMatchObject({ opened: 1000 });
       await link.expectCleanEnd();
     });
@@ -106,7 +106,7 @@ describeWithGo('with hashicorp/yamux', (link) => {
       const { peer } = await link.start();
       const [answers, theirs] = await Promise.all([
         link.openAll(2500, (stream, number) => echo(stream, Buffer.from(`stream ${number}`))),
-        peer.tell('open', { verb: 'echo', count: 2500, concurrency: 1000, bytes: 100 }),
+        peer.run('open', { verb: 'echo', count: 2500, concurrency: 1000, bytes: 100 }),
       ]);
       expect(answers).toHaveLength(2500);
       expect(theirs).toMatchObject({ opened: 2500 });
@@ -116,10 +116,10 @@ describeWithGo('with hashicorp/yamux', (link) => {
     it('holds the 257th open back until the peer acknowledges others', async () => {
       const { session, peer } = await link.start({ peer: { gated: true } });
       const work = link.openAll(1000, (stream, number) => echo(stream, Buffer.from(`stream ${number}`)));
-      expect(await peer.tell('opened', { count: 256 })).not.toHaveProperty('error');
+      expect(await peer.run('opened', { count: 256 })).not.toHaveProperty('error');
       await within('pong', session.ping());
       expect((await peer.stats()).streams).toBe(256);
-      await peer.tell('accept');
+      await peer.run('accept');
       expect(await work).toHaveLength(1000);
       await link.expectCleanEnd();
     });
@@ -133,14 +133,14 @@ describeWithGo('with hashicorp/yamux', (link) => {
       slow.write('hold\n');
       slow.end(payload);
       await peer.event('held');
-      expect(await peer.tell('arrived', { bytes: INITIAL_WINDOW_BYTES })).not.toHaveProperty('error');
+      expect(await peer.run('arrived', { bytes: INITIAL_WINDOW_BYTES })).not.toHaveProperty('error');
       const answers = await link.openAll(100, (stream) => echo(stream, Buffer.from('meanwhile')));
       expect(answers.every((answer) => answer.toString() === 'meanwhile')).toBe(true);
       const echoBytes = 100 * 'echo\nmeanwhile'.length;
       expect((await peer.stats()).receivedBytes).toBe(INITIAL_WINDOW_BYTES + echoBytes);
-      await peer.tell('release');
-      const told = await within('digest', new ByteReader(slow).toEnd());
-      expect(told.toString()).toBe(digest(payload));
+      await peer.run('release');
+      const answer = await within('digest', new ByteReader(slow).toEnd());
+      expect(answer.toString()).toBe(digest(payload));
       await link.expectCleanEnd();
     });
 
@@ -151,10 +151,10 @@ describeWithGo('with hashicorp/yamux', (link) => {
       const payload = randomBytes(2 * windowBytes);
       stream.write('hold\n');
       stream.end(payload);
-      expect(await peer.tell('arrived', { bytes: windowBytes })).not.toHaveProperty('error');
+      expect(await peer.run('arrived', { bytes: windowBytes })).not.toHaveProperty('error');
       await within('pong', session.ping());
       expect((await peer.stats()).receivedBytes).toBe(windowBytes);
-      await peer.tell('release');
+      await peer.run('release');
       expect((await within('digest', new ByteReader(stream).toEnd())).toString()).toBe(digest(payload));
       await link.expectCleanEnd();
     });

@@ -122,9 +122,9 @@ export async function sink(stream: Duplex, bytes: number): Promise<boolean> {
   const payload = randomBytes(bytes);
   stream.write('sink\n');
   stream.end(payload);
-  const told = await new ByteReader(stream).toEnd();
+  const answer = await new ByteReader(stream).toEnd();
   await finished(stream);
-  return told.toString() === digest(payload);
+  return answer.toString() === digest(payload);
 }
 
 /** The opener's side of 'source': true if what came has the digest that came behind it, and then an end. */
@@ -162,8 +162,8 @@ async function checkSource(reader: ByteReader, bytes: number): Promise<boolean> 
     sum.update(chunk);
     left -= chunk.length;
   }
-  const told = await reader.exactly(DIGEST_BYTES);
-  return told.toString() === sum.digest('hex');
+  const answer = await reader.exactly(DIGEST_BYTES);
+  return answer.toString() === sum.digest('hex');
 }
 
 /** Sends pseudo-random bytes and their digest, no faster than the stream takes them. */

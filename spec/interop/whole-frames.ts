@@ -1,4 +1,4 @@
-// The transport between the mux and yamux-js, in memory: each frame reaches yamux-js as one chunk of its own.
+// The transport between the mux and yamux-js, in memory: each frame reaches yamux-js as a separate chunk.
 
 import { Duplex, type Transform } from 'node:stream';
 import {

@@ -1,14 +1,14 @@
 // The mux against yamux-js 0.2.0 from npm, as far as that works. What it cannot do, from its source:
 //  - a header or payload that spans two chunks is discarded (session.js `_transform` keeps no bytes), so that over a
-//    real socket a transfer dies with 'invalid protocol version'. Here every frame is a chunk of its own.
+//    real socket a transfer dies with 'invalid protocol version'. Here every frame is a separate chunk.
 //  - the payload of a frame with SYN is dropped (`handleStreamMessage` returns after `incomingStream`);
 //    WholeFrames splits such a frame in two.
 //  - a FIN is not understood (`processFlags` looks for SYN in its place): its readers never see the end. Its own FIN
 //    is sent by stream.close(), not by end().
 //  - RST is understood on window updates alone, and shows only when the stream is written to.
-//  - credit is given on arrival, whatever the reader does: it has no back-pressure to test.
+//  - credit is given on arrival, even if the reader is paused: it has no back-pressure to test.
 //  - with an empty window it polls every 100 ms, hence transfers of a few windows and no more.
-//  - its client never tells of streams that the other side opens; a subclass below makes it.
+//  - its client never emits streams that the other side opens; a subclass below makes it.
 //  - an open is acknowledged with its first answer, not when it is accepted.
 
 import { randomBytes } from 'node:crypto';
@@ -146,7 +146,7 @@ describe.each(['client', 'server'] as const)('the mux as yamux %s of yamux-js', 
     expect(await within('echo', echoes(open()))).toBe(true);
   });
 
-  it('is told of the reset of an open beyond the backlog', async () => {
+  it('gets a reset for an open beyond the backlog', async () => {
     start({ acceptBacklog: 2 });
     const [first, second] = [open(), open()];
     expect(await within('echoes', Promise.all([echoes(first), echoes(second)]))).toEqual([true, true]);

@@ -1,4 +1,4 @@
-// One link to a peer, whoever makes how many.
+// One link to a peer, regardless of how many each side makes.
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -111,7 +111,7 @@ describe('a peer that makes a second link', () => {
     const second = new RawPeer(true, first.identity);
     const link = node.attach(second.duplex, { initiator: false });
     second.say(second.hello());
-    await second.until(() => second.heard(MessageType.SYNCED));
+    await second.until(() => second.hasReceived(MessageType.SYNCED));
     second.say(encodeSynced());
     await link;
     expect(await unlinked).toMatchObject([{}, { code: 'ERR_STARLANE_LINK_LOST' }]);

@@ -1,4 +1,4 @@
-// What somebody sees who captures every packet of a network: a service, a relay and a client, with a secret and without.
+// What an eavesdropper sees who captures every packet of a network: a service, a relay and a client, with a secret and without.
 
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';

@@ -26,7 +26,7 @@ export class Capture {
 
   private constructor(
     private readonly tcpdump: ChildProcess,
-    /** Says the last word. */
+    /** Sends the marker of the end. */
     private readonly marker: Server,
   ) {
     tcpdump.stdout?.on('data', (chunk) => {
@@ -54,7 +54,7 @@ export class Capture {
     return capture;
   }
 
-  /** All that passed before. What is captured lags behind, but in order: it is whole when the last word is there. */
+  /** All that passed before. What is captured lags behind, but in order: it is complete when the marker is there. */
   async stop(): Promise<Buffer> {
     const socket = connect((this.marker.address() as AddressInfo).port, '127.0.0.1').resume();
     await once(socket, 'close');

@@ -1,4 +1,4 @@
-// Whole nodes at the two ends of an emulated path: what delay, a deep queue and darkness do to bulk and to small messages.
+// Whole nodes at the two ends of an emulated path: what delay, a deep queue and an outage do to bulk and to small messages.
 
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { obstacle, Path } from '../../bench/wan/path.mjs';
@@ -80,7 +80,7 @@ describeUnless(obstacle(), 'Nodes at the ends of a long path', () => {
     return child.waitFor(`${mib} MiB`, ({ event, mib: count }) => event === 'arrived' && count === mib, DEADLINE_MS);
   }
 
-  it('lose nothing of what was under way in either direction when the path is dark for three seconds', async () => {
+  it('lose no data in flight in either direction when the path is down for three seconds', async () => {
     await path.start({ rate: 50e6, rttMs: 40 });
     const server = run('b', SERVER);
     await server.waitFor('the listener', ({ event }) => event === 'up');

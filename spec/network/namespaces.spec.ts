@@ -1,4 +1,4 @@
-// Nodes whose packets get lost between network namespaces: in one direction, between two parts, or all that one would hear.
+// Nodes whose packets get lost between network namespaces: in one direction, between two parts, or all packets to one of them.
 
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { Member } from '../scenario/mesh/member.js';
@@ -6,7 +6,7 @@ import { breakWithReset, DIAL_MS } from '../scenario/mesh/mesh.js';
 import { within } from '../support/deadline.js';
 import { describeWithNamespaces, Namespaces } from './namespaces.js';
 
-/** Short, as nothing but silence tells of such a loss. */
+/** Short, as only silence indicates such a loss. */
 const OPTIONS = {
   role: 'server',
   insecure: true,
@@ -47,7 +47,7 @@ describeWithNamespaces('Three nodes, each linked to the others, with a router be
     expect(faults).toEqual([]);
   });
 
-  it('go by the third when what one sends to the other is lost, and straight again when it is not', async () => {
+  it('use the third node as a relay while packets between two are lost, and the direct link after that', async () => {
     const streams = await a.open('far', KEYS);
     expect(streams.map(({ via }) => via)).toEqual(KEYS.map(() => []));
 
@@ -85,7 +85,7 @@ describeWithNamespaces('Three nodes, each linked to the others, with a router be
     await Promise.all([a.finish(), c.finish()]);
   });
 
-  it('notice one that hears nothing any more, and one that says nothing either', async () => {
+  it('notice a node that receives nothing, and one that sends nothing either', async () => {
     for (const isMute of [false, true]) {
       network.silence('b');
       if (isMute) for (const other of ['a', 'c']) network.cut('b', other);

@@ -1,4 +1,4 @@
-// Network namespaces around a router: every member of the network has an address of its own, and the router can lose what
+// Network namespaces around a router: every member of the network has its own address, and the router can lose what
 // goes from one to another, silently and in one direction, as a broken path does.
 
 import { execFileSync } from 'node:child_process';
@@ -7,12 +7,12 @@ import { describeUnless, type Obstacle } from '../support/obstacle.js';
 let made = 0;
 const there = new Set<Namespaces>();
 
-// A spec that is torn down in the middle leaves nothing behind.
+// A spec that is aborted leaves nothing behind.
 process.once('exit', () => {
   for (const namespaces of there) namespaces.remove();
 });
 
-/** Words that a space separates. */
+/** `command`: words that spaces separate. */
 function ip(command: string): void {
   execFileSync('ip', command.split(' '), { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' });
 }
@@ -40,12 +40,12 @@ export class Namespaces {
     return `${this.subnet(member)}.2`;
   }
 
-  /** What runs a command inside a namespace, put before it. */
+  /** The prefix that runs a command inside a namespace. */
   enter(member: string): string[] {
     return ['ip', 'netns', 'exec', this.spaceOf(member)];
   }
 
-  /** From now on nothing that one sends arrives at the other, and nobody is told. */
+  /** From now on nothing that one sends arrives at the other, and neither is notified. */
   cut(from: string, to: string): void {
     ip(`-n ${this.router} rule add ${this.flow(from, to)}`);
   }
@@ -54,7 +54,7 @@ export class Namespaces {
     ip(`-n ${this.router} rule del ${this.flow(from, to)}`);
   }
 
-  /** All that goes to a member is lost on the way, whoever sends it. */
+  /** Everything sent to a member is lost on the way, from any sender. */
   silence(member: string): void {
     ip(`-n ${this.router} route add blackhole ${this.addressOf(member)}`);
   }
@@ -95,7 +95,7 @@ export class Namespaces {
     return `${this.prefix}-${member}`;
   }
 
-  /** Of the addresses for tests of network devices (RFC 2544), which nobody else has. */
+  /** Of the addresses for tests of network devices (RFC 2544), which are not in use elsewhere. */
   private subnet(member: string): string {
     return `198.18.${this.members.indexOf(member) + 1}`;
   }

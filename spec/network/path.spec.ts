@@ -50,7 +50,7 @@ describeUnless(obstacle(), 'an emulated path', () => {
     return Number.parseFloat(String((await lines.next()).value));
   }
 
-  it('takes a round trip, the new one after a change, and lets nothing pass while it is dark', async () => {
+  it('takes a round trip, the new one after a change, and lets nothing pass while it is down', async () => {
     await path.start({ rate: 10e6, rttMs: RTT_MS });
     await run('b', LISTEN).next();
     const trips = run('a', PING);

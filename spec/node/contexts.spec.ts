@@ -1,4 +1,4 @@
-// AsyncLocalStorage: what a link brings, or a timer that many share, runs in the context of whoever asked for it, never in that of
+// AsyncLocalStorage: callbacks of a link or of a shared timer run in the context of the code that requested them, never in that of
 // the request that happened to make the link.
 
 import { AsyncLocalStorage } from 'node:async_hooks';

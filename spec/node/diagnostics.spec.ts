@@ -64,7 +64,7 @@ describe('a join at a wrong port', () => {
     expect(warnings).toEqual([[expect.stringContaining(`127.0.0.1:${port}`), 'ECONNREFUSED']]);
   });
 
-  it('is told to a listener only, where there is one', async () => {
+  it('goes only to a listener, where there is one', async () => {
     const warnings = processWarnings();
     const node = makeNode();
     const warned = once(node, 'warning');

@@ -7,7 +7,7 @@ import { raising } from '../../lib/util/runtime/throw-later.js';
 import { sharedTimers } from '../../lib/util/timers.js';
 import { memberTls } from '../support/certificates.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
-import { knows, readToEnd, socketPath, unknows } from '../support/testnet.js';
+import { forgets, knows, readToEnd, socketPath } from '../support/testnet.js';
 import { turn, turnsUntil } from '../support/turns.js';
 
 const nodes: Node[] = [];
@@ -127,7 +127,7 @@ describe('a node', () => {
       socket.end('hello');
       expect((await readToEnd(socket)).toString()).toBe('hello');
       await server.close();
-      await unknows(client, 'echo');
+      await forgets(client, 'echo');
       await turn();
     } finally {
       raising.raise = raise;
@@ -411,7 +411,7 @@ describe('closing', () => {
     await expect(client.listenAndServe('tcp://127.0.0.1:0')).rejects.toMatchObject(refusal);
     await expect(client.attach(client.dial('x').on('error', () => {}))).rejects.toMatchObject(refusal);
     expect(await once(client.bind('late'), 'error')).toMatchObject([{ code: 'ECANCELED' }]);
-    await unknows(server, 'late');
+    await forgets(server, 'late');
   });
 
   it('lets open sockets finish', async () => {

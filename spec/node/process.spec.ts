@@ -6,7 +6,7 @@ import { createNode, type Node, type Socket } from '../../lib/index.js';
 import { runProgram } from '../support/built-lib.js';
 import type { Child } from '../support/child.js';
 import { within } from '../support/deadline.js';
-import { socketPath, unknows } from '../support/testnet.js';
+import { forgets, socketPath } from '../support/testnet.js';
 
 const nodes: Node[] = [];
 const children: Child[] = [];
@@ -82,7 +82,7 @@ describe('a process that is killed', () => {
     const errors = sockets.map((socket) => once(socket, 'error'));
     first.kill();
     for (const [error] of await Promise.all(errors)) expect(error).toMatchObject({ code: 'ECONNRESET' });
-    await unknows(node, 'echo');
+    await forgets(node, 'echo');
 
     const second = run(echoServer(path));
     const { id } = await second.waitFor('the next server', ({ event }) => event === 'up');

@@ -1,4 +1,4 @@
-// The parts of a release that can go wrong without anybody noticing: the version, and the changelog.
+// The parts of a release that can go wrong unnoticed: the version, and the changelog.
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -22,7 +22,7 @@ describe('the next version', () => {
     expect(nextVersion(version, step)).toBe(next);
   });
 
-  it('is refused after a version that is none, and for a step that is none', () => {
+  it('throws for an invalid version or step', () => {
     expect(() => nextVersion('1.2', 'patch')).toThrow('not a version: 1.2');
     expect(() => nextVersion('1.2.3-rc.1', 'patch')).toThrow('not a version');
     expect(() => nextVersion('1.2.3', 'huge')).toThrow('usage');
@@ -40,14 +40,14 @@ describe('the changelog', () => {
     expect(unreleasedNotes(LATER)).toBe('- Faster.');
   });
 
-  it('has to say what changes', () => {
+  it('must not be empty', () => {
     expect(() => unreleasedNotes('# Changes\n\n## 1.2.3 (2026-01-31)\n\n- Slow.\n')).toThrow('no section');
     expect(() =>
       datedChangelog('# Changes\n\n## Unreleased\n\n## 1.2.3 (2026-01-31)\n', '1.2.4', '2026-02-01'),
     ).toThrow('empty');
   });
 
-  it('gets a date for the section, and an empty one above it', () => {
+  it('dates the section, and adds an empty one above it', () => {
     const dated = datedChangelog(LATER, '1.3.0', '2026-02-01');
     expect(dated).toBe(LATER.replace('## Unreleased\n', '## Unreleased\n\n## 1.3.0 (2026-02-01)\n'));
     expect(lastRelease(dated)).toBe('1.3.0');
@@ -74,7 +74,7 @@ describe('the command', () => {
     }
   });
 
-  it('does nothing in a dry run, and publishes only when it is asked to', () => {
+  it('changes nothing in a dry run, and publishes only with --publish', () => {
     const run = (...flags: string[]): string => {
       // Its exit code says whether a release could be made from here, which is not what this is about.
       const script = `node .ci/release.mjs minor --dry-run ${flags.join(' ')} 2>/dev/null || true`;

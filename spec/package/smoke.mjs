@@ -1,5 +1,5 @@
-// The packed package, imported: two nodes over loopback TCP, an echo and a page by service name, and an end without being
-// told to.
+// The packed package, imported: two nodes over loopback TCP, an echo and a page by service name, and an exit
+// by itself.
 import assert from 'node:assert';
 import { once } from 'node:events';
 import { createServer, get } from 'node:http';

@@ -21,18 +21,18 @@ export interface Carrier {
   readonly serverNet: Net;
   /** The module that sockets are made with. */
   readonly clientNet: Net;
-  /** The kind of addresses, as `family` tells it. */
+  /** The kind of addresses, as in `family`. */
   readonly family: string;
   /** The address of the server's end, and of the client's. */
   readonly serverAddress: string;
   readonly clientAddress: string;
-  /** A free port at a host that nobody has used before. */
+  /** A free port at a host that no other case has used. */
   listenAt(): Place;
   /** The host by which the client reaches a port that was bound without a host. */
   readonly portHost: string;
   /** For a host of listenAt, a name that has to be looked up and leads to the same place. */
   nameFor(host: string): string;
-  /** A path for a server that nobody has used before. */
+  /** A path for a server that no other case has used. */
   path(): string;
   /** Hosts that mean this machine or this node, for listening and for dialling. */
   readonly localHosts: { readonly listen: readonly string[]; readonly dial: readonly string[] };
@@ -44,12 +44,12 @@ export interface Carrier {
 export interface CarrierKind {
   readonly name: string;
   open(dialTimeoutMs: number): Promise<Carrier>;
-  /** The beginning of a program of its own: defines `serverNet`, `clientNet` and `place`, to listen at. */
+  /** The beginning of a separate program: defines `serverNet`, `clientNet` and `place`, to listen at. */
   readonly preamble: string;
 }
 
 /**
- * A dial for a name that nobody offers fails after this time. On a busy machine 300 dials at once, with the keys of 300 secure
+ * A dial for an unknown name fails after this time. On a busy machine 300 dials at once, with the keys of 300 secure
  * circuits, take more than a second.
  */
 export const DIAL_TIMEOUT_MS = 5_000;
@@ -192,7 +192,7 @@ const secure = throughRelay('secure', {
 export const NEAR_KINDS: readonly CarrierKind[] = [nodeNet, loopback, link];
 export const RELAY_KINDS: readonly CarrierKind[] = [relay, secure];
 
-/** A port of 127.0.0.1 of `net` at which nobody listens. */
+/** A port of 127.0.0.1 of `net` at which nothing listens. */
 export function vacantPort(net: Net): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = net.createServer();

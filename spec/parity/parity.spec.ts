@@ -1,5 +1,5 @@
-// Everything that `node:net` exports behaves the same over a node. Every case runs on `node:net` first: what it expects
-// is what Node does, not what anybody remembers of it.
+// Everything that `node:net` exports behaves the same over a node. Every case runs on `node:net` first: the expectations
+// are what Node does.
 
 import { describe, expect, it } from '@jest/globals';
 import { NEAR_KINDS } from './carriers.js';

@@ -48,7 +48,7 @@ function overCarrier(kind: CarrierKind, dialTimeoutMs: number, topics: readonly 
             try {
               await run(carrier, trial);
             } catch (error) {
-              await trial.close().catch(() => {}); // What went wrong first is what counts.
+              await trial.close().catch(() => {}); // The first error counts.
               throw error;
             }
             await trial.close();

@@ -1,4 +1,4 @@
-// One run of one case: what it opens, and that nothing of it is left when it is over.
+// One run of one case: opens what the case needs, and checks that nothing is left at its end.
 
 import type { EventEmitter } from 'node:events';
 import type { ListenOptions, Server, ServerOpts, Socket, SocketConstructorOpts, TcpNetConnectOpts } from 'node:net';
@@ -44,7 +44,7 @@ export interface Topic {
   readonly name: string;
   /** Carriers that it does not run over, for the time it takes. */
   readonly without?: readonly string[];
-  /** How long it waits for names that nobody offers. Default {@link DIAL_TIMEOUT_MS}. */
+  /** How long it waits for unknown names. Default {@link DIAL_TIMEOUT_MS}. */
   readonly dialTimeoutMs?: number;
   readonly cases: readonly Case[];
 }
@@ -165,7 +165,7 @@ export class Trial {
     return { near, far };
   }
 
-  /** A process of its own, with `serverNet`, `clientNet`, `place` and `say`. */
+  /** A separate process, with `serverNet`, `clientNet`, `place` and `say`. */
   program(body: string): Child {
     const child = programOf(this.kind, body);
     this.children.add(child);
@@ -192,7 +192,7 @@ export function portOf(server: Server): number {
   return address.port;
 }
 
-/** Rejects when the socket closes before what a case waits for, and names the socket's error, which tells why. */
+/** Rejects when the socket closes before what a case waits for, with the socket's error in its message. */
 function rejectOnClose(socket: Socket, what: string, reject: (reason: Error) => void): void {
   let cause: Error | undefined;
   socket.once('error', (error) => {

@@ -1,4 +1,4 @@
-// Unchanged programs that offer services under the preload, each in a process of its own, and what they start themselves.
+// Unchanged programs that offer services under the preload, each in a separate process, and the processes that they start.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
@@ -149,7 +149,7 @@ describe('a server that listens at a host of the overlay', () => {
     expect(await lines(child)).toEqual([]);
   });
 
-  it('goes on with a client node that the program has dialled by', async () => {
+  it('reuses the client node that the program has dialled with', async () => {
     node.bind('echo', (socket) => socket.on('error', () => {}).pipe(socket));
     const child = run(
       `const early = net.connect(7, 'echo.starlane').setEncoding('utf8');
@@ -170,12 +170,12 @@ describe('a server that listens at a host of the overlay', () => {
 });
 
 describe('a program under the preload', () => {
-  it('is no member of the network as long as it has nothing to do with it', async () => {
+  it('does not join the network before it uses it', async () => {
     expect(await lines(run(`say({ done: true });`))).toEqual([{ done: true }]);
     expect(node.stats().links.opened).toBe(0);
   });
 
-  it('ends when it has nothing to do, also where it is to listen', async () => {
+  it('exits when it has nothing to do, even where it is configured to listen', async () => {
     const listen = `unix:${socketPath()}`;
     const child = run(`setTimeout(() => say({ done: true }), 50);`, { STARLANE_LISTEN: listen });
     expect(await lines(child)).toEqual([{ done: true }]);

@@ -1,4 +1,4 @@
-// Unchanged programs under the preload, each in a process of its own, against a node of this one.
+// Unchanged programs under the preload, each in a separate process, against a node of this one.
 
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -253,11 +253,11 @@ describe.each(KINDS)('a program (%s)', (kind) => {
     expect(await lines(child)).toEqual([{ codes: Array(4).fill('ENOTFOUND') }]);
   });
 
-  it('names a host without a service as the program has written it', async () => {
+  it('names an unknown host as the program has written it', async () => {
     const child = run(
       kind,
       ['net', 'events'],
-      // No service can have that name, so that nobody waits for it.
+      // No service can have that name, so the dial does not wait for it.
       `const socket = net.connect({ host: 'No Name.Starlane', port: 7 });
        const [error] = await events.once(socket, 'error');
        say({ message: error.message, hostname: error.hostname });`,
@@ -289,7 +289,7 @@ describe.each(KINDS)('a program (%s)', (kind) => {
     ]);
   });
 
-  it('reaches other hosts as ever', async () => {
+  it('still reaches other hosts', async () => {
     const server = createTcpServer((socket) => socket.end('tcp')).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as { port: number };

@@ -1,5 +1,5 @@
-// What an unchanged program notices of its sockets under the preload: nothing. Each case runs twice in one program, over TCP and
-// over the overlay, and says the same.
+// The preload does not change how sockets behave in a program. Each case runs twice in one program, over TCP and
+// over the overlay, with the same result.
 
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -127,20 +127,20 @@ describe('net.Socket', () => {
        return [client instanceof Client, client.hello(), await text(client)];`,
     ));
 
-  it('goes to other hosts as ever when another of its class has gone over the overlay', () =>
+  it('still connects to other hosts after a socket of its class has used the overlay', () =>
     expectSame(
       ['one', 'two'],
       `class Client extends net.Socket {
          _destroy(error, callback) { super._destroy(error, callback); }
          read(size) { return super.read(size); }
        }
-       const heard = [];
+       const received = [];
        for (const [word, where] of [['one', echo], ['two', { host: '127.0.0.1', port: ${ports.echo} }]]) {
          const client = new Client();
          client.connect(where).end(word);
-         heard.push(await text(client));
+         received.push(await text(client));
        }
-       return heard;`,
+       return received;`,
     ));
 });
 
@@ -208,16 +208,16 @@ describe('tls.connect', () => {
       'you said hello',
       `const echoOrSecure = { host: secure.host, port: secure.port };
        class Client extends net.Socket {}
-       const heard = new Set();
+       const received = new Set();
        for (const Class of [net.Socket, Client]) {
          const socket = new Class();
          ${before}
          const secured = tls.connect({ ...secure, socket });
          secured.write('hello');
          ${before === '' ? 'socket.connect(echoOrSecure);' : ''}
-         heard.add(await text(secured));
+         received.add(await text(secured));
        }
-       return [...heard].join();`,
+       return [...received].join();`,
     ),
   );
 

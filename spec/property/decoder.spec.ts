@@ -54,7 +54,7 @@ describe('FrameDecoder against the naive codec', () => {
     );
   });
 
-  it('tells the same as the oracle of input that is cut off, damaged or noise', () => {
+  it('agrees with the oracle on input that is cut off, damaged or noise', () => {
     const valid = frames.map((list) => Buffer.concat(list.map(naiveEncode)));
     const noise = fc.array(byte, { maxLength: 60 }).map((bytes) => Buffer.from(bytes));
     const header = fc

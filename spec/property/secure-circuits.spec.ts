@@ -37,13 +37,13 @@ class End {
   arrived = 0;
   hasEnded = false;
   hasSeenEnd = false;
-  /** Something else than what was sent has arrived. */
+  /** What arrived differs from what was sent. */
   isWrong = false;
   error: NodeJS.ErrnoException | undefined;
 
   constructor(
     readonly socket: Socket,
-    /** What tells its bytes from those of others. */
+    /** Distinguishes its bytes from those of others. */
     readonly seed: number,
     private readonly otherSeed: () => number,
   ) {
@@ -114,7 +114,7 @@ class Trial {
     }
   }
 
-  /** Everybody reads, and everything comes to rest. */
+  /** All ends read, until nothing moves any more. */
   async settle(): Promise<void> {
     for (const { ends } of this.circuits) {
       for (const end of ends) {
@@ -123,7 +123,7 @@ class Trial {
       }
     }
     const isOver = ({ ends }: { ends: [End, End] }): boolean => ends.every(({ socket }) => socket.destroyed);
-    await turnsUntil('all circuits are over', () => this.circuits.every(isOver), 50_000);
+    await turnsUntil('all circuits have ended', () => this.circuits.every(isOver), 50_000);
     for (const { ends, isBroken } of this.circuits) {
       expect(ends.map(({ isWrong }) => isWrong)).toEqual([false, false]);
       if (isBroken) {
@@ -166,7 +166,7 @@ describe('Secure circuits', () => {
     await nothingLeft();
   });
 
-  it('bring what was sent, end as they should, and leave nothing behind', async () => {
+  it('deliver what was sent, end as they should, and leave nothing behind', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 50 }), async (steps) => {
         incoming = [];

@@ -5,14 +5,14 @@ import fc from 'fast-check';
 import { SessionModel, type Side, type StreamEnd } from '../support/session-model.js';
 import { turn } from '../support/turns.js';
 
-/** What the users know: how many streams there are. Everything else is asked of the streams themselves. */
+/** What the users know: how many streams there are. Everything else is read from the streams themselves. */
 interface Known {
   streams: number;
 }
 
 type Command = fc.AsyncCommand<Known, SessionModel>;
 
-/** Does something with one end of one stream, if that end is there and not over. */
+/** Does something with one end of one stream, if that end exists and has not ended. */
 class OnStream implements Command {
   constructor(
     private readonly name: string,
@@ -127,7 +127,7 @@ const open = fc.tuple(side, size, fc.boolean()).map(([at, bytes, isRelayed]) => 
 const deliver = fc.tuple(side, size).map(([at, bytes]) => new Deliver(at, bytes));
 const turns = fc.constant(new Turn());
 
-/** As often as they stand here. */
+/** Repeated entries are more frequent. */
 const commands = fc.commands(
   [open, write, write, write, deliver, deliver, deliver, turns, turns, turns, pause, resume, consume, end, reset],
   { maxCommands: 120, size: 'max' },

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import type { MuxStream } from '../../lib/mux/stream/stream.js';
 import { encodeReply, tryReadReply } from '../../lib/wire/open-reply.js';
 import { pattern } from '../support/frames.js';
-import { type HandNeighbour, type HandStream, nodeIdOf, RelayFixture } from '../support/relay-fixture.js';
+import { type ManualNeighbour, type ManualStream, nodeIdOf, RelayFixture } from '../support/relay-fixture.js';
 import { turn, turnsUntil } from '../support/turns.js';
 
 const KIB = 1024;
@@ -18,7 +18,7 @@ type Side = 0 | 1;
 
 /** One circuit, and what its two ends have done. */
 interface Circuit {
-  readonly ends: [HandStream, HandStream];
+  readonly ends: [ManualStream, ManualStream];
   readonly written: [number, number];
   readonly hasEnded: [boolean, boolean];
   isReset: boolean;
@@ -44,7 +44,7 @@ const step: fc.Arbitrary<Step> = fc.record({
 
 class Trial {
   readonly relay = new RelayFixture({ nextHops: () => [D] });
-  readonly neighbours: [HandNeighbour, HandNeighbour] = [this.relay.link('P'), this.relay.link('D')];
+  readonly neighbours: [ManualNeighbour, ManualNeighbour] = [this.relay.link('P'), this.relay.link('D')];
   readonly circuits: Circuit[] = [];
 
   async run({ kind, which, side, bytes }: Step): Promise<void> {
@@ -76,7 +76,7 @@ class Trial {
     expect(this.relay.relay.heldBytes).toBeLessThanOrEqual(2 * WINDOW * this.circuits.length);
   }
 
-  /** Everybody reads, and everything comes to rest. */
+  /** All ends read, until nothing moves any more. */
   async settle(): Promise<void> {
     for (const { duplex } of this.neighbours) duplex.resume();
     for (const circuit of this.circuits) {
@@ -90,7 +90,7 @@ class Trial {
     this.check();
     await turnsUntil('nothing is held', () => this.relay.relay.heldBytes === 0, 1000);
     for (const circuit of this.circuits) {
-      // One that was refused by a reset is answered, and ended in order.
+      // A circuit that was refused by a reset is answered, and ended gracefully.
       for (const side of [0, 1] as const) {
         if (circuit.isReset) circuit.ends[side].stream.reset();
         else this.act(circuit, 'end', side, 0);
@@ -165,7 +165,7 @@ class Trial {
     }
   }
 
-  private read(end: HandStream): void {
+  private read(end: ManualStream): void {
     end.paused = false;
     const stream: MuxStream = end.stream;
     stream.consumed(stream.unreadBytes);

@@ -113,7 +113,7 @@ describe('A Stream', () => {
     fc.record({ kind: fc.constantFrom('listen' as const, 'pause' as const, 'resume' as const, 'turn' as const) }),
   );
 
-  it('gives everything in order to a reader of any kind, and credit for what was read and nothing else', async () => {
+  it('delivers everything in order to any kind of reader, and grants credit only for what was read', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(read, { maxLength: 60 }), async (steps) => {
         const { session, peer, stream } = await open(0);
@@ -121,7 +121,7 @@ describe('A Stream', () => {
         let fed = 0;
         let granted = 0;
         let seen = 0;
-        /** What the reader has had in its hands at some time, though it may have put some of it back. */
+        /** What the reader has read at some time, even if it has unshifted some of it. */
         let most = 0;
         const take = (chunk: Buffer | null): void => {
           if (chunk === null) return;
@@ -143,7 +143,7 @@ describe('A Stream', () => {
             const bytes = Math.min(step.bytes, stream.readableLength);
             if (bytes > 0 && !stream.readableFlowing) {
               const chunk = stream.read(bytes) as Buffer | null;
-              // Read by hand, a listener is told of it as well.
+              // A chunk that is read by hand is also emitted to the listener.
               if (!listening) take(chunk);
             }
           } else if (step.kind === 'unshift') {

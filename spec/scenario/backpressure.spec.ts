@@ -113,7 +113,7 @@ describe('Both sides writing more than all windows', () => {
 });
 
 describe('One slow reader among 1,000 streams', () => {
-  it('holds up nobody, holds no more than its window, and gets everything in the end', async () => {
+  it('does not block the others, buffers no more than its window, and gets everything in the end', async () => {
     const pair = overMemory();
     const incoming: Stream[] = [];
     pair.far.on('stream', (stream) => incoming.push(stream.on('error', () => {})));
@@ -139,7 +139,7 @@ describe('One slow reader among 1,000 streams', () => {
     expect(unreadOf(pair.far)).toBe(0);
   });
 
-  it('that asks for more and more in small sips never holds more than its window', async () => {
+  it('that reads in small pieces never buffers more than its window', async () => {
     const pair = overMemory();
     const { here, there } = await streamPair(pair);
     const sent = sendPattern(here, 6 * WINDOW, 3);
@@ -168,7 +168,7 @@ describe('One slow reader among 1,000 streams', () => {
 });
 
 describe('Readers that stop for good', () => {
-  it('do not hold up others, though many of them have filled their windows', async () => {
+  it('do not block others, even when many of them have filled their windows', async () => {
     const pair = overMemory();
     const stuck = [];
     for (let index = 0; index < 40; index++) {

@@ -121,7 +121,7 @@ describe.each(['memory', 'tcp'] as const)('10,000 sockets over a link (%s)', (ki
         await within(`the end of a batch, seed ${seed}`, Promise.all(batch));
       }
       expect(closed).toBe(SOCKETS);
-      // The far end hears of it with the next bytes.
+      // The far end notices it with the next bytes.
       await within('the end of the accepted ones', Promise.all(accepted));
       await within(
         'the end of the streams',
@@ -132,7 +132,7 @@ describe.each(['memory', 'tcp'] as const)('10,000 sockets over a link (%s)', (ki
       expect([leftAt(joiner), leftAt(listener)]).toEqual(before);
       expect(getEventListeners(signal, 'abort')).toHaveLength(0);
       expect(emitters.map((emitter) => emitter.eventNames().length)).toEqual(listenersBefore);
-      // Each link has a few of its own, that come and go; none is a socket's.
+      // Each link has a few streams for itself, which come and go; none belongs to a socket.
       expect(sharedTimers.size).toBeLessThan(timersBefore + 10);
       expect(accepted.length).toBeGreaterThan(SOCKETS / 4);
     },

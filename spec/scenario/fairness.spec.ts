@@ -1,4 +1,4 @@
-// Who waits for whom on one link. Measured in bytes and in the order of frames, never by the clock.
+// Fairness between streams on one link. Measured in bytes and in the order of frames, never by the clock.
 
 import { describe, expect, it } from '@jest/globals';
 import { kOnSent } from '../../lib/mux/hidden.js';
@@ -63,7 +63,7 @@ async function confirmBatches(fixture: SessionFixture, batches: number): Promise
 }
 
 describe('A small message on a link that bulk streams fill', () => {
-  it('has no more than a bounded number of bytes ahead of it, whatever the bulk has queued', async () => {
+  it('has a bounded number of bytes ahead of it, regardless of what the bulk streams have queued', async () => {
     const fixture = await make();
     const bulk = [];
     for (let index = 0; index < 4; index++) bulk.push(await unlimited(fixture));
@@ -91,7 +91,7 @@ describe('A small message on a link that bulk streams fill', () => {
     }
   });
 
-  it('of each of 50 quiet streams goes ahead of the bulk', async () => {
+  it('of each of 50 quiet streams is sent before the bulk', async () => {
     const fixture = await make();
     const bulk = await unlimited(fixture);
     const quiet: MuxStream[] = [];
@@ -193,7 +193,7 @@ describe('Streams that compete', () => {
     expect(lengths.slice(0, -3).every((length) => length <= SHARED_QUANTUM_BYTES)).toBe(true);
   });
 
-  it('do not shut out one that has much to send by refilling short queues', async () => {
+  it('cannot starve a bulk stream by refilling short queues', async () => {
     const fixture = await make();
     const large = await unlimited(fixture);
     const short: MuxStream[] = [];
@@ -212,7 +212,7 @@ describe('Streams that compete', () => {
     expect(bytes.get(large.id) ?? 0).toBeGreaterThan(fair / 2);
   });
 
-  it('do not shut out one that has much to send by being ever new', async () => {
+  it('cannot starve a bulk stream by opening new streams all the time', async () => {
     const fixture = await make({ maxUnackedOpens: 100_000 });
     const large = await unlimited(fixture);
     fixture.peer.block();
@@ -228,7 +228,7 @@ describe('Streams that compete', () => {
     expect(sentBytes(fixture).get(large.id) ?? 0).toBeGreaterThanOrEqual(256 * KIB);
   });
 
-  it('do not shut out one that has much to send by small frames that need no queue', async () => {
+  it('cannot starve a bulk stream by small frames that need no queue', async () => {
     const fixture = await make();
     const large = await unlimited(fixture);
     const chatty: MuxStream[] = [];

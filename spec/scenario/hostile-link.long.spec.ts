@@ -1,5 +1,5 @@
-// A member of a live mesh that does what it likes with its link, and strangers that take their time to get one. Each time the
-// others go on serving each other, as fast as before and in as much memory, and only its own link is lost.
+// A member of a live mesh that abuses its link, and strangers that stall the handshake. Each time the
+// others continue to serve each other, as fast as before and in as much memory, and only the attacker's link is lost.
 
 import { describe, expect, it } from '@jest/globals';
 import { CircuitSecurity } from '../../lib/circuit/secure/security.js';
@@ -38,7 +38,7 @@ function openOf(offender: HostileMember, changes: Partial<OpenRequest> = {}): Bu
   return encodeOpen({ ...termsOf(offender), hopLimit: 8, ...changes });
 }
 
-/** The code of the reply to what was sent on a stream of its own. */
+/** The code of the reply to what was sent on a new stream. */
 async function answerTo(offender: HostileMember, bytes: Buffer): Promise<number | undefined> {
   const stream: MuxStream = offender.session.open(offender, bytes);
   await offender.until(() => tryReadReply(offender.received(stream)) !== undefined || offender.fate(stream) !== 'open');
@@ -46,11 +46,11 @@ async function answerTo(offender: HostileMember, bytes: Buffer): Promise<number 
 }
 
 describe('A member that sends too much:', () => {
-  it('streams without end are refused beyond the backlog, and forgotten with the time for OPEN', async () => {
+  it('endless streams are refused beyond the backlog, and dropped by the OPEN timeout', async () => {
     const offender = await scene.member();
     const { nodeId } = offender.identity;
     const syns = Buffer.concat(Array.from({ length: 20_000 }, (_, n) => windowUpdate(1_001 + 2 * n, 0, SYN)));
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       offender.frames(syns);
       const streams = (): number => scene.mesh.nodes[2].links().find(({ peerId }) => peerId === nodeId)?.streams ?? 0;
       await turnsUntil('they are there', () => streams() > 0, 10_000_000);
@@ -60,19 +60,19 @@ describe('A member that sends too much:', () => {
     scene.isStillLinked(offender);
   });
 
-  it('more than its window allows ends its link', async () => {
+  it('data beyond its window ends its link', async () => {
     const offender = await scene.member();
     const open = openOf(offender, { service: 'silent' });
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       offender.frames(data(1_001, open, SYN), dataHeader(1_001, 300 * 1024));
       await scene.isCutOff(offender, 'ERR_STARLANE_WINDOW_OVERRUN');
     });
   });
 
-  it('more than all streams may hold resets those that hold most', async () => {
+  it('data beyond the limit of all streams resets the streams that buffer most', async () => {
     const offender = await scene.member();
     const body = Buffer.alloc(200 * 1024);
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       const streams = Array.from({ length: 60 }, () =>
         offender.session.open(offender, Buffer.concat([openOf(offender, { service: 'silent' }), body])),
       );
@@ -81,11 +81,11 @@ describe('A member that sends too much:', () => {
     scene.isStillLinked(offender);
   });
 
-  it('questions whose answers it does not read end its link', async () => {
+  it('pings whose answers it does not read end its link', async () => {
     const offender = await scene.member();
     const pings = Buffer.concat(Array<Buffer>(20_000).fill(ping(5)));
     offender.socket.pause();
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       while (!scene.mesh.unlinked.has(offender.identity.nodeId)) {
         if (offender.socket.writableLength < pings.length) offender.frames(pings);
         for (let turns = 0; turns < 20; turns++) await turn();
@@ -104,13 +104,13 @@ describe('A member that sends too much:', () => {
     ['65535 wanted', encodeMessage(MessageType.WANT, [Buffer.from('01ffff', 'hex')])],
   ])('%s that does not come ends its link', async (_what, bytes) => {
     const offender = await scene.member();
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       offender.say(bytes);
       await scene.isCutOff(offender, 'ERR_STARLANE_MESSAGE');
     });
   });
 
-  it('proofs of secure circuits, which take longer to check than to send, wait for their turn', async () => {
+  it('proofs of secure circuits, which take longer to check than to send, are queued', async () => {
     const offender = await scene.member();
     const { identity } = offender;
     const networkKeys = [offender.networkKey as Buffer];
@@ -120,7 +120,7 @@ describe('A member that sends too much:', () => {
       return data(1_001 + 2 * n, encodeOpen({ ...terms, hopLimit: 8, proof: security.dial(terms).proof }), SYN);
     });
     const { refused } = scene.mesh.nodes[2].stats().accepts;
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       offender.frames(Buffer.concat(opens));
       const isOver = (): boolean => scene.mesh.nodes[2].stats().accepts.refused > refused;
       await turnsUntil('there are too many', isOver, 10_000_000);
@@ -128,9 +128,9 @@ describe('A member that sends too much:', () => {
     scene.isStillLinked(offender);
   });
 
-  it('an OPEN of 65535 bytes, or from another, or one seen before, is refused alone', async () => {
+  it('an OPEN that is 65535 bytes long, forged or repeated only ends its stream', async () => {
     const offender = await scene.member();
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       expect(await answerTo(offender, Buffer.from('ffff01', 'hex'))).toBe(ReplyCode.MALFORMED);
       const asAnother = openOf(offender, { src: scene.mesh.nodes[0].id });
       expect(await answerTo(offender, asAnother)).toBe(ReplyCode.DENIED);
@@ -142,14 +142,14 @@ describe('A member that sends too much:', () => {
   });
 });
 
-describe('One who takes his time:', () => {
+describe('A slow peer:', () => {
   it.each([
     ['says nothing', 'tcp', []],
     ['says nothing over tls', 'tls', []],
     ['begins a tls handshake', 'tls', [...Buffer.from('1603010200010001fc0303', 'hex')]],
     ['begins HELLO', 'tcp', [...data(1, HALF_HELLO, SYN)]],
-  ] as const)('connects, %s, and is dropped with the time for the handshake', async (_what, scheme, bytes) => {
-    await scene.bears(async () => {
+  ] as const)('connects, %s, and is dropped by the handshake timeout', async (_what, scheme, bytes) => {
+    await scene.keepsServing(async () => {
       const slow = await Promise.all(Array.from({ length: 4 }, () => scene.stranger(scene.mesh.addresses[2][scheme])));
       const isOver = Promise.all(slow.map((socket) => new Promise((resolve) => socket.once('close', resolve))));
       for (const byte of bytes.slice(0, -1)) {
@@ -159,23 +159,23 @@ describe('One who takes his time:', () => {
       await isOver;
     });
     expect(scene.mesh.warnings[2]).toContain('ERR_STARLANE_HANDSHAKE_TIMEOUT');
-    // And there is room for others.
+    // There is still room for others.
     await scene.member();
   });
 
-  it('says HELLO, and not what is due then', async () => {
+  it('sends HELLO, but not the next message', async () => {
     const slow = await scene.member(2, { says: false });
     slow.provesItself = false;
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       slow.say(slow.hello());
       await slow.over();
     });
     expect(scene.mesh.warnings[2]).toContain('ERR_STARLANE_HANDSHAKE_TIMEOUT');
   });
 
-  it('holds no more than it is given: half a message, half an OPEN, a circuit that does nothing', async () => {
+  it('only occupies limited state: half a message, half an OPEN, an idle circuit', async () => {
     const slow = await scene.member();
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       slow.say(Buffer.from('0000ffff06', 'hex'));
       const idle = slow.session.open(slow, openOf(slow, { service: 'silent' }));
       const half = slow.session.open(slow, openOf(slow).subarray(0, 20));
@@ -190,12 +190,12 @@ describe('One who takes his time:', () => {
     scene.isStillLinked(slow);
   });
 
-  it('has echoes made and reads none: a node waits for it in bounded memory, and not for ever', async () => {
+  it('requests echoes and reads none: the node buffers them in bounded memory, for a limited time', async () => {
     const slow = await scene.member();
     slow.socket.pause();
     const circuit = (n: number): Buffer =>
       data(1_001 + 2 * n, Buffer.concat([openOf(slow), Buffer.alloc(60 * 1024)]), SYN);
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       for (let n = 0; n < 100; n++) slow.frames(circuit(n));
       await scene.whyUnlinked(slow);
     });

@@ -1,5 +1,5 @@
-// A member of a live mesh that says what is not so, to all by its records. Each time the others go on serving each other, as
-// fast as before and in as much memory, and only its own link is lost. What it does to the node that it is linked to stands in
+// A member of a live mesh that spreads false records. Each time the others continue to serve each other, as
+// fast as before and in as much memory, and only its own link is lost. Attacks on the node that it is linked to are in
 // hostile-link.long.spec.ts.
 
 import { once } from 'node:events';
@@ -16,8 +16,8 @@ import { turn, turnsUntil } from '../support/turns.js';
 
 const scene = new AttackedMesh();
 
-/** Records of a node as it is told of them: whatever changes is. */
-async function toldOf(offender: HostileMember, node: Node): Promise<MeshRecord[]> {
+/** The record that the member gets of a node: the node publishes it because it changes. */
+async function recordFrom(offender: HostileMember, node: Node): Promise<MeshRecord[]> {
   const server = node.bind('something-new');
   await within(
     'a record of it',
@@ -39,12 +39,12 @@ function services(count: number, prefix = 's'): ServiceEntry[] {
   return Array.from({ length: count }, (_, n) => ({ service: `${prefix}${n}`, port: 0, weight: 1, meta: undefined }));
 }
 
-describe('A member that says what is not so:', () => {
-  it('records that their nodes have not signed end its link, and it is not linked to again', async () => {
+describe('A member that spreads false records:', () => {
+  it('records with wrong signatures end its link, and it is not linked again', async () => {
     const offender = await scene.member();
-    const [record] = await toldOf(offender, scene.mesh.nodes[0]);
-    await scene.bears(async () => {
-      for (let time = 0; time < 3; time++) offender.tellBytes(forged(record, record.seq + 10 + time));
+    const [record] = await recordFrom(offender, scene.mesh.nodes[0]);
+    await scene.keepsServing(async () => {
+      for (let time = 0; time < 3; time++) offender.publishBytes(forged(record, record.seq + 10 + time));
       await scene.isCutOff(offender, 'ERR_STARLANE_RECORD');
     });
     const again = await scene.member(2, { identity: offender.identity, says: false });
@@ -53,14 +53,14 @@ describe('A member that says what is not so:', () => {
     expect(again.goodbye).toBe(GoodbyeCode.LIMIT);
   });
 
-  it('old records of others change nothing, and end its link when there is no end of them', async () => {
+  it('old records of others change nothing, and end its link when there are too many', async () => {
     const offender = await scene.member();
-    const old = await toldOf(offender, scene.mesh.nodes[0]);
+    const old = await recordFrom(offender, scene.mesh.nodes[0]);
     const copies = Array.from({ length: 100 }, (_, n) => ({ record: old[n % old.length], remainingLifeS: 60 }));
     const many = encodeMessageOf({ type: MessageType.RECORDS, records: copies });
     const server = scene.mesh.nodes[0].bind('newer');
     await scene.mesh.nodes[2].waitFor('newer');
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       for (let time = 0; time < 5_000 && offender.ended === undefined; time++) {
         offender.say(many);
         await turn();
@@ -74,7 +74,7 @@ describe('A member that says what is not so:', () => {
   it('a proof of another link proves nothing', async () => {
     const earlier = await scene.member();
     let offender: HostileMember | undefined;
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       // Only now: it has little time for its handshake.
       offender = await scene.member(2, { identity: earlier.identity, says: false });
       offender.provesItself = false;
@@ -86,36 +86,36 @@ describe('A member that says what is not so:', () => {
     scene.isStillLinked(earlier);
   });
 
-  it('two records under one number: all take the same one, and say that there are two', async () => {
+  it('two records with one sequence number: all nodes take the same one, and warn of the conflict', async () => {
     const offender = await scene.member(1);
     const elsewhere = await scene.member(2, { identity: offender.identity });
-    await scene.bears(async () => {
-      offender.tell([offender.node({ seq: 5, flags: 1 })]);
-      elsewhere.tell([offender.node({ seq: 5, flags: 0 })]);
+    await scene.keepsServing(async () => {
+      offender.publish([offender.node({ seq: 5, flags: 1 })]);
+      elsewhere.publish([offender.node({ seq: 5, flags: 0 })]);
       const isTold = (): boolean => scene.mesh.warnings.flat().includes('ERR_STARLANE_DUPLICATE_IDENTITY');
       await turnsUntil('it is noticed', isTold, 10_000_000);
     });
   });
 
-  it('the highest number there is, after which it can say nothing more', async () => {
+  it('the highest sequence number, after which it cannot publish any more', async () => {
     const offender = await scene.member();
-    await scene.bears(async () => {
-      offender.tell([
+    await scene.keepsServing(async () => {
+      offender.publish([
         offender.node({ epoch: 0xffff_ffff, seq: 0xffff_ffff }),
         ...offender.layout(services(1, 'last'), 1),
       ]);
-      offender.tell([offender.node({ epoch: 1, seq: 0xffff_ffff })]);
+      offender.publish([offender.node({ epoch: 1, seq: 0xffff_ffff })]);
       for (let turns = 0; turns < 50; turns++) await turn();
     });
     scene.isStillLinked(offender);
   });
 
-  it('20,000 services: as many as one node may have are seen, and none of others gives way', async () => {
+  it('20,000 services: only as many as one node may have are seen, and no service of others is evicted', async () => {
     const offender = await scene.member();
     const shards = offender.layout(services(20_000), 64);
     const known = scene.mesh.nodes[2].stats().services.instances;
-    await scene.bears(async () => {
-      offender.tell([offender.node({ links: [{ peerId: scene.mesh.nodes[2].id, cost: 1 }] }), ...shards]);
+    await scene.keepsServing(async () => {
+      offender.publish([offender.node({ links: [{ peerId: scene.mesh.nodes[2].id, cost: 1 }] }), ...shards]);
       await turnsUntil(
         'it is too many',
         () => scene.mesh.warnings[2].includes('ERR_STARLANE_SERVICE_LIMIT'),
@@ -128,20 +128,20 @@ describe('A member that says what is not so:', () => {
   });
 });
 
-describe('A member that plays with names:', () => {
-  it('the id of a node, and what every object has, are names like others', async () => {
+describe('A member that uses hostile names:', () => {
+  it('the id of a node and the property names of every object are ordinary names', async () => {
     const offender = await scene.member();
     const [{ id }, two, three] = scene.mesh.nodes;
     const names = [id, three.id, '__proto__', 'constructor', 'toString', 'AAAAAAAAAAA'];
     const server = three.bind(':77', (socket) => socket.end('three'));
-    await scene.bears(async () => {
+    await scene.keepsServing(async () => {
       const entries = names.map((service) => ({
         service,
         port: 0,
         weight: 1,
         meta: JSON.parse('{"__proto__":{"x":1}}'),
       }));
-      offender.tell([offender.node({ links: [{ peerId: three.id, cost: 1 }] }), ...offender.layout(entries, 1)]);
+      offender.publish([offender.node({ links: [{ peerId: three.id, cost: 1 }] }), ...offender.layout(entries, 1)]);
       await three.waitFor('AAAAAAAAAAA');
     });
     for (const name of names) {
@@ -152,7 +152,7 @@ describe('A member that plays with names:', () => {
           .map(({ nodeId }) => nodeId),
       ).toEqual([offender.identity.nodeId]);
     }
-    // An id says which node, however its services are called.
+    // An id addresses a node, whatever names its services have.
     const socket = two.dial(`@${three.id}:77`);
     await once(socket, 'connect');
     expect(socket.peer).toMatchObject({ id: three.id });
@@ -169,16 +169,16 @@ describe('A member that plays with names:', () => {
     ['is too long a way of writing another', Buffer.from([0xc0, 0xae])],
   ])('one that %s ends its link', async (_what, name) => {
     const offender = await scene.member();
-    await scene.bears(async () => {
-      offender.tellBytes(offender.shardNamed(name));
+    await scene.keepsServing(async () => {
+      offender.publishBytes(offender.shardNamed(name));
       await scene.isCutOff(offender, 'ERR_STARLANE_MESSAGE');
     });
   });
 });
 
-// At the end: for ten seconds, whoever is made up has the places of others.
-describe('A member that makes up nodes:', () => {
-  it('links that it has not, to nodes that are there and to a thousand that are not', async () => {
+// At the end: for ten seconds, the invented nodes take the places of others.
+describe('A member that invents nodes:', () => {
+  it('links that it does not have, to existing nodes and to a thousand invented ones', async () => {
     const offender = await scene.member();
     const invented = Array.from({ length: 1_000 }, () => createIdentity());
     const peers = [
@@ -193,8 +193,8 @@ describe('A member that makes up nodes:', () => {
     const records = invented.map(({ publicKey, bootId, sign }) =>
       HostileMember.nodeOf({ publicKey, bootId, links: back }, sign),
     );
-    await scene.bears(async () => {
-      offender.tell([offender.node({ seq: 9, links }), ...records]);
+    await scene.keepsServing(async () => {
+      offender.publish([offender.node({ seq: 9, links }), ...records]);
       await turnsUntil('there is no room', () => scene.mesh.nodes[2].stats().mesh.rejected > 0, 10_000_000);
     });
     for (const node of scene.mesh.nodes) {

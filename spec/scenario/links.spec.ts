@@ -6,7 +6,7 @@ import { finished } from 'node:stream/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Node, Socket } from '../../lib/index.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
-import { LINK_KINDS, readToEnd, type Testnet, testnet, unknows } from '../support/testnet.js';
+import { forgets, LINK_KINDS, readToEnd, type Testnet, testnet } from '../support/testnet.js';
 
 const MIB = 1024 * 1024;
 const CASES = LINK_KINDS.flatMap((kind) => [
@@ -24,7 +24,7 @@ describe.each(CASES)('over a link by $kind, when the $dials dials', ({ kind, dia
   let server: Node;
 
   beforeAll(async () => {
-    // What is made once for all specs is not what they leave behind.
+    // What is made once for all specs is not a leak of one of them.
     await (await testnet(kind)).close();
   });
 
@@ -50,7 +50,7 @@ describe.each(CASES)('over a link by $kind, when the $dials dials', ({ kind, dia
     expect((await readToEnd(socket)).toString()).toBe('hello');
   });
 
-  it('tells both ends who the other is', async () => {
+  it('shows both ends the identity of the other', async () => {
     const bound = server.bind('echo:7');
     const near = client.dial('echo');
     const [[far]] = (await Promise.all([once(bound, 'connection'), once(near, 'connect')])) as [[Socket], unknown];
@@ -66,22 +66,22 @@ describe.each(CASES)('over a link by $kind, when the $dials dials', ({ kind, dia
     await finished(far.resume(), { error: false }).catch(() => {});
   });
 
-  it('lets the client go on reading after it has ended its half', async () => {
-    const asked: string[] = [];
+  it('lets the client continue to read after it has ended its half', async () => {
+    const requests: string[] = [];
     server.bind('ask', { allowHalfOpen: true }, async (socket) => {
-      asked.push((await readToEnd(socket)).toString());
+      requests.push((await readToEnd(socket)).toString());
       socket.end('answer');
     });
     const socket = client.dial('ask', { allowHalfOpen: true });
     socket.end('question');
     expect((await readToEnd(socket)).toString()).toBe('answer');
-    expect(asked).toEqual(['question']);
+    expect(requests).toEqual(['question']);
   });
 
-  it('lets the client go on writing after the server has ended its half', async () => {
-    const bound = server.bind('tell', { allowHalfOpen: true });
+  it('lets the client continue to write after the server has ended its half', async () => {
+    const bound = server.bind('answer', { allowHalfOpen: true });
     const connection = once(bound, 'connection');
-    const near = client.dial('tell', { allowHalfOpen: true });
+    const near = client.dial('answer', { allowHalfOpen: true });
     const [far] = (await connection) as [Socket];
     far.end('first');
     expect((await readToEnd(near)).toString()).toBe('first');
@@ -111,7 +111,7 @@ describe.each(CASES)('over a link by $kind, when the $dials dials', ({ kind, dia
     expect(error).toMatchObject({ code: 'ECONNRESET', syscall: 'read' });
   });
 
-  it('waits for a name that nobody offers, then fails with ENOTFOUND', async () => {
+  it('waits for an unknown name, then fails with ENOTFOUND', async () => {
     const socket = client.dial('nowhere', { timeoutMs: 20 });
     const [error] = await once(socket, 'error');
     expect(error).toMatchObject({ code: 'ENOTFOUND', syscall: 'connect', address: 'nowhere' });
@@ -126,7 +126,7 @@ describe.each(CASES)('over a link by $kind, when the $dials dials', ({ kind, dia
     const bound = server.bind('shop', { weight: 3, meta: { version: 2 } });
     expect(await client.waitFor('shop')).toMatchObject({ nodeId: server.id, weight: 3, meta: { version: 2 }, hops: 1 });
     bound.close();
-    await unknows(client, 'shop');
+    await forgets(client, 'shop');
     expect(client.services()).toEqual([]);
   });
 
@@ -160,7 +160,7 @@ describe.each(CASES)('over a link by $kind, when the $dials dials', ({ kind, dia
     });
   }
 
-  it('says goodbye on close, so that nobody takes it for a fault', async () => {
+  it('sends GOODBYE on close, so that the peer does not take it for a fault', async () => {
     const unlinked = once(client, 'unlink');
     await server.close();
     const [, reason] = await unlinked;

@@ -1,5 +1,5 @@
 // A mesh of processes on loopback whose relays are killed and stopped during traffic: what arrives is right, what cannot
-// go on says so, and who dials gets there as long as there is a way.
+// continue is reset, and dials succeed as long as there is a path.
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { within } from '../support/deadline.js';
@@ -20,7 +20,7 @@ describe('Ten processes in a line', () => {
   const last = NODES - 1;
   beforeEach(() => mesh.build(NODES, edges, { [last]: 'far' }));
 
-  it('carry streams over nine hops, which a kill -9 in the middle resets at both ends, until another takes its place', async () => {
+  it('carry streams over nine hops; a kill -9 in the middle resets them at both ends, and a new process restores the path', async () => {
     const { members } = mesh;
     const traffic = await mesh.open(0, last, 'far', STREAMS);
     const relays = members.slice(1, last).map(({ nodeId }) => nodeId);
@@ -45,7 +45,7 @@ describe('Ten processes in a line', () => {
     const { streams, client } = await mesh.open(0, last, 'far', STREAMS);
     const keys = streams.map(({ key }) => key);
     members[4].signal('SIGSTOP');
-    // What is under way fills the links before it; nobody can get through, and nothing breaks.
+    // The bytes in flight fill the links before it; no stream gets through, and none breaks.
     const carried = client.carry(keys);
     const { code } = await client.dial('far', 1_000);
     expect(code).toMatch(/^(ENOTFOUND|EHOSTUNREACH|ETIMEDOUT)$/);
@@ -61,7 +61,7 @@ describe('Ten processes in a ring', () => {
   const opposite = NODES / 2;
   beforeEach(() => mesh.build(NODES, edges, { [opposite]: 'far' }));
 
-  it('lose to a kill -9 what went through the one that is gone, and nothing else; dials go the other way round', async () => {
+  it('lose only the streams through a process killed with kill -9; dials take the other way round', async () => {
     const traffic = await mesh.open(0, opposite, 'far', 2 * STREAMS);
     const gone = traffic.streams[0].via[1];
     const { hit, spared } = through(traffic, gone);
@@ -73,7 +73,7 @@ describe('Ten processes in a ring', () => {
     expect(await traffic.client.finish()).toBe(spared.length);
   });
 
-  it('dial round one that is stopped; what went through it goes on when it does', async () => {
+  it('dial around a stopped process; the streams through it continue when it continues', async () => {
     const traffic = await mesh.open(0, opposite, 'far', 2 * STREAMS);
     const stopped = traffic.streams[0].via[1];
     const { hit, spared } = through(traffic, stopped);
@@ -89,7 +89,7 @@ describe('Ten processes in a ring', () => {
     expect(await traffic.client.finish()).toBe(2 * STREAMS);
   });
 
-  it('reset what went through one that is stopped and then killed', async () => {
+  it('reset the streams through a process that is stopped and then killed', async () => {
     const traffic = await mesh.open(0, opposite, 'far', 2 * STREAMS);
     const gone = traffic.streams[0].via[1];
     const { hit, spared } = through(traffic, gone);
@@ -111,7 +111,7 @@ describe('Ten processes in a ring that give each other up soon', () => {
     return mesh.build(NODES, edges, { [opposite]: 'far' });
   });
 
-  it('reset what goes through one that is stopped for long, and no other; it comes back when it runs again', async () => {
+  it('reset only the streams through a process that is stopped for long; it rejoins when it continues', async () => {
     const traffic = await mesh.open(0, opposite, 'far', 2 * STREAMS);
     const stopped = mesh.indexOf(traffic.streams[0].via[1]);
     const member = mesh.members[stopped];

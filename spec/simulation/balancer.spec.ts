@@ -37,7 +37,7 @@ describe('nodes behind a balancer that is their only seed', () => {
     });
   }
 
-  it('become one network when the only one that runs has asked itself for an hour', async () => {
+  it('become one network when the only running one has joined itself for an hour', async () => {
     const [first, second] = begin(3, 2) as [SimNode, SimNode];
     first.start();
     await world.loop.run(3_600_000);
@@ -46,7 +46,7 @@ describe('nodes behind a balancer that is their only seed', () => {
     expect(warningsOf([first, second])).toEqual([]);
   });
 
-  it('find together again after a minute of two halves that were content with themselves', async () => {
+  it('become one network again after a minute in two complete halves', async () => {
     const nodes = begin(4, 6);
     for (const node of nodes) node.start();
     await world.loop.run(60_000);

@@ -1,5 +1,5 @@
-// A network in which two of three nodes are clients: they know all the others know, nobody is told of them, and what befalls
-// the nodes that carry everything on does not cut them off.
+// A network in which two of three nodes are clients: they know what all the others know, are not announced to other nodes, and
+// are not cut off by failures of the nodes that carry them.
 
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Network } from '../../bench/simulation/network.js';
@@ -31,14 +31,14 @@ describe('a network with clients', () => {
 
   afterEach(() => world.close());
 
-  it('comes to be when all start within seconds, each client with three links', async () => {
+  it('forms when all start within seconds, each client with three links', async () => {
     await begin((cold) => cold.startCold(5_000));
-    // The seeds are told who is linked where, and not that there are clients.
+    // The seeds know all links, but not the clients.
     expect(clients().map((node) => node.run?.links.size)).toEqual(Array(CLIENTS).fill(3));
     for (const node of network.live) expect(viewOf(node).counters().get('origins')).toBe(NODES - CLIENTS);
   });
 
-  it('that is there at once is at rest, and every oracle holds', async () => {
+  it('that is made at once is at rest, and every oracle holds', async () => {
     await begin((warm) => warm.startWarm());
     for (const client of clients()) {
       expect(viewOf(client).reachCount()).toBe(NODES - CLIENTS);
@@ -58,7 +58,7 @@ describe('a network with clients', () => {
     for (const client of clients()) expect(client.run?.links.size).toBe(3);
   });
 
-  it('tells nobody when clients come and go', async () => {
+  it('publishes nothing when clients come and go', async () => {
     await begin((warm) => warm.startWarm());
     const said = (): number =>
       network.live.reduce((sum, node) => sum + (viewOf(node).counters().get('originations') ?? 0), 0);

@@ -10,7 +10,7 @@ class Notes implements Actor {
 }
 
 describe('the event loop of the simulation', () => {
-  it('tells events in the order of their times, and those of one time in the order of their making', async () => {
+  it('runs events in the order of their times, and those of one time in the order of scheduling', async () => {
     const loop = new EventLoop();
     const notes = new Notes();
     const random = new Random(1);
@@ -27,7 +27,7 @@ describe('the event loop of the simulation', () => {
     expect(loop.now).toBe(100);
   });
 
-  it('takes events that are made by events', async () => {
+  it('runs events that are scheduled by events', async () => {
     const loop = new EventLoop();
     const times: number[] = [];
     const again = (): void => {
@@ -40,7 +40,7 @@ describe('the event loop of the simulation', () => {
     expect(loop.now).toBe(35);
   });
 
-  it('lets every promise go on before time does, however long the chain', async () => {
+  it('runs every promise before time moves on, however long the chain', async () => {
     const loop = new EventLoop();
     let doneAt: number | undefined;
     const chain = async (): Promise<void> => {

@@ -53,7 +53,7 @@ describe('a network', () => {
     return allComplaints(world, 100);
   }
 
-  it('that is there at once is at rest, and every oracle holds', async () => {
+  it('that is made at once is at rest, and every oracle holds', async () => {
     expect(await allComplaints(world, 100)).toEqual([]);
   });
 
@@ -69,7 +69,7 @@ describe('a network', () => {
     );
   }
 
-  it('loses no link to a process that is blocked for less than the patience of its peers', async () => {
+  it('loses no link to a process that is blocked for less than the keepalive timeout of its peers', async () => {
     const lost: string[] = [];
     world.watcher = { onLink: () => {}, onUnlink: (_node, _link, reason) => lost.push(`${reason?.message}`) };
     for (const node of [4, 11, 18]) step('block', node, { forMs: 8_000 });
@@ -77,7 +77,7 @@ describe('a network', () => {
     expect(lost).toEqual([]);
   });
 
-  it('tells a process that stands still from one that is gone', async () => {
+  it('distinguishes a stopped process from one that is gone', async () => {
     const node = network.nodes[7];
     step('stall', 7, { forMs: 30_000 });
     await world.loop.run(25_000);
@@ -87,7 +87,7 @@ describe('a network', () => {
     expect(await complaintsAtRest()).toEqual([]);
   });
 
-  it('finds that two processes share a key, and is well again when one of them is gone', async () => {
+  it('detects that two processes share a key, and recovers when one of them is gone', async () => {
     const node = network.nodes[9];
     step('clone', 9);
     const clone = world.nodes[NODES];
@@ -98,7 +98,7 @@ describe('a network', () => {
     expect(viewOf(network.nodes[0]).isReachable(node.nodeId)).toBe(true);
   });
 
-  it('goes on in two halves while it is split, each true in itself', async () => {
+  it('continues in two halves while it is split, each consistent in itself', async () => {
     step('split', 0);
     await world.loop.run(60_000);
     const parts = components(world.nodes);

@@ -1,5 +1,5 @@
-// Links over TCP around the world, with a round trip of 300 ms and 5 % of packets lost: what is lost is sent again, and what
-// is behind it waits. Nobody is taken for dead, and dials get through.
+// Links over TCP around the world, with a round trip of 300 ms and 5 % of packets lost: lost packets are sent again, and what
+// is behind them waits. No node is taken for dead, and dials succeed.
 
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { type Outcome, openCircuit } from '../../bench/simulation/circuits.js';
@@ -80,7 +80,7 @@ describe('a network on a path that delays and loses', () => {
   );
 });
 
-/** Nodes that nobody can dial, so that there are no links but these. */
+/** Nodes that cannot be dialled, so that there are only these links. */
 async function linked(loss: number, edges: ReadonlyArray<readonly [number, number]>): Promise<readonly SimNode[]> {
   worldWith(loss);
   const size = 1 + Math.max(...edges.flat());
@@ -141,7 +141,7 @@ for (const { name, relays } of WAYS) {
     });
 
     it(
-      'succeeds a thousand times of a thousand with 5 % loss, and nobody is taken for a dead end',
+      'succeeds a thousand times of a thousand with 5 % loss, and no neighbour is taken for a dead end',
       async () => {
         const nodes = await linked(LOSS, line(relays));
         const { outcomes, blamed } = await dial(nodes, nodes[0], nodes[relays + 1], DIALS);

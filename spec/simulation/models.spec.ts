@@ -21,7 +21,7 @@ describe('the reference models', () => {
     expect(times[10]).toBeLessThan(10 * 20.3 + 1);
   });
 
-  it('never reach by flooding who is linked to nobody', async () => {
+  it('never reach a node without links by flooding', async () => {
     const { times } = await flood({ ...line(3), peers: () => [] }, 0, new Random(1));
     expect([...times]).toEqual([0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]);
   });

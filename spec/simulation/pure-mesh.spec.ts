@@ -62,7 +62,7 @@ describe('the control plane', () => {
     }
   }
 
-  it('may not take time or chance from anywhere but what it is given', () => {
+  it('may take time and randomness only from its arguments', () => {
     const files = new Map(FORBIDDEN.map((text, index) => [`lib/mesh/forbidden-${index}.ts`, `${text}\n`]));
     const complaints = lint(files);
     const missed = [...files].filter(([name]) => !complaints.includes(`/${name},`)).map(([, text]) => text);
@@ -70,11 +70,11 @@ describe('the control plane', () => {
     expect(complaints).toContain('takes time from its Timers');
   });
 
-  it('may use what it is given', () => {
+  it('may use its arguments', () => {
     expect(lint(new Map([['lib/mesh/allowed.ts', ALLOWED]]))).not.toContain('file=');
   });
 
-  it('is the only part that the rule is about', () => {
+  it('is the only part that the rule applies to', () => {
     expect(lint(new Map([['lib/other.ts', 'export const at = Date.now();\n']]))).not.toContain('file=');
   });
 });

@@ -8,7 +8,7 @@ describe('shrinking', () => {
     async (part: readonly number[]): Promise<boolean> =>
       needed.every((item) => part.includes(item));
 
-  it('finds what is needed for a failure', async () => {
+  it('finds the items that a failure needs', async () => {
     expect(await shrink(list, needs(7, 23), 200)).toEqual([7, 23]);
     expect(await shrink(list, needs(), 200)).toEqual([]);
   });
@@ -19,14 +19,14 @@ describe('shrinking', () => {
     expect(await shrink(list, fails, 500)).toEqual([5]);
   });
 
-  it('ends after so many attempts with the best so far', async () => {
-    let asked = 0;
+  it('ends after the given number of attempts with the best so far', async () => {
+    let calls = 0;
     const fails = async (part: readonly number[]): Promise<boolean> => {
-      asked++;
+      calls++;
       return part.includes(39);
     };
     const short = await shrink(list, fails, 3);
-    expect(asked).toBe(3);
+    expect(calls).toBe(3);
     expect(short).toContain(39);
     expect(short.length).toBeLessThan(40);
   });

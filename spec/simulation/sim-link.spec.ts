@@ -78,7 +78,7 @@ describe('links of the simulation', () => {
     expect(value).toBeCloseTo(2 * latency(), 0);
   });
 
-  it('tell the time of the last byte by the clock of their own process', async () => {
+  it('report the time of the last byte by the clock of their own process', async () => {
     const [, link] = await linked();
     one.linkTo(other)?.send(SYNCED);
     await world.loop.run(500);
@@ -86,7 +86,7 @@ describe('links of the simulation', () => {
     expect(ago).toBeCloseTo(500 - latency(), 0);
   });
 
-  it('that stand are kept when the peer makes another one and they still answer', async () => {
+  it('that still answer are kept when the peer makes another one', async () => {
     const [standing] = await linked();
     const { value } = await settled(dial(other, one, { purpose: 'join' }));
     expect(value).toBe(other.linkTo(one));
@@ -104,7 +104,7 @@ describe('links of the simulation', () => {
     expect(one.run?.links.size).toBe(1);
   });
 
-  it('of a former life of the peer give way to those of the new one', async () => {
+  it('of a former run of the peer are replaced by those of the new run', async () => {
     const [standing] = await linked();
     other.die();
     other.start();
@@ -115,7 +115,7 @@ describe('links of the simulation', () => {
     expect(one.linkTo(other)?.bootId).toBe(other.run?.bootId);
   });
 
-  it('are refused by a peer that objects, to another node than the expected one, and to oneself', async () => {
+  it('are refused by a peer that rejects them, to an unexpected node, and to the node itself', async () => {
     plane(other).objects = 'enough';
     expect(await settled(dial(one, other))).toMatchObject({ code: 'ERR_STARLANE_LINK_LIMIT' });
     plane(other).objects = undefined;
@@ -123,7 +123,7 @@ describe('links of the simulation', () => {
     expect(await settled(dial(one, one))).toMatchObject({ code: 'ERR_STARLANE_SELF_LINK' });
   });
 
-  it('cannot be made to where nobody listens, or nobody answers', async () => {
+  it('cannot be made to an address where nothing listens or answers', async () => {
     other.crash();
     expect(await settled(dial(one, other))).toMatchObject({ code: 'ECONNREFUSED' });
     other.start();
@@ -141,7 +141,7 @@ describe('links of the simulation', () => {
     });
   });
 
-  it('stop being made when their signal says so', async () => {
+  it('stop connecting when their signal is aborted', async () => {
     const aborter = new AbortController();
     world.loop.call(2, () => aborter.abort(new Error('enough')));
     expect((await settled(dial(one, other, { signal: aborter.signal }))).afterMs).toBeLessThan(5);
@@ -149,7 +149,7 @@ describe('links of the simulation', () => {
     expect(one.run?.links.size).toBe(0);
   });
 
-  it('end in order with a word, and at once without', async () => {
+  it('close gracefully with GOODBYE, and at once without it', async () => {
     const [link] = await linked();
     link.shed();
     await world.loop.run(500);
@@ -168,7 +168,7 @@ describe('links of the simulation', () => {
     expect(plane(one).log).toEqual(['start', 'up outbound', 'down ERR_STARLANE_LINK_LOST']);
   });
 
-  it('say nothing when the machine at the other end dies', async () => {
+  it('are silent when the machine at the other end dies', async () => {
     const [link] = await linked();
     other.die();
     link.send(SYNCED);
@@ -176,7 +176,7 @@ describe('links of the simulation', () => {
     expect(link.isUp).toBe(true);
   });
 
-  it('are reset by a machine that has come back without them, at the next word', async () => {
+  it('are reset by a restarted machine at the next message', async () => {
     const [link] = await linked();
     other.die();
     other.start();
@@ -220,7 +220,7 @@ describe('links of the simulation', () => {
     expect((await settled(dial(one, other))).value?.isUp).toBe(true);
   });
 
-  it('are blocked while the peer does not read, and tell when it has', async () => {
+  it('are blocked while the peer does not read, and are notified when it has read', async () => {
     const [link] = await linked();
     other.run?.process.stop();
     const buckets: Message = { type: MessageType.BUCKETS, high: new Uint32Array(256), low: new Uint32Array(256) };
@@ -233,7 +233,7 @@ describe('links of the simulation', () => {
     expect({ isBlocked: link.isBlocked, drains: plane(one).drains }).toEqual({ isBlocked: false, drains: 1 });
   });
 
-  it('are there from the start where a world says so', async () => {
+  it('exist from the start where a world has them', async () => {
     world.link(one, other);
     expect(one.linkTo(other)?.isUp).toBe(true);
     await world.loop.run(100);
@@ -259,7 +259,7 @@ describe('links of the simulation', () => {
     expect(silent.afterMs).toBeCloseTo(1_000, -1);
   });
 
-  it('of a node that leaves end in order, after its last words', async () => {
+  it('of a node that leaves close gracefully, after its last messages', async () => {
     await linked();
     other.leave();
     expect(other.isLive).toBe(false);
@@ -268,7 +268,7 @@ describe('links of the simulation', () => {
     expect(other.run).toBeUndefined();
   });
 
-  it('go the same way with the same seed', async () => {
+  it('behave the same with the same seed', async () => {
     const times: number[] = [];
     for (let turn = 0; turn < 2; turn++) {
       const again = new World({ seed: 7, makePlane: (setup) => new TinyPlane(setup) });

@@ -23,7 +23,7 @@ describe('a process of the simulation', () => {
 
   const timer = (name: string, ms: number): unknown => process.setTimeout(() => log.push(`${name} at ${loop.now}`), ms);
 
-  it('has a clock of its own that the timers of a node run on', async () => {
+  it('has its own clock, which the timers of a node use', async () => {
     const timers = new Timers(process);
     expect(timers.now()).toBe(1_000_000);
     timers.schedule(25, { onDeadline: (now) => log.push(`deadline at ${now}`) });
@@ -31,14 +31,14 @@ describe('a process of the simulation', () => {
     expect(log).toEqual(['deadline at 1000030']);
   });
 
-  it('tells timeouts in time, and none that was cleared', async () => {
+  it('fires timeouts in time, and none that was cleared', async () => {
     timer('first', 20);
     process.clearTimeout(timer('cleared', 10));
     await loop.run(100);
     expect(log).toEqual(['first at 20']);
   });
 
-  it('that is blocked is late: first its timers, then what has arrived, then immediates', async () => {
+  it('that was blocked runs timers first, then input, then immediates', async () => {
     loop.call(10, () => process.block(1_000));
     process.setTimeout(() => {
       log.push(`timer at ${loop.now}`);
@@ -51,7 +51,7 @@ describe('a process of the simulation', () => {
     expect(process.isBusy).toBe(false);
   });
 
-  it('lets promises go on between two things that it catches up with', async () => {
+  it('runs promises between two events that it catches up with', async () => {
     process.stop();
     process.setTimeout(() => void Promise.resolve().then(() => log.push('promise')), 10);
     loop.at(20, socket, 0, 'input');
@@ -60,7 +60,7 @@ describe('a process of the simulation', () => {
     expect(log).toEqual(['promise', 'input at 50']);
   });
 
-  it('that is stopped twice goes on when it has been resumed twice', async () => {
+  it('that is stopped twice continues when it has been resumed twice', async () => {
     process.stop();
     process.block(100);
     timer('late', 10);

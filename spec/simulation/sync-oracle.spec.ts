@@ -1,4 +1,4 @@
-// A link that says SYNCED has passed on all that its end held when it came up. The oracle watches every link of every trial;
+// A link that sends SYNCED has passed on all that its end held when it came up. The oracle watches every link of every trial;
 // here are the situations in which it matters most.
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -31,7 +31,7 @@ describe('a link that is synced has brought what its other end held', () => {
     expect(oracle.complaints).toEqual([]);
   });
 
-  it('in two halves that have found together again', async () => {
+  it('in two halves that have healed', async () => {
     const nodes = world.addAll(16, 0);
     for (const node of nodes) {
       node.setup.seeds = nodes.slice(0, 3).map(({ host }) => host.address);

@@ -1,4 +1,4 @@
-// The least that passes for a control plane, for specs of the simulation itself: it greets on each link, and notes what
+// The smallest control plane, for specs of the simulation itself: it sends a greeting on each link, and notes what
 // happens to it.
 
 import type { Plane, PlaneSetup, PlaneShortcut, PlaneView } from '../../bench/simulation/plane.js';

@@ -1,5 +1,5 @@
-// The control plane under random schedules of faults: whatever has happened, a network that is left alone comes to rest
-// with equal views that are true. A seed that fails here is run again, and its schedule shortened, by
+// The control plane under random schedules of faults: after any faults, a network that is left alone comes to rest
+// with equal and correct views. A seed that fails here is run again, and its schedule shortened, by
 // `npm run simulate -- --nodes 100 --trials 1 --seed N`.
 
 import { describe, expect, it } from '@jest/globals';

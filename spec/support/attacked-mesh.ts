@@ -24,13 +24,13 @@ export const LIMITS = {
 
 /** A second of them, or more if the attack takes longer. */
 const ECHOES = 4_000;
-/** The nodes are one process here: what each does the others wait for. In turns, as time would tell of the machine. */
+/** The nodes share one process here, and wait for each other. In turns, as times would depend on the machine. */
 const NOISE_TURNS = 3;
 const MAX_GROWTH_BYTES = 24 * MIB;
 
 export class AttackedMesh {
   mesh!: ServedMesh;
-  /** What an echo takes when nobody attacks, in turns. */
+  /** What an echo takes without an attack, in turns. */
   private normalTurns!: number;
   private readonly members: HostileMember[] = [];
   private readonly sockets: Socket[] = [];
@@ -52,7 +52,7 @@ export class AttackedMesh {
     return member;
   }
 
-  /** One who connects and says what he likes. */
+  /** A connection that can send anything. */
   async stranger(address: string): Promise<Socket> {
     const socket = connect(portOf(address), '127.0.0.1')
       .on('error', () => {})
@@ -63,7 +63,7 @@ export class AttackedMesh {
   }
 
   /** The three serve each other while `attack` goes on, and afterwards, as they do when there is none. */
-  async bears(attack: () => Promise<unknown>): Promise<void> {
+  async keepsServing(attack: () => Promise<unknown>): Promise<void> {
     const { mesh, normalTurns } = this;
     const before = await bytesInUse();
     const turns = await mesh.during(ECHOES, () => within('the attack', attack()));
@@ -84,7 +84,7 @@ export class AttackedMesh {
     return unlinked.get(nodeId);
   }
 
-  /** The node has not ended it: what it does is none of anybody's business. */
+  /** The node has not ended the link: the attack affects only its own circuits. */
   isStillLinked(offender: HostileMember): void {
     expect(offender.ended).toBeUndefined();
     expect(this.mesh.nodes[2].links().map(({ peerId }) => peerId)).toContain(offender.identity.nodeId);

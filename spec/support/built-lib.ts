@@ -1,4 +1,4 @@
-// The library as JavaScript that a process of its own can load, for specs about whole processes.
+// The library as JavaScript that a separate process can load, for specs about whole processes.
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -15,7 +15,7 @@ const HOUR_MS = 60 * 60 * 1000;
 
 let out: string | undefined;
 
-/** The folder with the library as it is now. Made once for all spec files, since its name tells what is in it. */
+/** The folder with the library as it is now. Made once for all spec files, since its name depends on its content. */
 function build(): string {
   if (out !== undefined) return out;
   const sources = readdirSync(join(ROOT, 'lib'), { recursive: true })
@@ -49,7 +49,7 @@ function removeOld(): void {
   }
 }
 
-/** Runs the file of a program under the preload, and whatever that starts. */
+/** Runs the file of a program under the preload, and the processes that it starts. */
 export function runPreloadedFile(path: string, env: Record<string, string>): Child {
   const preload = pathToFileURL(join(build(), 'preload/index.js')).href;
   return new Child(process.execPath, ['--import', preload, path], { env: { PATH: process.env['PATH'], ...env } });
@@ -66,7 +66,7 @@ export function runPreloaded(kind: 'module' | 'commonjs', body: string, env: Rec
 }
 
 /**
- * Runs the body of a module in a process of its own. It has `starlane`, and `say(object)`, which sends the spec a line.
+ * Runs the body of a module in a separate process. It has `starlane`, and `say(object)`, which sends the spec a line.
  * `enter` is a command that runs the command that follows it.
  */
 export function runProgram(body: string, enter: readonly string[] = []): Child {

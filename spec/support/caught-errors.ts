@@ -1,4 +1,4 @@
-// A fault of a handler is raised again in a tick of its own, where it would end the run. This collects it instead.
+// An exception of a handler is thrown again in a later tick, where it would end the run. This collects it instead.
 
 import { afterEach, beforeEach } from '@jest/globals';
 import { raising } from '../../lib/util/runtime/throw-later.js';

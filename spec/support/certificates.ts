@@ -43,12 +43,12 @@ async function selfSigned(name: string): Promise<TlsFiles> {
   return { cert, key, ca: cert };
 }
 
-/** What the nodes of a spec share. */
+/** The certificates that the nodes of a spec share. */
 export function memberTls(): Promise<TlsFiles> {
   return selfSigned('member');
 }
 
-/** A certificate that no member trusts, of one who trusts nobody but himself. */
+/** A certificate that no member trusts, and whose owner trusts only itself. */
 export function strangerTls(): Promise<TlsFiles> {
   return selfSigned('stranger');
 }

@@ -14,7 +14,7 @@ interface Waiter {
 
 const running = new Set<Child>();
 
-// A spec that is torn down in the middle leaves nothing behind.
+// A spec that is aborted leaves nothing behind.
 process.once('exit', () => {
   for (const child of running) child.kill();
 });

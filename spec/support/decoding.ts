@@ -1,4 +1,4 @@
-// What a decoder tells, gathered into frames again.
+// The output of a decoder, gathered into frames again.
 
 import { FrameDecoder, type FrameHandlers } from '../../lib/wire/frame-decoder.js';
 import type { NaiveFrame } from './naive-codec.js';
@@ -8,7 +8,7 @@ export class Gathered implements FrameHandlers {
   /** Payload as it was passed on. */
   readonly chunks: Buffer[] = [];
   readonly malformed: string[] = [];
-  /** Frames whose payload was told to be complete. */
+  /** Frames whose payload was reported as complete. */
   complete = 0;
   private parts: Buffer[] = [];
 

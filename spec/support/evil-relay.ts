@@ -1,4 +1,4 @@
-// A relay that does not pass circuits on as they are.
+// A relay that tampers with circuits.
 
 import type { PendingRelay } from '../../lib/circuit/relay/pending-relay.js';
 import type { Relay } from '../../lib/circuit/relay/relay.js';
@@ -8,18 +8,18 @@ import type { ReadReply } from '../../lib/wire/open-reply.js';
 
 export type Towards = 'server' | 'dialler';
 
-/** What it does instead. */
-export interface Deeds {
+/** How the relay tampers with a circuit; what is not set passes unchanged. */
+export interface Tampering {
   open?(open: Open): Open;
   reply?(reply: ReadReply): ReadReply;
-  /** What goes on in place of a chunk. */
+  /** The chunks that are forwarded instead of a chunk. */
   data?(chunk: Buffer, towards: Towards): readonly Buffer[];
-  /** Whether the end of that half goes on right behind the chunk that came last. */
+  /** Whether the end of that half is forwarded after the last chunk. */
   cuts?(towards: Towards): boolean;
 }
 
-export function corrupt(relay: Relay, deeds: Deeds): void {
-  const { open, reply, data, cuts } = deeds;
+export function corrupt(relay: Relay, tampering: Tampering): void {
+  const { open, reply, data, cuts } = tampering;
   if (open !== undefined) {
     const onOpen = relay.onOpen.bind(relay);
     relay.onOpen = (from, stream, read, rest) => onOpen(from, stream, open(read), rest);
@@ -51,7 +51,7 @@ export function corrupt(relay: Relay, deeds: Deeds): void {
   };
 }
 
-/** Takes the records of one direction apart, as whoever sees them can: their lengths are in clear. */
+/** Splits the records of one direction, as any observer can: their lengths are not encrypted. */
 export class RecordSplitter {
   private bytes = Buffer.alloc(0);
 

@@ -49,7 +49,7 @@ export class FakeClock implements Clock {
     this.immediates.push(fn);
   }
 
-  /** Moves on by `ms`, and runs every timeout that falls due, in order and each at its own time. */
+  /** Moves on by `ms`, and runs every timeout that falls due, in order, each at its due time. */
   advance(ms: number): void {
     const end = this.time + ms;
     for (let timeout = this.earliest(); timeout !== undefined && timeout.due <= end; timeout = this.earliest()) {

@@ -1,11 +1,11 @@
-// Routes over a graph that a spec draws: every node knows all of it, as if gossip had told.
+// Routes over a graph that a spec defines: every node knows all of it, as after gossip.
 
 import type { NodeId } from '../../lib/address.js';
 import type { RouteLength, Routes } from '../../lib/circuit/paths.js';
 
 export type Edge = readonly [number, number];
 
-/** Who is linked with whom. Edges may come and go; all routes see it at once. */
+/** The links of the graph. Edges may come and go; all routes see it at once. */
 export class Graph {
   private readonly neighbours = new Map<NodeId, Set<NodeId>>();
 

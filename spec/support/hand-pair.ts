@@ -7,8 +7,8 @@ type WriteCallback = (error?: Error | null) => void;
 /** Bytes that an end takes before it keeps the writer waiting, as the buffers of a kernel do. */
 const BUFFER_BYTES = 32 * 1024;
 
-export class HandEnd extends Duplex {
-  private other: HandEnd | undefined;
+export class ManualEnd extends Duplex {
+  private other: ManualEnd | undefined;
   private chunks: Buffer[] = [];
   private waiting: WriteCallback | undefined;
   private ended = false;
@@ -19,7 +19,7 @@ export class HandEnd extends Duplex {
     super({ allowHalfOpen: true });
   }
 
-  join(other: HandEnd): void {
+  join(other: ManualEnd): void {
     this.other = other;
   }
 
@@ -61,8 +61,8 @@ export class HandEnd extends Duplex {
   }
 }
 
-export function handPair(): [HandEnd, HandEnd] {
-  const [left, right] = [new HandEnd(), new HandEnd()];
+export function manualPair(): [ManualEnd, ManualEnd] {
+  const [left, right] = [new ManualEnd(), new ManualEnd()];
   left.join(right);
   right.join(left);
   return [left, right];

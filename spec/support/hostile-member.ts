@@ -1,5 +1,5 @@
-// A member of the network that has turned against it: it knows the secret and has a key of its own, so that it gets as far as
-// any member does, and says what it likes from there.
+// A hostile member of the network: it knows the secret and has its own key, so that it gets as far as
+// any member does, and can then send anything.
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -48,7 +48,7 @@ export class HostileMember extends RawPeer {
     return says ? await member.handshake() : member;
   }
 
-  /** Bytes past its own session: frames that no session would send. */
+  /** Writes bytes past its session: frames that no session would send. */
   frames(...bytes: Buffer[]): void {
     for (const piece of bytes) this.socket.write(piece);
   }
@@ -88,7 +88,7 @@ export class HostileMember extends RawPeer {
   }
 
   /** Passes records on, in messages as long as they may be. */
-  tell(records: readonly MeshRecord[], remainingLifeS = 3_600): void {
+  publish(records: readonly MeshRecord[], remainingLifeS = 3_600): void {
     let message: Array<{ record: MeshRecord; remainingLifeS: number }> = [];
     let bytes = 0;
     for (const record of records) {
@@ -103,7 +103,7 @@ export class HostileMember extends RawPeer {
   }
 
   /** A RECORDS message with one record in it that is not what a codec would make. */
-  tellBytes(record: Buffer): void {
+  publishBytes(record: Buffer): void {
     const head = Buffer.alloc(6);
     head.writeUInt32BE(3_600);
     head.writeUInt16BE(record.length, 4);
@@ -116,7 +116,7 @@ export class HostileMember extends RawPeer {
   }
 }
 
-/** What the node of a record has never said: the same under another number. */
+/** A record that its node has never signed: the same under another sequence number. */
 export function forged({ bytes }: MeshRecord, seq: number): Buffer {
   const copy = Buffer.from(bytes);
   copy.writeUInt32BE(seq, SEQ_AT);

@@ -1,4 +1,4 @@
-// The writing side of a Duplex in the hands of a spec: it notes every call and confirms writes when told to.
+// The writing side of a Duplex under the control of a spec: it notes every call and confirms writes on command.
 
 import type { Writer } from '../../lib/mux/send/output.js';
 import { frameText } from './frames.js';

@@ -1,5 +1,5 @@
-// A second yamux codec, the oracle of the fast one: written from the specification alone, with numbers of its own. It
-// allocates, copies and starts over at every call, and so has nothing to get wrong.
+// A second yamux codec, the oracle of the fast one: written from the specification alone, with its own constants. It
+// allocates, copies and starts over at every call, and so is simple enough to be right.
 
 export interface NaiveFrame {
   type: number;

@@ -1,4 +1,4 @@
-// A peer made by hand: speaks yamux, and on the control stream exactly what a spec wants it to say.
+// A peer made by hand: speaks yamux, and sends on the control stream exactly what a spec wants.
 
 import { type Duplex, duplexPair } from 'node:stream';
 import { createIdentity, type Identity } from '../../lib/identity/identity.js';
@@ -51,16 +51,16 @@ export class RawPeer implements SessionOwner, StreamSink {
   readonly duplex: Duplex;
   readonly session: MuxSession;
   readonly identity: Identity;
-  /** What the node said on the control stream. */
+  /** The messages of the node on the control stream. */
   readonly messages: Message[] = [];
   /** Streams that the node opened, but for the control stream. */
   readonly streams: MuxStream[] = [];
   control: MuxStream | undefined;
-  /** Whether it says AUTH by itself, once, when it is due. */
+  /** Whether it sends AUTH by itself, once, when it is due. */
   provesItself = true;
   /** Whether it acknowledges streams by itself, as soon as they are there. */
   acknowledges = true;
-  /** Of the network that it says to be a member of. */
+  /** Of the network that it claims to be a member of. */
   networkKey: Buffer | undefined;
   /** The HELLO of the node, type and body, once it is there. */
   nodeHello: Buffer = Buffer.alloc(0);
@@ -71,7 +71,7 @@ export class RawPeer implements SessionOwner, StreamSink {
     this.messages.push(message);
     if (message.type === MessageType.HELLO) this.nodeHello = Buffer.from(bytes);
     this.proveIfDue();
-    // Whatever the node knows, this peer knows: there is nothing to compare.
+    // This peer knows all that the node knows: there is nothing to compare.
     if (message.type === MessageType.DIGEST) this.say(encodeMessageOf(message));
   });
   private readonly services: ServiceEntry[] = [];
@@ -89,7 +89,7 @@ export class RawPeer implements SessionOwner, StreamSink {
   ) {
     const [near, far] = transport === undefined ? duplexPair() : [transport.duplex, transport.duplex];
     this.duplex = far;
-    // A pair in memory does not tell one end that the other was destroyed, as a network does.
+    // A pair in memory does not notify one end that the other was destroyed, as a network does.
     far.once('close', () => near.destroy());
     near.once('close', () => far.destroy());
     this.identity = identity;
@@ -138,7 +138,7 @@ export class RawPeer implements SessionOwner, StreamSink {
   /** The client proves itself at once over tls, else once it knows the nonce of the server; the server once the client has. */
   private proveIfDue(): void {
     if (!this.provesItself || this.ownHello.length === 0) return;
-    if (!this.isEager && !this.heard(this.client ? MessageType.HELLO : MessageType.AUTH)) return;
+    if (!this.isEager && !this.hasReceived(this.client ? MessageType.HELLO : MessageType.AUTH)) return;
     this.provesItself = false;
     this.control?.write(encodeAuth(this.auth()));
   }
@@ -149,18 +149,18 @@ export class RawPeer implements SessionOwner, StreamSink {
 
   /** The whole handshake, as a peer without services goes through it. */
   async handshake(changes: Partial<Hello> = {}): Promise<this> {
-    if (!this.client) await this.until(() => this.heard(MessageType.HELLO));
+    if (!this.client) await this.until(() => this.hasReceived(MessageType.HELLO));
     this.say(this.hello(changes));
-    await this.until(() => this.heard(MessageType.AUTH));
+    await this.until(() => this.hasReceived(MessageType.AUTH));
     const hello = this.messages.find((message) => message.type === MessageType.HELLO);
     const decides = this.identity.nodeId < (hello as Hello).nodeId;
-    if (!decides) await this.until(() => this.heard(MessageType.SYNCED));
+    if (!decides) await this.until(() => this.hasReceived(MessageType.SYNCED));
     this.say(encodeSynced());
-    await this.until(() => this.heard(MessageType.SYNCED));
+    await this.until(() => this.hasReceived(MessageType.SYNCED));
     return this;
   }
 
-  /** Tells of a service of this peer, besides those told before; by the first time, of the peer as well. */
+  /** Publishes a service of this peer, in addition to earlier ones; the first call also publishes the peer. */
   announce(service: string, port = 0, weight = 1): this {
     const { publicKey, bootId, sign } = this.identity;
     const header = () => ({ publicKey, bootId, epoch: 1, seq: ++this.seq, lifeS: 3600 });
@@ -175,11 +175,11 @@ export class RawPeer implements SessionOwner, StreamSink {
     return this.say(encodeMessageOf({ type: MessageType.RECORDS, records: copies }));
   }
 
-  heard(type: number): boolean {
+  hasReceived(type: number): boolean {
     return this.messages.some((message) => message.type === type);
   }
 
-  /** Waits until `done`, which is asked whenever something has arrived. */
+  /** Waits until `done` returns true; it is called whenever something has arrived. */
   async until(done: () => boolean): Promise<void> {
     while (!done()) {
       if (this.ended !== undefined) throw new Error('the session ended first', { cause: this.ended.error });
@@ -209,7 +209,7 @@ export class RawPeer implements SessionOwner, StreamSink {
     while (this.ended === undefined) await new Promise<void>((resolve) => this.watchers.push(resolve));
   }
 
-  /** The GOODBYE that the node said, as its code. */
+  /** The code of the GOODBYE that the node sent. */
   get goodbye(): number | undefined {
     const message = this.messages.find(({ type }) => type === MessageType.GOODBYE);
     return message?.type === MessageType.GOODBYE ? message.code : undefined;

@@ -1,5 +1,5 @@
-// A relay in the hands of a spec: its neighbours are sessions that say and do what the spec wants, and its clock stands
-// still unless it is moved.
+// A relay under the control of a spec: its neighbours are sessions that the spec drives, and its clock does not move
+// unless the spec moves it.
 
 import { type Duplex, duplexPair } from 'node:stream';
 import type { NodeId } from '../../lib/address.js';
@@ -29,13 +29,13 @@ const ADDRESSES = socketAddresses('id');
 
 const OPTIONS = { starlanePeer: true, maxUnackedOpens: Number.POSITIVE_INFINITY, openTimeoutMs: 0, keepAliveMs: 0 };
 
-/** An id of a node, told from others by its first letter. */
+/** A node id that begins with this letter. */
 export function nodeIdOf(letter: string): NodeId {
   return `${letter}AAAAAAAAAA`;
 }
 
-/** One end of a stream in the hands of the spec. */
-export class HandStream extends NotingSink {
+/** One end of a stream that the spec drives. */
+export class ManualStream extends NotingSink {
   stream!: MuxStream;
 
   /** The OPEN that it began with. */
@@ -66,14 +66,14 @@ export class HandStream extends NotingSink {
 }
 
 /** A neighbour of the relay. */
-export class HandNeighbour implements SessionOwner {
+export class ManualNeighbour implements SessionOwner {
   readonly session: MuxSession;
   /** The relay's end of the link. */
   readonly relayEnd: MuxSession;
   /** Streams that the relay has opened. */
-  readonly incoming: HandStream[] = [];
-  /** What becomes of a stream of the relay, besides being accepted. */
-  onIncoming: (stream: HandStream) => void = () => {};
+  readonly incoming: ManualStream[] = [];
+  /** Called with each stream of the relay, after it is accepted. */
+  onIncoming: (stream: ManualStream) => void = () => {};
   readonly neighbour: RelayNeighbour;
   isLinked = true;
   /** This end of the link: pause() and resume() stop and go on reading it. */
@@ -115,7 +115,7 @@ export class HandNeighbour implements SessionOwner {
   }
 
   onStream(stream: MuxStream): void {
-    const hand = new HandStream(true);
+    const hand = new ManualStream(true);
     hand.stream = stream;
     stream.sink = hand;
     stream.useRelayWindow();
@@ -127,8 +127,8 @@ export class HandNeighbour implements SessionOwner {
   onClose(): void {}
 
   /** Opens a circuit of this neighbour through the relay. */
-  open(dst: NodeId, changes: Partial<OpenRequest> = {}, data = ''): HandStream {
-    const hand = new HandStream(false);
+  open(dst: NodeId, changes: Partial<OpenRequest> = {}, data = ''): ManualStream {
+    const hand = new ManualStream(false);
     const open = encodeOpen({
       hopLimit: 16,
       dst,
@@ -146,13 +146,13 @@ export class HandNeighbour implements SessionOwner {
   }
 
   /** The answer to {@link open}. */
-  async answerTo(hand: HandStream): Promise<ReadReply> {
+  async answerTo(hand: ManualStream): Promise<ReadReply> {
     await turnsUntil(`${this.relayId} answers`, () => hand.reply !== undefined, 1000);
     return hand.reply as ReadReply;
   }
 
   /** The stream number `index` that the relay has opened, with OPEN on it. */
-  async arrived(index = 0): Promise<HandStream> {
+  async arrived(index = 0): Promise<ManualStream> {
     await turnsUntil('an OPEN arrives', () => this.incoming.length > index && this.incoming[index].received.length > 2);
     return this.incoming[index];
   }
@@ -172,7 +172,7 @@ export class RelayFixture {
   readonly id = nodeIdOf('R');
   readonly limits: RelayLimits;
   readonly relay: Relay;
-  readonly neighbours = new Map<NodeId, HandNeighbour>();
+  readonly neighbours = new Map<NodeId, ManualNeighbour>();
   private readonly host: AcceptorHost;
 
   /** `routes`: neighbours, as letters, to try for a destination. */
@@ -221,15 +221,15 @@ export class RelayFixture {
     };
   }
 
-  link(letter: string): HandNeighbour {
+  link(letter: string): ManualNeighbour {
     const id = nodeIdOf(letter);
-    const neighbour = new HandNeighbour(id, this.id, this.host, this.limits);
+    const neighbour = new ManualNeighbour(id, this.id, this.host, this.limits);
     this.neighbours.set(id, neighbour);
     return neighbour;
   }
 
-  /** A circuit from S to D that stands. */
-  async circuit(from: HandNeighbour, to: HandNeighbour): Promise<{ near: HandStream; far: HandStream }> {
+  /** An established circuit from S to D. */
+  async circuit(from: ManualNeighbour, to: ManualNeighbour): Promise<{ near: ManualStream; far: ManualStream }> {
     const count = to.incoming.length;
     const near = from.open(to.id);
     const far = await to.arrived(count);

@@ -1,4 +1,4 @@
-// Nodes linked as a spec draws it, over links in memory, with routes that know the whole drawing.
+// Nodes linked as a spec defines it, over links in memory, with routes that know the whole graph.
 
 import { type Duplex, duplexPair } from 'node:stream';
 import type { Circuits } from '../../lib/circuit/circuits.js';
@@ -68,7 +68,7 @@ export class RelayNet {
     return this.circuits(index).relay;
   }
 
-  /** The link between two nodes is lost, without a word to either. Routes go on to name it unless `known`. */
+  /** The link between two nodes is lost, without notice to either. Routes go on to name it unless `known`. */
   cut(one: number, other: number, known = false): void {
     const link = this.links.get(`${Math.min(one, other)} ${Math.max(one, other)}`);
     if (known) this.graph.delete(this.nodes[one].id, this.nodes[other].id);
@@ -90,7 +90,7 @@ export class RelayNet {
   }
 }
 
-/** Has circuits of the node take these routes. */
+/** Makes circuits of the node take these routes. */
 function replaceRoutes(node: Node, routes: GraphRoutes): void {
   const { routing } = Reflect.get(node, 'mesh') as { routing: object };
   for (const name of ['nextHops', 'route', 'penalise', 'reward'] as const) {
@@ -112,7 +112,7 @@ function setLimits(circuits: Circuits, limits: Partial<RelayLimits>): void {
 
 function memoryPair(): [Duplex, Duplex] {
   const [near, far] = duplexPair();
-  // A pair in memory does not tell one end that the other was destroyed, as a network does.
+  // A pair in memory does not notify one end that the other was destroyed, as a network does.
   near.once('close', () => far.destroy());
   far.once('close', () => near.destroy());
   return [near, far];

@@ -1,4 +1,4 @@
-// The other end of a session in the hands of a spec: it feeds bytes and reads what the session wrote.
+// The other end of a session under the control of a spec: it feeds bytes and reads what the session wrote.
 
 import { Duplex } from 'node:stream';
 import { ACK, frameText, ping } from './frames.js';
@@ -7,7 +7,7 @@ import { ProbeFinder, withoutProbes } from './probes.js';
 
 type WriteCallback = (error?: Error | null) => void;
 
-/** The Duplex that is given to the session. Nothing leaves or arrives but by the spec's hand, answers to probes aside. */
+/** The Duplex that is given to the session. Apart from answers to probes, only the spec delivers bytes. */
 export class ScriptedPeer extends Duplex {
   /** What each call of write or writev brought, in pieces as the session handed them over. */
   readonly writes: Buffer[][] = [];

@@ -12,7 +12,7 @@ const ECHO = Buffer.alloc(64, 0x65);
 
 export class ServedMesh {
   readonly nodes: Node[] = [];
-  /** Where each node listens: by tls for its like, by tcp for who attacks it. */
+  /** Where each node listens: by tls for the other nodes, by tcp for attackers. */
   readonly addresses: Array<{ tls: string; tcp: string }> = [];
   /** Codes of what each node warned of, those of links that broke off included. */
   readonly warnings: string[][] = [[], [], []];
@@ -25,7 +25,7 @@ export class ServedMesh {
   private samples: number[] = [];
   private turns = 0;
   private isOpen = true;
-  /** Something that must not happen has. */
+  /** Set when something happens that must not. */
   fault: Error | undefined;
 
   static async of(secret: string, options: NodeOptions = {}): Promise<ServedMesh> {

@@ -1,4 +1,4 @@
-// A session against a scripted peer, with a clock that stands still, and sinks that note what they are told.
+// A session against a scripted peer, with a clock that does not move, and sinks that note their callbacks.
 
 import { afterEach, expect } from '@jest/globals';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
@@ -15,7 +15,7 @@ const LINGER_MS = 2_000;
 
 /** Notes everything; consumes what arrives unless it is paused. */
 export class NotingSink implements StreamSink {
-  /** 'data 5', 'end', 'sent 100', 'reset ERR_...' in the order in which they were told. */
+  /** 'data 5', 'end', 'sent 100', 'reset ERR_...' in the order of the callbacks. */
   readonly events: string[] = [];
   readonly chunks: Buffer[] = [];
   paused = false;
@@ -62,10 +62,10 @@ export class SessionFixture implements SessionOwner {
   /** Streams that the peer opened, with a sink each. */
   readonly incoming: MuxStream[] = [];
   readonly sinks: NotingSink[] = [];
-  /** How often the session told of its end, and why. */
+  /** The errors with which the session reported its end: there must be one. */
   readonly closes: Array<Error | undefined> = [];
   goAways = 0;
-  /** What is done about a stream of the peer. */
+  /** Called with each stream of the peer. */
   onIncoming: (stream: MuxStream) => void = (stream) => stream.accept();
 
   constructor(options: Partial<SessionOptions> = {}) {
@@ -93,14 +93,14 @@ export class SessionFixture implements SessionOwner {
     return { stream: this.session.open(sink, first), sink };
   }
 
-  /** Feeds the frames as one chunk, and tells what the session answered by the end of the turn. */
+  /** Feeds the frames as one chunk, and returns what the session answered by the end of the turn. */
   async exchange(...frames: Buffer[]): Promise<string[]> {
     this.peer.feed(...frames);
     await turn();
     return this.peer.takeText();
   }
 
-  /** What the session has written since it was last asked. */
+  /** What the session has written since the last call. */
   async answers(): Promise<string[]> {
     await turn();
     return this.peer.takeText();
@@ -120,7 +120,7 @@ export function sessionFixtures(): (options?: Partial<SessionOptions>) => Promis
     made = [];
     for (const { session } of fixtures) session.destroy();
     await turn();
-    // A session that failed gives its last words a while to leave.
+    // A failed session waits a while for its last bytes to leave.
     for (const { clock } of fixtures) clock.advance(LINGER_MS);
     await turn();
     for (const { peer, timers, session, closes } of fixtures) {
@@ -134,7 +134,7 @@ export function sessionFixtures(): (options?: Partial<SessionOptions>) => Promis
     const fixture = new SessionFixture(options);
     made.push(fixture);
     await turn();
-    // The first thing a session says is a ping, to measure the round trip.
+    // A session begins with a ping, to measure the round trip.
     expect(fixture.peer.takeText()).toEqual(['PING SYN 0']);
     return fixture;
   };

@@ -8,7 +8,7 @@ import type { MuxStream, StreamSink } from '../../lib/mux/stream/stream.js';
 import { Timers } from '../../lib/util/timers.js';
 import { FakeClock } from './fake-clock.js';
 import { pattern } from './frames.js';
-import { handPair } from './hand-pair.js';
+import { manualPair } from './hand-pair.js';
 import { codeOf } from './session-fixture.js';
 import { turn } from './turns.js';
 
@@ -83,7 +83,7 @@ export class StreamEnd implements StreamSink {
 }
 
 export class SessionModel {
-  readonly ends = handPair();
+  readonly ends = manualPair();
   readonly sessions: [MuxSession, MuxSession];
   /** Both ends of every stream, by side. */
   readonly streams: Array<[StreamEnd, StreamEnd]> = [];
@@ -162,7 +162,7 @@ export class SessionModel {
     this.check();
     for (const pair of this.streams) {
       if (pair.some(({ isOver }) => isOver)) {
-        // A reset is only ever the doing of a user, and the other side has heard of it.
+        // Only users cause resets, and the other side has received it.
         expect(pair.some(({ hasReset }) => hasReset)).toBe(true);
         for (const { error } of pair) if (error !== undefined) expect(codeOf(error)).toBe('ERR_STARLANE_STREAM_RESET');
         continue;

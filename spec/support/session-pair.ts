@@ -58,7 +58,7 @@ export function readAtOnce(stream: Readable, bytes: number): Promise<Buffer> {
   });
 }
 
-/** Resolved when the session is over, however it ended. */
+/** Resolved when the session has ended, for any reason. */
 export function endOf(session: Session): Promise<void> {
   return new Promise((resolve) => {
     session.once('close', resolve);

@@ -8,7 +8,7 @@ export interface PathConditions {
   rttMs: number;
   /** Packets lost, 0 to 1. */
   loss?: number;
-  /** Both ends stand still for so long, as often as every `stallEveryMs` on average. */
+  /** How long both ends stall, every `stallEveryMs` on average. */
   stallMs?: number;
   stallEveryMs?: number;
   /** The peer sends as much as this side. */
@@ -111,7 +111,7 @@ export class SimulatedPath {
     this.sent += bytes;
     const { mibPerS, rttMs, loss = 0 } = this.conditions;
     const packetMs = (PACKET_BYTES * 1000) / (mibPerS * MIB);
-    // In variables of its own: fast links send tens of millions of packets.
+    // In local variables: fast links send tens of millions of packets.
     let freeAt = Math.max(this.freeAt, this.now, this.darkUntil);
     let { inOrderAt } = this;
     for (let left = bytes; left > 0; left -= PACKET_BYTES) {

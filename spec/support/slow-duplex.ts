@@ -1,5 +1,5 @@
 // Two Duplexes like the ends of a connection with buffers of a few bytes: what is written crosses in pieces of that size,
-// each in a turn of its own of the event loop, and is confirmed when the last of it has crossed.
+// each in a separate turn of the event loop, and is confirmed when the last piece has crossed.
 
 import { Duplex } from 'node:stream';
 

@@ -26,7 +26,7 @@ export interface Testnet {
   close(): Promise<void>;
 }
 
-/** A path for a unix socket that nobody else uses. Short: they have 108 bytes at most. */
+/** A fresh path for a unix socket. Short: they have 108 bytes at most. */
 export function socketPath(): string {
   return join(tmpdir(), `starlane-${randomBytes(6).toString('hex')}.sock`);
 }
@@ -70,7 +70,7 @@ export async function knows(node: Node, service: string): Promise<void> {
 }
 
 /** Waits until a node does not know any instance of a service. */
-export async function unknows(node: Node, service: string): Promise<void> {
+export async function forgets(node: Node, service: string): Promise<void> {
   while (node.serviceMap().has(service)) await once(node, 'unservice');
 }
 

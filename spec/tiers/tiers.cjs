@@ -10,7 +10,7 @@ const LONG_FOLDERS = ['clients', 'fuzz', 'interop', 'network', 'package', 'simul
 /** Layers whose specs are quick, and need nothing but Node. */
 const UNIT_FOLDERS = ['access', 'circuit', 'identity', 'mesh', 'mux', 'options', 'util', 'wire'];
 
-/** Imports by which a spec gets whole nodes, or a process of its own. */
+/** Imports by which a spec gets whole nodes, or a separate process. */
 const BEYOND_UNITS = /from '[./]+(lib\/index|support\/(built-lib|child|testnet))\.js'/;
 
 /** The folders below `spec`, and the name. */
@@ -30,7 +30,7 @@ function isUnit(path) {
 }
 
 /**
- * A filter for jest. Where none of the files is left, they stay all: `npm test -- clients/pg` names a file, and means it.
+ * A filter for jest. Without a match it keeps all files: `npm test -- clients/pg` names a file explicitly.
  */
 function only(isChosen) {
   return (paths) => {

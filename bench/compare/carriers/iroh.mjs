@@ -110,7 +110,7 @@ export const carrier = {
       connection?.setMaxConcurrentBiStreams(MANY);
       while (connection !== undefined) onStream(new StreamDuplex(await connection.acceptBi()));
     };
-    // Ends with the connection, by an error that nobody needs.
+    // Rejects when the connection ends; the error has no use.
     acceptOne().catch(() => {});
     return { id: endpoint.id().toString(), sockets: endpoint.boundSockets(), services: Object.keys(services) };
   },

@@ -15,7 +15,7 @@ export class FedDuplex extends Duplex implements FrameHandlers {
   bytesIn = 0;
   /** The peer takes nothing: no write is ever confirmed. */
   isStuck = false;
-  /** Told of what the session writes, where somebody wants to know. */
+  /** Optional callbacks for what the session writes. */
   onWritten: (bytes: Buffer) => void = IGNORED;
   onFrame: (type: number, flags: number, streamId: number, length: number) => void = IGNORED;
   onPayload: (chunk: Buffer) => void = IGNORED;
@@ -44,7 +44,7 @@ export class FedDuplex extends Duplex implements FrameHandlers {
     waiting?.();
   }
 
-  /** @throws Violation when the session has written what no peer would take */
+  /** @throws Violation when the session has written what no peer would accept */
   check(): void {
     must(this.fault === undefined, `the session writes no yamux: ${this.fault}`);
   }

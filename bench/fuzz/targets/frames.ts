@@ -29,7 +29,7 @@ export const frames: PureTarget = {
 };
 
 class Comparison implements FrameHandlers {
-  private readonly told: string[] = [];
+  private readonly found: string[] = [];
   private payload: Buffer[] = [];
   private readonly payloads: Buffer[] = [];
   private malformed = 0;
@@ -43,7 +43,7 @@ class Comparison implements FrameHandlers {
     this.endPayload();
     must(this.malformed === (expected.malformedAt === undefined ? 0 : 1), 'it takes what is malformed, or refuses');
     const lines = expected.frames.map((frame) => `${frame.type} ${frame.flags} ${frame.streamId} ${frame.length}`);
-    must(this.told.join() === lines.join(), 'it finds other frames');
+    must(this.found.join() === lines.join(), 'it finds other frames');
     const payloads = expected.frames.map(({ payload }) => payload);
     must(Buffer.concat(this.payloads).equals(Buffer.concat(payloads)), 'it finds other payload');
     if (expected.malformedAt === undefined) {
@@ -57,7 +57,7 @@ class Comparison implements FrameHandlers {
 
   onFrame(type: number, flags: number, streamId: number, length: number): void {
     this.endPayload();
-    this.told.push(`${type} ${flags} ${streamId} ${length}`);
+    this.found.push(`${type} ${flags} ${streamId} ${length}`);
     if (type === 0) this.left = length;
   }
 

@@ -1,5 +1,5 @@
-// One end of a link, in either role, with a secret or without, over tls or not, whose peer is who it says it is until it
-// says something else. The first part says how the link is set up; what the others mean stands below.
+// One end of a link, in either role, with a secret or without, over tls or not, whose peer is honest until it
+// sends something else. The first part is the setup of the link; the others are described below.
 //
 //   part    u8 what | message, frames, or settings of a HELLO
 
@@ -37,7 +37,7 @@ const Setting = { SECRET: 1, PEER_HAS_SECRET: 2, TLS: 4, OBJECTS: 8, WRONG_PEER:
 const What = { SAYS: 0, HELLO: 3, AUTH: 4, FRAMES: 5, OPENS: 6, WAITS: 7 } as const;
 
 const SELF = fixedIdentity(0);
-/** One with a lower id, one with a higher: they decide, or the node does. */
+/** One with a lower id, which decides, and one with a higher id, for which the node decides. */
 const PEERS = [1, 2, 3, 4, 5, 6, 7, 8].map(fixedIdentity).sort((one, other) => (one.nodeId < other.nodeId ? -1 : 1));
 const NETWORK_KEY = Buffer.alloc(32, 0x4e);
 const BINDING = Buffer.alloc(32, 0x42);
@@ -77,11 +77,11 @@ class LinkTrial implements Trial, LinkOwner, LinkTraffic {
   private readonly parts: Buffer[];
   private readonly setup: Buffer;
   private readonly peer: Identity;
-  private readonly told: Outcome[] = [];
-  private readonly heard = new Set<number>();
+  private readonly events: Outcome[] = [];
+  private readonly received = new Set<number>();
   private nodeHello: Buffer = NO_BYTES;
   private peerHello: Buffer = NO_BYTES;
-  /** It has said an AUTH that holds, for the HELLO that it said before. */
+  /** The peer has sent a valid AUTH for its HELLO. */
   private isProved = false;
   private isControlOpen: boolean;
   private nextStream: number;
@@ -138,55 +138,56 @@ class LinkTrial implements Trial, LinkOwner, LinkTraffic {
   }
 
   finish(): Outcome[] {
-    const { told, link, duplex, timers } = this;
+    const { events, link, duplex, timers } = this;
     duplex.check();
-    must(told.at(-1) === 'closed' && told.indexOf('closed') === told.length - 1, `its end is told as ${told.join()}`);
-    must(told.filter((event) => event === 'up').length <= 1, 'it is up twice');
+    must(events.at(-1) === 'closed' && events.indexOf('closed') === events.length - 1, `it ends with ${events.join()}`);
+    must(events.filter((event) => event === 'up').length <= 1, 'it is up twice');
     must(timers.size === 0, `${timers.size} deadlines are left`);
     must(link.session.streamCount === 0 && link.session.unreadBytes === 0, 'streams or bytes of them are left');
     must(duplex.destroyed, 'its Duplex is left');
-    // What it is for: nobody is linked to, or believed, who has not proved to be who it says, and a member.
-    must(link.peerId === '' || this.isProved, 'it takes a peer that has proved nothing');
+    // The purpose of the handshake: only a peer that has proved its identity and membership gets a link or is believed.
+    must(link.peerId === '' || this.isProved, 'it accepts a peer without a proof');
     if (!this.client && this.is(Setting.TLS)) {
-      must(this.isProved || !this.heard.has(MessageType.HELLO), 'it says who it is to one who has proved nothing');
+      must(this.isProved || !this.received.has(MessageType.HELLO), 'it reveals its identity to a peer without a proof');
     }
-    if (!this.client) must(this.isProved || !this.heard.has(MessageType.AUTH), 'it proves itself to a stranger');
-    return [told.join(' '), ...told];
+    if (!this.client)
+      must(this.isProved || !this.received.has(MessageType.AUTH), 'it sends its proof to a peer without a proof');
+    return [events.join(' '), ...events];
   }
 
-  // --- what the link tells ---
+  // --- callbacks of the link ---
 
   onHello(link: Link): ReturnType<LinkOwner['onHello']> {
-    this.told.push('proved');
-    must(link.peerId === this.peer.nodeId && this.isProved, 'it believes one who has proved nothing');
+    this.events.push('proved');
+    must(link.peerId === this.peer.nodeId && this.isProved, 'it believes a peer without a proof');
     return this.is(Setting.OBJECTS)
       ? refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', 'enough', 'enough')
       : undefined;
   }
 
   onDecide(link: Link): void {
-    this.told.push('decides');
+    this.events.push('decides');
     const how = (this.setup[2] ?? 0) % 4;
     if (how === 0) link.refuse(refusal(GoodbyeCode.DUPLICATE, 'ERR_STARLANE_DUPLICATE_LINK', link.peerId, ''));
     else if (how > 1) link.accept();
   }
 
   onUp(link: Link): void {
-    this.told.push('up');
-    must(link.peerId === this.peer.nodeId && this.isProved, 'it is up with one who has proved nothing');
+    this.events.push('up');
+    must(link.peerId === this.peer.nodeId && this.isProved, 'it is up with a peer without a proof');
     link.acceptor = { onStream: (stream) => stream.accept() };
     link.send({ type: MessageType.SYNCED });
     link.promote('mesh');
   }
 
   onPromoted(): void {
-    this.told.push('promoted');
+    this.events.push('promoted');
   }
 
   onMessage(_link: Link, message: Message): void {
-    must(this.told.includes('up') && !this.told.includes('down'), 'a message when the link is not up');
-    const event = `hears ${message.type}`;
-    if (this.told.at(-1) !== event) this.told.push(event);
+    must(this.events.includes('up') && !this.events.includes('down'), 'a message when the link is not up');
+    const event = `message ${message.type}`;
+    if (this.events.at(-1) !== event) this.events.push(event);
   }
 
   onNotice(): void {}
@@ -194,14 +195,14 @@ class LinkTrial implements Trial, LinkOwner, LinkTraffic {
   onDrain(): void {}
 
   onDown(_link: Link, reason: Error | undefined): void {
-    this.told.push('down', endOf(reason));
+    this.events.push('down', endOf(reason));
   }
 
   onClosed(): void {
-    this.told.push('closed');
+    this.events.push('closed');
   }
 
-  // --- what the peer does ---
+  // --- actions of the peer ---
 
   private act(what: number, rest: Buffer): void {
     const { duplex, clock } = this;
@@ -265,13 +266,13 @@ class LinkTrial implements Trial, LinkOwner, LinkTraffic {
       this.peer.sign,
       this.is(Setting.PEER_HAS_SECRET) ? [NETWORK_KEY] : [],
     );
-    // Whether it holds depends on much more; this says only that nothing else can.
+    // Necessary for a valid proof, not sufficient.
     if (this.is(Setting.SECRET) === this.is(Setting.PEER_HAS_SECRET)) this.isProved = true;
     return encodeAuth(auth);
   }
 
   private onNodeSays(message: Message, bytes: Uint8Array): void {
-    this.heard.add(message.type);
+    this.received.add(message.type);
     if (message.type === MessageType.HELLO) this.nodeHello = Buffer.from(bytes);
   }
 

@@ -1,5 +1,5 @@
-// The control plane of a node that has two hostile neighbours: what they say of themselves, of each other, of nodes that
-// are there and that are not, and of the node itself, with the signatures of all but the last.
+// The control plane of a node that has two hostile neighbours: they send records of themselves, of each other, of nodes that
+// exist and that do not, and of the node itself, with valid signatures of all but the last.
 //
 //   part    u8 what | type and body of a message, or time
 
@@ -54,7 +54,7 @@ class MeshTrial implements Trial {
   private readonly plane: ControlPlane;
   private readonly links: HostileLink[] = [];
   private readonly parts: Buffer[];
-  private readonly told = new Set<Outcome>();
+  private readonly outcomes = new Set<Outcome>();
   private wait = 2;
 
   constructor(parts: Parts) {
@@ -68,7 +68,7 @@ class MeshTrial implements Trial {
         timers,
         random: () => chance.next(),
         verify: isSigned,
-        warn: (error) => this.told.add(endOf(error)),
+        warn: (error) => this.outcomes.add(endOf(error)),
       },
       network: {
         dial: () => Promise.reject(starlaneError('ERR_STARLANE_TRANSPORT')),
@@ -91,12 +91,12 @@ class MeshTrial implements Trial {
         maxInstances: MAX_INSTANCES,
       },
       owner: {
-        onService: () => this.told.add('service'),
-        onUnservice: () => this.told.add('unservice'),
-        onRoute: () => this.told.add('route'),
-        onUnroute: () => this.told.add('unroute'),
-        onSynced: () => this.told.add('synced'),
-        onEpoch: () => this.told.add('epoch'),
+        onService: () => this.outcomes.add('service'),
+        onUnservice: () => this.outcomes.add('unservice'),
+        onRoute: () => this.outcomes.add('route'),
+        onUnroute: () => this.outcomes.add('unroute'),
+        onSynced: () => this.outcomes.add('synced'),
+        onEpoch: () => this.outcomes.add('epoch'),
       },
     });
     this.plane.bind('mine', 7, 1, undefined);
@@ -125,7 +125,7 @@ class MeshTrial implements Trial {
 
   finish(): Outcome[] {
     must(this.timers.size === 0, `${this.timers.size} deadlines are left`);
-    return [...this.told];
+    return [...this.outcomes];
   }
 
   private act(part: Buffer): void {
@@ -143,7 +143,7 @@ class MeshTrial implements Trial {
     try {
       message = decodeMessage(typeAndBody);
     } catch (error) {
-      this.told.add(endOf(error as Error));
+      this.outcomes.add(endOf(error as Error));
       link.end(error as Error);
     }
     if (message === undefined || message.type === MessageType.HELLO || message.type === MessageType.GOODBYE) return;
@@ -153,7 +153,7 @@ class MeshTrial implements Trial {
   private link(index: number): void {
     const link = new HostileLink(NEIGHBOURS[index].nodeId, NEIGHBOURS[index].bootId, this.timers, (error) => {
       this.plane.onUnlink(link, error !== undefined);
-      if (error !== undefined) this.told.add(endOf(error));
+      if (error !== undefined) this.outcomes.add(endOf(error));
     });
     this.links[index] = link;
     if (this.plane.mayAccept(link)) this.plane.onLink(link);
@@ -230,7 +230,7 @@ function randomPart(random: Random): Buffer {
   return Buffer.concat([Buffer.from([what]), randomMessage(random, SUBJECTS).subarray(4)]);
 }
 
-/** Those of nodes that the node has heard of, or will. */
+/** Ids of nodes that the node knows, or will know. */
 const SUBJECTS: Subjects = {
   record: randomRecord,
   key(random) {
@@ -240,7 +240,7 @@ const SUBJECTS: Subjects = {
 };
 
 function randomRecord(random: Random): Buffer {
-  // Its own, of another run, as if another process had its key.
+  // A record of the node itself from another run, as if another process had its key.
   const identity = random.below(12) === 0 ? identityOf('self', 2) : random.pick(NODES);
   const { publicKey, bootId, sign } = identity;
   const header = {
@@ -266,7 +266,7 @@ function randomRecord(random: Random): Buffer {
   return encodeShardRecord({ ...header, shard, shards, services }, sign).bytes;
 }
 
-/** The same records, signed again by whom they name. */
+/** The same records, signed again with the keys that they name. */
 function recordsAgain(body: Buffer): Buffer {
   const copies: Buffer[] = [];
   for (let at = 0; at + 6 <= body.length; ) {

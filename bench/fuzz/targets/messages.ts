@@ -90,7 +90,7 @@ export function withLengths(bytes: Buffer): Buffer {
   return repaired;
 }
 
-/** Whom messages are about. */
+/** The nodes that messages are about. */
 export interface Subjects {
   record(random: Random): Buffer;
   /** The key of a record. */

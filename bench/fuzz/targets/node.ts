@@ -1,5 +1,5 @@
 // A whole node between two hostile peers: circuits to it and through it, circuits of its own that they answer, and what they
-// say meanwhile. The first part says how it is set up; what the others mean stands below.
+// send meanwhile. The first part is the setup; the others are described below.
 //
 //   part    u8 what | u8 which | message, OPEN, reply or data
 
@@ -39,7 +39,7 @@ const What = {
   SAYS: 8,
   DIALS: 9,
   WAITS: 11,
-  /** What only one who has the keys can do, before it does what it likes. */
+  /** The steps that need keys, before the peer sends anything. */
   SECURE_OPENS: 12,
   SECURE_GOES_ON: 14,
   SECURE_ANSWERS: 15,
@@ -80,7 +80,7 @@ class NodeTrial implements Trial {
   private readonly secureDials: Array<{ peer: RawPeer; stream: MuxStream; dial: DialHandshake }> = [];
   private readonly secureStreams: SecureStream[] = [];
   private readonly securities: CircuitSecurity[];
-  private readonly told = new Set<Outcome>();
+  private readonly outcomes = new Set<Outcome>();
   private readonly answered = new Set<MuxStream>();
   private fault: Error | undefined;
   private isDone = false;
@@ -90,7 +90,7 @@ class NodeTrial implements Trial {
     const client = is(Setting.PEERS_JOIN);
     this.node = createNode({
       identity: KEY,
-      // It dials nobody of whom it only hears.
+      // It does not dial nodes that it learns of by gossip.
       role: 'server',
       closeTimeoutMs: 1,
       maxStreams: is(Setting.FEW_STREAMS) ? 2 : 64,
@@ -129,20 +129,20 @@ class NodeTrial implements Trial {
     must(relay.heldBytes === 0, `${relay.heldBytes} bytes of circuits are left`);
     must(relay.circuits + relay.pending === 0, 'circuits are left');
     must(dials.pending === 0 && holds === 0 && servers.openSockets === 0, 'dials or sockets are left');
-    return [...this.told];
+    return [...this.outcomes];
   }
 
   private async run(client: boolean, parts: readonly Buffer[]): Promise<void> {
     const { node, peers } = this;
-    node.on('warning', (error) => this.tell(error));
+    node.on('warning', (error) => this.noteError(error));
     node.on('error', (error) => {
       this.fault = error;
     });
-    node.on('service', ({ local }) => this.told.add(`service ${local}`));
+    node.on('service', ({ local }) => this.outcomes.add(`service ${local}`));
     node.bind('echo', (socket) => this.watch(socket).pipe(socket));
     node.bind('silent:7', (socket) => this.watch(socket));
     for (const peer of peers) {
-      node.attach(peer.duplex, { initiator: !client }).catch((error) => this.tell(error));
+      node.attach(peer.duplex, { initiator: !client }).catch((error) => this.noteError(error));
       await peer.handshake();
       peer.announce('told');
     }
@@ -226,7 +226,7 @@ class NodeTrial implements Trial {
     const reply = tryReadReply(peer.received(stream))?.reply;
     if (reply === undefined || reply.code !== 0 || stream.isClosed) return;
     must(dial.verify(reply) === undefined, 'it accepts what it then does not prove');
-    this.told.add('goes on');
+    this.outcomes.add('goes on');
     this.secureStreams.push(dial.carry(stream));
   }
 
@@ -245,32 +245,32 @@ class NodeTrial implements Trial {
       answer = this.securities[who].verifyOpen(open).accept(1);
     } catch (error) {
       // The other peer's, which the node has passed on unread.
-      this.tell(error as Error);
+      this.noteError(error as Error);
       return;
     }
-    this.secureStreams.push(SecureStream.accepted(stream, answer.keys, () => this.told.add('confirmed')));
+    this.secureStreams.push(SecureStream.accepted(stream, answer.keys, () => this.outcomes.add('confirmed')));
     stream.write(encodeReply({ code: 0, port: 1, at: PEERS[who].nodeId, proof: answer.proof }));
   }
 
   private dial(address: string, secure: boolean, first: Buffer): void {
     const socket = this.watch(this.node.dial(address, { timeoutMs: 20, secure }));
-    this.told.add('dials');
-    socket.on('connect', () => this.told.add('connected'));
+    this.outcomes.add('dials');
+    socket.on('connect', () => this.outcomes.add('connected'));
     socket.write(first);
   }
 
   private watch(socket: Socket): Socket {
     this.sockets.push(socket);
-    socket.on('error', (error) => this.tell(error));
-    socket.on('data', () => this.told.add('data'));
-    socket.on('end', () => this.told.add('end'));
+    socket.on('error', (error) => this.noteError(error));
+    socket.on('data', () => this.outcomes.add('data'));
+    socket.on('end', () => this.outcomes.add('end'));
     return socket;
   }
 
-  private tell(error: Error): void {
+  private noteError(error: Error): void {
     const { code, cause } = error as NodeJS.ErrnoException;
     must(typeof code === 'string', `an error without a code: ${error.stack}`);
-    this.told.add(
+    this.outcomes.add(
       error instanceof StarlaneError ? wayOf(error) : `${code} ${(cause as { code?: string })?.code ?? ''}`,
     );
   }
@@ -288,7 +288,7 @@ function streamOf(peer: RawPeer, opened: readonly MuxStream[], index: number): M
   return all[index % (all.length || 1)];
 }
 
-/** A secure circuit that comes to stand, in either direction. */
+/** An established secure circuit, in either direction. */
 function secureParts(random: Random): Buffer[] {
   const [who, wait] = [random.below(2), Buffer.from([What.WAITS])];
   if (random.below(2) === 0) {

@@ -41,11 +41,11 @@ function wayOfOne(bytes: Buffer): Outcome {
     return wayOf(error);
   }
   must(record.bytes.equals(bytes), 'it keeps other bytes');
-  must(record.bytes.buffer !== bytes.buffer, 'it keeps the bytes of somebody else');
+  must(record.bytes.buffer !== bytes.buffer, 'it keeps bytes that it does not own');
   return `kind ${record.kind} ${again(record)}`;
 }
 
-/** One content has one form, but for what JSON leaves open, and extensions that nobody here knows. */
+/** Each content has exactly one encoding, except for what JSON leaves open, and for unknown extensions. */
 function again(record: MeshRecord): Outcome {
   const sign = (): Uint8Array => signatureOf(record);
   let copy: MeshRecord;

@@ -19,7 +19,7 @@ const MAX_STREAMS = 32;
 const NO_BYTES = Buffer.alloc(0);
 
 const Setting = { FOREIGN_PEER: 1, STUCK: 2, SMALL_BACKLOG: 4, SMALL_BUDGET: 8, KEEPALIVE: 16, RELAYED: 32 } as const;
-/** How it ends, unless the peer has seen to that. */
+/** How the session ends, unless the peer ends it. */
 const End = { PEER_ENDS: 0, CLOSE: 1, DESTROY: 2, SILENCE: 3 } as const;
 
 export const sessionTargets: readonly LivingTarget[] = [true, false].map((client) => ({
@@ -105,7 +105,7 @@ class SessionTrial implements Trial, SessionOwner {
   finish(): Outcome[] {
     const { session, timers, duplex, ends, sinks } = this;
     duplex.check();
-    must(ends.length === 1, `its end is told ${ends.length} times`);
+    must(ends.length === 1, `it ends ${ends.length} times`);
     must(session.streamCount === 0, `${session.streamCount} streams are left`);
     for (const sink of sinks) sink.readRest();
     must(session.unreadBytes === 0, `${session.unreadBytes} bytes count as unread`);
@@ -114,7 +114,7 @@ class SessionTrial implements Trial, SessionOwner {
     must(duplex.destroyed, 'its Duplex is left');
     for (const sink of sinks) sink.check();
     const sent = sinks.reduce((sum, sink) => sum + sink.sentBytes, 0);
-    // A frame in answer to each of theirs, the smallest of which is a header, and what the streams had to say.
+    // One frame in answer to each of the peer's, the smallest of which is a header, and the data of the streams.
     must(duplex.bytesOut <= 2 * duplex.bytesIn + 2 * sent + 1024, `${duplex.bytesOut} bytes for ${duplex.bytesIn}`);
     return [endOf(ends[0]), ...sinks.map(({ events }) => events.slice(0, 6).join(' '))];
   }
@@ -174,9 +174,9 @@ class SessionTrial implements Trial, SessionOwner {
 
 const Habit = { READ: 0, ECHO: 1, KEEP: 2, LEAVE: 3 } as const;
 
-/** What a user may do with a stream. Notes what it is told in an order that must not be. */
+/** Does what a user may do with a stream, and notes callbacks in a wrong order. */
 class AnySink implements StreamSink {
-  /** Kinds of what happened. */
+  /** The kinds of callbacks, in order. */
   readonly events: string[] = ['open'];
   sentBytes = 16;
   private readonly kept: Array<() => void> = [];
@@ -220,13 +220,13 @@ class AnySink implements StreamSink {
     this.isOver = true;
   }
 
-  /** The user reads at last, however the stream has ended. */
+  /** The user reads the rest, even after the end of the stream. */
   readRest(): void {
     for (const read of this.kept.splice(0)) read();
   }
 
   check(): void {
-    must(this.fault === undefined, `a stream is told of ${this.fault}`);
+    must(this.fault === undefined, `a stream gets ${this.fault}`);
   }
 
   private note(event: string): void {

@@ -1,5 +1,5 @@
-// Keys and signatures that cost nothing, so that mutated records can be signed again by the thousand. Whatever verifies
-// them is given `isSigned` in the place of Ed25519.
+// Keys and signatures that cost nothing, so that mutated records can be signed again by the thousand. Code that verifies
+// them gets `isSigned` in place of Ed25519.
 
 import { hash } from 'node:crypto';
 import { nodeIdFromPublicKey } from '../../../lib/address.js';
@@ -11,7 +11,7 @@ const KEY_AT = 4;
 const KEY_BYTES = 32;
 const DOMAIN = Buffer.from('starlane record 1\n');
 
-/** Depends on key and content alike, and nobody here makes it without meaning to. */
+/** Depends on key and content, and does not occur by accident. */
 function sign(publicKey: Uint8Array, bytes: Uint8Array): Buffer {
   return hash('sha512', Buffer.concat([Buffer.from('secret of'), publicKey, bytes]), 'buffer');
 }

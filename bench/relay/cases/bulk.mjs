@@ -2,7 +2,7 @@ import { sink, writeUntil } from '../../cases/bulk.mjs';
 import { CpuMeter } from '../cpu-time.mjs';
 
 const MIB_PER_GIB = 1024;
-// How much longer the sender goes on than the receiver's window.
+// How long the sender continues after the receiver's window.
 const MARGIN_MS = 250;
 
 /**

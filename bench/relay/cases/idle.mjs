@@ -29,7 +29,7 @@ const idleCircuits = {
     };
     return { ...side, services: { ...side.services, warm } };
   },
-  // The first circuits make V8 grow its young generation by some 27 MB, once and whatever their number.
+  // The first circuits make V8 grow its young generation by some 27 MB, once, independent of their number.
   async warm({ connect, fail }) {
     for (let opened = 0; opened < WARM_CIRCUITS; opened += BATCH) {
       const closed = Array.from({ length: BATCH }, () => {

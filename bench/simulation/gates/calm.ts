@@ -1,4 +1,4 @@
-// Nothing happens, for long: on a path that delays and loses, no link is taken for dead and nobody disappears.
+// Nothing happens, for long: on a path that delays and loses, no link is taken for dead and no node disappears.
 
 import { isLoss } from '../../../lib/link/handshake/refusals.js';
 import type { Network } from '../network.js';

@@ -1,4 +1,4 @@
-// T6, T7, T15: how soon it is known everywhere that a node is no more, and what many deaths at once leave of a network.
+// T6, T7, T15: how soon all nodes know that a node is gone, and what remains of a network after many deaths at once.
 
 import type { Network } from '../network.js';
 import { components, isAllReached, isConverged, viewOf } from '../oracles.js';
@@ -10,7 +10,7 @@ const ASK_MS = 5;
 export const crash: Gate = {
   name: 'crash',
   target: 'T6',
-  about: 'a process is killed, and nobody reaches it any more',
+  about: 'a process is killed, and disappears from all views',
   async run(network): Promise<Figure[]> {
     const samples = 10;
     const times: number[] = [];
@@ -28,7 +28,7 @@ export const crash: Gate = {
 export const silence: Gate = {
   name: 'silence',
   target: 'T7',
-  about: 'a machine is switched off, and nobody reaches it any more',
+  about: 'a machine is switched off, and disappears from all views',
   async run(network): Promise<Figure[]> {
     const samples = 5;
     const times: number[] = [];

@@ -9,7 +9,7 @@ import { split } from './split.js';
 import { spread } from './spread.js';
 import { start } from './start.js';
 
-/** What is only measured when it is asked for: an hour of a thousand nodes takes long. */
+/** Measured only on request: an hour of a thousand nodes takes long. */
 export const EXTRA_GATES: readonly Gate[] = [calm];
 
 export const GATES: readonly Gate[] = [start, spread, crash, silence, traffic, lag, opens, split, deaths];

@@ -9,7 +9,7 @@ const LIMIT_MS = 300_000;
 export const split: Gate = {
   name: 'split',
   target: 'T11',
-  about: 'two halves hear nothing of each other for a minute',
+  about: 'two halves are cut off from each other for a minute',
   async run(network): Promise<Figure[]> {
     const { world } = network;
     const { loop, random } = world;
@@ -40,7 +40,7 @@ export const split: Gate = {
     return [
       { title: 'was split', value: isSplit ? 1 : 0, unit: '', atLeast: 1 },
       { title: 'first link across after', value: (linkedMs - healedMs) / 1_000, unit: 's', atMost: 45 },
-      { title: 'then everybody reaches everybody after', value: wholeMs - linkedMs, unit: 'ms', atMost: 2_000 },
+      { title: 'then all nodes reach each other after', value: wholeMs - linkedMs, unit: 'ms', atMost: 2_000 },
       { title: 'and all views are equal after', value: equalMs - linkedMs, unit: 'ms' },
       { title: 'received by each node until then', value: spent / 1_000, unit: 'KB' },
     ];

@@ -7,7 +7,7 @@ import type { Random } from '../random.js';
 const MAX_WAIT_MS = 10;
 const PROCESSING_MS = 0.3;
 
-/** Who is linked to whom, and how far away they are. */
+/** The links of each node, with their delays. */
 export interface Graph {
   readonly size: number;
   peers(node: number): readonly number[];
@@ -15,7 +15,7 @@ export interface Graph {
 }
 
 export interface Spread {
-  /** When each node heard of it, in ms, ascending. */
+  /** When each node received it, in ms, ascending. */
   readonly times: Float64Array;
   /** Messages sent, by all nodes together. */
   readonly messages: number;

@@ -1,5 +1,5 @@
 // Reference: dissemination as memberlist does it by default. Every 200 ms each node sends the rumours that it still has to
-// send to three nodes of its choice, each rumour 4 * log10(n + 1) times; whoever hears a new one does the same.
+// send to three nodes of its choice, each rumour 4 * log10(n + 1) times; a node that receives a new one does the same.
 
 import { type Actor, EventLoop } from '../event-loop.js';
 import type { Random } from '../random.js';

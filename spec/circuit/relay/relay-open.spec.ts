@@ -7,7 +7,7 @@ import type { RelayLimits } from '../../../lib/circuit/relay/limits.js';
 import { ResetReason } from '../../../lib/mux/stream/resets.js';
 import { ReplyCode } from '../../../lib/wire/open-reply.js';
 import { pattern } from '../../support/frames.js';
-import { type HandNeighbour, nodeIdOf, RelayFixture } from '../../support/relay-fixture.js';
+import { type ManualNeighbour, nodeIdOf, RelayFixture } from '../../support/relay-fixture.js';
 import { turn, turnsUntil } from '../../support/turns.js';
 
 const [A, B, C, D, P, R, S] = [...'ABCDPRS'].map(nodeIdOf);
@@ -180,9 +180,9 @@ describe('An OPEN for another node', () => {
   });
 
   it.each([
-    ['is no reply', (to: HandNeighbour) => to.incoming[0].stream.write(Buffer.from([0xff, 0xff, 0xff]))],
-    ['ends', (to: HandNeighbour) => to.incoming[0].stream.end()],
-    ['is a reset', (to: HandNeighbour) => to.incoming[0].stream.reset()],
+    ['is no reply', (to: ManualNeighbour) => to.incoming[0].stream.write(Buffer.from([0xff, 0xff, 0xff]))],
+    ['ends', (to: ManualNeighbour) => to.incoming[0].stream.end()],
+    ['is a reset', (to: ManualNeighbour) => to.incoming[0].stream.reset()],
   ])('is tried another way when the answer %s', async (_what, answer) => {
     start([A, D]);
     const [from, first, second] = ['P', 'A', 'D'].map((letter) => relay.link(letter));

@@ -5,7 +5,7 @@ import type { RelayLimits } from '../../../lib/circuit/relay/limits.js';
 import { ResetReason } from '../../../lib/mux/stream/resets.js';
 import { ReplyCode } from '../../../lib/wire/open-reply.js';
 import { pattern } from '../../support/frames.js';
-import { type HandNeighbour, type HandStream, nodeIdOf, RelayFixture } from '../../support/relay-fixture.js';
+import { type ManualNeighbour, type ManualStream, nodeIdOf, RelayFixture } from '../../support/relay-fixture.js';
 import { turn, turnsUntil } from '../../support/turns.js';
 
 const KIB = 1024;
@@ -13,8 +13,8 @@ const WINDOW = 64 * KIB;
 const D = nodeIdOf('D');
 
 let relay: RelayFixture;
-let from: HandNeighbour;
-let to: HandNeighbour;
+let from: ManualNeighbour;
+let to: ManualNeighbour;
 
 function start(limits: Partial<RelayLimits> = {}): void {
   // Each neighbour leads to itself.
@@ -31,7 +31,7 @@ async function turns(count: number): Promise<void> {
 }
 
 /** A circuit whose far end does not read. */
-async function stuck(written: number): Promise<{ near: HandStream; far: HandStream }> {
+async function stuck(written: number): Promise<{ near: ManualStream; far: ManualStream }> {
   const ends = await relay.circuit(from, to);
   ends.far.paused = true;
   ends.near.stream.write(pattern(written));
@@ -39,7 +39,7 @@ async function stuck(written: number): Promise<{ near: HandStream; far: HandStre
 }
 
 /** A circuit whose far end has got a window and does not read: what is written from here on, the relay holds. */
-async function filled(): Promise<{ near: HandStream; far: HandStream }> {
+async function filled(): Promise<{ near: ManualStream; far: ManualStream }> {
   const ends = await stuck(WINDOW);
   await turnsUntil('a window is with the far end', () => ends.far.received.length > WINDOW - KIB);
   return ends;
@@ -202,7 +202,7 @@ describe('An open circuit', () => {
     ['the far end', 'loses its link', 0x101],
   ])('delivers what %s has sent and ended, though it %s before all of it is read', async (who, how, reason) => {
     const [sender, reader] = who === 'the near end' ? ['near', 'far'] : ['far', 'near'];
-    const ends = (await relay.circuit(from, to)) as Record<string, HandStream>;
+    const ends = (await relay.circuit(from, to)) as Record<string, ManualStream>;
     const [one, other] = [ends[sender], ends[reader]];
     other.paused = true;
     const repliedBytes = other.received.length - other.data.length;
@@ -278,13 +278,13 @@ describe('An open circuit', () => {
 describe('A thousand circuits', () => {
   it('go on while one is slow', async () => {
     const slow = await stuck(1_000_000);
-    const others: Array<{ near: HandStream; far: HandStream }> = [];
+    const others: Array<{ near: ManualStream; far: ManualStream }> = [];
     for (let count = 0; count < 1000; count++) others.push(await relay.circuit(from, to));
     for (const { near, far } of others) {
       near.stream.write(pattern(10_000));
       far.stream.write(pattern(10_000));
     }
-    const arrived = ({ near, far }: { near: HandStream; far: HandStream }): boolean =>
+    const arrived = ({ near, far }: { near: ManualStream; far: ManualStream }): boolean =>
       near.data.length === 10_000 && far.data.length === 10_000;
     await turnsUntil('all but one go on', () => others.every(arrived));
     expect(slow.far.received.length).toBe(WINDOW);
@@ -292,7 +292,7 @@ describe('A thousand circuits', () => {
   });
 
   it('end with the link, a part in each turn', async () => {
-    const nears: HandStream[] = [];
+    const nears: ManualStream[] = [];
     to.onIncoming = (stream) => {
       process.nextTick(() => stream.answer({ at: D }));
     };
@@ -311,7 +311,7 @@ describe('A thousand circuits', () => {
   });
 
   it('end with the relay, a part in each turn, including those that are not open yet', async () => {
-    const nears: HandStream[] = [];
+    const nears: ManualStream[] = [];
     to.onIncoming = (stream) => {
       if (to.incoming.length > 100) process.nextTick(() => stream.answer({ at: D }));
     };
@@ -385,7 +385,7 @@ describe('A relay whose pool is full', () => {
 });
 
 /** The streams at the relay's end of a link. */
-function relayStreams(neighbour: HandNeighbour): Array<HandStream['stream']> {
-  const table = Reflect.get(neighbour.relayEnd, 'streams') as { values(): IterableIterator<HandStream['stream']> };
+function relayStreams(neighbour: ManualNeighbour): Array<ManualStream['stream']> {
+  const table = Reflect.get(neighbour.relayEnd, 'streams') as { values(): IterableIterator<ManualStream['stream']> };
   return [...table.values()];
 }

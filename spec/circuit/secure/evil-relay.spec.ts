@@ -295,7 +295,7 @@ describe('A relay that alters the reply to a secure circuit', () => {
       await shape();
       corrupt(net.relay(1), { reply });
       expect(told(await failure(dial()))).toBe(`EHOSTUNREACH ERR_STARLANE_SECURE: ${finding}`);
-      await turnsUntil('the server is told', () => warnings.length > 0);
+      await turnsUntil('the server warns', () => warnings.length > 0);
       expect(warned()[0]).toBe('ERR_STARLANE_SECURE: so says a node 1 hop on');
       expect(accepted).toEqual([]);
     },

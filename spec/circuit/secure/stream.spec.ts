@@ -19,7 +19,7 @@ function keys(): ReturnType<typeof circuitKeys> {
 }
 
 /** A stream of a session: takes bytes by copying them, or later, as the spec decides. */
-class HandStream {
+class ManualStream {
   sink!: StreamSink;
   /** Small chunks are copied at once. */
   copies = true;
@@ -103,7 +103,7 @@ class HandSocket {
 }
 
 function pair() {
-  const [near, far] = [new HandStream(), new HandStream()];
+  const [near, far] = [new ManualStream(), new ManualStream()];
   const dialled = SecureStream.dialled(near.asMux, keys());
   const confirms: Array<Error | undefined> = [];
   const accepted = SecureStream.accepted(far.asMux, keys(), (failure) => confirms.push(failure));
@@ -114,7 +114,7 @@ function pair() {
 }
 
 /** What has been written arrives, in parts of at most so many bytes. */
-function deliver(from: HandStream, to: HandStream, bytes = Number.POSITIVE_INFINITY, partBytes = bytes): number {
+function deliver(from: ManualStream, to: ManualStream, bytes = Number.POSITIVE_INFINITY, partBytes = bytes): number {
   const all = Buffer.concat(from.wire);
   const taken = all.subarray(0, bytes);
   from.wire = [all.subarray(taken.length)];

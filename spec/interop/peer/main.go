@@ -1,7 +1,7 @@
 // Command peer is the other side of the interop specs: hashicorp/yamux, driven by JSON lines.
 //
 // It makes one yamux session over one TCP connection to loopback, takes one command per line on stdin and answers each
-// with a line on stdout that carries the same "id"; lines with "event" tell what happened by itself. What the
+// with a line on stdout that carries the same "id"; lines with "event" report what happened unasked. What the
 // acceptor of a stream does is said by the first line of that stream (see work.go), whichever side opened it.
 // It ends when stdin ends, so that it cannot outlive the spec that started it.
 package main
@@ -143,7 +143,7 @@ func (p *peer) acceptStreams() {
 	}
 }
 
-// run carries out one command. Commands run beside each other, so that a ping can be asked for while streams are open.
+// run carries out one command. Commands run concurrently, so that a ping can be requested while streams are open.
 func (p *peer) run(c command) {
 	reply := message{"id": c.ID}
 	var err error
@@ -182,7 +182,7 @@ func (p *peer) run(c command) {
 	emit(reply)
 }
 
-// waitUntil looks again and again: the library tells neither.
+// waitUntil polls: the library notifies of neither.
 func waitUntil(what string, isSo func() bool) error {
 	for deadline := time.Now().Add(workDeadline); !isSo(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

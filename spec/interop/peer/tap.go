@@ -21,8 +21,8 @@ const (
 
 var typeNames = []string{"data", "window", "ping", "goaway"}
 
-// tap sits between yamux and the TCP connection and looks at the frames that pass. It tells specs what was really on
-// the wire, and can add a frame of its own: the library has no call to reset a stream.
+// tap sits between yamux and the TCP connection and looks at the frames that pass. It reports to specs what was really on
+// the wire, and can insert a frame: the library has no call to reset a stream.
 type tap struct {
 	net.Conn
 	lock     sync.Mutex

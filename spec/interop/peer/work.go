@@ -26,7 +26,7 @@ import (
 //	            and the acceptor ends with a line that says "good" or "bad"
 //	quiet       the acceptor says nothing and closes after the opener has
 //	hold        as sink, but nothing is read before the command release
-//	closed n    the acceptor half-closes at once, then reads n bytes and tells their SHA-256 in an event
+//	closed n    the acceptor half-closes at once, then reads n bytes and reports their SHA-256 in an event
 //	reset       the acceptor puts an RST on the wire, goes on sending as if it had not, and half-closes
 
 const (
@@ -35,7 +35,7 @@ const (
 	digestBytes  = 2 * sha256.Size
 )
 
-// serve is the acceptor's side. An error is told in an event, as a spec may be waiting for it.
+// serve is the acceptor's side. An error is reported in an event, as a spec may be waiting for it.
 func (p *peer) serve(stream *yamux.Stream) {
 	verb, err := p.serveVerb(stream)
 	if err != nil {
@@ -145,12 +145,12 @@ func checkSource(reader io.Reader, size int) error {
 	if _, err := io.CopyN(sum, reader, int64(size)); err != nil {
 		return err
 	}
-	told := make([]byte, digestBytes)
-	if _, err := io.ReadFull(reader, told); err != nil {
+	received := make([]byte, digestBytes)
+	if _, err := io.ReadFull(reader, received); err != nil {
 		return err
 	}
-	if string(told) != digest(sum) {
-		return fmt.Errorf("digest is %s, was told %s", digest(sum), told)
+	if string(received) != digest(sum) {
+		return fmt.Errorf("digest is %s, received %s", digest(sum), received)
 	}
 	return nil
 }
@@ -297,14 +297,14 @@ func checkSink(stream *yamux.Stream, size int) error {
 	if err := stream.Close(); err != nil {
 		return err
 	}
-	told, err := readAfterClose(stream, digestBytes)
+	received, err := readAfterClose(stream, digestBytes)
 	if err != nil {
 		return err
 	}
 	sum := sha256.New()
 	sum.Write(payload)
-	if string(told) != digest(sum) {
-		return fmt.Errorf("digest is %s, was told %s", digest(sum), told)
+	if string(received) != digest(sum) {
+		return fmt.Errorf("digest is %s, received %s", digest(sum), received)
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
 
   /** Says what is to be said once the control stream is there. */
   async function say(peer: RawPeer, ...messages: Buffer[]): Promise<void> {
-    if (role === 'server') await peer.until(() => peer.heard(MessageType.HELLO));
+    if (role === 'server') await peer.until(() => peer.hasReceived(MessageType.HELLO));
     peer.say(...messages);
   }
 
@@ -151,7 +151,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     const settled = jest.fn();
     link.then(settled);
     await say(peer, peer.hello());
-    await peer.until(() => peer.heard(MessageType.SYNCED));
+    await peer.until(() => peer.hasReceived(MessageType.SYNCED));
     const end = performance.now() + 3 * HANDSHAKE_TIMEOUT_MS;
     for (let count = 0; performance.now() < end; count++) {
       const told = once(node, 'service');
@@ -185,7 +185,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
   async function upToAuth(peer: RawPeer): Promise<void> {
     peer.provesItself = false;
     await say(peer, peer.hello());
-    await peer.until(() => peer.heard(role === 'client' ? MessageType.HELLO : MessageType.AUTH));
+    await peer.until(() => peer.hasReceived(role === 'client' ? MessageType.HELLO : MessageType.AUTH));
   }
 
   it.each<[string, (peer: RawPeer) => Auth]>([
@@ -203,7 +203,7 @@ describe.each(['client', 'server'] as const)('a peer that is the yamux %s', (rol
     await outcome;
     await peer.over();
     expect(peer.goodbye).toBe(GoodbyeCode.IDENTITY);
-    expect(peer.heard(MessageType.AUTH)).toBe(role === 'server');
+    expect(peer.hasReceived(MessageType.AUTH)).toBe(role === 'server');
     expect(node.links()).toEqual([]);
   });
 

@@ -100,7 +100,7 @@ async function welcome(claims: Claims): Promise<{ node: Node; outcome: Promise<u
   );
   const outcome = node.join(address).catch((error: unknown) => error);
   const peer = await arrival;
-  await peer.until(() => peer.heard(MessageType.HELLO));
+  await peer.until(() => peer.hasReceived(MessageType.HELLO));
   peer.say(peer.hello(claims.changes));
   return { node, outcome, peer };
 }

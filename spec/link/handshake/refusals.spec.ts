@@ -164,7 +164,7 @@ describe('a node that joins with', () => {
     '%s is refused, and both ends know why',
     async (_what, [scheme, joinScheme], ends, said, heard, kind) => {
       const options = await ends();
-      // So long that whoever waits for it fails the spec.
+      // So long that a wait for it fails the spec.
       const listener = makeNode({ handshakeTimeoutMs: 60_000, ...options.listener });
       const joiner = makeNode({ handshakeTimeoutMs: 60_000, ...options.joiner });
       const { address } = await listener.listenAndServe(`${scheme}://127.0.0.1:0`);

@@ -1,4 +1,4 @@
-// Certificates of an own PKI: the names in them, and others in their place while links stand.
+// Certificates of the user's own PKI: the names in them, and their renewal while links are up.
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';

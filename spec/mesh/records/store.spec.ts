@@ -156,9 +156,9 @@ describe('the record store', () => {
     const { nodeId } = nodeOf('a');
     expect(store.shardsOf(nodeId)).toEqual([]);
     expect(store.freshness(shardOf('a', { epoch: 1, seq: 9, run: 1 }))).toBe(Freshness.STALE);
-    const anew = shardOf('a', { epoch: 2, run: 2 });
-    put(store, anew);
-    expect(store.shardsOf(nodeId)).toEqual([anew]);
+    const renewed = shardOf('a', { epoch: 2, run: 2 });
+    put(store, renewed);
+    expect(store.shardsOf(nodeId)).toEqual([renewed]);
   });
 
   it('drops shards of a run whose record never came', () => {
@@ -184,10 +184,10 @@ describe('the record store', () => {
     const store = new RecordStore();
     put(store, nodeOf('a', { epoch: 1 }));
     for (const shard of [0, 1]) put(store, shardOf('a', { epoch: 1, shard, shards: 2 }));
-    const anew = shardOf('a', { epoch: 2, run: 2 });
-    put(store, anew);
+    const renewed = shardOf('a', { epoch: 2, run: 2 });
+    put(store, renewed);
     put(store, nodeOf('a', { epoch: 2, run: 2 }));
-    expect(store.shardsOf(anew.nodeId)).toEqual([anew]);
+    expect(store.shardsOf(renewed.nodeId)).toEqual([renewed]);
     expect(store.size).toBe(2);
   });
 

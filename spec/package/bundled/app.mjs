@@ -1,5 +1,5 @@
 // A program that is bundled into one file: two nodes with a secret, which load tls when they need it, a page by service name,
-// and an end without being told to.
+// and an exit by itself.
 
 import { once } from 'node:events';
 import { createServer, get } from 'node:http';

@@ -1,4 +1,4 @@
-// A program whose bundle has the preload in it: a host of the overlay has an address that the DNS was not asked for.
+// A program whose bundle has the preload in it: a host of the overlay has an address without a DNS query.
 
 import { lookup } from 'node:dns';
 import 'starlane/register';

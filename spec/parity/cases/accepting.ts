@@ -76,7 +76,7 @@ export const ACCEPTING: Topic = {
       },
     },
     {
-      title: 'that is paused from the beginning has read nothing, and is not told of the end',
+      title: 'that is paused from the beginning has read nothing, and emits no end',
       run: async (_carrier, t) => {
         const { far } = await pausedWith(t, 'hello');
         const seen = recorded(far, ['data', 'end', 'close']);
@@ -90,7 +90,7 @@ export const ACCEPTING: Topic = {
       },
     },
     {
-      title: 'that is paused from the beginning can be read in every way',
+      title: 'that is paused from the beginning can be read in any way',
       run: async (_carrier, t) => {
         for (const [name, read] of WAYS_TO_READ) {
           const { far } = await pausedWith(t, 'hello');
@@ -108,7 +108,7 @@ export const ACCEPTING: Topic = {
       },
     },
     {
-      title: 'that is paused from the beginning and destroyed resets what has not read all of it',
+      title: 'that is paused from the beginning and destroyed resets the peer that has not read everything',
       run: async (_carrier, t) => {
         const { server, near, far } = await t.pair({ server: { pauseOnConnect: true } });
         near.write('hello');

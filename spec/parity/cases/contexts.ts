@@ -1,4 +1,4 @@
-// AsyncLocalStorage: listeners run in the context in which what they tell of was begun.
+// AsyncLocalStorage: a listener runs in the context of the call that caused its event.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { expect } from '@jest/globals';
@@ -22,9 +22,9 @@ export const CONTEXTS: Topic = {
         store.run('listen', () => server.listen(0, host));
         await up;
         for (const name of ['connection', 'drop']) {
-          const told = next(server, name);
+          const emitted = next(server, name);
           store.run('connect', () => t.keep(clientNet.connect(portOf(server), host)));
-          await told;
+          await emitted;
         }
         expect(seen).toEqual(['listening', 'listen', 'connection', 'listen', 'drop', 'listen']);
       },
@@ -58,7 +58,7 @@ export const CONTEXTS: Topic = {
       },
     },
     {
-      title: 'of connect is that of data much later, whoever writes',
+      title: 'of connect is that of data much later, whichever end writes',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const store = new AsyncLocalStorage<string>();
@@ -135,14 +135,14 @@ export const CONTEXTS: Topic = {
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         const store = new AsyncLocalStorage<string>();
-        const told = soon(
+        const context = soon(
           'the timeout',
           new Promise((resolve) => {
             near.on('timeout', () => resolve(store.getStore()));
           }),
         );
         store.run('timeout', () => near.setTimeout(2));
-        expect(await told).toBe('timeout');
+        expect(await context).toBe('timeout');
       },
     },
     {
@@ -150,14 +150,14 @@ export const CONTEXTS: Topic = {
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         const store = new AsyncLocalStorage<string>();
-        const told = soon(
+        const context = soon(
           'the error',
           new Promise((resolve) => {
             near.on('error', () => resolve(store.getStore()));
           }),
         );
         store.run('destroy', () => near.destroy(new Error('enough')));
-        expect(await told).toBe('destroy');
+        expect(await context).toBe('destroy');
       },
     },
   ],

@@ -7,7 +7,7 @@ export const COUNTS: Topic = {
   name: 'the counts of a socket',
   cases: [
     {
-      title: 'have the bytes of strings, not their characters',
+      title: 'count the bytes of strings, not their characters',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const arrived = readAll(far);
@@ -31,7 +31,7 @@ export const COUNTS: Topic = {
       },
     },
     {
-      title: 'have what is written before the connection from the beginning',
+      title: 'include what is written before the connection',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const near = t.connect(server);
@@ -51,7 +51,7 @@ export const COUNTS: Topic = {
       },
     },
     {
-      title: 'have what is corked',
+      title: 'include what is corked',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const arrived = readAll(far);
@@ -70,7 +70,7 @@ export const COUNTS: Topic = {
       },
     },
     {
-      title: 'have what waits because the other end does not read',
+      title: 'include what is queued because the other end does not read',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair({ server: { pauseOnConnect: true } });
         const chunk = Buffer.alloc(0x1_0000);
@@ -90,7 +90,7 @@ export const COUNTS: Topic = {
       },
     },
     {
-      title: 'stay what they were after the end',
+      title: 'keep their values after the end',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         near.on('data', () => {});
@@ -102,7 +102,7 @@ export const COUNTS: Topic = {
       },
     },
     {
-      title: 'stay what they were after destroy',
+      title: 'keep their values after destroy',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const arrived = readBytes(far, 5);
@@ -118,7 +118,7 @@ export const COUNTS: Topic = {
       },
     },
     {
-      title: 'do not have what is refused',
+      title: 'do not include rejected writes',
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         near.end('hello');
@@ -127,7 +127,7 @@ export const COUNTS: Topic = {
       },
     },
     {
-      title: 'have what has arrived in the listener for data',
+      title: 'include the chunk in the listener for data',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         let bytes = 0;
@@ -144,7 +144,7 @@ export const COUNTS: Topic = {
       },
     },
     {
-      title: 'have what has arrived although nobody has read it',
+      title: 'include what has arrived but has not been read',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         near.write('hello');
@@ -153,7 +153,7 @@ export const COUNTS: Topic = {
       },
     },
     {
-      title: 'have bytes of decoded text',
+      title: 'count bytes when text is decoded',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         far.setEncoding('utf8');
@@ -167,7 +167,7 @@ export const COUNTS: Topic = {
       },
     },
     {
-      title: 'have empty writes as nothing',
+      title: 'count nothing for empty writes',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const arrived = readAll(far);

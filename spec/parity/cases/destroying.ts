@@ -10,7 +10,7 @@ export const DESTROYING: Topic = {
   name: 'destroy',
   cases: [
     {
-      title: 'of a socket that was never connected is close alone',
+      title: 'of a socket that was never connected emits close alone',
       run: async (_carrier, t) => {
         const socket = t.socket();
         const seen = recorded(socket, ['error', 'end', 'finish', 'close']);
@@ -22,7 +22,7 @@ export const DESTROYING: Topic = {
       },
     },
     {
-      title: 'with an error of a socket that was never connected is error and close',
+      title: 'with an error of a socket that was never connected emits error and close',
       run: async (_carrier, t) => {
         const socket = t.socket();
         const seen = recorded(socket, ['error', 'close']);
@@ -33,7 +33,7 @@ export const DESTROYING: Topic = {
       },
     },
     {
-      title: 'with an error before the connection is error and close, and the server gets nothing of it',
+      title: 'with an error before the connection emits error and close, and does not affect the server',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const near = t.connect(server);
@@ -46,7 +46,7 @@ export const DESTROYING: Topic = {
       },
     },
     {
-      title: 'in the listener for connect is heeded',
+      title: 'takes effect in the listener for connect',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const near = t.connect(server, {}, () => near.destroy());
@@ -80,7 +80,7 @@ export const DESTROYING: Topic = {
       },
     },
     {
-      title: 'with an error delivers what was written before, and an end in order',
+      title: 'with an error delivers what was written before, and a regular end',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const seen = recorded(far, ['end', 'error', 'close']);
@@ -120,7 +120,7 @@ export const DESTROYING: Topic = {
       },
     },
     {
-      title: 'by Symbol.asyncDispose is resolved when it is closed',
+      title: 'by Symbol.asyncDispose resolves when the socket is closed',
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         await near[Symbol.asyncDispose]();
@@ -128,7 +128,7 @@ export const DESTROYING: Topic = {
       },
     },
     {
-      title: 'happens by itself when both directions are over',
+      title: 'happens automatically when both directions have ended',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         near.resume();
@@ -182,7 +182,7 @@ export const DESTROYING: Topic = {
       },
     },
     {
-      title: 'by resetAndDestroy before the connection is done after it',
+      title: 'by resetAndDestroy before the connection takes effect after it',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const accepted = next<[Socket]>(server, 'connection');

@@ -1,4 +1,4 @@
-// The argument forms of connect, and what it says to wrong ones.
+// The argument forms of connect, and its errors for invalid ones.
 
 import { expect } from '@jest/globals';
 import { type Case, called, next, portOf, type Topic, thrownBy } from '../trial.js';
@@ -61,7 +61,7 @@ export const DIALLING: Topic = {
       { port, host, family: 0, hints: 0, noDelay: true, keepAlive: true, keepAliveInitialDelay: 1000 },
     ]),
     {
-      title: 'takes a port alone, at this machine or node',
+      title: 'takes a port alone, which means this machine or node',
       run: async ({ clientNet }, t) => {
         const server = t.keepServer(clientNet.createServer());
         server.listen(0);
@@ -92,7 +92,7 @@ export const DIALLING: Topic = {
       },
     },
     {
-      title: 'takes a host of the wrong type as none, when it is an argument of its own',
+      title: 'ignores a host of the wrong type when it is a separate argument',
       run: async ({ clientNet }, t) => {
         const server = t.keepServer(clientNet.createServer());
         server.listen(0);
@@ -102,7 +102,7 @@ export const DIALLING: Topic = {
       },
     },
     {
-      title: 'calls the listener once, as one for the event connect',
+      title: 'adds the listener as a once listener of connect',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const seen: unknown[][] = [];
@@ -128,7 +128,7 @@ export const DIALLING: Topic = {
       },
     },
     {
-      title: 'leaves the options of the caller as they are',
+      title: "does not change the caller's options",
       run: async ({ clientNet }, t) => {
         const server = await t.listening();
         const options = Object.freeze({ ...t.to(server), allowHalfOpen: true });
@@ -152,7 +152,7 @@ export const DIALLING: Topic = {
     }),
     refused('a function as port', [{ port: () => {} }], ARG_TYPE),
     {
-      title: 'throws ERR_SOCKET_BAD_PORT for what is no port',
+      title: 'throws ERR_SOCKET_BAD_PORT for an invalid port',
       differs: 'virtual ports have 32 bits',
       run: ({ clientNet, portEnd }) => {
         const values = [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, portEnd, 'x', '', ' ', '-1', `${portEnd}`];
@@ -189,7 +189,7 @@ export const DIALLING: Topic = {
       ARG_TYPE,
     ),
     {
-      title: 'throws ERR_OUT_OF_RANGE and ERR_INVALID_ARG_TYPE for a timeout that is none',
+      title: 'throws ERR_OUT_OF_RANGE and ERR_INVALID_ARG_TYPE for an invalid timeout',
       run: ({ clientNet }) => {
         const connect = clientNet.connect as Connect;
         expect(thrownBy(() => connect({ port: 1, timeout: -1 }))).toMatchObject({ code: 'ERR_OUT_OF_RANGE' });

@@ -9,7 +9,7 @@ export const ENDING: Topic = {
   name: 'end',
   cases: [
     {
-      title: 'answers with the socket, in all its forms',
+      title: 'returns the socket, in all its forms',
       run: async (_carrier, t) => {
         const forms: Array<[(socket: Socket, done: () => void) => Socket, string]> = [
           [(socket, done) => socket.end(done), ''],
@@ -81,7 +81,7 @@ export const ENDING: Topic = {
       },
     },
     {
-      title: 'makes an echo that answers to the end, half-open at both ends',
+      title: 'lets an echo answer completely, half-open at both ends',
       run: async (_carrier, t) => {
         const server = await t.listening(t.server({ allowHalfOpen: true }, (socket) => socket.pipe(socket)));
         const near = t.connect(server, { allowHalfOpen: true });
@@ -93,7 +93,7 @@ export const ENDING: Topic = {
       },
     },
     {
-      title: 'makes an echo that answers to the end, half-open at neither end',
+      title: 'lets an echo answer completely, half-open at neither end',
       run: async (_carrier, t) => {
         const server = await t.listening(t.server((socket) => socket.pipe(socket)));
         const near = t.connect(server);
@@ -135,7 +135,7 @@ export const ENDING: Topic = {
       },
     },
     {
-      title: 'does not destroy a socket whose data nobody has read',
+      title: 'does not destroy a socket with unread data',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const finished = next(far, 'finish');
@@ -152,7 +152,7 @@ export const ENDING: Topic = {
       },
     },
     {
-      title: 'before the connection is done after it',
+      title: 'before the connection takes effect after it',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const accepted = next<[Socket]>(server, 'connection');
@@ -192,7 +192,7 @@ export const ENDING: Topic = {
       },
     },
     {
-      title: 'by destroySoon is at once when it has finished already',
+      title: 'by destroySoon destroys at once when it has finished already',
       run: async (_carrier, t) => {
         const { near } = await t.pair({ server: { allowHalfOpen: true } });
         const finished = next(near, 'finish');
@@ -203,7 +203,7 @@ export const ENDING: Topic = {
       },
     },
     {
-      title: 'by destroySoon before the connection is done after it',
+      title: 'by destroySoon before the connection takes effect after it',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const accepted = next<[Socket]>(server, 'connection');

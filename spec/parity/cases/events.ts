@@ -40,7 +40,7 @@ export const EVENTS: Topic = {
       },
     },
     {
-      title: 'have connect and ready in one tick, one right after the other',
+      title: 'have connect and ready one after the other in one tick',
       run: async (_carrier, t) => {
         const near = t.connect(await t.listening());
         const seen: string[] = [];
@@ -55,7 +55,7 @@ export const EVENTS: Topic = {
       },
     },
     {
-      title: 'leave time for promises, so that nothing is lost between two that are awaited one after the other',
+      title: 'leave time for promises, so that events awaited one after the other are not missed',
       run: async (_carrier, t) => {
         const server = await t.listening(
           t.server((socket) => {
@@ -81,7 +81,7 @@ export const EVENTS: Topic = {
       },
     },
     {
-      title: 'of data and end have each their own tick and promises',
+      title: 'include data and end in separate ticks, with promises between them',
       run: async (_carrier, t) => {
         const server = await t.listening(t.server((socket) => socket.end('hello')));
         const near = t.connect(server);
@@ -100,7 +100,7 @@ export const EVENTS: Topic = {
       },
     },
     {
-      title: 'have no values, other than close, which says whether there was an error',
+      title: 'have no arguments, except close, which has hadError',
       run: async (_carrier, t) => {
         const server = await t.listening(t.server((socket) => socket.end()));
         const near = t.connect(server);
@@ -150,7 +150,7 @@ export const EVENTS: Topic = {
       },
     },
     {
-      title: 'have close with the error that was first, however often it is destroyed',
+      title: 'have close with the first error, however often the socket is destroyed',
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         const errors: Error[] = [];
@@ -214,7 +214,7 @@ export const EVENTS: Topic = {
     },
     {
       title: 'have lookup ahead of connect when the host is a name',
-      differs: 'the address that the name stands for',
+      differs: 'the resolved address',
       run: async ({ clientNet, nameFor }, t) => {
         const server = await t.listening();
         const { port, host } = t.to(server);
@@ -284,7 +284,7 @@ export const EVENTS: Topic = {
       },
     },
     {
-      title: 'have drain once the buffer is empty, after write answered false',
+      title: 'have drain once the buffer is empty, after write has returned false',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair({ server: { pauseOnConnect: true } });
         const drained = next(near, 'drain');
@@ -297,7 +297,7 @@ export const EVENTS: Topic = {
       },
     },
     {
-      title: 'come at both ends of many sockets alike',
+      title: 'are the same at both ends of many sockets',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const closes: Array<Promise<unknown[]>> = [];

@@ -41,14 +41,14 @@ export const EXPORTS: Topic = {
       },
     },
     {
-      title: 'lists its names, so that it can be taken apart and copied',
+      title: 'has enumerable names, for destructuring and copying',
       run: ({ clientNet }) => {
         expect(Object.keys(clientNet)).toEqual(expect.arrayContaining([...NAMES]));
         expect({ ...clientNet }.connect).toBe(clientNet.connect);
       },
     },
     {
-      title: 'gives the same things each time it is looked at',
+      title: 'returns the same values on every access',
       run: ({ clientNet }) => {
         for (const name of NAMES) expect(named(clientNet, name)).toBe(named(clientNet, name));
       },
@@ -61,7 +61,7 @@ export const EXPORTS: Topic = {
       },
     },
     {
-      title: 'has functions that work without their module',
+      title: 'has functions that work when called without the module',
       run: async ({ clientNet }, t) => {
         const { connect } = clientNet;
         const server = await t.listening();
@@ -70,7 +70,7 @@ export const EXPORTS: Topic = {
       },
     },
     {
-      title: 'tells addresses of IP apart',
+      title: 'classifies IP addresses',
       run: ({ clientNet: { isIP, isIPv4, isIPv6 } }) => {
         const texts = ['::1', '127.0.0.1', '127.000.000.001', '127.0.0.1/24', 'fhqwhgads', '', '::ffff:127.0.0.1'];
         expect(texts.map(isIP)).toEqual([6, 4, 0, 0, 0, 0, 6]);
@@ -121,7 +121,7 @@ export const EXPORTS: Topic = {
       },
     },
     {
-      title: 'refuses defaults of the wrong type',
+      title: 'throws for defaults of the wrong type',
       run: ({ clientNet }) => {
         const setFamily = clientNet.setDefaultAutoSelectFamily as Callable<void>;
         const setTimeoutMs = clientNet.setDefaultAutoSelectFamilyAttemptTimeout as Callable<void>;
@@ -131,7 +131,7 @@ export const EXPORTS: Topic = {
       },
     },
     {
-      title: 'makes servers and sockets also without new',
+      title: 'makes servers and sockets without new, too',
       run: ({ clientNet }, t) => {
         const socket = (clientNet.Socket as unknown as Callable<InstanceType<typeof clientNet.Socket>>)();
         t.keep(socket);
@@ -150,7 +150,7 @@ export const EXPORTS: Topic = {
       },
     },
     {
-      title: 'gives instances of its Socket at both ends',
+      title: 'makes instances of its Socket at both ends',
       run: async ({ clientNet, serverNet }, t) => {
         const { near, far } = await t.pair();
         expect(near).toBeInstanceOf(clientNet.Socket);
@@ -210,7 +210,7 @@ export const EXPORTS: Topic = {
       },
     },
     {
-      title: 'tells an accepted socket its server, and a dialled one none',
+      title: 'sets the property server on accepted sockets only',
       run: async (_carrier, t) => {
         const { near, far, server } = await t.pair();
         type WithServer = { server: unknown };

@@ -1,4 +1,4 @@
-// Connections that cannot be had.
+// Connections that fail.
 
 import { getSystemErrorName } from 'node:util';
 import { expect } from '@jest/globals';
@@ -16,7 +16,7 @@ export const FAILING: Topic = {
   dialTimeoutMs: 300,
   cases: [
     {
-      title: 'is destroyed with ECONNREFUSED where nobody listens',
+      title: 'is destroyed with ECONNREFUSED where nothing listens',
       run: async ({ clientNet }, t) => {
         const port = await vacantPort(clientNet);
         const near = t.keep(clientNet.connect(port, '127.0.0.1'));
@@ -45,10 +45,10 @@ export const FAILING: Topic = {
       },
     },
     {
-      title: 'is destroyed with ENOTFOUND for a host that nobody knows',
-      differs: 'the overlay waits for the name to appear, so that it takes the timeout of a dial',
+      title: 'is destroyed with ENOTFOUND for an unknown host',
+      differs: 'the overlay waits for the name to appear, until the dial times out',
       run: async ({ clientNet }, t) => {
-        const hostname = 'nobody-has-this-name.invalid';
+        const hostname = 'unknown-host.invalid';
         const near = t.keep(clientNet.connect(1234, hostname));
         const seen = recorded(near, ['connect', 'ready', 'error', 'close']);
         const [failed, closed] = [next<[ConnectError]>(near, 'error'), next(near, 'close')];
@@ -68,9 +68,9 @@ export const FAILING: Topic = {
       },
     },
     {
-      title: 'tells of an unknown host by lookup as well',
+      title: 'emits lookup with the error for an unknown host',
       run: async ({ clientNet }, t) => {
-        const hostname = 'nobody-has-this-name.invalid';
+        const hostname = 'unknown-host.invalid';
         const near = t.keep(clientNet.connect(1234, hostname));
         const [looked, failed] = [next(near, 'lookup'), next(near, 'error')];
         const [error] = await failed;
@@ -78,7 +78,7 @@ export const FAILING: Topic = {
       },
     },
     {
-      title: 'calls back writes that waited with ERR_SOCKET_CLOSED_BEFORE_CONNECTION',
+      title: 'calls back pending writes with ERR_SOCKET_CLOSED_BEFORE_CONNECTION',
       run: async ({ clientNet }, t) => {
         const near = t.keep(clientNet.connect(await vacantPort(clientNet), '127.0.0.1'));
         const outcome = called((done) => near.write('x', done));
@@ -97,7 +97,7 @@ export const FAILING: Topic = {
       },
     },
     {
-      title: 'does not disturb the others',
+      title: 'does not affect other sockets',
       run: async ({ clientNet }, t) => {
         const port = await vacantPort(clientNet);
         const server = await t.listening(t.server((socket) => socket.end('hello')));

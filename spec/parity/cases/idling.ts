@@ -11,7 +11,7 @@ export const IDLING: Topic = {
   name: 'setTimeout',
   cases: [
     {
-      title: 'emits timeout when nothing comes or goes, and leaves the socket open',
+      title: 'emits timeout when nothing is sent or received, and leaves the socket open',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         expect(near.setTimeout(5)).toBe(near);
@@ -23,7 +23,7 @@ export const IDLING: Topic = {
       },
     },
     {
-      title: 'tells the time as timeout',
+      title: 'sets the property timeout',
       run: (_carrier, t) => {
         const socket = t.socket();
         expect(socket.timeout).toBeUndefined();
@@ -34,7 +34,7 @@ export const IDLING: Topic = {
       },
     },
     {
-      title: 'adds its callback as a listener for once',
+      title: 'adds its callback as a once listener',
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         let calls = 0;
@@ -47,7 +47,7 @@ export const IDLING: Topic = {
       },
     },
     {
-      title: 'of 0 takes its callback away again',
+      title: 'of 0 removes its callback',
       run: (_carrier, t) => {
         const socket = t.socket();
         const listener = (): void => {};
@@ -74,23 +74,23 @@ export const IDLING: Topic = {
       },
     },
     {
-      title: 'is put off by what comes, and by what goes',
+      title: 'starts over with data in either direction',
       run: async (_carrier, t) => {
         const [idle, writer, reader] = [await t.pair(), await t.pair(), await t.pair()];
-        const told: string[] = [];
+        const events: string[] = [];
         const names = { idle, writer, reader };
         for (const [name, { near, far }] of Object.entries(names)) {
           near.resume();
           far.resume();
-          near.setTimeout(200, () => told.push(name));
+          near.setTimeout(200, () => events.push(name));
         }
         const over = [next(writer.near, 'timeout'), next(reader.near, 'timeout')];
-        while (told.length === 0) {
+        while (events.length === 0) {
           writer.near.write('.');
           reader.far.write('.');
           await turn();
         }
-        expect(told).toEqual(['idle']);
+        expect(events).toEqual(['idle']);
         await Promise.all(over);
       },
     },
@@ -129,7 +129,7 @@ export const IDLING: Topic = {
       },
     },
     {
-      title: 'comes as an option of connect too',
+      title: 'is also an option of connect',
       run: async (_carrier, t) => {
         const near = t.connect(await t.listening(), { timeout: 5 });
         expect(near.timeout).toBe(5);
@@ -137,7 +137,7 @@ export const IDLING: Topic = {
       },
     },
     {
-      title: 'throws ERR_OUT_OF_RANGE for what is no time',
+      title: 'throws ERR_OUT_OF_RANGE for an invalid time',
       run: (_carrier, t) => {
         const socket = t.socket();
         for (const value of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
@@ -150,7 +150,7 @@ export const IDLING: Topic = {
       },
     },
     {
-      title: 'throws ERR_INVALID_ARG_TYPE for what is no number',
+      title: 'throws ERR_INVALID_ARG_TYPE for a time that is not a number',
       run: (_carrier, t) => {
         const socket = t.socket();
         for (const value of ['100', undefined, null, {}, true]) {
@@ -165,7 +165,7 @@ export const IDLING: Topic = {
       },
     },
     {
-      title: 'throws ERR_INVALID_ARG_TYPE for a callback that is none',
+      title: 'throws ERR_INVALID_ARG_TYPE for a callback that is not a function',
       run: (_carrier, t) => {
         const socket = t.socket();
         for (const value of ['x', 5, {}, null]) {
@@ -177,7 +177,7 @@ export const IDLING: Topic = {
       },
     },
     {
-      title: 'has setNoDelay and setKeepAlive beside it, which answer with the socket at any time',
+      title: 'has setNoDelay and setKeepAlive beside it, which return the socket in any state',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const closed = next(near, 'close');
@@ -191,7 +191,7 @@ export const IDLING: Topic = {
       },
     },
     {
-      title: 'has ref and unref beside it, which answer with the socket at any time',
+      title: 'has ref and unref beside it, which return the socket in any state',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const connecting = t.connect(await t.listening());

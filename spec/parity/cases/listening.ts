@@ -1,4 +1,4 @@
-// The argument forms of listen, and what it says to wrong ones.
+// The argument forms of listen, and its errors for invalid ones.
 
 import { closeSync, openSync } from 'node:fs';
 import type { Server } from 'node:net';
@@ -87,7 +87,7 @@ export const LISTENING: Topic = {
       },
     },
     {
-      title: 'binds the port it is told',
+      title: 'binds the given port',
       run: async ({ listenAt }, t) => {
         const first = await t.listening();
         const port = portOf(first);
@@ -118,7 +118,7 @@ export const LISTENING: Topic = {
       },
     },
     {
-      title: 'is bound at once without a host, and says so in the next tick',
+      title: 'binds at once without a host, and emits listening in the next tick',
       run: async (_carrier, t) => {
         const server = t.server();
         let isTold = false;
@@ -132,7 +132,7 @@ export const LISTENING: Topic = {
       },
     },
     {
-      title: 'calls the listener once, as one for the event listening',
+      title: 'adds the listener as a once listener of listening',
       run: async (_carrier, t) => {
         const server = t.server();
         let calls = 0;
@@ -144,7 +144,7 @@ export const LISTENING: Topic = {
       },
     },
     {
-      title: 'does not tell of a server that is closed in the same tick',
+      title: 'does not emit listening when the server is closed in the same tick',
       run: async (_carrier, t) => {
         const server = t.server();
         let isTold = false;
@@ -157,7 +157,7 @@ export const LISTENING: Topic = {
       },
     },
     {
-      title: 'does not tell of a server at a host that is closed in the same tick',
+      title: 'does not emit listening when a server at a host is closed in the same tick',
       run: async ({ listenAt }, t) => {
         const server = t.server();
         const seen: string[] = [];
@@ -182,7 +182,7 @@ export const LISTENING: Topic = {
     }),
     refused('a path that is a number', [{ path: 5 }], ARG_VALUE),
     {
-      title: 'throws ERR_SOCKET_BAD_PORT for what is no port',
+      title: 'throws ERR_SOCKET_BAD_PORT for an invalid port',
       differs: 'virtual ports have 32 bits',
       run: ({ portEnd }, t) => {
         const server = t.server();
@@ -202,7 +202,7 @@ export const LISTENING: Topic = {
       message: 'The "options.signal" property must be an instance of AbortSignal. Received type string (\'x\')',
     }),
     {
-      title: 'throws ERR_SERVER_ALREADY_LISTEN when it listens already',
+      title: 'throws ERR_SERVER_ALREADY_LISTEN when the server is already listening',
       run: async (_carrier, t) => {
         const server = t.server();
         server.listen(0);
@@ -253,7 +253,7 @@ export const LISTENING: Topic = {
       },
     },
     {
-      title: 'closes without ever listening when its signal was aborted before',
+      title: 'closes without listening when its signal is already aborted',
       run: async ({ listenAt }, t) => {
         const server = t.server();
         const seen: string[] = [];
@@ -265,7 +265,7 @@ export const LISTENING: Topic = {
       },
     },
     {
-      title: 'has no interest in its signal once it is closed',
+      title: 'stops listening to its signal once it is closed',
       run: async (_carrier, t) => {
         const control = new AbortController();
         const server = await t.listening(t.server(), { signal: control.signal });
@@ -277,8 +277,8 @@ export const LISTENING: Topic = {
       },
     },
     {
-      title: 'cannot listen at a file descriptor that is no socket',
-      differs: 'the overlay can listen at no descriptor and no handle, and may say so by a throw as well',
+      title: 'fails for a file descriptor that is not a socket',
+      differs: 'the overlay cannot listen at a descriptor or handle, and may also throw',
       run: async ({ isOverlay }, t) => {
         const server = t.server();
         const fd = openSync(devNull, 'r');

@@ -78,7 +78,7 @@ export const LOADS: Topic = {
       },
     },
     {
-      title: 'bytes that nobody reads makes write answer false, and drain comes when they are read',
+      title: 'unread bytes makes write return false, and drain follows when they are read',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair({ server: { pauseOnConnect: true } });
         const block = Buffer.alloc(64 * 1024);
@@ -104,7 +104,7 @@ export const LOADS: Topic = {
       },
     },
     {
-      title: 'bytes for a reader that stops again and again arrives unchanged',
+      title: 'bytes for a reader that pauses repeatedly arrives unchanged',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const arrived = digestOf(far);
@@ -117,7 +117,7 @@ export const LOADS: Topic = {
       },
     },
     {
-      title: '300 sockets at once have each its own echo',
+      title: '300 sockets at once gives each of them its own echo',
       run: async (_carrier, t) => {
         const server = await echoes(t);
         const texts = await Promise.all(
@@ -149,7 +149,7 @@ export const LOADS: Topic = {
       },
     },
     {
-      title: 'bytes on one socket leaves another one free',
+      title: 'bytes on one socket does not block another socket',
       run: async (_carrier, t) => {
         const server = await t.listening(t.server({ pauseOnConnect: true }));
         const busy = await t.ends(server);

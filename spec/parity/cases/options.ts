@@ -1,4 +1,4 @@
-// What the options of new Socket and of connect mean: signal, onread, marks, refusals.
+// The options of new Socket and of connect: signal, onread, high-water marks, rejected values.
 
 import type { OnReadOpts, Socket } from 'node:net';
 import { expect } from '@jest/globals';
@@ -45,7 +45,7 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'signal destroys a socket on its way',
+      title: 'signal destroys a connecting socket',
       run: async (_carrier, t) => {
         const control = new AbortController();
         const near = t.connect(await t.listening(), { signal: control.signal });
@@ -82,7 +82,7 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'signal has no meaning after the end',
+      title: 'signal has no effect after the end',
       run: async (_carrier, t) => {
         const control = new AbortController();
         const { near } = await t.pair({ client: { signal: control.signal } });
@@ -96,7 +96,7 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'signal that is none throws ERR_INVALID_ARG_TYPE',
+      title: 'signal of the wrong type throws ERR_INVALID_ARG_TYPE',
       run: ({ clientNet }) => {
         const signal = 'x' as unknown as AbortSignal;
         expect(thrownBy(() => new clientNet.Socket({ signal }))).toMatchObject({
@@ -106,7 +106,7 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'onread fills the one buffer it is given',
+      title: 'onread fills the given buffer',
       run: async (_carrier, t) => {
         const buffer = Buffer.alloc(16);
         const seen = new Set<unknown>();
@@ -126,21 +126,21 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'onread asks a function for each buffer',
+      title: 'onread calls a function for each buffer',
       run: async (_carrier, t) => {
-        let asked = 0;
+        let calls = 0;
         const { onread, all } = gathering(() => {
-          asked++;
+          calls++;
           return new Uint8Array(10);
         }, 30);
         const { far } = await t.pair({ client: { onread } });
         far.write('a'.repeat(30));
         expect(String(await all)).toBe('a'.repeat(30));
-        expect(asked).toBeGreaterThanOrEqual(3);
+        expect(calls).toBeGreaterThanOrEqual(3);
       },
     },
     {
-      title: 'onread gives nothing by data, but end and close',
+      title: 'onread emits no data, but end and close',
       run: async (_carrier, t) => {
         const { onread, all } = gathering(Buffer.alloc(8), 5);
         const { near, far } = await t.pair({ client: { onread } });
@@ -154,11 +154,11 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'onread whose callback answers false pauses until resume',
+      title: 'onread pauses until resume when its callback returns false',
       run: async (_carrier, t) => {
         const parts: string[] = [];
         let wake: (() => void) | undefined;
-        const heard = (): Promise<void> =>
+        const received = (): Promise<void> =>
           soon(
             'a part',
             new Promise((resolve) => {
@@ -174,13 +174,13 @@ export const OPTIONS: Topic = {
           },
         };
         const { near, far } = await t.pair({ client: { onread } });
-        const first = heard();
+        const first = received();
         far.write('onetwo!!');
         await first;
         await turn();
         expect(parts).toHaveLength(1);
         while (parts.join('').length < 8) {
-          const more = heard();
+          const more = received();
           near.resume();
           await more;
         }
@@ -188,7 +188,7 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'onread is held up by pause and goes on with resume',
+      title: 'onread stops on pause and continues on resume',
       run: async (_carrier, t) => {
         const { onread, all } = gathering(Buffer.alloc(64), 5);
         let calls = 0;
@@ -209,7 +209,7 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'onread is held up by pause before the connection, and nothing counts as read',
+      title: 'onread stops on pause before the connection, and nothing counts as read',
       run: async (_carrier, t) => {
         const { onread, all } = gathering(Buffer.alloc(2), 5);
         const server = await t.listening(t.server((socket) => socket.end('hello')));
@@ -227,7 +227,7 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'onread that is held up holds up end as well',
+      title: 'onread that is paused delays end as well',
       run: async (_carrier, t) => {
         const seen: string[] = [];
         let wake: (() => void) | undefined;
@@ -263,7 +263,7 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'highWaterMark is that of both directions, or of one',
+      title: 'highWaterMark applies to both directions, or to one',
       run: (_carrier, t) => {
         const both = t.socket({ highWaterMark: 100 });
         expect([both.readableHighWaterMark, both.writableHighWaterMark]).toEqual([100, 100]);
@@ -286,7 +286,7 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'objectMode is refused with ERR_INVALID_ARG_VALUE',
+      title: 'objectMode throws ERR_INVALID_ARG_VALUE',
       run: ({ clientNet: { Socket: SocketOf } }) => {
         for (const name of ['objectMode', 'readableObjectMode', 'writableObjectMode']) {
           expect(thrownBy(() => new SocketOf({ [name]: true } as object))).toMatchObject({
@@ -298,7 +298,7 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'keepAliveInitialDelay that is no number is refused with ERR_INVALID_ARG_TYPE',
+      title: 'keepAliveInitialDelay of the wrong type throws ERR_INVALID_ARG_TYPE',
       run: ({ clientNet: { Socket: SocketOf } }) => {
         expect(thrownBy(() => new SocketOf({ keepAliveInitialDelay: 'x' } as object))).toMatchObject({
           name: 'TypeError',
@@ -308,7 +308,7 @@ export const OPTIONS: Topic = {
       },
     },
     {
-      title: 'that is unknown is left alone',
+      title: 'that is unknown is ignored',
       run: async (_carrier, t) => {
         const { near } = await t.pair({ client: { colour: 'green' } as object });
         expect(near.readyState).toBe('open');

@@ -75,7 +75,7 @@ export const PATHS: Topic = {
     connectForm('options with a path, and a listener', (path, listener) => [{ path }, listener]),
     connectForm('options with a path, which counts more than a port', (path) => [{ path, port: 1, host: 'nowhere' }]),
     {
-      title: 'is told as address only while the server listens there',
+      title: 'is the address only while the server listens there',
       run: async ({ path }, t) => {
         const at = path();
         const server = t.server();
@@ -105,7 +105,7 @@ export const PATHS: Topic = {
       },
     },
     {
-      title: 'that is taken is EADDRINUSE',
+      title: 'that is in use is EADDRINUSE',
       run: async ({ path }, t) => {
         const at = path();
         await listeningAt(t, at);
@@ -137,8 +137,8 @@ export const PATHS: Topic = {
       },
     },
     {
-      title: 'where nobody listens is ENOENT',
-      differs: 'the overlay waits for the name to appear, so that it takes the timeout of a dial',
+      title: 'where nothing listens is ENOENT',
+      differs: 'the overlay waits for the name to appear, until the dial times out',
       run: async ({ path, clientNet }, t) => {
         const at = path();
         const near = t.keep(clientNet.connect(at));
@@ -155,7 +155,7 @@ export const PATHS: Topic = {
       },
     },
     {
-      title: 'has servers that drop sockets without saying whose',
+      title: 'has servers that emit drop without addresses',
       run: async ({ path, clientNet }, t) => {
         const at = path();
         const server = await listeningAt(t, at);

@@ -1,4 +1,4 @@
-// When a process ends by itself, and what ends it. Each case is a program of its own.
+// When a process exits by itself, and what makes it exit. Each case is a separate program.
 
 import { expect } from '@jest/globals';
 import { type Case, soon, type Topic } from '../trial.js';
@@ -44,7 +44,7 @@ export const PROCESSES: Topic = {
   name: 'a process',
   cases: [
     {
-      title: 'ends by itself after an exchange, when everything is closed',
+      title: 'exits by itself after an exchange, when everything is closed',
       run: async (_carrier, t) => {
         const child = t.program(`
           ${LISTENING}
@@ -102,7 +102,7 @@ export const PROCESSES: Topic = {
     held('while a socket is paused that has begun to read', `${ENDS} far.pause(); near.unref();`),
     held('while a closed server has a socket', `${ENDS} server.ref(); server.close(); far.unref();`),
     {
-      title: 'ends with an error of a server that nobody listens for',
+      title: 'exits with the error of a server without an error listener',
       run: async (_carrier, t) => {
         const child = t.program(`
           process.on('uncaughtException', ({ code }) => {
@@ -116,7 +116,7 @@ export const PROCESSES: Topic = {
       },
     },
     {
-      title: 'ends with an error of connect that nobody listens for',
+      title: 'exits with the error of connect without an error listener',
       run: async (_carrier, t) => {
         const child = t.program(`
           process.on('uncaughtException', ({ code }) => {
@@ -135,8 +135,8 @@ export const PROCESSES: Topic = {
       },
     },
     {
-      title: 'hears of a reset that nobody listens for',
-      differs: 'on the overlay what another node does crashes no process: close tells of it alone',
+      title: 'notices a reset without an error listener',
+      differs: 'on the overlay another node cannot crash a process: only close is emitted',
       run: async ({ isOverlay }, t) => {
         const child = t.program(`
           process.on('uncaughtException', ({ code }) => {

@@ -20,7 +20,7 @@ export const READING: Topic = {
       },
     },
     {
-      title: 'gives whole characters with setEncoding, however they were cut',
+      title: 'gives whole characters with setEncoding, wherever chunks split them',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         expect(far.setEncoding('utf8')).toBe(far);
@@ -160,7 +160,7 @@ export const READING: Topic = {
       },
     },
     {
-      title: 'gives as many bytes as read asks for',
+      title: 'returns as many bytes as read asks for',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         near.write('hello world');
@@ -174,7 +174,7 @@ export const READING: Topic = {
       },
     },
     {
-      title: 'gives what is left to read(n) at the end',
+      title: 'returns what is left from read(n) at the end',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const parts: string[] = [];
@@ -187,7 +187,7 @@ export const READING: Topic = {
       },
     },
     {
-      title: 'takes back what unshift gives',
+      title: 'returns what unshift has put back',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         near.end('world');
@@ -210,7 +210,7 @@ export const READING: Topic = {
       },
     },
     {
-      title: 'by iteration that is left destroys the socket',
+      title: 'by iteration destroys the socket when the loop is left',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         near.write('hello');
@@ -296,7 +296,7 @@ export const READING: Topic = {
       },
     },
     {
-      title: 'is over for finished when both directions are',
+      title: 'completes finished when both directions have ended',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const both = Promise.all([whenFinished(near), whenFinished(far)]);
@@ -307,7 +307,7 @@ export const READING: Topic = {
       },
     },
     {
-      title: 'is over too early for finished when the socket is destroyed',
+      title: 'fails finished with a premature close when the socket is destroyed',
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         const over = called((done) => finished(near, done));
@@ -319,7 +319,7 @@ export const READING: Topic = {
       },
     },
     {
-      title: 'gives no chunk larger than what was sent, and nothing empty',
+      title: 'emits no chunk larger than what was sent, and no empty one',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const sizes: number[] = [];

@@ -20,7 +20,7 @@ export const RECONNECTING: Topic = {
   name: 'connecting again',
   cases: [
     {
-      title: 'makes a socket new after its end',
+      title: 'resets the state of a socket after its end',
       run: async (_carrier, t) => {
         const server = await greeter(t);
         const near = t.connect(server);
@@ -78,7 +78,7 @@ export const RECONNECTING: Topic = {
       },
     },
     {
-      title: 'leads to another server as well, and to its addresses',
+      title: 'works with another server, whose addresses the socket then has',
       run: async (_carrier, t) => {
         const [one, two] = [await greeter(t), await t.listening(t.server((socket) => socket.resume().end('two')))];
         const near = t.connect(one);
@@ -106,7 +106,7 @@ export const RECONNECTING: Topic = {
       },
     },
     {
-      title: 'works after it was refused',
+      title: 'works after a refused connection',
       run: async ({ clientNet }, t) => {
         const near = t.keep(clientNet.connect(await vacantPort(clientNet), '127.0.0.1'));
         await next(near, 'close');
@@ -166,7 +166,7 @@ export const RECONNECTING: Topic = {
       },
     },
     {
-      title: 'is possible for a socket that was made by new and for one that was destroyed unconnected',
+      title: 'works for a new socket and for one that was destroyed unconnected',
       run: async (_carrier, t) => {
         const server = await greeter(t);
         const socket = t.socket();

@@ -31,7 +31,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'gives its address as an object of its own each time',
+      title: 'returns its address as a new object each time',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const port = portOf(server);
@@ -40,7 +40,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'tells of a socket by one event with the socket alone',
+      title: 'emits one event for a socket, with the socket alone',
       run: async (_carrier, t) => {
         const seen: unknown[][] = [];
         const server = await t.listening(t.server());
@@ -64,7 +64,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'closes without an error, and says so in the next tick',
+      title: 'closes without an error, and emits close in the next tick',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const seen: unknown[] = [];
@@ -83,14 +83,14 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'tells the callback of close that it was not running',
+      title: 'passes ERR_SERVER_NOT_RUNNING to the callback of close when it was not running',
       run: async (_carrier, t) => {
         const server = t.server();
         await expect(called((done) => server.close(done))).rejects.toMatchObject(NOT_RUNNING);
       },
     },
     {
-      title: 'tells the callback of a second close that it was not running',
+      title: 'passes ERR_SERVER_NOT_RUNNING to the callback of a second close',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const first = called((done) => server.close(done));
@@ -100,7 +100,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'throws nothing at a close without callback when it was not running',
+      title: 'does not throw on close without a callback when it was not running',
       run: async (_carrier, t) => {
         const server = t.server();
         const closed = next(server, 'close');
@@ -109,7 +109,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'is closed when the last of its sockets is',
+      title: 'is closed when its last socket is closed',
       run: async (_carrier, t) => {
         const { server, near, far } = await t.pair();
         const other = await t.ends(server);
@@ -139,7 +139,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'emits close once however many sockets it had',
+      title: 'emits close once, regardless of how many sockets it had',
       run: async (_carrier, t) => {
         const server = await t.listening();
         let closes = 0;
@@ -186,7 +186,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'counts its sockets, and answers later',
+      title: 'counts its sockets, and calls back later',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const counts: Array<[Error | null, number]> = [];
@@ -216,7 +216,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'drops sockets beyond maxConnections, and tells of them',
+      title: 'drops sockets beyond maxConnections, and emits drop',
       differs: 'the kind of addresses',
       run: async ({ serverAddress, clientAddress, family }, t) => {
         const server = await t.listening();
@@ -227,8 +227,8 @@ export const SERVERS: Topic = {
         const dropped = next<[object]>(server, 'drop');
         const extra = t.connect(server);
         const closed = next(extra, 'close');
-        const [told] = await dropped;
-        expect({ ...told }).toMatchObject({
+        const [data] = await dropped;
+        expect({ ...data }).toMatchObject({
           localAddress: serverAddress,
           localPort: portOf(server),
           localFamily: family,
@@ -242,7 +242,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'connects sockets beyond maxConnections and closes them, which is no error of theirs',
+      title: 'connects sockets beyond maxConnections and closes them without an error at the client',
       run: async (_carrier, t) => {
         const server = await t.listening();
         server.maxConnections = 1;
@@ -265,7 +265,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'takes sockets again when there is room below maxConnections',
+      title: 'accepts sockets again when there are fewer than maxConnections',
       run: async (_carrier, t) => {
         const server = await t.listening();
         server.maxConnections = 1;
@@ -288,7 +288,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'answers ref and unref with itself, listening or not',
+      title: 'returns itself from ref and unref, listening or not',
       run: async (_carrier, t) => {
         const server = t.server();
         expect(server.unref()).toBe(server);
@@ -300,7 +300,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'throws ERR_INVALID_ARG_TYPE for options that are none',
+      title: 'throws ERR_INVALID_ARG_TYPE for invalid options',
       run: ({ serverNet }) => {
         const createServer = serverNet.createServer as (options: unknown) => unknown;
         expect(thrownBy(() => createServer('path'))).toMatchObject({
@@ -316,7 +316,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'fails with EADDRINUSE at a place that is taken, and may listen elsewhere then',
+      title: 'fails with EADDRINUSE at an address that is in use, and may then listen elsewhere',
       run: async (_carrier, t) => {
         const first = await t.listening();
         const { port, host } = t.to(first);
@@ -342,7 +342,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'fails with EADDRINUSE at a port without a host that is taken',
+      title: 'fails with EADDRINUSE at a port in use without a host',
       run: async (_carrier, t) => {
         const first = t.server();
         first.listen(0);
@@ -356,7 +356,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'has not been running after a listen that failed',
+      title: 'is not running after listen has failed',
       run: async (_carrier, t) => {
         const first = await t.listening();
         const second = t.server();
@@ -367,7 +367,7 @@ export const SERVERS: Topic = {
       },
     },
     {
-      title: 'gives its place free when it closes, also while sockets are open',
+      title: 'frees its address when it closes, even while sockets are open',
       run: async ({ serverNet }, t) => {
         const port = await vacantPort(serverNet);
         const first = t.server();

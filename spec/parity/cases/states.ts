@@ -1,4 +1,4 @@
-// What a socket says about itself, from the beginning to the end.
+// The properties of a socket, from the beginning to the end.
 
 import type { Socket } from 'node:net';
 import { expect } from '@jest/globals';
@@ -48,7 +48,7 @@ export const STATES: Topic = {
       },
     },
     {
-      title: 'is told by the old names that libraries read too',
+      title: 'has the legacy properties that libraries read',
       run: async (_carrier, t) => {
         const server = await t.listening();
         const accepted = next(server, 'connection');
@@ -203,7 +203,7 @@ export const STATES: Topic = {
       },
     },
     {
-      title: 'has the same addresses at both ends, the other way round',
+      title: 'has mirrored addresses at both ends',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const ends = ({ remoteAddress, remotePort, remoteFamily }: Socket): unknown[] => [
@@ -230,7 +230,7 @@ export const STATES: Topic = {
       },
     },
     {
-      title: 'has no own address after destroy',
+      title: 'has no local address after destroy',
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         const closed = next(near, 'close');
@@ -246,7 +246,7 @@ export const STATES: Topic = {
       },
     },
     {
-      title: 'keeps the address of the other end after destroy when it was asked before',
+      title: 'keeps the remote address after destroy when it was read before',
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         const before = [near.remoteAddress, near.remotePort, near.remoteFamily];
@@ -258,7 +258,7 @@ export const STATES: Topic = {
       },
     },
     {
-      title: 'has the local port it was told to have',
+      title: 'has the requested local port',
       run: async ({ clientNet }, t) => {
         const spare = t.keepServer(clientNet.createServer());
         spare.listen(0);

@@ -1,4 +1,4 @@
-// write: its answers, its callbacks, and what it says to wrong values and at wrong times.
+// write: its results, its callbacks, and its errors for wrong values and at wrong times.
 
 import type { Socket } from 'node:net';
 import { expect } from '@jest/globals';
@@ -38,7 +38,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'delivers the part of an array that a view shows',
+      title: "delivers a view's part of its buffer",
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const arrived = readAll(far);
@@ -47,7 +47,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'takes the encoding of setDefaultEncoding',
+      title: 'uses the encoding of setDefaultEncoding',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const arrived = readAll(far);
@@ -58,7 +58,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'calls back once, without an error, later than in the same tick',
+      title: 'calls back once, without an error, not in the same tick',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         far.resume();
@@ -89,7 +89,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'answers whether there is room below the highWaterMark',
+      title: 'returns whether there is room below the highWaterMark',
       run: async (_carrier, t) => {
         const server = await t.listening(t.server((socket) => socket.resume()));
         const near = t.connect(server, { highWaterMark: 1000 });
@@ -147,7 +147,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'emits EPIPE when the other end has ended and this end is on its way to close',
+      title: 'emits EPIPE when the other end has ended and this end is closing',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const failed = next(far, 'error');
@@ -191,7 +191,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'before a destroy that comes ahead of the connection calls back with an error',
+      title: 'before a destroy that precedes the connection calls back with an error',
       run: async (_carrier, t) => {
         const near = t.connect(await t.listening());
         const first = outcomeOf((callback) => near.write('x', callback));
@@ -207,7 +207,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'that waits when the socket is destroyed calls back with the error of destroy',
+      title: 'that is pending when the socket is destroyed calls back with the error of destroy',
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         near.cork();
@@ -218,7 +218,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'that waits when the socket is destroyed without an error calls back with ERR_STREAM_DESTROYED',
+      title: 'that is pending when the socket is destroyed without an error calls back with ERR_STREAM_DESTROYED',
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         near.cork();
@@ -257,7 +257,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'throws ERR_INVALID_ARG_TYPE for what is neither text nor bytes',
+      title: 'throws ERR_INVALID_ARG_TYPE for a value that is neither text nor bytes',
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         for (const value of [5, true, {}, [], undefined, () => {}]) {
@@ -270,7 +270,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'throws ERR_UNKNOWN_ENCODING for an encoding that is none',
+      title: 'throws ERR_UNKNOWN_ENCODING for an unknown encoding',
       run: async (_carrier, t) => {
         const { near } = await t.pair();
         expect(thrownBy(() => write(near, 'x', 'klingon'))).toMatchObject({
@@ -281,7 +281,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'before connect says the same to wrong values',
+      title: 'before connect throws the same errors for wrong values',
       run: async (_carrier, t) => {
         const near = t.connect(await t.listening());
         expect(thrownBy(() => write(near, null))).toMatchObject({ code: 'ERR_STREAM_NULL_VALUES' });
@@ -291,7 +291,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'that is corked leaves with uncork, in order',
+      title: 'that is corked is sent on uncork, in order',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const seen: number[] = [];
@@ -308,7 +308,7 @@ export const WRITING: Topic = {
       },
     },
     {
-      title: 'does not keep what the caller changes after the callback',
+      title: 'does not deliver what the caller changes after the callback',
       run: async (_carrier, t) => {
         const { near, far } = await t.pair();
         const arrived = readAll(far);

@@ -1,5 +1,5 @@
-// One node of a mesh in a process of its own. It does what it is told in JSON lines, `{ id, do, ... }`, answers each with
-// `{ id, ... }`, and tells of its streams what nobody asked for: what broke, and whatever is not as it was sent.
+// One node of a mesh in a separate process. It runs commands in JSON lines, `{ id, do, ... }`, answers each with
+// `{ id, ... }`, and reports events of its streams: broken streams, and wrong or missing bytes.
 
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -15,10 +15,10 @@ const EVERY_MS = 5;
 export function member(starlane, say) {
   /** @type {any} */
   let node;
-  /** Streams opened here that are not over. @type {Map<number, any>} */
+  /** Streams opened here that have not ended. @type {Map<number, any>} */
   const streams = new Map();
 
-  /** What a stream in traffic is: bytes go out at a measured pace, and have to come back as they went. */
+  /** A stream under load: sends bytes at a steady pace, and checks that the same bytes come back. */
   class Traffic {
     constructor(key, socket) {
       this.key = key;
@@ -27,7 +27,7 @@ export function member(starlane, say) {
       this.received = 0;
       this.isBlocked = false;
       this.error = undefined;
-      /** What is to be told once that much has come back. @type {{ enough: number, resolve: () => void, reject: (error: Error) => void }[]} */
+      /** Waits for a number of echoed bytes. @type {{ enough: number, resolve: () => void, reject: (error: Error) => void }[]} */
       this.goals = [];
       socket.write(headerOf(key));
       socket.on('data', (chunk) => this.onData(chunk));
@@ -137,7 +137,7 @@ export function member(starlane, say) {
     async linked({ peerId }) {
       while (!node.links().some((link) => link.peerId === peerId)) await once(node, 'link');
     },
-    /** Until nobody offers the service any more. */
+    /** Waits until the service is gone. */
     async forgets({ service }) {
       while (node.services().some((offered) => offered.service === service)) await once(node, 'unservice');
     },

@@ -1,4 +1,4 @@
-// A node in a process of its own, as the spec sees it. What it can be told stands in member-program.mjs.
+// A node in a separate process, as the spec sees it. member-program.mjs has its commands.
 
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -31,7 +31,7 @@ export interface Dialled {
 }
 
 export class Member {
-  private asked = 0;
+  private requests = 0;
 
   private constructor(
     private readonly child: Child,
@@ -78,7 +78,7 @@ export class Member {
     await this.ask({ do: 'linked', peerId: other.nodeId });
   }
 
-  /** Until nobody offers the service any more. */
+  /** Waits until the service is gone. */
   async forgets(service: string): Promise<void> {
     await this.ask({ do: 'forgets', service });
   }
@@ -120,17 +120,17 @@ export class Member {
     return line['code'] as string | null;
   }
 
-  /** What it has told unasked so far. */
-  told(event: string): Line[] {
+  /** The events of this name so far. */
+  events(event: string): Line[] {
     return this.child.lines.filter((line) => line['event'] === event);
   }
 
   /** What is wrong with its streams or with itself. */
   faults(): unknown[] {
     return [
-      ...this.told('wrong'),
-      ...this.told('short'),
-      ...this.told('text'),
+      ...this.events('wrong'),
+      ...this.events('short'),
+      ...this.events('text'),
       ...this.child.errors.split('\n'),
     ].filter((fault) => fault !== '');
   }
@@ -139,13 +139,13 @@ export class Member {
     this.child.kill(signal);
   }
 
-  /** Ends it without a word to anybody. */
+  /** Kills the process. */
   stop(): Promise<void> {
     return this.child.stop();
   }
 
   private async ask(command: Line): Promise<Line> {
-    const id = ++this.asked;
+    const id = ++this.requests;
     this.child.send({ id, ...command });
     const answer = await this.child.waitFor(`the answer to ${command['do']}`, (line) => line['id'] === id);
     if (answer['failed'] !== undefined) throw new Error(`${command['do']}: ${answer['failed']}`);

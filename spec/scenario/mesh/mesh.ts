@@ -4,9 +4,9 @@ import { expect } from '@jest/globals';
 import { type Dialled, Member, type OpenStream } from './member.js';
 import type { Edge } from './shapes.js';
 
-/** A server makes links where it is told to and nowhere else, so that the shape stays. */
+/** A server makes only the links that it is given, so that the shape does not change. */
 const OPTIONS = { role: 'server', rejoinMinMs: 20, rejoinMaxMs: 200 };
-/** What a dial may take, whatever has just happened to the relays. */
+/** How long a dial may take at any time, even just after a relay was killed. */
 export const DIAL_MS = 2_000;
 
 export interface Traffic {
@@ -22,7 +22,7 @@ export class Mesh {
   /** @param options of all nodes, in addition to those that keep the shape */
   constructor(private readonly options: object = {}) {}
 
-  /** Nodes linked as `edges` say; `serving` tells what each of them serves. */
+  /** Nodes linked as in `edges`; `serving` has the services of each. */
   async build(nodes: number, edges: readonly Edge[], serving: Readonly<Record<number, string>>): Promise<void> {
     const started = await Promise.allSettled(
       Array.from({ length: nodes }, (_, index) => this.start(serving[index] === undefined ? [] : [serving[index]])),
@@ -68,7 +68,7 @@ export class Mesh {
   async close(): Promise<void> {
     const members = this.members.splice(0);
     const faults = members.flatMap((member) => member.faults());
-    // A stopped process hears no signal except this one.
+    // A stopped process reacts to this signal only.
     await Promise.all(members.map((member) => member.stop()));
     expect(faults).toEqual([]);
   }
@@ -85,7 +85,7 @@ export function through({ streams }: Traffic, nodeId: string): { hit: number[]; 
   return { hit, spared };
 }
 
-/** Both ends of each of the streams are told that it is over, and by which code. */
+/** Both ends of each of the streams emit its end, with one of these codes. */
 export async function breakWithReset({ client, service }: Traffic, keys: readonly number[]): Promise<void> {
   const codes = await Promise.all(keys.flatMap((key) => [client.broken(key), service.lost(key)]));
   expect(codes).toEqual(codes.map(() => 'ECONNRESET'));

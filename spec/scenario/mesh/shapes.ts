@@ -1,4 +1,4 @@
-// Who joins whom: pairs of indices, the first joins the second.
+// The edges of meshes: pairs of indices, the first joins the second.
 
 export type Edge = readonly [number, number];
 

@@ -1,4 +1,4 @@
-// Bytes that tell by themselves which stream they belong to and where in it.
+// Bytes that identify the stream they belong to and their position in it.
 
 export const HEADER_BYTES = 4;
 
