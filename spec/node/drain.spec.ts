@@ -2,13 +2,18 @@
 
 import { once } from 'node:events';
 import { createServer, get } from 'node:http';
+import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Routes } from '../../lib/circuit/paths.js';
 import { agent } from '../../lib/http/index.js';
 import { createNode, type Node, type NodeOptions, type ServiceInfo, type Socket } from '../../lib/index.js';
 import { within } from '../support/deadline.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { knows, readToEnd, socketPath, unknows } from '../support/testnet.js';
 import { turnsUntil } from '../support/turns.js';
+
+/** Turns for what takes a second or so: a redundant link is announced that late. */
+const LONG = 10_000_000;
 
 const nodes: Node[] = [];
 
@@ -32,7 +37,7 @@ async function served(count: number, options: NodeOptions = {}): Promise<[Node, 
   const [client, ...servers] = Array.from({ length: count + 1 }, () => makeNode(options));
   for (const server of servers) server.bind('echo', { allowHalfOpen: true }, echo);
   await link([client], servers);
-  await turnsUntil('all are known', () => instances(client).length === count);
+  await turnsUntil('all are known', () => instances(client).length === count, LONG);
   return [client, ...servers];
 }
 
@@ -65,6 +70,12 @@ async function end(socket: Socket): Promise<void> {
   await within('the end', readToEnd(socket));
 }
 
+/** The neighbours through which circuits may go. */
+function hopsTo(from: Node, to: Node): readonly string[] {
+  const { routing } = Reflect.get(from, 'mesh') as { routing: Routes };
+  return routing.nextHops(to.id, 0, [], false);
+}
+
 /** Takes one node first, if it is there. */
 function preferring(node: Node): (services: readonly ServiceInfo[]) => ServiceInfo {
   return (services) => services.find(({ nodeId }) => nodeId === node.id) ?? services[0];
@@ -95,6 +106,7 @@ describe('a relay that drains', () => {
     server.bind('echo', { allowHalfOpen: true }, echo);
     await link([client, server], relays);
     await knows(client, 'echo');
+    await turnsUntil('both relays are known to lead there', () => hopsTo(client, server).length === 2, LONG);
     const sockets = await Promise.all(Array.from({ length: 40 }, () => connected(client, 'echo')));
     const busy = relays.find((relay) => relay.stats().relay.circuits > 0) as Node;
     const other = relays.find((relay) => relay !== busy) as Node;
@@ -114,10 +126,14 @@ describe('a relay that drains', () => {
     const answers = Array.from({ length: 20 }, (_, round) => `request ${round}`);
     expect(await Promise.all(requests)).toEqual(Array(40).fill(answers));
     expect(busy.stats()).toMatchObject({ state: 'draining', relay: { circuits: count }, streams: { incoming: count } });
-    await turnsUntil('routes lead round it', () => {
-      const route = client.routes().find(({ nodeId }) => nodeId === server.id);
-      return route?.nextHop === other.id;
-    });
+    await turnsUntil(
+      'routes lead round it',
+      () => {
+        const route = client.routes().find(({ nodeId }) => nodeId === server.id);
+        return route?.nextHop === other.id;
+      },
+      LONG,
+    );
     expect(client.routes().map(({ nodeId }) => nodeId)).toContain(busy.id);
     // From now on it is not even asked.
     const { refused } = busy.stats().relay;
@@ -156,7 +172,7 @@ describe('a server that drains', () => {
     const workers = Promise.all(Array.from({ length: 8 }, worker));
     await turnsUntil('both have served', () => (hits.get(one.id) ?? 0) > 20 && (hits.get(other.id) ?? 0) > 20);
     await within('the drain', one.drain());
-    await turnsUntil('it is not offered', () => !instances(client).includes(one.id));
+    await turnsUntil('it is not offered', () => !instances(client).includes(one.id), LONG);
     const [hit, total] = [hits.get(one.id), done];
     await turnsUntil('more have been served', () => done > total + 100);
     expect(hits.get(one.id)).toBe(hit);
@@ -273,6 +289,7 @@ describe('a node that drains', () => {
     const drained = node.drain();
     expect(node.drain()).toBe(drained);
     expect(node.stats()).toMatchObject({ state: 'draining', holds: 1 });
+    expect(inspect(node)).toContain("state: 'draining'");
     await within('the drain', drained);
     await within('another wait', node.drain({ timeoutMs: 1 }));
     expect(node.stats().holds).toBe(0);
@@ -310,13 +327,14 @@ describe('a node that drains', () => {
   });
 
   it('closes as any other: what is left has closeTimeoutMs, and the wait ends with it', async () => {
-    const [client, server] = await served(1, { closeTimeoutMs: 50 });
+    const [client, server] = await served(1, { closeTimeoutMs: 1_000 });
     const [short, long] = [await connected(client, 'echo'), await connected(client, 'echo')];
+    const reset = once(long, 'error');
     const drained = server.drain();
     const limited = server.drain({ timeoutMs: 10_000 });
     const closed = server.close();
     await end(short);
-    const [error] = await within('the reset', once(long, 'error'));
+    const [error] = await within('the reset', reset);
     expect(error).toMatchObject({ code: 'ECONNRESET' });
     await within('the ends', Promise.all([drained, limited, closed]));
   });
