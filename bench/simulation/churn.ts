@@ -62,6 +62,8 @@ export class Opens {
   readonly hops: number[] = [];
   readonly extraOpens: number[] = [];
   readonly failures = new Map<string, number>();
+  /** For each OPEN that a draining node has refused: how long it had been draining, in ms. */
+  readonly drainedMs: number[] = [];
   private isRunning = false;
 
   constructor(
@@ -84,7 +86,8 @@ export class Opens {
       if (!this.isRunning) return;
       const { live } = this.network;
       const from = world.random.pick(live);
-      const to = world.random.pick(live.filter((node) => node.isKnown && node !== from));
+      const isWanted = (node: SimNode): boolean => node.isKnown && node.drainsSinceMs === undefined;
+      const to = world.random.pick(live.filter((node) => isWanted(node) && node !== from));
       if (isOldEnough(from, world.loop.now) && isOldEnough(to, world.loop.now)) this.open(from, to);
       this.next();
     });
@@ -94,6 +97,9 @@ export class Opens {
     const runs = [from.run, to.run];
     openCircuit(from, to.nodeId, this.network.world.random.below(2 ** 32), (outcome) => {
       if (from.run !== runs[0] || to.run !== runs[1] || !from.isLive || !to.isLive) return;
+      this.drainedMs.push(...outcome.drainedMs);
+      // Its refusal is the answer.
+      if (to.drainsSinceMs !== undefined) return;
       this.attempts++;
       this.revisits += outcome.revisits;
       if (outcome.isOpen) {

@@ -28,12 +28,15 @@ export interface Outcome {
   readonly opens: number;
   /** How many of them came to a node that had seen the circuit. */
   readonly revisits: number;
+  /** For each of them that a draining node has refused: how long it had been draining, in ms. */
+  readonly drainedMs: readonly number[];
 }
 
 /** What the nodes on the way of one circuit share: a relay remembers its id. */
 class Circuit {
   opens = 0;
   revisits = 0;
+  readonly drainedMs: number[] = [];
   readonly seenAt = new Set<string>();
   /** Streams that are part of it, in the order in which they came. */
   private readonly held = new Map<SimLink, Set<StreamHolder>>();
@@ -73,13 +76,15 @@ export function openCircuit(
   const { loop } = from.setup.wide;
   const startMs = loop.now;
   const counts = { opens: 0, revisits: 0 };
+  const drainedMs: number[] = [];
   const search = (circuitHash: number, mayRepeat: boolean): void => {
     const circuit = new Circuit(circuitHash, from.nodeId, dst);
     const finish = (failure: HopFailure | undefined, relays: readonly NodeId[]): void => {
       counts.opens += circuit.opens;
       counts.revisits += circuit.revisits;
+      drainedMs.push(...circuit.drainedMs);
       if (failure?.code === ReplyCode.TIMEOUT && mayRepeat) search(circuitHash + 1, false);
-      else onDone({ isOpen: failure === undefined, failure, relays, tookMs: loop.now - startMs, ...counts });
+      else onDone({ isOpen: failure === undefined, failure, relays, tookMs: loop.now - startMs, drainedMs, ...counts });
       circuit.end();
     };
     const start = { self: from.nodeId, src: from.nodeId, dst, circuitHash, passed: [], tried: [] };
@@ -243,6 +248,12 @@ class OpenMail implements StreamMail, StreamHolder {
     const passed = visited.slice(visited.length - relays);
     const fail = (code: number, reason: string, tried: readonly NodeId[] = []): void =>
       this.reply(link, { failure: { code, at: node.nodeId, reason }, relays: [], tried });
+    const { drainsSinceMs } = node;
+    if (drainsSinceMs !== undefined) {
+      circuit.drainedMs.push(node.setup.wide.loop.now - drainsSinceMs);
+      fail(node.nodeId === circuit.dst ? ReplyCode.REFUSED : ReplyCode.NO_ROUTE, 'it drains', [node.nodeId]);
+      return;
+    }
     if (node.nodeId === circuit.dst) {
       this.reply(link, { failure: undefined, relays: passed, tried: [] });
       return;

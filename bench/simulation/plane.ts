@@ -37,6 +37,8 @@ export interface Plane {
   objection(link: MeshLink): string | undefined;
   bind(service: string, port: number): void;
   unbind(service: string, port: number): void;
+  /** Publishes that it drains: other nodes route around it. */
+  drain(): void;
   /** Publishes that it leaves. Its links are closed a little later. */
   leave(): void;
   stop(): void;

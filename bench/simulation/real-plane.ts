@@ -89,6 +89,10 @@ class RealPlane implements Plane {
     this.plane.unbind(service, port);
   }
 
+  drain(): void {
+    this.plane.drain();
+  }
+
   leave(): void {
     this.plane.leave();
   }

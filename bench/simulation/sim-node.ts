@@ -75,6 +75,8 @@ export class SimNode implements SimLinksOwner {
   run: Run | undefined;
   /** It leaves, or its machine is dead without notice: it does not count for the others. */
   isLeaving = false;
+  /** When it began to drain, in ms; undefined while it does not. */
+  drainsSinceMs: number | undefined;
   /** The last epoch that was written to its state file. */
   private keptEpoch = 0;
 
@@ -105,6 +107,7 @@ export class SimNode implements SimLinksOwner {
     const { wide, host, keys, random, role, relay, env, seeds } = this.setup;
     host.isUp = true;
     this.isLeaving = false;
+    this.drainsSinceMs = undefined;
     const process = new SimProcess(wide.loop, random.between(0, MAX_SKEW_MS));
     const bootId = random.uuid();
     const self = { nodeId: this.nodeId, publicKey: keys.publicKey, bootId, role, envDigests: envDigests(env) };
@@ -152,6 +155,13 @@ export class SimNode implements SimLinksOwner {
 
   unbind(service: string, port = 0): void {
     if (this.services.delete(`${service}:${port}`)) this.run?.plane.unbind(service, port);
+  }
+
+  /** Takes no more circuits of other nodes, and publishes that. */
+  drain(): void {
+    if (this.run === undefined || this.isLeaving || this.drainsSinceMs !== undefined) return;
+    this.drainsSinceMs = this.setup.wide.loop.now;
+    this.run.plane.drain();
   }
 
   /** Closes gracefully: publishes that it leaves, closes its links, ends. */

@@ -31,6 +31,7 @@ import type { DialRequest } from './dial/attempt.js';
 import { type DialTarget, DialTargets } from './dial/dial-target.js';
 import { type DialCounters, Dialer } from './dial/dialer.js';
 import type { DirectLinks } from './direct-links.js';
+import { Drain } from './drain.js';
 import { Loopback } from './loopback.js';
 import { type BindOptions, checkBindOptions, checkDialOptions, type DialOptions } from './options.js';
 import { LinkPath, Paths, type Routes } from './paths.js';
@@ -65,6 +66,8 @@ export interface CircuitsSetup {
   /** Which neighbours lead to which node. */
   readonly routes: Routes;
   readonly directLinks: DirectLinks;
+  /** Every link of which anything is left. */
+  links(): Iterable<Link>;
   /** The digest of an env that this node shares with another, if one is known. */
   sharedEnv(nodeId: NodeId): string | undefined;
   /** The key that the record of a node names, if there is one. */
@@ -91,6 +94,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   readonly maxUnconfirmed: number;
   readonly loopback: Loopback;
   readonly relay: Relay;
+  readonly drain: Drain;
   readonly remotes: RemoteEndpoints;
   private readonly dialer: Dialer;
   private readonly targets: DialTargets;
@@ -145,6 +149,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       routes: setup.routes,
       hop: (neighbour) => paths.link(neighbour),
     });
+    this.drain = new Drain(this.relay, () => setup.links(), timers);
     this.dialer = new Dialer({
       nodeId: identity.nodeId,
       nodeIdBytes: nodeIdToBytes(identity.nodeId),
@@ -310,6 +315,10 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     return this.setup.sharedEnv(nodeId);
   }
 
+  get isDraining(): boolean {
+    return this.drain.hasBegun;
+  }
+
   knowsEnv(digest: string | undefined): boolean {
     return digest !== undefined && this.envDigests.includes(digest);
   }
@@ -324,12 +333,9 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     return this.relay.pool.size > 0;
   }
 
-  /**
-   * Takes no more circuits of other nodes. Those that there are have closeTimeoutMs to finish, then they are reset. Resolves when
-   * none is left.
-   */
-  async stopRelaying(): Promise<void> {
-    await this.relay.drain(this.setup.options.closeTimeoutMs);
+  /** Gives circuits that pass through closeTimeoutMs to finish, then resets them. Resolves when none is left. */
+  async endRelaying(): Promise<void> {
+    await this.relay.idle(this.setup.options.closeTimeoutMs);
     await this.relay.close();
   }
 

@@ -2,9 +2,9 @@
 // with a jittered exponential back-off. Its way to dial, its clock and its random source are arguments.
 
 import { formatLinkAddress, type LinkAddress } from '../address.js';
-import { codeOf, netError, optionError, starlaneError } from '../errors.js';
+import { codeOf, netError, starlaneError } from '../errors.js';
 import { type BackOff, backOffMs } from '../util/back-off.js';
-import { Deadline } from '../util/deadline.js';
+import { checkWaitOptions, Deadline } from '../util/deadline.js';
 import { debug } from '../util/runtime/debug.js';
 import type { Timers } from '../util/timers.js';
 import { isPermanent, isTaken } from './handshake/refusals.js';
@@ -201,7 +201,7 @@ export class Joins {
 
   /** Resolves with the link to an address, which is kept up from now on. @throws ERR_STARLANE_OPTION, and as {@link Joiner.wait} */
   async join(address: string, options: JoinOptions | undefined): Promise<Link> {
-    const checked = checkJoinOptions(options);
+    const checked = checkWaitOptions('join', options);
     return this.joiner(this.links.parse(address)).wait(checked);
   }
 
@@ -241,18 +241,4 @@ export class Joins {
     this.joiners.set(key, joiner);
     return joiner.start();
   }
-}
-
-function checkJoinOptions(options: JoinOptions | undefined): JoinOptions {
-  if (options === undefined) return {};
-  if (typeof options !== 'object' || options === null) throw optionError('join', 'must be an object of options');
-  for (const name of Object.keys(options)) {
-    if (name !== 'signal' && name !== 'timeoutMs') throw optionError(name, 'unknown option of join');
-  }
-  const { signal, timeoutMs } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw optionError('signal', 'must be an AbortSignal');
-  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1)) {
-    throw optionError('timeoutMs', 'must be a number of at least 1');
-  }
-  return options;
 }

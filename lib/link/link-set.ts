@@ -152,6 +152,11 @@ export class LinkSet implements LinkOwner {
     return this.byPeer.size;
   }
 
+  /** Returns every link of which anything is left: also those in the handshake, and those that leave. */
+  everyLink(): IterableIterator<Link> {
+    return this.all.values();
+  }
+
   /** Links in the middle of a handshake, and links that are leaving. */
   get unsettled(): number {
     return this.all.size - this.byPeer.size;
@@ -279,7 +284,7 @@ export class LinkSet implements LinkOwner {
   }
 
   /** Closes listeners, and ends what is no link yet. Links that are up stay. */
-  drain(): void {
+  closeListeners(): void {
     if (this.isClosed) return;
     this.isClosed = true;
     this.listenersClosed = Promise.all([...this.listeners].map((listener) => listener.close()));
@@ -295,7 +300,7 @@ export class LinkSet implements LinkOwner {
    * at least.
    */
   async close(spentMs = 0): Promise<void> {
-    this.drain();
+    this.closeListeners();
     const { closeTimeoutMs } = this.options;
     const timeoutMs = Math.max(closeTimeoutMs - spentMs, closeTimeoutMs * GOODBYE_SHARE);
     for (const link of this.all) if (this.isCurrent(link)) link.closeWithin(timeoutMs);

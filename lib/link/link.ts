@@ -218,6 +218,26 @@ export class Link implements LinkInfo {
     return Math.max(0, this.session.streamCount - (this.control.isAttached ? 1 : 0));
   }
 
+  /** @internal How many streams are open that the peer has opened. */
+  get incoming(): number {
+    if (this.session.isClosed) return 0;
+    return this.session.streams.peerCount - Number(!this.setup.client && this.control.isOpen);
+  }
+
+  /** @internal Resolves when none of them is left, or when the link has ended. One wait at a time. */
+  incomingEnded(): Promise<void> {
+    const { session } = this;
+    return new Promise((resolve) => {
+      const check = (): void => {
+        if (this.incoming > 0) return;
+        session.onStreamGone = null;
+        resolve();
+      };
+      session.onStreamGone = check;
+      check();
+    });
+  }
+
   get bytesIn(): number {
     return this.session.bytesIn;
   }

@@ -21,6 +21,7 @@ import type { Applicant } from './neighbours/link-admission.js';
 import { Neighbourhood } from './neighbours/neighbourhood.js';
 import { Shortcuts } from './neighbours/shortcuts.js';
 import type { MeshEnvironment, MeshLink, MeshNetwork, MeshView } from './ports.js';
+import { startsToDrain } from './records/order.js';
 import type { LocalLink } from './routing/own-links.js';
 import type { RouteInfo } from './routing/route-map.js';
 import { Routing, type RoutingOwner } from './routing/routing.js';
@@ -94,6 +95,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   private timer: Timer | undefined;
   private samples = 0;
   private isStarted = false;
+  private isDraining = false;
   private hasLeft = false;
   private isClosed = false;
 
@@ -159,6 +161,18 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.routing.dispose();
     this.registry.dispose();
     this.gossip.dispose();
+  }
+
+  /**
+   * Publishes that this node drains: other nodes do not see its services any more, and prefer paths around it. Links stay up, and no more
+   * are sought as long as there is one.
+   */
+  drain(): void {
+    if (this.isDraining || this.hasLeft || this.isClosed) return;
+    this.isDraining = true;
+    this.flags |= NodeFlag.DRAIN;
+    this.neighbourhood.drain();
+    this.gossip.own.describe({ flags: this.flags }, 'now');
   }
 
   /** Publishes that this node leaves, so that no node dials it or relays through it any more. Open circuits continue. */
@@ -284,6 +298,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     const { nodeId } = record;
     if (record.kind === RecordKind.NODE) {
       this.routing.onRecord(record);
+      if (startsToDrain(record, previous) && this.isPeer(nodeId)) this.neighbourhood.onPeerDrains();
       // A link is announced once there is a record of its peer.
       if (previous === undefined && this.isPeer(nodeId)) this.announced.update('soon');
       if (previous !== undefined && record.bootId !== previous.bootId) this.findRival(record, previous.bootId);

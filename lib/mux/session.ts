@@ -55,6 +55,8 @@ export class MuxSession implements FrameHandlers {
   lendsReads = false;
   /** Bytes received, headers included. */
   bytesIn = 0;
+  /** Called whenever a stream has left the table, and when the session has ended. */
+  onStreamGone: (() => void) | null = null;
 
   private readonly transport: DuplexTransport;
   private readonly load = new ReceiverLoad();
@@ -341,6 +343,7 @@ export class MuxSession implements FrameHandlers {
     }
     if (stream.grownBytes > 0) this.budget.release(stream.grownBytes);
     if (this.phase === Phase.CLOSING) this.endIfDrained();
+    if (this.onStreamGone !== null) this.onStreamGone();
   }
 
   /** @internal More is unread than the session may hold, because of `stream`. */
@@ -464,6 +467,7 @@ export class MuxSession implements FrameHandlers {
     this.resets.clear();
     if (this.closeTimer !== null) this.options.timers.cancel(this.closeTimer);
     guard(() => this.owner.onClose(error));
+    this.onStreamGone?.();
     failStreams(this.streams.values(), reason, isLocal);
   }
 }

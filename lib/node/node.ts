@@ -5,6 +5,7 @@ import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
 import { Circuits } from '../circuit/circuits.js';
+import type { DrainOptions } from '../circuit/drain.js';
 import type { BindOptions, DialOptions } from '../circuit/options.js';
 import { type CodedError, coded, optionError, starlaneError } from '../errors.js';
 import { createIdentity, type OwnIdentity } from '../identity/identity.js';
@@ -24,6 +25,7 @@ import { createNetModule, type NetModule } from '../socket/net/module.js';
 import type { Server } from '../socket/server.js';
 import type { BindHandler } from '../socket/server-handler.js';
 import type { Socket } from '../socket/socket.js';
+import { checkWaitOptions } from '../util/deadline.js';
 import { debug } from '../util/runtime/debug.js';
 import { ProcessRefs } from '../util/runtime/process-refs.js';
 import { nextTick } from '../util/runtime/real-timers.js';
@@ -95,6 +97,7 @@ export class Node extends EventEmitter<NodeEvents> {
   private isStarted = false;
   private readonly scope = new AsyncResource('STARLANENODE');
   private startsByItself = true;
+  private drained: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
 
   /** @internal */
@@ -167,6 +170,7 @@ export class Node extends EventEmitter<NodeEvents> {
       services: this.mesh,
       routes: this.mesh.routing,
       directLinks: this.mesh.shortcuts,
+      links: () => this.linkSet.everyLink(),
       sharedEnv: (nodeId) => this.mesh.sharedEnv(nodeId),
       publicKeyOf: (nodeId) => this.mesh.gossip.store.node(nodeId)?.publicKey,
       processRefs: this.processRefs,
@@ -324,6 +328,7 @@ export class Node extends EventEmitter<NodeEvents> {
   stats(): NodeStats {
     return collectStats({
       id: this.id,
+      state: this.state,
       startedAtMs: this.startedAtMs,
       nowMs: sharedTimers.now(),
       links: this.linkSet,
@@ -347,7 +352,7 @@ export class Node extends EventEmitter<NodeEvents> {
     const { links, dials, servers, services, mesh } = this.stats();
     const values = {
       id: this.id,
-      state: this.closing === undefined ? 'open' : 'closed',
+      state: this.state,
       role,
       env: env.length === 0 ? undefined : env.join(', '),
       listening: [...this.linkSet.listeners].map(({ address }) => address),
@@ -372,6 +377,24 @@ export class Node extends EventEmitter<NodeEvents> {
   unref(): this {
     this.processRefs.enable(false);
     return this;
+  }
+
+  /**
+   * Prepares this node for its end. From now on it refuses circuits of other nodes, both to its own servers and through it, so that their
+   * dials go on to another instance or another way at once; other nodes do not see its services any more, and prefer routes around it.
+   * Open circuits continue, links stay up, and this node may still dial and bind; no other node sees what it binds. There is no way back:
+   * {@link close} follows.
+   *
+   * Resolves when the last circuit of another node has ended: circuits to its servers, and those that it relays. Circuits that it has
+   * dialled itself do not count. `timeoutMs` and `signal` end only the wait. A later call waits for the same end; without options it
+   * returns the same promise.
+   * @throws ERR_STARLANE_OPTION; ETIMEDOUT after `timeoutMs`, with the number of open circuits in the `cause`; the reason of the signal
+   */
+  drain(options?: DrainOptions): Promise<void> {
+    if (options !== undefined) return this.drainWithin(options);
+    this.beginDrain();
+    this.drained ??= this.processRefs.during(this.circuits.drain.ended());
+    return this.drained;
   }
 
   /**
@@ -430,18 +453,39 @@ export class Node extends EventEmitter<NodeEvents> {
     return this.derive({});
   }
 
+  private async drainWithin(options: DrainOptions): Promise<void> {
+    const { signal } = checkWaitOptions('drain', options);
+    signal?.throwIfAborted();
+    this.beginDrain();
+    return this.processRefs.during(this.circuits.drain.endedWithin(options));
+  }
+
+  private beginDrain(): void {
+    if (this.circuits.isDraining) return;
+    log('%s drains', this.id);
+    this.circuits.drain.begin();
+    this.mesh.drain();
+  }
+
+  private get state(): NodeStats['state'] {
+    if (this.closing !== undefined) return 'closed';
+    return this.circuits.isDraining ? 'draining' : 'open';
+  }
+
   private async end(): Promise<void> {
     log('%s closes', this.id);
     this.joins.close();
     this.serviceWaits.close();
     // First, so that other nodes do not dial or relay through this one while sockets and circuits end.
     const startedMs = sharedTimers.now();
-    const relayed = this.circuits.stopRelaying();
+    this.circuits.drain.begin();
     this.mesh.leave();
+    const relayed = this.circuits.endRelaying();
     const closed = this.circuits.close();
-    this.linkSet.drain();
+    this.linkSet.closeListeners();
     if (this.circuits.isRelaying) await relayed;
     await Promise.all([closed, this.linkSet.close(sharedTimers.now() - startedMs)]);
+    await this.drained;
     this.mesh.dispose();
     this.releaseIdentity();
     this.dispatch('close');

@@ -11,6 +11,8 @@ import { kOpenSockets } from '../mux/hidden.js';
 
 export interface NodeStats {
   id: NodeId;
+  /** 'draining' from the call of drain(), 'closed' from that of close(). */
+  state: 'open' | 'draining' | 'closed';
   /** Since the node was made, in ms. */
   uptimeMs: number;
   links: {
@@ -30,8 +32,11 @@ export interface NodeStats {
     bytesIn: number;
     bytesOut: number;
   };
-  /** Streams of users that are open: over links, and to this node itself. */
-  streams: { links: number; loopback: number };
+  /**
+   * Streams of users that are open: over links, and to this node itself. `incoming`: circuits that other nodes have opened, to this node
+   * or through it, for which drain() waits.
+   */
+  streams: { links: number; loopback: number; incoming: number };
   /** Counts since the start, and dials that are going on. */
   dials: { started: number; connected: number; failed: number; pending: number };
   /**
@@ -55,6 +60,7 @@ export interface NodeStats {
 /** @internal */
 interface StatsSources {
   readonly id: NodeId;
+  readonly state: NodeStats['state'];
   readonly startedAtMs: number;
   readonly nowMs: number;
   readonly links: LinkSet;
@@ -81,6 +87,7 @@ export function collectStats(from: StatsSources): NodeStats {
   const { dialled, connected, failed } = circuits.dialCounters;
   return {
     id: from.id,
+    state: from.state,
     uptimeMs: from.nowMs - from.startedAtMs,
     links: {
       up: links.size,
@@ -92,7 +99,7 @@ export function collectStats(from: StatsSources): NodeStats {
       bytesIn,
       bytesOut,
     },
-    streams: { links: streams, loopback: circuits.loopback.streams },
+    streams: { links: streams, loopback: circuits.loopback.streams, incoming: circuits.drain.circuits },
     dials: { started: dialled, connected, failed, pending: circuits.pendingDials },
     accepts: { ...circuits.counters, ...circuits.security.counters },
     servers: { bound: circuits.bindings.size, openSockets },

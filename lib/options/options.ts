@@ -24,7 +24,7 @@ export interface NodeOptions extends LimitOptions {
   env?: string | readonly string[] | undefined;
   /**
    * Default: STARLANE_ROLE from the environment, or else 'peer'. 'client' announces and relays nothing; 'server' announces and never dials peers by itself;
-   * 'router' relays by trade.
+   * 'router' is another name for 'peer', kept from astranet.
    */
   role?: NodeRole | undefined;
   /** May circuits of others pass through. Default: STARLANE_RELAY, or else true, but false for clients. */

@@ -1,6 +1,6 @@
-// Deadlines: of an object that waits now and then, and of a promise.
+// Deadlines: of an object that waits now and then, of a promise, and of the waits of users.
 
-import { netError } from '../errors.js';
+import { netError, optionError } from '../errors.js';
 import type { Timed, Timer, Timers } from './timers.js';
 
 /** A deadline that its owner sets and clears any number of times. */
@@ -31,6 +31,27 @@ export class Deadline implements Timed {
     this.timer = undefined;
     this.onLate();
   }
+}
+
+/** How long a user waits. */
+interface WaitOptions {
+  signal?: AbortSignal | undefined;
+  timeoutMs?: number | undefined;
+}
+
+/** Returns checked options of the method `name`. @throws ERR_STARLANE_OPTION */
+export function checkWaitOptions(name: string, options: WaitOptions | undefined): WaitOptions {
+  if (options === undefined) return {};
+  if (typeof options !== 'object' || options === null) throw optionError(name, 'must be an object of options');
+  for (const option of Object.keys(options)) {
+    if (option !== 'signal' && option !== 'timeoutMs') throw optionError(option, `unknown option of ${name}`);
+  }
+  const { signal, timeoutMs } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw optionError('signal', 'must be an AbortSignal');
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1)) {
+    throw optionError('timeoutMs', 'must be a number of at least 1');
+  }
+  return options;
 }
 
 /**

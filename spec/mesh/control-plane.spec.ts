@@ -171,6 +171,42 @@ describe('a link that comes up', () => {
   });
 });
 
+describe('a node that drains', () => {
+  it('publishes that at once, and once, with its links', async () => {
+    const { net } = await calm();
+    const { originations } = net.plane.gossip.counters;
+    const record = () => net.plane.gossip.store.node(net.environment.identity.nodeId);
+    net.plane.drain();
+    expect([record()?.flags, net.told]).toEqual([NodeFlag.RELAY | NodeFlag.DRAIN, 'a']);
+    net.plane.drain();
+    await net.pass(10_000);
+    expect(net.plane.gossip.counters.originations - originations).toBe(1);
+    net.plane.leave();
+    expect(record()?.flags).toBe(NodeFlag.RELAY | NodeFlag.DRAIN | NodeFlag.LEAVING);
+    net.plane.dispose();
+  });
+
+  it('says so in its first record when it had no link before', async () => {
+    const net = new Telling();
+    net.plane.drain();
+    net.learn('a', '.');
+    net.link('a');
+    await net.pass(10_000);
+    expect(net.plane.gossip.store.node(net.environment.identity.nodeId)?.flags).toBe(NodeFlag.RELAY | NodeFlag.DRAIN);
+    net.plane.dispose();
+  });
+
+  it('keeps its flag when it is overloaded for a while', async () => {
+    const { net } = await calm();
+    net.plane.drain();
+    net.plane.onOverload(true);
+    net.plane.onOverload(false);
+    await net.pass(5_000);
+    expect(net.plane.gossip.store.node(net.environment.identity.nodeId)?.flags).toBe(NodeFlag.RELAY | NodeFlag.DRAIN);
+    net.plane.dispose();
+  });
+});
+
 describe('a link that is lost', () => {
   it('is published at once', async () => {
     const { net, a } = await calm();

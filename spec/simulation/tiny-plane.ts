@@ -50,6 +50,9 @@ export class TinyPlane implements Plane {
 
   bind(): void {}
   unbind(): void {}
+  drain(): void {
+    this.log.push('drain');
+  }
   leave(): void {
     this.log.push('leave');
   }

@@ -198,6 +198,7 @@ export class RelayFixture {
       timers: this.timers,
       openTimeoutMs: 1000,
       counters: { accepted: 0, refused: 0, denied: 0 },
+      isDraining: false,
       authorization: new Authorization({
         allow: undefined,
         env: [],

@@ -3,6 +3,7 @@
 import { calm } from './calm.js';
 import { opens, traffic } from './churn.js';
 import { crash, deaths, silence } from './death.js';
+import { drain } from './drain.js';
 import type { Gate } from './gate.js';
 import { lag } from './lag.js';
 import { split } from './split.js';
@@ -12,4 +13,4 @@ import { start } from './start.js';
 /** Measured only on request: an hour of a thousand nodes takes long. */
 export const EXTRA_GATES: readonly Gate[] = [calm];
 
-export const GATES: readonly Gate[] = [start, spread, crash, silence, traffic, lag, opens, split, deaths];
+export const GATES: readonly Gate[] = [start, spread, crash, silence, traffic, lag, opens, drain, split, deaths];

@@ -16,7 +16,7 @@ import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import type { Binding, Bindings } from '../bindings.js';
 import { QueuedPrefix } from '../open/pass-through.js';
 import type { RelayNeighbour } from '../relay/admission.js';
-import type { Relay } from '../relay/relay.js';
+import { DRAINS, type Relay } from '../relay/relay.js';
 import type { RemoteEndpoints } from '../remote-endpoints.js';
 import { PendingConfirmations, ProofQueue } from '../secure/confirmation.js';
 import type { CircuitSecurity } from '../secure/security.js';
@@ -34,6 +34,8 @@ export interface AcceptorHost {
   /** The time that a peer has from opening a stream to the last byte of OPEN, and from a secure reply to its first record, in ms. */
   readonly openTimeoutMs: number;
   readonly counters: AcceptCounters;
+  /** Whether circuits of other nodes are refused. */
+  readonly isDraining: boolean;
   readonly relay: Relay;
   readonly remotes: RemoteEndpoints;
   readonly authorization: Authorization;
@@ -222,6 +224,11 @@ export class Acceptor implements StreamSink, Timed {
   ): void {
     const { neighbour, host } = this;
     const { service, dstPort } = open;
+    // This node itself may still dial its services: what it has begun for others may need them.
+    if (host.isDraining && neighbour !== null) {
+      this.refuse(stream, ReplyCode.REFUSED, DRAINS);
+      return;
+    }
     const binding = service === '' || namesMeet ? host.bindings.find(service, dstPort) : undefined;
     if (binding === undefined) {
       this.refuse(stream, ReplyCode.REFUSED, '');

@@ -5,6 +5,7 @@ import type { NodeId } from '../../address.js';
 import { kOnData } from '../../mux/hidden.js';
 import { passedOn, ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
+import { Deadline } from '../../util/deadline.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { Timers } from '../../util/timers.js';
 import type { Open } from '../../wire/open.js';
@@ -33,6 +34,9 @@ export interface RelayCounters {
 
 const log = debug('relay');
 
+/** What diallers get as the reason while this node drains or closes. */
+export const DRAINS = 'this node drains';
+
 /** Circuits that are reset in one turn of the event loop when the relay closes. */
 const CIRCUITS_PER_TURN = 1000;
 
@@ -56,7 +60,7 @@ export class Relay implements OpenerHost<RelayHop> {
   private readonly admission: RelayAdmission;
   private isDraining = false;
   /** Called when the last circuit has ended. */
-  private onIdle: (() => void) | undefined;
+  private readonly idleWaits = new Set<() => void>();
 
   constructor(private readonly setup: RelaySetup) {
     const { nodeId, timers, limits } = setup;
@@ -78,7 +82,7 @@ export class Relay implements OpenerHost<RelayHop> {
     // Leaves the accept backlog in any case: circuits to a node that does not answer must not fill that.
     stream.accept();
     if (!this.setup.isEnabled) return this.refuse(stream, ReplyCode.NO_ROUTE, 'this node relays nothing');
-    if (this.isDraining) return this.refuse(stream, ReplyCode.NO_ROUTE, 'this node is about to leave');
+    if (this.isDraining) return this.refuse(stream, ReplyCode.NO_ROUTE, DRAINS);
     if (open.hopLimit === 0) return this.refuse(stream, ReplyCode.HOP_LIMIT, 'the hop limit is used up');
     if (open.src === this.nodeId || open.visited.includes(this.nodeId)) {
       return this.refuse(stream, ReplyCode.LOOP, 'the circuit has been here');
@@ -95,21 +99,24 @@ export class Relay implements OpenerHost<RelayHop> {
     pending.start();
   }
 
-  /**
-   * Takes no more circuits; those that are open, or being opened, go on. Resolves when none is left, or after `timeoutMs` with some
-   * left.
-   */
-  async drain(timeoutMs: number): Promise<void> {
+  /** Takes no more circuits; those that are open, or being opened, go on. */
+  drain(): void {
     this.isDraining = true;
-    if (this.pool.size === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = this.timers.schedule(timeoutMs, { onDeadline: () => resolve() });
-      this.onIdle = () => {
-        this.timers.cancel(timer);
+  }
+
+  /** Resolves when no circuit is left, or after `timeoutMs` with some left. */
+  idle(timeoutMs = Number.POSITIVE_INFINITY): Promise<void> {
+    if (this.pool.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const deadline = new Deadline(this.timers, () => settle());
+      const settle = (): void => {
+        this.idleWaits.delete(settle);
+        deadline.clear();
         resolve();
       };
+      this.idleWaits.add(settle);
+      if (timeoutMs !== Number.POSITIVE_INFINITY) deadline.set(timeoutMs);
     });
-    this.onIdle = undefined;
   }
 
   /** Resets every circuit, the first ones before this returns. Resolves when none is left. */
@@ -182,7 +189,8 @@ export class Relay implements OpenerHost<RelayHop> {
   }
 
   private noteIdle(): void {
-    if (this.onIdle !== undefined && this.pool.size === 0) this.onIdle();
+    if (this.idleWaits.size === 0 || this.pool.size > 0) return;
+    for (const settle of [...this.idleWaits]) settle();
   }
 
   private refuse(stream: MuxStream, code: number, reason: string): void {

@@ -55,6 +55,11 @@ export class Control implements StreamSink, ControlInput {
     return this.stream !== undefined;
   }
 
+  /** Whether the stream is open in at least one direction. */
+  get isOpen(): boolean {
+    return this.stream?.isClosed === false;
+  }
+
   /** True when the peer is slow: messages that are not urgent should wait for {@link ControlOwner.onControlDrain}. */
   get isBlocked(): boolean {
     return this.queuedBytes > 0;

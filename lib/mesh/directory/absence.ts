@@ -80,10 +80,13 @@ function offersOf(service: string, port: number | undefined, known: KnownService
 function offersElsewhere(service: string, { records, isReachable, sharesEnv }: KnownServices): string[] {
   const inOtherEnv: NodeId[] = [];
   const outOfReach: NodeId[] = [];
+  const draining: NodeId[] = [];
   let left = MAX_ENTRIES;
   for (const { nodeId, envDigests, flags } of records.nodes()) {
     if (left-- <= 0) break;
-    const list = !sharesEnv(envDigests) ? inOtherEnv : isReachable(nodeId) ? undefined : outOfReach;
+    const drains = (flags & NodeFlag.DRAIN) !== 0;
+    const reached = drains ? draining : undefined;
+    const list = !sharesEnv(envDigests) ? inOtherEnv : isReachable(nodeId) ? reached : outOfReach;
     if (list === undefined || (flags & NodeFlag.LEAVING) !== 0) continue;
     for (const { services } of records.shardsOf(nodeId)) {
       left -= services.length;
@@ -95,6 +98,7 @@ function offersElsewhere(service: string, { records, isReachable, sharesEnv }: K
   }
   const reasons: string[] = [];
   if (inOtherEnv.length > 0) reasons.push(`${named(inOtherEnv)} offers it in another env`);
+  if (draining.length > 0) reasons.push(`${named(draining)} offers it, and drains`);
   if (outOfReach.length > 0) reasons.push(`${named(outOfReach)} offers it, and cannot be reached`);
   return reasons;
 }

@@ -74,8 +74,22 @@ export class Neighbourhood {
   start(): void {
     this.seeds.start();
     if (this.partitions !== undefined) this.history.start();
-    this.rotation?.start();
-    this.partitions?.start();
+    if (!this.neighbours.isDraining) {
+      this.rotation?.start();
+      this.partitions?.start();
+    }
+    this.refill?.consider();
+  }
+
+  /** Seeks no more links, unless there is none. Links stay up. */
+  drain(): void {
+    this.neighbours.isDraining = true;
+    this.rotation?.dispose();
+    this.partitions?.dispose();
+  }
+
+  /** Called when a linked peer has announced that it drains. */
+  onPeerDrains(): void {
     this.refill?.consider();
   }
 

@@ -15,6 +15,8 @@ export interface Neighbour {
 }
 
 export class Neighbours {
+  /** Whether this node drains: one link is enough then. */
+  isDraining = false;
   private readonly all = new Map<MeshLink, Neighbour>();
 
   constructor(
@@ -103,7 +105,7 @@ export class Neighbours {
 
   private relaysOn(link: MeshLink): boolean {
     const record = this.view.node(link.peerId);
-    // The record of a new peer is on its way.
-    return record === undefined || (record.flags & NodeFlag.RELAY) !== 0;
+    // The record of a new peer is on its way. One that drains is replaced while its link is still up.
+    return record === undefined || (record.flags & (NodeFlag.RELAY | NodeFlag.DRAIN)) === NodeFlag.RELAY;
   }
 }

@@ -114,6 +114,7 @@ export class Refill implements Timed {
   /** Returns how many links are missing; 0 or less when there are enough. */
   private missing(): number {
     const { dialer, neighbours } = this.context;
+    if (neighbours.isDraining) return neighbours.degree > 0 ? 0 : 1 - this.dialling();
     const relays = neighbours.relays;
     // A client never has more, so the dials of seeds count as well.
     if (this.isClient) return CLIENT_TARGET - neighbours.degree - Math.max(this.dialling(), dialer.underway);
@@ -127,6 +128,7 @@ export class Refill implements Timed {
   /** Returns how many links to random nodes are missing. */
   private missingRandom(): number {
     const { neighbours } = this.context;
+    if (neighbours.isDraining) return 0;
     const missing = RANDOM_KEPT - neighbours.chosen('random') - (this.underway.get('random') ?? 0);
     return this.isClient ? Math.min(missing, this.missing()) : missing;
   }

@@ -249,6 +249,7 @@ export class SeedWatch {
     const { dialer, environment, options, neighbours, view } = this.context;
     if (this.aborter.signal.aborted || dialer.isOwn(address)) return false;
     const { degree } = neighbours;
+    if (neighbours.isDraining && degree > 0) return false;
     if (options.role === 'client' && degree + dialer.underway >= CLIENT_TARGET) return false;
     const nodeId = dialer.idAt(address);
     const isLinked = nodeId !== undefined && neighbours.ids(false).has(nodeId);

@@ -15,11 +15,20 @@ export function areConflicting(a: RecordVersion, b: RecordVersion): boolean {
   return a.epoch === b.epoch && a.seq === b.seq && (a.hashHigh !== b.hashHigh || a.hashLow !== b.hashLow);
 }
 
-/** Whether a record must be passed on at once: it drops a link, or the node leaves or has restarted. */
+/** Whether a record must be passed on at once: it drops a link, or the node drains, leaves or has restarted. */
 export function isUrgentChange(record: MeshRecord, previous: MeshRecord | undefined): boolean {
   if (record.kind !== RecordKind.NODE || previous === undefined || previous.kind !== RecordKind.NODE) return false;
   if (record.bootId !== previous.bootId) return true;
-  return (record.flags & NodeFlag.LEAVING) !== 0 || losesLinks(record, previous);
+  return (record.flags & NodeFlag.LEAVING) !== 0 || startsToDrain(record, previous) || losesLinks(record, previous);
+}
+
+interface Flagged {
+  readonly flags: number;
+}
+
+/** Whether the node drains by this version of its record, and did not by the version before. */
+export function startsToDrain({ flags }: Flagged, previous: Flagged | undefined): boolean {
+  return (flags & ~(previous?.flags ?? 0) & NodeFlag.DRAIN) !== 0;
 }
 
 /** Both lists are sorted by the bytes of the ids, so one pass finds what is missing. */

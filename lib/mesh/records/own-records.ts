@@ -18,6 +18,7 @@ import {
 } from '../../wire/records.js';
 import { LEAVING_LIFE_S } from '../gossip/expiry.js';
 import type { MeshEnvironment } from '../ports.js';
+import { startsToDrain } from './order.js';
 import { OwnShards } from './own-shards.js';
 import { NodeThrottle, type Urgency } from './throttle.js';
 
@@ -222,7 +223,9 @@ export class OwnRecords implements Timed {
 
   private publishNode(now: number, lifeS: number): void {
     const { environment } = this;
-    const isUrgent = this.published === undefined || lifeS !== LIFE_S || losesLink(this.published, this.wanted);
+    const { published, wanted } = this;
+    const isUrgent =
+      published === undefined || lifeS !== LIFE_S || startsToDrain(wanted, published) || losesLink(published, wanted);
     this.published = this.wanted;
     this.throttle.onPublished(now);
     this.refreshMs = now + REFRESH_MS * (1 - REFRESH_SPREAD / 2 + REFRESH_SPREAD * environment.random());

@@ -46,6 +46,11 @@ export class StreamTable {
     return this.streams.size;
   }
 
+  /** The number of streams that the peer has opened. */
+  get peerCount(): number {
+    return this.peerStreams;
+  }
+
   get(id: number): MuxStream | null {
     if (this.last !== null && this.last.id === id) return this.last;
     const stream = this.streams.get(id);

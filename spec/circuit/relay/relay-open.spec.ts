@@ -289,10 +289,10 @@ describe('A relay refuses', () => {
     start([D]);
     const [from, to] = [relay.link('P'), relay.link('D')];
     const { near, far } = await relay.circuit(from, to);
-    void relay.relay.drain(0);
+    relay.relay.drain();
     expect(await from.answerTo(from.open(D))).toMatchObject({
       code: ReplyCode.NO_ROUTE,
-      reason: 'this node is about to leave',
+      reason: 'this node drains',
     });
     near.stream.write(Buffer.from('goes on'));
     await turnsUntil('it arrives', () => far.data.length === 7);

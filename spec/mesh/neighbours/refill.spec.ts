@@ -1,7 +1,35 @@
 import { describe, expect, it } from '@jest/globals';
 import { LOW, NEAR_PICKS, RANDOM_KEPT, RANDOM_PICKS, TARGET } from '../../../lib/mesh/neighbours/degree.js';
+import { NodeFlag } from '../../../lib/wire/records.js';
 import { Filling } from '../filling-scene.js';
 import { addressOf, MINUTE_MS, refused, ScriptedLink } from '../scripted-network.js';
+
+describe('a node that drains', () => {
+  it('seeks no links while it has one, and one when it has none', async () => {
+    const net = new Filling();
+    net.addNodes(30);
+    const [last] = net.inbound(1);
+    net.neighbours.isDraining = true;
+    net.refill.consider();
+    await net.pass(10 * MINUTE_MS);
+    expect(net.network.dials).toHaveLength(0);
+    net.lose(last as ScriptedLink);
+    await net.pass(10 * MINUTE_MS);
+    expect([net.neighbours.degree, net.network.dials.length]).toEqual([1, 1]);
+  });
+
+  it('is replaced by its peers while its link is still up', async () => {
+    const net = new Filling();
+    net.addNodes(30);
+    net.inbound(LOW, {}, 2);
+    await net.pass(MINUTE_MS);
+    expect(net.network.dials).toHaveLength(0);
+    net.view.add('in0', { flags: NodeFlag.RELAY | NodeFlag.DRAIN });
+    net.refill.consider();
+    await net.pass(MINUTE_MS);
+    expect([net.neighbours.degree, net.neighbours.relays]).toEqual([TARGET + 1, TARGET]);
+  });
+});
 
 describe('a node with too few links', () => {
   it('makes links until it has five, after 100 to 1,000 ms', async () => {

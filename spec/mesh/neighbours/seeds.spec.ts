@@ -65,6 +65,19 @@ describe('the seeds of a node', () => {
     expect(net.warnings).toEqual([]);
   });
 
+  it('are not dialled by a node that drains, unless it has no link', async () => {
+    const net = new Seeding([A, addressOf('b')]);
+    net.listen('a', 'b');
+    net.content(1);
+    net.neighbours.isDraining = true;
+    net.seeds.start();
+    await net.pass(10 * MINUTE_MS);
+    expect(net.network.addresses).toEqual([]);
+    net.lose(net.linkTo('other-0'));
+    await net.pass(10 * MINUTE_MS);
+    expect(net.neighbours.degree).toBeGreaterThan(0);
+  });
+
   it('are dialled a quarter of a second apart, and at once when one has failed', async () => {
     const net = new Seeding(['a', 'b', 'c', 'd'].map(addressOf));
     net.seeds.start();

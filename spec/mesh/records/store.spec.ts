@@ -54,6 +54,9 @@ describe('the order of records', () => {
     expect(bad(nodeOf('a', { peers: ['b', 'c', 'e', 'f'] }))).toBe(true);
     expect(bad(nodeOf('a', { peers: ['b', 'c', 'd'], run: 2 }))).toBe(true);
     expect(bad(nodeOf('a', { peers: ['b', 'c', 'd'], flags: NodeFlag.LEAVING }))).toBe(true);
+    expect(bad(nodeOf('a', { peers: ['b', 'c', 'd'], flags: NodeFlag.DRAIN }))).toBe(true);
+    const drained = nodeOf('a', { peers: ['b'], flags: NodeFlag.DRAIN });
+    expect(bad(nodeOf('a', { peers: ['b', 'c'], flags: NodeFlag.DRAIN }), drained)).toBe(false);
     expect(bad(nodeOf('a', { peers: ['b', 'c', 'd', 'e'] }))).toBe(false);
     expect(bad(nodeOf('a', { peers: ['b', 'c', 'd'], flags: NodeFlag.OVERLOAD }))).toBe(false);
     expect(isUrgentChange(nodeOf('a'), undefined)).toBe(false);
