@@ -173,8 +173,14 @@ type Emit = (event: string | symbol, ...values: unknown[]) => boolean;
 
 const kContext = Symbol('starlane.context');
 
+/** The context of a request, and the `emit` that its emitter had. */
+interface Kept {
+  readonly resource: AsyncResource;
+  readonly emit: Emit;
+}
+
 interface InContext {
-  [kContext]: AsyncResource;
+  [kContext]: Kept;
   emit: Emit;
 }
 
@@ -183,16 +189,17 @@ export function keepContext(request: ClientRequest): void {
   keep(request, new AsyncResource('STARLANEREQUEST'));
 }
 
-function keep(emitter: ClientRequest | IncomingMessage, context: AsyncResource): void {
+function keep(emitter: ClientRequest | IncomingMessage, resource: AsyncResource): void {
   const inContext = emitter as unknown as InContext;
-  inContext[kContext] = context;
+  // A request may be added to a second agent.
+  const emit = inContext.emit === emitInContext ? inContext[kContext].emit : inContext.emit;
+  inContext[kContext] = { resource, emit };
   inContext.emit = emitInContext;
 }
 
-/** One function for all: a closure for each request and response would cost as much as the scope. */
+/** One function for all: two closures for each request and response would cost as much as the scope. */
 function emitInContext(this: InContext, event: string | symbol, ...values: unknown[]): boolean {
-  const { [kContext]: context } = this;
-  if (event === 'response' || event === 'upgrade' || event === 'connect') keep(values[0] as IncomingMessage, context);
-  const { emit } = Object.getPrototypeOf(this) as InContext;
-  return context.runInAsyncScope(emit, this, event, ...values);
+  const { resource, emit } = this[kContext];
+  if (event === 'response' || event === 'upgrade' || event === 'connect') keep(values[0] as IncomingMessage, resource);
+  return resource.runInAsyncScope(emit, this, event, ...values);
 }

@@ -6,7 +6,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { nextTick } from '../util/runtime/real-timers.js';
-import type { Timed, Timers } from '../util/timers.js';
+import { type Clock, systemClock, type Timers } from '../util/timers.js';
 import type { MuxSession } from './session.js';
 
 /** Time for a GoAway with its reason to leave, and after that for the peer to end its side, in ms. */
@@ -25,7 +25,7 @@ export class DuplexTransport {
     private readonly session: MuxSession,
   ) {
     duplex.on('data', (chunk: Buffer) => {
-      keptReads.onRead(chunk, timers);
+      keptReads.onRead(chunk);
       session.onBytes(chunk);
     });
     duplex.once('end', () => session.onInputEnd());
@@ -141,16 +141,17 @@ const MAX_MEMORY_BYTES = READ_BYTES;
  * M_TRIM_THRESHOLD), which clears every page again for the next reads: half of the time of a process that reads 1 GiB/s. With a chunk in
  * use every few MiB there is never much free memory at the top.
  */
-export class KeptReads implements Timed {
+export class KeptReads {
   readonly chunks: Buffer[] = [];
   private next = 0;
   private bytesSince = 0;
   private wasUsed = false;
-  /** Those of the session that read the first chunk, while any are kept. */
-  private timers: Timers | undefined;
+  private isWaiting = false;
+
+  constructor(private readonly clock: Clock = systemClock) {}
 
   /** A chunk was read into memory of its own. */
-  onRead(chunk: Buffer, timers: Timers): void {
+  onRead(chunk: Buffer): void {
     if (chunk.length < MIN_BYTES || chunk.buffer.byteLength > MAX_MEMORY_BYTES) return;
     this.bytesSince += chunk.length;
     if (this.bytesSince < APART_BYTES) return;
@@ -158,21 +159,23 @@ export class KeptReads implements Timed {
     this.chunks[this.next] = chunk;
     this.next = (this.next + 1) % KEPT;
     this.wasUsed = true;
-    if (this.timers !== undefined) return;
-    this.timers = timers;
-    timers.schedule(IDLE_MS, this);
+    if (!this.isWaiting) this.wait();
+  }
+
+  private wait(): void {
+    this.isWaiting = true;
+    this.clock.setTimeout(() => this.onIdle(), IDLE_MS);
   }
 
   /** Without bulk, the memory goes back to the kernel: a process that rests is smaller by a fifth then. */
-  onDeadline(): void {
+  private onIdle(): void {
     if (this.wasUsed) {
       this.wasUsed = false;
-      this.timers?.schedule(IDLE_MS, this);
-      return;
+      return this.wait();
     }
+    this.isWaiting = false;
     this.chunks.length = 0;
     this.next = 0;
-    this.timers = undefined;
   }
 }
 

@@ -5,7 +5,6 @@ import { KeptReads, lendReads } from '../../lib/mux/duplex-transport.js';
 import { kOnData } from '../../lib/mux/hidden.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import type { MuxStream } from '../../lib/mux/stream/stream.js';
-import { Timers } from '../../lib/util/timers.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { pattern } from '../support/frames.js';
 import { NotingSink } from '../support/session-fixture.js';
@@ -130,12 +129,11 @@ const MIB = 1024 * 1024;
 
 describe('Chunks that are kept so that malloc keeps its heap', () => {
   const clock = new FakeClock();
-  const timers = new Timers(clock);
 
   it('are dropped when no bulk has come for a few seconds, and kept again when it comes again', () => {
-    const kept = new KeptReads();
+    const kept = new KeptReads(clock);
     const read = (mib: number): void => {
-      for (let bytes = 0; bytes < mib * MIB; bytes += 64 * 1024) kept.onRead(Buffer.alloc(64 * 1024), timers);
+      for (let bytes = 0; bytes < mib * MIB; bytes += 64 * 1024) kept.onRead(Buffer.alloc(64 * 1024));
     };
     for (let second = 0; second < 10; second++) {
       read(8);
@@ -143,37 +141,37 @@ describe('Chunks that are kept so that malloc keeps its heap', () => {
     }
     expect(kept.chunks).toHaveLength(8);
     clock.advance(7_000);
-    expect([kept.chunks.length, timers.size]).toEqual([0, 0]);
+    expect([kept.chunks.length, clock.armed]).toEqual([0, 0]);
     read(8);
     expect(kept.chunks).toHaveLength(2);
   });
 
   it('are one for every 4 MiB', () => {
-    const kept = new KeptReads();
+    const kept = new KeptReads(clock);
     const chunks: Buffer[] = Array.from({ length: 128 }, () => Buffer.alloc(64 * 1024));
-    for (const chunk of chunks) kept.onRead(chunk, timers);
+    for (const chunk of chunks) kept.onRead(chunk);
     expect(kept.chunks.map((chunk) => chunks.indexOf(chunk))).toEqual([63, 127]);
   });
 
   it('are the newest eight, however much comes', () => {
-    const kept = new KeptReads();
+    const kept = new KeptReads(clock);
     const chunks: Buffer[] = Array.from({ length: 20 * 64 }, () => Buffer.alloc(64 * 1024));
-    for (const chunk of chunks) kept.onRead(chunk, timers);
+    for (const chunk of chunks) kept.onRead(chunk);
     const order = kept.chunks.map((chunk) => (chunks.indexOf(chunk) - 63) / 64).sort((a, b) => a - b);
     expect(order).toEqual([12, 13, 14, 15, 16, 17, 18, 19]);
   });
 
   it('are no parts of larger memory, which would be kept as well', () => {
-    const kept = new KeptReads();
+    const kept = new KeptReads(clock);
     const huge = Buffer.alloc(8 * MIB);
-    for (let at = 0; at < huge.length; at += 64 * 1024) kept.onRead(huge.subarray(at, at + 64 * 1024), timers);
+    for (let at = 0; at < huge.length; at += 64 * 1024) kept.onRead(huge.subarray(at, at + 64 * 1024));
     expect(kept.chunks).toHaveLength(0);
   });
 
   it('are never small: small chunks lie among other allocations', () => {
-    const kept = new KeptReads();
+    const kept = new KeptReads(clock);
     const small = Buffer.alloc(8 * 1024 - 1);
-    for (let bytes = 0; bytes < 16 * MIB; bytes += small.length) kept.onRead(small, timers);
+    for (let bytes = 0; bytes < 16 * MIB; bytes += small.length) kept.onRead(small);
     expect(kept.chunks).toHaveLength(0);
   });
 });

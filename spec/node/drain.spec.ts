@@ -9,7 +9,7 @@ import { agent } from '../../lib/http/index.js';
 import { createNode, type Node, type NodeOptions, type ServiceInfo, type Socket } from '../../lib/index.js';
 import { within } from '../support/deadline.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
-import { knows, readToEnd, socketPath, unknows } from '../support/testnet.js';
+import { forgets, knows, readToEnd, socketPath } from '../support/testnet.js';
 import { turnsUntil } from '../support/turns.js';
 
 /** Turns for what takes a second or so: a redundant link is announced that late. */
@@ -202,7 +202,7 @@ describe('a server that drains', () => {
     await only.drain();
     const [refused] = await once(client.dial(`@${only.id}:80`), 'error');
     expect(refused).toMatchObject({ code: 'ECONNREFUSED', cause: { message: `${only.id} says: this node drains` } });
-    await unknows(client, 'echo');
+    await forgets(client, 'echo');
     const [unknown] = await once(client.dial('echo'), 'error');
     expect(unknown).toMatchObject({ code: 'ENOTFOUND', cause: { code: 'ERR_STARLANE_NOT_FOUND' } });
     expect(unknown.cause.message).toContain(`${only.id} offers it, and drains`);
@@ -271,7 +271,7 @@ describe('a node that drains', () => {
   it('binds what nobody else sees, listens and joins', async () => {
     const [client, server] = await served(1);
     await server.drain();
-    await unknows(client, 'echo');
+    await forgets(client, 'echo');
     server.bind('late', { allowHalfOpen: true }, echo);
     await end(await connected(server, 'late'));
     const other = makeNode();

@@ -95,12 +95,16 @@ export class PendingAuthorizations {
     let isWaiting = false;
     const decision = this.authorization.decide(guards, request, circuit.open.remainingMs, (verdict) => {
       if (isWaiting) this.count--;
+      isWaiting = false;
       onVerdict(verdict);
     });
     if (decision.start()) return;
     isWaiting = true;
     this.count++;
     circuit.wait(() => {
+      // Also called for a circuit that is reset because `onVerdict` threw.
+      if (!isWaiting) return;
+      isWaiting = false;
       this.count--;
       decision.cancel();
     });

@@ -412,6 +412,8 @@ export class Attempt implements Timed, OpenerOwner {
   /** The current instance has failed, or only the link to it, so that a relay may lead there: goes on to the next one. */
   private giveUp(failure: Error, mayGoRound = false): void {
     this.socket[kOnAttemptFailed](failure);
+    // A listener may have destroyed the socket.
+    if (this.isClosed) return;
     const { open } = this;
     this.detach();
     open?.cancel();

@@ -18,7 +18,10 @@ import { LocalHealth } from './local-health.js';
 const log = debug('link');
 
 const TICK_MS = 500;
-/** Between two ticks while all links are well: each wake-up costs a resting process more than the work that it does. */
+/**
+ * Between two ticks while all links are well: each wake-up costs a resting process more than the work that it does. A shorter block of the
+ * event loop may go unseen then, which does no harm: a round trip is the smallest of half a minute, and input is read before a link is judged.
+ */
 const CALM_TICKS = 5;
 const MIN_TICK_MS = 10;
 /** The share by which a ping is earlier or later than keepAliveMs, so that nodes do not fall into step. */
@@ -27,6 +30,8 @@ const JITTER = 0.05;
 const ACCEPTED_SHARE = 0.85;
 /** A ping may be sent this share of its time early, with others that are due. */
 const EARLY = 0.5;
+/** The most pings that are sent early in one tick: a hub with a thousand links spreads them. */
+const MAX_EARLY = 16;
 const STALLED_FACTOR = 3;
 
 interface LinkWatchSetup {
@@ -138,8 +143,13 @@ export class LinkWatch {
 
   /** Pings all links that would be due within the same interval: they share a wake-up, and so do many of their answers. */
   private pingIdle(now: number): void {
-    for (const watched of this.watched.values())
-      if (!watched.isPinged && this.silentMs(watched, now) >= watched.idleMs * EARLY) this.ping(watched);
+    let early = MAX_EARLY;
+    for (const watched of this.watched.values()) {
+      if (watched.isPinged) continue;
+      const silentMs = this.silentMs(watched, now);
+      if (silentMs >= watched.idleMs) this.ping(watched);
+      else if (silentMs >= watched.idleMs * EARLY && early-- > 0) this.ping(watched);
+    }
   }
 
   /** How long nothing has to be looked at, in ms. */
@@ -147,7 +157,8 @@ export class LinkWatch {
     let restMs = CALM_TICKS * this.lag.tickMs;
     for (const watched of this.watched.values()) {
       if (watched.isPinged || watched.isSuspect) return 0;
-      restMs = Math.min(restMs, watched.idleMs - this.silentMs(watched, now));
+      const dueMs = Math.min(watched.idleMs, (2 * this.timeoutMs(watched)) / 3);
+      restMs = Math.min(restMs, dueMs - this.silentMs(watched, now));
     }
     return restMs;
   }
@@ -328,7 +339,7 @@ class OwnLag implements Timed {
     this.isRunning = true;
     this.lastLateMs = 0;
     this.alertTicks = 0;
-    this.schedule(this.timers.now(), this.tickMs);
+    this.schedule(this.tickMs);
   }
 
   stop(): void {
@@ -343,12 +354,14 @@ class OwnLag implements Timed {
     else if (this.alertTicks > 0) this.alertTicks--;
     this.timer = undefined;
     const restMs = this.owner.onTick(now, this.lastLateMs);
-    // The owner may have stopped it.
-    if (this.isRunning) this.schedule(now, this.alertTicks > 0 ? this.tickMs : Math.max(this.tickMs, restMs));
+    // The owner may have stopped it, or stopped and started it.
+    if (!this.isRunning || this.timer !== undefined) return;
+    this.schedule(this.alertTicks > 0 ? this.tickMs : Math.max(this.tickMs, restMs));
   }
 
-  private schedule(now: number, waitMs: number): void {
-    this.dueMs = now + waitMs;
+  private schedule(waitMs: number): void {
+    // From now, not from the time of the tick: the work of the tick is not lateness.
+    this.dueMs = this.timers.now() + waitMs;
     this.timer = this.timers.schedule(waitMs, this);
   }
 }
