@@ -26,7 +26,6 @@ export class Deadline implements Timed {
     this.timer = undefined;
   }
 
-  /** @internal */
   onDeadline(): void {
     this.timer = undefined;
     this.onLate();
