@@ -43,6 +43,7 @@ export const kIsFull: unique symbol = Symbol('starlane.isFull');
 export const kIsInputWhole: unique symbol = Symbol('starlane.isInputWhole');
 export const kIsLookedUp: unique symbol = Symbol('starlane.isLookedUp');
 export const kIsUnref: unique symbol = Symbol('starlane.isUnref');
+export const kIsReadAtOnce: unique symbol = Symbol('starlane.isReadAtOnce');
 export const kIsWriting: unique symbol = Symbol('starlane.isWriting');
 export const kLocalAddress: unique symbol = Symbol('starlane.localAddress');
 export const kLocalPort: unique symbol = Symbol('starlane.localPort');

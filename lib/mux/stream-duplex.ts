@@ -26,6 +26,7 @@ import {
   kHasWrittenToLost,
   kIgnoreErrors,
   kIsInputWhole,
+  kIsReadAtOnce,
   kIsWriting,
   kLost,
   kMarkEmitted,
@@ -157,7 +158,7 @@ export abstract class StreamDuplex extends Duplex {
     const { length } = chunk;
     this[kUncredited] += length;
     try {
-      if (!this[kEmitDirectly](chunk)) this.push(this.readableFlowing === true ? chunk : unpinned(chunk));
+      if (!this[kEmitDirectly](chunk)) this.push(this[kIsReadAtOnce] ? chunk : unpinned(chunk));
     } finally {
       // Also when a listener throws.
       if (this.readableLength === 0) {
@@ -166,6 +167,11 @@ export abstract class StreamDuplex extends Duplex {
         stream.consumed(consumed);
       }
     }
+  }
+
+  /** Whether a chunk does not wait: data flows, or a reader with nothing to read waits for 'readable'. */
+  private get [kIsReadAtOnce](): boolean {
+    return this.readableFlowing === true || (this.readableLength === 0 && this.listenerCount('readable') > 0);
   }
 
   /**

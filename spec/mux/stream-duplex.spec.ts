@@ -159,6 +159,31 @@ describe('Bytes that wait in a Stream', () => {
     expect(chunk.buffer.byteLength).toBeLessThan(KIB);
   });
 
+  it('are not copied for a reader that waits for them', async () => {
+    const { peer, stream } = await open();
+    const chunks: Buffer[] = [];
+    stream.on('readable', () => {
+      for (let chunk = stream.read() as Buffer | null; chunk !== null; chunk = stream.read() as Buffer | null)
+        chunks.push(chunk);
+    });
+    await turn();
+    peer.feed(data(2, 'few'), data(4, pattern(100 * KIB)));
+    await turn();
+    expect(chunks.map(String)).toEqual(['few']);
+    expect(chunks[0].buffer.byteLength).toBeGreaterThan(100 * KIB);
+  });
+
+  it('are copied behind a chunk that a reader has not taken', async () => {
+    const { peer, stream } = await open();
+    stream.on('readable', () => {});
+    await turn();
+    peer.feed(data(2, 'one'), data(2, 'two'), data(2, 'six'), data(4, pattern(100 * KIB)));
+    await turn();
+    const chunks = [stream.read(3), stream.read(3), stream.read(3)] as Buffer[];
+    expect(chunks.map(String)).toEqual(['one', 'two', 'six']);
+    expect(chunks.map(({ buffer }) => buffer.byteLength > KIB)).toEqual([true, false, false]);
+  });
+
   it('are the memory of the link when they make up most of it', async () => {
     const { peer, stream } = await open();
     const payload = pattern(64 * KIB);
