@@ -18,7 +18,7 @@
 
 import type { NodeId } from '../../address.js';
 import { type StarlaneError, starlaneError } from '../../errors.js';
-import type { Timed, Timer } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
 import { afterTaking, canTake, type Rate, waitMs } from '../../util/token-bucket.js';
 import { type RecordCopy, recordCopyBytes } from '../../wire/gossip-messages.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
@@ -50,11 +50,12 @@ export interface IntakeOwner {
   onPunish(peer: GossipPeer, error: StarlaneError, isBan: boolean): void;
 }
 
-export class Intake implements Timed {
+export class Intake {
   private readonly waiting = new Set<GossipPeer>();
   private verifications = 0;
   private isTurnDue = false;
-  private timer: Timer | undefined;
+  /** When a neighbour may send more again. */
+  private readonly deadline: Deadline;
   private isClosed = false;
   private readonly limits: LinkLimits;
 
@@ -70,6 +71,7 @@ export class Intake implements Timed {
     recordQueueBytes: number | undefined,
   ) {
     this.environment = context.environment;
+    this.deadline = new Deadline(context.environment.timers, () => this.work());
     this.store = context.store;
     this.counters = context.counters;
     this.limits = new LinkLimits(context.store, recordQueueBytes);
@@ -97,15 +99,8 @@ export class Intake implements Timed {
 
   dispose(): void {
     this.isClosed = true;
-    if (this.timer !== undefined) this.environment.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
     this.waiting.clear();
-  }
-
-  /** Called when a neighbour may send more again. */
-  onDeadline(): void {
-    this.timer = undefined;
-    this.work();
   }
 
   /** Compares versions before anything else: nearly every incoming record is known. */
@@ -245,9 +240,7 @@ export class Intake implements Timed {
       if (copy !== undefined) leastMs = Math.min(leastMs, this.waitMs(peer, copy));
     }
     if (leastMs <= 0) this.nextTurn();
-    else if (leastMs < Number.POSITIVE_INFINITY) {
-      this.timer ??= this.environment.timers.schedule(leastMs, this);
-    }
+    else if (leastMs < Number.POSITIVE_INFINITY && !this.deadline.isSet) this.deadline.set(leastMs);
   }
 
   /** Takes one record of each neighbour in turn, so that none waits for the thousands of another. */

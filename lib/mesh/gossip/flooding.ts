@@ -2,7 +2,8 @@
 // turn, the others wait a few milliseconds for more; a neighbour that accepts nothing is sent nothing.
 
 import type { NodeId } from '../../address.js';
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
+import type { Timers } from '../../util/timers.js';
 import { type RecordCopy, recordCopyBytes } from '../../wire/gossip-messages.js';
 import { MessageType } from '../../wire/message.js';
 import type { MeshRecord } from '../../wire/records.js';
@@ -28,8 +29,8 @@ interface FloodingOwner {
   remainingLifeS(record: MeshRecord): number;
 }
 
-export class Flooding implements Timed {
-  private timer: Timer | undefined;
+export class Flooding {
+  private readonly deadline: Deadline;
   private isTurnDue = false;
   private isUrgent = false;
   private readonly suppression: DuplicateSuppression;
@@ -44,6 +45,7 @@ export class Flooding implements Timed {
     private readonly owner: FloodingOwner,
   ) {
     this.timers = timers;
+    this.deadline = new Deadline(timers, () => this.flushEach());
     this.store = store;
     this.peers = peers;
     this.counters = counters;
@@ -73,7 +75,7 @@ export class Flooding implements Timed {
     if (peer.isHeld) return;
     if (isUrgent) this.isUrgent = true;
     if (outbox.bytes >= BATCH_BYTES) this.flushNextTurn();
-    else this.timer ??= this.timers.schedule(BATCH_DELAY_MS, this);
+    else if (!this.deadline.isSet) this.deadline.set(BATCH_DELAY_MS);
   }
 
   /** Sends urgent records. Must be called after anything that may have added some. */
@@ -113,13 +115,7 @@ export class Flooding implements Timed {
 
   dispose(): void {
     this.suppression.dispose();
-    if (this.timer !== undefined) this.timers.cancel(this.timer);
-    this.timer = undefined;
-  }
-
-  onDeadline(): void {
-    this.timer = undefined;
-    this.flushEach();
+    this.deadline.clear();
   }
 
   private flushNextTurn(): void {
