@@ -133,8 +133,7 @@ export class SlowOpen implements StreamSink, Timed {
   }
 
   onDeadline(): void {
-    // A process that was busy looks first at what has arrived meanwhile.
-    this.acceptor.timers.clock.setImmediate(() => {
+    this.acceptor.timers.afterInput(() => {
       if (this.isClosed) return;
       this.dispose();
       this.acceptor.drop(this.stream);

@@ -181,8 +181,7 @@ export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply imple
   onDeadline(): void {
     this.timer = null;
     const { stream } = this;
-    // A process that was busy looks first at what has arrived meanwhile: timers come ahead of input in a turn.
-    this.host.timers.clock.setImmediate(() => {
+    this.host.timers.afterInput(() => {
       if (this.isClosed || this.stream !== stream || this.timer !== null) return;
       const { timers } = this.host;
       const longerMs = stream?.isAcknowledged ? (this.timeout?.longerMs(timers.now()) ?? 0) : 0;

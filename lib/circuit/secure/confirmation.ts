@@ -160,8 +160,7 @@ class PendingConfirmation implements Timed {
 
   onDeadline(): void {
     this.timer = null;
-    // A process that was busy looks first at what has arrived meanwhile.
-    this.host.timers.clock.setImmediate(() => {
+    this.host.timers.afterInput(() => {
       const error = starlaneError('ERR_STARLANE_SECURE', 'it was not confirmed in time');
       this.stream?.destroy(error, ResetReason.TIMEOUT);
     });
