@@ -2,7 +2,7 @@
 // (ProofQueue). Then the reply goes out, and the dialler has to confirm (PendingConfirmations): what it has signed may be a copy,
 // sent by a node without the keys. The server does not see the circuit before that.
 
-import { starlaneError } from '../../errors.js';
+import { codeOf, starlaneError } from '../../errors.js';
 import { kAdmit, kAnnounce } from '../../mux/hidden.js';
 import { ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
@@ -152,7 +152,7 @@ class PendingConfirmation implements Timed {
     if (failure === undefined) {
       host.counters.accepted++;
       this.server[kAnnounce](socket);
-    } else if ((failure as { code?: string }).code === 'ERR_STARLANE_SECURE') {
+    } else if (codeOf(failure) === 'ERR_STARLANE_SECURE') {
       // Not when the dialler, or a link, has gone.
       host.security.refused(this.remote.peerId, this.remote.via, failure);
     }

@@ -3,7 +3,7 @@
 // time: a load balancer or a name may lead to any node, including this one.
 
 import type { NodeId } from '../../address.js';
-import { starlaneError } from '../../errors.js';
+import { codeOf, starlaneError } from '../../errors.js';
 import { type BackOff, backOffMs } from '../../util/back-off.js';
 import { Deadline, inTime } from '../../util/deadline.js';
 import { RecentMap } from '../../util/recent-map.js';
@@ -159,7 +159,7 @@ export class MeshDialer {
       return link;
     } catch (error) {
       log('%s: %s', address, (error as Error).message);
-      if ((error as { code?: string }).code === 'ERR_STARLANE_SELF_LINK') known.nodeId = identity.nodeId;
+      if (codeOf(error) === 'ERR_STARLANE_SELF_LINK') known.nodeId = identity.nodeId;
       this.fail(known);
       throw error;
     }

@@ -147,7 +147,7 @@ export class SeedWatch {
     seed.isBusy = false;
     if (this.aborter.signal.aborted || !this.seeds.includes(seed)) return;
     // A link may have come up and gone while others were still being dialled.
-    const code = codeOf(failure);
+    const code = failureCode(failure);
     // A newer process has the identity of this node: this one must not compete.
     const isReplaced = code === 'ERR_STARLANE_DUPLICATE_IDENTITY';
     const isFine = failure === undefined && !seed.addresses.some((address) => this.isDue(address, NEEDED));
@@ -233,7 +233,7 @@ export class SeedWatch {
 
   /** Behind a load balancer are this node as well, and nodes that have enough links; neither is a fault of the seed. */
   private isNoFault(failure: Error): boolean {
-    const code = codeOf(failure);
+    const code = failureCode(failure);
     return (
       code === 'ERR_STARLANE_SELF_LINK' || (code === 'ERR_STARLANE_LINK_LIMIT' && this.context.neighbours.degree > 0)
     );
@@ -297,7 +297,7 @@ export class SeedWatch {
   }
 }
 
-function codeOf(failure: Error | undefined): StarlaneErrorCode {
+function failureCode(failure: Error | undefined): StarlaneErrorCode {
   return failure instanceof StarlaneError ? failure.code : 'ERR_STARLANE_TRANSPORT';
 }
 
