@@ -121,7 +121,7 @@ interface Taken {
   readonly identity: string | undefined;
 }
 
-export interface Share {
+interface Share {
   /** The addresses to listen at. */
   readonly listen: readonly string[];
   /** The addresses at which a process of the same family listens. */

@@ -107,7 +107,7 @@ export interface OpenerOwner<HopKind extends Hop = Hop> {
 }
 
 /** The parts of OPEN that are the same for every neighbour. */
-export type OpenTemplate = Omit<OpenRequest, 'dst' | 'visited' | 'remainingMs' | 'relays'> & { readonly dst: NodeId };
+type OpenTemplate = Omit<OpenRequest, 'dst' | 'visited' | 'remainingMs' | 'relays'> & { readonly dst: NodeId };
 
 /** Opens one circuit through neighbours. */
 export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply implements Timed {

@@ -74,7 +74,7 @@ export class ProofQueue {
 }
 
 /** Why a circuit is not accepted. */
-export interface Rejection {
+interface Rejection {
   readonly code: number;
   readonly reason: string;
 }
