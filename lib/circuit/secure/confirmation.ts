@@ -9,6 +9,7 @@ import type { MuxStream } from '../../mux/stream/stream.js';
 import type { RemoteEndpoint } from '../../socket/endpoints.js';
 import type { AnyServer } from '../../socket/server.js';
 import type { Socket } from '../../socket/socket.js';
+import { NextTurn } from '../../util/next-turn.js';
 import { guard } from '../../util/runtime/throw-later.js';
 import type { Clock, Timed, Timer } from '../../util/timers.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
@@ -24,14 +25,19 @@ const PROOFS_PER_TURN = 4;
 /** The proofs of one link: those beyond the limit of a turn wait. */
 export class ProofQueue {
   private left = PROOFS_PER_TURN;
-  private isTurnDue = false;
+  private readonly nextTurn: NextTurn;
   private readonly waiting = new Set<IncomingCircuit>();
 
   /** @param check goes on with a circuit whose turn has come */
   constructor(
-    private readonly clock: Clock,
+    clock: Clock,
     private readonly check: (circuit: IncomingCircuit) => void,
-  ) {}
+  ) {
+    this.nextTurn = new NextTurn(clock, () => {
+      this.left = PROOFS_PER_TURN;
+      this.work();
+    });
+  }
 
   /** How many circuits wait. */
   get size(): number {
@@ -42,24 +48,14 @@ export class ProofQueue {
   take(): boolean {
     if (this.left === 0 || this.waiting.size > 0) return false;
     this.left--;
-    this.scheduleTurn();
+    this.nextTurn.request();
     return true;
   }
 
   wait(circuit: IncomingCircuit): void {
     this.waiting.add(circuit);
     circuit.wait(() => this.waiting.delete(circuit));
-    this.scheduleTurn();
-  }
-
-  private scheduleTurn(): void {
-    if (this.isTurnDue) return;
-    this.isTurnDue = true;
-    this.clock.setImmediate(() => {
-      this.isTurnDue = false;
-      this.left = PROOFS_PER_TURN;
-      this.work();
-    });
+    this.nextTurn.request();
   }
 
   private work(): void {
@@ -69,7 +65,7 @@ export class ProofQueue {
       this.waiting.delete(circuit);
       guard(() => this.check(circuit));
     }
-    if (this.left < PROOFS_PER_TURN) this.scheduleTurn();
+    if (this.left < PROOFS_PER_TURN) this.nextTurn.request();
   }
 }
 

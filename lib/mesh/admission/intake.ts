@@ -19,6 +19,7 @@
 import type { NodeId } from '../../address.js';
 import { type StarlaneError, starlaneError } from '../../errors.js';
 import { Deadline } from '../../util/deadline.js';
+import { NextTurn } from '../../util/next-turn.js';
 import { afterTaking, canTake, type Rate, waitMs } from '../../util/token-bucket.js';
 import { type RecordCopy, recordCopyBytes } from '../../wire/gossip-messages.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
@@ -53,7 +54,8 @@ export interface IntakeOwner {
 export class Intake {
   private readonly waiting = new Set<GossipPeer>();
   private verifications = 0;
-  private isTurnDue = false;
+  /** The number of checks is reset in the next turn, so that no turn does more. */
+  private readonly nextTurn: NextTurn;
   /** When a neighbour may send more again. */
   private readonly deadline: Deadline;
   private isClosed = false;
@@ -72,6 +74,10 @@ export class Intake {
   ) {
     this.environment = context.environment;
     this.deadline = new Deadline(context.environment.timers, () => this.work());
+    this.nextTurn = new NextTurn(context.environment.timers.clock, () => {
+      this.verifications = 0;
+      this.work();
+    });
     this.store = context.store;
     this.counters = context.counters;
     this.limits = new LinkLimits(context.store, recordQueueBytes);
@@ -206,7 +212,7 @@ export class Intake {
 
   private isSigned(record: MeshRecord): boolean {
     if (this.environment.isVerified?.(record) === true) return true;
-    if (++this.verifications >= VERIFICATIONS_PER_TURN) this.nextTurn();
+    if (++this.verifications >= VERIFICATIONS_PER_TURN) this.nextTurn.request();
     this.counters.verified++;
     return this.environment.verify(record);
   }
@@ -221,25 +227,14 @@ export class Intake {
     this.owner.onPunish(peer, starlaneError('ERR_STARLANE_GOSSIP_FLOOD', what), false);
   }
 
-  /** The number of checks is reset in the next turn, so that no turn does more. */
-  private nextTurn(): void {
-    if (this.isTurnDue) return;
-    this.isTurnDue = true;
-    this.environment.timers.clock.setImmediate(() => {
-      this.isTurnDue = false;
-      this.verifications = 0;
-      this.work();
-    });
-  }
-
   private workLater(): void {
-    if (this.isTurnDue) return;
+    if (this.nextTurn.isDue) return;
     let leastMs = Number.POSITIVE_INFINITY;
     for (const peer of this.waiting) {
       const copy = peer.inbox.peek();
       if (copy !== undefined) leastMs = Math.min(leastMs, this.waitMs(peer, copy));
     }
-    if (leastMs <= 0) this.nextTurn();
+    if (leastMs <= 0) this.nextTurn.request();
     else if (leastMs < Number.POSITIVE_INFINITY && !this.deadline.isSet) this.deadline.set(leastMs);
   }
 
@@ -251,7 +246,7 @@ export class Intake {
       for (const peer of this.waiting) {
         if (this.isClosed) return;
         if (this.verifications >= VERIFICATIONS_PER_TURN || steps >= STEPS_PER_TURN) {
-          this.nextTurn();
+          this.nextTurn.request();
           this.flooding.settle();
           return;
         }

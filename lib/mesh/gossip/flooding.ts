@@ -3,7 +3,7 @@
 
 import type { NodeId } from '../../address.js';
 import { Deadline } from '../../util/deadline.js';
-import type { Timers } from '../../util/timers.js';
+import { NextTurn } from '../../util/next-turn.js';
 import { type RecordCopy, recordCopyBytes } from '../../wire/gossip-messages.js';
 import { MessageType } from '../../wire/message.js';
 import type { MeshRecord } from '../../wire/records.js';
@@ -31,11 +31,10 @@ interface FloodingOwner {
 
 export class Flooding {
   private readonly deadline: Deadline;
-  private isTurnDue = false;
+  private readonly nextTurn: NextTurn;
   private isUrgent = false;
   private readonly suppression: DuplicateSuppression;
 
-  private readonly timers: Timers;
   private readonly store: RecordStore;
   private readonly peers: ReadonlySet<GossipPeer>;
   private readonly counters: GossipCounters;
@@ -44,8 +43,8 @@ export class Flooding {
     { self, timers, store, peers, counters }: GossipContext,
     private readonly owner: FloodingOwner,
   ) {
-    this.timers = timers;
     this.deadline = new Deadline(timers, () => this.flushEach());
+    this.nextTurn = new NextTurn(timers.clock, () => this.flushEach());
     this.store = store;
     this.peers = peers;
     this.counters = counters;
@@ -74,7 +73,7 @@ export class Flooding {
     if (outbox.size > this.store.size + MAX_LEFTOVERS) outbox.prune((waiting) => this.store.holds(waiting));
     if (peer.isHeld) return;
     if (isUrgent) this.isUrgent = true;
-    if (outbox.bytes >= BATCH_BYTES) this.flushNextTurn();
+    if (outbox.bytes >= BATCH_BYTES) this.nextTurn.request();
     else if (!this.deadline.isSet) this.deadline.set(BATCH_DELAY_MS);
   }
 
@@ -91,7 +90,7 @@ export class Flooding {
   resume(peer: GossipPeer): void {
     if (peer.outbox.size === 0) return;
     if (peer.outbox.isUrgent) this.flush(peer);
-    else this.flushNextTurn();
+    else this.nextTurn.request();
   }
 
   /** Sends the waiting records of one node ahead of all others. */
@@ -118,15 +117,6 @@ export class Flooding {
     this.deadline.clear();
   }
 
-  private flushNextTurn(): void {
-    if (this.isTurnDue) return;
-    this.isTurnDue = true;
-    this.timers.clock.setImmediate(() => {
-      this.isTurnDue = false;
-      this.flushEach();
-    });
-  }
-
   private flushEach(): void {
     for (const peer of this.peers) this.flush(peer);
   }
@@ -142,7 +132,7 @@ export class Flooding {
     this.send(peer, batch);
     if (!peer.isActive) return;
     if (outbox.size === 0) this.owner.onDrained(peer);
-    else if (!link.isBlocked) this.flushNextTurn();
+    else if (!link.isBlocked) this.nextTurn.request();
   }
 
   private add(peer: GossipPeer, batch: Batch, record: MeshRecord): void {

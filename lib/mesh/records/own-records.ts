@@ -5,6 +5,7 @@
 import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import { Deadline } from '../../util/deadline.js';
+import { NextTurn } from '../../util/next-turn.js';
 import {
   encodeNodeRecord,
   encodeShardRecord,
@@ -65,7 +66,7 @@ export class OwnRecords {
   /** Undefined until there is a record, or when it is to be published again. */
   private published: NodeDescription | undefined;
   private isSpeaking = false;
-  private isTurnDue = false;
+  private readonly nextTurn: NextTurn;
   private hasLeft = false;
   private readonly throttle = new NodeThrottle();
   private readonly shards: OwnShards;
@@ -85,6 +86,7 @@ export class OwnRecords {
     private readonly owner: OwnRecordsOwner,
   ) {
     this.deadline = new Deadline(environment.timers, () => this.onDue());
+    this.nextTurn = new NextTurn(environment.timers.clock, () => this.work());
     this.epoch = options.firstEpoch;
     this.seq = this.firstSeq();
     this.shards = new OwnShards(options.maxServicesPerNode, (error) => owner.warn(error));
@@ -190,7 +192,7 @@ export class OwnRecords {
         this.owner.onOwnRecord(record, false);
         if (this.hasLeft || now < this.silentUntilMs) return;
         if (--shardsLeft > 0) continue;
-        this.workNextTurn();
+        this.nextTurn.request();
         return;
       }
     }
@@ -204,15 +206,6 @@ export class OwnRecords {
     this.workAt(
       Math.max(this.silentUntilMs, Math.min(this.throttle.dueAt(now), this.shards.dueAt(now), this.refreshMs)),
     );
-  }
-
-  private workNextTurn(): void {
-    if (this.isTurnDue) return;
-    this.isTurnDue = true;
-    this.environment.timers.clock.setImmediate(() => {
-      this.isTurnDue = false;
-      this.work();
-    });
   }
 
   private publishNodeIfChanged(now: number): void {
