@@ -150,7 +150,8 @@ export class SlowOpen implements StreamSink, Timed {
 
 /**
  * Limits how many circuits a second one link may open to services of this node. Counts down, so that an OPEN costs a look at the
- * clock only once in as many as may come in a second.
+ * clock only once in as many as may come in a second. A TokenBucket looks at it each time, and rounds up to whole
+ * milliseconds, so it never allows more than 1,000 a second.
  */
 export class OpenRate {
   private left: number;
