@@ -31,7 +31,6 @@ export class Deadline implements Timed {
     this.timer = undefined;
   }
 
-  /** @internal */
   onDeadline(now: number): void {
     this.timer = undefined;
     this.onLate(now);
