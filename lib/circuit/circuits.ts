@@ -46,7 +46,7 @@ const log = debug('node');
 const DEFAULT_WEIGHT = 1;
 
 /** The directory of services: what can be dialled by name, and what is bound here. */
-export interface ServiceHost {
+interface ServiceHost {
   readonly table: ServiceTable;
   /** @throws ERR_STARLANE_MESSAGE when meta is no JSON or too large */
   bind(service: string, port: number, weight: number, meta: unknown): void;
@@ -55,7 +55,7 @@ export interface ServiceHost {
   absenceOf(service: string, port: number | undefined): Error;
 }
 
-export interface CircuitsSetup {
+interface CircuitsSetup {
   readonly identity: Identity;
   /** 32 bytes for each secret of the network. */
   readonly networkKeys: readonly Buffer[];

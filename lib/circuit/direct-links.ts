@@ -64,7 +64,7 @@ export class RelayedTraffic {
 }
 
 /** Counts bytes by the credit that moves: that is seldom, and right to within one window. */
-export class MeteredSink extends PassThroughSink {
+class MeteredSink extends PassThroughSink {
   private bytes = 0;
 
   constructor(

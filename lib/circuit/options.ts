@@ -39,7 +39,7 @@ export interface BindOptions extends ServerOptions {
   allow?: Allow | undefined;
 }
 
-export interface CheckedBindOptions {
+interface CheckedBindOptions {
   readonly weight: number | undefined;
   readonly meta: unknown;
   readonly allow: Allow | undefined;

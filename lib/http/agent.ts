@@ -185,7 +185,7 @@ interface InContext {
 }
 
 /** Records the async context of a request. To be called in that context, before the first event of the request. */
-export function keepContext(request: ClientRequest): void {
+function keepContext(request: ClientRequest): void {
   keep(request, new AsyncResource('STARLANEREQUEST'));
 }
 

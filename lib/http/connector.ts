@@ -6,6 +6,7 @@ import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { netError, starlaneError } from '../errors.js';
 import type { Node } from '../node/node.js';
 import type { Socket } from '../socket/socket.js';
+import { RecentMap } from '../util/recent-map.js';
 import { clearTimeout, nextTick, setTimeout } from '../util/runtime/real-timers.js';
 import { MAX_TIMEOUT_MS } from '../util/timers.js';
 import { secureSocket } from './secure-socket.js';
@@ -170,24 +171,21 @@ function checkNumber(name: string, value: unknown, min: number, max: number): vo
 
 /** @internal TLS sessions to resume, by the server that has issued them. https.Agent has its own such cache. */
 export class TlsSessions {
-  /** The oldest first. */
-  private readonly sessions = new Map<string, Buffer>();
+  private readonly sessions: RecentMap<string, Buffer>;
 
   constructor(
     /** The number of sessions at most; 0 for none. */
     private readonly limit: number,
-  ) {}
+  ) {
+    this.sessions = new RecentMap(limit);
+  }
 
   get(key: string): Buffer | undefined {
-    return this.sessions.get(key);
+    return this.sessions.peek(key);
   }
 
   set(key: string, session: Buffer): void {
-    if (this.limit === 0) return;
-    this.sessions.delete(key);
-    const [oldest] = this.sessions.keys();
-    if (this.sessions.size >= this.limit) this.sessions.delete(oldest);
-    this.sessions.set(key, session);
+    if (this.limit > 0) this.sessions.set(key, session);
   }
 
   delete(key: string): void {

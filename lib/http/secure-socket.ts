@@ -39,7 +39,7 @@ export function secureSocket(carrier: TlsCarrier, start: () => TLSSocket): TLSSo
 }
 
 /** Passes `ref` and `unref` on to the socket below TLS. */
-export function refThrough(secure: TLSSocket, socket: { ref(): unknown; unref(): unknown }): void {
+function refThrough(secure: TLSSocket, socket: { ref(): unknown; unref(): unknown }): void {
   secure.ref = () => {
     socket.ref();
     return secure;

@@ -7,7 +7,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, KeyObject, sign
 import { closeSync, fstatSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { v7 as uuid } from 'uuid';
 import { type NodeId, nodeIdFromPublicKey } from '../address.js';
-import { starlaneError } from '../errors.js';
+import { codeOf, starlaneError } from '../errors.js';
 
 export interface Identity {
   readonly nodeId: NodeId;
@@ -67,7 +67,7 @@ function readIdentityFile(path: string): KeyObject {
   try {
     return readKey(path);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return makeKey(path);
+    if (codeOf(error) === 'ENOENT') return makeKey(path);
     throw error;
   }
 }
@@ -124,7 +124,7 @@ function makeKey(path: string): KeyObject {
     writeFileSync(path, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: PRIVATE_MODE, flag: 'wx' });
     return privateKey;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return readKey(path);
+    if (codeOf(error) === 'EEXIST') return readKey(path);
     throw starlaneError('ERR_STARLANE_OPTION', `identity: ${path} cannot be written`, error);
   }
 }

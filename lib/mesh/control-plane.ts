@@ -6,7 +6,8 @@ import type { NodeId } from '../address.js';
 import { isLaterRun } from '../link/duplicate-identity.js';
 import type { NodeRole } from '../options/options.js';
 import type { BackOff } from '../util/back-off.js';
-import { REST_SLACK_MS, type Timed, type Timer } from '../util/timers.js';
+import { Deadline } from '../util/deadline.js';
+import { REST_SLACK_MS } from '../util/timers.js';
 import { type Message, MessageType } from '../wire/messages.js';
 import { type MeshRecord, NodeFlag, type NodeRecord, RecordKind } from '../wire/records.js';
 import { explainAbsence } from './directory/absence.js';
@@ -80,7 +81,7 @@ interface ControlPlaneSetup {
   readonly owner: ControlPlaneOwner;
 }
 
-export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, MeshView, Timed {
+export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, MeshView {
   readonly gossip: Gossip;
   readonly routing: Routing;
   readonly registry: Registry;
@@ -92,7 +93,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   private readonly announced: AnnouncedLinks;
   private flags: number;
   private lastAbsence: { service: string; port: number | undefined; untilMs: number; error: Error } | undefined;
-  private timer: Timer | undefined;
+  private readonly nextSample: Deadline;
   private samples = 0;
   private isStarted = false;
   private isDraining = false;
@@ -104,6 +105,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     const { identity, timers } = environment;
     const { role, envDigests, keepAliveMs, keepAliveTimeoutMs } = options;
     const { nodeId } = identity;
+    this.nextSample = new Deadline(timers, () => this.sample());
     this.flags = options.relay ? NodeFlag.RELAY : 0;
     this.routing = new Routing(nodeId, timers, this);
     this.gossip = new Gossip(
@@ -152,8 +154,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   dispose(): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    if (this.timer !== undefined) this.setup.environment.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.nextSample.clear();
     this.neighbourhood.dispose();
     this.shortcuts.dispose();
     this.watch.dispose();
@@ -259,7 +260,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.neighbourhood.onLink(link);
     this.shortcuts.onLink(link);
     this.measure(link, isNew);
-    this.timer ??= this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this, REST_SLACK_MS);
+    if (!this.nextSample.isSet) this.nextSample.set(SAMPLE_INTERVAL_MS, REST_SLACK_MS);
   }
 
   /** Called when a direct link becomes one that carries gossip. */
@@ -388,8 +389,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
 
   // --- inside ---
 
-  onDeadline(): void {
-    this.timer = undefined;
+  private sample(): void {
     if (this.links.size === 0) return;
     const isRestSampled = this.samples++ % REST_SAMPLES === 0;
     for (const link of this.links) {
@@ -398,7 +398,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
       // ago, or one that a pause has spoiled, would decide how long circuits may take.
       if (isRestSampled || link.streams > 0) link.ping().catch(() => {});
     }
-    this.timer = this.setup.environment.timers.schedule(SAMPLE_INTERVAL_MS, this, REST_SLACK_MS);
+    this.nextSample.set(SAMPLE_INTERVAL_MS, REST_SLACK_MS);
   }
 
   /** Announces a link after one round trip: with a measured cost from the start, the mesh is spared a second flood. */

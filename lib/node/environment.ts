@@ -1,7 +1,7 @@
 // Options of nodes from the environment of the process: those that a deployment sets rather than a program.
 
 import { readFileSync } from 'node:fs';
-import { optionError } from '../errors.js';
+import { codeOf, optionError } from '../errors.js';
 import { LIMITS, type NodeLimits } from '../options/limits.js';
 import type { NodeOptions, NodeRole, SocketAddressKind, TlsFiles } from '../options/options.js';
 import { secretBytes } from '../options/security.js';
@@ -171,7 +171,7 @@ function readFile(name: string, path: string): string {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw optionError(name, `${path} cannot be read (${(error as NodeJS.ErrnoException).code})`, error);
+    throw optionError(name, `${path} cannot be read (${codeOf(error)})`, error);
   }
   if (text.length > MAX_FILE_BYTES) throw optionError(name, `${path} has more than ${MAX_FILE_BYTES} bytes`);
   return text;

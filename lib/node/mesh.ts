@@ -2,7 +2,7 @@
 // get keys and certificates.
 
 import { formatLinkAddress, parseLinkAddress } from '../address.js';
-import { starlaneError } from '../errors.js';
+import { codeOf, starlaneError } from '../errors.js';
 import { type Identity, type OwnIdentity, readEpoch, writeEpoch } from '../identity/identity.js';
 import { networkKeyOf } from '../identity/network-key.js';
 import { RecordSignatures } from '../identity/signatures.js';
@@ -83,7 +83,7 @@ export function createControlPlane({
           writeEpoch(file, epoch);
         } catch (error) {
           // The next run gets it from the network. Mounted secrets cannot be written to, which needs no warning.
-          if (!READ_ONLY.has((error as NodeJS.ErrnoException).code ?? '')) warn(error as Error);
+          if (!READ_ONLY.has(codeOf(error) ?? '')) warn(error as Error);
         }
       },
     },

@@ -121,7 +121,7 @@ interface Taken {
   readonly identity: string | undefined;
 }
 
-export interface Share {
+interface Share {
   /** The addresses to listen at. */
   readonly listen: readonly string[];
   /** The addresses at which a process of the same family listens. */
@@ -185,6 +185,6 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    return codeOf(error) === 'EPERM';
   }
 }

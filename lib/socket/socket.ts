@@ -82,10 +82,7 @@ export interface SocketOptions {
 const DEFAULTS: DuplexOptions = Object.freeze({ allowHalfOpen: false, autoDestroy: true, emitClose: false });
 const HALF_OPEN: DuplexOptions = Object.freeze({ ...DEFAULTS, allowHalfOpen: true });
 
-export function duplexOptions(
-  options: SocketOptions | undefined,
-  streamOptions: DuplexOptions | undefined,
-): DuplexOptions {
+function duplexOptions(options: SocketOptions | undefined, streamOptions: DuplexOptions | undefined): DuplexOptions {
   if (options === undefined) return DEFAULTS;
   const base = options.allowHalfOpen ? HALF_OPEN : DEFAULTS;
   if (streamOptions !== undefined) return { ...streamOptions, ...base };

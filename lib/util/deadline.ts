@@ -7,16 +7,21 @@ import type { Timed, Timer, Timers } from './timers.js';
 export class Deadline implements Timed {
   private timer: Timer | undefined;
 
-  /** @param onLate called when a deadline has passed; it may set the next one */
+  /** @param onLate called with the time of the clock when a deadline has passed; it may set the next one */
   constructor(
     private readonly timers: Timers,
-    private readonly onLate: () => void,
+    private readonly onLate: (now: number) => void,
   ) {}
 
-  /** Sets the deadline to `delayMs` from now, instead of the one that was set before. */
-  set(delayMs: number): void {
+  /** True until the deadline has passed or was cleared. */
+  get isSet(): boolean {
+    return this.timer !== undefined;
+  }
+
+  /** Sets the deadline to `delayMs` from now, instead of the one that was set before. `slackMs`: as for {@link Timers.schedule}. */
+  set(delayMs: number, slackMs = 0): void {
     this.clear();
-    this.timer = this.timers.schedule(delayMs, this);
+    this.timer = this.timers.schedule(delayMs, this, slackMs);
   }
 
   /** Forgets the deadline. Does nothing when there is none. */
@@ -26,9 +31,9 @@ export class Deadline implements Timed {
     this.timer = undefined;
   }
 
-  onDeadline(): void {
+  onDeadline(now: number): void {
     this.timer = undefined;
-    this.onLate();
+    this.onLate(now);
   }
 }
 

@@ -47,6 +47,11 @@ export class RecentMap<Key, Value> {
     }
   }
 
+  /** Returns the keys, least recently used first. */
+  keys(): IterableIterator<Key> {
+    return this.map.keys();
+  }
+
   /** Returns the values, least recently used first. */
   values(): IterableIterator<Value> {
     return this.map.values();

@@ -9,8 +9,9 @@ import type { NodeId } from '../../address.js';
 import { kAdmit, kAnnounce, kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import type { RemoteEndpoint, SocketAddresses } from '../../socket/endpoints.js';
+import { Deadline } from '../../util/deadline.js';
 import { debug } from '../../util/runtime/debug.js';
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import type { Timers } from '../../util/timers.js';
 import { type Open, tryReadOpen } from '../../wire/open.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import type { Binding, Bindings } from '../bindings.js';
@@ -59,10 +60,10 @@ export interface AcceptCounters {
   denied: number;
 }
 
-export class Acceptor implements StreamSink, Timed {
+export class Acceptor implements StreamSink {
   /** The newest stream, while nothing has come on it. */
   private fresh: MuxStream | null = null;
-  private timer: Timer | null = null;
+  private readonly deadline: Deadline;
   private readonly slow = new Set<SlowOpen>();
   private readonly rate: OpenRate;
   private readonly held: HeldOpens;
@@ -84,6 +85,7 @@ export class Acceptor implements StreamSink, Timed {
     private readonly neighbour: RelayNeighbour | null,
     private readonly envDigests: readonly string[] = [],
   ) {
+    this.deadline = new Deadline(host.timers, () => this.onFreshLate());
     this.rate = new OpenRate(host.opensPerSecond, host.timers.now());
     this.held = new HeldOpens(this.rate, host.timers, (circuit) => {
       const { stream, open, remote, namesMeet, received } = circuit;
@@ -106,8 +108,8 @@ export class Acceptor implements StreamSink, Timed {
     // OPEN comes with the stream unless the chunk was cut there (then the stream is the newest one), or the peer is a slow one.
     if (this.fresh !== null) this.watch(this.fresh);
     this.fresh = stream;
-    // One timer for all that are fresh once; it runs on when they are not any more.
-    this.timer ??= this.host.timers.schedule(this.host.openTimeoutMs, this);
+    // One deadline for all that are fresh once; it stays when they are not any more.
+    if (!this.deadline.isSet) this.deadline.set(this.host.openTimeoutMs);
   }
 
   [kOnData](stream: MuxStream, chunk: Buffer): void {
@@ -125,16 +127,14 @@ export class Acceptor implements StreamSink, Timed {
     if (this.fresh === stream) this.fresh = null;
   }
 
-  onDeadline(): void {
-    this.timer = null;
+  private onFreshLate(): void {
     if (this.fresh !== null) this.watch(this.fresh);
     this.fresh = null;
   }
 
   /** Called when the link is gone. */
   dispose(): void {
-    if (this.timer !== null) this.host.timers.cancel(this.timer);
-    this.timer = null;
+    this.deadline.clear();
     this.fresh = null;
     for (const slow of this.slow) slow.dispose();
     this.held.dispose();

@@ -5,6 +5,7 @@
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import type { RemoteEndpoint } from '../../socket/endpoints.js';
+import { Deadline } from '../../util/deadline.js';
 import { guard } from '../../util/runtime/throw-later.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { Open } from '../../wire/open.js';
@@ -132,8 +133,7 @@ export class SlowOpen implements StreamSink, Timed {
   }
 
   onDeadline(): void {
-    // A process that was busy looks first at what has arrived meanwhile.
-    this.acceptor.timers.clock.setImmediate(() => {
+    this.acceptor.timers.afterInput(() => {
       if (this.isClosed) return;
       this.dispose();
       this.acceptor.drop(this.stream);
@@ -150,7 +150,8 @@ export class SlowOpen implements StreamSink, Timed {
 
 /**
  * Limits how many circuits a second one link may open to services of this node. Counts down, so that an OPEN costs a look at the
- * clock only once in as many as may come in a second.
+ * clock only once in as many as may come in a second. A TokenBucket looks at it each time, and rounds up to whole
+ * milliseconds, so it never allows more than 1,000 a second.
  */
 export class OpenRate {
   private left: number;
@@ -188,17 +189,19 @@ const CHECK_MS = 10;
  * The circuits of one link that came faster than the rate limit. They are honest bursts as a rule, so they are not refused: their
  * answer is held back until there is room, which slows down the dialler.
  */
-export class HeldOpens implements Timed {
+export class HeldOpens {
   /** In the order in which they came. */
   private readonly held = new Set<IncomingCircuit>();
-  private timer: Timer | null = null;
+  private readonly deadline: Deadline;
 
   /** @param answer goes on with a circuit that the rate allows */
   constructor(
     private readonly rate: OpenRate,
     private readonly timers: Timers,
     private readonly answer: (circuit: IncomingCircuit) => void,
-  ) {}
+  ) {
+    this.deadline = new Deadline(timers, () => this.release());
+  }
 
   get size(): number {
     return this.held.size;
@@ -218,13 +221,11 @@ export class HeldOpens implements Timed {
 
   /** Called when the link is gone. */
   dispose(): void {
-    if (this.timer !== null) this.timers.cancel(this.timer);
-    this.timer = null;
+    this.deadline.clear();
     this.held.clear();
   }
 
-  onDeadline(): void {
-    this.timer = null;
+  private release(): void {
     for (const circuit of this.held) {
       if (!this.rate.take(this.timers)) break;
       this.held.delete(circuit);
@@ -234,6 +235,6 @@ export class HeldOpens implements Timed {
   }
 
   private schedule(): void {
-    this.timer ??= this.timers.schedule(Math.max(CHECK_MS, 1_000 / this.rate.perSecond), this);
+    if (!this.deadline.isSet) this.deadline.set(Math.max(CHECK_MS, 1_000 / this.rate.perSecond));
   }
 }

@@ -24,7 +24,6 @@ import {
 import { ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
 import type { Socket } from '../../socket/socket.js';
-import { setImmediate } from '../../util/runtime/real-timers.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import { type ReadReply, ReplyCode } from '../../wire/open-reply.js';
 import type { DirectLinks } from '../direct-links.js';
@@ -117,8 +116,7 @@ export class Attempt implements Timed, OpenerOwner {
 
   onDeadline(): void {
     this.timer = null;
-    // A process that was busy looks first at what has arrived meanwhile: timers come ahead of input in a turn.
-    setImmediate(() => {
+    this.dialer.timers.afterInput(() => {
       if (!this.isClosed) this.onTimer();
     });
   }

@@ -27,7 +27,7 @@ const HOP_LIMIT = 16;
 
 const NO_REQUEST: DialRequest = Object.freeze({});
 
-export interface DialerOptions {
+interface DialerOptions {
   readonly nodeId: NodeId;
   readonly nodeIdBytes: Uint8Array;
   readonly table: ServiceTable;

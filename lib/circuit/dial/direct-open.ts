@@ -2,6 +2,7 @@
 // leaves together with OPEN, so a failure also has to say whether the server may have read it.
 
 import type { NodeId } from '../../address.js';
+import { codeOf } from '../../errors.js';
 import type { ServiceInstance } from '../../mesh/directory/service.js';
 import { kAttachStream, kOnReset } from '../../mux/hidden.js';
 import { ResetReason } from '../../mux/stream/resets.js';
@@ -84,7 +85,7 @@ export class DirectOpen extends PendingReply {
       return;
     }
     // A peer that resets without a reason has no room for more streams.
-    const isRefused = (error as { code?: string }).code === 'ERR_STARLANE_STREAM_RESET';
+    const isRefused = codeOf(error) === 'ERR_STARLANE_STREAM_RESET';
     this.attempt.onLost(this, isRefused ? 'ECONNREFUSED' : 'ECONNRESET', error);
   }
 }

@@ -12,10 +12,10 @@ import { ReplyCode } from '../../wire/open-reply.js';
 import type { Routes } from '../paths.js';
 
 /** How many neighbours one node tries for a circuit. */
-export const MAX_TRIES = 3;
+const MAX_TRIES = 3;
 
 /** The node that searches, and how the circuit has come there. */
-export interface SearchStart {
+interface SearchStart {
   readonly self: NodeId;
   readonly src: NodeId;
   readonly dst: NodeId;

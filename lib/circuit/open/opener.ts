@@ -6,7 +6,7 @@
 // data or sending it twice. A direct link, which has no other way to offer, takes data at once: see dial/direct-open.ts.
 
 import type { NodeId } from '../../address.js';
-import { starlaneError } from '../../errors.js';
+import { codeOf, starlaneError } from '../../errors.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import { passedOn, ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
@@ -107,7 +107,7 @@ export interface OpenerOwner<HopKind extends Hop = Hop> {
 }
 
 /** The parts of OPEN that are the same for every neighbour. */
-export type OpenTemplate = Omit<OpenRequest, 'dst' | 'visited' | 'remainingMs' | 'relays'> & { readonly dst: NodeId };
+type OpenTemplate = Omit<OpenRequest, 'dst' | 'visited' | 'remainingMs' | 'relays'> & { readonly dst: NodeId };
 
 /** Opens one circuit through neighbours. */
 export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply implements Timed {
@@ -181,8 +181,7 @@ export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply imple
   onDeadline(): void {
     this.timer = null;
     const { stream } = this;
-    // A process that was busy looks first at what has arrived meanwhile: timers come ahead of input in a turn.
-    this.host.timers.clock.setImmediate(() => {
+    this.host.timers.afterInput(() => {
       if (this.isClosed || this.stream !== stream || this.timer !== null) return;
       const { timers } = this.host;
       const longerMs = stream?.isAcknowledged ? (this.timeout?.longerMs(timers.now()) ?? 0) : 0;
@@ -232,7 +231,7 @@ export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply imple
   }
 
   [kOnReset](_stream: MuxStream, error: Error, reason: number): void {
-    const isSilent = reason === ResetReason.NONE && (error as { code?: string }).code === 'ERR_STARLANE_STREAM_RESET';
+    const isSilent = reason === ResetReason.NONE && codeOf(error) === 'ERR_STARLANE_STREAM_RESET';
     // A link that takes no more streams resets them as well, which says nothing about its node.
     if (!isSilent || this.hop?.canOpen !== true) this.onLost(error, error.message);
     // A node that resets without a reason has no room for more streams.

@@ -48,6 +48,7 @@ export class RelayNeighbour {
   /** By source, as the neighbour names it: that must not count against what the source does by another way. */
   readonly sources = new Map<NodeId, RelaySource>();
   readonly share: PoolShare;
+  /** With fractions: a TokenBucket rounds up to whole milliseconds at each take, so it never allows more than 1,000 a second. */
   private tokens: number;
   private filledAt: number;
 

@@ -43,7 +43,7 @@ export interface RelayLimits {
 }
 
 /** The limits that a node takes from its options. */
-export interface RelayOptions {
+interface RelayOptions {
   readonly maxCircuitsPerNeighbour: number;
   readonly maxCircuitsPerSource: number;
   readonly relayOpensPerSecond: number;

@@ -40,7 +40,7 @@ export const DRAINS = 'this node drains';
 /** Circuits that are reset in one turn of the event loop when the relay closes. */
 const CIRCUITS_PER_TURN = 1000;
 
-export interface RelaySetup {
+interface RelaySetup {
   readonly nodeId: NodeId;
   readonly timers: Timers;
   readonly limits: RelayLimits;

@@ -2,13 +2,14 @@
 // (ProofQueue). Then the reply goes out, and the dialler has to confirm (PendingConfirmations): what it has signed may be a copy,
 // sent by a node without the keys. The server does not see the circuit before that.
 
-import { starlaneError } from '../../errors.js';
+import { codeOf, starlaneError } from '../../errors.js';
 import { kAdmit, kAnnounce } from '../../mux/hidden.js';
 import { ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
 import type { RemoteEndpoint } from '../../socket/endpoints.js';
 import type { AnyServer } from '../../socket/server.js';
 import type { Socket } from '../../socket/socket.js';
+import { NextTurn } from '../../util/next-turn.js';
 import { guard } from '../../util/runtime/throw-later.js';
 import type { Clock, Timed, Timer } from '../../util/timers.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
@@ -24,14 +25,19 @@ const PROOFS_PER_TURN = 4;
 /** The proofs of one link: those beyond the limit of a turn wait. */
 export class ProofQueue {
   private left = PROOFS_PER_TURN;
-  private isTurnDue = false;
+  private readonly nextTurn: NextTurn;
   private readonly waiting = new Set<IncomingCircuit>();
 
   /** @param check goes on with a circuit whose turn has come */
   constructor(
-    private readonly clock: Clock,
+    clock: Clock,
     private readonly check: (circuit: IncomingCircuit) => void,
-  ) {}
+  ) {
+    this.nextTurn = new NextTurn(clock, () => {
+      this.left = PROOFS_PER_TURN;
+      this.work();
+    });
+  }
 
   /** How many circuits wait. */
   get size(): number {
@@ -42,24 +48,14 @@ export class ProofQueue {
   take(): boolean {
     if (this.left === 0 || this.waiting.size > 0) return false;
     this.left--;
-    this.scheduleTurn();
+    this.nextTurn.request();
     return true;
   }
 
   wait(circuit: IncomingCircuit): void {
     this.waiting.add(circuit);
     circuit.wait(() => this.waiting.delete(circuit));
-    this.scheduleTurn();
-  }
-
-  private scheduleTurn(): void {
-    if (this.isTurnDue) return;
-    this.isTurnDue = true;
-    this.clock.setImmediate(() => {
-      this.isTurnDue = false;
-      this.left = PROOFS_PER_TURN;
-      this.work();
-    });
+    this.nextTurn.request();
   }
 
   private work(): void {
@@ -69,12 +65,12 @@ export class ProofQueue {
       this.waiting.delete(circuit);
       guard(() => this.check(circuit));
     }
-    if (this.left < PROOFS_PER_TURN) this.scheduleTurn();
+    if (this.left < PROOFS_PER_TURN) this.nextTurn.request();
   }
 }
 
 /** Why a circuit is not accepted. */
-export interface Rejection {
+interface Rejection {
   readonly code: number;
   readonly reason: string;
 }
@@ -152,7 +148,7 @@ class PendingConfirmation implements Timed {
     if (failure === undefined) {
       host.counters.accepted++;
       this.server[kAnnounce](socket);
-    } else if ((failure as { code?: string }).code === 'ERR_STARLANE_SECURE') {
+    } else if (codeOf(failure) === 'ERR_STARLANE_SECURE') {
       // Not when the dialler, or a link, has gone.
       host.security.refused(this.remote.peerId, this.remote.via, failure);
     }
@@ -160,8 +156,7 @@ class PendingConfirmation implements Timed {
 
   onDeadline(): void {
     this.timer = null;
-    // A process that was busy looks first at what has arrived meanwhile.
-    this.host.timers.clock.setImmediate(() => {
+    this.host.timers.afterInput(() => {
       const error = starlaneError('ERR_STARLANE_SECURE', 'it was not confirmed in time');
       this.stream?.destroy(error, ResetReason.TIMEOUT);
     });

@@ -38,7 +38,7 @@ const HINT_LABEL = 'starlane key hint 1';
 const NOTHING = Buffer.alloc(0);
 
 /** The network key of a circuit, and the bytes that name it to the dialler. */
-export interface ChosenKey {
+interface ChosenKey {
   readonly networkKey: Uint8Array | undefined;
   readonly answer: Uint8Array;
 }
@@ -61,7 +61,7 @@ export function offeredKeys(keys: readonly Uint8Array[]): Uint8Array {
 }
 
 /** Chooses the key at the server's end. @throws ERR_STARLANE_SECURE when the two ends share none */
-export function chooseKey(offered: Uint8Array, keys: readonly Uint8Array[]): ChosenKey {
+function chooseKey(offered: Uint8Array, keys: readonly Uint8Array[]): ChosenKey {
   // The dialler has no secret, or is of a version with a single one.
   if (offered.length === 0) return { networkKey: keys[0], answer: NOTHING };
   for (const networkKey of keys) {
@@ -75,7 +75,7 @@ export function chooseKey(offered: Uint8Array, keys: readonly Uint8Array[]): Cho
 }
 
 /** Returns the key that the server has chosen. @throws ERR_STARLANE_SECURE when the dialler has no such key */
-export function chosenKey(answer: Uint8Array, keys: readonly Uint8Array[]): Uint8Array | undefined {
+function chosenKey(answer: Uint8Array, keys: readonly Uint8Array[]): Uint8Array | undefined {
   if (answer.length === 0) return keys[0];
   const [index] = answer;
   if (index >= keys.length)
@@ -171,7 +171,7 @@ export function dialStatement(dial: Buffer): Buffer {
 }
 
 /** Returns what the server's end signs. */
-export function acceptStatement(accept: Buffer): Buffer {
+function acceptStatement(accept: Buffer): Buffer {
   return Buffer.concat([ACCEPT_LABEL, accept]);
 }
 
@@ -210,7 +210,7 @@ export function circuitKeys(shared: Uint8Array, networkKey: Uint8Array | undefin
 // --- the two ends ---
 
 /** Throws ERR_STARLANE_SECURE when the key is not that of the node. */
-export type KeyCheck = (nodeId: NodeId, publicKey: Uint8Array) => void;
+type KeyCheck = (nodeId: NodeId, publicKey: Uint8Array) => void;
 
 /** The dialler's end, from OPEN to the reply. */
 export class DialHandshake {

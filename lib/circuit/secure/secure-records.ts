@@ -21,7 +21,7 @@ export const RecordType = {
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];
 
 export const HEADER_BYTES = 4;
-export const TAG_BYTES = 16;
+const TAG_BYTES = 16;
 
 /** Bytes that a record adds to its plaintext. */
 export const RECORD_OVERHEAD = HEADER_BYTES + TAG_BYTES;
@@ -34,7 +34,7 @@ export const RECORD_OVERHEAD = HEADER_BYTES + TAG_BYTES;
 export const MAX_PLAIN_BYTES = 32 * 1024;
 
 /** Far below the 2^32 records after which GCM becomes weak, and so few that a key that leaks opens little. */
-export const RECORDS_PER_KEY = 2 ** 20;
+const RECORDS_PER_KEY = 2 ** 20;
 
 const KEY_BYTES = 32;
 const IV_BYTES = 12;

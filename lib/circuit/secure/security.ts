@@ -7,7 +7,7 @@ import type { Open } from '../../wire/open.js';
 import { AcceptHandshake, type CircuitTerms, DialHandshake } from './handshake.js';
 
 /** Counts since the start. */
-export interface SecurityCounters {
+interface SecurityCounters {
   /** Incoming circuits whose dialler did not prove its identity. */
   insecure: number;
 }

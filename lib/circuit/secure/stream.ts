@@ -28,7 +28,7 @@ import {
 const AHEAD_BYTES = 128 * 1024;
 
 /** Called once: the dialler has confirmed, or never will because of `failure`. */
-export type ConfirmListener = (failure: Error | undefined) => void;
+type ConfirmListener = (failure: Error | undefined) => void;
 
 const EMPTY = Buffer.alloc(0);
 

@@ -21,7 +21,7 @@ export interface Transport {
   readonly tls: TlsFacts | undefined;
 }
 
-export interface ConnectOptions {
+interface ConnectOptions {
   readonly tls?: LinkTls;
   /** Allows plain tcp beyond loopback. Default true. */
   readonly insecure?: boolean;

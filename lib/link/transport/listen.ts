@@ -245,7 +245,7 @@ async function isDeadSocket(path: string): Promise<boolean> {
       probe.destroy();
       resolve(false);
     });
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
+    probe.once('error', (error) => resolve(codeOf(error) === 'ECONNREFUSED'));
   });
 }
 

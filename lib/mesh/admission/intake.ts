@@ -18,7 +18,8 @@
 
 import type { NodeId } from '../../address.js';
 import { type StarlaneError, starlaneError } from '../../errors.js';
-import type { Timed, Timer } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
+import { NextTurn } from '../../util/next-turn.js';
 import { afterTaking, canTake, type Rate, waitMs } from '../../util/token-bucket.js';
 import { type RecordCopy, recordCopyBytes } from '../../wire/gossip-messages.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
@@ -50,11 +51,13 @@ export interface IntakeOwner {
   onPunish(peer: GossipPeer, error: StarlaneError, isBan: boolean): void;
 }
 
-export class Intake implements Timed {
+export class Intake {
   private readonly waiting = new Set<GossipPeer>();
   private verifications = 0;
-  private isTurnDue = false;
-  private timer: Timer | undefined;
+  /** The number of checks is reset in the next turn, so that no turn does more. */
+  private readonly nextTurn: NextTurn;
+  /** When a neighbour may send more again. */
+  private readonly deadline: Deadline;
   private isClosed = false;
   private readonly limits: LinkLimits;
 
@@ -70,6 +73,11 @@ export class Intake implements Timed {
     recordQueueBytes: number | undefined,
   ) {
     this.environment = context.environment;
+    this.deadline = new Deadline(context.environment.timers, () => this.work());
+    this.nextTurn = new NextTurn(context.environment.timers.clock, () => {
+      this.verifications = 0;
+      this.work();
+    });
     this.store = context.store;
     this.counters = context.counters;
     this.limits = new LinkLimits(context.store, recordQueueBytes);
@@ -97,15 +105,8 @@ export class Intake implements Timed {
 
   dispose(): void {
     this.isClosed = true;
-    if (this.timer !== undefined) this.environment.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
     this.waiting.clear();
-  }
-
-  /** Called when a neighbour may send more again. */
-  onDeadline(): void {
-    this.timer = undefined;
-    this.work();
   }
 
   /** Compares versions before anything else: nearly every incoming record is known. */
@@ -211,7 +212,7 @@ export class Intake implements Timed {
 
   private isSigned(record: MeshRecord): boolean {
     if (this.environment.isVerified?.(record) === true) return true;
-    if (++this.verifications >= VERIFICATIONS_PER_TURN) this.nextTurn();
+    if (++this.verifications >= VERIFICATIONS_PER_TURN) this.nextTurn.request();
     this.counters.verified++;
     return this.environment.verify(record);
   }
@@ -226,28 +227,15 @@ export class Intake implements Timed {
     this.owner.onPunish(peer, starlaneError('ERR_STARLANE_GOSSIP_FLOOD', what), false);
   }
 
-  /** The number of checks is reset in the next turn, so that no turn does more. */
-  private nextTurn(): void {
-    if (this.isTurnDue) return;
-    this.isTurnDue = true;
-    this.environment.timers.clock.setImmediate(() => {
-      this.isTurnDue = false;
-      this.verifications = 0;
-      this.work();
-    });
-  }
-
   private workLater(): void {
-    if (this.isTurnDue) return;
+    if (this.nextTurn.isDue) return;
     let leastMs = Number.POSITIVE_INFINITY;
     for (const peer of this.waiting) {
       const copy = peer.inbox.peek();
       if (copy !== undefined) leastMs = Math.min(leastMs, this.waitMs(peer, copy));
     }
-    if (leastMs <= 0) this.nextTurn();
-    else if (leastMs < Number.POSITIVE_INFINITY) {
-      this.timer ??= this.environment.timers.schedule(leastMs, this);
-    }
+    if (leastMs <= 0) this.nextTurn.request();
+    else if (leastMs < Number.POSITIVE_INFINITY && !this.deadline.isSet) this.deadline.set(leastMs);
   }
 
   /** Takes one record of each neighbour in turn, so that none waits for the thousands of another. */
@@ -258,7 +246,7 @@ export class Intake implements Timed {
       for (const peer of this.waiting) {
         if (this.isClosed) return;
         if (this.verifications >= VERIFICATIONS_PER_TURN || steps >= STEPS_PER_TURN) {
-          this.nextTurn();
+          this.nextTurn.request();
           this.flooding.settle();
           return;
         }

@@ -2,7 +2,8 @@
 // record that comes too fast is parked, the newest of each key, and admitted later. intake.ts lists all checks in order.
 
 import type { NodeId } from '../../address.js';
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
+import type { Timers } from '../../util/timers.js';
 import { afterTaking, canTake, type Rate } from '../../util/token-bucket.js';
 import { type RecordCopy, recordCopyBytes } from '../../wire/gossip-messages.js';
 import { MAX_SHARDS, type MeshRecord, RecordKind } from '../../wire/records.js';
@@ -24,8 +25,8 @@ interface RecordAdmissionOwner {
   onReplaced(nodeId: NodeId): void;
 }
 
-export class RecordAdmission implements Timed {
-  private timer: Timer | undefined;
+export class RecordAdmission {
+  private readonly deadline: Deadline;
   private readonly waiting = new Set<NodeId>();
   private parkedBytes = 0;
   private readonly eviction: Eviction;
@@ -41,6 +42,7 @@ export class RecordAdmission implements Timed {
     private readonly owner: RecordAdmissionOwner,
   ) {
     this.timers = context.timers;
+    this.deadline = new Deadline(context.timers, (now) => this.retry(now));
     this.store = context.store;
     this.counters = context.counters;
     this.eviction = new Eviction(context);
@@ -84,13 +86,11 @@ export class RecordAdmission implements Timed {
 
   dispose(): void {
     this.isClosed = true;
-    if (this.timer !== undefined) this.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
     this.waiting.clear();
   }
 
-  onDeadline(now: number): void {
-    this.timer = undefined;
+  private retry(now: number): void {
     for (const nodeId of this.waiting) {
       const origin = this.store.entry(nodeId);
       for (const [key, copy] of origin?.parked ?? []) {
@@ -140,7 +140,7 @@ export class RecordAdmission implements Timed {
   }
 
   private retryLater(): void {
-    if (this.waiting.size > 0) this.timer ??= this.timers.schedule(RETRY_MS, this);
+    if (this.waiting.size > 0 && !this.deadline.isSet) this.deadline.set(RETRY_MS);
   }
 }
 

@@ -2,7 +2,7 @@
 // only a tombstone of its version is kept. A reachable node is never forgotten.
 
 import type { NodeId } from '../../address.js';
-import type { Timed, Timer } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
 import { isLeaving } from '../records/order.js';
 import type { NodeEntry } from '../records/store.js';
@@ -32,28 +32,28 @@ interface ExpiryOwner {
   onExpired(records: readonly MeshRecord[]): void;
 }
 
-export class Expiry implements Timed {
-  private timer: Timer | undefined;
+export class Expiry {
+  private readonly deadline: Deadline;
   private isClosed = false;
 
   constructor(
     private readonly context: GossipContext,
     private readonly owner: ExpiryOwner,
-  ) {}
+  ) {
+    this.deadline = new Deadline(context.timers, (now) => this.sweep(now));
+  }
 
   /** Called when records are stored, which may have to be forgotten later. */
   start(): void {
-    if (!this.isClosed) this.timer ??= this.context.timers.schedule(SWEEP_MS, this);
+    if (!this.isClosed && !this.deadline.isSet) this.deadline.set(SWEEP_MS);
   }
 
   dispose(): void {
     this.isClosed = true;
-    if (this.timer !== undefined) this.context.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
   }
 
-  onDeadline(now: number): void {
-    this.timer = undefined;
+  private sweep(now: number): void {
     this.context.tombstones.sweep(now);
     const expired: NodeId[] = [];
     for (const [nodeId, entry] of this.context.store.entries()) {

@@ -2,7 +2,8 @@
 // turn, the others wait a few milliseconds for more; a neighbour that accepts nothing is sent nothing.
 
 import type { NodeId } from '../../address.js';
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
+import { NextTurn } from '../../util/next-turn.js';
 import { type RecordCopy, recordCopyBytes } from '../../wire/gossip-messages.js';
 import { MessageType } from '../../wire/message.js';
 import type { MeshRecord } from '../../wire/records.js';
@@ -28,13 +29,12 @@ interface FloodingOwner {
   remainingLifeS(record: MeshRecord): number;
 }
 
-export class Flooding implements Timed {
-  private timer: Timer | undefined;
-  private isTurnDue = false;
+export class Flooding {
+  private readonly deadline: Deadline;
+  private readonly nextTurn: NextTurn;
   private isUrgent = false;
   private readonly suppression: DuplicateSuppression;
 
-  private readonly timers: Timers;
   private readonly store: RecordStore;
   private readonly peers: ReadonlySet<GossipPeer>;
   private readonly counters: GossipCounters;
@@ -43,7 +43,8 @@ export class Flooding implements Timed {
     { self, timers, store, peers, counters }: GossipContext,
     private readonly owner: FloodingOwner,
   ) {
-    this.timers = timers;
+    this.deadline = new Deadline(timers, () => this.flushEach());
+    this.nextTurn = new NextTurn(timers.clock, () => this.flushEach());
     this.store = store;
     this.peers = peers;
     this.counters = counters;
@@ -72,8 +73,8 @@ export class Flooding implements Timed {
     if (outbox.size > this.store.size + MAX_LEFTOVERS) outbox.prune((waiting) => this.store.holds(waiting));
     if (peer.isHeld) return;
     if (isUrgent) this.isUrgent = true;
-    if (outbox.bytes >= BATCH_BYTES) this.flushNextTurn();
-    else this.timer ??= this.timers.schedule(BATCH_DELAY_MS, this);
+    if (outbox.bytes >= BATCH_BYTES) this.nextTurn.request();
+    else if (!this.deadline.isSet) this.deadline.set(BATCH_DELAY_MS);
   }
 
   /** Sends urgent records. Must be called after anything that may have added some. */
@@ -89,7 +90,7 @@ export class Flooding implements Timed {
   resume(peer: GossipPeer): void {
     if (peer.outbox.size === 0) return;
     if (peer.outbox.isUrgent) this.flush(peer);
-    else this.flushNextTurn();
+    else this.nextTurn.request();
   }
 
   /** Sends the waiting records of one node ahead of all others. */
@@ -113,22 +114,7 @@ export class Flooding implements Timed {
 
   dispose(): void {
     this.suppression.dispose();
-    if (this.timer !== undefined) this.timers.cancel(this.timer);
-    this.timer = undefined;
-  }
-
-  onDeadline(): void {
-    this.timer = undefined;
-    this.flushEach();
-  }
-
-  private flushNextTurn(): void {
-    if (this.isTurnDue) return;
-    this.isTurnDue = true;
-    this.timers.clock.setImmediate(() => {
-      this.isTurnDue = false;
-      this.flushEach();
-    });
+    this.deadline.clear();
   }
 
   private flushEach(): void {
@@ -146,7 +132,7 @@ export class Flooding implements Timed {
     this.send(peer, batch);
     if (!peer.isActive) return;
     if (outbox.size === 0) this.owner.onDrained(peer);
-    else if (!link.isBlocked) this.flushNextTurn();
+    else if (!link.isBlocked) this.nextTurn.request();
   }
 
   private add(peer: GossipPeer, batch: Batch, record: MeshRecord): void {

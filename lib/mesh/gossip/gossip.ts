@@ -8,7 +8,8 @@
 
 import type { NodeId } from '../../address.js';
 import { type StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
-import { REST_SLACK_MS, type Timed, type Timer, type Timers } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
+import { REST_SLACK_MS, type Timers } from '../../util/timers.js';
 import { WarnOnce } from '../../util/warnings.js';
 import { type Message, MessageType } from '../../wire/messages.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
@@ -99,8 +100,8 @@ export class Gossip {
   private readonly intake: Intake;
   private readonly antiEntropy: AntiEntropy;
   private readonly expiry: Expiry;
-  private digestTimer: Timer | undefined;
-  private listenTimer: Timer | undefined;
+  private readonly nextDigest: Deadline;
+  private readonly listening: Deadline;
   private hasListened = false;
   private isClosed = false;
 
@@ -112,6 +113,11 @@ export class Gossip {
     const { timers, identity } = environment;
     const { store, tombstones, rejected, peers, counters } = this;
     const { announces, recordQueueBytes } = options;
+    this.nextDigest = new Deadline(timers, () => {
+      this.antiEntropy.tick();
+      this.digestLater();
+    });
+    this.listening = new Deadline(timers, () => this.endListening());
     const context: GossipContext = {
       environment,
       self: identity.nodeId,
@@ -169,7 +175,7 @@ export class Gossip {
     this.peers.add(peer);
     this.digestLater();
     if (this.hasListened) this.own.hurry();
-    if (!this.hasListened) this.listenTimer ??= this.environment.timers.schedule(LISTEN_MS, this.whenListened);
+    if (!this.hasListened && !this.listening.isSet) this.listening.set(LISTEN_MS);
     this.antiEntropy.onLink(peer);
   }
 
@@ -247,9 +253,8 @@ export class Gossip {
   dispose(): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    for (const timer of [this.digestTimer, this.listenTimer]) {
-      if (timer !== undefined) this.environment.timers.cancel(timer);
-    }
+    this.nextDigest.clear();
+    this.listening.clear();
     for (const part of [this.own, this.expiry, this.antiEntropy, this.intake, this.admission, this.flooding]) {
       part.dispose();
     }
@@ -324,27 +329,16 @@ export class Gossip {
   }
 
   private digestLater(): void {
-    if (this.digestTimer !== undefined || this.peers.size === 0) return;
+    if (this.nextDigest.isSet || this.peers.size === 0) return;
     const delayMs = DIGEST_MS * (1 - DIGEST_SPREAD / 2 + DIGEST_SPREAD * this.environment.random());
-    this.digestTimer = this.environment.timers.schedule(delayMs, this.whenDigestIsDue, REST_SLACK_MS);
+    this.nextDigest.set(delayMs, REST_SLACK_MS);
   }
-
-  private readonly whenDigestIsDue: Timed = {
-    onDeadline: () => {
-      this.digestTimer = undefined;
-      this.antiEntropy.tick();
-      this.digestLater();
-    },
-  };
-
-  private readonly whenListened: Timed = { onDeadline: () => this.endListening() };
 
   /** What others know of this node has arrived, or should have: it may publish. */
   private endListening(): void {
     if (this.hasListened) return;
     this.hasListened = true;
-    if (this.listenTimer !== undefined) this.environment.timers.cancel(this.listenTimer);
-    this.listenTimer = undefined;
+    this.listening.clear();
     this.own.begin();
     // Only now: a peer that receives SYNCED has the services of this node.
     this.antiEntropy.endListening();

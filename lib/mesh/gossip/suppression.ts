@@ -3,7 +3,8 @@
 // links pass it on at once. It waits as long as a copy takes that is on its way by now. A node never delays its own records.
 
 import { hashText, mix } from '../../util/choice.js';
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
+import type { Timers } from '../../util/timers.js';
 import type { MeshRecord } from '../../wire/records.js';
 import { compareVersions } from '../records/order.js';
 import type { GossipPeer } from './peer.js';
@@ -13,8 +14,8 @@ const ALLOWANCE_MS = 25;
 /** The longest wait, however long the link. */
 const MAX_WAIT_MS = 100;
 
-export class DuplicateSuppression implements Timed {
-  private timer: Timer | undefined;
+export class DuplicateSuppression {
+  private readonly deadline: Deadline;
   private dueMs = Number.POSITIVE_INFINITY;
   private readonly selfHash: number;
 
@@ -27,6 +28,7 @@ export class DuplicateSuppression implements Timed {
     /** Called after all records that are due. */
     private readonly onReleased: () => void,
   ) {
+    this.deadline = new Deadline(timers, (now) => this.release(now));
     this.selfHash = hashText(self);
   }
 
@@ -44,12 +46,10 @@ export class DuplicateSuppression implements Timed {
   }
 
   dispose(): void {
-    if (this.timer !== undefined) this.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
   }
 
-  onDeadline(now: number): void {
-    this.timer = undefined;
+  private release(now: number): void {
     this.dueMs = Number.POSITIVE_INFINITY;
     let next = Number.POSITIVE_INFINITY;
     for (const peer of this.peers) {
@@ -64,9 +64,8 @@ export class DuplicateSuppression implements Timed {
   }
 
   private schedule(dueMs: number): void {
-    if (this.timer !== undefined) this.timers.cancel(this.timer);
     this.dueMs = dueMs;
-    this.timer = this.timers.schedule(Math.max(0, dueMs - this.timers.now()), this);
+    this.deadline.set(Math.max(0, dueMs - this.timers.now()));
   }
 }
 

@@ -167,9 +167,9 @@ export class LinkWatch {
   private judgeSoon(): void {
     if (this.isJudging) return;
     this.isJudging = true;
-    const { clock } = this.setup.timers;
-    clock.setImmediate(() =>
-      clock.setImmediate(() => {
+    const { timers } = this.setup;
+    timers.afterInput(() =>
+      timers.afterInput(() => {
         this.isJudging = false;
         this.judge();
       }),

@@ -3,12 +3,12 @@
 // time: a load balancer or a name may lead to any node, including this one.
 
 import type { NodeId } from '../../address.js';
-import { starlaneError } from '../../errors.js';
+import { codeOf, starlaneError } from '../../errors.js';
 import { type BackOff, backOffMs } from '../../util/back-off.js';
-import { inTime } from '../../util/deadline.js';
+import { Deadline, inTime } from '../../util/deadline.js';
 import { RecentMap } from '../../util/recent-map.js';
 import { debug } from '../../util/runtime/debug.js';
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import type { Timers } from '../../util/timers.js';
 import { TokenBucket } from '../../util/token-bucket.js';
 import type { MeshEnvironment, MeshLink, MeshNetwork } from '../ports.js';
 
@@ -159,7 +159,7 @@ export class MeshDialer {
       return link;
     } catch (error) {
       log('%s: %s', address, (error as Error).message);
-      if ((error as { code?: string }).code === 'ERR_STARLANE_SELF_LINK') known.nodeId = identity.nodeId;
+      if (codeOf(error) === 'ERR_STARLANE_SELF_LINK') known.nodeId = identity.nodeId;
       this.fail(known);
       throw error;
     }
@@ -189,12 +189,14 @@ interface Waiter {
 }
 
 /** Rate limit of dials: two a second, five at once after a rest. No fault in the choice of neighbours can cause a storm of dials. */
-class DialBudget implements Timed {
+class DialBudget {
   private readonly bucket = new TokenBucket(RATE);
   private readonly waiting: Waiter[] = [];
-  private timer: Timer | undefined;
+  private readonly deadline: Deadline;
 
-  constructor(private readonly timers: Timers) {}
+  constructor(private readonly timers: Timers) {
+    this.deadline = new Deadline(timers, () => this.release());
+  }
 
   /** Resolves when the caller may dial. @throws ERR_STARLANE_LINK_LIMIT when too many wait, ERR_STARLANE_CLOSED by dispose */
   async take(): Promise<void> {
@@ -213,13 +215,11 @@ class DialBudget implements Timed {
   }
 
   dispose(): void {
-    if (this.timer !== undefined) this.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
     for (const waiter of this.waiting.splice(0)) waiter.reject(starlaneError('ERR_STARLANE_CLOSED'));
   }
 
-  onDeadline(): void {
-    this.timer = undefined;
+  private release(): void {
     const now = this.timers.now();
     while (this.waiting.length > 0 && this.bucket.canTake(now)) {
       this.bucket.take(now);
@@ -229,6 +229,6 @@ class DialBudget implements Timed {
   }
 
   private arm(): void {
-    this.timer ??= this.timers.schedule(this.bucket.waitMs(this.timers.now()), this);
+    if (!this.deadline.isSet) this.deadline.set(this.bucket.waitMs(this.timers.now()));
   }
 }

@@ -4,7 +4,7 @@ import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import type { LinkPurpose } from '../../link/link-purpose.js';
 import type { NodeRole } from '../../options/options.js';
-import type { Timed, Timer } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
 import { MAX_RECORD_LINKS } from '../../wire/records.js';
 import type { MeshLink } from '../ports.js';
 import {
@@ -44,8 +44,8 @@ export interface Applicant {
   readonly role: NodeRole;
 }
 
-export class LinkAdmission implements Timed {
-  private timer: Timer | undefined;
+export class LinkAdmission {
+  private readonly deadline: Deadline;
   /** When links are shed next. */
   private dueMs = Number.POSITIVE_INFINITY;
   private newcomerMs = Number.NEGATIVE_INFINITY;
@@ -53,7 +53,9 @@ export class LinkAdmission implements Timed {
   private isClosed = false;
   private announcedLast = new Set<NodeId>();
 
-  constructor(private readonly context: NeighbourhoodContext) {}
+  constructor(private readonly context: NeighbourhoodContext) {
+    this.deadline = new Deadline(context.environment.timers, () => this.shed());
+  }
 
   /** Whether to accept a link that a peer makes. */
   mayAccept({ peerId, purpose, role }: Applicant): boolean {
@@ -80,18 +82,14 @@ export class LinkAdmission implements Timed {
     if (this.isClosed || neighbours.degree <= SHED_ABOVE) return;
     const now = environment.timers.now();
     const dueMs = now + (neighbours.degree > HUB_ACCEPTS_NEEDY_BELOW ? CROWDED_INTERVAL_MS : SHED_INTERVAL_MS);
-    if (this.timer !== undefined) {
-      if (dueMs >= this.dueMs) return;
-      environment.timers.cancel(this.timer);
-    }
+    if (this.deadline.isSet && dueMs >= this.dueMs) return;
     this.dueMs = dueMs;
-    this.timer = environment.timers.schedule(dueMs - now, this);
+    this.deadline.set(dueMs - now);
   }
 
   dispose(): void {
     this.isClosed = true;
-    if (this.timer !== undefined) this.context.environment.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
   }
 
   /**
@@ -108,8 +106,7 @@ export class LinkAdmission implements Timed {
     return links.map(({ link }) => link);
   }
 
-  onDeadline(): void {
-    this.timer = undefined;
+  private shed(): void {
     const { environment, neighbours } = this.context;
     const { degree } = neighbours;
     let surplus = Math.min(degree - SHED_ABOVE, Math.max(SHED_AT_ONCE, degree - HUB_ACCEPTS_NEEDY_BELOW));

@@ -2,7 +2,8 @@
 // nodes have enough links in their own part. About three nodes of the whole network try every half minute, ten times as many
 // after many nodes have gone at once, and a nearly isolated node tries every time.
 
-import { REST_SLACK_MS, type Timed, type Timer } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
+import { REST_SLACK_MS } from '../../util/timers.js';
 import { NodeFlag } from '../../wire/records.js';
 import type { MeshEnvironment, MeshView } from '../ports.js';
 import { shuffle } from './candidates.js';
@@ -25,27 +26,27 @@ interface Lead {
   readonly entry?: Pick<BookEntry, 'nodeId' | 'addresses'>;
 }
 
-export class PartitionWatch implements Timed {
-  private timer: Timer | undefined;
+export class PartitionWatch {
+  private readonly deadline: Deadline;
   private isProbing = false;
 
   constructor(
     private readonly context: NeighbourhoodContext,
     private readonly seeds: SeedWatch,
     private readonly history: ReachabilityHistory,
-  ) {}
+  ) {
+    this.deadline = new Deadline(context.environment.timers, () => this.tryProbe());
+  }
 
   start(): void {
-    const { random, timers } = this.context.environment;
-    this.timer = timers.schedule(INTERVAL_MS * (1 + JITTER * (2 * random() - 1)), this);
+    this.deadline.set(INTERVAL_MS * (1 + JITTER * (2 * this.context.environment.random() - 1)));
   }
 
   dispose(): void {
-    if (this.timer !== undefined) this.context.environment.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
   }
 
-  onDeadline(): void {
+  private tryProbe(): void {
     this.start();
     if (!this.isProbing && this.context.environment.random() < this.chance()) void this.probe();
   }
@@ -119,8 +120,8 @@ const WINDOW_MS = 60_000;
 const MEMORY_MS = 600_000;
 
 /** How many nodes were reachable lately: whether many have gone, or come, at once. */
-export class ReachabilityHistory implements Timed {
-  private timer: Timer | undefined;
+export class ReachabilityHistory {
+  private readonly deadline: Deadline;
   private readonly samples: number[] = [];
   private fellMs = Number.NEGATIVE_INFINITY;
   private grewMs = Number.NEGATIVE_INFINITY;
@@ -128,7 +129,9 @@ export class ReachabilityHistory implements Timed {
   constructor(
     private readonly environment: MeshEnvironment,
     private readonly view: MeshView,
-  ) {}
+  ) {
+    this.deadline = new Deadline(environment.timers, () => this.sample());
+  }
 
   /** Whether many nodes have gone at once, not long ago. */
   get hasFallen(): boolean {
@@ -141,15 +144,14 @@ export class ReachabilityHistory implements Timed {
   }
 
   start(): void {
-    this.onDeadline();
+    this.sample();
   }
 
   dispose(): void {
-    if (this.timer !== undefined) this.environment.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
   }
 
-  onDeadline(): void {
+  private sample(): void {
     const { environment, samples, view } = this;
     const now = environment.timers.now();
     const { reachable } = view;
@@ -157,6 +159,6 @@ export class ReachabilityHistory implements Timed {
     if (samples.length > WINDOW_MS / SAMPLE_MS + 1) samples.shift();
     if (reachable < Math.max(...samples) * (1 - SHARE)) this.fellMs = now;
     if (reachable * (1 - SHARE) > Math.min(...samples)) this.grewMs = now;
-    this.timer = environment.timers.schedule(SAMPLE_MS, this, REST_SLACK_MS);
+    this.deadline.set(SAMPLE_MS, REST_SLACK_MS);
   }
 }

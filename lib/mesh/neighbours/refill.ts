@@ -2,7 +2,7 @@
 // nodes that lost a common neighbour do not all choose the same one. One link always goes to a node that this one has picked
 // at random itself.
 
-import type { Timed, Timer } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
 import type { Candidate, Candidates } from './candidates.js';
 import { ACCEPT_ANY_BELOW, CLIENT_TARGET, LOW, NEAR_PICKS, RANDOM_KEPT, TARGET } from './degree.js';
 import type { NeighbourhoodContext } from './neighbourhood.js';
@@ -16,8 +16,8 @@ const UNHURRIED_WAIT_MS = 10_000;
 const MIN_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 
-export class Refill implements Timed {
-  private timer: Timer | undefined;
+export class Refill {
+  private readonly deadline: Deadline;
   private isFilling = false;
   /** Searches in a row that found no candidate. */
   private vain = 0;
@@ -29,32 +29,31 @@ export class Refill implements Timed {
     private readonly context: NeighbourhoodContext,
     private readonly candidates: Candidates,
   ) {
+    this.deadline = new Deadline(context.environment.timers, () => this.fill());
     this.isClient = context.options.role === 'client';
   }
 
   /** Must be called after any change that may make links needed. */
   consider(): void {
-    if (this.isClosed || this.timer !== undefined) return;
+    if (this.isClosed || this.deadline.isSet) return;
     if (this.missing() <= 0 && this.missingRandom() <= 0) {
       this.vain = 0;
       return;
     }
-    this.timer = this.context.environment.timers.schedule(this.waitMs(), this);
+    this.deadline.set(this.waitMs());
   }
 
   /** Called when nodes have become reachable. */
   onNewNodes(): void {
     if (this.vain === 0) return;
     this.vain = 0;
-    if (this.timer !== undefined) this.context.environment.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
     this.consider();
   }
 
   dispose(): void {
     this.isClosed = true;
-    if (this.timer !== undefined) this.context.environment.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
   }
 
   /** Dials a node, and notes how it was picked. True when the link is up. */
@@ -72,8 +71,7 @@ export class Refill implements Timed {
     }
   }
 
-  onDeadline(): void {
-    this.timer = undefined;
+  private fill(): void {
     const { candidates } = this;
     const missing = this.missing();
     const turns = Math.max(missing, this.missingRandom());

@@ -4,7 +4,7 @@
 // Each rotation floods three or four records, so about ten nodes of the whole network do one in five minutes; or every node,
 // after many nodes have come at once.
 
-import type { Timed, Timer } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
 import type { Candidates } from './candidates.js';
 import { ACCEPT_ANY_BELOW, LOW, NEAR_PICKS, RANDOM_PICKS } from './degree.js';
 import type { NeighbourhoodContext } from './neighbourhood.js';
@@ -20,8 +20,8 @@ const ROTATIONS = 10;
 /** The least age of a link that is replaced, in ms. */
 const SETTLED_MS = 600_000;
 
-export class Rotation implements Timed {
-  private timer: Timer | undefined;
+export class Rotation {
+  private readonly deadline: Deadline;
   private isClosed = false;
 
   constructor(
@@ -29,20 +29,20 @@ export class Rotation implements Timed {
     private readonly candidates: Candidates,
     private readonly refill: Refill,
     private readonly history: ReachabilityHistory,
-  ) {}
+  ) {
+    this.deadline = new Deadline(context.environment.timers, () => this.tryRotate());
+  }
 
   start(): void {
-    const { random, timers } = this.context.environment;
-    this.timer = timers.schedule(INTERVAL_MS * (1 + JITTER * (2 * random() - 1)), this);
+    this.deadline.set(INTERVAL_MS * (1 + JITTER * (2 * this.context.environment.random() - 1)));
   }
 
   dispose(): void {
     this.isClosed = true;
-    if (this.timer !== undefined) this.context.environment.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
   }
 
-  onDeadline(): void {
+  private tryRotate(): void {
     this.start();
     const { environment, view } = this.context;
     const chance = this.history.hasGrown ? 1 : ROTATIONS / (view.reachable + 1);

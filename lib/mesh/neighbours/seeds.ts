@@ -9,7 +9,7 @@
 import type { NodeId } from '../../address.js';
 import { StarlaneError, type StarlaneErrorCode } from '../../errors.js';
 import { backOffMs } from '../../util/back-off.js';
-import { inTime } from '../../util/deadline.js';
+import { Deadline, inTime } from '../../util/deadline.js';
 import type { Timer } from '../../util/timers.js';
 import type { MeshLink } from '../ports.js';
 import { shuffle } from './candidates.js';
@@ -75,9 +75,10 @@ export class SeedWatch {
   private dialling = 0;
   private staggeredUntilMs = 0;
   private heldUntilMs = 0;
-  private turnTimer: Timer | undefined;
+  private readonly nextTurn: Deadline;
 
   constructor(private readonly context: NeighbourhoodContext) {
+    this.nextTurn = new Deadline(context.environment.timers, () => this.takeTurns());
     this.seeds = [...new Set(context.options.seeds)].map((name) => newSeed(name, false));
   }
 
@@ -111,8 +112,7 @@ export class SeedWatch {
   dispose(): void {
     this.aborter.abort();
     for (const seed of this.seeds) this.cancel(seed);
-    if (this.turnTimer !== undefined) this.context.environment.timers.cancel(this.turnTimer);
-    this.turnTimer = undefined;
+    this.nextTurn.clear();
     for (const turn of this.queue.splice(0)) turn.done(undefined);
   }
 
@@ -147,7 +147,7 @@ export class SeedWatch {
     seed.isBusy = false;
     if (this.aborter.signal.aborted || !this.seeds.includes(seed)) return;
     // A link may have come up and gone while others were still being dialled.
-    const code = codeOf(failure);
+    const code = failureCode(failure);
     // A newer process has the identity of this node: this one must not compete.
     const isReplaced = code === 'ERR_STARLANE_DUPLICATE_IDENTITY';
     const isFine = failure === undefined && !seed.addresses.some((address) => this.isDue(address, NEEDED));
@@ -205,12 +205,7 @@ export class SeedWatch {
       const isDue = this.isDue(turn.address, turn.extras);
       const waitMs = Math.max(this.staggeredUntilMs, this.heldUntilMs) - timers.now();
       if (isDue && waitMs > 0) {
-        this.turnTimer ??= timers.schedule(waitMs, {
-          onDeadline: () => {
-            this.turnTimer = undefined;
-            this.takeTurns();
-          },
-        });
+        if (!this.nextTurn.isSet) this.nextTurn.set(waitMs);
         return;
       }
       this.queue.shift();
@@ -238,7 +233,7 @@ export class SeedWatch {
 
   /** Behind a load balancer are this node as well, and nodes that have enough links; neither is a fault of the seed. */
   private isNoFault(failure: Error): boolean {
-    const code = codeOf(failure);
+    const code = failureCode(failure);
     return (
       code === 'ERR_STARLANE_SELF_LINK' || (code === 'ERR_STARLANE_LINK_LIMIT' && this.context.neighbours.degree > 0)
     );
@@ -302,7 +297,7 @@ export class SeedWatch {
   }
 }
 
-function codeOf(failure: Error | undefined): StarlaneErrorCode {
+function failureCode(failure: Error | undefined): StarlaneErrorCode {
   return failure instanceof StarlaneError ? failure.code : 'ERR_STARLANE_TRANSPORT';
 }
 

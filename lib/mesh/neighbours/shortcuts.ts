@@ -9,10 +9,10 @@ import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import type { NodeRole } from '../../options/options.js';
 import { type BackOff, backOffMs } from '../../util/back-off.js';
-import { inTime } from '../../util/deadline.js';
+import { Deadline, inTime } from '../../util/deadline.js';
 import { RecentMap } from '../../util/recent-map.js';
 import { debug } from '../../util/runtime/debug.js';
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import type { Timer, Timers } from '../../util/timers.js';
 import type { MeshEnvironment, MeshLink, MeshNetwork, MeshView } from '../ports.js';
 
 const log = debug('link');
@@ -46,7 +46,7 @@ interface Destination {
   directRttMs: number | undefined;
 }
 
-export class Shortcuts implements Timed {
+export class Shortcuts {
   private readonly links = new Map<NodeId, Shortcut>();
   private readonly upgrades = new Map<NodeId, Promise<MeshLink>>();
   private readonly destinations = new RecentMap<NodeId, Destination>(MAX_REMEMBERED);
@@ -54,7 +54,7 @@ export class Shortcuts implements Timed {
   private readonly queue: Array<() => void> = [];
   private readonly aborter = new AbortController();
   private running = 0;
-  private timer: Timer | undefined;
+  private readonly deadline: Deadline;
 
   constructor(
     private readonly setup: {
@@ -63,7 +63,9 @@ export class Shortcuts implements Timed {
       readonly view: MeshView;
       readonly role: NodeRole;
     },
-  ) {}
+  ) {
+    this.deadline = new Deadline(setup.environment.timers, (now) => this.check(now));
+  }
 
   /** The number of shortcuts that are up. */
   get size(): number {
@@ -113,7 +115,7 @@ export class Shortcuts implements Timed {
     if (link.purpose !== 'direct') return;
     this.makeRoom(0);
     this.links.set(link.peerId, { link, usedMs: this.setup.environment.timers.now() });
-    this.timer ??= this.setup.environment.timers.schedule(TICK_MS, this);
+    if (!this.deadline.isSet) this.deadline.set(TICK_MS);
   }
 
   onUnlink(link: MeshLink): void {
@@ -132,17 +134,15 @@ export class Shortcuts implements Timed {
   dispose(): void {
     this.aborter.abort(starlaneError('ERR_STARLANE_CLOSED'));
     for (const turn of this.queue.splice(0)) turn();
-    if (this.timer !== undefined) this.setup.environment.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
   }
 
-  onDeadline(now: number): void {
-    this.timer = undefined;
+  private check(now: number): void {
     for (const shortcut of [...this.links.values()]) {
       if (shortcut.link.streams > 0) shortcut.usedMs = now;
       else if (now - shortcut.usedMs >= IDLE_MS) shortcut.link.close();
     }
-    if (this.links.size > 0) this.timer = this.setup.environment.timers.schedule(TICK_MS, this);
+    if (this.links.size > 0) this.deadline.set(TICK_MS);
   }
 
   private upgrade(dst: NodeId): Promise<MeshLink> {

@@ -4,7 +4,8 @@
 
 import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
-import type { Timed, Timer } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
+import { NextTurn } from '../../util/next-turn.js';
 import {
   encodeNodeRecord,
   encodeShardRecord,
@@ -58,14 +59,14 @@ const MAX_EARLIER_RUNS = 8;
 
 const NOTHING: NodeDescription = { flags: 0, addresses: [], links: [] };
 
-export class OwnRecords implements Timed {
+export class OwnRecords {
   epoch: number;
   private seq = 0;
   private wanted = NOTHING;
   /** Undefined until there is a record, or when it is to be published again. */
   private published: NodeDescription | undefined;
   private isSpeaking = false;
-  private isTurnDue = false;
+  private readonly nextTurn: NextTurn;
   private hasLeft = false;
   private readonly throttle = new NodeThrottle();
   private readonly shards: OwnShards;
@@ -75,8 +76,8 @@ export class OwnRecords implements Timed {
   /** Until when nothing is published because another process uses the same identity; 0 when none does. */
   private silentUntilMs = 0;
   private refreshMs = Number.POSITIVE_INFINITY;
-  private timer: Timer | undefined;
-  private timerMs = Number.POSITIVE_INFINITY;
+  private readonly deadline: Deadline;
+  private deadlineMs = Number.POSITIVE_INFINITY;
   private readonly sign = (bytes: Uint8Array): Uint8Array => this.environment.identity.sign(bytes);
 
   constructor(
@@ -84,6 +85,8 @@ export class OwnRecords implements Timed {
     private readonly options: OwnRecordsOptions,
     private readonly owner: OwnRecordsOwner,
   ) {
+    this.deadline = new Deadline(environment.timers, () => this.onDue());
+    this.nextTurn = new NextTurn(environment.timers.clock, () => this.work());
     this.epoch = options.firstEpoch;
     this.seq = this.firstSeq();
     this.shards = new OwnShards(options.maxServicesPerNode, (error) => owner.warn(error));
@@ -166,13 +169,11 @@ export class OwnRecords implements Timed {
 
   dispose(): void {
     this.hasLeft = true;
-    if (this.timer !== undefined) this.environment.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
   }
 
-  onDeadline(): void {
-    this.timer = undefined;
-    this.timerMs = Number.POSITIVE_INFINITY;
+  private onDue(): void {
+    this.deadlineMs = Number.POSITIVE_INFINITY;
     this.work();
   }
 
@@ -191,7 +192,7 @@ export class OwnRecords implements Timed {
         this.owner.onOwnRecord(record, false);
         if (this.hasLeft || now < this.silentUntilMs) return;
         if (--shardsLeft > 0) continue;
-        this.workNextTurn();
+        this.nextTurn.request();
         return;
       }
     }
@@ -205,15 +206,6 @@ export class OwnRecords implements Timed {
     this.workAt(
       Math.max(this.silentUntilMs, Math.min(this.throttle.dueAt(now), this.shards.dueAt(now), this.refreshMs)),
     );
-  }
-
-  private workNextTurn(): void {
-    if (this.isTurnDue) return;
-    this.isTurnDue = true;
-    this.environment.timers.clock.setImmediate(() => {
-      this.isTurnDue = false;
-      this.work();
-    });
   }
 
   private publishNodeIfChanged(now: number): void {
@@ -255,11 +247,9 @@ export class OwnRecords implements Timed {
   }
 
   private workAt(dueMs: number): void {
-    if (dueMs === Number.POSITIVE_INFINITY || (this.timer !== undefined && this.timerMs <= dueMs)) return;
-    const { timers } = this.environment;
-    if (this.timer !== undefined) timers.cancel(this.timer);
-    this.timerMs = dueMs;
-    this.timer = timers.schedule(dueMs - this.now(), this);
+    if (dueMs === Number.POSITIVE_INFINITY || (this.deadline.isSet && this.deadlineMs <= dueMs)) return;
+    this.deadlineMs = dueMs;
+    this.deadline.set(dueMs - this.now());
   }
 
   private warn(nodeId: NodeId, what: string): void {

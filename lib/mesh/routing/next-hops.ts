@@ -4,6 +4,7 @@
 
 import type { NodeId } from '../../address.js';
 import { mix } from '../../util/choice.js';
+import { RecentMap } from '../../util/recent-map.js';
 import type { HopScores } from './hop-scores.js';
 import type { OwnLink } from './own-links.js';
 import { type Detour, DRAIN_STEP, drainsOf, isAboutAsGood, ShortestPaths } from './shortest-paths.js';
@@ -31,7 +32,7 @@ interface Table {
 
 export class NextHops {
   /** The shortest paths of each peer, made on demand. The one that was used longest ago is dropped. */
-  private readonly tables = new Map<NodeId, Table>();
+  private readonly tables = new RecentMap<NodeId, Table>(MAX_TABLES);
 
   constructor(
     private readonly topology: Topology,
@@ -99,13 +100,11 @@ export class NextHops {
     const index = this.topology.indexOf(peerId);
     if (index === undefined) return undefined;
     let table = this.tables.get(peerId);
-    this.tables.delete(peerId);
     if (table?.index !== index) {
       table = { index, paths: new ShortestPaths(this.topology) };
       table.paths.setSeed(index, 0);
-      if (this.tables.size >= MAX_TABLES) this.tables.delete(this.tables.keys().next().value as NodeId);
+      this.tables.set(peerId, table);
     }
-    this.tables.set(peerId, table);
     table.paths.update();
     return table.paths;
   }

@@ -1,7 +1,8 @@
 // When routes are computed again after a change: soon after the first one, later when more keep coming, and soon again after
 // a calm time. Changes come in bursts, and each run applies all of them (after the SPF back-off of RFC 8405).
 
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
+import type { Timers } from '../../util/timers.js';
 
 export interface SpfDelays {
   readonly firstMs: number;
@@ -19,16 +20,18 @@ export const DEFAULT_DELAYS: SpfDelays = { firstMs: 20, shortMs: 100, longMs: 10
 /** A run costs in proportion to the mesh: a pause of 1 ms for each of this many nodes is enough, however long the storm. */
 const NODES_PER_MS = 4;
 
-export class SpfThrottle implements Timed {
-  private timer: Timer | undefined;
+export class SpfThrottle {
+  private readonly deadline: Deadline;
   private lastChangeMs = Number.NEGATIVE_INFINITY;
   private firstChangeMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     private readonly timers: Timers,
     private readonly delays: SpfDelays,
-    private readonly run: () => void,
-  ) {}
+    run: () => void,
+  ) {
+    this.deadline = new Deadline(timers, run);
+  }
 
   /** Called after a change, in a mesh of this many nodes. */
   onChange(nodes: number): void {
@@ -36,19 +39,12 @@ export class SpfThrottle implements Timed {
     const isFirst = now - this.lastChangeMs >= this.delays.calmMs;
     if (isFirst) this.firstChangeMs = now;
     this.lastChangeMs = now;
-    if (this.timer !== undefined) return;
-    this.timer = this.timers.schedule(isFirst ? this.delays.firstMs : this.pause(now, nodes), this);
+    if (!this.deadline.isSet) this.deadline.set(isFirst ? this.delays.firstMs : this.pause(now, nodes));
   }
 
   /** Called when a run was made, or none is needed any more. */
   cancel(): void {
-    if (this.timer !== undefined) this.timers.cancel(this.timer);
-    this.timer = undefined;
-  }
-
-  onDeadline(): void {
-    this.timer = undefined;
-    this.run();
+    this.deadline.clear();
   }
 
   private pause(now: number, nodes: number): number {

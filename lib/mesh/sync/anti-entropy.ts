@@ -2,7 +2,8 @@
 // it has changed. Stores that differ for longer than records take on their way are compared, see exchange.ts. SYNCED marks
 // the end of the initial sync: everything that a node had at link up has been sent.
 
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
+import type { Timers } from '../../util/timers.js';
 import type { Digest } from '../../wire/gossip-messages.js';
 import { MessageType } from '../../wire/message.js';
 import type { Flooding } from '../gossip/flooding.js';
@@ -29,11 +30,11 @@ interface AntiEntropyOwner {
   onSynced(peer: GossipPeer): void;
 }
 
-export class AntiEntropy implements Timed {
+export class AntiEntropy {
   private readonly roots = new RecentRoots();
   private rootHigh = 0;
   private rootLow = 0;
-  private timer: Timer | undefined;
+  private readonly deadline: Deadline;
   /** This node has not published its own records yet, so it cannot have sent everything. */
   private isListening = true;
   /** Compares two stores. */
@@ -48,6 +49,7 @@ export class AntiEntropy implements Timed {
     private readonly owner: AntiEntropyOwner,
   ) {
     this.timers = context.timers;
+    this.deadline = new Deadline(context.timers, (now) => this.checkAll(now));
     this.store = context.store;
     this.peers = context.peers;
     this.exchange = new Exchange(context, flooding, this);
@@ -159,12 +161,10 @@ export class AntiEntropy implements Timed {
   }
 
   dispose(): void {
-    if (this.timer !== undefined) this.timers.cancel(this.timer);
-    this.timer = undefined;
+    this.deadline.clear();
   }
 
-  onDeadline(now: number): void {
-    this.timer = undefined;
+  private checkAll(now: number): void {
     let isWatching = false;
     for (const peer of this.peers) {
       this.exchange.check(peer, now);
@@ -221,7 +221,7 @@ export class AntiEntropy implements Timed {
   }
 
   private checkLater(): void {
-    if (this.peers.size > 0) this.timer ??= this.timers.schedule(CHECK_MS, this);
+    if (this.peers.size > 0 && !this.deadline.isSet) this.deadline.set(CHECK_MS);
   }
 }
 

@@ -142,11 +142,11 @@ export class Liveness implements Timed {
    * the event loop to read them, and one more for what a TLS socket has to decrypt.
    */
   private confirmSilence(): void {
-    const { clock } = this.timers;
-    clock.setImmediate(() =>
-      clock.setImmediate(() => {
+    const { timers } = this;
+    timers.afterInput(() =>
+      timers.afterInput(() => {
         if (this.isStopped) return;
-        const now = this.timers.now();
+        const now = timers.now();
         if (this.keepalive.isSilent(now)) this.session.onSilent(this.keepalive.silentMs(now));
         else this.watch();
       }),

@@ -8,7 +8,7 @@ import { throwLater } from '../../util/runtime/throw-later.js';
 import { kEmitNext } from '../hidden.js';
 
 /** Has further events of one stream to emit. */
-export interface DeferredEmitter {
+interface DeferredEmitter {
   /** Emits the next event. Returns true while more wait. */
   [kEmitNext](): boolean;
 }

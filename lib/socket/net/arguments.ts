@@ -53,7 +53,7 @@ export interface ConnectTarget extends Place {
   readonly localPort: number | undefined;
 }
 
-export interface NormalArguments<T> {
+interface NormalArguments<T> {
   readonly options: T;
   readonly callback: Callback | undefined;
 }
@@ -113,7 +113,7 @@ export function connectTarget(options: ConnectOptions): ConnectTarget {
   };
 }
 
-export interface ListenTarget extends Place {
+interface ListenTarget extends Place {
   /** The host as the user has written it, for errors; `::` if there is none, as in Node. */
   readonly given: string;
   /** The path that the server returns as its address. */

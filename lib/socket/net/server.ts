@@ -4,7 +4,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { ListenOptions, ServerOpts } from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
-import { netError } from '../../errors.js';
+import { codeOf, netError } from '../../errors.js';
 import {
   kAnnounce,
   kCreateSocket,
@@ -81,7 +81,7 @@ export class NetServer extends Server<ServerAddress | string> {
       this[kStart](this[kHost].listen(this, target));
       this[kPath] = target.path ?? null;
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
+      const code = codeOf(error);
       const where = { address: target.given, port: target.port };
       const failure = code === 'EADDRINUSE' ? netError(code, 'listen', where) : (error as NodeJS.ErrnoException);
       // Node has this port in errors of paths.
