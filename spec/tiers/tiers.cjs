@@ -8,7 +8,7 @@ const { relative, sep } = require('node:path');
 const LONG_FOLDERS = ['clients', 'fuzz', 'interop', 'network', 'package', 'simulation'];
 
 /** Layers whose specs are quick, and need nothing but Node. */
-const UNIT_FOLDERS = ['access', 'circuit', 'identity', 'mesh', 'mux', 'options', 'util', 'wire'];
+const UNIT_FOLDERS = ['access', 'identity', 'mesh', 'mux', 'options', 'util', 'wire'];
 
 /** Imports by which a spec gets whole nodes, or a separate process. */
 const BEYOND_UNITS = /from '[./]+(lib\/index|support\/(built-lib|child|testnet))\.js'/;
