@@ -70,7 +70,7 @@ export interface ControlPlaneOwner {
   onSynced(link: MeshLink): void;
   /** Called when a record shows a later run of a peer than the one at the other end of the link. */
   onLaterRun?(link: MeshLink, record: NodeRecord): void;
-  /** Called with the epoch of the own records, from which the next run continues. */
+  /** Called with the epoch of this node's records, from which its next run continues. */
   onEpoch(epoch: number): void;
 }
 

@@ -1,7 +1,7 @@
 // The option `allow`: who may dial the services of a node, and whose services it sees. Its types, and the check of its form.
 //
 // Rules are a list of what is allowed; what no rule matches is denied. A rule matches when everything that it names matches.
-// See access/rules.ts for the rules at work, and access/guard.ts for who is asked when.
+// access/rules.ts applies the rules; access/guard.ts calls the functions.
 
 import { AsyncResource } from 'node:async_hooks';
 import { isNodeId, isServiceName } from '../address.js';

@@ -52,8 +52,8 @@ export interface NodeOptions extends LimitOptions {
    */
   tls?: TlsFiles | undefined;
   /**
-   * Must be true to listen on plain tcp beyond loopback, where everyone on the path can read, and everyone who reaches the port is a peer
-   * if there is no secret. With `secret` or `tls` it must be true to dial such an address, too. Default: STARLANE_INSECURE, or else false.
+   * Must be true to listen on plain tcp beyond loopback. Anybody on the path can read such a link, and without a secret anybody who can
+   * connect is a member. With `secret` or `tls` it must be true to dial such an address, too. Default: STARLANE_INSECURE, or else false.
    */
   insecure?: boolean | undefined;
   /**

@@ -62,6 +62,7 @@ describeUnless(obstacle(), 'an emulated path', () => {
 
     await path.set({ dark: true });
     const first = next(trips).then(() => next(trips)); // one byte may be beyond the path already
+    // The emulated path is real time, and silence has no event.
     const nothing = new Promise((resolve) => setTimeout(resolve, 10 * RTT_MS, 'nothing'));
     expect(await Promise.race([first, nothing])).toBe('nothing');
     expect(await path.stats()).toMatchObject({ queueDrops: 0, packets: expect.any(Number) });

@@ -1,5 +1,5 @@
-// Why a link does not come up or ends: the refusals that both ends get, what a GOODBYE means, which faults are permanent, which the
-// user hears of, and which are counted.
+// Why a link does not come up, or ends: the refusals that both ends get, the meaning of a GOODBYE, and which faults are permanent, are
+// reported to the user, or are counted.
 
 import { codeOf, ERRORS, StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
 import { type Goodbye, GoodbyeCode } from '../../wire/messages.js';

@@ -40,7 +40,7 @@ interface OwnRecordsOptions {
 }
 
 interface OwnRecordsOwner {
-  /** Called with a new version of one of the own records. */
+  /** Called with a new version of a record of this node. */
   onOwnRecord(record: MeshRecord, isUrgent: boolean): void;
   onEpoch(epoch: number): void;
   warn(error: Error): void;

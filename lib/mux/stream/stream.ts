@@ -19,7 +19,7 @@ export type StreamSink = Sink<MuxStream>;
 /** States in which a write has to wait or is dropped. */
 const NO_DIRECT_WRITE = StreamState.HELD | StreamState.WRITE_ENDED | StreamState.CLOSED;
 
-/** Queued bytes that are still sent for a user who has gone: a small answer. A kernel takes at least as much, however busy it is. */
+/** How many queued bytes are still sent after the user has destroyed the stream: a small answer. The send buffer of a TCP socket holds at least as much. */
 export const FLUSH_BYTES = 64 * 1024;
 
 // It is also a Sender of the output and a Schedulable, but those members are not for users.
