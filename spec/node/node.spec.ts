@@ -2,7 +2,15 @@ import { once } from 'node:events';
 import { createServer as createHttpServer, get } from 'node:http';
 import { createServer as createNetServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { createNode, type Link, type Node, type NodeOptions, type ServiceInfo, type Socket } from '../../lib/index.js';
+import {
+  createNode,
+  type Link,
+  type Node,
+  type NodeOptions,
+  type ServiceInfo,
+  type Socket,
+  type WaitOptions,
+} from '../../lib/index.js';
 import { raising } from '../../lib/util/runtime/throw-later.js';
 import { sharedTimers } from '../../lib/util/timers.js';
 import { memberTls } from '../support/certificates.js';
@@ -189,6 +197,15 @@ describe('waiting for a service', () => {
     await client.waitFor('web:81');
     server.bind('web');
     expect(await wait).toMatchObject({ port: 0 });
+  });
+
+  it('refuses a wait whose options are not those of a wait', async () => {
+    const node = createNode();
+    const wrong: unknown[] = [null, 5, { timeout: 5 }, { timeoutMs: 0 }, { timeoutMs: '5' }, { signal: {} }];
+    for (const options of wrong) {
+      await expect(node.waitFor('web', options as WaitOptions)).rejects.toMatchObject({ code: 'ERR_STARLANE_OPTION' });
+    }
+    await node.close();
   });
 
   it('ends with ENOTFOUND, by its signal, or when the node closes', async () => {

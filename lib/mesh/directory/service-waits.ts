@@ -2,6 +2,7 @@
 
 import { parseServiceAddress } from '../../address.js';
 import { netError, starlaneError } from '../../errors.js';
+import { checkWaitOptions } from '../../util/deadline.js';
 import type { Timer, Timers } from '../../util/timers.js';
 import type { ServiceInfo, ServiceInstance } from './service.js';
 import type { ServiceTable } from './service-table.js';
@@ -35,12 +36,11 @@ export class ServiceWaits {
    * Returns the first instance of `name` or `name:port` that can be dialled, now or as soon as there is one.
    * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, ENOTFOUND after the timeout, or the reason of the signal
    */
-  async waitFor(address: string, options: WaitOptions = {}): Promise<ServiceInfo> {
+  async waitFor(address: string, options?: WaitOptions): Promise<ServiceInfo> {
     const where = parseServiceAddress(address);
     if (where.kind !== 'service')
       throw starlaneError('ERR_STARLANE_ADDRESS', `${address}: the name of a service is needed`);
-    const { signal, timeoutMs = this.defaultTimeoutMs } = options;
-    if (!(timeoutMs >= 1)) throw starlaneError('ERR_STARLANE_OPTION', 'timeoutMs: a number from 1 is needed');
+    const { signal, timeoutMs = this.defaultTimeoutMs } = checkWaitOptions('waitFor', options);
     signal?.throwIfAborted();
     const { service, port } = where;
     const there = this.table.find(service, port).find((instance) => this.loopback || !instance.local);

@@ -37,8 +37,8 @@ export class DuplicateSuppression {
     const { link, sync } = peer;
     // No wait for a peer that cannot send it, or is just receiving everything.
     if (peer.isListener || !sync.isSynced || link.rttMs === 0 || record.nodeId === link.peerId) return false;
-    const origin = hashText(record.nodeId);
-    if (mix(this.selfHash ^ mix(origin)) < mix(peer.idHash ^ mix(origin))) return false;
+    const origin = mix(hashText(record.nodeId));
+    if (mix(this.selfHash ^ origin) < mix(peer.idHash ^ origin)) return false;
     const dueMs = this.timers.now() + Math.min(link.rttMs / 2 + ALLOWANCE_MS, MAX_WAIT_MS);
     peer.suppressed.put(record, isUrgent, dueMs);
     if (dueMs < this.dueMs) this.schedule(dueMs);
