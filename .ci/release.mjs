@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const USAGE = 'usage: npm run release -- patch|minor|major [--dry-run] [--publish]';
 const STEPS = ['patch', 'minor', 'major'];
 const UNRELEASED = '## Unreleased';
-/** What has to pass, as in .ci/run. */
+/** What has to pass here. `.ci/run` also audits, measures and tries the package in every Node: CI has to have accepted the commit. */
 const CHECKS = ['lint', 'typecheck', 'test:all', 'build', 'check:package'];
 
 /**

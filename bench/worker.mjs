@@ -3,14 +3,7 @@
 import { loadCarrier } from './carriers/carrier.mjs';
 import { findCase } from './cases/index.mjs';
 import { fillHeap } from './heap.mjs';
-
-/** @param {object} message */
-const send = (message) => process.send?.(message);
-
-/** @param {unknown} error */
-function fail(error) {
-  send({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
-}
+import { answerRequests, fail } from './requests.mjs';
 
 /** @type {import('./cases/case.mjs').ServerSide | undefined} */
 let server;
@@ -41,15 +34,6 @@ const requests = {
     await client?.check?.();
     return { type: 'checked' };
   },
-  async exit() {
-    // Not a signal: a profile is only written by a process that ends by itself.
-    process.exit(0);
-  },
 };
 
-process.on('message', (/** @type {any} */ request) => {
-  requests[request.type](request).then(send, fail);
-});
-process.on('disconnect', () => process.exit(1));
-process.on('uncaughtException', fail);
-process.on('unhandledRejection', fail);
+answerRequests(requests);

@@ -7,7 +7,9 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { createIdentity } from '../../lib/identity/identity.js';
 import { createNode } from '../../lib/index.js';
+import { within } from '../../spec/support/deadline.js';
 import { HostileMember } from '../../spec/support/hostile-member.js';
+import { percentileOf, sortedOf } from '../simulation/percentile.js';
 
 const SECRET = 'the secret of a network that is flooded';
 const CALM_MS = 5_000;
@@ -15,6 +17,7 @@ const FLOOD_MS = 10_000;
 /** Records are made ahead of time, since making one costs more than checking it; then they are sent again in turn. */
 const RECORDS = 20_000;
 const ECHOES = 10;
+const DEADLINE_MS = 120_000;
 
 interface Latency {
   readonly count: number;
@@ -38,7 +41,11 @@ async function main(): Promise<void> {
     children.push(child);
     return child;
   };
-  const received = async (child: ChildProcess): Promise<unknown> => (await once(child, 'message'))[0];
+  const received = async (child: ChildProcess): Promise<unknown> => {
+    const message = once(child, 'message').then(([first]) => first);
+    const gone = once(child, 'exit').then(([code]) => Promise.reject(new Error(`a process ended with ${code}`)));
+    return within('a message of a process', Promise.race([message, gone]), DEADLINE_MS);
+  };
   try {
     const { address } = (await received(start('server'))) as { address: string };
     const member = start('member', address);
@@ -94,9 +101,9 @@ async function measure(address: string): Promise<void> {
         socket.destroy();
       }),
     );
-    times.sort((one, other) => one - other);
-    const at = (share: number): number => times[Math.min(Math.floor(share * times.length), times.length - 1)];
-    return { count: times.length, p50: at(0.5), p99: at(0.99), most: at(1) };
+    const sorted = sortedOf(times);
+    const at = (percent: number): number => percentileOf(sorted, percent);
+    return { count: times.length, p50: at(50), p99: at(99), most: at(100) };
   }
 }
 

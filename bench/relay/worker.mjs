@@ -5,15 +5,8 @@ import { collectGarbage } from '../cases/idle.mjs';
 import { findCase } from '../cases/index.mjs';
 import { pause } from '../deadline.mjs';
 import { fillHeap } from '../heap.mjs';
+import { answerRequests, fail } from '../requests.mjs';
 import { CASES } from './cases/index.mjs';
-
-/** @param {object} message */
-const send = (message) => process.send?.(message);
-
-/** @param {unknown} error */
-function fail(error) {
-  send({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
-}
 
 /** @type {import('./cases/case.mjs').RelayServerSide | undefined} */
 let server;
@@ -85,15 +78,6 @@ const requests = {
     const { rss, heapUsed } = process.memoryUsage();
     return { type: 'memory', rss, heap: heapUsed };
   },
-  async exit() {
-    // Not a signal: a profile is only written by a process that ends by itself.
-    process.exit(0);
-  },
 };
 
-process.on('message', (/** @type {any} */ request) => {
-  requests[request.type](request).then(send, fail);
-});
-process.on('disconnect', () => process.exit(1));
-process.on('uncaughtException', fail);
-process.on('unhandledRejection', fail);
+answerRequests(requests);

@@ -4,17 +4,10 @@
 import { once } from 'node:events';
 import { loadCarrier } from '../carriers/carrier.mjs';
 import { fillHeap } from '../heap.mjs';
+import { answerRequests, fail } from '../requests.mjs';
 import { Receiver, Sender } from './bulk.mjs';
 import { nowMs } from './clock.mjs';
 import { Echoes } from './echo.mjs';
-
-/** @param {object} message */
-const post = (message) => process.send?.(message);
-
-/** @param {unknown} error */
-function fail(error) {
-  post({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
-}
 
 /** @typedef {(service: string) => import('node:stream').Duplex} Connect */
 
@@ -114,15 +107,6 @@ const requests = {
     await receiver?.ended.promise;
     return { type: 'complete', bytes: receiver?.arrivals.bytes };
   },
-  async exit() {
-    // Not a signal: a profile is only written by a process that ends by itself.
-    process.exit(0);
-  },
 };
 
-process.on('message', (/** @type {any} */ request) => {
-  requests[request.type](request).then(post, fail);
-});
-process.on('disconnect', () => process.exit(1));
-process.on('uncaughtException', fail);
-process.on('unhandledRejection', fail);
+answerRequests(requests);

@@ -167,7 +167,7 @@ export class LinkSet implements LinkOwner {
     const { advertise } = this.options;
     if (this.listeners.size === 0) return [];
     if (advertise.length > 0) return advertise.map((address) => formatLinkAddress(this.parse(address)));
-    return reachableAddresses([...this.listeners].map((listener) => listener.address));
+    return this.ownAddresses;
   }
 
   /** Link addresses at which this node itself listens, without those that it only advertises. */
@@ -333,18 +333,12 @@ export class LinkSet implements LinkOwner {
       link.accept();
       return;
     }
-    const { rttMs, lateMs } = current;
-    const timer = this.timers.schedule(proofMs(rttMs, lateMs, this.options.handshakeTimeoutMs), {
-      onDeadline: () =>
-        current.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'it did not answer when the peer made another')),
-    });
     const decide = (): void => {
-      this.timers.cancel(timer);
       if (!link.isDeciding) return;
       if (this.byPeer.get(link.peerId) !== current) this.onDecide(link);
       else link.refuse(refusal(GoodbyeCode.DUPLICATE, 'ERR_STARLANE_DUPLICATE_LINK', link.peerId, this.self.nodeId));
     };
-    current.ping().then(decide, decide);
+    this.proveAlive(current, decide, decide);
   }
 
   onUp(link: Link): void {
@@ -449,18 +443,19 @@ export class LinkSet implements LinkOwner {
     return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', what, what);
   }
 
-  /** Calls back when the peer of a link answers; a link that does not answer in time is destroyed. */
-  private proveAlive(link: Link, onAnswer: () => void): void {
+  /** Calls back when the peer of a link answers, or when the link is lost; a link that does not answer in time is destroyed. */
+  private proveAlive(link: Link, onAnswer: () => void, onLost: () => void = () => {}): void {
     const timer = this.timers.schedule(proofMs(link.rttMs, link.lateMs, this.options.handshakeTimeoutMs), {
       onDeadline: () =>
         link.destroy(starlaneError('ERR_STARLANE_LINK_LOST', 'it did not answer when its peer came again')),
     });
+    const settle = (callback: () => void): void => {
+      this.timers.cancel(timer);
+      callback();
+    };
     link.ping().then(
-      () => {
-        this.timers.cancel(timer);
-        onAnswer();
-      },
-      () => this.timers.cancel(timer),
+      () => settle(onAnswer),
+      () => settle(onLost),
     );
   }
 

@@ -382,6 +382,11 @@ function shardOf(name: Uint8Array, port: number, shards: number): number {
   return (value ^ (value >>> 16)) & (shards - 1);
 }
 
+/** Returns a key for a service at a port. Names contain no colon, so no two services have the same key. */
+export function serviceKey(service: string, port: number): string {
+  return `${service}:${port}`;
+}
+
 /** @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit */
 export function encodeServiceEntry(entry: ServiceEntry): Buffer {
   const name = encodeServiceName(entry.service);

@@ -171,7 +171,8 @@ describe('a node with all the links it may have', () => {
 
 describe('a link', () => {
   it('is closed by its user in order, and not joined again', async () => {
-    const [a, b] = [makeNode(), makeNode()];
+    // A lonely peer would soon make a link by itself.
+    const [a, b] = [makeNode({ role: 'server' }), makeNode({ role: 'server' })];
     const link: Link = await a.join(await listen(b));
     b.bind('slow', (socket) => {
       socket.once('data', () => socket.end('late answer'));

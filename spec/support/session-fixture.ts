@@ -1,6 +1,7 @@
 // A session against a scripted peer, with a clock that does not move, and sinks that note their callbacks.
 
 import { afterEach, expect } from '@jest/globals';
+import { codeOf } from '../../lib/errors.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
 import type { SessionOptions } from '../../lib/mux/session-options.js';
@@ -48,10 +49,6 @@ export class NotingSink implements StreamSink {
   get received(): Buffer {
     return Buffer.concat(this.chunks);
   }
-}
-
-export function codeOf(error: Error | undefined): string | undefined {
-  return (error as { code?: string } | undefined)?.code;
 }
 
 export class SessionFixture implements SessionOwner {

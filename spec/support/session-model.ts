@@ -1,6 +1,7 @@
 // Two sessions over a link that moves bytes by hand, and what must hold of their streams at any time.
 
 import { expect } from '@jest/globals';
+import { codeOf } from '../../lib/errors.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../lib/mux/hidden.js';
 import { MuxSession, type SessionOwner } from '../../lib/mux/session.js';
 import type { SessionOptions } from '../../lib/mux/session-options.js';
@@ -9,7 +10,6 @@ import { Timers } from '../../lib/util/timers.js';
 import { FakeClock } from './fake-clock.js';
 import { pattern } from './frames.js';
 import { manualPair } from './hand-pair.js';
-import { codeOf } from './session-fixture.js';
 import { turn } from './turns.js';
 
 export type Side = 0 | 1;

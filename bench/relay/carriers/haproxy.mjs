@@ -41,9 +41,9 @@ export const carrier = {
   ...direct,
   name: 'haproxy',
 
-  async startRelay(address) {
-    const services = Object.keys(address);
-    const targets = services.flatMap((service) => address[service]);
+  async startRelay({ host, ports }) {
+    const services = Object.keys(ports);
+    const targets = services.flatMap((service) => ports[service]);
     const folder = mkdtempSync(path.join(os.tmpdir(), 'starlane-haproxy-'));
     const config = path.join(folder, 'haproxy.cfg');
     writeFileSync(config, configure(targets));
@@ -59,10 +59,13 @@ export const carrier = {
     });
     const exited = once(child, 'close');
     await once(child, 'spawn');
-    const ports = fronts.map((front) => /** @type {net.AddressInfo} */ (front.address()).port);
+    const frontPorts = fronts.map((front) => /** @type {net.AddressInfo} */ (front.address()).port);
     for (const front of fronts) front.close();
     return {
-      address: Object.fromEntries(services.map((service) => [service, ports.splice(0, address[service].length)])),
+      address: {
+        host,
+        ports: Object.fromEntries(services.map((service) => [service, frontPorts.splice(0, ports[service].length)])),
+      },
       pid: /** @type {number} */ (child.pid),
       failed: exited.then(() => {
         throw new Error(`haproxy ended: ${output}`);

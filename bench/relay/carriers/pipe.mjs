@@ -26,10 +26,11 @@ export const carrier = {
   ...direct,
   name: 'pipe',
 
-  async relay(address) {
+  async relay({ host, ports }) {
     /** @type {Record<string, number[]>} */
     const front = {};
-    for (const [service, ports] of Object.entries(address)) front[service] = await Promise.all(ports.map(listenBefore));
-    return front;
+    for (const [service, targets] of Object.entries(ports))
+      front[service] = await Promise.all(targets.map(listenBefore));
+    return { host, ports: front };
   },
 };

@@ -2,8 +2,7 @@
 // shards; a changed shard is compared with its last version, and nothing else is read.
 
 import type { NodeId } from '../../address.js';
-import type { ServiceEntry } from '../../wire/records.js';
-import { NodeFlag, type NodeRecord, type ShardRecord } from '../../wire/records.js';
+import { NodeFlag, type NodeRecord, type ServiceEntry, type ShardRecord, serviceKey } from '../../wire/records.js';
 import { BindAccess, type BindAccessSetup } from './bind-access.js';
 import { ServiceInstance, type ServiceVia } from './service.js';
 import { ServiceTable } from './service-table.js';
@@ -99,13 +98,13 @@ export class Registry {
   /** Adds a service of this node; `port` 0 when it answers for any port. */
   bind(service: string, port: number, weight: number, meta: unknown): void {
     const instance = new ServiceInstance(service, this.options.nodeId, port, weight, meta, undefined);
-    this.local.set(keyOf(service, port), instance);
+    this.local.set(serviceKey(service, port), instance);
     this.add(instance);
     this.notify();
   }
 
   unbind(service: string, port: number): void {
-    const key = keyOf(service, port);
+    const key = serviceKey(service, port);
     const instance = this.local.get(key);
     if (instance === undefined) return;
     this.local.delete(key);
@@ -193,7 +192,7 @@ export class Registry {
   ): ServiceInstance[] {
     return services.map((entry) => {
       const { service, port, weight, meta } = entry;
-      const key = keyOf(service, port);
+      const key = serviceKey(service, port);
       const same = known.get(key);
       if (same !== undefined) {
         known.delete(key);
@@ -285,12 +284,7 @@ class NodeDistance implements ServiceVia {
 }
 
 function remember(known: Map<string, ServiceInstance>, instances: readonly ServiceInstance[]): void {
-  for (const instance of instances) known.set(keyOf(instance.service, instance.port), instance);
-}
-
-/** Names contain no colon, so no two services have the same key. */
-function keyOf(service: string, port: number): string {
-  return `${service}:${port}`;
+  for (const instance of instances) known.set(serviceKey(instance.service, instance.port), instance);
 }
 
 function isSame(instance: ServiceInstance, { weight, meta }: ServiceEntry): boolean {

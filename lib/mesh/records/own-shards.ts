@@ -9,6 +9,7 @@ import {
   MAX_SHARD_SERVICES,
   MAX_SHARDS,
   type ServiceEntry,
+  serviceKey,
   shardOfService,
 } from '../../wire/records.js';
 import { COALESCE_MS } from './throttle.js';
@@ -75,7 +76,7 @@ export class OwnShards {
 
   /** @throws ERR_STARLANE_MESSAGE when the service fits no record */
   bind(entry: ServiceEntry, now: number): void {
-    const key = keyOf(entry.service, entry.port);
+    const key = serviceKey(entry.service, entry.port);
     const service: OwnService = { key, entry, bytes: encodeServiceEntry(entry).length };
     this.remove(key, now);
     if (this.services.size + this.withheld.size >= this.maxServices || this.bytes + service.bytes > MAX_BYTES) {
@@ -90,7 +91,7 @@ export class OwnShards {
   }
 
   unbind(service: string, port: number, now: number): void {
-    this.remove(keyOf(service, port), now);
+    this.remove(serviceKey(service, port), now);
   }
 
   /** Schedules every shard for publication. */
@@ -246,11 +247,6 @@ function isSame(services: readonly OwnService[], published: readonly OwnService[
   if (published === undefined || services.length !== published.length) return false;
   const known = new Set(published);
   return services.every((service) => known.has(service));
-}
-
-/** Names contain no colon, so no two services have the same key. */
-function keyOf(service: string, port: number): string {
-  return `${service}:${port}`;
 }
 
 const WINDOW_MS = 60_000;
