@@ -28,7 +28,7 @@ export interface PipeEnds {
   /** Takes what arrives, and calls {@link Pipe.consumed} when it has been read. */
   readonly reader: Actor;
   /** There is room again after {@link Pipe.isBlocked}. */
-  onDrain(): void;
+  onUnblocked(): void;
 }
 
 export class Pipe implements Actor, PathWaiter {
@@ -109,7 +109,7 @@ export class Pipe implements Actor, PathWaiter {
   /** @internal */
   onEvent(kind: number): void {
     if (kind === Event.CREDIT) {
-      if (!this.isBlocked && !this.isClosed) this.ends.onDrain();
+      if (!this.isBlocked && !this.isClosed) this.ends.onUnblocked();
       return;
     }
     if (!this.paths.isOpen(this.ends.from, this.ends.to)) return;

@@ -32,7 +32,7 @@ export interface Plane {
   onPromoted(link: MeshLink): void;
   onUnlink(link: MeshLink, reason: Error | undefined): void;
   onMessage(link: MeshLink, message: Message): void;
-  onDrain(link: MeshLink): void;
+  onUnblocked(link: MeshLink): void;
   /** The reason to reject a link that a peer makes. */
   objection(link: MeshLink): string | undefined;
   bind(service: string, port: number): void;

@@ -73,8 +73,8 @@ class RealPlane implements Plane {
     this.plane.onMessage(link, message);
   }
 
-  onDrain(link: MeshLink): void {
-    this.plane.onDrain(link);
+  onUnblocked(link: MeshLink): void {
+    this.plane.onUnblocked(link);
   }
 
   objection(link: MeshLink): string | undefined {

@@ -34,7 +34,7 @@ export interface SimLinksOwner {
   onLink(link: SimLink): void;
   onPromoted(link: SimLink): void;
   onMessage(link: SimLink, message: Message): void;
-  onDrain(link: SimLink): void;
+  onUnblocked(link: SimLink): void;
   onUnlink(link: SimLink, reason: Error | undefined): void;
 }
 
@@ -218,8 +218,8 @@ export class SimLinks {
     if (link.isSynced) this.settle(link)?.resolve(link);
   }
 
-  onDrain(link: SimLink): void {
-    if (link.isUp) this.owner.onDrain(link);
+  onUnblocked(link: SimLink): void {
+    if (link.isUp) this.owner.onUnblocked(link);
   }
 
   onDown(link: SimLink, reason: Error | undefined): void {

@@ -57,7 +57,12 @@ export class SimNetwork implements MeshNetwork {
     const established = this.own.established(own);
     // The process there may have ended since the answer of its kernel.
     if (farLinks === undefined) {
-      own.pipe = new Pipe(this.wide.loop, this.wide.paths, { from: host, to: host, reader: own, onDrain: () => {} });
+      own.pipe = new Pipe(this.wide.loop, this.wide.paths, {
+        from: host,
+        to: host,
+        reader: own,
+        onUnblocked: () => {},
+      });
       own.destroy(starlaneError('ERR_STARLANE_LINK_LOST'));
       return established;
     }
@@ -115,7 +120,7 @@ export function connectEnds(
       from: owner.host,
       to: farOwner.host,
       reader,
-      onDrain: () => owner.onDrain(end),
+      onUnblocked: () => owner.onUnblocked(end),
     });
   one.other = other;
   other.other = one;

@@ -219,8 +219,8 @@ export class SimNode implements SimLinksOwner {
     this.run?.plane.onMessage(link, message);
   }
 
-  onDrain(link: SimLink): void {
-    this.run?.plane.onDrain(link);
+  onUnblocked(link: SimLink): void {
+    this.run?.plane.onUnblocked(link);
   }
 
   onUnlink(link: SimLink, reason: Error | undefined): void {

@@ -67,7 +67,7 @@ export interface LinkTraffic {
   /** Called with every message but those of the handshake, GOODBYE and NOTICE, from onUp to onDown. */
   onMessage(link: Link, message: Message): void;
   /** Called when the control stream has room again. */
-  onDrain(link: Link): void;
+  onUnblocked(link: Link): void;
   /** Called when a link that is up has to do more than it was made for: its purpose has changed. */
   onPromoted(link: Link): void;
 }
@@ -415,7 +415,7 @@ export class Link implements LinkInfo {
 
   /** @internal */
   onControlDrain(): void {
-    if (this.phase === Phase.UP) this.setup.traffic.onDrain(this);
+    if (this.phase === Phase.UP) this.setup.traffic.onUnblocked(this);
   }
 
   /** @internal */

@@ -289,8 +289,8 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     else if (message.type === MessageType.SYNCED) this.onSynced(link);
   }
 
-  onDrain(link: MeshLink): void {
-    if (link.purpose !== 'direct') this.gossip.onDrain(link);
+  onUnblocked(link: MeshLink): void {
+    if (link.purpose !== 'direct') this.gossip.onUnblocked(link);
   }
 
   // --- what the gossip reports ---

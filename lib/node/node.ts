@@ -124,7 +124,7 @@ export class Node extends EventEmitter<NodeEvents> {
         onLink: (link) => this.onLink(link),
         onPromoted: (link) => this.mesh.onPromoted(link),
         onMessage: (link, message) => this.mesh.onMessage(link, message),
-        onDrain: (link) => this.mesh.onDrain(link),
+        onUnblocked: (link) => this.mesh.onUnblocked(link),
         onUnlink: (link, reason) => this.onUnlink(link, reason),
         onWarning: (error) => this.onWarning(error),
         onError: (error) => this.onError(error),

@@ -30,7 +30,7 @@ class Party {
       onLink: (link) => link.send({ type: MessageType.SYNCED }),
       onPromoted: (link) => this.promoted.push(link.purpose),
       onMessage: (link) => this.links.onSynced(link),
-      onDrain: () => {},
+      onUnblocked: () => {},
       onUnlink: (_link, reason) => this.unlinked.push(reason),
       onWarning: (error) => this.warnings.push(error),
       onError: () => {},

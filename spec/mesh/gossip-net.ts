@@ -112,7 +112,7 @@ export class NetLink implements MeshLink {
 
   drain(): void {
     this.isBlocked = false;
-    this.end.gossip?.onDrain(this);
+    this.end.gossip?.onUnblocked(this);
   }
 
   ping(): Promise<number> {

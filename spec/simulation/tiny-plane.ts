@@ -40,7 +40,7 @@ export class TinyPlane implements Plane {
     if (message.type === MessageType.SYNCED) this.setup.onSynced(link);
   }
 
-  onDrain(): void {
+  onUnblocked(): void {
     this.drains++;
   }
 

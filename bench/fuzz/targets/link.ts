@@ -192,7 +192,7 @@ class LinkTrial implements Trial, LinkOwner, LinkTraffic {
 
   onNotice(): void {}
 
-  onDrain(): void {}
+  onUnblocked(): void {}
 
   onDown(_link: Link, reason: Error | undefined): void {
     this.events.push('down', endOf(reason));

@@ -24,7 +24,7 @@ const MAX_LEFTOVERS = 256;
 
 interface FloodingOwner {
   /** Called when nothing is left to send to a neighbour. */
-  onDrained(peer: GossipPeer): void;
+  onOutboxEmpty(peer: GossipPeer): void;
   /** Returns how long others may keep a record, in s. */
   remainingLifeS(record: MeshRecord): number;
 }
@@ -131,7 +131,7 @@ export class Flooding {
     );
     this.send(peer, batch);
     if (!peer.isActive) return;
-    if (outbox.size === 0) this.owner.onDrained(peer);
+    if (outbox.size === 0) this.owner.onOutboxEmpty(peer);
     else if (!link.isBlocked) this.nextTurn.request();
   }
 

@@ -133,7 +133,7 @@ export class Gossip {
     };
     this.warnings = new WarnOnce(timers, (error) => environment.warn(error));
     this.flooding = new Flooding(context, {
-      onDrained: (peer) => this.antiEntropy.onDrained(peer),
+      onOutboxEmpty: (peer) => this.antiEntropy.onOutboxEmpty(peer),
       remainingLifeS: (record) => this.remainingLifeS(record),
     });
     const limits = { maxNodes: MAX_NODES, maxInstances: MAX_INSTANCES, ...options };
@@ -219,11 +219,11 @@ export class Gossip {
   }
 
   /** Called when the peer accepts messages again. */
-  onDrain(link: MeshLink): void {
+  onUnblocked(link: MeshLink): void {
     const peer = this.byLink.get(link);
     if (peer === undefined) return;
     this.flooding.resume(peer);
-    this.antiEntropy.exchange.onDrain(peer);
+    this.antiEntropy.exchange.onUnblocked(peer);
   }
 
   /** @internal For specs and the simulation: whether nothing is left to send to the peer. */

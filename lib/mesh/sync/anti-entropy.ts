@@ -120,11 +120,11 @@ export class AntiEntropy {
   endListening(): void {
     if (!this.isListening) return;
     this.isListening = false;
-    for (const peer of this.peers) this.onDrained(peer);
+    for (const peer of this.peers) this.onOutboxEmpty(peer);
   }
 
   /** Called when nothing waits to be sent to the peer. */
-  onDrained(peer: GossipPeer): void {
+  onOutboxEmpty(peer: GossipPeer): void {
     const { sync } = peer;
     if (this.isListening || sync.isInitial || sync.hasSentSynced || peer.outbox.size > 0 || !peer.isActive) return;
     sync.hasSentSynced = true;
@@ -152,7 +152,7 @@ export class AntiEntropy {
     peer.isHeld = false;
     this.flooding.resume(peer);
     this.onProcessed(peer);
-    this.onDrained(peer);
+    this.onOutboxEmpty(peer);
   }
 
   /** Called when an exchange is under way, so that a timer ends it if the peer does not. */

@@ -118,7 +118,7 @@ export class Exchange {
   }
 
   /** Called when the peer accepts messages again. */
-  onDrain(peer: GossipPeer): void {
+  onUnblocked(peer: GossipPeer): void {
     if (peer.sync.wants !== undefined) this.sendWants(peer);
     if (peer.sync.request !== undefined || peer.sync.mustBegin) this.beginWaiting();
   }

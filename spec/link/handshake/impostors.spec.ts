@@ -228,7 +228,7 @@ describe('a member where another one is expected', () => {
     const self = { ...createIdentity(), role: 'peer' as const, envDigests: [] };
     const tls = new LinkTls(undefined, self);
     const told = () => {};
-    const owner = { onLink: told, onPromoted: told, onMessage: told, onDrain: told, onUnlink: told };
+    const owner = { onLink: told, onPromoted: told, onMessage: told, onUnblocked: told, onUnlink: told };
     const links = new LinkSet(
       self,
       resolveNodeOptions({ closeTimeoutMs: 200 }),
