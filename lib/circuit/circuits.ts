@@ -5,6 +5,7 @@ import { addAbortSignal } from 'node:stream';
 import { type NodeId, nodeIdToBytes, parseServiceAddress } from '../address.js';
 import { netError, starlaneError } from '../errors.js';
 import type { Identity } from '../identity/identity.js';
+import type { MemberBook } from '../identity/member-book.js';
 import type { Link } from '../link/link.js';
 import { random } from '../mesh/directory/selector.js';
 import type { ServiceInstance } from '../mesh/directory/service.js';
@@ -59,6 +60,8 @@ interface CircuitsSetup {
   readonly identity: Identity;
   /** 32 bytes for each secret of the network. */
   readonly networkKeys: readonly Buffer[];
+  /** Who is a member; undefined where certificates do not decide it. */
+  readonly members?: MemberBook | undefined;
   readonly options: ResolvedNodeOptions;
   readonly timers: Timers;
   readonly services: ServiceHost;

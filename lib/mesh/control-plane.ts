@@ -3,6 +3,7 @@
 // thousand of them.
 
 import type { NodeId } from '../address.js';
+import type { MemberBook } from '../identity/member-book.js';
 import { isLaterRun } from '../link/duplicate-identity.js';
 import type { NodeRole } from '../options/options.js';
 import type { BackOff } from '../util/back-off.js';
@@ -58,6 +59,8 @@ interface ControlPlaneOptions {
   readonly recordQueueBytes?: number;
   /** Which services of others are visible; undefined for all. */
   readonly access?: BindAccessSetup | undefined;
+  /** Who is a member; undefined where certificates do not decide it. */
+  readonly members?: MemberBook | undefined;
 }
 
 /** What the control plane calls. Functions must not throw. */

@@ -3,7 +3,9 @@
 
 import { formatLinkAddress, parseLinkAddress } from '../address.js';
 import { codeOf, starlaneError } from '../errors.js';
+import { type Credentials, keyFileOf } from '../identity/credentials.js';
 import { type Identity, type OwnIdentity, readEpoch, writeEpoch } from '../identity/identity.js';
+import { MemberBook } from '../identity/member-book.js';
 import { networkKeyOf } from '../identity/network-key.js';
 import { RecordSignatures } from '../identity/signatures.js';
 import type { Link } from '../link/link.js';
@@ -17,6 +19,7 @@ import type { ResolvedNodeOptions } from '../options/options.js';
 import { STRONG_SECRET_BYTES, secretList } from '../options/security.js';
 import { dateNow, nextTick } from '../util/runtime/real-timers.js';
 import { sharedTimers } from '../util/timers.js';
+import { encodeCertificateStatement } from '../wire/statements.js';
 import type { NodeEnvironment } from './environment.js';
 
 interface NodeMeshSetup {
@@ -26,6 +29,7 @@ interface NodeMeshSetup {
   /** Link addresses joined at start, with their schemes. */
   readonly seeds: readonly string[];
   readonly links: LinkSet;
+  readonly members: MemberBook | undefined;
   readonly owner: Omit<ControlPlaneOwner, 'onEpoch' | 'onSynced' | 'onLaterRun'> & { onWarning(error: Error): void };
 }
 
@@ -38,10 +42,11 @@ export function createControlPlane({
   envDigests,
   seeds,
   links,
+  members,
   owner,
 }: NodeMeshSetup): ControlPlane {
   const { role, relay, keepAliveMs, keepAliveTimeoutMs, rejoinMinMs, rejoinMaxMs } = options;
-  const file = typeof options.identity === 'string' ? options.identity : undefined;
+  const file = options.credentials === undefined ? options.identity : keyFileOf(options.credentials);
   const { onWarning: warn, ...events } = owner;
   const environment: MeshEnvironment = {
     identity,
@@ -62,12 +67,13 @@ export function createControlPlane({
       backOff: { minMs: rejoinMinMs, maxMs: rejoinMaxMs },
       keepAliveMs,
       keepAliveTimeoutMs,
-      firstEpoch: firstEpochOf(options.identity, dateNow()),
+      firstEpoch: firstEpochOf(file, dateNow()),
       maxServicesPerNode: options.maxServicesPerPeer,
       maxNodes: options.maxNodes,
       maxInstances: options.maxInstances,
       recordQueueBytes: options.recordQueueBytes,
       access: bindAccess(options, environment),
+      members,
     },
     owner: {
       ...events,
@@ -78,7 +84,7 @@ export function createControlPlane({
         links.onLaterRun(link as Link, where);
       },
       onEpoch: (epoch) => {
-        if (file === undefined) return;
+        if (typeof file !== 'string') return;
         try {
           writeEpoch(file, epoch);
         } catch (error) {
@@ -123,10 +129,13 @@ export function firstEpochOf(identity: ResolvedNodeOptions['identity'], nowMs: n
 export function seedsOf(
   { seeds }: ResolvedNodeOptions,
   { join }: NodeEnvironment,
+  credentials: Credentials | undefined,
   scheme: 'tcp' | 'tls',
   onError: (error: Error) => void,
 ): string[] {
-  const known = new Set(seeds.map((seed) => formatLinkAddress(parseLinkAddress(seed, scheme))));
+  const known = new Set(
+    [...seeds, ...(credentials?.seeds ?? [])].map((seed) => formatLinkAddress(parseLinkAddress(seed, scheme))),
+  );
   for (const address of join) {
     try {
       known.add(formatLinkAddress(parseLinkAddress(address, scheme)));
@@ -183,12 +192,26 @@ class LinkNetwork implements MeshNetwork {
  */
 export function createCredentials(
   secret: unknown,
-  { tls }: ResolvedNodeOptions,
+  { tls, maxNodes }: ResolvedNodeOptions,
   identity: OwnIdentity,
+  credentials: Credentials | undefined,
 ): LinkCredentials {
   const networkKeys = secretList(secret).map(networkKeyOf);
-  const hasTls = tls !== undefined || networkKeys.length > 0;
-  return { networkKeys, tls: hasTls ? new LinkTls(tls, identity) : undefined };
+  const hasTls = tls !== undefined || networkKeys.length > 0 || credentials !== undefined;
+  const members = credentials === undefined ? undefined : memberBookOf(credentials, networkKeys.length > 0, maxNodes);
+  return { networkKeys, tls: hasTls ? new LinkTls(tls, identity) : undefined, members };
+}
+
+function memberBookOf(credentials: Credentials, acceptsSecret: boolean, maxMembers: number): MemberBook {
+  const { authorityKeys, certificate, statements } = credentials;
+  const own = encodeCertificateStatement(certificate);
+  return new MemberBook({
+    authorities: authorityKeys,
+    statements: [...statements, own],
+    acceptsSecret,
+    now: dateNow,
+    maxMembers,
+  });
 }
 
 /** Returns the warning for a weak secret. */

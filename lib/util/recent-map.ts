@@ -39,6 +39,10 @@ export class RecentMap<Key, Value> {
     return this.map.delete(key);
   }
 
+  clear(): void {
+    this.map.clear();
+  }
+
   /** Drops the entry that was used longest ago. */
   dropOldest(): void {
     for (const key of this.map.keys()) {
