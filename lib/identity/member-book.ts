@@ -291,8 +291,8 @@ export class MemberBook {
       case StatementKind.CERTIFICATE:
         return this.takeCertificate(statement.certificate, spread);
       case StatementKind.REVOCATION: {
-        const { authority, publicKey, signed, signature, madeAtS, untilS } = statement;
-        return this.takeRevocation(authority, publicKey, signed, signature, madeAtS * 1000, untilS * 1000, spread);
+        const { authority, publicKey, signed, signature, untilS } = statement;
+        return this.takeRevocation(authority, publicKey, signed, signature, untilS * 1000, spread);
       }
       case StatementKind.SUCCESSION: {
         const { authority, next, signed, signature, nextSignature, untilS } = statement;
@@ -341,14 +341,14 @@ export class MemberBook {
     publicKey: Uint8Array,
     signed: Uint8Array,
     signature: Uint8Array,
-    madeAtMs: number,
     untilMs: number,
     spread: SpreadStatement,
   ): StatementFate {
     const now = this.now();
     if (!verifySignature(authority, signed, signature)) throw forged();
     if (!this.isTrusted(authority)) return 'ignored';
-    if (untilMs + KEPT_LONGER_MS <= now || madeAtMs > now + CLOCK_TOLERANCE_MS) return 'ignored';
+    // When it was made does not matter: a node whose clock is behind must not let a revoked member in.
+    if (untilMs + KEPT_LONGER_MS <= now) return 'ignored';
     const key = keyOf(publicKey);
     const current = this.revocations.get(key);
     if (current !== undefined) {

@@ -100,6 +100,12 @@ describe('the book of members', () => {
     expect(open.fault(identity.publicKey)?.code).toBe('ERR_STARLANE_REVOKED');
   });
 
+  it('takes a revocation that was made later than its clock says', () => {
+    const { identity, statement } = newMember(authority, {}, now);
+    book.add(statement);
+    expect(book.add(authority.revoke(identity.publicKey, now + 9 * DAY, now + 2 * DAY))).toBe('new');
+  });
+
   it('is the same at all nodes when two issuers revoke one key', () => {
     const { identity } = newMember(authority);
     const [one, two] = [1, 2].map((days) => authority.revoke(identity.publicKey, now + days * DAY, now));
