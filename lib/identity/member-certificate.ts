@@ -203,13 +203,13 @@ function parse(der: Uint8Array, authorities: Iterable<Uint8Array>): Member {
   if (certificate.ca) throw invalid('it is that of an authority');
   const publicKey = rawKeyOf(certificate.publicKey);
   if (publicKey === undefined) throw invalid('its key is not of Ed25519');
-  const name = certificate.toLegacyObject().subject?.CN as unknown;
-  if (nameFault(name) !== undefined) throw invalid('its name is missing or cannot be shown');
+  const name = commonNameIn(certificate.subject);
+  if (name === undefined || nameFault(name) !== undefined) throw invalid('its name is missing or cannot be shown');
   const { nodeId, ...rest } = readUris(certificate.subjectAltName ?? '');
   if (nodeId !== nodeIdFromPublicKey(publicKey)) throw invalid('its node id does not follow from its key');
   const [notBeforeMs, notAfterMs] = [Date.parse(certificate.validFrom), Date.parse(certificate.validTo)];
   if (!(notBeforeMs < notAfterMs)) throw invalid('its dates are malformed');
-  return { nodeId, publicKey, name: name as string, ...rest, notBeforeMs, notAfterMs, der: certificate.raw, authority };
+  return { nodeId, publicKey, name, ...rest, notBeforeMs, notAfterMs, der: certificate.raw, authority };
 }
 
 function signerOf(certificate: X509Certificate, authorities: Iterable<Uint8Array>): Uint8Array | undefined {
@@ -223,6 +223,20 @@ function signerOf(certificate: X509Certificate, authorities: Iterable<Uint8Array
 export function rawKeyOf(key: KeyObject): Buffer | undefined {
   if (key.asymmetricKeyType !== 'ed25519') return undefined;
   return Buffer.from(key.export({ format: 'jwk' }).x as string, 'base64url');
+}
+
+/**
+ * Returns the common name in a subject, as Node prints it: `CN=` and the name, with the escapes of RFC 2253; undefined when there is
+ * anything else in it. `toLegacyObject()` would have it as it is, but where node:tls is not loaded yet, that breaks node:tls: see
+ * docs/internals-of-node.md.
+ */
+function commonNameIn(subject: string): string | undefined {
+  if (!subject.startsWith('CN=') || subject.includes('\n')) return undefined;
+  return subject
+    .slice('CN='.length)
+    .replace(/\\([0-9A-F]{2}|.)/g, (_, escaped: string) =>
+      escaped.length === 1 ? escaped : String.fromCharCode(Number.parseInt(escaped, 16)),
+    );
 }
 
 interface Named {

@@ -60,6 +60,31 @@ describe('the certificate of a member', () => {
     }
   });
 
+  it('has its name as it was given, whatever characters it has', () => {
+    for (const name of ['a,b+c="d"; <e>\\f #g', '#x', 'CN=x', 'a=b/c', 'Ü', '\\2C', "O'Neil"]) {
+      const { certificate } = newMember(authority, { name });
+      expect(readCertificate(certificate, [authority.publicKey]).name).toBe(name);
+    }
+  });
+
+  it('leaves node:tls intact, which X509Certificate.toLegacyObject() breaks if it comes first', () => {
+    // Node loads a part of tls for it, which then never gets its other half.
+    const script = `
+      const { X509Certificate } = await import('node:crypto');
+      const { readCertificate } = await import(process.argv[1]);
+      readCertificate(Buffer.from(process.argv[2], 'base64'), [Buffer.from(process.argv[3], 'base64')]);
+      console.log(typeof process.getBuiltinModule('node:tls').createSecureContext);`;
+    const { certificate } = newMember(authority);
+    const built = join(mkdtempSync(join(tmpdir(), 'starlane-')), 'read.mjs');
+    const options = ['--bundle', '--platform=node', '--format=esm', '--log-level=error', `--outfile=${built}`];
+    execFileSync('node_modules/.bin/esbuild', ['lib/identity/member-certificate.ts', ...options]);
+    const parts = [built, certificate.toString('base64'), Buffer.from(authority.publicKey).toString('base64')];
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', script, ...parts], {
+      encoding: 'utf8',
+    });
+    expect(output.trim()).toBe('function');
+  });
+
   it('is refused when it is that of an authority, of another key, or has no name that can be shown', () => {
     expect(() => readCertificate(authority.certificate, [authority.publicKey])).toThrow('that of an authority');
     const { identity } = newMember(authority);
