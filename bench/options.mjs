@@ -81,7 +81,7 @@ export function readOptions(args, known, cases) {
       warmupMs: Math.max(500, measureMs / 4),
       measureMs,
       verify: values.verify ?? false,
-      heapMib: values.heap === '0' ? 0 : (readCount('heap', values.heap) ?? 0),
+      heapMib: readCount('heap', values.heap, 0) ?? 0,
       streams: readCount('streams', values.streams),
     },
   };
@@ -93,12 +93,15 @@ function isFile(arg) {
 }
 
 /**
+ * Returns the value of an option that is a number; undefined when it is not given. 10_000 and 10,000 are the same.
+ *
  * @param {string} name
  * @param {string | undefined} text
+ * @param {number} [least]
  */
-function readCount(name, text) {
+export function readCount(name, text, least = 1) {
   if (text === undefined) return undefined;
-  const count = Number(text.replaceAll('_', '').replaceAll(',', ''));
-  if (!Number.isSafeInteger(count) || count < 1) throw new Error(`--${name} needs a positive whole number`);
+  const count = Number(text.replaceAll(/[_,]/g, ''));
+  if (!Number.isSafeInteger(count) || count < least) throw new Error(`--${name} needs a whole number from ${least} on`);
   return count;
 }

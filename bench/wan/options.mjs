@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { readCount } from '../options.mjs';
 
 const DEFAULT_RUNS = 3;
 const DEFAULT_MEASURE_MS = 4_000;
@@ -75,12 +76,12 @@ export function readOptions(args, groups, shortGroup) {
   return {
     ...{ help, list, floors, json, markdown, profile },
     groups: values.carriers === undefined ? named : pickCarriers(named, values.carriers.split(',')),
-    runs: readCount('runs', values.runs, short ? 1 : DEFAULT_RUNS),
+    runs: readCount('runs', values.runs) ?? (short ? 1 : DEFAULT_RUNS),
     settings: {
-      warmupMs: readCount('warmup', values.warmup, short ? SHORT_WARMUP_MS : DEFAULT_WARMUP_MS),
-      measureMs: readCount('measure', values.measure, short ? SHORT_MEASURE_MS : DEFAULT_MEASURE_MS),
+      warmupMs: readCount('warmup', values.warmup) ?? (short ? SHORT_WARMUP_MS : DEFAULT_WARMUP_MS),
+      measureMs: readCount('measure', values.measure) ?? (short ? SHORT_MEASURE_MS : DEFAULT_MEASURE_MS),
       verify: true,
-      heapMib: readCount('heap', values.heap, 0, 0),
+      heapMib: readCount('heap', values.heap, 0) ?? 0,
       streams: undefined,
     },
   };
@@ -124,17 +125,4 @@ function pickCarriers(groups, names) {
 /** @param {string | undefined} arg */
 function isFile(arg) {
   return arg !== undefined && !arg.startsWith('-');
-}
-
-/**
- * @param {string} name
- * @param {string | undefined} text
- * @param {number} fallback
- * @param {number} [least]
- */
-function readCount(name, text, fallback, least = 1) {
-  if (text === undefined) return fallback;
-  const count = Number(text.replaceAll(/[_,]/g, ''));
-  if (!Number.isSafeInteger(count) || count < least) throw new Error(`--${name} needs a whole number from ${least} on`);
-  return count;
 }

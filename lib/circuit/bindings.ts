@@ -18,6 +18,9 @@ import { encodeReply, ReplyCode } from '../wire/open-reply.js';
 /** Free ports are picked from here on, as IANA defines it for TCP. Lower ports are always chosen by the user. */
 export const FIRST_FREE_PORT = 49_152;
 
+/** The reason for a dialler when a server takes no more connections. */
+export const SERVER_FULL = 'the server has as many connections as it may (maxConnections)';
+
 export interface BindingsOwner {
   readonly nodeId: NodeId;
   /** How servers name this node. */

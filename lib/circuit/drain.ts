@@ -4,7 +4,7 @@
 // of them open for as long as it runs, such as a pool of connections to a database: the wait would never end.
 
 import { netError, starlaneError } from '../errors.js';
-import { Deadline } from '../util/deadline.js';
+import { waitWithin } from '../util/deadline.js';
 import type { Timers } from '../util/timers.js';
 import type { Relay } from './relay/relay.js';
 
@@ -55,27 +55,14 @@ export class Drain {
   }
 
   /** The same, with a limit. @throws ETIMEDOUT, the reason of the signal */
-  endedWithin({ signal, timeoutMs = Number.POSITIVE_INFINITY }: DrainOptions): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        deadline.clear();
-        signal?.removeEventListener('abort', onAbort);
-      };
-      const fail = (reason: unknown): void => {
-        settle();
-        reject(reason);
-      };
-      const onAbort = (): void => fail(signal?.reason);
-      const deadline = new Deadline(this.timers, () => {
-        const open = starlaneError('ERR_STARLANE_CLOSE_TIMEOUT', `open circuits of other nodes: ${this.circuits}`);
-        fail(netError('ETIMEDOUT', 'drain', undefined, open));
-      });
-      signal?.addEventListener('abort', onAbort, { once: true });
-      if (timeoutMs !== Number.POSITIVE_INFINITY) deadline.set(timeoutMs);
-      void this.ended().then(() => {
-        settle();
-        resolve();
-      });
+  endedWithin(options: DrainOptions): Promise<void> {
+    const late = (): Error => {
+      const open = starlaneError('ERR_STARLANE_CLOSE_TIMEOUT', `open circuits of other nodes: ${this.circuits}`);
+      return netError('ETIMEDOUT', 'drain', undefined, open);
+    };
+    return waitWithin(this.timers, { ...options, late }, (resolve) => {
+      void this.ended().then(resolve);
+      return undefined;
     });
   }
 

@@ -5,7 +5,7 @@
 // service for URLs by such a name, or translate with the option `address`.
 
 import type { DialOptions } from '../circuit/options.js';
-import { starlaneError } from '../errors.js';
+import { optionError } from '../errors.js';
 import { type Selector, toSelector } from '../mesh/directory/selector.js';
 import type { Node } from '../node/node.js';
 import type { Socket } from '../socket/socket.js';
@@ -53,10 +53,10 @@ export class ServiceDialer {
     private readonly options: ServiceOptions,
   ) {
     const { address = serviceAddress, dial } = options;
-    if (typeof address !== 'function') throw optionError('address: must be a function');
+    if (typeof address !== 'function') throw optionError('address', 'must be a function');
     const selector = toSelector(dial?.selector);
     if (selector === undefined)
-      throw optionError("dial.selector: must be 'random', 'nearest', hash(key) or a function");
+      throw optionError('dial.selector', "must be 'random', 'nearest', hash(key) or a function");
     this.address = address;
     this.selector = selector;
   }
@@ -81,8 +81,4 @@ function preferring(usualPort: number, selector: Selector): Selector {
     const usual = instances.filter(({ port }) => port === usualPort || port === 0);
     return selector(usual.length > 0 ? usual : instances);
   };
-}
-
-function optionError(reason: string): Error {
-  return starlaneError('ERR_STARLANE_OPTION', reason);
 }

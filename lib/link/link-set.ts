@@ -51,6 +51,9 @@ export function proofMs(rttMs: number, lateMs: number, handshakeTimeoutMs: numbe
   return Math.min(needed, handshakeTimeoutMs * PROOF_SHARE);
 }
 
+/** The longest data frame of a peer, in bytes. Nodes send 64 KiB at most. */
+const MAX_FRAME_BYTES = 1024 * 1024;
+
 /** Older runs that are remembered. */
 const MAX_OLDER_RUNS = 1_024;
 
@@ -511,10 +514,8 @@ export class LinkSet implements LinkOwner {
       networkKeys: this.credentials.networkKeys,
       timers,
       handshakeTimeoutMs: options.handshakeTimeoutMs,
-      maxMessageBytes: options.maxMessageBytes,
       session: {
-        maxFrameBytes: options.maxFrameBytes,
-        controlQueueBytes: options.controlQueueBytes,
+        maxFrameBytes: MAX_FRAME_BYTES,
         acceptBacklog: options.acceptBacklog,
         maxStreams: options.maxStreams,
         maxWindowBytes: options.maxWindowBytes,

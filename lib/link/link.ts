@@ -110,8 +110,6 @@ interface LinkSetup {
   readonly tls?: TlsFacts;
   readonly timers: Timers;
   readonly handshakeTimeoutMs: number;
-  /** The longest message from a peer that has proved its identity. */
-  readonly maxMessageBytes: number;
   readonly session: Partial<SessionOptions>;
 }
 
@@ -443,7 +441,7 @@ export class Link implements LinkInfo {
   /** Called when the peer has proved its identity and its membership. */
   private onProved(): void {
     const { self, owner, client } = this.setup;
-    this.control.trust(this.setup.maxMessageBytes);
+    this.control.trust();
     if (!client) this.purpose = purposeOf(this.handshake.flags);
     const refused = owner.onHello(this);
     if (refused !== undefined) {

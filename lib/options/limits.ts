@@ -96,21 +96,6 @@ export interface NodeLimits {
    */
   maxWindowBytes: number;
   /**
-   * Bytes, 65536 to 4294967295. Default 1048576 (1 MiB): a peer that sends a longer data frame breaks the protocol, and its
-   * link ends with ERR_STARLANE_PROTOCOL. Nodes send 64 KiB at most. Nothing is kept of a frame but its last piece.
-   */
-  maxFrameBytes: number;
-  /**
-   * Bytes, 65536 to 16777216. Default 65536: the longest control message; the link of a peer that sends a longer one ends
-   * with ERR_STARLANE_MESSAGE. As much as the protocol promises to take; until a peer has proved who it is, 8192.
-   */
-  maxMessageBytes: number;
-  /**
-   * Bytes, 65536 to 1073741824. Default 16777216 (16 MiB): frames without payload that wait for a peer which does not read,
-   * and causes more; then its link ends with ERR_STARLANE_CONTROL_FLOOD.
-   */
-  controlQueueBytes: number;
-  /**
    * Bytes, 16777216 to 9007199254740991. Default 67108864 (64 MiB): records of one peer that wait to be checked, and four
    * times that of all; beyond, its link ends with ERR_STARLANE_GOSSIP_FLOOD. A peer that knows a mesh of maxNodes may bring
    * that much at once.
@@ -151,9 +136,6 @@ export const LIMITS: ReadonlyMap<keyof NodeLimits, readonly [normal: number, min
   ['acceptBacklog', [4096, 1, MAX_MAP_ENTRIES]],
   ['receiveBudgetBytes', [256 * 1024 * 1024, MIN_WINDOW_BYTES, Number.MAX_SAFE_INTEGER]],
   ['maxWindowBytes', [16 * 1024 * 1024, MIN_WINDOW_BYTES, 0x4000_0000]],
-  ['maxFrameBytes', [1024 * 1024, 64 * 1024, 0xffff_ffff]],
-  ['maxMessageBytes', [64 * 1024, 64 * 1024, 16 * 1024 * 1024]],
-  ['controlQueueBytes', [16 * 1024 * 1024, 64 * 1024, 0x4000_0000]],
   ['recordQueueBytes', [64 * 1024 * 1024, 16 * 1024 * 1024, Number.MAX_SAFE_INTEGER]],
   ['rejoinMinMs', [500, 1, MAX_TIMEOUT_MS]],
   ['rejoinMaxMs', [60_000, 1, MAX_TIMEOUT_MS]],

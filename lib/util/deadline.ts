@@ -59,6 +59,39 @@ export function checkWaitOptions(name: string, options: WaitOptions | undefined)
 }
 
 /**
+ * Settles by the functions that `begin` gets, but rejects with the reason of the signal when that aborts, and with `late()` after
+ * `timeoutMs`. What `begin` returns is called once, when the wait is over.
+ */
+export function waitWithin<T>(
+  timers: Timers,
+  { signal, timeoutMs = Number.POSITIVE_INFINITY, late }: WaitOptions & { late?: () => Error },
+  begin: (resolve: (value: T) => void, reject: (reason: unknown) => void) => (() => void) | undefined,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    let isOver = false;
+    let end: (() => void) | undefined;
+    const over = <Result>(settle: (result: Result) => void, result: Result): void => {
+      if (isOver) return;
+      isOver = true;
+      deadline.clear();
+      signal?.removeEventListener('abort', onAbort);
+      settle(result);
+      end?.();
+    };
+    const onAbort = (): void => over(reject, signal?.reason);
+    const deadline = new Deadline(timers, () => over(reject, late?.()));
+    signal?.addEventListener('abort', onAbort, { once: true });
+    if (timeoutMs !== Number.POSITIVE_INFINITY) deadline.set(timeoutMs);
+    end = begin(
+      (value) => over(resolve, value),
+      (reason) => over(reject, reason),
+    );
+    if (isOver) end?.();
+  });
+}
+
+/**
  * Resolves or rejects as `attempt` does, but with ETIMEDOUT after `timeoutMs` and with the reason of `parent` when that aborts. The
  * signal of the attempt aborts then; an attempt that does not listen to it is not waited for.
  * @param what is named in the ETIMEDOUT

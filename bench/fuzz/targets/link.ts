@@ -119,7 +119,6 @@ class LinkTrial implements Trial, LinkOwner, LinkTraffic {
       tls: this.is(Setting.TLS) ? this.facts() : undefined,
       timers,
       handshakeTimeoutMs: 5_000,
-      maxMessageBytes: 64 * 1024,
       session: { keepAliveMs: 0, closeTimeoutMs: 5_000 },
     });
     this.link.start();

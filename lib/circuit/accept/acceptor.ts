@@ -14,7 +14,7 @@ import { debug } from '../../util/runtime/debug.js';
 import type { Timers } from '../../util/timers.js';
 import { type Open, tryReadOpen } from '../../wire/open.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
-import type { Binding, Bindings } from '../bindings.js';
+import { type Binding, type Bindings, SERVER_FULL } from '../bindings.js';
 import { QueuedPrefix } from '../open/pass-through.js';
 import type { RelayNeighbour } from '../relay/admission.js';
 import { DRAINS, type Relay } from '../relay/relay.js';
@@ -333,7 +333,7 @@ export class Acceptor implements StreamSink {
     stream.accept();
     const socket = binding.server[kAdmit](stream, remote, open.service, port, open.srcPort);
     if (socket === null) {
-      this.refuse(stream, ReplyCode.LIMIT, 'the server has as many connections as it may (maxConnections)');
+      this.refuse(stream, ReplyCode.LIMIT, SERVER_FULL);
       return;
     }
     this.host.counters.accepted++;

@@ -15,6 +15,7 @@ import type { Clock, Timed, Timer } from '../../util/timers.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import type { AcceptorHost } from '../accept/acceptor.js';
 import type { IncomingCircuit } from '../accept/pending-open.js';
+import { SERVER_FULL } from '../bindings.js';
 import { QueuedPrefix } from '../open/pass-through.js';
 import type { AcceptHandshake, SecureAnswer } from './handshake.js';
 import { SecureStream } from './stream.js';
@@ -109,7 +110,7 @@ export class PendingConfirmations {
     const socket = server[kAdmit](secure, remote, service, port, srcPort);
     if (socket === null) {
       secure.release();
-      return { code: ReplyCode.LIMIT, reason: 'the server has as many connections as it may (maxConnections)' };
+      return { code: ReplyCode.LIMIT, reason: SERVER_FULL };
     }
     this.count++;
     pending.start(secure, socket);

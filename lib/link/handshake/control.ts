@@ -4,7 +4,7 @@
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import { setImmediate } from '../../util/runtime/real-timers.js';
-import { MessageReader } from '../../wire/message.js';
+import { MAX_MESSAGE_BYTES, MessageReader } from '../../wire/message.js';
 import { decodeMessage, type Message } from '../../wire/messages.js';
 
 /** The longest message before the peer has proved its identity: a HELLO has 2.3 KiB at most, and later versions may add to it. */
@@ -46,9 +46,9 @@ export class Control implements StreamSink, ControlInput {
     stream.sink = this;
   }
 
-  /** Called when the peer has proved its identity: messages may be that long from now on. */
-  trust(maxMessageBytes: number): void {
-    this.reader.limitBytes = maxMessageBytes;
+  /** Called when the peer has proved its identity: messages may be as long as the protocol permits from now on. */
+  trust(): void {
+    this.reader.limitBytes = MAX_MESSAGE_BYTES;
   }
 
   get isAttached(): boolean {

@@ -2,8 +2,8 @@
 
 import { parseServiceAddress } from '../../address.js';
 import { netError, starlaneError } from '../../errors.js';
-import { checkWaitOptions } from '../../util/deadline.js';
-import type { Timer, Timers } from '../../util/timers.js';
+import { checkWaitOptions, waitWithin } from '../../util/deadline.js';
+import type { Timers } from '../../util/timers.js';
 import type { ServiceInfo, ServiceInstance } from './service.js';
 import type { ServiceTable } from './service-table.js';
 
@@ -15,6 +15,7 @@ export interface WaitOptions {
 
 interface Wait {
   readonly service: string;
+  readonly port: number | undefined;
   resolve(info: ServiceInfo): void;
   reject(error: unknown): void;
 }
@@ -46,40 +47,20 @@ export class ServiceWaits {
     const there = this.table.find(service, port).find((instance) => this.loopback || !instance.local);
     if (there !== undefined) return there.snapshot();
 
-    return new Promise<ServiceInfo>((resolve, reject) => {
-      const onAbort = (): void => wait.reject(signal?.reason);
-      let timer: Timer | undefined;
-      const settle = (): void => {
-        this.waits.delete(wait);
-        if (timer !== undefined) this.timers.cancel(timer);
-        signal?.removeEventListener('abort', onAbort);
-      };
-      const wait: Wait = {
-        service,
-        resolve: (info) => {
-          if (port !== undefined && info.port !== 0 && info.port !== port) return;
-          settle();
-          resolve(info);
-        },
-        reject: (error) => {
-          settle();
-          reject(error);
-        },
-      };
+    const late = (): Error =>
+      netError('ENOTFOUND', 'waitFor', { address: service, port }, this.absenceOf(service, port));
+    return waitWithin<ServiceInfo>(this.timers, { signal, timeoutMs, late }, (resolve, reject) => {
+      const wait: Wait = { service, port, resolve, reject };
       this.waits.add(wait);
-      signal?.addEventListener('abort', onAbort, { once: true });
-      if (timeoutMs !== Number.POSITIVE_INFINITY) {
-        const late = (): void =>
-          wait.reject(netError('ENOTFOUND', 'waitFor', { address: service, port }, this.absenceOf(service, port)));
-        timer = this.timers.schedule(timeoutMs, { onDeadline: late });
-      }
+      return () => this.waits.delete(wait);
     });
   }
 
   onService(instance: ServiceInstance): void {
     if (this.waits.size === 0 || (instance.local && !this.loopback)) return;
     for (const wait of [...this.waits]) {
-      if (wait.service === instance.service) wait.resolve(instance.snapshot());
+      const isAtPort = wait.port === undefined || instance.port === 0 || instance.port === wait.port;
+      if (wait.service === instance.service && isAtPort) wait.resolve(instance.snapshot());
     }
   }
 

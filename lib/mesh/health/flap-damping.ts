@@ -2,8 +2,9 @@
 // the mesh. The two nodes at its ends use it nevertheless.
 
 import type { NodeId } from '../../address.js';
+import { Deadline } from '../../util/deadline.js';
 import { RecentMap } from '../../util/recent-map.js';
-import type { Timer, Timers } from '../../util/timers.js';
+import type { Timers } from '../../util/timers.js';
 
 const LOSS_PENALTY = 1000;
 const HALF_LIFE_MS = 60_000;
@@ -15,8 +16,8 @@ const MAX_PEERS = 1024;
 interface Flaps {
   penalty: number;
   atMs: number;
-  /** Runs until the peer may be announced again. */
-  timer: Timer | undefined;
+  /** When the peer may be announced again; set while it may not. */
+  readonly reuse: Deadline;
   /** The peer is announced again at this time, however often it is lost until then. */
   latestMs: number;
 }
@@ -31,39 +32,29 @@ export class FlapDamping {
   ) {}
 
   isSuppressed(peerId: NodeId): boolean {
-    return this.peers.peek(peerId)?.timer !== undefined;
+    return this.peers.peek(peerId)?.reuse.isSet === true;
   }
 
   onLoss(peerId: NodeId): void {
     const now = this.timers.now();
     let flaps = this.peers.get(peerId);
     if (flaps === undefined) {
-      flaps = { penalty: 0, atMs: now, timer: undefined, latestMs: 0 };
+      const reuse = new Deadline(this.timers, () => this.onReuse(peerId));
+      flaps = { penalty: 0, atMs: now, reuse, latestMs: 0 };
       this.peers.set(peerId, flaps);
     }
     flaps.penalty = penaltyAt(flaps, now) + LOSS_PENALTY;
     flaps.atMs = now;
-    if (flaps.timer === undefined) {
+    if (!flaps.reuse.isSet) {
       if (flaps.penalty <= SUPPRESS_ABOVE) return;
       flaps.latestMs = now + MAX_SUPPRESS_MS;
-    } else this.timers.cancel(flaps.timer);
+    }
     const waitMs = HALF_LIFE_MS * Math.log2(flaps.penalty / REUSE_BELOW);
-    this.wait(peerId, flaps, Math.min(waitMs, flaps.latestMs - now));
+    flaps.reuse.set(Math.min(waitMs, flaps.latestMs - now));
   }
 
   dispose(): void {
-    for (const flaps of this.peers.values()) {
-      if (flaps.timer !== undefined) this.timers.cancel(flaps.timer);
-    }
-  }
-
-  private wait(peerId: NodeId, flaps: Flaps, waitMs: number): void {
-    flaps.timer = this.timers.schedule(waitMs, {
-      onDeadline: () => {
-        flaps.timer = undefined;
-        this.onReuse(peerId);
-      },
-    });
+    for (const { reuse } of this.peers.values()) reuse.clear();
   }
 }
 

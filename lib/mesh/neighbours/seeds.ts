@@ -10,7 +10,6 @@ import type { NodeId } from '../../address.js';
 import { StarlaneError, type StarlaneErrorCode } from '../../errors.js';
 import { backOffMs } from '../../util/back-off.js';
 import { Deadline, inTime } from '../../util/deadline.js';
-import type { Timer } from '../../util/timers.js';
 import type { MeshLink } from '../ports.js';
 import { shuffle } from './candidates.js';
 import { CLIENT_TARGET, LOW } from './degree.js';
@@ -57,7 +56,7 @@ interface Seed {
   /** Checks that dialled again while there were too few links. */
   asks: number;
   isBusy: boolean;
-  timer: Timer | undefined;
+  readonly nextCheck: Deadline;
 }
 
 /** A dial that waits. */
@@ -79,7 +78,7 @@ export class SeedWatch {
 
   constructor(private readonly context: NeighbourhoodContext) {
     this.nextTurn = new Deadline(context.environment.timers, () => this.takeTurns());
-    this.seeds = [...new Set(context.options.seeds)].map((name) => newSeed(name, false));
+    this.seeds = [...new Set(context.options.seeds)].map((name) => this.newSeed(name, false));
   }
 
   /** The number of seeds that lead to other nodes, as far as known. */
@@ -97,21 +96,21 @@ export class SeedWatch {
   /** Adds an address that the user has joined: other nodes may answer there as well. */
   addJoined(name: string): void {
     if (this.aborter.signal.aborted || this.seeds.some((seed) => seed.name === name)) return;
-    const seed = newSeed(name, true);
+    const seed = this.newSeed(name, true);
     this.seeds.push(seed);
-    this.schedule(seed, this.askAgainMs(seed));
+    seed.nextCheck.set(this.askAgainMs(seed));
   }
 
   removeJoined(name: string): void {
     const seed = this.seeds.find((one) => one.isJoined && one.name === name);
     if (seed === undefined) return;
-    this.cancel(seed);
+    seed.nextCheck.clear();
     this.seeds = this.seeds.filter((one) => one !== seed);
   }
 
   dispose(): void {
     this.aborter.abort();
-    for (const seed of this.seeds) this.cancel(seed);
+    for (const { nextCheck } of this.seeds) nextCheck.clear();
     this.nextTurn.clear();
     for (const turn of this.queue.splice(0)) turn.done(undefined);
   }
@@ -135,8 +134,7 @@ export class SeedWatch {
       seed.asks = 0;
       if (!isOfSeed || seed.isBusy || seed.isJoined) continue;
       if (upMs >= PROVEN_MS) seed.failures = 0;
-      this.cancel(seed);
-      this.schedule(seed, backOffMs(seed.failures++, options.backOff, environment.random));
+      seed.nextCheck.set(backOffMs(seed.failures++, options.backOff, environment.random));
     }
   }
 
@@ -151,9 +149,9 @@ export class SeedWatch {
     // A newer process has the identity of this node: this one must not compete.
     const isReplaced = code === 'ERR_STARLANE_DUPLICATE_IDENTITY';
     const isFine = failure === undefined && !seed.addresses.some((address) => this.isDue(address, NEEDED));
-    if (isFine) this.schedule(seed, this.askAgainMs(seed));
+    if (isFine) seed.nextCheck.set(this.askAgainMs(seed));
     else if (isReplaced) this.seeds = this.seeds.filter((one) => one !== seed);
-    else this.schedule(seed, backOffMs(seed.failures++, options.backOff, environment.random));
+    else seed.nextCheck.set(backOffMs(seed.failures++, options.backOff, environment.random));
     if (failure === undefined || seed.isJoined) return;
     environment.warn(new StarlaneError(code, `seed ${seed.name}: ${failure.message}`, { cause: failure }));
   }
@@ -282,25 +280,13 @@ export class SeedWatch {
     return Math.min(checkMs, backOffMs(seed.asks++, options.backOff, environment.random));
   }
 
-  private schedule(seed: Seed, waitMs: number): void {
-    seed.timer = this.context.environment.timers.schedule(waitMs, {
-      onDeadline: () => {
-        seed.timer = undefined;
-        void this.check(seed);
-      },
-    });
-  }
-
-  private cancel(seed: Seed): void {
-    if (seed.timer !== undefined) this.context.environment.timers.cancel(seed.timer);
-    seed.timer = undefined;
+  private newSeed(name: string, isJoined: boolean): Seed {
+    const nextCheck = new Deadline(this.context.environment.timers, () => void this.check(seed));
+    const seed: Seed = { name, isJoined, addresses: [], failures: 0, asks: 0, isBusy: false, nextCheck };
+    return seed;
   }
 }
 
 function failureCode(failure: Error | undefined): StarlaneErrorCode {
   return failure instanceof StarlaneError ? failure.code : 'ERR_STARLANE_TRANSPORT';
-}
-
-function newSeed(name: string, isJoined: boolean): Seed {
-  return { name, isJoined, addresses: [], failures: 0, asks: 0, isBusy: false, timer: undefined };
 }

@@ -9,10 +9,10 @@ import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import type { NodeRole } from '../../options/options.js';
 import { type BackOff, backOffMs } from '../../util/back-off.js';
-import { Deadline, inTime } from '../../util/deadline.js';
+import { Deadline, inTime, waitWithin } from '../../util/deadline.js';
 import { RecentMap } from '../../util/recent-map.js';
 import { debug } from '../../util/runtime/debug.js';
-import type { Timer, Timers } from '../../util/timers.js';
+import type { Timers } from '../../util/timers.js';
 import type { MeshEnvironment, MeshLink, MeshNetwork, MeshView } from '../ports.js';
 
 const log = debug('link');
@@ -339,28 +339,15 @@ function dialStaggered(
   dial: (address: string, signal: AbortSignal) => Promise<MeshLink>,
   signal: AbortSignal,
 ): Promise<MeshLink> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
+  return waitWithin(timers, { signal }, (resolve, reject) => {
     const aborter = new AbortController();
-    let timer: Timer | undefined;
     let next = 0;
     let underway = 0;
     let failure: unknown = starlaneError('ERR_STARLANE_ADDRESS', 'there is none to dial');
-    const end = (): void => {
-      if (timer !== undefined) timers.cancel(timer);
-      signal.removeEventListener('abort', onAbort);
-      aborter.abort(signal.reason);
-    };
-    const onAbort = (): void => {
-      end();
-      reject(signal.reason);
-    };
     const attempt = async (address: string): Promise<void> => {
       underway++;
       try {
-        const link = await dial(address, aborter.signal);
-        end();
-        resolve(link);
+        resolve(await dial(address, aborter.signal));
       } catch (error) {
         underway--;
         failure = error;
@@ -368,18 +355,17 @@ function dialStaggered(
       }
     };
     const proceed = (): void => {
-      if (timer !== undefined) timers.cancel(timer);
-      timer = undefined;
       const address = addresses[next++];
       if (address !== undefined) {
-        timer = timers.schedule(STAGGER_MS, { onDeadline: proceed });
+        stagger.set(STAGGER_MS);
         void attempt(address);
-      } else if (underway === 0) {
-        end();
-        reject(failure);
-      }
+      } else if (underway === 0) reject(failure);
     };
-    signal.addEventListener('abort', onAbort, { once: true });
+    const stagger = new Deadline(timers, proceed);
     proceed();
+    return () => {
+      stagger.clear();
+      aborter.abort(signal.reason);
+    };
   });
 }

@@ -167,11 +167,12 @@ export class NextHops {
   }
 }
 
+/** A draining node refuses every circuit, so it comes after peers that have only failed lately. */
 function byRank(a: HopCandidate, b: HopCandidate): number {
   return (
+    drainsOf(a.cost) - drainsOf(b.cost) ||
     Number(a.isAvoided) - Number(b.isAvoided) ||
     Number(b.isDirect) - Number(a.isDirect) ||
-    drainsOf(a.cost) - drainsOf(b.cost) ||
     Number(a.isUphill) - Number(b.isUphill) ||
     a.cost - b.cost
   );

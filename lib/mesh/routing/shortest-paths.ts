@@ -307,7 +307,7 @@ export class Detour {
 
   /**
    * Returns the cost from each of `peers` to the node, as in {@link ShortestPaths}, without passing `avoided` or this node;
-   * peers without such a path are left out. Undefined when the rate limit is exceeded.
+   * a peer that drains counts as well. Peers without such a path are left out. Undefined when the rate limit is exceeded.
    */
   find(dst: number, peers: ReadonlySet<number>, avoided: ReadonlySet<number>): Map<number, number> | undefined {
     const { topology, budget } = this;
@@ -324,9 +324,9 @@ export class Detour {
       const node = heap.pop();
       if (reached > distances[node] || found.size === peers.size) continue;
       walked++;
-      if (peers.has(node)) found.set(node, reached);
-      if (node !== dst && (flags[node] & TRANSIT) === 0) continue;
       const through = node === dst || (flags[node] & DRAINING) === 0 ? reached : reached + DRAIN_STEP;
+      if (peers.has(node)) found.set(node, through);
+      if (node !== dst && (flags[node] & TRANSIT) === 0) continue;
       const end = edges.starts[node] + edges.degrees[node];
       for (let at = edges.starts[node]; at < end; at++) {
         const peer = edges.peers[at];

@@ -2,7 +2,8 @@
 // is still alive.
 
 import { starlaneError } from '../../errors.js';
-import type { Timed, Timer, Timers } from '../../util/timers.js';
+import { Deadline } from '../../util/deadline.js';
+import type { Timers } from '../../util/timers.js';
 import type { MuxSession } from '../session.js';
 import { Keepalive, Verdict } from './keepalive.js';
 
@@ -26,13 +27,13 @@ interface PendingPing {
   readonly reject: ((error: Error) => void) | null;
 }
 
-export class Liveness implements Timed {
+export class Liveness {
   private readonly pending = new Map<number, PendingPing>();
   private readonly keepalive: Keepalive;
   private readonly roundTrip = new RoundTrip();
   private readonly turnsUs: number;
   private nextOpaque = 0;
-  private timer: Timer | null = null;
+  private readonly nextCheck: Deadline;
   private samplesLeft = FIRST_SAMPLES;
   private lastSampleAt = 0;
   private sampling = false;
@@ -51,6 +52,7 @@ export class Liveness implements Timed {
     timeoutMs: number,
     isEncrypted: boolean,
   ) {
+    this.nextCheck = new Deadline(timers, (now) => this.check(now));
     this.turnsUs = isEncrypted ? ENCRYPTED_TURNS_US : 0;
     this.keepalive = new Keepalive(idleMs, timeoutMs, timers.now());
   }
@@ -62,8 +64,7 @@ export class Liveness implements Timed {
 
   stop(reason: Error): void {
     this.isStopped = true;
-    if (this.timer !== null) this.timers.cancel(this.timer);
-    this.timer = null;
+    this.nextCheck.clear();
     const waiting = [...this.pending.values()];
     this.pending.clear();
     for (const ping of waiting) ping.reject?.(reason);
@@ -126,8 +127,7 @@ export class Liveness implements Timed {
     return this.roundTrip.us / 1000;
   }
 
-  onDeadline(now: number): void {
-    this.timer = null;
+  private check(now: number): void {
     const verdict = this.keepalive.check(now);
     if (verdict === Verdict.SILENT) {
       this.confirmSilence();
@@ -154,7 +154,7 @@ export class Liveness implements Timed {
   }
 
   private watch(): void {
-    this.timer = this.timers.schedule(this.keepalive.nextCheckMs(this.timers.now()), this);
+    this.nextCheck.set(this.keepalive.nextCheckMs(this.timers.now()));
   }
 
   private sample(): void {

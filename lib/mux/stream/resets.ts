@@ -1,7 +1,8 @@
 // Resets: why a stream was reset, and streams that the peer resets in large numbers.
 
 import { type StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
-import { setImmediate } from '../../util/runtime/real-timers.js';
+import { NextTurn } from '../../util/next-turn.js';
+import { systemClock } from '../../util/timers.js';
 import type { MuxStream } from './stream.js';
 import { StreamState } from './stream-state.js';
 
@@ -83,10 +84,15 @@ const RESETS_PER_OPEN = 2;
 export class Resets {
   /** How many were delivered in this turn. */
   private delivered = 0;
-  private isTurnDue = false;
   /** Streams that this side and the peer have opened, with the reason of each; those of the peer count as open for its limits. */
   private readonly ours = new Map<MuxStream, number>();
   private readonly theirs = new Map<MuxStream, number>();
+  private readonly nextTurn = new NextTurn(systemClock, () => {
+    this.delivered = 0;
+    this.deliverSome(this.ours, RESETS_PER_TURN);
+    this.deliverSome(this.theirs, RESETS_PER_TURN - this.delivered);
+    if (this.delivered > 0) this.nextTurn.request();
+  });
 
   /** The number of resets that wait. */
   get size(): number {
@@ -102,7 +108,7 @@ export class Resets {
       stream.state &= ~StreamState.ACK_OWED;
       (isTheirs ? this.theirs : this.ours).set(stream, reason);
     }
-    this.scheduleTurn();
+    this.nextTurn.request();
   }
 
   /** The peer opens a stream. Bounds the queue against a peer that keeps opening and resetting streams. */
@@ -142,18 +148,6 @@ export class Resets {
   private fail(stream: MuxStream, reason: number): void {
     this.delivered++;
     stream.fail(resetError(stream.id, reason), reason, false);
-  }
-
-  private scheduleTurn(): void {
-    if (this.isTurnDue) return;
-    this.isTurnDue = true;
-    setImmediate(() => {
-      this.isTurnDue = false;
-      this.delivered = 0;
-      this.deliverSome(this.ours, RESETS_PER_TURN);
-      this.deliverSome(this.theirs, RESETS_PER_TURN - this.delivered);
-      if (this.delivered > 0) this.scheduleTurn();
-    });
   }
 
   private deliverSome(waiting: Map<MuxStream, number>, most: number): void {

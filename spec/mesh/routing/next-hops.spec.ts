@@ -117,6 +117,15 @@ describe('a peer that failed', () => {
     expect(hops('x')).toEqual(['a', 'b']);
   });
 
+  it('is tried before one that drains, which would refuse', () => {
+    node.record('b', { links: { me: 50, x: 0, y: 0 }, flags: NodeFlag.RELAY | NodeFlag.DRAIN }).settle();
+    node.routing.penalise('a', 'x');
+    expect([hops('x'), node.routing.nextHops('x', 1, [], true)]).toEqual([
+      ['a', 'b'],
+      ['a', 'b'],
+    ]);
+  });
+
   it('is tried first again when a circuit has got through', () => {
     node.routing.penalise('a', 'x');
     node.routing.reward('a', 'x');

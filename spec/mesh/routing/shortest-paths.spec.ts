@@ -226,6 +226,12 @@ describe('the peers to try when some nodes have failed', () => {
     expect(around('x', 'x')).toEqual(['a']);
   });
 
+  it('are last those that drain, or whose path leads through a node that does', () => {
+    const drains = NodeFlag.RELAY | NodeFlag.DRAIN;
+    node.mesh('me-a me-b me-c:90 a-x b-d d-x c-x', { a: drains, d: drains }).link('a').link('b').link('c', 90).settle();
+    expect(around('x', 'g')).toEqual(['c', 'a', 'b']);
+  });
+
   it('do not lead through this node, nor through one that relays nothing', () => {
     node.mesh('me-a me-b a-g g-x b-y y-x', { y: 0 }).link('a').link('b').settle();
     expect(around('x', 'g')).toEqual([]);
