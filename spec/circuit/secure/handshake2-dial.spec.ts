@@ -40,6 +40,7 @@ function setupOf(node: Node): Setup {
 
 async function shape(edges: Array<[number, number]> = LINE, options: object = SECRET): Promise<void> {
   net = await RelayNet.of(edges, { node: { handshakeTimeoutMs: 200, ...options } });
+  await net.settled();
   accepted = [];
   asked = [];
   warnings = [];
@@ -161,7 +162,7 @@ describe('A dial to a node that can do handshake 2', () => {
       open: (open) => ({ ...open, proof: (open.proof as Buffer).subarray(0, CIRCUIT_PROOF_BYTES + 5) }),
     });
     expect(await fault(dial())).toContain('EHOSTUNREACH ERR_STARLANE_SECURE');
-    expect([accepted, asked]).toEqual([[], []]);
+    expect([accepted.length, asked.length]).toEqual([0, 0]);
   });
 });
 
@@ -217,13 +218,10 @@ describe('A circuit of nodes that have ML-KEM', () => {
     expect(await echoed(socket)).toBe(true);
   });
 
+  /** Alters a byte of what goes first in a direction, which is longer than all that follows. */
   const flips = (towards: Towards, at: number): ((chunk: Buffer, where: Towards) => Buffer[]) => {
-    let isDone = false;
     return (chunk, where) => {
-      if (where === towards && !isDone) {
-        chunk[at] ^= 1;
-        isDone = true;
-      }
+      if (where === towards && chunk.length > 1000) chunk[at] ^= 1;
       return [chunk];
     };
   };
@@ -232,14 +230,14 @@ describe('A circuit of nodes that have ML-KEM', () => {
     await hybridLine(1);
     corrupt(net.relay(1), { data: flips('dialler', at) });
     expect(await fault(dial())).toMatch(/^EHOSTUNREACH ERR_STARLANE_SECURE: the reply is not what DST has signed/);
-    expect(accepted).toEqual([]);
+    expect(accepted).toHaveLength(0);
   });
 
   it.each([0, 1087])('is never seen by the server when a relay alters byte %d of the ciphertext', async (at) => {
     await hybridLine(1);
     corrupt(net.relay(1), { data: flips('server', at) });
     expect(await fault(dial())).toMatch(/^ECONNRESET ERR_STARLANE_SECURE/);
-    expect([accepted, warnings]).toEqual([[], ['a record was altered on its way']]);
+    expect([accepted.length, warnings]).toEqual([0, ['a record was altered on its way']]);
   });
 
   it('fails at both ends when a relay withholds a part of the ciphertext', async () => {
@@ -248,7 +246,7 @@ describe('A circuit of nodes that have ML-KEM', () => {
       data: (chunk, where) => (where === 'server' ? [chunk.subarray(0, 500)].slice(0, 1) : [chunk]),
     });
     expect(await fault(dial())).toMatch(/^ECONNRESET ERR_STARLANE_OPEN_TIMEOUT/);
-    expect([accepted, warnings]).toEqual([[], ['it was not confirmed in time']]);
+    expect([accepted.length, warnings]).toEqual([0, ['it was not confirmed in time']]);
     expect(net.last.stats().servers.openSockets).toBe(0);
   });
 
@@ -256,7 +254,7 @@ describe('A circuit of nodes that have ML-KEM', () => {
     await hybridLine(1);
     corrupt(net.relay(1), { data: (chunk, where) => (where === 'dialler' ? [chunk.subarray(0, 1183)] : [chunk]) });
     expect(await fault(dial({ timeoutMs: 400 }))).toMatch(/^ETIMEDOUT|^EHOSTUNREACH/);
-    expect(accepted).toEqual([]);
+    expect(accepted).toHaveLength(0);
   });
 
   it('leaves nothing when the server closes before the ciphertext is there', async () => {
@@ -275,7 +273,7 @@ describe('A circuit of nodes that have ML-KEM', () => {
     await key;
     await net.last.close();
     expect(await failed).toMatch(/^ECONNRESET/);
-    expect(accepted).toEqual([]);
+    expect(accepted).toHaveLength(0);
   });
 });
 
@@ -397,7 +395,7 @@ describe('Clocks', () => {
         expect(await fault(dial(options))).toBe(`EHOSTUNREACH ERR_STARLANE_SECURE: DST says: ${text}`);
         expect(warnings[0]).toBe(text);
       }
-      expect([accepted, asked]).toEqual([[], []]);
+      expect([accepted.length, asked.length]).toEqual([0, 0]);
     },
   );
 
@@ -447,7 +445,7 @@ describe('A circuit in clear through a relay', () => {
     corrupt(net.relay(1), { open: (open) => ({ ...open, srcPort: 1 }) });
     expect(await fault(dial({ secure: false }))).toContain('the OPEN is not what');
     expect(net.last.stats().accepts.insecure).toBeGreaterThan(0);
-    expect([accepted, asked]).toEqual([[], []]);
+    expect([accepted.length, asked.length]).toEqual([0, 0]);
   });
 
   it('over a link needs no signature, as the link has proved the source', async () => {
