@@ -79,13 +79,14 @@ describeUnless(obstacle, 'A circuit through a relay between processes', () => {
       const far = start(member(address as string, SERVER), server);
       await event(far, 'serves');
       const near = start(member(address as string, CLIENT), dialler);
-      const quantumSafe = isQuantumSafe && newer !== OLDER ? true : newer === OLDER;
+      // Where the specs themselves run on a newer Node, all of it is quantum-safe.
+      const quantumSafe = isQuantumSafe || newer === OLDER;
       expect(await event(near, 'connected')).toMatchObject({ secure: true, via: 1, quantumSafe });
       expect(await event(near, 'echo')).toMatchObject({ bytes: 100_000, text: 'hello' });
       expect(await event(far, 'accepted')).toMatchObject({ secure: true, quantumSafe });
       // TLS between two nodes agrees on its keys by itself.
-      const isLinkSafe = relay === newer && dialler === newer;
-      expect(await event(near, 'tls')).toMatchObject({ protocol: 'TLSv1.3', isLinkSafe });
+      const name = relay === newer && dialler === newer ? 'X25519MLKEM768' : 'X25519';
+      expect(await event(near, 'tls')).toMatchObject({ protocol: 'TLSv1.3', name });
     },
   );
 });
