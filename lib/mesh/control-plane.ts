@@ -44,6 +44,8 @@ interface ControlPlaneOptions {
   readonly role: NodeRole;
   /** Whether circuits of others may pass through. */
   readonly relay: boolean;
+  /** Bits of CircuitAbility: what this node can do with circuits. Default none. */
+  readonly abilities?: number;
   readonly envDigests: readonly string[];
   /** Link addresses, possibly with host names. */
   readonly seeds: readonly string[];
@@ -109,7 +111,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     const { role, envDigests, keepAliveMs, keepAliveTimeoutMs } = options;
     const { nodeId } = identity;
     this.nextSample = new Deadline(timers, () => this.sample());
-    this.flags = options.relay ? NodeFlag.RELAY : 0;
+    this.flags = (options.relay ? NodeFlag.RELAY : 0) | (options.abilities ?? 0);
     this.routing = new Routing(nodeId, timers, this);
     this.gossip = new Gossip(
       environment,

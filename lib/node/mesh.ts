@@ -2,6 +2,7 @@
 // get keys and certificates.
 
 import { formatLinkAddress, parseLinkAddress } from '../address.js';
+import { circuitAbilities } from '../circuit/secure/security.js';
 import { codeOf, starlaneError } from '../errors.js';
 import { type Credentials, keyFileOf } from '../identity/credentials.js';
 import { type Identity, type OwnIdentity, readEpoch, writeEpoch } from '../identity/identity.js';
@@ -62,6 +63,7 @@ export function createControlPlane({
     options: {
       role,
       relay,
+      abilities: circuitAbilities(),
       envDigests,
       seeds,
       backOff: { minMs: rejoinMinMs, maxMs: rejoinMaxMs },

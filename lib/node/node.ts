@@ -7,6 +7,7 @@ import type { NodeId } from '../address.js';
 import { Circuits } from '../circuit/circuits.js';
 import type { DrainOptions } from '../circuit/drain.js';
 import type { BindOptions, DialOptions } from '../circuit/options.js';
+import { circuitAbilities } from '../circuit/secure/security.js';
 import { type CodedError, coded, optionError, starlaneError } from '../errors.js';
 import { type Credentials, readCredentials } from '../identity/credentials.js';
 import { createIdentity, type OwnIdentity } from '../identity/identity.js';
@@ -124,7 +125,8 @@ export class Node extends EventEmitter<NodeEvents> {
     this.ownCredentials = this.member?.folder;
     this.secretFault = secretWarning(given.secret);
     const digests = envDigests(resolved.env);
-    const self = { ...this.identity, role: resolved.role, envDigests: digests };
+    const capabilities = circuitAbilities();
+    const self = { ...this.identity, role: resolved.role, envDigests: digests, capabilities };
     this.linkSet = new LinkSet(
       self,
       resolved,
@@ -184,7 +186,9 @@ export class Node extends EventEmitter<NodeEvents> {
       directLinks: this.mesh.shortcuts,
       links: () => this.linkSet.everyLink(),
       sharedEnv: (nodeId) => this.mesh.sharedEnv(nodeId),
-      publicKeyOf: (nodeId) => this.mesh.gossip.store.node(nodeId)?.publicKey,
+      publicKeyOf: (nodeId) => this.mesh.gossip.store.node(nodeId)?.publicKey ?? this.linkSet.get(nodeId)?.peerKey,
+      abilitiesOf: (nodeId) =>
+        this.linkSet.get(nodeId)?.capabilities ?? this.mesh.gossip.store.node(nodeId)?.flags ?? 0,
       processRefs: this.processRefs,
       onError: (error) => this.onError(error),
       onWarning: (error) => this.onWarning(error),
