@@ -509,6 +509,8 @@ export class LinkSet implements LinkOwner {
       owner: this,
       traffic: this.owner,
       networkKeys: this.credentials.networkKeys,
+      members: this.credentials.members,
+      certificate: this.tls?.memberCertificate,
       timers,
       handshakeTimeoutMs: options.handshakeTimeoutMs,
       maxMessageBytes: options.maxMessageBytes,

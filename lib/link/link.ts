@@ -9,6 +9,8 @@
 import type { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
 import { starlaneError } from '../errors.js';
+import type { MemberBook } from '../identity/member-book.js';
+import type { Member } from '../identity/member-certificate.js';
 import { Lateness } from '../mux/liveness/liveness.js';
 import { MuxSession } from '../mux/session.js';
 import type { SessionOptions } from '../mux/session-options.js';
@@ -42,8 +44,10 @@ export type LinkDirection = 'inbound' | 'outbound';
 /** A snapshot of a link. Times in ms. */
 export interface LinkInfo {
   readonly peerId: NodeId;
-  /** The common name in the certificate of the peer; only present when the certificates come from your own PKI. */
+  /** The name of the peer as a member, or the common name in its certificate when certificates come from your own PKI. */
   readonly peerName?: string | undefined;
+  /** The tags of the peer as a member; only present where it has a certificate of the network. */
+  readonly peerTags?: readonly string[] | undefined;
   /** The link address of the peer, or `attached`. */
   readonly address: string;
   readonly direction: LinkDirection;
@@ -106,6 +110,10 @@ interface LinkSetup {
   readonly expect?: NodeId;
   /** The keys of the network, if this node has a secret. */
   readonly networkKeys?: readonly Uint8Array[];
+  /** Who is a member; undefined where certificates do not decide it. */
+  readonly members?: MemberBook | undefined;
+  /** The certificate of this node, if it is a member. */
+  readonly certificate?: Uint8Array | undefined;
   /** What tls has shown, on a link over tls. */
   readonly tls?: TlsFacts;
   readonly timers: Timers;
@@ -154,6 +162,8 @@ export class Link implements LinkInfo {
     this.handshake = new Handshake({
       self: setup.self,
       networkKeys: setup.networkKeys ?? [],
+      members: setup.members,
+      certificate: setup.certificate,
       client: setup.client,
       tls: setup.tls,
       expect: setup.expect,
@@ -181,9 +191,17 @@ export class Link implements LinkInfo {
     return this.handshake.peer?.bootId ?? '';
   }
 
-  /** The common name in the certificate of the peer, if an authority of this node has signed it. */
+  /**
+   * The name in the certificate of the peer, if an authority of this node has signed it. That of a member is the one in its newest
+   * certificate.
+   */
   get peerName(): string | undefined {
-    return this.setup.tls?.peerName;
+    return this.member?.name ?? this.setup.tls?.peerName;
+  }
+
+  /** The tags in the newest certificate of the peer; undefined when it is no member by a certificate. */
+  get peerTags(): readonly string[] | undefined {
+    return this.member?.tags;
   }
 
   get role(): NodeRole {
@@ -193,6 +211,16 @@ export class Link implements LinkInfo {
   /** @internal */
   get envDigests(): readonly string[] {
     return this.handshake.peer?.envDigests ?? [];
+  }
+
+  /** @internal What the peer can do, as it has signed. */
+  get capabilities(): number {
+    return this.handshake.peer?.capabilities ?? 0;
+  }
+
+  /** @internal The raw key that the peer has proved; undefined during the handshake. */
+  get peerKey(): Uint8Array | undefined {
+    return this.handshake.peer?.publicKey;
   }
 
   /** @internal Link addresses at which the peer listens, as it says itself. */
@@ -268,8 +296,8 @@ export class Link implements LinkInfo {
 
   /** Returns plain values, as they are now. */
   snapshot(): LinkInfo {
-    const { peerId, peerName, address, direction, rttMs, streams, bytesIn, bytesOut, since } = this;
-    const named = peerName === undefined ? {} : { peerName };
+    const { peerId, peerName, peerTags, address, direction, rttMs, streams, bytesIn, bytesOut, since } = this;
+    const named = { ...(peerName === undefined ? {} : { peerName }), ...(peerTags === undefined ? {} : { peerTags }) };
     return { peerId, ...named, address, direction, rttMs, streams, bytesIn, bytesOut, since };
   }
 
@@ -428,6 +456,13 @@ export class Link implements LinkInfo {
         starlaneError('ERR_STARLANE_LINK_LOST', 'the peer ended the control stream'),
       );
     } else this.leave(GoodbyeCode.MALFORMED, `what this node sent: ${error.message}`, error);
+  }
+
+  /** The peer as a member, by its newest certificate. */
+  private get member(): Member | undefined {
+    const { peerKey } = this;
+    const member = peerKey === undefined ? undefined : this.setup.members?.member(this.peerId);
+    return member !== undefined && Buffer.compare(member.publicKey, peerKey as Uint8Array) === 0 ? member : undefined;
   }
 
   /** Sends what the handshake says, or refuses the link and returns false. */
