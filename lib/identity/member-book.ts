@@ -247,7 +247,7 @@ export class MemberBook {
   sweep(): void {
     const now = this.now();
     for (const [nodeId, { member, statement }] of this.members) {
-      if (this.isCurrent(member, now)) continue;
+      if (!this.hasEnded(member, now)) continue;
       this.members.delete(nodeId);
       this.toggle(statement.hash, false);
       if (!this.isRevoked(member.publicKey)) this.report({ type: 'expired', nodeId, publicKey: member.publicKey });
@@ -409,6 +409,11 @@ export class MemberBook {
 
   private isValid(member: Member): boolean {
     return this.isCurrent(member, this.now());
+  }
+
+  /** Unlike {@link isCurrent}, not for a certificate that a clock which was set back shows as one of the future. */
+  private hasEnded(member: Member, now: number): boolean {
+    return !this.isCurrent(member, Math.max(now, member.notBeforeMs));
   }
 
   private isCurrent({ notBeforeMs, notAfterMs, authority }: Member, now: number): boolean {

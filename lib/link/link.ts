@@ -24,6 +24,7 @@ import type { Timers } from '../util/timers.js';
 import { encodeGoodbye, encodeMessageOf, GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
 import { Control } from './handshake/control.js';
 import { decides, Handshake, type HandshakeStep, makeHello, type SelfDescription } from './handshake/handshake.js';
+import type { Membership } from './handshake/membership.js';
 import { broken, goodbyeError, type Refusal } from './handshake/refusals.js';
 import { isStronger, type LinkPurpose, purposeOf } from './link-purpose.js';
 import { otherProtocol, tlsFailure } from './transport/protocol-mismatch.js';
@@ -223,6 +224,16 @@ export class Link implements LinkInfo {
     return this.handshake.peer?.publicKey;
   }
 
+  /** @internal The same, or that which its certificate in tls has, as long as the peer has not said any more. */
+  get shownKey(): Uint8Array | undefined {
+    return this.peerKey ?? this.setup.tls?.certificateKey;
+  }
+
+  /** @internal How the peer has shown that it is a member; undefined during the handshake, and where certificates do not decide it. */
+  get membership(): Membership | undefined {
+    return this.handshake.membership;
+  }
+
   /** @internal Link addresses at which the peer listens, as it says itself. */
   get peerAddresses(): readonly string[] {
     return this.handshake.peer?.listenAddresses ?? [];
@@ -363,6 +374,20 @@ export class Link implements LinkInfo {
   refuse({ code, error, peerReason }: Refusal): void {
     if (this.phase >= Phase.LEAVING) return;
     this.leave(code, peerReason, error);
+  }
+
+  /**
+   * @internal Ends the link because its peer is a member no more, in whatever phase it is: the peer gets the reason, and streams are reset
+   * at once.
+   */
+  expel({ code, error, peerReason }: Refusal): void {
+    if (this.phase === Phase.CLOSED) return;
+    if (this.phase < Phase.LEAVING) this.control.send(encodeGoodbye({ code, reason: peerReason }));
+    this.handshakeDeadline.clear();
+    this.phase = Phase.LEAVING;
+    // First, as the peer may answer before the next line returns.
+    this.goDown(error);
+    this.control.abort(this.session, error);
   }
 
   /** @internal Closes the link because a newer process of the peer has taken its place. Open streams may finish. */

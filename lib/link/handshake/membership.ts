@@ -84,6 +84,16 @@ export function revokedRefusal(): Refusal {
   return refusal(GoodbyeCode.REVOKED, 'ERR_STARLANE_REVOKED', 'that of the peer', 'that of this node');
 }
 
+/** Returns the refusal of a peer whose certificate has expired while the link was up. */
+export function expiredRefusal(): Refusal {
+  return refusal(
+    GoodbyeCode.EXPIRED,
+    'ERR_STARLANE_CERTIFICATE_EXPIRED',
+    'the peer has not renewed its own in time',
+    'this node has not renewed its own in time',
+  );
+}
+
 /** Returns the refusal for the fault that a member book finds in a certificate. */
 export function refusalOf(fault: unknown): Refusal {
   const code = codeOf(fault) as StarlaneErrorCode | undefined;

@@ -76,6 +76,12 @@ export function isTaken(error: unknown): boolean {
   return codeOf(error) === 'ERR_STARLANE_DUPLICATE_IDENTITY';
 }
 
+/** Returns whether a link has ended because one of the two nodes is a member no more. */
+export function isExpelled(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'ERR_STARLANE_REVOKED' || code === 'ERR_STARLANE_CERTIFICATE_EXPIRED';
+}
+
 /**
  * Not among them: a certificate that has expired, or is not valid yet. It may be renewed, by another link or at the other end, and the clock
  * of a machine that has just started may be set.

@@ -21,6 +21,8 @@ import { type Refusal, refusal } from '../handshake/refusals.js';
 
 /** The name of the protocol in tls (RFC 7301), so that a peer that means another protocol cannot get a session. */
 const PROTOCOL = 'starlane/1';
+/** The same for a machine that asks to become a member: what follows is no link. */
+export const ENROLMENT_PROTOCOL = 'starlane-enrol/1';
 
 /** RFC 8446, section 7.5, and RFC 9266: a value that only the two ends of a tls session know. */
 const EXPORTER_LABEL = 'EXPORTER-starlane-link-1';
@@ -86,6 +88,11 @@ export class LinkTls {
   /** True when the keys of certificates are those of the nodes; false when they come from your own PKI. */
   get isDerived(): boolean {
     return this.#files === undefined;
+  }
+
+  /** What a listener of this node speaks over tls. */
+  get serverProtocols(): string[] {
+    return this.member === undefined ? [PROTOCOL] : [PROTOCOL, ENROLMENT_PROTOCOL];
   }
 
   /** Returns the options of a server. They change with {@link rotate}. */
