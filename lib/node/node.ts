@@ -34,7 +34,7 @@ import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runti
 import { throwLater } from '../util/runtime/throw-later.js';
 import { sharedTimers } from '../util/timers.js';
 import { UnheardFaults } from '../util/warnings.js';
-import { envDigests } from '../wire/messages.js';
+import { Capability, envDigests } from '../wire/messages.js';
 import {
   type NodeEnvironment,
   readEnvironment,
@@ -124,7 +124,8 @@ export class Node extends EventEmitter<NodeEvents> {
     this.ownCredentials = this.member?.folder;
     this.secretFault = secretWarning(given.secret);
     const digests = envDigests(resolved.env);
-    const self = { ...this.identity, role: resolved.role, envDigests: digests };
+    const capabilities = this.credentials.members === undefined ? 0 : Capability.MEMBERS;
+    const self = { ...this.identity, role: resolved.role, envDigests: digests, capabilities };
     this.linkSet = new LinkSet(
       self,
       resolved,

@@ -7,7 +7,7 @@
 //   GOODBYE        u8 code | u8 n + reason
 //   NOTICE         u8 code | u8 n + text: a warning for the user of the peer, with a code of GOODBYE; the link stays
 //
-// The messages that carry records are in gossip-messages.ts. A reader skips unknown types, and bytes after the fields that it knows,
+// The messages that carry records are in gossip-messages.ts, those with statements about members in member-messages.ts. A reader skips unknown types, and bytes after the fields that it knows,
 // so that later versions can add both.
 
 import { createHash } from 'node:crypto';
@@ -32,6 +32,13 @@ import {
   encodeGossipMessage,
   type GossipMessage,
 } from './gossip-messages.js';
+import {
+  decodeMemberHashes,
+  decodeMembers,
+  decodeMembersDigest,
+  encodeMemberMessage,
+  type MemberMessage,
+} from './member-messages.js';
 import { encodeMessage, MAX_MESSAGE_BYTES, MessageType } from './message.js';
 import { encodeReason, malformed, readReason, readText } from './text.js';
 
@@ -81,6 +88,12 @@ export const GoodbyeCode = {
 } as const;
 export type GoodbyeCode = (typeof GoodbyeCode)[keyof typeof GoodbyeCode];
 
+/** Bits of the capabilities in HELLO. The numbers are the wire: append only. */
+export const Capability = {
+  /** The node keeps statements about members, and takes the messages that spread them. */
+  MEMBERS: 0x1,
+} as const;
+
 /** The first message of either side. */
 export interface Hello {
   readonly version: number;
@@ -95,7 +108,7 @@ export interface Hello {
   readonly role: NodeRole;
   /** Bits for later versions, 0..255. */
   readonly flags: number;
-  /** Bits for later versions, 0..4294967295. */
+  /** Bits of {@link Capability}, or of later versions, 0..4294967295. */
   readonly capabilities: number;
   /** From {@link envDigests}: nodes meet when they have one in common. */
   readonly envDigests: readonly string[];
@@ -128,7 +141,8 @@ export type Message =
   | { readonly type: typeof MessageType.SYNCED }
   | ({ readonly type: typeof MessageType.GOODBYE } & Goodbye)
   | ({ readonly type: typeof MessageType.NOTICE } & Goodbye)
-  | GossipMessage;
+  | GossipMessage
+  | MemberMessage;
 
 /** The index is the number on the wire: append only. */
 const ROLES: readonly NodeRole[] = ['peer', 'client', 'server', 'router'];
@@ -212,6 +226,10 @@ export function encodeMessageOf(message: Message): Buffer {
       return encodeGoodbye(message);
     case MessageType.NOTICE:
       return encodeNotice(message);
+    case MessageType.MEMBERS:
+    case MessageType.MEMBERS_DIGEST:
+    case MessageType.MEMBER_HASHES:
+      return encodeMemberMessage(message);
     default:
       return encodeGossipMessage(message);
   }
@@ -244,6 +262,12 @@ export function decodeMessage(typeAndBody: Uint8Array): Message | undefined {
       return decodeEntries(fields);
     case MessageType.WANT:
       return decodeWant(fields);
+    case MessageType.MEMBERS:
+      return decodeMembers(fields);
+    case MessageType.MEMBERS_DIGEST:
+      return decodeMembersDigest(fields);
+    case MessageType.MEMBER_HASHES:
+      return decodeMemberHashes(fields);
     default:
       return undefined;
   }
