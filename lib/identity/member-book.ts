@@ -98,6 +98,7 @@ export class MemberBook {
   private readonly hashes = new Set<string>();
   private readonly forged = new RecentMap<string, true>(MAX_FORGED);
   private readonly listeners = new Set<(change: MemberChange) => void>();
+  private readonly spreaders = new Set<(statement: SpreadStatement) => void>();
   /** Wall-clock time in ms. */
   readonly now: () => number;
   private readonly maxMembers: number;
@@ -128,6 +129,11 @@ export class MemberBook {
   member(nodeId: NodeId): Member | undefined {
     const known = this.members.get(nodeId);
     return known !== undefined && this.isValid(known.member) ? known.member : undefined;
+  }
+
+  /** Returns the hash of the statement with the newest certificate of a node. */
+  certificateHash(nodeId: NodeId): string | undefined {
+    return this.members.get(nodeId)?.statement.hash;
   }
 
   *all(): IterableIterator<Member> {
@@ -281,6 +287,15 @@ export class MemberBook {
     return () => this.listeners.delete(listener);
   }
 
+  /**
+   * Calls back with every statement that the book begins to hold, ahead of the change that it makes: a link that ends for it can still pass
+   * it on. Returns a function that ends it.
+   */
+  onStatement(listener: (statement: SpreadStatement) => void): () => void {
+    this.spreaders.add(listener);
+    return () => this.spreaders.delete(listener);
+  }
+
   private take(spread: SpreadStatement): StatementFate {
     let statement: ReturnType<typeof decodeStatement>;
     try {
@@ -332,7 +347,7 @@ export class MemberBook {
     if (current !== undefined) this.toggle(current.statement.hash, false);
     const offers = member.rights.offer.map((pattern) => new Pattern(pattern));
     this.members.set(nodeId, { member, statement: spread, offers });
-    this.toggle(spread.hash, true);
+    this.hold(spread);
     this.report({ type: 'member', member, previous: current?.member });
     return 'new';
   }
@@ -373,7 +388,7 @@ export class MemberBook {
       untilMs: Math.max(end, current?.untilMs ?? 0),
     });
     this.revokedIds.set(nodeId, key);
-    this.toggle(spread.hash, true);
+    this.hold(spread);
     if (current === undefined) this.report({ type: 'revoked', nodeId, publicKey });
     return 'new';
   }
@@ -394,7 +409,7 @@ export class MemberBook {
     if (old.succession !== undefined) this.toggle(old.succession.hash, false);
     old.succession = spread;
     old.untilMs = untilMs;
-    this.toggle(spread.hash, true);
+    this.hold(spread);
     if (!this.isTrusted(next)) {
       this.trusted.push({ publicKey: next, untilMs: Number.POSITIVE_INFINITY, succession: undefined });
     }
@@ -419,6 +434,11 @@ export class MemberBook {
   private isCurrent({ notBeforeMs, notAfterMs, authority }: Member, now: number): boolean {
     if (notAfterMs <= now || notBeforeMs > now) return false;
     return this.trusted.some(({ publicKey, untilMs }) => untilMs > now && Buffer.compare(publicKey, authority) === 0);
+  }
+
+  private hold(statement: SpreadStatement): void {
+    this.toggle(statement.hash, true);
+    for (const listener of [...this.spreaders]) listener(statement);
   }
 
   private toggle(hash: string, isKept: boolean): void {

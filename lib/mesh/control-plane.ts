@@ -19,6 +19,8 @@ import type { ServiceTable } from './directory/service-table.js';
 import { Gossip, type GossipOwner } from './gossip/gossip.js';
 import { AnnouncedLinks } from './health/link-cost.js';
 import { LinkWatch, type LinkWatchOwner } from './health/link-watch.js';
+import { MeshMembers } from './members/mesh-members.js';
+import { OwnOffers } from './members/own-offers.js';
 import type { Applicant } from './neighbours/link-admission.js';
 import { Neighbourhood } from './neighbours/neighbourhood.js';
 import { Shortcuts } from './neighbours/shortcuts.js';
@@ -87,6 +89,7 @@ interface ControlPlaneSetup {
 }
 
 export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, MeshView {
+  readonly members: MeshMembers;
   readonly gossip: Gossip;
   readonly routing: Routing;
   readonly registry: Registry;
@@ -95,8 +98,12 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   readonly watch: LinkWatch;
   private readonly links = new Set<MeshLink>();
   private readonly synced = new WeakSet<MeshLink>();
+  /** Direct links over which SYNCED was sent, and over which it has come. */
+  private readonly greeted = new WeakSet<MeshLink>();
+  private readonly answered = new WeakSet<MeshLink>();
   private readonly announced: AnnouncedLinks;
   private flags: number;
+  private readonly offers: OwnOffers;
   private lastAbsence: { service: string; port: number | undefined; untilMs: number; error: Error } | undefined;
   private readonly nextSample: Deadline;
   private samples = 0;
@@ -111,15 +118,45 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     const { role, envDigests, keepAliveMs, keepAliveTimeoutMs } = options;
     const { nodeId } = identity;
     this.nextSample = new Deadline(timers, () => this.sample());
-    this.flags = (options.relay ? NodeFlag.RELAY : 0) | (options.abilities ?? 0);
-    this.routing = new Routing(nodeId, timers, this);
+    this.members = new MeshMembers(environment, options.members, role !== 'client', {
+      onMember: (id) => this.onMember(id),
+      onBarred: (id) => this.onBarred(id),
+      onOwnRights: () => this.onOwnRights(),
+      onSettled: (link) => this.onStatementsSettled(link),
+      onPunish: (link, error, isBan) => {
+        if (isBan) this.gossip.ban(link.peerId);
+        link.destroy(error);
+      },
+    });
+    const { rights } = this.members;
+    this.flags = (options.relay && this.members.own.mayRelay ? NodeFlag.RELAY : 0) | (options.abilities ?? 0);
+    this.routing = new Routing(nodeId, timers, this, { mayRelay: (id) => rights.mayRelay(id) });
     this.gossip = new Gossip(
       environment,
-      { ...options, announces: role !== 'client', isReachable: (id) => this.routing.isReachable(id) },
+      {
+        ...options,
+        announces: role !== 'client',
+        rights,
+        statements: this.members,
+        isReachable: (id) => this.routing.isReachable(id),
+      },
       this,
     );
     const { access } = options;
-    this.registry = new Registry({ nodeId, envDigests, access }, this.gossip.store, this.routing, owner);
+    this.registry = new Registry({ nodeId, envDigests, access, rights }, this.gossip.store, this.routing, owner);
+    this.offers = new OwnOffers({
+      mayOffer: (service) => this.members.own.mayOffer(service),
+      announce: (entry) => {
+        const { service, port, weight, meta } = entry;
+        this.gossip.own.bind(entry);
+        this.registry.bind(service, port, weight, meta);
+      },
+      withdraw: ({ service, port }) => {
+        this.gossip.own.unbind(service, port);
+        this.registry.unbind(service, port);
+      },
+      warn: (error) => environment.warn(error),
+    });
     this.neighbourhood = new Neighbourhood({
       environment,
       network,
@@ -167,6 +204,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.routing.dispose();
     this.registry.dispose();
     this.gossip.dispose();
+    this.members.dispose();
   }
 
   /**
@@ -201,10 +239,9 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     return this.registry.table;
   }
 
-  /** @throws ERR_STARLANE_MESSAGE when meta is not JSON or too large */
+  /** @throws ERR_STARLANE_MESSAGE when meta is not JSON or too large; EACCES when the certificate of this node does not allow it */
   bind(service: string, port: number, weight: number, meta: unknown): void {
-    this.gossip.own.bind({ service, port, weight, meta });
-    this.registry.bind(service, port, weight, meta);
+    this.offers.bind({ service, port, weight, meta });
   }
 
   /** Returns an error that explains why no instance of a service is found. */
@@ -237,8 +274,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   }
 
   unbind(service: string, port: number): void {
-    this.gossip.own.unbind(service, port);
-    this.registry.unbind(service, port);
+    this.offers.unbind(service, port);
   }
 
   onListening(): void {
@@ -259,8 +295,9 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     const isNew = !this.routing.isReachable(link.peerId);
     this.links.add(link);
     this.watch.onLink(link);
+    this.members.onLink(link);
     if (link.purpose !== 'direct') this.gossip.onLink(link);
-    else link.send({ type: MessageType.SYNCED });
+    else this.settleDirect(link);
     this.updateRoutes();
     this.neighbourhood.onLink(link);
     this.shortcuts.onLink(link);
@@ -282,6 +319,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   onUnlink(link: MeshLink, isLoss: boolean): void {
     if (!this.links.delete(link)) return;
     this.watch.onUnlink(link);
+    this.members.onUnlink(link);
     if (link.purpose !== 'direct') this.gossip.onUnlink(link);
     this.updateRoutes();
     this.announced.onDown(link, isLoss, this.neighbourhood.neighbours.hasLeft(link.peerId));
@@ -290,12 +328,55 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   }
 
   onMessage(link: MeshLink, message: Message): void {
+    if (this.members.onMessage(link, message)) return;
     if (link.purpose !== 'direct') this.gossip.onMessage(link, message);
-    else if (message.type === MessageType.SYNCED) this.onSynced(link);
+    else if (message.type === MessageType.SYNCED) {
+      this.answered.add(link);
+      this.settleDirect(link);
+    }
   }
 
   onUnblocked(link: MeshLink): void {
+    this.members.onUnblocked(link);
     if (link.purpose !== 'direct') this.gossip.onUnblocked(link);
+  }
+
+  // --- what the members report ---
+
+  private onMember(nodeId: NodeId): void {
+    this.routing.onRights(nodeId);
+    this.gossip.onMember(nodeId);
+    this.updateRoutes();
+    this.registry.onNodeChanged(nodeId);
+  }
+
+  private onBarred(nodeId: NodeId): void {
+    this.gossip.onBarred(nodeId);
+    this.updateRoutes();
+    this.routing.update();
+    this.registry.onNodeChanged(nodeId);
+  }
+
+  private onOwnRights(): void {
+    const { relay } = this.setup.options;
+    this.flags = relay && this.members.own.mayRelay ? this.flags | NodeFlag.RELAY : this.flags & ~NodeFlag.RELAY;
+    this.gossip.own.describe({ flags: this.flags }, 'now');
+    this.offers.review();
+  }
+
+  private onStatementsSettled(link: MeshLink): void {
+    if (!this.links.has(link)) return;
+    if (link.purpose !== 'direct') this.gossip.onStatementsSettled(link);
+    else this.settleDirect(link);
+  }
+
+  /** A direct link has nothing to sync but statements about members. */
+  private settleDirect(link: MeshLink): void {
+    if (!this.greeted.has(link) && !this.members.goesAhead(link)) {
+      this.greeted.add(link);
+      link.send({ type: MessageType.SYNCED });
+    }
+    if (this.answered.has(link) && !this.members.isChecking(link)) this.onSynced(link);
   }
 
   // --- what the gossip reports ---
@@ -380,6 +461,14 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     return this.gossip.isBanned(nodeId);
   }
 
+  isMember(nodeId: NodeId): boolean {
+    return this.members.rights.isMember(nodeId);
+  }
+
+  mayRelay(nodeId: NodeId): boolean {
+    return this.members.rights.mayRelay(nodeId);
+  }
+
   node(nodeId: NodeId): NodeRecord | undefined {
     return this.gossip.store.node(nodeId);
   }
@@ -427,7 +516,8 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
 
   private updateRoutes(): void {
     if (this.isClosed) return;
-    this.routing.setLinks([...this.links].map((link) => this.localLink(link)));
+    const links = [...this.links].filter(({ peerId }) => this.isMember(peerId));
+    this.routing.setLinks(links.map((link) => this.localLink(link)));
   }
 
   private localLink(link: MeshLink): LocalLink {

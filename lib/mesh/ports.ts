@@ -43,6 +43,8 @@ export interface MeshLink {
   readonly envDigests: readonly string[];
   /** Link addresses at which the peer listens, by its own account. */
   readonly peerAddresses: readonly string[];
+  /** What the peer understands, see HELLO. */
+  readonly capabilities?: number;
   readonly purpose: LinkPurpose;
   readonly isUp: boolean;
   /** Messages wait for the peer to accept them; messages that are not urgent are held back. */
@@ -98,6 +100,9 @@ export interface MeshView {
   isReachable(nodeId: NodeId): boolean;
   /** Whether links to the node are refused for a while, because of what it sent. */
   isBanned(nodeId: NodeId): boolean;
+  isMember(nodeId: NodeId): boolean;
+  /** Whether circuits may pass through a node whose record says so. */
+  mayRelay(nodeId: NodeId): boolean;
   node(nodeId: NodeId): NodeRecord | undefined;
   /** Every stored node record, reachable or not, perhaps including the one of this node. */
   nodes(): Iterable<NodeRecord>;

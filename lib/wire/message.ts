@@ -24,6 +24,9 @@ export const MessageType = {
   WANT: 10,
   AUTH: 11,
   NOTICE: 12,
+  MEMBERS: 13,
+  MEMBERS_DIGEST: 14,
+  MEMBER_HASHES: 15,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 

@@ -8,7 +8,7 @@
 //   GOODBYE        u8 code | u8 n + reason
 //   NOTICE         u8 code | u8 n + text: a warning for the user of the peer, with a code of GOODBYE; the link stays
 //
-// The messages that carry records are in gossip-messages.ts. A reader skips unknown types, and bytes after the fields that it knows,
+// The messages that carry records are in gossip-messages.ts, those with statements about members in member-messages.ts. A reader skips unknown types, and bytes after the fields that it knows,
 // so that later versions can add both.
 
 import { createHash } from 'node:crypto';
@@ -33,6 +33,13 @@ import {
   encodeGossipMessage,
   type GossipMessage,
 } from './gossip-messages.js';
+import {
+  decodeMemberHashes,
+  decodeMembers,
+  decodeMembersDigest,
+  encodeMemberMessage,
+  type MemberMessage,
+} from './member-messages.js';
 import { encodeMessage, MAX_MESSAGE_BYTES, MessageType } from './message.js';
 import { MAX_CERTIFICATE_BYTES } from './statements.js';
 import { encodeReason, malformed, readReason, readText } from './text.js';
@@ -146,7 +153,8 @@ export type Message =
   | { readonly type: typeof MessageType.SYNCED }
   | ({ readonly type: typeof MessageType.GOODBYE } & Goodbye)
   | ({ readonly type: typeof MessageType.NOTICE } & Goodbye)
-  | GossipMessage;
+  | GossipMessage
+  | MemberMessage;
 
 /** The index is the number on the wire: append only. */
 const ROLES: readonly NodeRole[] = ['peer', 'client', 'server', 'router'];
@@ -231,6 +239,10 @@ export function encodeMessageOf(message: Message): Buffer {
       return encodeGoodbye(message);
     case MessageType.NOTICE:
       return encodeNotice(message);
+    case MessageType.MEMBERS:
+    case MessageType.MEMBERS_DIGEST:
+    case MessageType.MEMBER_HASHES:
+      return encodeMemberMessage(message);
     default:
       return encodeGossipMessage(message);
   }
@@ -263,6 +275,12 @@ export function decodeMessage(typeAndBody: Uint8Array): Message | undefined {
       return decodeEntries(fields);
     case MessageType.WANT:
       return decodeWant(fields);
+    case MessageType.MEMBERS:
+      return decodeMembers(fields);
+    case MessageType.MEMBERS_DIGEST:
+      return decodeMembersDigest(fields);
+    case MessageType.MEMBER_HASHES:
+      return decodeMemberHashes(fields);
     default:
       return undefined;
   }

@@ -156,6 +156,8 @@ export class ScriptedView implements MeshView {
   readonly records = new Map<NodeId, NodeRecord>();
   readonly reached = new Set<NodeId>();
   readonly banned = new Set<NodeId>();
+  readonly strangers = new Set<NodeId>();
+  readonly leaves = new Set<NodeId>();
   readonly distances = new Map<NodeId, number>();
 
   get reachable(): number {
@@ -168,6 +170,14 @@ export class ScriptedView implements MeshView {
 
   isBanned(nodeId: NodeId): boolean {
     return this.banned.has(nodeId);
+  }
+
+  isMember(nodeId: NodeId): boolean {
+    return !this.strangers.has(nodeId);
+  }
+
+  mayRelay(nodeId: NodeId): boolean {
+    return !this.leaves.has(nodeId);
   }
 
   node(nodeId: NodeId): NodeRecord | undefined {

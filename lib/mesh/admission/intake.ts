@@ -10,11 +10,14 @@
 //   4  rates and queue of the link                            waits (full queue: the link is closed)
 //   5  the version again, when its turn comes                 dropped
 //   6  room for the node and its services in the store        rejected (record-admission.ts)
-//   7  the signature                                          dropped (too many wrong: the link is closed, the peer banned)
-//   8  a record of this node itself                           its epoch is exceeded (own-records.ts)
-//   9  a conflict with the stored version                     warned about
-//  10  the rate of its origin                                 parked (record-admission.ts)
-//  11  limits of its origin; room, again                      rejected, or an unreachable node is evicted
+//   7  a node whose membership has ended                      dropped
+//   8  the signature                                          dropped (too many wrong: the link is closed, the peer banned)
+//   9  a record of this node itself                           its epoch is exceeded (own-records.ts)
+//  10  a node that is no member yet                           waits for its certificate (awaited.ts)
+//  11  what the certificate of the peer itself forbids        the link is closed, the peer banned
+//  12  a conflict with the stored version                     warned about
+//  13  the rate of its origin                                 parked (record-admission.ts)
+//  14  limits of its origin; room, again                      rejected, or an unreachable node is evicted
 
 import type { NodeId } from '../../address.js';
 import { type StarlaneError, starlaneError } from '../../errors.js';
@@ -97,6 +100,11 @@ export class Intake {
     if (useless > 0 && peer.isActive) this.countUseless(peer, useless);
   }
 
+  /** Called when the statements about members that came over a link are checked. */
+  resume(): void {
+    if (this.waiting.size > 0) this.workLater();
+  }
+
   /** Called when the link is gone. */
   drop(peer: GossipPeer): void {
     peer.inbox.clear();
@@ -132,6 +140,10 @@ export class Intake {
   private isAcceptable({ record, remainingLifeS }: RecordCopy): boolean {
     const parked = this.store.entry(record.nodeId)?.parked?.get(record.key);
     if (parked !== undefined && compareVersions(record, parked.record) <= 0) {
+      this.counters.duplicates++;
+      return false;
+    }
+    if (this.context.awaited.has(record)) {
       this.counters.duplicates++;
       return false;
     }
@@ -184,6 +196,8 @@ export class Intake {
 
   /** Returns how long the next record of the neighbour must wait. Requested records do not wait. */
   private waitMs(peer: GossipPeer, { record, isAsked }: QueuedCopy): number {
+    // Until the statements before it are checked, and resume() is called.
+    if (this.context.statements.isChecking(peer.link)) return Number.POSITIVE_INFINITY;
     return isAsked ? 0 : this.limits.waitMs(peer, record, this.environment.timers.now());
   }
 
@@ -202,8 +216,14 @@ export class Intake {
     if (!copy.isAsked) this.limits.count(peer, record, this.environment.timers.now());
     // A record without room is not worth a check.
     if (!this.admission.hasRoom(record)) return;
+    const isOwn = record.nodeId === this.environment.identity.nodeId;
+    const isOfMember = isOwn || this.context.rights.hasMade(record);
+    if (!isOfMember) this.counters.strangers++;
+    if (!isOfMember && this.context.rights.isBarred(record.nodeId)) return;
     if (!this.isSigned(record)) this.onViolation(peer, record.nodeId);
-    else if (record.nodeId === this.environment.identity.nodeId) this.owner.onOwnRecordConflict(record);
+    else if (isOwn) this.owner.onOwnRecordConflict(record);
+    else if (!isOfMember) this.context.awaited.put(copy);
+    else if (this.isOverstep(peer, record)) this.punishOverstep(peer);
     else {
       if (this.store.hasConflict(record)) this.owner.onVersionConflict(record);
       this.admission.admit(copy, peer);
@@ -221,6 +241,17 @@ export class Intake {
     this.counters.invalid++;
     if (++peer.violations < MAX_VIOLATIONS) return;
     this.owner.onPunish(peer, starlaneError('ERR_STARLANE_RECORD', `records of ${nodeId} that it did not sign`), true);
+  }
+
+  /** Whether a peer publishes itself what its certificate does not allow. Those who pass it on are not to blame. */
+  private isOverstep({ link }: GossipPeer, record: MeshRecord): boolean {
+    if (record.nodeId !== link.peerId || !this.context.rights.isOverstep(record)) return false;
+    return this.context.statements.isInformed(link);
+  }
+
+  private punishOverstep(peer: GossipPeer): void {
+    const what = `${peer.link.peerId} publishes what its certificate does not allow`;
+    this.owner.onPunish(peer, starlaneError('ERR_STARLANE_RIGHT', what), true);
   }
 
   private punishFlood(peer: GossipPeer, what: string): void {

@@ -32,11 +32,25 @@ interface RegistryOptions {
   readonly envDigests: readonly string[];
   /** Which services of others are visible; undefined for all. */
   readonly access?: BindAccessSetup | undefined;
+  /** Default: any node may offer anything. */
+  readonly rights?: OfferRights;
 }
+
+/** What nodes may offer. */
+interface OfferRights {
+  /** Returns an object that changes with the rights of a node; undefined when nothing of it counts. */
+  rightsOf(nodeId: NodeId): object | undefined;
+  mayOffer(nodeId: NodeId, service: string): boolean;
+}
+
+const EVERYTHING: object = {};
+const ALL_OFFERS: OfferRights = { rightsOf: () => EVERYTHING, mayOffer: () => true };
 
 /** The services of a node in the table. There is one for each node of a mesh, so it is small. */
 interface Offer {
   readonly bootId: string;
+  /** The rights by which its services were read. */
+  readonly rights: object;
   readonly via: NodeDistance;
   /** One for each shard of the layout, by its number. */
   readonly applied: Array<AppliedShard | undefined>;
@@ -58,6 +72,7 @@ export class Registry {
   private readonly local = new Map<string, ServiceInstance>();
   private readonly offers = new Map<NodeId, Offer>();
   private readonly access: BindAccess | undefined;
+  private readonly rights: OfferRights;
   private readonly pending: PendingEvent[] = [];
   /** Instances in the table that are not reported yet. */
   private readonly unreported = new Set<ServiceInstance>();
@@ -69,6 +84,7 @@ export class Registry {
     private readonly reachability: Reachability,
     private readonly owner: RegistryOwner,
   ) {
+    this.rights = options.rights ?? ALL_OFFERS;
     if (options.access === undefined) return;
     this.access = new BindAccess(options.access, (instance) => {
       this.add(instance);
@@ -128,7 +144,8 @@ export class Registry {
     if (nodeId === this.options.nodeId) return;
     const record = this.records.node(nodeId);
     const known = this.offers.get(nodeId);
-    const isOffered = record !== undefined && this.isOffered(record);
+    const rights = this.rights.rightsOf(nodeId);
+    const isOffered = record !== undefined && rights !== undefined && this.isOffered(record);
     const shards = isOffered ? this.shardsOf(record) : [];
     // A node that has restarted is another server, although the name may be the same.
     const kept = known?.bootId === record?.bootId ? known : undefined;
@@ -136,9 +153,10 @@ export class Registry {
       this.offers.delete(nodeId);
       for (const shard of known.applied) this.removeAll(shard?.instances ?? []);
     }
-    if (record === undefined || shards.length === 0) return;
-    if (kept !== undefined && kept.applied.length === shards[0].shards) this.applyShards(kept, shards);
-    else this.offers.set(nodeId, this.layOut(record, shards, kept));
+    if (record === undefined || rights === undefined || shards.length === 0) return;
+    const isSameLayout = kept?.applied.length === shards[0].shards && kept.rights === rights;
+    if (kept !== undefined && isSameLayout) this.applyShards(kept, shards);
+    else this.offers.set(nodeId, this.layOut(record, shards, rights, kept));
   }
 
   private isOffered(record: NodeRecord): boolean {
@@ -171,8 +189,13 @@ export class Registry {
     });
   }
 
-  /** Applies a first or another layout. Services that are unchanged stay, although they may be in other shards. */
-  private layOut({ nodeId, bootId }: NodeRecord, shards: readonly ShardRecord[], before: Offer | undefined): Offer {
+  /** Applies a first or another layout, or other rights. Services that are unchanged stay, although they may be in other shards. */
+  private layOut(
+    { nodeId, bootId }: NodeRecord,
+    shards: readonly ShardRecord[],
+    rights: object,
+    before: Offer | undefined,
+  ): Offer {
     const via = before?.via ?? new NodeDistance(nodeId, this.reachability);
     const known = new Map<string, ServiceInstance>();
     for (const shard of before?.applied ?? []) remember(known, shard?.instances ?? []);
@@ -181,7 +204,7 @@ export class Registry {
       applied[record.shard] = { record, instances: this.instancesOf(record, via, known) };
     }
     this.removeAll(known.values());
-    return { bootId, via, applied };
+    return { bootId, rights, via, applied };
   }
 
   /** Removes unchanged instances from `known`, and adds new ones to the table. */
@@ -190,7 +213,8 @@ export class Registry {
     via: NodeDistance,
     known: Map<string, ServiceInstance>,
   ): ServiceInstance[] {
-    return services.map((entry) => {
+    const allowed = services.filter(({ service }) => this.rights.mayOffer(nodeId, service));
+    return allowed.map((entry) => {
       const { service, port, weight, meta } = entry;
       const key = serviceKey(service, port);
       const same = known.get(key);

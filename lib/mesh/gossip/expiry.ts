@@ -75,6 +75,11 @@ export class Expiry {
     return isGone && countedMs !== 0 && entry.leftS <= 0;
   }
 
+  /** Forgets a node at once, because it is no member any more. */
+  expireNow(nodeId: NodeId): void {
+    this.expire(nodeId, this.context.timers.now());
+  }
+
   private expire(nodeId: NodeId, now: number): void {
     this.owner.onExpiring(nodeId);
     const records = this.context.store.remove(nodeId);

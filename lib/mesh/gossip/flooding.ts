@@ -9,7 +9,7 @@ import { MessageType } from '../../wire/message.js';
 import type { MeshRecord } from '../../wire/records.js';
 import { compareVersions } from '../records/order.js';
 import type { RecordStore } from '../records/store.js';
-import type { GossipContext, GossipCounters } from './gossip.js';
+import type { GossipContext, GossipCounters, StatementTraffic } from './gossip.js';
 import type { GossipPeer } from './peer.js';
 import { DuplicateSuppression } from './suppression.js';
 
@@ -38,9 +38,10 @@ export class Flooding {
   private readonly store: RecordStore;
   private readonly peers: ReadonlySet<GossipPeer>;
   private readonly counters: GossipCounters;
+  private readonly statements: StatementTraffic;
 
   constructor(
-    { self, timers, store, peers, counters }: GossipContext,
+    { self, timers, store, peers, counters, statements }: GossipContext,
     private readonly owner: FloodingOwner,
   ) {
     this.deadline = new Deadline(timers, () => this.flushEach());
@@ -48,6 +49,7 @@ export class Flooding {
     this.store = store;
     this.peers = peers;
     this.counters = counters;
+    this.statements = statements;
     this.suppression = new DuplicateSuppression(
       self,
       timers,
@@ -95,6 +97,7 @@ export class Flooding {
 
   /** Sends the waiting records of one node ahead of all others. */
   sendNow(peer: GossipPeer, nodeId: NodeId): void {
+    if (this.statements.goesAhead(peer.link)) return;
     const batch = new Batch();
     for (const record of peer.outbox.prune((waiting) => waiting.nodeId !== nodeId)) this.add(peer, batch, record);
     this.send(peer, batch);
@@ -123,7 +126,7 @@ export class Flooding {
 
   private flush(peer: GossipPeer): void {
     const { outbox, link } = peer;
-    if (outbox.size === 0 || peer.isHeld) return;
+    if (outbox.size === 0 || peer.isHeld || this.statements.goesAhead(link)) return;
     const batch = new Batch();
     outbox.drain(
       () => peer.isActive && batch.sentBytes < TURN_BYTES && !link.isBlocked,

@@ -13,10 +13,12 @@ import { REST_SLACK_MS, type Timers } from '../../util/timers.js';
 import { WarnOnce } from '../../util/warnings.js';
 import { type Message, MessageType } from '../../wire/messages.js';
 import { type MeshRecord, RecordKind } from '../../wire/records.js';
+import { AwaitedRecords } from '../admission/awaited.js';
 import { Intake, type IntakeOwner } from '../admission/intake.js';
 import { RecordAdmission } from '../admission/record-admission.js';
 import { Bans, RejectedVersions } from '../admission/rejected.js';
 import { Tombstones } from '../admission/tombstones.js';
+import { Rights } from '../members/rights.js';
 import type { MeshEnvironment, MeshLink } from '../ports.js';
 import { isLeaving, isUrgentChange } from '../records/order.js';
 import { OwnRecords } from '../records/own-records.js';
@@ -39,8 +41,22 @@ export interface GossipOptions {
   /** Services of all nodes together. Default 500000. */
   readonly maxInstances?: number;
   readonly recordQueueBytes?: number;
+  /** Who is a member. Default: every node. */
+  readonly rights?: Rights;
+  /** The statements that travel over the same links. Default: none do. */
+  readonly statements?: StatementTraffic;
   /** A reachable node is never forgotten. */
   isReachable(nodeId: NodeId): boolean;
+}
+
+/** Statements about members, which go ahead of records on each link. */
+export interface StatementTraffic {
+  /** Whether statements have to be sent over a link first. */
+  goesAhead(link: MeshLink): boolean;
+  /** Whether statements that came over a link wait for their check. */
+  isChecking(link: MeshLink): boolean;
+  /** Whether the peer of a link must know its own newest certificate. */
+  isInformed(link: MeshLink): boolean;
 }
 
 /** What the gossip calls. Each function may call back. */
@@ -71,6 +87,9 @@ export interface GossipContext {
   readonly tombstones: Tombstones;
   readonly rejected: RejectedVersions;
   readonly budget: AnswerBudget;
+  readonly rights: Rights;
+  readonly awaited: AwaitedRecords;
+  readonly statements: StatementTraffic;
   /** False for a client: it sends no records. */
   readonly announces: boolean;
   isReachable(nodeId: NodeId): boolean;
@@ -81,6 +100,12 @@ const MAX_INSTANCES = 500_000;
 /** How often roots are sent, a tenth more or less. */
 const DIGEST_MS = 5_000;
 const DIGEST_SPREAD = 0.2;
+const NO_STATEMENTS: StatementTraffic = {
+  goesAhead: () => false,
+  isChecking: () => false,
+  isInformed: () => false,
+};
+
 /** How long a node waits for what others know of it before it publishes its own records. */
 const LISTEN_MS = 2_000;
 
@@ -94,6 +119,7 @@ export class Gossip {
   private readonly tombstones = new Tombstones();
   private readonly rejected = new RejectedVersions();
   private readonly bans = new Bans();
+  private readonly awaited = new AwaitedRecords();
   private readonly warnings: WarnOnce;
   private readonly flooding: Flooding;
   private readonly admission: RecordAdmission;
@@ -112,7 +138,7 @@ export class Gossip {
   ) {
     const { timers, identity } = environment;
     const { store, tombstones, rejected, peers, counters } = this;
-    const { announces, recordQueueBytes } = options;
+    const { announces, recordQueueBytes, rights = new Rights(undefined), statements = NO_STATEMENTS } = options;
     this.nextDigest = new Deadline(timers, () => {
       this.antiEntropy.tick();
       this.digestLater();
@@ -128,6 +154,9 @@ export class Gossip {
       tombstones,
       rejected,
       budget: new AnswerBudget(timers, store, counters),
+      rights,
+      awaited: this.awaited,
+      statements,
       announces,
       isReachable: (nodeId) => options.isReachable(nodeId),
     };
@@ -226,6 +255,34 @@ export class Gossip {
     this.antiEntropy.exchange.onUnblocked(peer);
   }
 
+  /** Called when no statement about members waits on a link any more, in one of the two directions. */
+  onStatementsSettled(link: MeshLink): void {
+    const peer = this.byLink.get(link);
+    if (peer === undefined || !peer.isActive) return;
+    this.flooding.resume(peer);
+    this.antiEntropy.onOutboxEmpty(peer);
+    this.intake.resume();
+    this.antiEntropy.onProcessed(peer);
+  }
+
+  /** Called when a node has become a member: its records may have come before. */
+  onMember(nodeId: NodeId): void {
+    for (const copy of this.awaited.take(nodeId)) this.admission.admit(copy, undefined);
+    this.flooding.settle();
+  }
+
+  /** Called when a node is no member any more: nothing of it stays. */
+  onBarred(nodeId: NodeId): void {
+    if (nodeId === this.environment.identity.nodeId) return;
+    this.awaited.take(nodeId);
+    this.expiry.expireNow(nodeId);
+  }
+
+  /** Refuses links to a peer for a while. */
+  ban(peerId: NodeId): void {
+    this.bans.add(peerId, this.environment.timers.now());
+  }
+
   /** @internal For specs and the simulation: whether nothing is left to send to the peer. */
   isSettled(link: MeshLink): boolean {
     const peer = this.byLink.get(link);
@@ -302,7 +359,7 @@ export class Gossip {
     peer.outbox.clear();
     peer.suppressed.clear();
     this.intake.drop(peer);
-    if (isBan) this.bans.add(peer.link.peerId, this.environment.timers.now());
+    if (isBan) this.ban(peer.link.peerId);
     peer.link.destroy(error);
   }
 
@@ -315,6 +372,7 @@ export class Gossip {
   }
 
   private onExpired(records: readonly MeshRecord[]): void {
+    if (records.length === 0) return;
     this.counters.expired += records.length;
     this.antiEntropy.onChange();
     for (const record of records) this.owner.onForgotten(record);
@@ -376,6 +434,8 @@ export class GossipCounters {
   originations = 0;
   /** Records under the id of this node that it has not made. */
   echoes = 0;
+  /** Records of nodes that are no members, or not yet. */
+  strangers = 0;
   /** Records that were forgotten because their node is gone. */
   expired = 0;
   /** Links that were closed for what arrived over them. */

@@ -72,7 +72,7 @@ export class Candidates {
     const linked = neighbours.ids(degree >= 2);
     const hasRoom = ({ links }: NodeRecord): boolean => links.length < ACCEPT_ANY_BELOW;
     const takesNeedy = ({ links }: NodeRecord): boolean => degree < 2 && links.length < ACCEPT_NEEDY_BELOW;
-    const isRelay = ({ flags }: NodeRecord): boolean => (flags & NodeFlag.RELAY) !== 0;
+    const isRelay = ({ flags, nodeId }: NodeRecord): boolean => (flags & NodeFlag.RELAY) !== 0 && view.mayRelay(nodeId);
     const isWell = ({ flags }: NodeRecord): boolean => (flags & NodeFlag.OVERLOAD) === 0;
     const reached = ({ nodeId }: NodeRecord): boolean => view.isReachable(nodeId);
     for (const fits of [
@@ -115,7 +115,7 @@ export class Candidates {
   private canDial({ nodeId, addresses }: Candidate): boolean {
     const { dialer, environment, view } = this.context;
     if (nodeId === environment.identity.nodeId || dialer.isDialling(nodeId) || this.probing.has(nodeId)) return false;
-    if (view.isBanned(nodeId)) return false;
+    if (view.isBanned(nodeId) || !view.isMember(nodeId)) return false;
     return addresses.some((address) => dialer.canDial(address));
   }
 

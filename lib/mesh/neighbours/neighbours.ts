@@ -106,6 +106,7 @@ export class Neighbours {
   private relaysOn(link: MeshLink): boolean {
     const record = this.view.node(link.peerId);
     // The record of a new peer is on its way. One that drains is replaced while its link is still up.
-    return record === undefined || (record.flags & (NodeFlag.RELAY | NodeFlag.DRAIN)) === NodeFlag.RELAY;
+    if (record === undefined) return this.view.mayRelay(link.peerId);
+    return (record.flags & (NodeFlag.RELAY | NodeFlag.DRAIN)) === NodeFlag.RELAY && this.view.mayRelay(link.peerId);
   }
 }

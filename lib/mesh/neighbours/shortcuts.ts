@@ -80,14 +80,15 @@ export class Shortcuts {
     if (!isBusy && (traffic.relayRttMs ?? 0) <= DETOUR_MS) return;
     if (this.running >= PARALLEL || this.upgrades.has(dst) || this.linkTo(dst) !== undefined) return;
     if (environment.timers.now() < this.destination(dst).untilMs || this.addresses(dst).length === 0) return;
-    if (this.setup.view.isBanned(dst)) return;
+    if (this.setup.view.isBanned(dst) || !this.setup.view.isMember(dst)) return;
     if (isBusy) this.upgrade(dst).catch(() => {});
     else void this.compare(dst, traffic.relayRttMs as number);
   }
 
   /**
    * Returns the link to a node, of any purpose, or makes a shortcut.
-   * @throws ERR_STARLANE_LINK_LIMIT, ERR_STARLANE_ADDRESS when the node announces no address, ERR_STARLANE_RECORD when it is banned, or
+   * @throws ERR_STARLANE_LINK_LIMIT, ERR_STARLANE_ADDRESS when the node announces no address, ERR_STARLANE_RECORD when it is banned, ERR_STARLANE_CERTIFICATE when it is no
+   * member, or
    * the error of the last dial
    */
   async request(dst: NodeId, signal?: AbortSignal): Promise<MeshLink> {
@@ -162,6 +163,7 @@ export class Shortcuts {
       if (standing !== undefined) return standing;
       const addresses = this.addresses(dst);
       if (view.isBanned(dst)) throw starlaneError('ERR_STARLANE_RECORD', `${dst} has sent forged records`);
+      if (!view.isMember(dst)) throw starlaneError('ERR_STARLANE_CERTIFICATE', dst);
       if (addresses.length === 0) throw starlaneError('ERR_STARLANE_ADDRESS', `${dst} announces none`);
       if (!this.makeRoom(this.running - 1))
         throw starlaneError('ERR_STARLANE_LINK_LIMIT', `${MAX_LINKS} direct links are in use`);

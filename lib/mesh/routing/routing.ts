@@ -22,6 +22,8 @@ export interface RoutingOwner {
 }
 
 interface RoutingOptions {
+  /** Whether circuits may pass through a node whose record says so. Default: always. */
+  readonly mayRelay?: (nodeId: NodeId) => boolean;
   readonly delays?: SpfDelays;
 }
 
@@ -50,9 +52,9 @@ export class Routing {
     private readonly self: NodeId,
     timers: Timers,
     private readonly owner: RoutingOwner,
-    { delays = DEFAULT_DELAYS }: RoutingOptions = {},
+    { delays = DEFAULT_DELAYS, mayRelay }: RoutingOptions = {},
   ) {
-    this.topology = new Topology(self);
+    this.topology = new Topology(self, mayRelay);
     this.paths = new ShortestPaths(this.topology);
     this.scores = new HopScores(timers);
     this.hops = new NextHops(this.topology, this.scores, new Detour(this.topology, timers));
@@ -65,6 +67,12 @@ export class Routing {
   onRecord(record: NodeRecord): void {
     this.topology.set(record);
     this.onChange(record.nodeId);
+  }
+
+  /** Called when a node may relay, or may not any more. */
+  onRights(nodeId: NodeId): void {
+    this.topology.review(nodeId);
+    this.onChange(nodeId);
   }
 
   /** Called when there is no record of a node any more. */

@@ -46,7 +46,11 @@ export class Topology {
   private readonly journal = new Int32Array(2 * JOURNAL_PAIRS);
   private noted = 0;
 
-  constructor(self: NodeId) {
+  /** @param mayRelay whether circuits may pass through a node whose record says so */
+  constructor(
+    self: NodeId,
+    private readonly mayRelay: (nodeId: NodeId) => boolean = () => true,
+  ) {
     this.intern(self);
   }
 
@@ -77,7 +81,7 @@ export class Topology {
   set(record: NodeRecord): void {
     const index = this.indexes.get(record.nodeId) ?? this.intern(record.nodeId);
     this.records[index] = record;
-    this.setFlags(index, flagsOf(record));
+    this.setFlags(index, this.flagsOf(record));
     this.connect(index, record);
   }
 
@@ -115,6 +119,18 @@ export class Topology {
       visit(this.journal[slot], this.journal[slot + 1]);
     }
     return true;
+  }
+
+  /** Called when a node may relay, or may not any more. */
+  review(nodeId: NodeId): void {
+    const index = this.indexes.get(nodeId);
+    const record = index === undefined ? undefined : this.records[index];
+    if (record !== undefined) this.setFlags(index as number, this.flagsOf(record));
+  }
+
+  private flagsOf({ flags, nodeId }: NodeRecord): number {
+    const passes = (flags & NodeFlag.RELAY) !== 0 && (flags & NodeFlag.LEAVING) === 0 && this.mayRelay(nodeId);
+    return (passes ? TRANSIT : 0) | ((flags & NodeFlag.DRAIN) === 0 ? 0 : DRAINING);
   }
 
   private intern(nodeId: NodeId): number {
@@ -162,11 +178,6 @@ export class Topology {
     this.journal[slot] = one;
     this.journal[slot + 1] = other;
   }
-}
-
-function flagsOf({ flags }: NodeRecord): number {
-  const passes = (flags & NodeFlag.RELAY) !== 0 && (flags & NodeFlag.LEAVING) === 0;
-  return (passes ? TRANSIT : 0) | ((flags & NodeFlag.DRAIN) === 0 ? 0 : DRAINING);
 }
 
 /** Returns the cost of a link in µs; 0 when it does not count. `cost` is the value in the record of `one`. */

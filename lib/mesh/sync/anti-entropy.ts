@@ -108,7 +108,7 @@ export class AntiEntropy {
   /** Called when all that has arrived from the peer so far has been processed. */
   onProcessed(peer: GossipPeer): void {
     const { sync } = peer;
-    if (sync.isInitial || peer.inbox.size > 0) return;
+    if (sync.isInitial || peer.inbox.size > 0 || this.context.statements.isChecking(peer.link)) return;
     if (this.isListening && !sync.awaitsOwn) this.owner.onOwnRecordsReceived();
     if (sync.isSynced || !sync.hasReceivedSynced) return;
     sync.isSynced = true;
@@ -127,6 +127,7 @@ export class AntiEntropy {
   onOutboxEmpty(peer: GossipPeer): void {
     const { sync } = peer;
     if (this.isListening || sync.isInitial || sync.hasSentSynced || peer.outbox.size > 0 || !peer.isActive) return;
+    if (this.context.statements.goesAhead(peer.link)) return;
     sync.hasSentSynced = true;
     peer.link.send({ type: MessageType.SYNCED });
   }

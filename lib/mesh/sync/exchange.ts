@@ -27,6 +27,7 @@ import type { MeshRecord, RecordVersion } from '../../wire/records.js';
 import type { Flooding } from '../gossip/flooding.js';
 import type { GossipContext, GossipCounters } from '../gossip/gossip.js';
 import type { Gathering, GossipPeer } from '../gossip/peer.js';
+import type { MeshLink } from '../ports.js';
 import { compareVersions } from '../records/order.js';
 import type { RecordStore } from '../records/store.js';
 import type { AntiEntropy } from './anti-entropy.js';
@@ -224,7 +225,8 @@ export class Exchange {
       else if (order < 0) this.send(peer, mine);
     }
     if (order <= 0 || peer.isListener || lacking.length >= MAX_LACKING) return;
-    const { tombstones, rejected, store, timers } = this.context;
+    const { tombstones, rejected, store, timers, rights, awaited } = this.context;
+    if (rights.isBarred(nodeOfKey(entry.key)) || awaited.has(entry)) return;
     if (store.lacks(entry) && tombstones.mayAdmit(entry) && !rejected.has(entry, timers.now())) lacking.push(entry.key);
   }
 
@@ -259,6 +261,12 @@ export class Exchange {
     if (this.context.announces && this.context.budget.take(peer, record.bytes.length))
       this.flooding.offer(peer, record);
   }
+}
+
+/** Returns the node of a key: `node id`, or `node id/shard/shards`. */
+function nodeOfKey(key: string): NodeId {
+  const end = key.indexOf('/');
+  return end < 0 ? key : key.slice(0, end);
 }
 
 function isLate(sinceMs: number, now: number): boolean {
@@ -318,14 +326,14 @@ export class AnswerBudget {
 
   constructor(
     private readonly timers: Timers,
-    private readonly store: RecordStore,
-    private readonly counters: GossipCounters,
+    /** What can be asked for. */
+    private readonly held: { readonly bytes: number },
+    private readonly counters: Pick<GossipCounters, 'unanswered'>,
   ) {}
 
   /** Takes `bytes` from the budget of a peer; false when it is used up. */
-  take(peer: GossipPeer, bytes: number): boolean {
-    const { peerId } = peer.link;
-    const rate = { perS: BYTES_PER_S, burst: BURST_BYTES + 2 * this.store.bytes };
+  take({ link: { peerId } }: { readonly link: Pick<MeshLink, 'peerId'> }, bytes: number): boolean {
+    const rate = { perS: BYTES_PER_S, burst: BURST_BYTES + 2 * this.held.bytes };
     const now = this.timers.now();
     const fullAtMs = this.fullAtMs.peek(peerId) ?? Number.NEGATIVE_INFINITY;
     if (!canTake(fullAtMs, now, rate, bytes)) {
