@@ -3,8 +3,10 @@
 import { type NodeId, nodeIdFromPublicKey } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import type { Identity } from '../../identity/identity.js';
+import { verifySignature } from '../../identity/signatures.js';
+import { readProof } from '../../wire/circuit-proof.js';
 import type { Open } from '../../wire/open.js';
-import { AcceptHandshake, type CircuitTerms, DialHandshake } from './handshake.js';
+import { AcceptHandshake, type CircuitTerms, DialHandshake, dialStatement, dialTranscript } from './handshake.js';
 
 /** Counts since the start. */
 interface SecurityCounters {
@@ -20,6 +22,8 @@ export class CircuitSecurity {
       readonly identity: Pick<Identity, 'publicKey' | 'sign'>;
       /** 32 bytes that only members have, for each secret of the network. */
       readonly networkKeys: readonly Uint8Array[];
+      /** Whether certificates show who is a member. Default false. */
+      readonly hasMembers?: boolean | undefined;
       /** The key that the record of a node names, if there is one. */
       publicKeyOf(nodeId: NodeId): Uint8Array | undefined;
       /** Called when the proof of another node does not hold. Warnings about the same thing have the same `subject`. */
@@ -29,7 +33,7 @@ export class CircuitSecurity {
 
   /** Whether circuits through relays are encrypted unless a dial says otherwise. */
   get isDefault(): boolean {
-    return this.setup.networkKeys.length > 0;
+    return this.setup.networkKeys.length > 0 || this.setup.hasMembers === true;
   }
 
   /** Begins the handshake of a circuit that this node opens. */
@@ -42,6 +46,20 @@ export class CircuitSecurity {
   verifyOpen(open: Open): AcceptHandshake {
     const { identity, networkKeys } = this.setup;
     return new AcceptHandshake(open, identity, networkKeys, (nodeId, key) => this.check(nodeId, key));
+  }
+
+  /**
+   * Checks that an OPEN on its way to another node was signed by the node that it names as its source.
+   * @throws ERR_STARLANE_SECURE when its proof is missing or does not hold
+   */
+  verifySource(open: Open): void {
+    const { proof, src } = open;
+    if (proof === undefined) throw starlaneError('ERR_STARLANE_SECURE', `the OPEN has no proof of ${src}`);
+    const { publicKey, ephemeral, signature } = readProof(proof);
+    this.check(src, publicKey);
+    if (!verifySignature(publicKey, dialStatement(dialTranscript(open, { publicKey, ephemeral })), signature)) {
+      throw starlaneError('ERR_STARLANE_SECURE', `the OPEN is not what ${src} has signed`);
+    }
   }
 
   /** Called when an incoming circuit was not secure: altered on its way, replayed, or opened by another node. */
