@@ -10,10 +10,11 @@ import type { Link } from '../link/link.js';
 import { random } from '../mesh/directory/selector.js';
 import type { ServiceInstance } from '../mesh/directory/service.js';
 import type { ServiceTable } from '../mesh/directory/service-table.js';
-import { kFailConnect, kStart, kStartConnecting } from '../mux/hidden.js';
+import { kAddOnClosed, kFailConnect, kStart, kStartConnecting } from '../mux/hidden.js';
+import type { MuxStream } from '../mux/stream/stream.js';
 import type { Allow } from '../options/allow.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
-import { type SocketAddresses, socketAddresses } from '../socket/endpoints.js';
+import { type RemoteEndpoint, type SocketAddresses, socketAddresses } from '../socket/endpoints.js';
 import type { Place } from '../socket/net/arguments.js';
 import type { NetHost } from '../socket/net/module.js';
 import { type AnyServer, Server } from '../socket/server.js';
@@ -34,10 +35,12 @@ import { type DialCounters, Dialer } from './dial/dialer.js';
 import type { DirectLinks } from './direct-links.js';
 import { Drain } from './drain.js';
 import { Loopback } from './loopback.js';
+import { type FormerMember, Membership } from './membership.js';
 import { type BindOptions, checkBindOptions, checkDialOptions, type DialOptions } from './options.js';
 import { LinkPath, Paths, type Routes } from './paths.js';
 import { RelayNeighbour } from './relay/admission.js';
 import { type RelayLimits, relayLimits } from './relay/limits.js';
+import { Passage } from './relay/passage.js';
 import { Relay, type RelayCounters } from './relay/relay.js';
 import { RemoteEndpoints } from './remote-endpoints.js';
 import { CircuitSecurity } from './secure/security.js';
@@ -73,10 +76,6 @@ interface CircuitsSetup {
   links(): Iterable<Link>;
   /** The digest of an env that this node shares with another, if one is known. */
   sharedEnv(nodeId: NodeId): string | undefined;
-  /** Whether circuits through relays are refused unless their source has signed them. Default false. */
-  readonly requiresProof?: boolean;
-  /** Whether nodes without a secret in common may have encrypted circuits, since another proof shows all members. Default false. */
-  readonly mayLackSecret?: boolean;
   /** The key that the record of a node names, or that its link has proved, if there is one. */
   publicKeyOf(nodeId: NodeId): Uint8Array | undefined;
   /** What the node has signed that it can do, see CircuitAbility. */
@@ -105,6 +104,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   readonly relay: Relay;
   readonly drain: Drain;
   readonly remotes: RemoteEndpoints;
+  readonly membership: Membership | undefined;
   private readonly dialer: Dialer;
   private readonly targets: DialTargets;
   private readonly paths: Paths;
@@ -129,19 +129,27 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       onWarning: (error) => setup.onWarning(error),
     });
     const warnings = new WarnOnce(timers, (error) => setup.onWarning(error));
+    const { members } = setup;
+    const membership =
+      members === undefined
+        ? undefined
+        : new Membership(members, identity.nodeId, timers.clock, (former) => this.onFormerMember(former));
+    this.membership = membership;
     this.security = new CircuitSecurity({
       identity,
       networkKeys: setup.networkKeys,
-      requiresProof: setup.requiresProof,
-      mayLackSecret: setup.mayLackSecret,
-      publicKeyOf: (nodeId) => setup.publicKeyOf(nodeId),
       abilitiesOf: (nodeId) => setup.abilitiesOf(nodeId),
+      hasMembers: members !== undefined,
+      // Nodes of versions without certificates, which only sign what is encrypted, can be members by the secret alone.
+      requiresProof: members?.acceptsSecret === false,
+      // What an authority has certified counts for more than what a record says.
+      publicKeyOf: (nodeId) => membership?.publicKeyOf(nodeId) ?? setup.publicKeyOf(nodeId),
       warn: (subject, error) => warnings.warn(subject, error),
     });
     this.maxUnconfirmed = options.acceptBacklog;
     this.envDigests = envDigests(options.env);
     this.relayLimits = relayLimits(options);
-    this.remotes = new RemoteEndpoints(identity.nodeId, this.addresses);
+    this.remotes = new RemoteEndpoints(identity.nodeId, this.addresses, membership);
     this.bindings = new Bindings(this);
     this.targets = new DialTargets(identity.nodeId);
     this.loopback = new Loopback(identity.nodeId, this, {
@@ -157,7 +165,9 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       nodeId: identity.nodeId,
       timers,
       limits: this.relayLimits,
-      isEnabled: options.relay,
+      isEnabled: options.relay !== false,
+      passage: this.passageOf(options),
+      membership,
       routes: setup.routes,
       hop: (neighbour) => paths.link(neighbour),
     });
@@ -172,6 +182,8 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       limits: this.relayLimits,
       remotes: this.remotes,
       security: this.security,
+      membership,
+      watch: (remote, stream, socket) => this.watch(remote, stream, socket),
       directLinks: setup.directLinks,
       sharedEnv: (nodeId) => setup.sharedEnv(nodeId),
       timers,
@@ -304,6 +316,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       isVerified: true,
       addresses: this.addresses,
       name: link.peerName,
+      certified: this.membership?.certifiedLater(link.peerId),
     });
     const neighbour = new RelayNeighbour(this.relayLimits, this.timers.now());
     const namesMeet = link.envDigests.some((digest) => this.knowsEnv(digest));
@@ -319,6 +332,35 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
 
   onService(instance: ServiceInstance): void {
     this.dialer.onService(instance);
+  }
+
+  private passageOf({ relay: rules, env, acceptBacklog }: ResolvedNodeOptions): Passage | undefined {
+    if (typeof rules === 'boolean') return undefined;
+    const { timers, security, membership } = this;
+    return new Passage({
+      rules,
+      env,
+      clock: timers.clock,
+      maxWaiting: acceptBacklog,
+      certified: membership === undefined ? undefined : (nodeId) => membership.certified(nodeId),
+      verifySource: (open) => security.verifySource(open),
+    });
+  }
+
+  // --- members ---
+
+  /** Ends what is being opened to or from a node that is no member any more. Circuits that are open follow. */
+  private onFormerMember(former: FormerMember): void {
+    for (const { acceptor } of this.paths.all()) acceptor.onFormerMember(former);
+    this.dialer.onFormerMember(former);
+  }
+
+  watch({ peerId, via }: RemoteEndpoint, stream: MuxStream, socket: Socket): void {
+    const { membership } = this;
+    // Those over a direct link end with the link.
+    if (membership === undefined || via.length === 0) return;
+    membership.add(peerId, stream);
+    socket[kAddOnClosed](() => membership.delete(peerId, stream));
   }
 
   // --- for acceptors ---

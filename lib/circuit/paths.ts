@@ -108,6 +108,10 @@ export class Paths {
     return path;
   }
 
+  all(): Iterable<LinkPath> {
+    return this.links.values();
+  }
+
   /** The link to a neighbour, whether or not it takes streams. */
   link(neighbour: NodeId): LinkPath | undefined {
     return this.links.get(neighbour);

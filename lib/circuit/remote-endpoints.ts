@@ -2,6 +2,7 @@
 
 import type { NodeId } from '../address.js';
 import type { RemoteEndpoint, SocketAddresses } from '../socket/endpoints.js';
+import type { Membership } from './membership.js';
 
 /** How many endpoints are kept: peers can invent any number of them. Sockets keep theirs in any case. */
 const MAX_KEPT = 4096;
@@ -15,6 +16,8 @@ export class RemoteEndpoints {
   constructor(
     private readonly localId: NodeId,
     private readonly addresses: SocketAddresses,
+    /** Undefined where there are no members. */
+    private readonly membership?: Membership | undefined,
   ) {}
 
   /** @param via the relays, nearest first */
@@ -31,6 +34,7 @@ export class RemoteEndpoints {
       isVerified: false,
       addresses: this.addresses,
       name: undefined,
+      certified: this.membership?.certifiedLater(peerId),
     });
     this.kept.set(key, remote);
     return remote;

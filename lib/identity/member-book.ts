@@ -189,6 +189,14 @@ export class MemberBook {
     return starlaneError('ERR_STARLANE_CERTIFICATE', reason);
   }
 
+  /** As {@link fault}, for a node of which only the id is known. */
+  faultOf(nodeId: NodeId): StarlaneError | undefined {
+    if (this.isMember(nodeId)) return undefined;
+    const known = this.members.get(nodeId)?.member;
+    if (known !== undefined) return this.fault(known.publicKey);
+    return starlaneError(this.revokedIds.has(nodeId) ? 'ERR_STARLANE_REVOKED' : 'ERR_STARLANE_CERTIFICATE', nodeId);
+  }
+
   /** Reads a certificate that a peer shows, and adds it. @throws ERR_STARLANE_CERTIFICATE, _CERTIFICATE_EXPIRED, _CLOCK, _REVOKED when it makes no member */
   admit(certificate: Uint8Array): Member {
     const shown = readCertificate(certificate, this.authorities());

@@ -2,6 +2,7 @@
 // net.Server, and libraries put properties of their own on those: `socket.host = ...`.
 
 export const kAccept: unique symbol = Symbol('starlane.accept');
+export const kAddOnClosed: unique symbol = Symbol('starlane.addOnClosed');
 export const kAdmit: unique symbol = Symbol('starlane.admit');
 export const kAnnounce: unique symbol = Symbol('starlane.announce');
 export const kAsNet: unique symbol = Symbol('starlane.asNet');

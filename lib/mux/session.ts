@@ -16,7 +16,7 @@ import { Pacer } from './send/pacer.js';
 import { Scheduler, SHARED_QUANTUM_BYTES } from './send/scheduler.js';
 import { resolveSessionOptions, type SessionOptions } from './session-options.js';
 import { inputReads } from './stream/deferred-events.js';
-import { ResetReason, Resets, readResetReason } from './stream/resets.js';
+import { ResetReason, Resets, readResetReason, reasonOfLoss } from './stream/resets.js';
 import type { MuxStream, StreamSink } from './stream/stream.js';
 import { afterFlags, INVALID_STATE, mayReceive, StreamState } from './stream/stream-state.js';
 import { StreamTable } from './stream/stream-table.js';
@@ -482,16 +482,16 @@ export class MuxSession implements FrameHandlers {
     if (this.closeTimer !== null) this.options.timers.cancel(this.closeTimer);
     guard(() => this.owner.onClose(error));
     this.onStreamGone?.();
-    failStreams(this.streams.values(), reason, isLocal);
+    failStreams(this.streams.values(), reason, reasonOfLoss(reason), isLocal);
   }
 }
 
 /** Fails the streams of a session that has ended, over many turns of the event loop: there may be a million of them. */
-function failStreams(streams: IterableIterator<MuxStream>, reason: Error, isLocal: boolean): void {
+function failStreams(streams: IterableIterator<MuxStream>, error: Error, reason: number, isLocal: boolean): void {
   for (let failed = 0; failed < FAILURES_PER_TURN; failed++) {
     const next = streams.next();
     if (next.done) return;
-    next.value.fail(reason, ResetReason.LINK_LOST, isLocal);
+    next.value.fail(error, reason, isLocal);
   }
-  setImmediate(failStreams, streams, reason, isLocal);
+  setImmediate(failStreams, streams, error, reason, isLocal);
 }

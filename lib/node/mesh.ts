@@ -62,8 +62,8 @@ export function createControlPlane({
     network: new LinkNetwork(links, options.handshakeTimeoutMs),
     options: {
       role,
-      relay,
       abilities: circuitAbilities(),
+      relay: relay !== false,
       envDigests,
       seeds,
       backOff: { minMs: rejoinMinMs, maxMs: rejoinMaxMs },
@@ -74,7 +74,7 @@ export function createControlPlane({
       maxNodes: options.maxNodes,
       maxInstances: options.maxInstances,
       recordQueueBytes: options.recordQueueBytes,
-      access: bindAccess(options, environment),
+      access: bindAccess(options, environment, members),
       members,
     },
     owner: {
@@ -98,10 +98,14 @@ export function createControlPlane({
   });
 }
 
-function bindAccess(options: ResolvedNodeOptions, environment: MeshEnvironment): BindAccessSetup | undefined {
+function bindAccess(
+  options: ResolvedNodeOptions,
+  environment: MeshEnvironment,
+  members: MemberBook | undefined,
+): BindAccessSetup | undefined {
   const { allow, env, handshakeTimeoutMs: timeoutMs, maxPendingDecisions: maxPending } = options;
   if (allow === undefined) return undefined;
-  return { allow, env, environment, timeoutMs, maxPending };
+  return { allow, env, environment, timeoutMs, maxPending, members };
 }
 
 /** Codes of node:fs for a place at which this process may not write. */

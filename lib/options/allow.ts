@@ -1,4 +1,5 @@
-// The option `allow`: who may dial the services of a node, and whose services it sees. Its types, and the check of its form.
+// The option `allow`: who may dial the services of a node, and whose services it sees. Its types, and the check of its form. Relay
+// rules are rules of the same kind, without a direction.
 //
 // Rules are a list of what is allowed; what no rule matches is denied. A rule matches when everything that it names matches.
 // access/rules.ts applies the rules; access/guard.ts calls the functions.
@@ -14,8 +15,13 @@ export type AllowDirection = 'dial' | 'bind';
 export interface AllowPeer {
   /** The id of the node. Unless it is `verified`, it is only a claim of the peer. */
   readonly id: string;
-  /** The common name of its certificate; undefined unless the link to it uses your own PKI. */
+  /**
+   * The name in its certificate; undefined unless it is `verified` and has one: as a member of a network with an authority, or on a link
+   * that uses your own PKI.
+   */
   readonly name: string | undefined;
+  /** The tags in its certificate as a member; empty unless it is `verified` and has one. */
+  readonly tags: readonly string[];
   /** Whether it has proved its id: always on a direct link; through relays when the circuit is secure. */
   readonly verified: boolean;
   /** The nodes in between, nearest first, without proof; empty on a direct link, and for 'bind'. */
@@ -38,10 +44,12 @@ export type AllowFunction = (request: AllowRequest) => boolean | Promise<boolean
 
 /** Each field is a text, or a list of which one has to match. A field that is left out matches everything; it must not be undefined. */
 export interface AllowRule {
-  /** Node ids. Matches only peers that are verified, like `name` and `env`. */
+  /** Node ids. Matches only peers that are verified, like `name`, `tag` and `env`. */
   readonly id?: string | readonly string[];
-  /** Names in certificates; `*` matches any run of characters. Unknown for a node that offers a service. */
+  /** Names in certificates; `*` matches any run of characters. With your own PKI, that of a node that offers a service is unknown. */
   readonly name?: string | readonly string[];
+  /** Tags in certificates of members, of which the peer needs one; `*` matches any run of characters. */
+  readonly tag?: string | readonly string[];
   readonly env?: string | readonly string[];
   /** Names of services; `*` matches any run of characters. Empty: a bind to a bare port. */
   readonly service?: string | readonly string[];
@@ -49,6 +57,17 @@ export interface AllowRule {
 }
 
 export type Allow = AllowFunction | readonly AllowRule[];
+
+/** Whose circuits to which services may pass through a node. Fields as those of {@link AllowRule}. */
+export interface RelayRule {
+  /** Node ids of sources. Matches only sources that are verified, like `name`, `tag` and `env`. */
+  readonly id?: string | readonly string[];
+  readonly name?: string | readonly string[];
+  readonly tag?: string | readonly string[];
+  readonly env?: string | readonly string[];
+  /** Names of services as they are dialled; empty: a dial to a port of a node. */
+  readonly service?: string | readonly string[];
+}
 
 type Key = keyof AllowRule;
 
@@ -59,10 +78,14 @@ const VALUES: ReadonlyMap<string, readonly [isValid: (text: string) => boolean, 
 >([
   ['id', [isNodeId, 'a node id']],
   ['name', [(text) => text !== '', 'a name']],
+  ['tag', [(text) => text !== '', 'a tag']],
   ['env', [isServiceName, 'the name of an env']],
   ['service', [(text) => text === '' || isServiceName(text), 'the name of a service']],
   ['direction', [(text) => text === 'dial' || text === 'bind', "'dial' or 'bind'"]],
 ]);
+
+const ALLOW_KEYS: readonly string[] = [...VALUES.keys()];
+const RELAY_KEYS: readonly string[] = ALLOW_KEYS.filter((key) => key !== 'direction');
 
 /**
  * Checks the option and returns a frozen copy, unless it is a function. Undefined: everything is allowed.
@@ -76,16 +99,31 @@ export function resolveAllow(
   // It is called when others dial, in the async context in which it was set.
   if (typeof allow === 'function') return AsyncResource.bind(allow as AllowFunction);
   if (!Array.isArray(allow)) throw optionError('allow', 'must be a function or a list of rules');
-  return Object.freeze(Array.from(allow, (rule, index) => resolveRule(rule, `allow[${index}]`, directions)));
+  return Object.freeze(
+    Array.from(allow, (rule, index) => {
+      const place = `allow[${index}]`;
+      const resolved = resolveRule(rule, place, ALLOW_KEYS);
+      const asked = resolved.direction === undefined ? directions : listOf(resolved.direction);
+      if (!directions.some((direction) => asked.includes(direction))) {
+        throw optionError(`${place}.direction`, 'a server can only have rules for dials');
+      }
+      return resolved;
+    }),
+  );
 }
 
-function resolveRule(rule: unknown, place: string, directions: readonly AllowDirection[]): AllowRule {
+/** Checks relay rules and returns a frozen copy. @throws ERR_STARLANE_OPTION, with the place of the fault */
+export function resolveRelayRules(rules: readonly unknown[]): readonly RelayRule[] {
+  return Object.freeze(Array.from(rules, (rule, index) => resolveRule(rule, `relay[${index}]`, RELAY_KEYS)));
+}
+
+function resolveRule(rule: unknown, place: string, keys: readonly string[]): AllowRule {
   if (typeof rule !== 'object' || rule === null || Array.isArray(rule)) {
-    throw optionError(place, 'must be a rule such as { id, name, env, service, direction }');
+    throw optionError(place, `must be a rule such as { ${keys.join(', ')} }`);
   }
   const resolved: Partial<Record<Key, string | readonly string[]>> = {};
   for (const [key, value] of Object.entries(rule)) {
-    const known = VALUES.get(key);
+    const known = keys.includes(key) ? VALUES.get(key) : undefined;
     if (known === undefined) throw optionError(`${place}.${key}`, 'unknown field of a rule');
     const [isValid, wanted] = known;
     // A value that is missing by mistake must not make a rule that matches everybody.
@@ -94,13 +132,6 @@ function resolveRule(rule: unknown, place: string, directions: readonly AllowDir
       throw optionError(`${place}.${key}`, `must be ${wanted}, or a list of them`);
     }
     resolved[key as Key] = Array.isArray(value) ? Object.freeze([...(value as string[])]) : (value as string);
-  }
-  const asked = resolved.direction === undefined ? directions : listOf(resolved.direction);
-  if (!directions.some((direction) => asked.includes(direction))) {
-    throw optionError(`${place}.direction`, 'a server can only have rules for dials');
-  }
-  if (resolved.name !== undefined && !asked.includes('dial')) {
-    throw optionError(`${place}.name`, 'the name of a node that binds is unknown');
   }
   return Object.freeze(resolved) as AllowRule;
 }

@@ -3,7 +3,7 @@
 import { KeyObject } from 'node:crypto';
 import { isServiceName, parseLinkAddress } from '../address.js';
 import { optionError, starlaneError } from '../errors.js';
-import { type Allow, resolveAllow } from './allow.js';
+import { type Allow, type RelayRule, resolveAllow, resolveRelayRules } from './allow.js';
 import { LIMITS, type LimitOptions, type NodeLimits, resolveLimits } from './limits.js';
 import { resolveTls, secretList, type TlsFiles } from './security.js';
 
@@ -27,8 +27,12 @@ export interface NodeOptions extends LimitOptions {
    * 'router' is another name for 'peer', kept from astranet.
    */
   role?: NodeRole | undefined;
-  /** May circuits of others pass through. Default: STARLANE_RELAY, or else true, but false for clients. */
-  relay?: boolean | undefined;
+  /**
+   * May circuits of others pass through: all, none, or those that a rule matches. Rules are checked against the source of the circuit
+   * and the service that it dials; others are refused, and the dialler fails with EACCES unless another path lets it through. An empty
+   * list is as false. Default: STARLANE_RELAY, or else true, but false for clients.
+   */
+  relay?: boolean | readonly RelayRule[] | undefined;
   /** May it dial its own services. Default true. */
   loopback?: boolean | undefined;
   /**
@@ -99,7 +103,8 @@ export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
   /** Sorted, without repetitions. */
   readonly env: readonly string[];
   readonly role: NodeRole;
-  readonly relay: boolean;
+  /** Rules: one or more. */
+  readonly relay: boolean | readonly RelayRule[];
   readonly loopback: boolean;
   readonly identity: string | KeyObject | undefined;
   readonly tls: Readonly<TlsFiles> | undefined;
@@ -152,8 +157,8 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
   secretList(options.secret);
   const limits = resolveLimits(options);
   const role = resolveRole(options.role);
-  const relay = resolveFlag('relay', options.relay, role !== 'client');
-  if (relay && role === 'client') throw optionError('relay', 'must not be true for a client');
+  const relay = resolveRelay(options.relay, role !== 'client');
+  if (relay !== false && role === 'client') throw optionError('relay', 'must be false for a client');
   const credentials = resolvePath('credentials', options.credentials);
   const authority = resolvePath('authority', options.authority);
   if (authority !== undefined && credentials === undefined)
@@ -210,6 +215,13 @@ function resolveSocketAddresses(kind: unknown): SocketAddressKind {
 function resolveFlag(name: string, value: unknown, normal: boolean): boolean {
   if (value === undefined) return normal;
   if (typeof value !== 'boolean') throw optionError(name, 'must be true or false');
+  return value;
+}
+
+function resolveRelay(value: unknown, normal: boolean): boolean | readonly RelayRule[] {
+  if (value === undefined) return normal;
+  if (Array.isArray(value)) return value.length > 0 && resolveRelayRules(value);
+  if (typeof value !== 'boolean') throw optionError('relay', 'must be true, false, or a list of rules');
   return value;
 }
 

@@ -35,8 +35,28 @@ export interface RemoteEndpoint {
   readonly isQuantumSafe?: boolean;
   /** How its sockets name the two nodes. */
   readonly addresses: SocketAddresses;
-  /** The common name of its certificate, if an authority has signed one for it. */
+  /** The common name of its certificate, if an authority of a PKI has signed one for it. */
   readonly name: string | undefined;
+  /**
+   * Returns what the certificate of that member says at the moment, in a network with members; see {@link certifiedOf}. A function, as
+   * members renew their certificates while circuits last.
+   */
+  readonly certified?: (() => Certified) | undefined;
+}
+
+/** What an authority has certified of a node. */
+export interface Certified {
+  readonly name: string | undefined;
+  readonly tags: readonly string[];
+}
+
+const NO_TAGS: readonly string[] = Object.freeze([]);
+export const NOT_CERTIFIED: Certified = Object.freeze({ name: undefined, tags: NO_TAGS });
+
+/** Returns what is certified of the node at the other end; nothing unless it has proved that the id is its own. */
+export function certifiedOf({ isVerified, certified, name }: RemoteEndpoint): Certified {
+  if (certified !== undefined) return isVerified ? certified() : NOT_CERTIFIED;
+  return name === undefined ? NOT_CERTIFIED : { name, tags: NO_TAGS };
 }
 
 /** The value of `socket.peer`. */
@@ -47,20 +67,27 @@ export interface PeerInfo {
   service: string;
   /** The ids of the relays in between, nearest first. */
   via: string[];
-  /** The common name of its certificate. Missing unless the link to it uses certificates of a private authority (option `tls`). */
+  /**
+   * The name in its certificate. Missing unless it is verified and has one: as a member of a network with an authority, or on a link that
+   * uses certificates of your own PKI (option `tls`).
+   */
   name?: string;
   /**
    * True when the circuit is encrypted from end to end with keys that follow from ML-KEM-768 as well as from X25519, as both ends run on
    * Node 24.7 or later. Else missing.
    */
   quantumSafe?: boolean;
+  /** The tags in its certificate as a member. Missing unless it is verified and has some. */
+  tags?: string[];
 }
 
 /** Returns a copy that the user may change. */
 export function peerInfo(remote: RemoteEndpoint, service: string): PeerInfo {
-  const { peerId, via, name, isQuantumSafe } = remote;
+  const { peerId, via, isQuantumSafe } = remote;
+  const { name, tags } = certifiedOf(remote);
   const peer: PeerInfo = { id: peerId, service, via: [...via] };
   if (name !== undefined) peer.name = name;
+  if (tags.length > 0) peer.tags = [...tags];
   if (isQuantumSafe === true) peer.quantumSafe = true;
   return peer;
 }

@@ -5,6 +5,7 @@ import type { DuplexOptions } from 'node:stream';
 import { resetByPeer } from '../errors.js';
 import {
   kAccept,
+  kAddOnClosed,
   kAttachStream,
   kBits,
   kCanSendDirectly,
@@ -393,6 +394,15 @@ export class Socket extends StreamDuplex {
   /** @internal Sets the function that is called once when the socket is destroyed. */
   [kSetOnClosed](callback: () => void): void {
     this[kOnClosed] = callback;
+  }
+
+  /** @internal Adds a function to be called with that of {@link kSetOnClosed}. */
+  [kAddOnClosed](callback: () => void): void {
+    const { [kOnClosed]: first } = this;
+    this[kOnClosed] = (): void => {
+      first?.();
+      callback();
+    };
   }
 
   /** @internal */

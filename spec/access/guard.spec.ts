@@ -7,7 +7,7 @@ import { FakeClock } from '../support/fake-clock.js';
 import { turn } from '../support/turns.js';
 
 const REQUEST: AllowRequest = {
-  peer: { id: 'AAAAAAAAAAA', name: undefined, verified: true, via: [], env: [] },
+  peer: { id: 'AAAAAAAAAAA', name: undefined, tags: [], verified: true, via: [], env: [] },
   service: 'web',
   port: 80,
   direction: 'dial',

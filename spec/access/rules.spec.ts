@@ -10,7 +10,7 @@ const OTHER_ID = 'BBBBBBBBBBA';
 
 function request(changes: Partial<AllowRequest> = {}, peer: Partial<AllowPeer> = {}): AllowRequest {
   return {
-    peer: { id: ID, name: undefined, verified: true, via: [], env: [], ...peer },
+    peer: { id: ID, name: undefined, tags: [], verified: true, via: [], env: [], ...peer },
     service: 'web',
     port: 80,
     direction: 'dial',
@@ -52,16 +52,47 @@ describe('a rule', () => {
   });
 
   it('about identities matches no peer without proof', () => {
-    const unproved = { name: 'a', env: ['prod'], verified: false };
-    for (const rule of [{ id: ID }, { name: 'a' }, { name: '*' }, { env: 'prod' }, { id: ID, service: 'web' }]) {
+    const unproved = { name: 'a', tags: ['ops'], env: ['prod'], verified: false };
+    const rules = [
+      { id: ID },
+      { name: 'a' },
+      { name: '*' },
+      { tag: 'ops' },
+      { env: 'prod' },
+      { id: ID, service: 'web' },
+    ];
+    for (const rule of rules) {
       expect(fits(rule, {}, { ...unproved, verified: true })).toBe(true);
       expect(fits(rule, {}, unproved)).toBe(false);
     }
     expect(fits({ service: 'web' }, {}, unproved)).toBe(true);
   });
 
-  it('about names does not match a peer without one', () => {
+  it('about names or tags does not match a peer without one', () => {
     expect(fits({ name: '*' }, {}, { name: undefined })).toBe(false);
+    expect(fits({ tag: '*' }, {}, { tags: [] })).toBe(false);
+  });
+
+  it.each<[tag: string | string[], tags: string[], matches: boolean]>([
+    ['ops', ['ops'], true],
+    ['ops', ['dev', 'ops'], true],
+    ['ops', ['Ops'], false],
+    ['ops', ['ops2', 'op'], false],
+    ['team:*', ['dev', 'team:blue'], true],
+    ['team:*', ['blue', 'my-team:blue'], false],
+    [['dev', 'ops'], ['ops'], true],
+    [['dev', 'ops'], ['test'], false],
+  ])('about the tag %j matches a member with the tags %j: %s', (tag, tags, matches) => {
+    expect(fits({ tag }, {}, { tags })).toBe(matches);
+    expect(fits({ tag }, { direction: 'bind' }, { tags })).toBe(matches);
+    expect(fits({ tag }, {}, { tags, verified: false })).toBe(false);
+  });
+
+  it('about a name and a tag needs both', () => {
+    const rule = { name: 'a*', tag: 'ops' };
+    expect(fits(rule, {}, { name: 'ab', tags: ['ops'] })).toBe(true);
+    expect(fits(rule, {}, { name: 'b', tags: ['ops'] })).toBe(false);
+    expect(fits(rule, {}, { name: 'ab', tags: ['dev'] })).toBe(false);
   });
 
   it('distinguishes a bare port from a name', () => {

@@ -31,7 +31,10 @@ describe('the option allow', () => {
   });
 
   it('takes its own result', () => {
-    const rules: Allow = [{ id: ID, name: ['a', '*.b'], env: 'prod', service: ['', 'web*'], direction: 'dial' }, {}];
+    const rules: Allow = [
+      { id: ID, name: ['a', '*.b'], tag: ['ops', 'team:*'], env: 'prod', service: ['', 'web*'], direction: 'dial' },
+      {},
+    ];
     const resolved = resolveAllow(rules);
     expect(resolved).toEqual(rules);
     expect(resolveAllow(resolved)).toEqual(rules);
@@ -56,12 +59,13 @@ describe('the option allow', () => {
     ['allow[0].service: must be the name of a service', [{ service: 'web:80' }]],
     ['allow[0].service: must be the name of a service', [{ service: 7 }]],
     ["allow[0].direction: must be 'dial' or 'bind'", [{ direction: 'both' }]],
-    ['allow[0].name: the name of a node that binds', [{ name: 'a', direction: 'bind' }]],
+    ['allow[0].tag: must be a tag', [{ tag: '' }]],
+    ['allow[0].tag: must be a tag', [{ tag: ['a', 7] }]],
   ])('is refused with "%s": %j', (start, allow) => {
     expect(refusalOf(allow)).toContain(start);
   });
 
-  it.each(['id', 'name', 'env', 'service', 'direction'])(
+  it.each(['id', 'name', 'tag', 'env', 'service', 'direction'])(
     'has no rule that fits everybody since its %s is missing',
     (key) => {
       // biome-ignore lint/suspicious/noSparseArray: a hole is what is tested
@@ -74,5 +78,10 @@ describe('the option allow', () => {
   it('has no rules about binding where only dials are asked', () => {
     expect(refusalOf([{ direction: 'bind' }], ['dial'])).toContain('allow[0].direction: a server can only');
     expect(refusalOf([{ direction: ['bind', 'dial'] }, {}], ['dial'])).toBe('no error');
+  });
+
+  it('may speak of the name and tags of a node that binds', () => {
+    const rules: Allow = [{ name: 'a', tag: 'ops', direction: 'bind' }];
+    expect(resolveAllow(rules)).toEqual(rules);
   });
 });

@@ -83,6 +83,16 @@ describe('resolveNodeOptions', () => {
     expect(resolveNodeOptions({ relay: false }).relay).toBe(false);
   });
 
+  it('relays by rules, of which it keeps a frozen copy, and not at all when there are none', () => {
+    const tag = ['ops'];
+    const { relay } = resolveNodeOptions({ relay: [{ tag, service: ['', 'web*'] }, { id: 'AAAAAAAAAAA' }] });
+    tag.push('dev');
+    expect(relay).toEqual([{ tag: ['ops'], service: ['', 'web*'] }, { id: 'AAAAAAAAAAA' }]);
+    expect(Object.isFrozen(relay)).toBe(true);
+    expect(resolveNodeOptions({ relay: [] }).relay).toBe(false);
+    expect(resolveNodeOptions({ relay: [], role: 'client' }).relay).toBe(false);
+  });
+
   it('gives a frozen result that does not share lists with the caller', () => {
     const seeds = ['tcp://127.0.0.1:1'];
     const resolved = resolveNodeOptions({ seeds, env: ['a'] });
@@ -92,7 +102,7 @@ describe('resolveNodeOptions', () => {
   });
 
   it('takes its own result as options', () => {
-    const resolved = resolveNodeOptions({ env: ['a', 'b'], seeds: [':1'], maxStreams: 5 });
+    const resolved = resolveNodeOptions({ env: ['a', 'b'], seeds: [':1'], maxStreams: 5, relay: [{ tag: 'ops' }] });
     expect(resolveNodeOptions({ ...resolved })).toEqual(resolved);
   });
 
@@ -105,8 +115,14 @@ describe('resolveNodeOptions', () => {
     ['role: must be one of', { role: 'Peer' }],
     ['role: must be one of', { role: null }],
     ['loopback: must be true or false', { loopback: 1 }],
-    ['relay: must be true or false', { relay: 0 }],
-    ['relay: must not be true for a client', { relay: true, role: 'client' }],
+    ['relay: must be true, false, or a list of rules', { relay: 0 }],
+    ['relay: must be true, false, or a list of rules', { relay: { tag: 'ops' } }],
+    ['relay[0]: must be a rule such as { id, name, tag, env, service }', { relay: ['ops'] }],
+    ['relay[1].direction: unknown field', { relay: [{}, { direction: 'dial' }] }],
+    ['relay[0].tag: must be a tag', { relay: [{ tag: undefined }] }],
+    ['relay[0].service: must be the name of a service', { relay: [{ service: 'web:80' }] }],
+    ['relay: must be false for a client', { relay: true, role: 'client' }],
+    ['relay: must be false for a client', { relay: [{}], role: 'client' }],
     ['identity: must be a private key', { identity: '' }],
     ['identity: must be a private key', { identity: Buffer.from('key') }],
     ['insecure: must be true or false', { insecure: 'yes' }],

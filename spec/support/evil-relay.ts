@@ -22,7 +22,7 @@ export function corrupt(relay: Relay, tampering: Tampering): void {
   const { open, reply, data, cuts } = tampering;
   if (open !== undefined) {
     const onOpen = relay.onOpen.bind(relay);
-    relay.onOpen = (from, stream, read, rest) => onOpen(from, stream, open(read), rest);
+    relay.onOpen = (from, stream, read, rest, sender) => onOpen(from, stream, open(read), rest, sender);
   }
   if (reply !== undefined) {
     const { pool } = relay;

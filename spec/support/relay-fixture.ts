@@ -219,6 +219,8 @@ export class RelayFixture {
       relay: this.relay,
       remotes: new RemoteEndpoints(this.id, ADDRESSES),
       knowsEnv: () => true,
+      membership: undefined,
+      watch: () => {},
     };
   }
 

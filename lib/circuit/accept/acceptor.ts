@@ -9,12 +9,14 @@ import type { NodeId } from '../../address.js';
 import { kAdmit, kAnnounce, kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import type { RemoteEndpoint, SocketAddresses } from '../../socket/endpoints.js';
+import type { Socket } from '../../socket/socket.js';
 import { Deadline } from '../../util/deadline.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { Timers } from '../../util/timers.js';
 import { type Open, tryReadOpen } from '../../wire/open.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import { type Binding, type Bindings, SERVER_FULL } from '../bindings.js';
+import type { FormerMember, Membership } from '../membership.js';
 import { QueuedPrefix } from '../open/pass-through.js';
 import type { RelayNeighbour } from '../relay/admission.js';
 import { DRAINS, type Relay } from '../relay/relay.js';
@@ -42,6 +44,8 @@ export interface AcceptorHost {
   readonly remotes: RemoteEndpoints;
   readonly authorization: Authorization;
   readonly security: CircuitSecurity;
+  /** Undefined where there are no members. */
+  readonly membership: Membership | undefined;
   /** How many circuits a second one link may open to services of this node. */
   readonly opensPerSecond: number;
   /** How many circuits of one link may wait for the check of their proof, and how many for their confirmation. */
@@ -50,6 +54,8 @@ export interface AcceptorHost {
   sharedEnv(nodeId: NodeId): string | undefined;
   /** Whether this node is in the env with that digest. */
   knowsEnv(digest: string | undefined): boolean;
+  /** Called with the socket of a circuit that comes in: it ends with the membership of its peer. */
+  watch(remote: RemoteEndpoint, stream: MuxStream, socket: Socket): void;
 }
 
 /** Counts since the start. */
@@ -86,7 +92,7 @@ export class Acceptor implements StreamSink {
     readonly remote: RemoteEndpoint,
     private readonly namesMeet: boolean,
     private readonly neighbour: RelayNeighbour | null,
-    private readonly envDigests: readonly string[] = [],
+    readonly envDigests: readonly string[] = [],
   ) {
     this.deadline = new Deadline(host.timers, () => this.onFreshLate());
     this.rate = new OpenRate(host.opensPerSecond, host.timers.now());
@@ -143,6 +149,13 @@ export class Acceptor implements StreamSink {
     this.held.dispose();
   }
 
+  /** Called when a node is no member any more: ends its circuits that wait here. Those that have a socket are not among them. */
+  onFormerMember({ nodeId, error, reason }: FormerMember): void {
+    for (const circuits of [this.held.circuits(), this.proofs.circuits(), this.authorizations.circuits()]) {
+      for (const { open, stream } of circuits) if (open.src === nodeId) stream.destroy(error, reason);
+    }
+  }
+
   // --- OPEN ---
 
   /** Reads OPEN and answers it. Returns false when it has not arrived as a whole. */
@@ -194,7 +207,7 @@ export class Acceptor implements StreamSink {
     const sender = relays === 0 ? src : visited[visited.length - 1];
     if (this.neighbour === null || sender !== this.remote.peerId) {
       this.refuse(stream, ReplyCode.DENIED, 'it does not come from the peer');
-    } else if (dst !== nodeId) relay.onOpen(this.neighbour, stream, open, rest);
+    } else if (dst !== nodeId) relay.onOpen(this.neighbour, stream, open, rest, this);
     else if (src === nodeId || visited.includes(nodeId))
       this.refuse(stream, ReplyCode.LOOP, 'the circuit has been here');
     else {
@@ -234,6 +247,12 @@ export class Acceptor implements StreamSink {
     }
     if (open.proof === undefined && remote.via.length > 0 && host.security.requiresProof) {
       this.refuse(stream, ReplyCode.INSECURE, 'a circuit through relays has to be signed by its source');
+      return;
+    }
+    const fault = neighbour === null ? undefined : host.membership?.faultOf(remote.peerId);
+    if (fault !== undefined) {
+      host.counters.denied++;
+      this.refuse(stream, ReplyCode.DENIED, fault.message);
       return;
     }
     const binding = service === '' || namesMeet ? host.bindings.find(service, dstPort) : undefined;
@@ -355,6 +374,7 @@ export class Acceptor implements StreamSink {
       return;
     }
     this.host.counters.accepted++;
+    this.host.watch(remote, stream, socket);
     const reply = binding.acceptance(port);
     if (!stream.write(reply)) stream.sink = new QueuedPrefix(socket, reply.length);
     try {

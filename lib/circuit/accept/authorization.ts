@@ -5,7 +5,7 @@
 import { Decision, Guard, type Verdict, type Warn } from '../../access/guard.js';
 import { EnvNames, envsOf } from '../../access/rules.js';
 import type { Allow, AllowRequest } from '../../options/allow.js';
-import type { RemoteEndpoint } from '../../socket/endpoints.js';
+import { certifiedOf, type RemoteEndpoint } from '../../socket/endpoints.js';
 import type { Timers } from '../../util/timers.js';
 import { WarnOnce } from '../../util/warnings.js';
 import type { IncomingCircuit } from './pending-open.js';
@@ -49,12 +49,15 @@ export class Authorization {
 
   /** @param envDigests of the envs that the peer says it is in. @param to where the circuit leads */
   request(
-    { peerId, name, isVerified, via }: RemoteEndpoint,
+    remote: RemoteEndpoint,
     envDigests: readonly string[],
     { service, port }: { readonly service: string; readonly port: number },
   ): AllowRequest {
+    const { peerId: id, isVerified: verified, via } = remote;
+    const { name, tags } = certifiedOf(remote);
     const env = this.envNames.of(envDigests);
-    return { peer: { id: peerId, name, verified: isVerified, via: [...via], env }, service, port, direction: 'dial' };
+    const peer = { id, name, tags: [...tags], verified, via: [...via], env };
+    return { peer, service, port, direction: 'dial' };
   }
 
   /** @param remainingMs what is left of the dialler's time, as far as that is known */
@@ -72,17 +75,22 @@ export class Authorization {
 
 /** Circuits of one link that wait for a decision. */
 export class PendingAuthorizations {
-  private count = 0;
+  private readonly waiting = new Set<IncomingCircuit>();
 
   constructor(private readonly authorization: Authorization) {}
 
   get size(): number {
-    return this.count;
+    return this.waiting.size;
+  }
+
+  /** The circuits that wait. */
+  circuits(): Iterable<IncomingCircuit> {
+    return this.waiting;
   }
 
   /** Whether no more decisions can be awaited. */
   get isFull(): boolean {
-    return this.count >= this.authorization.maxPending;
+    return this.size >= this.authorization.maxPending;
   }
 
   /** Asks the guards about a circuit. `onVerdict` may be called before this returns, and is not when the stream is reset before. */
@@ -92,21 +100,15 @@ export class PendingAuthorizations {
     request: AllowRequest,
     onVerdict: (verdict: Verdict) => void,
   ): void {
-    let isWaiting = false;
     const decision = this.authorization.decide(guards, request, circuit.open.remainingMs, (verdict) => {
-      if (isWaiting) this.count--;
-      isWaiting = false;
+      this.waiting.delete(circuit);
       onVerdict(verdict);
     });
     if (decision.start()) return;
-    isWaiting = true;
-    this.count++;
+    this.waiting.add(circuit);
     circuit.wait(() => {
       // Also called for a circuit that is reset because `onVerdict` threw.
-      if (!isWaiting) return;
-      isWaiting = false;
-      this.count--;
-      decision.cancel();
+      if (this.waiting.delete(circuit)) decision.cancel();
     });
   }
 }

@@ -207,6 +207,11 @@ export class HeldOpens {
     return this.held.size;
   }
 
+  /** The circuits that are held. */
+  circuits(): Iterable<IncomingCircuit> {
+    return this.held;
+  }
+
   /** Whether no more circuits are held. */
   get isFull(): boolean {
     return this.held.size >= this.rate.perSecond * MAX_HELD_SECONDS;

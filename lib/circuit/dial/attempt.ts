@@ -27,6 +27,7 @@ import type { Socket } from '../../socket/socket.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import { type ReadReply, ReplyCode } from '../../wire/open-reply.js';
 import type { DirectLinks } from '../direct-links.js';
+import type { FormerMember } from '../membership.js';
 import type { HopFailure } from '../open/hop-search.js';
 import type { CircuitOpener, OpenerOwner } from '../open/opener.js';
 import type { DialTarget } from './dial-target.js';
@@ -279,8 +280,18 @@ export class Attempt implements Timed, OpenerOwner {
         const metered = dialer.traffic.opened(nodeId, sink, tookMs);
         stream.sink = metered;
         socket[kSetOnClosed](() => metered.close());
+        dialer.watch(remote, stream, socket);
       }
     }
+  }
+
+  /** Called when the node is no member any more. A circuit over a direct link ends with the link. */
+  onFormerMember({ nodeId, error, reason }: FormerMember): void {
+    const { opener } = this;
+    if (opener === null || this.nodeId !== nodeId) return;
+    this.opener = null;
+    opener.cancel(reason);
+    this.giveUp(this.error('EHOSTUNREACH', error));
   }
 
   onNoCircuit(failure: HopFailure): void {
@@ -351,6 +362,8 @@ export class Attempt implements Timed, OpenerOwner {
     const { dialer, socket, nodeId, port } = this;
     let open: DirectOpen;
     try {
+      const fault = dialer.membership?.faultOf(nodeId);
+      if (fault !== undefined) throw fault;
       const path = dialer.paths.direct(nodeId);
       if (path === undefined) {
         if (wantsLink) this.waitForLink();
@@ -432,7 +445,8 @@ export class Attempt implements Timed, OpenerOwner {
   }
 
   private refusal(failure: HopFailure): Error {
-    return this.error(netCodeOf(failure, this.nodeId), causeOf(failure, this.nodeId));
+    const name = this.dialer.membership?.certified(failure.at).name;
+    return this.error(netCodeOf(failure, this.nodeId), causeOf(failure, this.nodeId, name));
   }
 
   private error(code: NetErrorCode, cause?: unknown): Error {
@@ -519,10 +533,11 @@ function netCodeOf({ code, at }: HopFailure, dst: NodeId): NetErrorCode {
   }
 }
 
-/** Returns which node gave which reason; undefined when nothing more than the code is known. */
-function causeOf({ code, at, reason, error }: HopFailure, dst: NodeId): Error | undefined {
+/** Returns which node gave which reason; undefined when nothing more than the code is known. `name`: of that node, if it is certified. */
+function causeOf({ code, at, reason, error }: HopFailure, dst: NodeId, name: string | undefined): Error | undefined {
   if (error !== undefined) return error;
-  const said = reason === '' ? at : `${at} says: ${reason}`;
+  const where = name === undefined ? at : `${at} (${name})`;
+  const said = reason === '' ? where : `${where} says: ${reason}`;
   if (code === ReplyCode.LIMIT && at !== dst) return starlaneError('ERR_STARLANE_RELAY_LIMIT', said);
   if (code === ReplyCode.INSECURE || code === ReplyCode.REPEATED || code === ReplyCode.CLOCK)
     return starlaneError('ERR_STARLANE_SECURE', said);

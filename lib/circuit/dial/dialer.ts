@@ -6,11 +6,14 @@ import { netError } from '../../errors.js';
 import type { Selector } from '../../mesh/directory/selector.js';
 import type { ServiceInstance } from '../../mesh/directory/service.js';
 import type { ServiceTable } from '../../mesh/directory/service-table.js';
+import type { MuxStream } from '../../mux/stream/stream.js';
+import type { RemoteEndpoint } from '../../socket/endpoints.js';
 import type { Socket } from '../../socket/socket.js';
 import type { Timers } from '../../util/timers.js';
 import { MAX_OPEN_BYTES, writeOpen } from '../../wire/open.js';
 import { FIRST_FREE_PORT } from '../bindings.js';
 import { type DirectLinks, RelayedTraffic } from '../direct-links.js';
+import type { FormerMember, Membership } from '../membership.js';
 import { HopSearch } from '../open/hop-search.js';
 import { CircuitOpener, type OpenerHost, type SignedPart } from '../open/opener.js';
 import type { DirectPath, Hop, Paths, Routes } from '../paths.js';
@@ -40,6 +43,10 @@ interface DialerOptions {
   readonly limits: { readonly hopTimeoutMs: number };
   readonly remotes: RemoteEndpoints;
   readonly security: CircuitSecurity;
+  /** Undefined where there are no members. */
+  readonly membership?: Membership | undefined;
+  /** Called with the socket of a circuit that is open through relays: it ends with the membership of its peer. */
+  readonly watch: (remote: RemoteEndpoint, stream: MuxStream, socket: Socket) => void;
   readonly directLinks: DirectLinks;
   /** The digest of an env that this node shares with another, if one is known. */
   readonly sharedEnv: (nodeId: NodeId) => string | undefined;
@@ -139,6 +146,11 @@ export class Dialer implements OpenerHost {
     for (const attempt of [...waiting]) attempt.onService();
   }
 
+  /** Called when a node is no member any more. */
+  onFormerMember(former: FormerMember): void {
+    for (const attempt of [...this.attempts]) attempt.onFormerMember(former);
+  }
+
   /** Fails every dial that is under way, and those to come. */
   close(): void {
     this.isClosed = true;
@@ -146,6 +158,14 @@ export class Dialer implements OpenerHost {
   }
 
   // --- for attempts ---
+
+  get membership(): Membership | undefined {
+    return this.options.membership;
+  }
+
+  watch(remote: RemoteEndpoint, stream: MuxStream, socket: Socket): void {
+    this.options.watch(remote, stream, socket);
+  }
 
   /** Returns the instances that may be tried. Do not keep the list. */
   candidates(target: DialTarget, tried: readonly ServiceInstance[] | null): readonly ServiceInstance[] {

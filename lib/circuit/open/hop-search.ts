@@ -92,7 +92,9 @@ export class HopSearch {
     }
     if (this.worst === undefined || weightOf(failure.code) >= weightOf(this.worst.code)) this.worst = failure;
     const isItsFault = isFair && !isRepeated && failure.code !== ReplyCode.LOOP && failure.code !== ReplyCode.HOP_LIMIT;
-    if (isItsFault) this.routes.penalise(current, dst);
+    // What is denied to one source may be allowed to another, so that only the source itself tries others first.
+    const isOfSource = failure.code === ReplyCode.DENIED && self !== src;
+    if (isItsFault && !isOfSource) this.routes.penalise(current, dst);
     const known = new Set(this.avoided()).add(dst).add(current);
     this.deadEnds.push(current);
     for (const nodeId of visited) {
@@ -155,7 +157,7 @@ export class HopSearch {
   }
 }
 
-/** Returns whether no other way can change the failure: the destination has answered, or a node does not allow the circuit. */
+/** Returns whether no other way can change the failure: the destination has answered, or the OPEN is at fault. */
 export function isFinal({ code, at }: HopFailure, dst: NodeId): boolean {
   switch (code) {
     case ReplyCode.NO_ROUTE:
@@ -164,6 +166,8 @@ export function isFinal({ code, at }: HopFailure, dst: NodeId): boolean {
     case ReplyCode.LOOP:
       return false;
     case ReplyCode.LIMIT:
+    case ReplyCode.DENIED:
+      // Another relay may have room, or other rules.
       return at === dst;
     default:
       return true;
@@ -175,10 +179,12 @@ function weightOf(code: number): number {
   switch (code) {
     case ReplyCode.INSECURE:
     case ReplyCode.REPEATED:
-      return 4;
+      return 5;
     case ReplyCode.LIMIT:
-      return 3;
+      return 4;
     case ReplyCode.TIMEOUT:
+      return 3;
+    case ReplyCode.DENIED:
       return 2;
     case ReplyCode.LOOP:
       return 0;

@@ -4,11 +4,11 @@
 import type { NodeId } from '../../address.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import { SendQueue } from '../../mux/send/send-queue.js';
-import { passedOn } from '../../mux/stream/resets.js';
+import { passedOn, ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import { MAX_VISITED } from '../../wire/node-ids.js';
 import type { Open } from '../../wire/open.js';
-import { encodeReply, type ReadReply } from '../../wire/open-reply.js';
+import { encodeReply, type ReadReply, ReplyCode } from '../../wire/open-reply.js';
 import { circuitHash } from '../dial/dial-target.js';
 import { type HopFailure, HopSearch } from '../open/hop-search.js';
 import { CircuitOpener, type OpenerOwner } from '../open/opener.js';
@@ -32,6 +32,10 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
   private readonly opener: CircuitOpener<RelayHop>;
   private early: SendQueue | null = null;
   private isClosed = false;
+  /** Not null while the signature of its source waits to be checked. */
+  private onGone: (() => void) | null = null;
+  /** The OPEN, in memory of its own. */
+  readonly open: Open;
 
   /** @param stream accepted, with `open` on it */
   constructor(
@@ -55,7 +59,7 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
       },
       routes,
     );
-    const template = {
+    this.open = {
       ...open,
       circuitId,
       hopLimit: open.hopLimit - 1,
@@ -63,13 +67,32 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
       rest: Buffer.from(open.rest),
     };
     const timeoutMs = Math.min(open.remainingMs ?? openTimeoutMs, openTimeoutMs);
-    this.opener = new CircuitOpener(relay, this, search, template, timeoutMs);
+    this.opener = new CircuitOpener(relay, this, search, this.open, timeoutMs);
     stream.sink = this;
   }
 
   /** Tries the first neighbour. The circuit may have ended before this returns. */
   start(): void {
+    this.onGone = null;
     this.opener.start();
+  }
+
+  /** Waits for {@link start} or {@link refuse}; `onGone` is called when the circuit has ended before. */
+  wait(onGone: () => void): void {
+    this.onGone = onGone;
+  }
+
+  /** Answers that this node refuses it, with a ReplyCode. */
+  refuse(code: number, reason: string, resetReason: number = ResetReason.NONE): void {
+    if (this.isClosed) return;
+    this.opener.cancel(resetReason);
+    const { nodeId } = this.relay;
+    this.onNoCircuit({ code, at: nodeId, reason }, [nodeId]);
+  }
+
+  /** Ends the circuit as a node at one of its ends is no member any more. */
+  destroy(error: Error, reason: number): void {
+    this.refuse(ReplyCode.DENIED, error.message, reason);
   }
 
   /** Resets the circuit on both sides. */
@@ -129,6 +152,8 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
 
   private finish(failure: HopFailure | undefined): void {
     this.isClosed = true;
+    this.onGone?.();
+    this.onGone = null;
     this.early = null;
     this.relay.onNoCircuit(this, failure);
   }

@@ -10,14 +10,16 @@ import { debug } from '../../util/runtime/debug.js';
 import type { Timers } from '../../util/timers.js';
 import type { Open } from '../../wire/open.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
+import type { Membership } from '../membership.js';
 import type { HopFailure } from '../open/hop-search.js';
 import type { OpenerHost } from '../open/opener.js';
 import type { Routes } from '../paths.js';
 import { RelayAdmission, type RelayNeighbour } from './admission.js';
 import type { RelayLimits } from './limits.js';
+import { NOT_ALLOWED, type Passage, type Sender } from './passage.js';
 import { PendingRelay, type RelayHop } from './pending-relay.js';
 import { RelayPool } from './pool.js';
-import { Splice } from './splice.js';
+import { MemberSplice, Splice } from './splice.js';
 
 /** Counts of circuits through this node. */
 export interface RelayCounters {
@@ -46,6 +48,10 @@ interface RelaySetup {
   readonly limits: RelayLimits;
   /** False: refuses circuits of other nodes. */
   readonly isEnabled: boolean;
+  /** The relay rules; undefined when every circuit may pass. */
+  readonly passage?: Passage | undefined;
+  /** Undefined where there are no members. */
+  readonly membership?: Membership | undefined;
   readonly routes: Routes;
   hop(neighbour: NodeId): RelayHop | undefined;
 }
@@ -77,8 +83,8 @@ export class Relay implements OpenerHost<RelayHop> {
     return this.pool.all.held;
   }
 
-  /** Called with an OPEN for another node on a stream of a neighbour. `rest` came behind it. */
-  onOpen(from: RelayNeighbour, stream: MuxStream, open: Open, rest: Buffer): void {
+  /** Called with an OPEN for another node on a stream of a neighbour. `rest` came behind it. `sender`: the neighbour. */
+  onOpen(from: RelayNeighbour, stream: MuxStream, open: Open, rest: Buffer, sender: Sender): void {
     // Leaves the accept backlog in any case: circuits to a node that does not answer must not fill that.
     stream.accept();
     if (!this.setup.isEnabled) return this.refuse(stream, ReplyCode.NO_ROUTE, 'this node relays nothing');
@@ -92,11 +98,24 @@ export class Relay implements OpenerHost<RelayHop> {
       const code = admission.refused === 'loop' ? ReplyCode.LOOP : ReplyCode.LIMIT;
       return this.refuse(stream, code, admission.reason);
     }
+    const { passage, membership } = this.setup;
+    // That a certificate is not known here yet is left to the destination: only it has to know.
+    const end = membership?.endOf(open.src) ?? membership?.endOf(open.dst);
+    const answer = end === undefined ? (passage?.ask(open, sender) ?? 'yes') : 'no';
+    if (answer === 'no') {
+      this.admission.release(from, admission.source);
+      return this.refuse(stream, ReplyCode.DENIED, end?.message ?? NOT_ALLOWED);
+    }
     const pending = new PendingRelay(this, stream, open, from, admission.source);
     this.pool.add(pending);
     this.counters.pending++;
+    membership?.add(open.src, pending);
+    membership?.add(open.dst, pending);
     if (rest.length > 0) pending[kOnData](stream, rest);
-    pending.start();
+    if (answer === 'yes') pending.start();
+    else if (passage?.verify(pending, from) === false) {
+      pending.refuse(ReplyCode.LIMIT, 'too many circuits wait to be checked (acceptBacklog)');
+    }
   }
 
   /** Takes no more circuits; those that are open, or being opened, go on. */
@@ -149,7 +168,19 @@ export class Relay implements OpenerHost<RelayHop> {
 
   /** Joins the streams of a circuit that is open. */
   splice(pending: PendingRelay, near: MuxStream, far: MuxStream, to: RelayNeighbour): Splice {
-    const splice = new Splice(this, near, far, pending.from, to, pending.source);
+    const { from, source } = pending;
+    const { membership } = this.setup;
+    let splice: Splice;
+    if (membership === undefined) splice = new Splice(this, near, far, from, to, source);
+    else {
+      const { src, dst } = pending.open;
+      const listed = new MemberSplice(this, near, far, from, to, source, dst);
+      for (const end of [src, dst]) {
+        membership.delete(end, pending);
+        membership.add(end, listed);
+      }
+      splice = listed;
+    }
     this.pool.remove(pending);
     this.pool.add(splice);
     this.counters.pending--;
@@ -161,6 +192,8 @@ export class Relay implements OpenerHost<RelayHop> {
   /** Called when the circuit has ended before it was open. */
   onNoCircuit(pending: PendingRelay, failure: HopFailure | undefined): void {
     this.pool.remove(pending);
+    this.setup.membership?.delete(pending.open.src, pending);
+    this.setup.membership?.delete(pending.open.dst, pending);
     this.counters.pending--;
     this.admission.release(pending.from, pending.source);
     if (failure !== undefined) this.counters.refused++;
@@ -182,6 +215,10 @@ export class Relay implements OpenerHost<RelayHop> {
   /** Called when the circuit has ended. `reason`: of the reset, if there was one. */
   onSpliceEnd(splice: Splice, reason: number): void {
     this.pool.remove(splice);
+    if (splice instanceof MemberSplice) {
+      this.setup.membership?.delete(splice.source.nodeId, splice);
+      this.setup.membership?.delete(splice.destination, splice);
+    }
     this.counters.circuits--;
     if (reason !== ResetReason.NONE) this.counters.lost++;
     this.admission.release(splice.from, splice.source);

@@ -7,8 +7,9 @@
 // Credit for what the onward link has taken is returned to the sender, so no more than a window waits here for each direction,
 // whichever end is slow. The links themselves are never stopped.
 
+import type { NodeId } from '../../address.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
-import { passedOn, ResetReason } from '../../mux/stream/resets.js';
+import { isOfMembership, passedOn, ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { RelayNeighbour, RelaySource } from './admission.js';
@@ -104,7 +105,7 @@ export class Splice implements StreamSink, Holder {
     if (this.isClosed) return;
     const onward = passedOn(reason);
     const other = this.other(stream);
-    if (this.draining === null && stream.readEnded && other.queuedBytes > 0) {
+    if (this.draining === null && stream.readEnded && other.queuedBytes > 0 && !isOfMembership(reason)) {
       const { timers, drainTimeoutMs } = this.relay;
       this.draining = new Draining(timers, drainTimeoutMs, other, onward, () => this.reset(onward));
       return;
@@ -146,5 +147,25 @@ export class Splice implements StreamSink, Holder {
     this.draining?.dispose();
     this.draining = null;
     this.relay.onSpliceEnd(this, reason);
+  }
+}
+
+/** A splice in a network with members: it ends with the membership of the node at either end. */
+export class MemberSplice extends Splice {
+  constructor(
+    relay: Relay,
+    near: MuxStream,
+    far: MuxStream,
+    from: RelayNeighbour,
+    to: RelayNeighbour,
+    source: RelaySource,
+    /** The node at the other end. */
+    readonly destination: NodeId,
+  ) {
+    super(relay, near, far, from, to, source);
+  }
+
+  destroy(_error: Error, reason: number): void {
+    this.reset(reason);
   }
 }

@@ -24,16 +24,22 @@ import { SecureStream } from './stream.js';
 /** About two milliseconds: a check takes half a millisecond, and costs its sender a few microseconds. */
 const PROOFS_PER_TURN = 4;
 
+/** A circuit that keeps what comes while it waits. */
+interface Waiting {
+  /** `onGone` is called when it has ended before its turn. */
+  wait(onGone: () => void): void;
+}
+
 /** The proofs of one link: those beyond the limit of a turn wait. */
-export class ProofQueue {
+export class ProofQueue<Circuit extends Waiting = IncomingCircuit> {
   private left = PROOFS_PER_TURN;
   private readonly nextTurn: NextTurn;
-  private readonly waiting = new Set<IncomingCircuit>();
+  private readonly waiting = new Set<Circuit>();
 
   /** @param check goes on with a circuit whose turn has come */
   constructor(
     clock: Clock,
-    private readonly check: (circuit: IncomingCircuit) => void,
+    private readonly check: (circuit: Circuit) => void,
   ) {
     this.nextTurn = new NextTurn(clock, () => {
       this.left = PROOFS_PER_TURN;
@@ -46,6 +52,11 @@ export class ProofQueue {
     return this.waiting.size;
   }
 
+  /** The circuits that wait. */
+  circuits(): Iterable<Circuit> {
+    return this.waiting;
+  }
+
   /** Returns whether a proof may be checked at once, and counts it if so. */
   take(): boolean {
     if (this.left === 0 || this.waiting.size > 0) return false;
@@ -54,7 +65,7 @@ export class ProofQueue {
     return true;
   }
 
-  wait(circuit: IncomingCircuit): void {
+  wait(circuit: Circuit): void {
     this.waiting.add(circuit);
     circuit.wait(() => this.waiting.delete(circuit));
     this.nextTurn.request();
@@ -109,6 +120,7 @@ export class PendingConfirmations {
       return { code: ReplyCode.LIMIT, reason: SERVER_FULL };
     }
     this.count++;
+    host.watch(remote, stream, socket);
     pending.start(secure, socket);
     const reply = encodeReply({ code: ReplyCode.ACCEPTED, port, at: host.nodeId, proof: answer.proof });
     const first = answer.behind.length === 0 ? reply : Buffer.concat([reply, answer.behind]);

@@ -32,8 +32,11 @@ interface SecuritySetup {
   readonly identity: Pick<Identity, 'publicKey' | 'sign'>;
   /** 32 bytes that only members have, for each secret of the network. */
   readonly networkKeys: readonly Uint8Array[];
-  /** Whether nodes without a secret in common may have circuits, since `publicKeyOf` and `check` know all members. Default false. */
-  readonly mayLackSecret?: boolean | undefined;
+  /**
+   * Whether certificates show who is a member, which is checked elsewhere: then nodes without a secret in common may have circuits.
+   * Default false.
+   */
+  readonly hasMembers?: boolean | undefined;
   /** Whether circuits through relays are refused unless their source has signed them. Default false. */
   readonly requiresProof?: boolean | undefined;
   /** Default ML-KEM-768, where Node has it; null: none. */
@@ -69,7 +72,7 @@ export class CircuitSecurity {
 
   /** Whether circuits through relays are encrypted unless a dial says otherwise. */
   get isDefault(): boolean {
-    return this.setup.networkKeys.length > 0;
+    return this.setup.networkKeys.length > 0 || this.setup.hasMembers === true;
   }
 
   /** Whether circuits through relays are refused unless their source has signed them. */
@@ -152,7 +155,7 @@ export class CircuitSecurity {
   }
 
   private context(): HandshakeContext {
-    const { identity, networkKeys, mayLackSecret } = this.setup;
+    const { identity, networkKeys, hasMembers: mayLackSecret = false } = this.setup;
     const kem = this.kem;
     return { identity, networkKeys, mayLackSecret, kem, checkKey: (nodeId, key) => this.check(nodeId, key) };
   }

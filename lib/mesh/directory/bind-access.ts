@@ -6,6 +6,7 @@
 import { Decision, Guard, type Verdict } from '../../access/guard.js';
 import { EnvNames, envsOf } from '../../access/rules.js';
 import type { NodeId } from '../../address.js';
+import type { MemberBook } from '../../identity/member-book.js';
 import type { Allow, AllowRequest } from '../../options/allow.js';
 import { WarnOnce } from '../../util/warnings.js';
 import type { MeshEnvironment } from '../ports.js';
@@ -20,6 +21,8 @@ export interface BindAccessSetup {
   readonly timeoutMs: number;
   /** Pending decisions about services of one node. Others wait. */
   readonly maxPending: number;
+  /** Has the names and tags of nodes, in a network with members. */
+  readonly members?: MemberBook | undefined;
 }
 
 interface Question {
@@ -162,8 +165,10 @@ export class BindAccess {
 
   private requestOf({ instance, envDigests }: Question): AllowRequest {
     const { nodeId, service, port } = instance;
+    const member = this.setup.members?.member(nodeId);
+    const env = this.envNames.of(envDigests);
     // The record is signed with the key from which the id is derived.
-    const peer = { id: nodeId, name: undefined, verified: true, via: [], env: this.envNames.of(envDigests) };
+    const peer = { id: nodeId, name: member?.name, tags: [...(member?.tags ?? [])], verified: true, via: [], env };
     return { peer, service, port, direction: 'bind' };
   }
 

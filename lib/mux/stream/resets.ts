@@ -1,6 +1,6 @@
 // Resets: why a stream was reset, and streams that the peer resets in large numbers.
 
-import { type StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
+import { codeOf, type StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
 import { NextTurn } from '../../util/next-turn.js';
 import { systemClock } from '../../util/timers.js';
 import type { MuxStream } from './stream.js';
@@ -25,7 +25,17 @@ export const ResetReason = {
   TIMEOUT: 4,
   /** The bytes that arrived are not those that were sent: the circuit is encrypted from end to end. */
   SECURE: 5,
+  /** The membership of a node at one of the ends was revoked. */
+  REVOKED: 6,
+  /** The certificate of a node at one of the ends has expired. */
+  EXPIRED: 7,
 } as const;
+
+/** By the code of the error with which a link ends. */
+const REASONS_OF_LOSS: ReadonlyMap<string | undefined, number> = new Map([
+  ['ERR_STARLANE_REVOKED', ResetReason.REVOKED],
+  ['ERR_STARLANE_CERTIFICATE_EXPIRED', ResetReason.EXPIRED],
+]);
 
 const REASON_BITS = 0xff;
 const HOP_SHIFT = 8;
@@ -36,7 +46,20 @@ const MESSAGES: ReadonlyMap<number, readonly [StarlaneErrorCode, (where: string)
   [ResetReason.RELAY_CLOSED, ['ERR_STARLANE_CLOSED', (where) => `a relay ${where}`]],
   [ResetReason.TIMEOUT, ['ERR_STARLANE_OPEN_TIMEOUT', (where) => `a node ${where}`]],
   [ResetReason.SECURE, ['ERR_STARLANE_SECURE', (where) => `so says a node ${where}`]],
+  [ResetReason.REVOKED, ['ERR_STARLANE_REVOKED', (where) => `so says a node ${where}`]],
+  [ResetReason.EXPIRED, ['ERR_STARLANE_CERTIFICATE_EXPIRED', (where) => `so says a node ${where}`]],
 ]);
+
+/** Returns the reason for streams of a session that has ended with this error. */
+export function reasonOfLoss(error: Error): number {
+  return REASONS_OF_LOSS.get(codeOf(error)) ?? ResetReason.LINK_LOST;
+}
+
+/** Returns whether a circuit with this reason must end at once, with all that is on its way. */
+export function isOfMembership(reason: number): boolean {
+  const kind = reason & REASON_BITS;
+  return kind === ResetReason.REVOKED || kind === ResetReason.EXPIRED;
+}
 
 /** Reads the reason from the length field of an RST; bits of later versions are left out. */
 export function readResetReason(length: number): number {

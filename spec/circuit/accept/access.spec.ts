@@ -160,7 +160,7 @@ describe('a circuit that comes in', () => {
     expect(await replyOn(stream)).toMatchObject({ code: ReplyCode.ACCEPTED });
     expect(requests).toEqual([
       {
-        peer: { id: peer.identity.nodeId, name: undefined, verified: true, via: [], env: ['prod', 'else'] },
+        peer: { id: peer.identity.nodeId, name: undefined, tags: [], verified: true, via: [], env: ['prod', 'else'] },
         service: 'echo',
         port: 80,
         direction: 'dial',
@@ -190,6 +190,7 @@ describe('a circuit that comes in', () => {
     expect(requests[0].peer).toEqual({
       id: 'AAAAAAAAAAA',
       name: undefined,
+      tags: [],
       verified: false,
       via: [peer.identity.nodeId, 'BBBBBBBBBBA'],
       env: ['prod'],

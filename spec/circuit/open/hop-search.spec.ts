@@ -95,7 +95,7 @@ describe('A search for the next hop', () => {
 
   it.each([
     ['refused', failure(ReplyCode.REFUSED, 'D')],
-    ['denied, by whomever', failure(ReplyCode.DENIED)],
+    ['denied by the destination', failure(ReplyCode.DENIED, 'D')],
     ['malformed', failure(ReplyCode.MALFORMED)],
     ['a limit of the destination', failure(ReplyCode.LIMIT, 'D')],
     ['something that a later version says', failure(99)],
@@ -109,6 +109,26 @@ describe('A search for the next hop', () => {
     expect(routes.told).toEqual(last.at === 'D' ? ['reward A D'] : []);
   });
 
+  it('goes on when a relay denies the circuit, without blaming it for circuits of others', () => {
+    const { search, routes } = relay(['A', 'B']);
+    const denied = failure(ReplyCode.DENIED, 'A');
+    search.next(isUp);
+    expect(search.failed(denied, ['A'])).toBe(true);
+    expect(search.next(isUp)).toBe('B');
+    expect(search.failed(failure(ReplyCode.NO_ROUTE), [])).toBe(true);
+    expect(search.failure).toBe(denied);
+    expect(routes.told).toEqual(['penalise B D']);
+  });
+
+  it('at the source tries a neighbour that denies the circuit last', () => {
+    const routes = new ListedRoutes(['A', 'B']);
+    const start = { self: 'S', src: 'S', dst: 'D', circuitHash: 1, passed: [], tried: [] };
+    const search = new HopSearch(start, routes);
+    search.next(isUp);
+    search.failed(failure(ReplyCode.DENIED, 'A'), ['A']);
+    expect(routes.told).toEqual(['penalise A D']);
+  });
+
   it('penalises a neighbour for its own faults only', () => {
     const { search, routes } = relay(['A', 'B', 'C']);
     for (const code of [ReplyCode.LOOP, ReplyCode.HOP_LIMIT, ReplyCode.LIMIT]) {
@@ -119,18 +139,18 @@ describe('A search for the next hop', () => {
   });
 
   it('reports the failure that says most', () => {
-    const codes = [ReplyCode.LOOP, ReplyCode.NO_ROUTE, ReplyCode.TIMEOUT, ReplyCode.LIMIT, ReplyCode.NO_ROUTE];
-    const routes = new ListedRoutes(['A', 'B', 'C', 'E', 'F']);
+    const { LOOP, NO_ROUTE, DENIED, TIMEOUT, LIMIT } = ReplyCode;
+    const codes = [LOOP, NO_ROUTE, DENIED, TIMEOUT, LIMIT, NO_ROUTE];
+    const routes = new ListedRoutes(['A', 'B', 'C', 'E', 'F', 'G']);
     const start = { self: 'R', src: 'S', dst: 'D', circuitHash: 1, passed: ['P'], tried: [] };
-    const search = new HopSearch(start, routes, 5);
+    const search = new HopSearch(start, routes, 6);
     const told: number[] = [search.failure.code];
     for (const code of codes) {
       search.next(isUp);
       search.failed(failure(code), []);
       told.push(search.failure.code);
     }
-    const { NO_ROUTE, LOOP, TIMEOUT, LIMIT } = ReplyCode;
-    expect(told).toEqual([NO_ROUTE, LOOP, NO_ROUTE, TIMEOUT, LIMIT, LIMIT]);
+    expect(told).toEqual([NO_ROUTE, LOOP, NO_ROUTE, DENIED, TIMEOUT, LIMIT, LIMIT]);
   });
 
   it('rewards the neighbour that has led there, and penalises none when the time is up', () => {

@@ -121,7 +121,7 @@ describe('a service of another node', () => {
     new World((request) => requests.push(request) > 0).offer('a', [entry('web', 1, 80)]);
     expect(requests).toEqual([
       {
-        peer: { id: 'a', name: undefined, verified: true, via: [], env: ['prod'] },
+        peer: { id: 'a', name: undefined, tags: [], verified: true, via: [], env: ['prod'] },
         service: 'web',
         port: 80,
         direction: 'bind',
