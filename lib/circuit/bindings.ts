@@ -5,6 +5,8 @@
 //   bind(':80')       answers port 80 when no name is dialled
 //   port 0            a free virtual port
 //
+// Members keep a few ports for the library itself, which are apart from all others: no user can bind them, and no name answers there.
+//
 // Like the addresses of a machine, names do not conflict: web:80 and api:80 can both be bound. A dial by port alone reaches
 // bind(':port'), or else the first name bound to the port.
 
@@ -20,6 +22,9 @@ export const FIRST_FREE_PORT = 49_152;
 
 /** The reason for a dialler when a server takes no more connections. */
 export const SERVER_FULL = 'the server has as many connections as it may (maxConnections)';
+
+/** The bare ports from 1 up to this one are reserved in nodes with credentials. */
+export const LAST_RESERVED_PORT = 15;
 
 export interface BindingsOwner {
   readonly nodeId: NodeId;
@@ -78,20 +83,28 @@ export class Bindings {
   private readonly names = new Map<string, Named>();
   /** The bindings of each port. The first one answers when the port is dialled without a name. */
   private readonly ports = new Map<number, Binding[]>();
+  /** Servers of the library at reserved ports. */
+  private readonly reserved = new Map<number, Binding>();
   private nextFree = FIRST_FREE_PORT;
   private count = 0;
 
-  constructor(private readonly owner: BindingsOwner) {}
+  /** @param reservesPorts whether bare ports up to {@link LAST_RESERVED_PORT} are kept for the library */
+  constructor(
+    private readonly owner: BindingsOwner,
+    private readonly reservesPorts = false,
+  ) {}
 
+  /** How many servers of users are bound. */
   get size(): number {
     return this.count;
   }
 
   /**
    * Binds a server. `service` empty: by port alone; `port` undefined: by name alone; 0: a free port.
-   * @throws EADDRINUSE
+   * @throws EADDRINUSE, EACCES
    */
   add(service: string, port: number | undefined, server: AnyServer, guards?: readonly Guard[]): Binding {
+    if (service === '' && this.isReserved(port)) throw netError('EACCES', 'listen', { address: service, port });
     if (this.isTaken(service, port)) throw netError('EADDRINUSE', 'listen', { address: service, port });
     const where = port || this.freePort();
     const binding = new Binding(this, this.owner, service, where, port === undefined, server, guards);
@@ -112,8 +125,16 @@ export class Bindings {
     return binding;
   }
 
+  /** Binds a server of the library at a reserved port. It asks no guards. */
+  reserve(port: number, server: AnyServer): Binding {
+    const binding = new Binding(this, this.owner, '', port, false, server, undefined);
+    this.reserved.set(port, binding);
+    return binding;
+  }
+
   delete(binding: Binding): void {
     const { service, port } = binding;
+    if (this.reserved.get(port) === binding) this.reserved.delete(port);
     const there = this.ports.get(port);
     const index = there === undefined ? -1 : there.indexOf(binding);
     if (there === undefined || index < 0) return;
@@ -131,16 +152,25 @@ export class Bindings {
 
   /** Returns what answers for a service (empty: for the port alone) on a port (0: on any). */
   find(service: string, port: number): Binding | undefined {
-    if (service === '') return this.ports.get(port)?.[0];
+    if (service === '') return this.isReserved(port) ? this.reserved.get(port) : this.ports.get(port)?.[0];
     const named = this.names.get(service);
     if (named === undefined) return undefined;
     if (port !== 0) return named.byPort.get(port) ?? named.anyPort;
     return named.anyPort ?? named.byPort.values().next().value;
   }
 
-  /** Iterates over every server that is bound. */
+  /** Iterates over every server of a user that is bound. */
   *servers(): IterableIterator<AnyServer> {
     for (const bindings of this.ports.values()) for (const { server } of bindings) yield server;
+  }
+
+  /** Iterates over the servers of the library. */
+  *reservedServers(): IterableIterator<AnyServer> {
+    for (const { server } of this.reserved.values()) yield server;
+  }
+
+  private isReserved(port: number | undefined): boolean {
+    return this.reservesPorts && port !== undefined && port >= 1 && port <= LAST_RESERVED_PORT;
   }
 
   private isTaken(service: string, port: number | undefined): boolean {

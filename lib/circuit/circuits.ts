@@ -21,7 +21,7 @@ import { type AnyServer, Server } from '../socket/server.js';
 import { attachHandler, type BindHandler, emitBindError, optionsFor } from '../socket/server-handler.js';
 import { Socket } from '../socket/socket.js';
 import { debug } from '../util/runtime/debug.js';
-import type { ProcessRefs } from '../util/runtime/process-refs.js';
+import { ProcessRefs } from '../util/runtime/process-refs.js';
 import { nextTick } from '../util/runtime/real-timers.js';
 import type { Timers } from '../util/timers.js';
 import { WarnOnce } from '../util/warnings.js';
@@ -150,7 +150,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     this.envDigests = envDigests(options.env);
     this.relayLimits = relayLimits(options);
     this.remotes = new RemoteEndpoints(identity.nodeId, this.addresses, membership);
-    this.bindings = new Bindings(this);
+    this.bindings = new Bindings(this, setup.members !== undefined);
     this.targets = new DialTargets(identity.nodeId);
     this.loopback = new Loopback(identity.nodeId, this, {
       acceptBacklog: options.acceptBacklog,
@@ -228,6 +228,18 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     server[kStart](binding);
     log('bound %s', address);
     return server;
+  }
+
+  /**
+   * Serves a reserved port, for the library itself. It does not hold the process open, and neither `allow` nor the env is asked.
+   * @param maxConnections at a time
+   */
+  serve(port: number, maxConnections: number, onSocket: (socket: Socket) => void): void {
+    const refs = new ProcessRefs();
+    refs.enable(false);
+    const server = new Server({ maxConnections }, refs);
+    server.on('connection', onSocket);
+    server[kStart](this.bindings.reserve(port, server));
   }
 
   /** @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION */
@@ -397,7 +409,8 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   async close(): Promise<void> {
     this.isClosed = true;
     this.dialer.close();
-    for (const server of [...this.bindings.servers()]) server.close();
+    const { bindings } = this;
+    for (const server of [...bindings.servers(), ...bindings.reservedServers()]) server.close();
     await this.loopback.close();
   }
 }

@@ -2,6 +2,7 @@
 // get keys and certificates.
 
 import { formatLinkAddress, parseLinkAddress } from '../address.js';
+import type { Circuits } from '../circuit/circuits.js';
 import { circuitAbilities } from '../circuit/secure/security.js';
 import { codeOf, starlaneError } from '../errors.js';
 import { type Credentials, keyFileOf } from '../identity/credentials.js';
@@ -21,6 +22,9 @@ import { STRONG_SECRET_BYTES, secretList } from '../options/security.js';
 import { dateNow, nextTick } from '../util/runtime/real-timers.js';
 import { sharedTimers } from '../util/timers.js';
 import { encodeCertificateStatement } from '../wire/statements.js';
+import { ENROLMENT_PORT } from './enrolment/asking.js';
+import { Membership } from './enrolment/membership.js';
+import { MAX_EXCHANGES } from './enrolment/reception.js';
 import type { NodeEnvironment } from './environment.js';
 
 interface NodeMeshSetup {
@@ -230,4 +234,46 @@ export function secretWarning(secret: unknown): Error | undefined {
   const bytes = Math.min(STRONG_SECRET_BYTES, ...secretList(secret).map(({ length }) => length));
   if (bytes >= STRONG_SECRET_BYTES) return undefined;
   return starlaneError('ERR_STARLANE_WEAK_SECRET', `${bytes} bytes instead of ${STRONG_SECRET_BYTES} or more`);
+}
+
+interface MembershipParts {
+  readonly identity: Identity;
+  readonly links: LinkSet;
+  readonly mesh: ControlPlane;
+  readonly circuits: Circuits;
+  onWarning(error: Error): void;
+}
+
+/**
+ * Returns the membership of a node with credentials.
+ * @param authority the option of that name
+ * @throws ERR_STARLANE_AUTHORITY
+ */
+export function createMembership(
+  credentials: Credentials | undefined,
+  authority: string | undefined,
+  book: MemberBook | undefined,
+  { identity, links, mesh, circuits, onWarning }: MembershipParts,
+): Membership | undefined {
+  if (credentials === undefined || book === undefined) return undefined;
+  const membership = new Membership({
+    identity,
+    credentials,
+    authorityFile: authority ?? credentials.authorityFile,
+    book,
+    timers: sharedTimers,
+    now: dateNow,
+    random: Math.random,
+    dial: (address, timeoutMs) => circuits.dial(address, { timeoutMs }, undefined),
+    isReachable: (nodeId) => mesh.routing.isReachable(nodeId),
+    ownAddresses: () => links.listenAddresses,
+    *neighbourAddresses() {
+      for (const { peerAddresses } of links.values()) yield peerAddresses;
+    },
+    onWarning,
+  });
+  circuits.serve(ENROLMENT_PORT, MAX_EXCHANGES, (socket) =>
+    membership.reception.onMember(socket, socket.peer?.id ?? ''),
+  );
+  return membership;
 }

@@ -36,6 +36,9 @@ import { throwLater } from '../util/runtime/throw-later.js';
 import { sharedTimers } from '../util/timers.js';
 import { UnheardFaults } from '../util/warnings.js';
 import { Capability, envDigests } from '../wire/messages.js';
+import type { InviteOptions } from './enrolment/invite-options.js';
+import type { MemberInfo } from './enrolment/member-info.js';
+import type { ListedMember, Membership, ReplaceOptions } from './enrolment/membership.js';
 import {
   type NodeEnvironment,
   readEnvironment,
@@ -45,7 +48,7 @@ import {
   takeIdentity,
   withEnvironment,
 } from './environment.js';
-import { createControlPlane, createCredentials, secretWarning, seedsOf } from './mesh.js';
+import { createControlPlane, createCredentials, createMembership, secretWarning, seedsOf } from './mesh.js';
 import { collectStats, type NodeStats } from './stats.js';
 
 const log = debug('node');
@@ -96,6 +99,8 @@ export class Node extends EventEmitter<NodeEvents> {
   private readonly joins: Joins;
   private readonly mesh: ControlPlane;
   private readonly circuits: Circuits;
+  /** Undefined for a node without credentials. */
+  private readonly membership: Membership | undefined;
   private readonly serviceWaits: ServiceWaits;
   private serviceView: ServiceMap | undefined;
   private routeView: RouteMap | undefined;
@@ -191,6 +196,13 @@ export class Node extends EventEmitter<NodeEvents> {
         this.linkSet.get(nodeId)?.capabilities ?? this.mesh.gossip.store.node(nodeId)?.flags ?? 0,
       processRefs: this.processRefs,
       onError: (error) => this.onError(error),
+      onWarning: (error) => this.onWarning(error),
+    });
+    this.membership = createMembership(this.member, resolved.authority, this.credentials.members, {
+      identity: this.identity,
+      links: this.linkSet,
+      mesh: this.mesh,
+      circuits: this.circuits,
       onWarning: (error) => this.onWarning(error),
     });
     // In a later tick, so that the user can add listeners first.
@@ -340,6 +352,46 @@ export class Node extends EventEmitter<NodeEvents> {
     await this.linkSet.renewTls();
   }
 
+  /**
+   * Makes a token: whoever pastes it on another machine, into `enrol` of `starlane/members`, makes that machine a member. Resolves when the
+   * invitation is on the disk. Needs the key of the authority.
+   * @throws ERR_STARLANE_AUTHORITY, ERR_STARLANE_OPTION, ERR_STARLANE_ENROLMENT when 10,000 invitations are open
+   */
+  async invite(options: InviteOptions): Promise<string> {
+    this.start();
+    return this.processRefs.during(this.needMembership().invite(options));
+  }
+
+  /**
+   * Returns the members of the network, as far as this node knows them, and whether there is a way to each now. Empty without
+   * `credentials`.
+   */
+  members(): ListedMember[] {
+    return this.membership?.list() ?? [];
+  }
+
+  /**
+   * Takes the membership of a node, for good: its key is refused everywhere. Its links and circuits end as soon as other nodes hear of it.
+   * Resolves when this node has the revocation on its disk. Needs the key of the authority.
+   * @param idOrName of a member that {@link members} returns
+   * @throws ERR_STARLANE_AUTHORITY; ERR_STARLANE_ARGUMENT when no member, or more than one, fits
+   */
+  async revoke(idOrName: string): Promise<MemberInfo> {
+    this.start();
+    return this.needMembership().revoke(idOrName);
+  }
+
+  /**
+   * Replaces the authority of the network by that of another file, which `createAuthority` of `starlane/members` has made. It takes the
+   * place of the old file, which stays as `authority.key.old`. Members get certificates of the new authority on their own; those of the
+   * old one hold until `overlapMs` have passed. Other issuers need the new file, too.
+   * @throws ERR_STARLANE_AUTHORITY, ERR_STARLANE_OPTION, ERR_STARLANE_CREDENTIALS
+   */
+  async replaceAuthority(file: string, options?: ReplaceOptions): Promise<void> {
+    this.start();
+    this.needMembership().replaceAuthority(file, options);
+  }
+
   /** Returns everything that is counted. */
   stats(): NodeStats {
     return collectStats({
@@ -434,6 +486,7 @@ export class Node extends EventEmitter<NodeEvents> {
     const secretFault = this.secretFault;
     if (secretFault !== undefined) nextTick(() => this.onWarning(secretFault));
     this.mesh.start();
+    this.membership?.start();
     for (const address of this.#environment.listen) {
       this.listenAndServe(address).catch((error) => this.onError(error));
     }
@@ -469,6 +522,12 @@ export class Node extends EventEmitter<NodeEvents> {
     return this.derive({});
   }
 
+  private needMembership(): Membership {
+    if (this.closing !== undefined) throw starlaneError('ERR_STARLANE_CLOSED');
+    if (this.membership === undefined) throw starlaneError('ERR_STARLANE_AUTHORITY', 'this node has no credentials');
+    return this.membership;
+  }
+
   private async drainWithin(options: DrainOptions): Promise<void> {
     const { signal } = checkWaitOptions('drain', options);
     signal?.throwIfAborted();
@@ -492,6 +551,7 @@ export class Node extends EventEmitter<NodeEvents> {
     log('%s closes', this.id);
     this.joins.close();
     this.serviceWaits.close();
+    this.membership?.close();
     // First, so that other nodes do not dial or relay through this one while sockets and circuits end.
     const startedMs = sharedTimers.now();
     this.circuits.drain.begin();

@@ -12,6 +12,7 @@ import { TARGETS } from '../../bench/fuzz/targets/index.js';
 import { Random } from '../../bench/simulation/random.js';
 
 const INPUTS = 80_000;
+const STRANGE = ['token', 'enrolment'];
 const CORPUS = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'bench', 'fuzz', 'corpus');
 
 describe('Any input of a peer causes only errors with a code, and leaves nothing behind:', () => {
@@ -23,6 +24,17 @@ describe('Any input of a peer causes only errors with a code, and leaves nothing
       expect(report).toBeUndefined();
       expect(inputs).toBe(count);
       expect(ways).toBeGreaterThan(10);
+    },
+    120_000,
+  );
+
+  /** What strangers can send, or make a person paste. */
+  it.each(TARGETS.filter(({ name }) => STRANGE.includes(name)).map((target) => [target.name, target] as const))(
+    '%s, a hundred thousand times',
+    async (_name, target) => {
+      const { failure, inputs } = await runTarget(target, 100_000, { seed: 2, corpus: CORPUS });
+      expect(failure === undefined ? undefined : `${failure.error.stack}\n${format(failure.parts)}`).toBeUndefined();
+      expect(inputs).toBe(100_000);
     },
     120_000,
   );

@@ -2,6 +2,7 @@
 
 import type { Target } from '../target.js';
 import { addresses } from './addresses.js';
+import { enrolment } from './enrolment.js';
 import { frames } from './frames.js';
 import { linkTargets } from './link.js';
 import { mesh } from './mesh.js';
@@ -11,6 +12,7 @@ import { open, reply } from './open.js';
 import { records } from './records.js';
 import { secure } from './secure.js';
 import { sessionTargets } from './session.js';
+import { token } from './token.js';
 
 export const TARGETS: readonly Target[] = [
   frames,
@@ -24,4 +26,6 @@ export const TARGETS: readonly Target[] = [
   reply,
   secure,
   addresses,
+  token,
+  enrolment,
 ];
