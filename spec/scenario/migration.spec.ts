@@ -9,6 +9,7 @@ import { memberFolder } from '../support/member-folders.js';
 import { newAuthority } from '../support/members.js';
 import { nothingLeft, watchHandles } from '../support/open-handles.js';
 import { readToEnd } from '../support/testnet.js';
+import { turnsUntil } from '../support/turns.js';
 
 const SECRET = 'a secret of more than 16 bytes';
 const SIZE = 4;
@@ -76,6 +77,8 @@ async function restartAll(optionsOf: (index: number) => NodeOptions): Promise<vo
     await site.node.close();
     expect(await echo(others[2].node, 'echo')).toBe('hello');
     await site.start(optionsOf(index), others);
+    // Circuits through other nodes are for other specs.
+    await turnsUntil('it has its links', () => site.node.links().length === others.length);
     for (const other of others) {
       await within(site.own, other.node.waitFor(site.own));
       expect(await echo(other.node, site.own)).toBe('hello');
