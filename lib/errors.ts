@@ -9,7 +9,7 @@ export const ERRORS = {
   ENOTFOUND: { message: 'no node offers the service within the timeout' },
   EHOSTUNREACH: { message: 'no route to the node' },
   ECONNREFUSED: { message: 'nothing is bound there, or its backlog is full' },
-  EACCES: { message: 'the other end does not allow it' },
+  EACCES: { message: 'the other end, or every relay that leads there, does not allow it' },
   ETIMEDOUT: { message: 'no answer within the timeout' },
   ECONNRESET: { message: 'the other end reset the stream, or the link was lost' },
   EPIPE: { message: 'write after the stream was closed' },

@@ -34,6 +34,7 @@ export type {
   AllowPeer,
   AllowRequest,
   AllowRule,
+  RelayRule,
 } from './options/allow.js';
 export type { NodeLimits, NodeOptions, NodeRole, TlsFiles } from './options/options.js';
 export type { PeerInfo } from './socket/endpoints.js';

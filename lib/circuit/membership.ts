@@ -44,7 +44,8 @@ export class Membership {
   ) {
     book.onChange((change) => {
       const former = formerOf(change);
-      if (former === undefined) return;
+      // The secret may make it a member all the same.
+      if (former === undefined || this.faultOf(former.nodeId) === undefined) return;
       onFormer(former);
       this.end(former);
     });

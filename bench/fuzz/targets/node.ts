@@ -29,7 +29,7 @@ const ENV = envDigests([])[0];
 /** What its dials and the peers' circuits may be about. */
 const SERVICES = ['echo', '', 'silent', 'nobody', '__proto__', 'constructor', SELF.nodeId];
 
-const Setting = { PEERS_JOIN: 1, FEW_STREAMS: 2, SECRET: 4, ALLOW: 8 } as const;
+const Setting = { PEERS_JOIN: 1, FEW_STREAMS: 2, SECRET: 4, ALLOW: 8, RELAY_RULES: 16 } as const;
 const What = {
   OPENS: 0,
   WRITES: 3,
@@ -47,6 +47,8 @@ const What = {
 } as const;
 const KINDS = 17;
 const SECRET = 'the secret of this network';
+/** What comes from the first peer by way of the second one has to be signed. */
+const RELAY_RULES = [{ id: PEERS[0].nodeId }, { service: 'echo' }];
 const NETWORK_KEY = networkKeyOf(Buffer.from(SECRET));
 
 export const node: LivingTarget = {
@@ -55,7 +57,7 @@ export const node: LivingTarget = {
   waitsMs: 10_000,
 
   generate: (random) => [
-    Buffer.from([random.below(16)]),
+    Buffer.from([random.below(32)]),
     ...(random.below(3) === 0 ? secureParts(random) : []),
     ...Array.from({ length: 1 + random.below(6) }, () => randomPart(random)),
   ],
@@ -99,6 +101,7 @@ class NodeTrial implements Trial {
       maxNodes: 4,
       secret: is(Setting.SECRET) ? SECRET : undefined,
       allow: is(Setting.ALLOW) ? decide : undefined,
+      relay: is(Setting.RELAY_RULES) ? RELAY_RULES : true,
     });
     this.peers = PEERS.map((identity) => new RawPeer(client, identity));
     const networkKey = is(Setting.SECRET) ? NETWORK_KEY : undefined;

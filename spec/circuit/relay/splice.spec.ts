@@ -226,6 +226,17 @@ describe('An open circuit', () => {
     expect(relay.isIdle).toBe(true);
   });
 
+  it.each([ResetReason.REVOKED, ResetReason.EXPIRED])('ends at once with reason %d, whatever waits', async (reason) => {
+    const { near, far } = await stuck(90 * KIB);
+    near.stream.end();
+    await turnsUntil('the relay has all of it', () => relayStreams(from)[0].readEnded);
+    near.stream.reset(reason);
+    await turnsUntil('it is reset', () => far.reasons.length === 1);
+    expect(far.reasons).toEqual([reason | 0x100]);
+    expect(far.events).not.toContain('end');
+    expect(relay.isIdle).toBe(true);
+  });
+
   it('waits a limited time for a reader that does not read what was ended before the reset', async () => {
     await relay.close();
     start({ drainTimeoutMs: 1000 });
