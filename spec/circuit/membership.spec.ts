@@ -125,12 +125,12 @@ describe('In a network with members,', () => {
   }
 
   function dial(options: DialOptions = {}, node: Node = net.first): Socket {
-    return node.dial(`@${net.last.id}:7`, options);
+    return node.dial(`@${net.last.id}:1007`, options);
   }
 
   /** Both ends of a circuit. */
   async function connect(options: DialOptions = {}, bound: BindOptions = {}): Promise<[near: Socket, far: Socket]> {
-    const server = net.last.bind(':7', bound);
+    const server = net.last.bind(':1007', bound);
     const accepted = once(server, 'connection') as Promise<[Socket]>;
     const near = dial(options);
     await within('a connection', once(near, 'connect'));
@@ -185,7 +185,7 @@ describe('In a network with members,', () => {
       members: { 0: { tags: ['ops'] } },
       nodes: { [relays + 1]: { allow: [{ tag: 'ops', name: 'n0' }, { direction: 'bind' }] } },
     });
-    net.last.bind(':7', (socket) => socket.end());
+    net.last.bind(':1007', (socket) => socket.end());
     const socket = dial(options);
     if (isAllowed) await within('a connection', once(socket, 'connect'));
     else expect(await failures([socket])).toMatchObject([{ code: 'EACCES' }]);
@@ -278,7 +278,7 @@ describe('In a network with members,', () => {
     await line(1, {
       nodes: { 2: { allow: ({ direction }) => (direction === 'bind' ? true : new Promise(() => {})) } },
     });
-    net.last.bind(':7');
+    net.last.bind(':1007');
     const socket = dial(options);
     const failed = failures([socket]);
     const { authorizations } = acceptorOf(2);
@@ -292,7 +292,7 @@ describe('In a network with members,', () => {
     await line(1, {
       nodes: { 2: { allow: ({ direction }) => (direction === 'bind' ? true : new Promise(() => {})) } },
     });
-    net.last.bind(':7');
+    net.last.bind(':1007');
     const failed = failures([dial()]);
     await turnsUntil('it waits', () => acceptorOf(2).authorizations.size === 1);
     net.book(0).add(net.revocationOf(2));
@@ -303,7 +303,7 @@ describe('In a network with members,', () => {
     await line(1, {
       nodes: { 2: { allow: ({ direction }) => (direction === 'bind' ? true : new Promise(() => {})) } },
     });
-    net.last.bind(':7');
+    net.last.bind(':1007');
     const failed = failures([dial()]);
     await turnsUntil('it waits', () => acceptorOf(2).authorizations.size === 1);
     net.book(1).add(net.revocationOf(0));
@@ -327,7 +327,7 @@ describe('In a network with members,', () => {
         },
       },
     });
-    net.last.bind(':7', () => {});
+    net.last.bind(':1007', () => {});
     net.book(informed).add(net.revocationOf(revoked));
     const [error] = await failures([dial()]);
     expect(error.code).toBe('EACCES');
@@ -337,20 +337,20 @@ describe('In a network with members,', () => {
 
   it('the dialler refuses a destination that is no member', async () => {
     await line(1);
-    net.last.bind(':7', () => {});
+    net.last.bind(':1007', () => {});
     net.book(0).add(net.revocationOf(2));
     const [error] = await failures([dial()]);
     expect(error).toMatchObject({ code: 'EHOSTUNREACH', cause: { code: 'ERR_STARLANE_REVOKED' } });
     expect(net.net.relay(1).counters.opened).toBe(0);
     net.pass(60 * DAY);
-    const [expired] = await failures([net.net.nodes[1].dial(`@${net.last.id}:7`)]);
+    const [expired] = await failures([net.net.nodes[1].dial(`@${net.last.id}:1007`)]);
     expect(expired).toMatchObject({ code: 'EHOSTUNREACH', cause: { code: 'ERR_STARLANE_CERTIFICATE_EXPIRED' } });
   });
 
   it('a node can still dial itself when its certificate has expired', async () => {
     await line(0);
     net.pass(60 * DAY);
-    net.last.bind(':7', (socket) => socket.end());
+    net.last.bind(':1007', (socket) => socket.end());
     const socket = dial({}, net.last);
     await within('a connection', once(socket, 'connect'));
     socket.destroy();
@@ -359,7 +359,7 @@ describe('In a network with members,', () => {
 
   it('a key that is not the certified one proves nothing', async () => {
     await line(1);
-    net.last.bind(':7', () => {});
+    net.last.bind(':1007', () => {});
     const other = newMember(net.authority).identity.publicKey;
     const book = net.book(2);
     const member = book.member.bind(book);

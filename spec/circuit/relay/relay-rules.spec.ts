@@ -40,7 +40,7 @@ async function shape(
   node: NodeOptions = {},
 ): Promise<void> {
   net = await RelayNet.of(edges, { node: { ...SECRET, ...node }, nodes });
-  net.last.bind('echo:7', { allowHalfOpen: true }, (socket) => {
+  net.last.bind('echo:1007', { allowHalfOpen: true }, (socket) => {
     socket.on('error', () => {});
     socket.pipe(socket);
   });
@@ -52,7 +52,7 @@ function identified(size: number): { ids: string[]; keys: NodeOptions[] } {
   return { ids: made.map(({ nodeId }) => nodeId), keys: made.map(({ privateKey }) => ({ identity: privateKey })) };
 }
 
-function dial(options: DialOptions = {}, address = `@${net.last.id}:7`): Socket {
+function dial(options: DialOptions = {}, address = `@${net.last.id}:1007`): Socket {
   return net.first.dial(address, options);
 }
 
@@ -157,7 +157,7 @@ describe('A relay with rules', () => {
     );
     await net.first.waitFor('echo');
     expect(await echo(dial({}, 'echo'))).toBe('hello');
-    expect(await echo(dial({}, 'echo:7'))).toBe('hello');
+    expect(await echo(dial({}, 'echo:1007'))).toBe('hello');
     expect((await failure(dial())).code).toBe('EACCES');
   });
 
