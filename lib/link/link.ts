@@ -21,7 +21,14 @@ import { debug } from '../util/runtime/debug.js';
 import { dateNow } from '../util/runtime/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
 import type { Timers } from '../util/timers.js';
-import { encodeGoodbye, encodeMessageOf, GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
+import {
+  encodeGoodbye,
+  encodeMessageOf,
+  type Goodbye,
+  GoodbyeCode,
+  type Message,
+  MessageType,
+} from '../wire/messages.js';
 import { Control } from './handshake/control.js';
 import { decides, Handshake, type HandshakeStep, makeHello, type SelfDescription } from './handshake/handshake.js';
 import type { Membership } from './handshake/membership.js';
@@ -450,7 +457,7 @@ export class Link implements LinkInfo {
         if (this.follow(this.handshake.onAuth(message))) this.onProved();
         return;
       case MessageType.GOODBYE:
-        if (this.phase < Phase.LEAVING) this.leave(undefined, undefined, goodbyeError(message, this.peerId !== ''));
+        if (this.phase < Phase.LEAVING) this.onGoodbye(message);
         return;
       case MessageType.NOTICE:
         if (this.phase === Phase.UP && message.code === GoodbyeCode.TAKEN && !this.hasNotice) {
@@ -550,6 +557,13 @@ export class Link implements LinkInfo {
     if (this.isDown) return;
     this.isDown = true;
     this.setup.owner.onDown(this, reason);
+  }
+
+  private onGoodbye(goodbye: Goodbye): void {
+    const error = goodbyeError(goodbye, this.peerId !== '');
+    this.leave(undefined, undefined, error);
+    // The peer resets all streams, and a reset has no reason with it.
+    if (goodbye.code === GoodbyeCode.REVOKED || goodbye.code === GoodbyeCode.EXPIRED) this.session.destroy(error);
   }
 
   /** Sends GOODBYE with `code`, unless the peer has sent one, and lets open streams finish. */

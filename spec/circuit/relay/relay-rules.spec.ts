@@ -99,7 +99,7 @@ describe('A relay with rules', () => {
       { 1: { relay: [{ id: STRANGER }] } },
     );
     const error = await failure(dial());
-    expect(error).toMatchObject({ code: 'EACCES', syscall: 'connect', address: `@${net.last.id}`, port: 7 });
+    expect(error).toMatchObject({ code: 'EACCES', syscall: 'connect', address: `@${net.last.id}`, port: 1007 });
     expect(error.cause?.message).toBe(`${net.nodes[1].id} says: ${DENIED}`);
     expect(net.relay(1).counters).toMatchObject({ opened: 0, refused: 1 });
     expect(net.last.stats().accepts).toMatchObject({ accepted: 0, denied: 0 });
