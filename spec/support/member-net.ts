@@ -1,4 +1,5 @@
-// A RelayNet whose nodes are members, all known to each other, each with a book whose clock a spec can move.
+// A RelayNet whose nodes are members, all known to each other, each with a book whose clock a spec can move. Statements do not spread by
+// themselves, and links do not end with a membership: what circuits do about it is seen by itself.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,7 +7,7 @@ import { join } from 'node:path';
 import type { Authority, IssueRequest } from '../../lib/identity/authority.js';
 import { writeCredentials } from '../../lib/identity/credentials.js';
 import type { MemberBook } from '../../lib/identity/member-book.js';
-import type { Node, NodeOptions } from '../../lib/index.js';
+import type { Link, Node, NodeOptions } from '../../lib/index.js';
 import type { Edge } from './graph-routes.js';
 import { newAuthority, newMember, type TestMember } from './members.js';
 import { RelayNet } from './relay-net.js';
@@ -52,7 +53,13 @@ export class MemberNet {
     for (const book of made.books()) {
       for (const { statement } of made.members) book.add(statement);
       Reflect.set(book, 'now', () => Date.now() + made.aheadMs);
+      (Reflect.get(book, 'spreaders') as Set<unknown>).clear();
     }
+    for (const node of made.net.nodes) {
+      const { linkSet } = node as unknown as { linkSet: { everyLink(): Iterable<Link> } };
+      for (const link of linkSet.everyLink()) Object.assign(link, { expel: () => {} });
+    }
+    await made.net.settled();
     return made;
   }
 
