@@ -115,7 +115,7 @@ export interface OpenerOwner<HopKind extends Hop = Hop> {
 /** The parts of OPEN that are the same for every neighbour. */
 type OpenTemplate = Omit<OpenRequest, 'dst' | 'visited' | 'remainingMs' | 'relays'> & { readonly dst: NodeId };
 
-/** What the source of a circuit signs anew for each neighbour, since its destination takes the same OPEN only once. */
+/** What the source of a circuit signs again for each neighbour, since its destination takes the same OPEN only once. */
 export interface SignedPart {
   readonly circuitId: Uint8Array;
   readonly proof: Uint8Array | undefined;
@@ -134,7 +134,7 @@ export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply imple
   private isClosed = false;
   private hasSent = false;
 
-  /** @param timeoutMs for all neighbours together. @param sign signs the circuit anew, if this node is its source and has signed it */
+  /** @param timeoutMs for all neighbours together. @param sign signs the circuit again, if this node is its source and has signed it */
   constructor(
     private readonly host: OpenerHost<HopKind>,
     private readonly owner: OpenerOwner<HopKind>,
@@ -268,7 +268,7 @@ export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply imple
     const { search } = this;
     const { visited, relays } = search;
     this.partial = null;
-    if (this.hasSent) this.signAnew();
+    if (this.hasSent) this.signAgain();
     this.hasSent = true;
     const { open } = this;
     let bytes: Buffer;
@@ -290,7 +290,7 @@ export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply imple
     }
   }
 
-  private signAnew(): void {
+  private signAgain(): void {
     const { sign } = this;
     if (sign === undefined) return;
     const { circuitId, proof, secure } = sign();

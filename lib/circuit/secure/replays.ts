@@ -4,7 +4,7 @@
 // Only what a source has signed is remembered, so nobody can add to what is kept of another node. An OPEN of handshake 2 says when it was
 // signed, and is refused when that is too long ago; so what is older need not be remembered. Where a source opens more circuits than are
 // kept of it, the oldest are forgotten, and from then on an OPEN of this source that is not younger than those is refused as well: it
-// may be one of them. So whoever floods a node with circuits harms late ones of his own, and makes no replay possible.
+// may be one of them. So a source that floods a node harms late circuits of its own, and makes no replay possible.
 //
 // What is left: who can sign for more nodes than there is room for makes the node forget whole sources, those first that were silent for
 // longest, and can then replay an OPEN of the last minutes of such a source. In a network of members each of them needs a certificate.

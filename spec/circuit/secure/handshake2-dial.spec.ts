@@ -345,7 +345,7 @@ describe('A circuit whose reply was lost on its way', () => {
   it.each([
     ['encrypted', {}],
     ['only signed', { secure: false }],
-  ])('is signed anew for the next neighbour, if it is %s', async (_what, options) => {
+  ])('is signed again for the next neighbour, if it is %s', async (_what, options) => {
     await shape([
       [0, 1],
       [0, 2],
@@ -361,7 +361,7 @@ describe('A circuit whose reply was lost on its way', () => {
     expect(net.last.stats().accepts.repeated).toBe(0);
   });
 
-  it('is signed anew when another relay has tried the next neighbour with the same OPEN', async () => {
+  it('is signed again when another relay has tried the next neighbour with the same OPEN', async () => {
     //          2
     //   0 - 1 < > 4
     //          3
