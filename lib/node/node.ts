@@ -229,7 +229,8 @@ export class Node extends EventEmitter<NodeEvents> {
    * Makes a link to the node at `address`, and makes it again whenever it is lost, until close() of link or node.
    * Resolves with the first link that is up. Until then the node retries, without end or until `timeoutMs` or `signal` ends it.
    * Each failed attempt is a 'warning', and the last one is the `cause` of the rejection.
-   * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET or _IDENTITY; ETIMEDOUT after
+   * A certificate that has expired, or is not valid yet, is no reason to give up: it may be renewed, and a clock be set.
+   * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET, _CERTIFICATE, _REVOKED or _IDENTITY; ETIMEDOUT after
    * `timeoutMs`; ABORT_ERR with the name, the message and the `reason` of the signal
    */
   async join(address: string, options?: JoinOptions): Promise<Link> {
