@@ -3,6 +3,7 @@
 
 import type { NodeId } from '../../lib/address.js';
 import type { Routes } from '../../lib/circuit/paths.js';
+import type { MemberBook } from '../../lib/identity/member-book.js';
 import type { MeshEnvironment, MeshLink, MeshNetwork } from '../../lib/mesh/ports.js';
 import type { NodeRole } from '../../lib/options/options.js';
 import type { Message } from '../../lib/wire/messages.js';
@@ -15,6 +16,7 @@ export interface PlaneSetup {
   readonly relay: boolean;
   readonly env: readonly string[];
   readonly seeds: readonly string[];
+  readonly members: MemberBook | undefined;
   /** One more than the last epoch that was kept, or 1. */
   readonly firstEpoch: number;
   onEpoch(epoch: number): void;

@@ -21,7 +21,7 @@ class RealPlane implements Plane {
   private readonly plane: ControlPlane;
 
   constructor(setup: PlaneSetup) {
-    const { environment, network, role, relay, env, seeds, firstEpoch } = setup;
+    const { environment, network, role, relay, env, seeds, members, firstEpoch } = setup;
     const { keepAliveMs, keepAliveTimeoutMs, rejoinMinMs, rejoinMaxMs } = DEFAULT_LIMITS;
     this.plane = new ControlPlane({
       environment,
@@ -38,6 +38,7 @@ class RealPlane implements Plane {
         maxServicesPerNode: DEFAULT_LIMITS.maxServicesPerPeer,
         maxNodes: DEFAULT_LIMITS.maxNodes,
         maxInstances: DEFAULT_LIMITS.maxInstances,
+        members,
       },
       owner: {
         onService: () => {},
@@ -134,6 +135,8 @@ class RealShortcut implements PlaneShortcut {
   greetAgain(): void {
     for (const link of this.network.links()) {
       this.plane.gossip.onUnlink(link);
+      this.plane.members.onUnlink(link);
+      this.plane.members.onLink(link);
       this.plane.gossip.onLink(link);
     }
   }

@@ -87,6 +87,6 @@ function keyedHash(publicKey: Uint8Array, bytes: Uint8Array): Buffer {
 /** What DER has around the 32 bytes of a private key of Ed25519. */
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 
-function privateKeyOf(seed: Buffer): KeyObject {
+export function privateKeyOf(seed: Buffer): KeyObject {
   return createPrivateKey({ key: Buffer.concat([PKCS8_PREFIX, seed]), format: 'der', type: 'pkcs8' });
 }

@@ -111,6 +111,10 @@ export class SimLink implements MeshLink, Actor {
     return this.hello === undefined ? 'peer' : this.hello.role;
   }
 
+  get capabilities(): number {
+    return this.hello === undefined ? 0 : this.hello.capabilities;
+  }
+
   get envDigests(): readonly string[] {
     return this.hello === undefined ? [] : this.hello.envDigests;
   }

@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import type { NodeId } from '../../lib/address.js';
 import { starlaneError } from '../../lib/errors.js';
+import type { MemberBook } from '../../lib/identity/member-book.js';
 import type { SelfDescription } from '../../lib/link/handshake/handshake.js';
 import { isDuplicate, isLoss, type Refusal, refusal, withAddress } from '../../lib/link/handshake/refusals.js';
 import { type LinkPurpose, purposeFlags } from '../../lib/link/link-purpose.js';
@@ -62,8 +63,12 @@ export class SimLinks {
     readonly self: SelfDescription,
     private readonly paths: Paths,
     private readonly owner: SimLinksOwner,
+    private readonly book?: MemberBook,
   ) {
     this.timers = new Timers(process);
+    book?.onChange((change) => {
+      if (change.type === 'revoked' || change.type === 'expired') this.end(change.nodeId, change.publicKey);
+    });
   }
 
   get node(): SimNode {
@@ -97,7 +102,7 @@ export class SimLinks {
   }
 
   makeHello(purpose: LinkPurpose): { readonly type: typeof MessageType.HELLO } & Hello {
-    const { nodeId, publicKey, bootId, role, envDigests } = this.self;
+    const { nodeId, publicKey, bootId, role, envDigests, capabilities = 0 } = this.self;
     return {
       type: MessageType.HELLO,
       version: PROTOCOL_VERSION,
@@ -107,7 +112,7 @@ export class SimLinks {
       bootId,
       role,
       flags: purposeFlags(purpose),
-      capabilities: 0,
+      capabilities,
       envDigests,
       listenAddresses: this.host.isListening ? [this.host.address] : [],
       nonce: NONCE,
@@ -163,6 +168,8 @@ export class SimLinks {
     if (this.byPeer.size >= MAX_LINKS && !this.byPeer.has(link.peerId)) {
       return refusal(GoodbyeCode.LIMIT, 'ERR_STARLANE_LINK_LIMIT', `${MAX_LINKS} links`, `${MAX_LINKS} links`);
     }
+    const fault = this.faultOf(link);
+    if (fault !== undefined) return refusal(GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_REVOKED', fault.message, '');
     const objection = link.direction === 'inbound' ? this.owner.objection(link) : undefined;
     return objection === undefined
       ? undefined
@@ -241,6 +248,18 @@ export class SimLinks {
   onClosed(link: SimLink): void {
     this.all.delete(link);
     if (link.direction === 'inbound' && link.upAtMs === undefined) this.strangers--;
+  }
+
+  /** Reads the certificate that the peer shows, which costs no message here. */
+  private faultOf({ other }: SimLink): Error | undefined {
+    const { setup } = other.node;
+    if (this.book === undefined || setup.wide.members === undefined) return undefined;
+    this.book.add(setup.wide.members.statementOf(setup.keys));
+    return this.book.fault(setup.keys.publicKey);
+  }
+
+  private end(nodeId: NodeId, publicKey: Uint8Array): void {
+    this.byPeer.get(nodeId)?.destroy(this.book?.fault(publicKey));
   }
 
   /** Resolved with the established link to the peer, or with the one that is being established. */

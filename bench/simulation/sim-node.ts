@@ -1,9 +1,10 @@
 // A node of the simulation over all its lives: a machine, a key, and at any time at most one process with a control plane.
 
 import { type NodeId, nodeIdFromPublicKey } from '../../lib/address.js';
+import type { MemberBook } from '../../lib/identity/member-book.js';
 import type { LinkPurpose } from '../../lib/link/link-purpose.js';
 import type { NodeRole } from '../../lib/options/options.js';
-import { envDigests, type Message } from '../../lib/wire/messages.js';
+import { Capability, envDigests, type Message } from '../../lib/wire/messages.js';
 import type { MeshRecord } from '../../lib/wire/records.js';
 import type { Plane, PlaneMaker } from './plane.js';
 import type { Random } from './random.js';
@@ -11,6 +12,7 @@ import type { KeyPair } from './signatures.js';
 import type { SimHost } from './sim-host.js';
 import type { SimLink } from './sim-link.js';
 import { SimLinks, type SimLinksOwner } from './sim-links.js';
+import type { SimMembers } from './sim-members.js';
 import { SimNetwork, type Wide } from './sim-network.js';
 import { SimProcess } from './sim-process.js';
 import { Traffic } from './traffic.js';
@@ -30,6 +32,8 @@ export interface NodeWorld extends Wide {
   readonly watcher: LinkWatcher | undefined;
   /** Messages of control planes are thrown away. */
   readonly isMuted: boolean;
+  /** Undefined: the network has a secret. */
+  readonly members: SimMembers | undefined;
   verify(record: MeshRecord): boolean;
 }
 
@@ -51,6 +55,7 @@ export interface Run {
   readonly process: SimProcess;
   readonly links: SimLinks;
   readonly plane: Plane;
+  readonly book: MemberBook | undefined;
   readonly startedAtMs: number;
 }
 
@@ -79,6 +84,7 @@ export class SimNode implements SimLinksOwner {
   drainsSinceMs: number | undefined;
   /** The last epoch that was written to its state file. */
   private keptEpoch = 0;
+  private lastBook: MemberBook | undefined;
 
   constructor(readonly setup: NodeSetup) {
     this.nodeId = nodeIdFromPublicKey(setup.keys.publicKey);
@@ -110,9 +116,13 @@ export class SimNode implements SimLinksOwner {
     this.drainsSinceMs = undefined;
     const process = new SimProcess(wide.loop, random.between(0, MAX_SKEW_MS));
     const bootId = random.uuid();
-    const self = { nodeId: this.nodeId, publicKey: keys.publicKey, bootId, role, envDigests: envDigests(env) };
+    const book = wide.members?.bookOf(keys, this.lastBook);
+    this.lastBook = book;
+    const capabilities = book === undefined ? 0 : Capability.MEMBERS;
+    const { publicKey } = keys;
+    const self = { nodeId: this.nodeId, publicKey, bootId, role, envDigests: envDigests(env), capabilities };
     const identity = { ...self, sign: (bytes: Uint8Array) => keys.sign(bytes) };
-    const links = new SimLinks(process, host, identity, wide.paths, this);
+    const links = new SimLinks(process, host, identity, wide.paths, this, book);
     host.links = links;
     const chance = random.fork();
     const plane = wide.makePlane({
@@ -132,6 +142,7 @@ export class SimNode implements SimLinksOwner {
       relay,
       env,
       seeds: seeds.filter((seed) => seed !== host.address),
+      members: book,
       firstEpoch: this.keptEpoch + 1,
       onEpoch: (epoch) => {
         this.keptEpoch = epoch;
@@ -142,7 +153,7 @@ export class SimNode implements SimLinksOwner {
       },
       onGone: (what) => wide.watcher?.onGone?.(this, what),
     });
-    this.run = { bootId, process, links, plane, startedAtMs: wide.loop.now };
+    this.run = { bootId, process, links, plane, book, startedAtMs: wide.loop.now };
     for (const { service, port } of this.services.values()) plane.bind(service, port);
     plane.start();
     return this.run;

@@ -42,6 +42,9 @@ export async function startWarm(world: World, seeds: readonly string[]): Promise
     shortcutOf(node).learn(records);
     await loop.run(0);
   }
+  // Each knows its peers by their certificates only.
+  const certificates = [...(world.members?.all ?? [])];
+  for (const node of nodes) for (const certificate of certificates) node.run?.book?.add(certificate);
   world.isMuted = false;
   for (const node of nodes) shortcutOf(node).greetAgain();
   for (const node of nodes) node.setup.seeds = seeds;

@@ -11,6 +11,7 @@ import { Random } from './random.js';
 import { CheapSignatures, type KeyPair, RealSignatures, type Signatures } from './signatures.js';
 import { SimHost } from './sim-host.js';
 import { SimLink } from './sim-link.js';
+import { SimMembers } from './sim-members.js';
 import { connectEnds } from './sim-network.js';
 import { type LinkWatcher, type NodeWorld, SimNode } from './sim-node.js';
 
@@ -20,6 +21,8 @@ export interface WorldOptions {
   readonly latency?: LatencyModel;
   readonly conditions?: PathConditions;
   readonly realCrypto?: boolean;
+  /** The nodes have certificates. Default: they have a secret. */
+  readonly hasMembers?: boolean;
 }
 
 export interface NewNode {
@@ -41,6 +44,7 @@ export class World implements NodeWorld {
   readonly makePlane: PlaneMaker;
   watcher: LinkWatcher | undefined;
   isMuted = false;
+  readonly members: SimMembers | undefined;
   private readonly signatures: Signatures;
   private readonly hosts = new Map<string, SimHost>();
   private readonly balancers = new Map<string, { readonly hosts: readonly SimHost[]; readonly random: Random }>();
@@ -52,6 +56,7 @@ export class World implements NodeWorld {
     this.paths = new Paths(options.latency ?? 'uniform', this.random.fork(), options.conditions);
     this.makePlane = options.makePlane;
     this.signatures = options.realCrypto ? new RealSignatures() : new CheapSignatures();
+    this.members = options.hasMembers ? new SimMembers(this.loop, this.random.fork()) : undefined;
     process.on('unhandledRejection', this.onRejection);
   }
 
@@ -68,10 +73,12 @@ export class World implements NodeWorld {
     const random = this.random.fork();
     const host = new SimHost(this.nodes.length, random, options.isReachable);
     const role = options.role ?? 'peer';
+    const keys = options.keys ?? this.signatures.makeKeys(random);
+    this.members?.add(keys, host.index);
     const node = new SimNode({
       wide: this,
       host,
-      keys: options.keys ?? this.signatures.makeKeys(random),
+      keys,
       random,
       role,
       relay: options.relay ?? role !== 'client',

@@ -88,6 +88,9 @@ const MAX_FORGED = 1_024;
 /** After this a revocation is forgotten: certificates hold for clocks that are a little behind. */
 const KEPT_LONGER_MS = CLOCK_TOLERANCE_MS;
 
+/** Nodes of one process share what they know of a certificate, as they share the certificate. */
+const shared = new WeakMap<Member, KnownMember>();
+
 export class MemberBook {
   readonly acceptsSecret: boolean;
   private readonly trusted: KnownAuthority[];
@@ -353,9 +356,9 @@ export class MemberBook {
     }
     if (current === undefined && this.members.size >= this.maxMembers) return 'ignored';
     if (current !== undefined) this.toggle(current.statement.hash, false);
-    const offers = member.rights.offer.map((pattern) => new Pattern(pattern));
-    this.members.set(nodeId, { member, statement: spread, offers });
-    this.hold(spread);
+    const known = knownOf(member, spread);
+    this.members.set(nodeId, known);
+    this.hold(known.statement);
     this.report({ type: 'member', member, previous: current?.member });
     return 'new';
   }
@@ -459,6 +462,15 @@ export class MemberBook {
   private report(change: MemberChange): void {
     for (const listener of [...this.listeners]) listener(change);
   }
+}
+
+function knownOf(member: Member, statement: SpreadStatement): KnownMember {
+  let known = shared.get(member);
+  if (known === undefined) {
+    known = { member, statement, offers: member.rights.offer.map((pattern) => new Pattern(pattern)) };
+    shared.set(member, known);
+  }
+  return known;
 }
 
 /** Returns whether a certificate replaces another of the same node: in one second, chance decides, in the same way everywhere. */

@@ -322,7 +322,9 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.members.onUnlink(link);
     if (link.purpose !== 'direct') this.gossip.onUnlink(link);
     this.updateRoutes();
-    this.announced.onDown(link, isLoss, this.neighbourhood.neighbours.hasLeft(link.peerId));
+    // Nobody uses a link to a node that has left, or is no member any more.
+    const isGone = this.neighbourhood.neighbours.hasLeft(link.peerId) || !this.isMember(link.peerId);
+    this.announced.onDown(link, isLoss && this.isMember(link.peerId), isGone);
     this.neighbourhood.onUnlink(link);
     this.shortcuts.onUnlink(link);
   }
@@ -346,13 +348,13 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   private onMember(nodeId: NodeId): void {
     this.routing.onRights(nodeId);
     this.gossip.onMember(nodeId);
-    this.updateRoutes();
+    if (this.isPeer(nodeId)) this.updateRoutes();
     this.registry.onNodeChanged(nodeId);
   }
 
   private onBarred(nodeId: NodeId): void {
     this.gossip.onBarred(nodeId);
-    this.updateRoutes();
+    if (this.isPeer(nodeId)) this.updateRoutes();
     this.routing.update();
     this.registry.onNodeChanged(nodeId);
   }

@@ -162,7 +162,7 @@ describe('a link that comes up', () => {
     const { net, a } = await calm();
     net.leave('a');
     net.unlink(a);
-    await net.pass(60_000);
+    await net.pass(5_000);
     expect(net.told).toBe('a');
     net.link('d');
     await net.pass(100);
@@ -222,13 +222,43 @@ describe('a link that is lost', () => {
     const { originations } = net.plane.gossip.counters;
     net.leave('a');
     net.unlink(a);
-    await net.pass(60_000);
+    await net.pass(5_000);
     expect([net.told, net.plane.gossip.counters.originations - originations]).toEqual(['ab', 0]);
     net.learn('c', 'b');
     net.learn('b', '.c');
     net.link('c');
     await net.pass(1_100);
     expect([net.told, net.plane.gossip.counters.originations - originations]).toEqual(['bc', 1]);
+    net.plane.dispose();
+  });
+
+  it('to several peers that leave is published once, within ten seconds', async () => {
+    const { net, a } = await calm();
+    const others = ['b', 'c'].map((name) => net.link(name));
+    await net.pass(120_000);
+    const { originations } = net.plane.gossip.counters;
+    net.leave('a');
+    net.unlink(a);
+    await net.pass(3_000);
+    net.leave('b');
+    net.unlink(others[0]);
+    await net.pass(6_900);
+    expect(net.told).toBe('abc');
+    await net.pass(200);
+    expect([net.told, net.plane.gossip.counters.originations - originations]).toEqual(['c', 1]);
+    net.plane.dispose();
+  });
+
+  it('costs no record when the peer is back before that', async () => {
+    const { net, a } = await calm();
+    const { originations } = net.plane.gossip.counters;
+    net.leave('a');
+    net.unlink(a);
+    await net.pass(5_000);
+    net.learn('a', '.bcd');
+    net.link('a');
+    await net.pass(20_000);
+    expect([net.told, net.plane.gossip.counters.originations - originations]).toEqual(['a', 0]);
     net.plane.dispose();
   });
 });

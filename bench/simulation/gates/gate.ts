@@ -26,6 +26,8 @@ export interface Gate {
   readonly about: string;
   /** It is about a network that has just started; the others are about one that is at rest. */
   readonly needsStart?: boolean;
+  /** It needs a network whose nodes have certificates, which it has for itself. */
+  readonly needsMembers?: boolean;
   /** Measures, and leaves the network in one part. */
   run(network: Network, options: GateOptions): Promise<Figure[]>;
 }

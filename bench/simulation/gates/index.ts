@@ -6,6 +6,7 @@ import { crash, deaths, silence } from './death.js';
 import { drain } from './drain.js';
 import type { Gate } from './gate.js';
 import { lag } from './lag.js';
+import { revoke } from './revoke.js';
 import { split } from './split.js';
 import { spread } from './spread.js';
 import { start } from './start.js';
@@ -13,4 +14,16 @@ import { start } from './start.js';
 /** Measured only on request: an hour of a thousand nodes takes long. */
 export const EXTRA_GATES: readonly Gate[] = [calm];
 
-export const GATES: readonly Gate[] = [start, spread, crash, silence, traffic, lag, opens, drain, split, deaths];
+export const GATES: readonly Gate[] = [
+  start,
+  spread,
+  crash,
+  silence,
+  traffic,
+  lag,
+  opens,
+  drain,
+  split,
+  deaths,
+  revoke,
+];

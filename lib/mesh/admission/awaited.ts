@@ -43,15 +43,12 @@ export class AwaitedRecords {
   put(copy: RecordCopy): void {
     const { nodeId, key } = copy.record;
     const bytes = recordCopyBytes(copy.record);
-    let waiting = this.nodes.get(nodeId);
-    if (waiting === undefined) {
-      waiting = { copies: new Map(), bytes: 0 };
-      this.nodes.set(nodeId, waiting);
-    }
+    const waiting = this.nodes.get(nodeId) ?? { copies: new Map(), bytes: 0 };
     const before = waiting.copies.get(key);
     if (before !== undefined && compareVersions(copy.record, before.record) <= 0) return;
     const freed = before === undefined ? 0 : recordCopyBytes(before.record);
     if (waiting.bytes - freed + bytes > MAX_NODE_BYTES) return;
+    this.nodes.set(nodeId, waiting);
     waiting.copies.set(key, copy);
     waiting.bytes += bytes - freed;
     this.byteCount += bytes - freed;

@@ -2,7 +2,6 @@
 // redundant links a little later, costs later still. The more often the record changes, the longer the pauses. Pure.
 
 import { type Rate, TokenBucket } from '../../util/token-bucket.js';
-import { LEAVING_LIFE_S } from '../gossip/expiry.js';
 
 /**
  * How long a change may wait.
@@ -11,8 +10,8 @@ import { LEAVING_LIFE_S } from '../gossip/expiry.js';
  * - `soon`: a node has become reachable, or its address has changed.
  * - `redundantLink`: a new link to nodes that were reachable before.
  * - `metric`: a link has become slower or faster.
- * - `peerLeaving`: the link to a peer is lost that has announced its leaving itself. The change is published with the next
- *   one, and on its own only when the announcement of the peer is about to expire.
+ * - `peerLeaving`: the link to a peer is lost that has announced its leaving itself, so that nobody uses the link any more. The change is
+ *   published with the next one: mostly a new link takes its place, or the peer is back.
  */
 export type Urgency = 'now' | 'soon' | 'redundantLink' | 'metric' | 'peerLeaving';
 
@@ -23,7 +22,7 @@ const WAIT_MS = {
   /** A node that joins makes its links within a second. */
   redundantLink: 1_000,
   metric: 5_000,
-  peerLeaving: 0.8 * LEAVING_LIFE_S * 1_000,
+  peerLeaving: 10_000,
 } as const;
 const MIN_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 30_000;

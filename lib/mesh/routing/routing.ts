@@ -69,10 +69,11 @@ export class Routing {
     this.onChange(record.nodeId);
   }
 
-  /** Called when a node may relay, or may not any more. */
+  /** Called when the rights of a node may have changed: applied when this returns. */
   onRights(nodeId: NodeId): void {
-    this.topology.review(nodeId);
+    if (!this.topology.review(nodeId)) return;
     this.onChange(nodeId);
+    this.update();
   }
 
   /** Called when there is no record of a node any more. */

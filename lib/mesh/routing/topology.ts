@@ -121,11 +121,14 @@ export class Topology {
     return true;
   }
 
-  /** Called when a node may relay, or may not any more. */
-  review(nodeId: NodeId): void {
+  /** Called when the rights of a node may have changed. Returns whether that changes the paths through it. */
+  review(nodeId: NodeId): boolean {
     const index = this.indexes.get(nodeId);
     const record = index === undefined ? undefined : this.records[index];
-    if (record !== undefined) this.setFlags(index as number, this.flagsOf(record));
+    if (record === undefined) return false;
+    const { noted } = this;
+    this.setFlags(index as number, this.flagsOf(record));
+    return this.noted !== noted;
   }
 
   private flagsOf({ flags, nodeId }: NodeRecord): number {
