@@ -27,6 +27,7 @@ export const MAX_LIFETIME_MS = 397 * DAY_MS;
 /** A certificate also holds for clocks that are so much behind. */
 export const CLOCK_TOLERANCE_MS = 5 * 60_000;
 
+const SIGNATURE_BYTES = 64;
 /** An authority has no end of its own: its successor ends it. */
 const NOT_BEFORE_MS = Date.UTC(2020, 0, 1);
 
@@ -62,21 +63,7 @@ export class Authority implements CertificateSigner {
 
   /** The certificate of the authority itself, in DER: always the same for one key. */
   get certificate(): Buffer {
-    const { publicKey } = this;
-    return encodeCertificate(
-      {
-        serial: [1],
-        issuer: authorityName(publicKey),
-        subject: authorityName(publicKey),
-        notBeforeMs: NOT_BEFORE_MS,
-        notAfterMs: Number.POSITIVE_INFINITY,
-        publicKey: publicKeyFrom(publicKey).export({ format: 'der', type: 'spki' }),
-        isAuthority: true,
-        uris: [],
-        keyId: keyIdOf(publicKey),
-      },
-      (bytes) => this.sign(bytes),
-    );
+    return encodeAuthority(this.publicKey, (bytes) => this.sign(bytes));
   }
 
   /** The same in PEM. */
@@ -138,6 +125,32 @@ export class Authority implements CertificateSigner {
   [INSPECT](): string {
     return `Authority { networkId: '${this.networkId}' }`;
   }
+}
+
+/**
+ * Returns the certificate that tls trusts for the authority with this key. It is that of the authority itself, but for the signature, which
+ * only the authority could make, and which nobody checks on what he trusts anyway.
+ */
+export function trustAnchor(publicKey: Uint8Array): Buffer {
+  return encodeAuthority(publicKey, () => Buffer.alloc(SIGNATURE_BYTES));
+}
+
+function encodeAuthority(publicKey: Uint8Array, sign: (bytes: Buffer) => Uint8Array): Buffer {
+  const name = authorityName(publicKey);
+  return encodeCertificate(
+    {
+      serial: [1],
+      issuer: name,
+      subject: name,
+      notBeforeMs: NOT_BEFORE_MS,
+      notAfterMs: Number.POSITIVE_INFINITY,
+      publicKey: publicKeyFrom(publicKey).export({ format: 'der', type: 'spki' }),
+      isAuthority: true,
+      uris: [],
+      keyId: keyIdOf(publicKey),
+    },
+    sign,
+  );
 }
 
 /** Makes an authority, and its file with mode 0600. @throws ERR_STARLANE_AUTHORITY when the file is there already or cannot be written */

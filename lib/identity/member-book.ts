@@ -98,7 +98,8 @@ export class MemberBook {
   private readonly hashes = new Set<string>();
   private readonly forged = new RecentMap<string, true>(MAX_FORGED);
   private readonly listeners = new Set<(change: MemberChange) => void>();
-  private readonly now: () => number;
+  /** Wall-clock time in ms. */
+  readonly now: () => number;
   private readonly maxMembers: number;
   /** The XOR of all hashes: equal books have equal roots. */
   private root: [high: number, low: number] = [0, 0];
@@ -182,7 +183,7 @@ export class MemberBook {
     return starlaneError('ERR_STARLANE_CERTIFICATE', reason);
   }
 
-  /** Reads a certificate that a peer shows, and adds it. @throws ERR_STARLANE_CERTIFICATE, _EXPIRED, _REVOKED when it makes no member */
+  /** Reads a certificate that a peer shows, and adds it. @throws ERR_STARLANE_CERTIFICATE, _CERTIFICATE_EXPIRED, _CLOCK, _REVOKED when it makes no member */
   admit(certificate: Uint8Array): Member {
     const shown = readCertificate(certificate, this.authorities());
     this.add(encodeCertificateStatement(certificate));
@@ -246,7 +247,7 @@ export class MemberBook {
   sweep(): void {
     const now = this.now();
     for (const [nodeId, { member, statement }] of this.members) {
-      if (this.isCurrent(member, now)) continue;
+      if (!this.hasEnded(member, now)) continue;
       this.members.delete(nodeId);
       this.toggle(statement.hash, false);
       if (!this.isRevoked(member.publicKey)) this.report({ type: 'expired', nodeId, publicKey: member.publicKey });
@@ -410,6 +411,11 @@ export class MemberBook {
     return this.isCurrent(member, this.now());
   }
 
+  /** Unlike {@link isCurrent}, not for a certificate that a clock which was set back shows as one of the future. */
+  private hasEnded(member: Member, now: number): boolean {
+    return !this.isCurrent(member, Math.max(now, member.notBeforeMs));
+  }
+
   private isCurrent({ notBeforeMs, notAfterMs, authority }: Member, now: number): boolean {
     if (notAfterMs <= now || notBeforeMs > now) return false;
     return this.trusted.some(({ publicKey, untilMs }) => untilMs > now && Buffer.compare(publicKey, authority) === 0);
@@ -453,6 +459,6 @@ function expired({ nodeId, name, notAfterMs }: Member): StarlaneError {
 
 function notYet({ nodeId, name, notBeforeMs }: Member): StarlaneError {
   const start = new Date(notBeforeMs).toISOString();
-  const what = `that of ${nodeId} (${name}) begins at ${start}: is the clock of one of the machines wrong?`;
-  return starlaneError('ERR_STARLANE_CERTIFICATE', what);
+  const what = `the certificate of ${nodeId} (${name}) begins at ${start}, which is in the future here`;
+  return starlaneError('ERR_STARLANE_CLOCK', what);
 }

@@ -7,7 +7,8 @@
 import type { Duplex } from 'node:stream';
 import { formatLinkAddress, type LinkAddress, type NodeId, parseLinkAddress } from '../address.js';
 import { starlaneError } from '../errors.js';
-import type { MemberBook } from '../identity/member-book.js';
+import type { MemberBook, MemberChange } from '../identity/member-book.js';
+import { MemberSweeper } from '../identity/member-sweeper.js';
 import { answerMs } from '../mux/liveness/liveness.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
 import { RecentMap } from '../util/recent-map.js';
@@ -16,10 +17,12 @@ import type { Timers } from '../util/timers.js';
 import { GoodbyeCode, MessageType } from '../wire/messages.js';
 import { duplicate, duplicateAt, isLaterRun, newerText, olderText } from './duplicate-identity.js';
 import type { SelfDescription } from './handshake/handshake.js';
+import { expiredRefusal, revokedRefusal } from './handshake/membership.js';
 import {
   countDial,
   countFailure,
   isDuplicate,
+  isExpelled,
   isLoss,
   isNoFault,
   isTaken,
@@ -34,7 +37,7 @@ import { Link, type LinkDirection, type LinkOwner, type LinkTraffic } from './li
 import type { LinkPurpose } from './link-purpose.js';
 import { isSameListener, reachableAddresses } from './transport/address-probe.js';
 import { connect, dialTurns } from './transport/connect.js';
-import { LinkListener } from './transport/listen.js';
+import { LinkListener, type ListenOptions } from './transport/listen.js';
 import { type PendingConnection, PendingConnections } from './transport/pending-connections.js';
 import type { LinkTls, TlsFacts } from './transport/tls.js';
 
@@ -109,6 +112,11 @@ export class LinkSet implements LinkOwner {
   lastFailure: Error | undefined;
   /** Connections to listeners that are no links yet. */
   readonly pendingConnections: PendingConnections;
+  /**
+   * Called with a connection of a machine that asks to become a member, after its tls handshake; its key is that of its certificate. It is
+   * counted, and ended after a while in any case. Call `done` to end it. Undefined: such connections are closed.
+   */
+  onEnrolment: ListenOptions['onEnrolment'];
   private readonly byPeer = new Map<NodeId, Link>();
   /** Every link with anything left of it, including those in the handshake and those that leave. */
   private readonly all = new Set<Link>();
@@ -125,6 +133,9 @@ export class LinkSet implements LinkOwner {
   private isClosed = false;
   private listenersClosed: Promise<unknown> | undefined;
   private onEmpty: (() => void) | undefined;
+  /** Undefined where certificates do not decide who is a member. */
+  private readonly sweeper: MemberSweeper | undefined;
+  private forgetMembers: (() => void) | undefined;
 
   constructor(
     private readonly self: SelfDescription,
@@ -135,6 +146,10 @@ export class LinkSet implements LinkOwner {
   ) {
     this.pendingConnections = new PendingConnections(options.maxPendingHandshakes, timers);
     this.waits = new LinkWaits(timers, options.handshakeTimeoutMs);
+    const { members } = credentials;
+    if (members === undefined) return;
+    this.forgetMembers = members.onChange((change) => this.onMemberChange(change));
+    this.sweeper = new MemberSweeper(members, timers);
   }
 
   get tls(): LinkTls | undefined {
@@ -201,6 +216,7 @@ export class LinkSet implements LinkOwner {
       throw starlaneError('ERR_STARLANE_CLOSED');
     }
     this.listeners.add(listener);
+    this.sweeper?.start();
     return listener;
   }
 
@@ -267,6 +283,12 @@ export class LinkSet implements LinkOwner {
     link.start();
   }
 
+  /** Shows these certificates of authorities, in DER, to peers from now on, and to machines that join. */
+  async addAuthorities(certificates: readonly Uint8Array[]): Promise<void> {
+    this.tls?.refresh(certificates);
+    await this.renewTls();
+  }
+
   /** Makes listeners use the certificates that the credentials have now. @throws ERR_STARLANE_OPTION */
   async renewTls(): Promise<void> {
     await Promise.all([...this.listeners].map((listener) => listener.renewTls()));
@@ -313,6 +335,8 @@ export class LinkSet implements LinkOwner {
       });
     }
     await this.listenersClosed;
+    this.sweeper?.stop();
+    this.forgetMembers?.();
   }
 
   // --- callbacks of links ---
@@ -385,7 +409,7 @@ export class LinkSet implements LinkOwner {
     if (wasUp) {
       if (isLoss(reason)) this.counters.lost++;
       this.owner.onUnlink(link, reason);
-      if (reason !== undefined && isTaken(reason)) this.owner.onWarning(withAddress(reason, link.address));
+      if (isTaken(reason) || isExpelled(reason)) this.owner.onWarning(withAddress(reason as Error, link.address));
     }
     const failure = reason ?? starlaneError('ERR_STARLANE_CLOSED');
     const isFault = !wasUp && !isNoFault(link, failure);
@@ -509,6 +533,8 @@ export class LinkSet implements LinkOwner {
       owner: this,
       traffic: this.owner,
       networkKeys: this.credentials.networkKeys,
+      members: this.credentials.members,
+      certificate: this.tls?.memberCertificate,
       timers,
       handshakeTimeoutMs: options.handshakeTimeoutMs,
       maxMessageBytes: options.maxMessageBytes,
@@ -526,7 +552,43 @@ export class LinkSet implements LinkOwner {
     });
     log('%s %s: handshake', params.direction, params.address);
     this.all.add(link);
+    this.sweeper?.start();
     return link;
+  }
+
+  // --- members ---
+
+  private onMemberChange(change: MemberChange): void {
+    const { tls } = this.credentials;
+    switch (change.type) {
+      case 'revoked':
+        this.onNoMember(change.nodeId, change.publicKey, revokedRefusal());
+        return;
+      case 'expired':
+        this.onNoMember(change.nodeId, change.publicKey, expiredRefusal());
+        return;
+      case 'member':
+        // That of a peer needs nothing: the peer has proved its key when the link came up, and that is what the certificate is about.
+        if (change.member.nodeId !== this.self.nodeId) return;
+        break;
+    }
+    tls?.refresh();
+    this.renewTls().catch((error) => this.owner.onWarning(error));
+  }
+
+  /** Called when a key is that of a member no more. Ends every link to its node, also those that leave or are in the handshake. */
+  private onNoMember(nodeId: NodeId, publicKey: Uint8Array, why: Refusal): void {
+    if (nodeId === this.self.nodeId) {
+      // Its peers end the links: they know it as well, and their clocks may be better.
+      this.owner.onWarning(starlaneError(why.error.code, why.peerReason));
+      return;
+    }
+    for (const link of [...this.all]) {
+      const { shownKey } = link;
+      if (shownKey === undefined || Buffer.compare(shownKey, publicKey) !== 0) continue;
+      // In the handshake, or by a secret, it may be a member all the same; with a key that was revoked never.
+      if (why.code === GoodbyeCode.REVOKED || link.membership?.bySecret === false) link.expel(why);
+    }
   }
 
   private isCurrent(link: Link): boolean {

@@ -9,6 +9,8 @@
 import type { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
 import { starlaneError } from '../errors.js';
+import type { MemberBook } from '../identity/member-book.js';
+import type { Member } from '../identity/member-certificate.js';
 import { Lateness } from '../mux/liveness/liveness.js';
 import { MuxSession } from '../mux/session.js';
 import type { SessionOptions } from '../mux/session-options.js';
@@ -22,6 +24,7 @@ import type { Timers } from '../util/timers.js';
 import { encodeGoodbye, encodeMessageOf, GoodbyeCode, type Message, MessageType } from '../wire/messages.js';
 import { Control } from './handshake/control.js';
 import { decides, Handshake, type HandshakeStep, makeHello, type SelfDescription } from './handshake/handshake.js';
+import type { Membership } from './handshake/membership.js';
 import { broken, goodbyeError, type Refusal } from './handshake/refusals.js';
 import { isStronger, type LinkPurpose, purposeOf } from './link-purpose.js';
 import { otherProtocol, tlsFailure } from './transport/protocol-mismatch.js';
@@ -42,8 +45,10 @@ export type LinkDirection = 'inbound' | 'outbound';
 /** A snapshot of a link. Times in ms. */
 export interface LinkInfo {
   readonly peerId: NodeId;
-  /** The common name in the certificate of the peer; only present when the certificates come from your own PKI. */
+  /** The name of the peer as a member, or the common name in its certificate when certificates come from your own PKI. */
   readonly peerName?: string | undefined;
+  /** The tags of the peer as a member; only present where it has a certificate of the network. */
+  readonly peerTags?: readonly string[] | undefined;
   /** The link address of the peer, or `attached`. */
   readonly address: string;
   readonly direction: LinkDirection;
@@ -106,6 +111,10 @@ interface LinkSetup {
   readonly expect?: NodeId;
   /** The keys of the network, if this node has a secret. */
   readonly networkKeys?: readonly Uint8Array[];
+  /** Who is a member; undefined where certificates do not decide it. */
+  readonly members?: MemberBook | undefined;
+  /** The certificate of this node, if it is a member. */
+  readonly certificate?: Uint8Array | undefined;
   /** What tls has shown, on a link over tls. */
   readonly tls?: TlsFacts;
   readonly timers: Timers;
@@ -154,6 +163,8 @@ export class Link implements LinkInfo {
     this.handshake = new Handshake({
       self: setup.self,
       networkKeys: setup.networkKeys ?? [],
+      members: setup.members,
+      certificate: setup.certificate,
       client: setup.client,
       tls: setup.tls,
       expect: setup.expect,
@@ -181,9 +192,17 @@ export class Link implements LinkInfo {
     return this.handshake.peer?.bootId ?? '';
   }
 
-  /** The common name in the certificate of the peer, if an authority of this node has signed it. */
+  /**
+   * The name in the certificate of the peer, if an authority of this node has signed it. That of a member is the one in its newest
+   * certificate.
+   */
   get peerName(): string | undefined {
-    return this.setup.tls?.peerName;
+    return this.member?.name ?? this.setup.tls?.peerName;
+  }
+
+  /** The tags in the newest certificate of the peer; undefined when it is no member by a certificate. */
+  get peerTags(): readonly string[] | undefined {
+    return this.member?.tags;
   }
 
   get role(): NodeRole {
@@ -193,6 +212,26 @@ export class Link implements LinkInfo {
   /** @internal */
   get envDigests(): readonly string[] {
     return this.handshake.peer?.envDigests ?? [];
+  }
+
+  /** @internal What the peer can do, as it has signed. */
+  get capabilities(): number {
+    return this.handshake.peer?.capabilities ?? 0;
+  }
+
+  /** @internal The raw key that the peer has proved; undefined during the handshake. */
+  get peerKey(): Uint8Array | undefined {
+    return this.handshake.peer?.publicKey;
+  }
+
+  /** @internal The same, or that which its certificate in tls has, as long as the peer has not said any more. */
+  get shownKey(): Uint8Array | undefined {
+    return this.peerKey ?? this.setup.tls?.certificateKey;
+  }
+
+  /** @internal How the peer has shown that it is a member; undefined during the handshake, and where certificates do not decide it. */
+  get membership(): Membership | undefined {
+    return this.handshake.membership;
   }
 
   /** @internal Link addresses at which the peer listens, as it says itself. */
@@ -268,8 +307,8 @@ export class Link implements LinkInfo {
 
   /** Returns plain values, as they are now. */
   snapshot(): LinkInfo {
-    const { peerId, peerName, address, direction, rttMs, streams, bytesIn, bytesOut, since } = this;
-    const named = peerName === undefined ? {} : { peerName };
+    const { peerId, peerName, peerTags, address, direction, rttMs, streams, bytesIn, bytesOut, since } = this;
+    const named = { ...(peerName === undefined ? {} : { peerName }), ...(peerTags === undefined ? {} : { peerTags }) };
     return { peerId, ...named, address, direction, rttMs, streams, bytesIn, bytesOut, since };
   }
 
@@ -335,6 +374,20 @@ export class Link implements LinkInfo {
   refuse({ code, error, peerReason }: Refusal): void {
     if (this.phase >= Phase.LEAVING) return;
     this.leave(code, peerReason, error);
+  }
+
+  /**
+   * @internal Ends the link because its peer is a member no more, in whatever phase it is: the peer gets the reason, and streams are reset
+   * at once.
+   */
+  expel({ code, error, peerReason }: Refusal): void {
+    if (this.phase === Phase.CLOSED) return;
+    if (this.phase < Phase.LEAVING) this.control.send(encodeGoodbye({ code, reason: peerReason }));
+    this.handshakeDeadline.clear();
+    this.phase = Phase.LEAVING;
+    // First, as the peer may answer before the next line returns.
+    this.goDown(error);
+    this.control.abort(this.session, error);
   }
 
   /** @internal Closes the link because a newer process of the peer has taken its place. Open streams may finish. */
@@ -428,6 +481,13 @@ export class Link implements LinkInfo {
         starlaneError('ERR_STARLANE_LINK_LOST', 'the peer ended the control stream'),
       );
     } else this.leave(GoodbyeCode.MALFORMED, `what this node sent: ${error.message}`, error);
+  }
+
+  /** The peer as a member, by its newest certificate. */
+  private get member(): Member | undefined {
+    const { peerKey } = this;
+    const member = peerKey === undefined ? undefined : this.setup.members?.member(this.peerId);
+    return member !== undefined && Buffer.compare(member.publicKey, peerKey as Uint8Array) === 0 ? member : undefined;
   }
 
   /** Sends what the handshake says, or refuses the link and returns false. */

@@ -13,7 +13,7 @@ import { copiesWrites, DuplexTransport, isEncrypted } from './duplex-transport.j
 import { Liveness } from './liveness/liveness.js';
 import { Output } from './send/output.js';
 import { Pacer } from './send/pacer.js';
-import { Scheduler } from './send/scheduler.js';
+import { Scheduler, SHARED_QUANTUM_BYTES } from './send/scheduler.js';
 import { resolveSessionOptions, type SessionOptions } from './session-options.js';
 import { inputReads } from './stream/deferred-events.js';
 import { ResetReason, Resets, readResetReason } from './stream/resets.js';
@@ -131,6 +131,20 @@ export class MuxSession implements FrameHandlers {
       onDeadline: () => this.destroy(starlaneError('ERR_STARLANE_CLOSE_TIMEOUT', 'streams were still open')),
     });
     this.endIfDrained();
+  }
+
+  /**
+   * Ends the session at once, as {@link destroy}, but first hands over what waits on this stream, as far as the peer has given credit. No
+   * other stream sends anything more.
+   */
+  abort(error: Error, last: MuxStream | undefined): void {
+    if (this.phase === Phase.CLOSED) return;
+    if (this.output.beginFlush(true)) {
+      last?.sendLast(SHARED_QUANTUM_BYTES);
+      this.output.write();
+    }
+    this.finish(error);
+    this.transport.end(this.options.closeTimeoutMs);
   }
 
   /** Ends the session at once: resets all streams and destroys the Duplex. */

@@ -12,7 +12,7 @@ import { RecordSignatures } from '../identity/signatures.js';
 import type { Link } from '../link/link.js';
 import type { LinkCredentials, LinkSet } from '../link/link-set.js';
 import { probe, resolveAddresses } from '../link/transport/address-probe.js';
-import { LinkTls } from '../link/transport/tls.js';
+import { LinkTls, type TlsMember } from '../link/transport/tls.js';
 import { ControlPlane, type ControlPlaneOwner } from '../mesh/control-plane.js';
 import type { BindAccessSetup } from '../mesh/directory/bind-access.js';
 import type { LinkRequest, MeshEnvironment, MeshNetwork, ProbeResult } from '../mesh/ports.js';
@@ -203,7 +203,12 @@ export function createCredentials(
   const networkKeys = secretList(secret).map(networkKeyOf);
   const hasTls = tls !== undefined || networkKeys.length > 0 || credentials !== undefined;
   const members = credentials === undefined ? undefined : memberBookOf(credentials, networkKeys.length > 0, maxNodes);
-  return { networkKeys, tls: hasTls ? new LinkTls(tls, identity) : undefined, members };
+  let member: TlsMember | undefined;
+  if (credentials !== undefined && members !== undefined) {
+    const { certificate, authorities } = credentials;
+    member = { book: members, certificate, authorities };
+  }
+  return { networkKeys, tls: hasTls ? new LinkTls(tls, identity, member) : undefined, members };
 }
 
 function memberBookOf(credentials: Credentials, acceptsSecret: boolean, maxMembers: number): MemberBook {

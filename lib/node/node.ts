@@ -34,7 +34,7 @@ import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runti
 import { throwLater } from '../util/runtime/throw-later.js';
 import { sharedTimers } from '../util/timers.js';
 import { UnheardFaults } from '../util/warnings.js';
-import { envDigests } from '../wire/messages.js';
+import { Capability, envDigests } from '../wire/messages.js';
 import type { InviteOptions } from './enrolment/invite-options.js';
 import type { MemberInfo } from './enrolment/member-info.js';
 import type { ListedMember, Membership, ReplaceOptions } from './enrolment/membership.js';
@@ -129,7 +129,8 @@ export class Node extends EventEmitter<NodeEvents> {
     this.ownCredentials = this.member?.folder;
     this.secretFault = secretWarning(given.secret);
     const digests = envDigests(resolved.env);
-    const self = { ...this.identity, role: resolved.role, envDigests: digests };
+    const capabilities = this.credentials.members === undefined ? 0 : Capability.MEMBERS;
+    const self = { ...this.identity, role: resolved.role, envDigests: digests, capabilities };
     this.linkSet = new LinkSet(
       self,
       resolved,
@@ -225,7 +226,8 @@ export class Node extends EventEmitter<NodeEvents> {
    * Makes a link to the node at `address`, and makes it again whenever it is lost, until close() of link or node.
    * Resolves with the first link that is up. Until then the node retries, without end or until `timeoutMs` or `signal` ends it.
    * Each failed attempt is a 'warning', and the last one is the `cause` of the rejection.
-   * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET or _IDENTITY; ETIMEDOUT after
+   * A certificate that has expired, or is not valid yet, is no reason to give up: it may be renewed, and a clock be set.
+   * @throws ERR_STARLANE_ADDRESS, _SELF_LINK, _VERSION, _OPTION, _INSECURE, _CLOSED, _TLS, _SECRET, _CERTIFICATE, _REVOKED or _IDENTITY; ETIMEDOUT after
    * `timeoutMs`; ABORT_ERR with the name, the message and the `reason` of the signal
    */
   async join(address: string, options?: JoinOptions): Promise<Link> {

@@ -2,7 +2,8 @@
 //
 //   HELLO          u16 version | u16 least version | 8 node id | 32 public key | 16 boot id | u8 role | u8 flags
 //                  | u32 capabilities | u8 n + n * 8 env digests | u8 n + n * (u8 n + listen address) | 16 nonce
-//   AUTH           64 signature | u8 n + n membership proof; lib/link/handshake/auth.ts defines what is signed and proved
+//   AUTH           64 signature | u8 n + n membership proof [ | u8 n + n * 32 further proofs [ | u16 n + certificate of the member ] ];
+//                  lib/link/handshake/auth.ts defines what is signed and proved
 //   SYNCED         empty: the initial sync of the link is done
 //   GOODBYE        u8 code | u8 n + reason
 //   NOTICE         u8 code | u8 n + text: a warning for the user of the peer, with a code of GOODBYE; the link stays
@@ -33,6 +34,7 @@ import {
   type GossipMessage,
 } from './gossip-messages.js';
 import { encodeMessage, MAX_MESSAGE_BYTES, MessageType } from './message.js';
+import { MAX_CERTIFICATE_BYTES } from './statements.js';
 import { encodeReason, malformed, readReason, readText } from './text.js';
 
 export { encodeMessage, MAX_MESSAGE_BYTES, MessageType };
@@ -78,8 +80,22 @@ export const GoodbyeCode = {
   TLS: 10,
   /** A newer process has the identity. */
   TAKEN: 11,
+  /** The certificate of the member has expired. */
+  EXPIRED: 12,
+  /** The membership was revoked. */
+  REVOKED: 13,
+  /** There is no certificate of the network, or not a valid one. */
+  CERTIFICATE: 14,
+  /** The certificate is not valid yet, so that one of the two clocks is wrong. */
+  CLOCK: 15,
 } as const;
 export type GoodbyeCode = (typeof GoodbyeCode)[keyof typeof GoodbyeCode];
+
+/** Bits of the capabilities in HELLO. The numbers are the wire: append only. */
+export const Capability = {
+  /** The node keeps statements about members, and takes the messages that spread them. */
+  MEMBERS: 0x1,
+} as const;
 
 /** The first message of either side. */
 export interface Hello {
@@ -95,7 +111,7 @@ export interface Hello {
   readonly role: NodeRole;
   /** Bits for later versions, 0..255. */
   readonly flags: number;
-  /** Bits for later versions, 0..4294967295. */
+  /** Bits of {@link Capability}, or of later versions, 0..4294967295. */
   readonly capabilities: number;
   /** From {@link envDigests}: nodes meet when they have one in common. */
   readonly envDigests: readonly string[];
@@ -113,6 +129,8 @@ export interface Auth {
   readonly proof: Uint8Array;
   /** Proofs of further secrets, while one secret replaces another: up to {@link MAX_FURTHER_PROOFS}. */
   readonly furtherProofs?: readonly Uint8Array[];
+  /** The certificate of a member, in DER, on links without tls, which would show it. Up to {@link MAX_CERTIFICATE_BYTES}. */
+  readonly certificate?: Uint8Array;
 }
 
 export interface Goodbye {
@@ -171,14 +189,15 @@ export function encodeHello(hello: Hello): Buffer {
   ]);
 }
 
-export function encodeAuth({ signature, proof, furtherProofs = [] }: Auth): Buffer {
+export function encodeAuth({ signature, proof, furtherProofs = [], certificate }: Auth): Buffer {
   const further = furtherProofs.map((one) => exactly(MEMBERSHIP_PROOF_BYTES, one, 'proof'));
   return encodeMessage(MessageType.AUTH, [
     exactly(SIGNATURE_BYTES, signature, 'signature'),
     uint(1, proof.length, 'proof'),
     proofBytes(proof),
     // Left out where there are none, as by the versions before.
-    ...(further.length === 0 ? [] : [uint(1, further.length, 'proofs'), ...further]),
+    ...(further.length === 0 && certificate === undefined ? [] : [uint(1, further.length, 'proofs'), ...further]),
+    ...(certificate === undefined ? [] : [uint(2, certificateBytes(certificate).length, 'certificate'), certificate]),
   ]);
 }
 
@@ -252,9 +271,14 @@ export function decodeMessage(typeAndBody: Uint8Array): Message | undefined {
 function decodeAuth(fields: FieldReader): Message {
   const auth = { signature: fields.copy(SIGNATURE_BYTES), proof: proofBytes(fields.copy(fields.uint(1))) };
   const further = fields.left === 0 ? [] : fields.list(MAX_FURTHER_PROOFS, () => fields.copy(MEMBERSHIP_PROOF_BYTES));
-  if (further.length === 0) return { type: MessageType.AUTH, ...auth };
-  if (auth.proof.length === 0) throw malformed('further proofs without a first one');
-  return { type: MessageType.AUTH, ...auth, furtherProofs: further };
+  if (further.length > 0 && auth.proof.length === 0) throw malformed('further proofs without a first one');
+  const certificate = fields.left === 0 ? undefined : certificateBytes(fields.copy(fields.uint(2)));
+  return {
+    type: MessageType.AUTH,
+    ...auth,
+    ...(further.length === 0 ? {} : { furtherProofs: further }),
+    ...(certificate === undefined || certificate.length === 0 ? {} : { certificate }),
+  };
 }
 
 function decodeHello(fields: FieldReader): Message {
@@ -272,6 +296,12 @@ function decodeHello(fields: FieldReader): Message {
     listenAddresses: fields.list(MAX_LISTEN_ADDRESSES, () => fields.take(fields.uint(1), readText)),
     nonce: fields.copy(NONCE_BYTES),
   };
+}
+
+/** Returns the certificate. @throws ERR_STARLANE_MESSAGE when it is longer than any may be */
+function certificateBytes<Bytes extends Uint8Array>(certificate: Bytes): Bytes {
+  if (certificate.length > MAX_CERTIFICATE_BYTES) throw malformed(`a certificate of ${certificate.length} bytes`);
+  return certificate;
 }
 
 /** Returns the proof. @throws ERR_STARLANE_MESSAGE when it has another length than 0 and that of a proof */

@@ -62,6 +62,8 @@ export class RawPeer implements SessionOwner, StreamSink {
   acknowledges = true;
   /** Of the network that it claims to be a member of. */
   networkKey: Buffer | undefined;
+  /** Of the member that it claims to be, in DER. */
+  certificate: Buffer | undefined;
   /** The HELLO of the node, type and body, once it is there. */
   nodeHello: Buffer = Buffer.alloc(0);
   /** How the session ended, once it has. */
@@ -123,7 +125,7 @@ export class RawPeer implements SessionOwner, StreamSink {
       serverHello: this.isEager ? Buffer.alloc(0) : hellos[1],
       ...changes,
     };
-    return makeAuth(transcript, sign, this.networkKey === undefined ? [] : [this.networkKey]);
+    return makeAuth(transcript, sign, this.networkKey === undefined ? [] : [this.networkKey], this.certificate);
   }
 
   say(...messages: Buffer[]): this {
@@ -140,7 +142,13 @@ export class RawPeer implements SessionOwner, StreamSink {
     if (!this.provesItself || this.ownHello.length === 0) return;
     if (!this.isEager && !this.hasReceived(this.client ? MessageType.HELLO : MessageType.AUTH)) return;
     this.provesItself = false;
+    this.prove();
+  }
+
+  /** Sends AUTH. */
+  prove(): this {
     this.control?.write(encodeAuth(this.auth()));
+    return this;
   }
 
   private get isEager(): boolean {

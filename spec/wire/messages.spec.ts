@@ -56,10 +56,22 @@ const hello: fc.Arbitrary<Hello> = fc.record({
   nonce: bytesOf(16).map((bytes) => Buffer.from(bytes)),
 });
 
-const auth: fc.Arbitrary<Auth> = fc.record({
-  signature: bytesOf(64).map((bytes) => Buffer.from(bytes)),
-  proof: fc.oneof(bytesOf(0), bytesOf(32)).map((bytes) => Buffer.from(bytes)),
-});
+const proof = bytesOf(32).map((bytes) => Buffer.from(bytes));
+
+const auth: fc.Arbitrary<Auth> = fc
+  .tuple(
+    fc.record({
+      signature: bytesOf(64).map((bytes) => Buffer.from(bytes)),
+      proof: fc.oneof(fc.constant(Buffer.alloc(0)), proof),
+    }),
+    fc.array(proof, { maxLength: 3 }),
+    fc.option(fc.uint8Array({ minLength: 1, maxLength: 2_048 }), { nil: undefined }),
+  )
+  .map(([fields, furtherProofs, certificate]) => ({
+    ...fields,
+    ...(fields.proof.length === 0 || furtherProofs.length === 0 ? {} : { furtherProofs }),
+    ...(certificate === undefined ? {} : { certificate: Buffer.from(certificate) }),
+  }));
 
 const goodbye: fc.Arbitrary<Goodbye> = fc.record({
   code: byte,
@@ -162,14 +174,29 @@ describe('messages', () => {
     const goodbyeBody = bodyOf(encodeGoodbye({ code: 2, reason: 'x' }));
     const later = encodeMessage(MessageType.GOODBYE, [goodbyeBody, Buffer.from('later')]);
     expect(readAll([later])).toEqual([{ type: MessageType.GOODBYE, code: 2, reason: 'x' }]);
-    // Such as the certificate of a member.
-    const fields = { signature: Buffer.alloc(64, 3), proof: Buffer.alloc(32, 4) };
-    const certified = encodeMessage(MessageType.AUTH, [
-      bodyOf(encodeAuth(fields)),
-      Buffer.from([0]),
-      Buffer.from('later'),
-    ]);
+    const fields = { signature: Buffer.alloc(64, 3), proof: Buffer.alloc(32, 4), certificate: Buffer.from('member') };
+    const certified = encodeMessage(MessageType.AUTH, [bodyOf(encodeAuth(fields)), Buffer.from('later')]);
     expect(readAll([certified])).toEqual([{ type: MessageType.AUTH, ...fields }]);
+  });
+
+  it('have the certificate of a member behind all proofs, where a reader that does not know it stops', () => {
+    const fields = { signature: Buffer.alloc(64, 3), proof: Buffer.alloc(32, 4) };
+    const plain = bodyOf(encodeAuth(fields));
+    const certificate = Buffer.from('member');
+    expect(bodyOf(encodeAuth({ ...fields, certificate }))).toEqual(
+      Buffer.concat([plain, Buffer.from([0, 0, 6]), certificate]),
+    );
+    const furtherProofs = [Buffer.alloc(32, 5)];
+    expect(bodyOf(encodeAuth({ ...fields, furtherProofs, certificate }))).toEqual(
+      Buffer.concat([plain, Buffer.from([1]), furtherProofs[0], Buffer.from([0, 6]), certificate]),
+    );
+  });
+
+  it('are refused when the certificate of a member is longer than any may be', () => {
+    const fields = { signature: Buffer.alloc(64, 3), proof: Buffer.alloc(32, 4) };
+    expect(() => encodeAuth({ ...fields, certificate: Buffer.alloc(2_049) })).toThrow('a certificate of 2049 bytes');
+    const long = [bodyOf(encodeAuth(fields)), Buffer.from([0, 8, 1]), Buffer.alloc(2_049)];
+    expect(() => readAll([encodeMessage(MessageType.AUTH, long)])).toThrow('a certificate of 2049 bytes');
   });
 
   it('read roles of a later version as peer', () => {

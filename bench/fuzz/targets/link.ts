@@ -1,4 +1,4 @@
-// One end of a link, in either role, with a secret or without, over tls or not, whose peer is honest until it
+// One end of a link, in either role, with a secret or without, of a member or not, over tls or not, whose peer is honest until it
 // sends something else. The first part is the setup of the link; the others are described below.
 //
 //   part    u8 what | message, frames, or settings of a HELLO
@@ -20,6 +20,7 @@ import {
   MessageType,
 } from '../../../lib/wire/messages.js';
 import { FakeClock } from '../../../spec/support/fake-clock.js';
+import { newAuthority, newBook } from '../../../spec/support/members.js';
 import type { Random } from '../../simulation/random.js';
 import { type LivingTarget, must, type Outcome, type Parts, type Trial } from '../target.js';
 import { FedDuplex } from './fed-duplex.js';
@@ -33,7 +34,17 @@ const LONG_MS = 100_000;
 const NO_BYTES = Buffer.alloc(0);
 const [SYN, LENGTH_BYTES] = [1, 4];
 
-const Setting = { SECRET: 1, PEER_HAS_SECRET: 2, TLS: 4, OBJECTS: 8, WRONG_PEER: 16, STUCK: 32 } as const;
+const Setting = {
+  SECRET: 1,
+  PEER_HAS_SECRET: 2,
+  TLS: 4,
+  OBJECTS: 8,
+  WRONG_PEER: 16,
+  STUCK: 32,
+  /** The network has an authority. */
+  MEMBER: 64,
+  PEER_IS_MEMBER: 128,
+} as const;
 const What = { SAYS: 0, HELLO: 3, AUTH: 4, FRAMES: 5, OPENS: 6, WAITS: 7 } as const;
 
 const SELF = fixedIdentity(0);
@@ -41,6 +52,10 @@ const SELF = fixedIdentity(0);
 const PEERS = [1, 2, 3, 4, 5, 6, 7, 8].map(fixedIdentity).sort((one, other) => (one.nodeId < other.nodeId ? -1 : 1));
 const NETWORK_KEY = Buffer.alloc(32, 0x4e);
 const BINDING = Buffer.alloc(32, 0x42);
+const AUTHORITY = newAuthority();
+const CERTIFICATES = new Map(
+  [SELF, ...PEERS].map(({ nodeId, publicKey }) => [nodeId, AUTHORITY.issue({ publicKey, name: 'fuzzed' })]),
+);
 
 export const linkTargets: readonly LivingTarget[] = [true, false].map((client) => ({
   name: client ? 'link client' : 'link server',
@@ -49,7 +64,7 @@ export const linkTargets: readonly LivingTarget[] = [true, false].map((client) =
   generate(random) {
     const honest = [Buffer.from([What.HELLO, 0, random.below(16)]), Buffer.from([What.AUTH])];
     const parts: Buffer[] = [
-      Buffer.from([random.pick([0, 3, 7, random.below(64)]), random.below(8), random.below(256)]),
+      Buffer.from([random.pick([0, 3, 7, 192, 196, random.below(256)]), random.below(8), random.below(256)]),
     ];
     if (random.below(6) > 0) parts.push(...honest);
     for (let count = random.below(5); count > 0; count--) parts.push(randomPart(random));
@@ -116,6 +131,8 @@ class LinkTrial implements Trial, LinkOwner, LinkTraffic {
       purpose: 'join',
       expect: this.is(Setting.WRONG_PEER) ? PEERS[0].nodeId : undefined,
       networkKeys: this.is(Setting.SECRET) ? [NETWORK_KEY] : [],
+      members: this.is(Setting.MEMBER) ? newBook(AUTHORITY, { acceptsSecret: this.is(Setting.SECRET) }) : undefined,
+      certificate: this.is(Setting.MEMBER) ? CERTIFICATES.get(SELF.nodeId) : undefined,
       tls: this.is(Setting.TLS) ? this.facts() : undefined,
       timers,
       handshakeTimeoutMs: 5_000,
@@ -265,9 +282,12 @@ class LinkTrial implements Trial, LinkOwner, LinkTraffic {
       },
       this.peer.sign,
       this.is(Setting.PEER_HAS_SECRET) ? [NETWORK_KEY] : [],
+      this.is(Setting.PEER_IS_MEMBER) && !isTls ? CERTIFICATES.get(this.peer.nodeId) : undefined,
     );
     // Necessary for a valid proof, not sufficient.
-    if (this.is(Setting.SECRET) === this.is(Setting.PEER_HAS_SECRET)) this.isProved = true;
+    const hasSame = this.is(Setting.SECRET) === this.is(Setting.PEER_HAS_SECRET);
+    const isMember = this.is(Setting.PEER_IS_MEMBER) || (this.is(Setting.SECRET) && hasSame);
+    if (this.is(Setting.MEMBER) ? isMember : hasSame) this.isProved = true;
     return encodeAuth(auth);
   }
 
@@ -277,11 +297,12 @@ class LinkTrial implements Trial, LinkOwner, LinkTraffic {
   }
 
   private facts(): TlsFacts {
-    const { publicKey } = (this.setup[2] ?? 0) & 0x80 ? PEERS[0] : this.peer;
+    const { publicKey, nodeId } = (this.setup[2] ?? 0) & 0x80 ? PEERS[0] : this.peer;
     const isDerived = ((this.setup[2] ?? 0) & 0x40) === 0;
     return {
       binding: BINDING,
       certificateKey: isDerived ? publicKey : undefined,
+      certificate: isDerived && this.is(Setting.PEER_IS_MEMBER) ? CERTIFICATES.get(nodeId) : undefined,
       peerName: isDerived ? undefined : 'a name',
       fault: undefined,
     };

@@ -6,6 +6,8 @@
 //   proof      HMAC-SHA256 by the network key, over T; nothing when the sender has no secret, and several while one secret replaces
 //              another: one that holds is enough
 //
+// In a network with an authority, a certificate takes the place of the proof: see membership.ts.
+//
 // The role is 0 in what the client sends and 1 in what the server sends, so that no proof can be sent back to its sender. The binding
 // is a value that only the two ends of a tls session know (RFC 9266, with its own label). There, the client does not wait for the
 // server's HELLO, which then counts as empty. Without tls the binding is empty, and the nonces in both HELLOs make every proof fit
@@ -22,6 +24,9 @@ const NOTHING = Buffer.alloc(0);
 const ONLY_THIS = 'this node has a secret, the peer has none';
 const ONLY_PEER = 'the peer has a secret, this node has none';
 const DIFFERENT = 'this node has a secret, and the peer has a different one';
+const ADVICE = 'as long as the network changes over';
+const NOT_ENROLLED = `this node has a secret, the peer only a certificate: enrol this node, or give the peer the secret as well ${ADVICE}`;
+const PEER_NOT_ENROLLED = `the peer has a secret, this node only a certificate: enrol the peer, or give this node the secret as well ${ADVICE}`;
 
 /** The end that sends a proof. */
 export const AuthRole = { CLIENT: 0, SERVER: 1 } as const;
@@ -50,22 +55,32 @@ export function makeAuth(
   transcript: HandshakeTranscript,
   sign: (bytes: Uint8Array) => Uint8Array,
   networkKeys: readonly Uint8Array[],
+  certificate?: Uint8Array,
 ): Auth {
   const hash = transcriptHash(transcript);
   const [proof = NOTHING, ...furtherProofs] = networkKeys.map((key) => membershipProof(hash, key));
-  const auth = { signature: sign(hash), proof };
-  return furtherProofs.length === 0 ? auth : { ...auth, furtherProofs };
+  return {
+    signature: sign(hash),
+    proof,
+    ...(furtherProofs.length === 0 ? {} : { furtherProofs }),
+    ...(certificate === undefined ? {} : { certificate }),
+  };
 }
 
 /** Returns what is wrong with the proofs of a peer; undefined when they hold. */
 export function checkAuth(
-  { signature, proof, furtherProofs = [] }: Auth,
+  auth: Auth,
   transcript: HandshakeTranscript,
   publicKey: Uint8Array,
   networkKeys: readonly Uint8Array[],
 ): Refusal | undefined {
   const hash = transcriptHash(transcript);
   // First, as a man in the middle breaks both proofs, and this one names the cause.
+  return checkSignature(auth, hash, publicKey) ?? checkSecret(auth, hash, networkKeys, auth.certificate !== undefined);
+}
+
+/** Returns the refusal of a peer that has not signed the handshake with its key. */
+export function checkSignature({ signature }: Auth, hash: Buffer, publicKey: Uint8Array): Refusal | undefined {
   if (!verifySignature(publicKey, hash, signature)) {
     return refusal(
       GoodbyeCode.IDENTITY,
@@ -74,9 +89,23 @@ export function checkAuth(
       'the signature of this node does not hold for the handshake',
     );
   }
+  return undefined;
+}
+
+/**
+ * Returns the refusal of a peer that has not proved one of the secrets of this node, or has one where this node has none.
+ * @param isMember whether it has shown the certificate of a member, which is of no use to this node
+ */
+export function checkSecret(
+  { proof, furtherProofs = [] }: Auth,
+  hash: Buffer,
+  networkKeys: readonly Uint8Array[],
+  isMember: boolean,
+): Refusal | undefined {
   const hasProof = proof.length > 0;
   if (hasProof !== networkKeys.length > 0) {
-    const [detail, peerReason] = hasProof ? [ONLY_PEER, ONLY_THIS] : [ONLY_THIS, ONLY_PEER];
+    const missing = isMember ? [NOT_ENROLLED, PEER_NOT_ENROLLED] : [ONLY_THIS, ONLY_PEER];
+    const [detail, peerReason] = hasProof ? [ONLY_PEER, ONLY_THIS] : missing;
     return refusal(GoodbyeCode.NOT_MEMBER, 'ERR_STARLANE_SECRET', detail, peerReason);
   }
   const expected = networkKeys.map((key) => membershipProof(hash, key));

@@ -2,6 +2,7 @@
 // writes messages, and does not interpret them.
 
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
+import type { MuxSession } from '../../mux/session.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 import { setImmediate } from '../../util/runtime/real-timers.js';
 import { MessageReader } from '../../wire/message.js';
@@ -75,6 +76,11 @@ export class Control implements StreamSink, ControlInput {
   /** Half-closes the stream: messages that were sent still arrive. */
   end(): void {
     this.stream?.end();
+  }
+
+  /** Ends the session of the stream at once, but for the messages that have been sent. */
+  abort(session: MuxSession, error: Error): void {
+    session.abort(error, this.stream);
   }
 
   [kOnData](stream: MuxStream, chunk: Buffer): void {

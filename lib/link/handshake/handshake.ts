@@ -17,6 +17,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { type NodeId, nodeIdFromPublicKey } from '../../address.js';
 import type { Identity } from '../../identity/identity.js';
+import type { MemberBook } from '../../identity/member-book.js';
 import type { NodeRole } from '../../options/options.js';
 import { MESSAGE_LENGTH_BYTES } from '../../wire/message.js';
 import {
@@ -32,18 +33,25 @@ import {
 } from '../../wire/messages.js';
 import { type LinkPurpose, purposeFlags } from '../link-purpose.js';
 import type { TlsFacts } from '../transport/tls.js';
-import { AuthRole, checkAuth, type HandshakeTranscript, makeAuth } from './auth.js';
+import { AuthRole, checkSecret, checkSignature, type HandshakeTranscript, makeAuth, transcriptHash } from './auth.js';
+import { type Membership, membershipOf } from './membership.js';
 import { broken, type Refusal, refusal } from './refusals.js';
 
 /** What a node says about itself in HELLO. */
 export interface SelfDescription extends Identity {
   readonly role: NodeRole;
   readonly envDigests: readonly string[];
+  /** Bits of {@link Capability}, and of what else peers may have to know. Default none. */
+  readonly capabilities?: number;
 }
 
 interface HandshakeSetup {
   readonly self: SelfDescription;
   readonly networkKeys: readonly Uint8Array[];
+  /** Who is a member; undefined where certificates do not decide it. */
+  readonly members: MemberBook | undefined;
+  /** The certificate of this node, if it is a member: for links without tls, which would show it. */
+  readonly certificate: Uint8Array | undefined;
   readonly client: boolean;
   readonly tls: TlsFacts | undefined;
   /** The node that must be at the other end. */
@@ -61,6 +69,8 @@ const MAX_HELLO_BYTES = 0xffff;
 export class Handshake {
   /** The HELLO of the peer; undefined until the peer has proved it. */
   peer: Hello | undefined;
+  /** How the peer is a member; undefined before that is clear, and where certificates do not decide it. */
+  membership: Membership | undefined;
   private claimed: Hello | undefined;
   private ownHello: Buffer = NOTHING;
   private peerHello: Buffer = NOTHING;
@@ -111,18 +121,36 @@ export class Handshake {
   }
 
   onAuth(auth: Auth): HandshakeStep {
-    const { networkKeys, client, tls } = this.setup;
+    const { client, tls } = this.setup;
     const { claimed } = this;
     if (claimed === undefined || this.peer !== undefined) {
       const what = claimed === undefined ? 'sent AUTH ahead of HELLO' : 'sent a second AUTH';
       return broken(GoodbyeCode.HANDSHAKE_REFUSED, what);
     }
-    const transcript = this.transcript(client ? AuthRole.SERVER : AuthRole.CLIENT);
-    const fault = checkAuth(auth, transcript, claimed.publicKey, networkKeys);
+    const hash = transcriptHash(this.transcript(client ? AuthRole.SERVER : AuthRole.CLIENT));
+    // The signature comes first, as a man in the middle breaks all proofs, and this one names the cause.
+    const fault = checkSignature(auth, hash, claimed.publicKey) ?? this.checkMembership(auth, hash, claimed.publicKey);
     if (fault !== undefined) return fault;
     this.peer = claimed;
     if (client) return { send: [] };
     return { send: tls === undefined ? [this.auth()] : [this.takeOwnHello(), this.auth()] };
+  }
+
+  private checkMembership(auth: Auth, hash: Buffer, publicKey: Uint8Array): Refusal | undefined {
+    const { members, networkKeys, tls } = this.setup;
+    const certificate = tls === undefined ? auth.certificate : tls.certificate;
+    const secretFault = checkSecret(auth, hash, networkKeys, certificate !== undefined);
+    if (members === undefined) return secretFault;
+    const hasSecret = networkKeys.length > 0 && secretFault === undefined;
+    const shown = { publicKey, certificate, tlsFault: tls?.certificateFault };
+    const membership = membershipOf(shown, members, hasSecret);
+    if ('error' in membership) {
+      // Without a certificate, the peer means to be a member by its secret.
+      const meansSecret = certificate === undefined && auth.proof.length > 0 && members.acceptsSecret;
+      return meansSecret && membership.code === GoodbyeCode.CERTIFICATE ? secretFault : membership;
+    }
+    this.membership = membership;
+    return undefined;
   }
 
   private takeOwnHello(): Buffer {
@@ -132,9 +160,10 @@ export class Handshake {
   }
 
   private auth(): Buffer {
-    const { self, networkKeys, client } = this.setup;
+    const { self, networkKeys, client, tls, certificate } = this.setup;
     const role = client ? AuthRole.CLIENT : AuthRole.SERVER;
-    return encodeAuth(makeAuth(this.transcript(role), self.sign, networkKeys));
+    const shown = tls === undefined ? certificate : undefined;
+    return encodeAuth(makeAuth(this.transcript(role), self.sign, networkKeys, shown));
   }
 
   private transcript(role: AuthRole): HandshakeTranscript {
@@ -155,7 +184,7 @@ export function makeHello(self: SelfDescription, listenAddresses: readonly strin
     bootId: self.bootId,
     role: self.role,
     flags: purposeFlags(purpose),
-    capabilities: 0,
+    capabilities: self.capabilities ?? 0,
     envDigests: self.envDigests,
     listenAddresses: listenAddresses.slice(0, MAX_LISTEN_ADDRESSES),
     nonce: randomBytes(NONCE_BYTES),

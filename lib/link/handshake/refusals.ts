@@ -52,6 +52,10 @@ const GOODBYE_ERRORS: ReadonlyMap<number, StarlaneErrorCode> = new Map<number, S
   [GoodbyeCode.IDENTITY, 'ERR_STARLANE_IDENTITY'],
   [GoodbyeCode.TLS, 'ERR_STARLANE_TLS'],
   [GoodbyeCode.TAKEN, 'ERR_STARLANE_DUPLICATE_IDENTITY'],
+  [GoodbyeCode.EXPIRED, 'ERR_STARLANE_CERTIFICATE_EXPIRED'],
+  [GoodbyeCode.REVOKED, 'ERR_STARLANE_REVOKED'],
+  [GoodbyeCode.CERTIFICATE, 'ERR_STARLANE_CERTIFICATE'],
+  [GoodbyeCode.CLOCK, 'ERR_STARLANE_CLOCK'],
 ]);
 
 /** Returns whether another attempt at the same address is certain to fail in the same way. */
@@ -72,13 +76,25 @@ export function isTaken(error: unknown): boolean {
   return codeOf(error) === 'ERR_STARLANE_DUPLICATE_IDENTITY';
 }
 
+/** Returns whether a link has ended because one of the two nodes is a member no more. */
+export function isExpelled(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'ERR_STARLANE_REVOKED' || code === 'ERR_STARLANE_CERTIFICATE_EXPIRED';
+}
+
+/**
+ * Not among them: a certificate that has expired, or is not valid yet. It may be renewed, by another link or at the other end, and the clock
+ * of a machine that has just started may be set.
+ */
 const PERMANENT: ReadonlySet<string> = new Set<StarlaneErrorCode>([
   'ERR_STARLANE_ADDRESS',
   'ERR_STARLANE_ARGUMENT',
+  'ERR_STARLANE_CERTIFICATE',
   'ERR_STARLANE_DUPLICATE_IDENTITY',
   'ERR_STARLANE_IDENTITY',
   'ERR_STARLANE_INSECURE',
   'ERR_STARLANE_OPTION',
+  'ERR_STARLANE_REVOKED',
   'ERR_STARLANE_SECRET',
   'ERR_STARLANE_SELF_LINK',
   'ERR_STARLANE_TLS',
@@ -123,7 +139,17 @@ export function withAddress(error: Error, address: string): Error {
 }
 
 /** Why a handshake failed, at either end. */
-export type RefusalKind = 'secret' | 'identity' | 'tls' | 'version' | 'timeout' | 'limit' | 'other';
+export type RefusalKind =
+  | 'secret'
+  | 'certificate'
+  | 'expired'
+  | 'revoked'
+  | 'identity'
+  | 'tls'
+  | 'version'
+  | 'timeout'
+  | 'limit'
+  | 'other';
 
 /** Counts since the start. */
 export interface LinkCounters {
@@ -138,7 +164,8 @@ export interface LinkCounters {
 }
 
 export function newCounters(): LinkCounters {
-  const refused = { secret: 0, identity: 0, tls: 0, version: 0, timeout: 0, limit: 0, other: 0 };
+  const membership = { secret: 0, certificate: 0, expired: 0, revoked: 0 };
+  const refused = { ...membership, identity: 0, tls: 0, version: 0, timeout: 0, limit: 0, other: 0 };
   return { opened: 0, lost: 0, failed: 0, refused };
 }
 
@@ -155,6 +182,10 @@ export function countDial(counters: LinkCounters, error: Error): void {
 
 const KINDS: ReadonlyMap<string | undefined, RefusalKind> = new Map([
   ['ERR_STARLANE_SECRET', 'secret'],
+  ['ERR_STARLANE_CERTIFICATE', 'certificate'],
+  ['ERR_STARLANE_CLOCK', 'certificate'],
+  ['ERR_STARLANE_CERTIFICATE_EXPIRED', 'expired'],
+  ['ERR_STARLANE_REVOKED', 'revoked'],
   ['ERR_STARLANE_IDENTITY', 'identity'],
   ['ERR_STARLANE_TLS', 'tls'],
   ['ERR_STARLANE_VERSION', 'version'],

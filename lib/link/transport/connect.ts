@@ -103,7 +103,10 @@ export function checkSecure(address: LinkAddress, host: string | undefined, what
 /** @throws ERR_STARLANE_OPTION */
 export function contextFor(address: LinkAddress, tls: LinkTls | undefined): LinkTls {
   if (tls === undefined) {
-    throw starlaneError('ERR_STARLANE_OPTION', `${formatLinkAddress(address)} needs the option secret or tls`);
+    throw starlaneError(
+      'ERR_STARLANE_OPTION',
+      `${formatLinkAddress(address)} needs the option credentials, secret or tls`,
+    );
   }
   return tls;
 }
@@ -122,6 +125,8 @@ function dial(address: LinkAddress, secureContext: SecureContext | undefined, is
     // The name travels in clear, so it is sent only where certificates are checked. An address cannot be a server name in tls; Node checks
     // the certificate against `host` even then.
     servername: isNamed && isIP(host) === 0 ? host : '',
+    // The certificate of a member names a node, wherever it is.
+    ...(isNamed ? {} : { checkServerIdentity: () => undefined }),
   });
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KERNEL_KEEPALIVE_MS);

@@ -17,9 +17,12 @@ import { withAddress } from '../handshake/refusals.js';
 import { checkSecure, contextFor, KERNEL_KEEPALIVE_MS } from './connect.js';
 import { type PendingConnection, type PendingConnections, tooManyPending } from './pending-connections.js';
 import { isNotTls, tlsFailure } from './protocol-mismatch.js';
-import { type LinkTls, TLS_SETTINGS, type TlsFacts } from './tls.js';
+import { ENROLMENT_PROTOCOL, type LinkTls, TLS_SETTINGS, type TlsFacts } from './tls.js';
 
 const log = debug('link');
+
+/** How long a machine that asks to become a member may take, in ms: to ask, and to wait for an issuer far away. */
+const ENROLMENT_TIMEOUT_MS = 25_000;
 
 /** The alert of tls for a wrong protocol: fatal, protocol_version (RFC 8446, section 6). */
 const PROTOCOL_VERSION_ALERT = Buffer.from('15030300020246', 'hex');
@@ -34,6 +37,11 @@ export interface ListenOptions {
   readonly pendingConnections: PendingConnections;
   /** Called with a connection after its tls handshake. `remote` is its link address. It stays pending until it is removed. */
   onConnection(connection: PendingConnection, duplex: Duplex, remote: string, tls: TlsFacts | undefined): void;
+  /**
+   * Called with a connection of a machine that asks to become a member, after its tls handshake. It stays pending until it closes, which
+   * `done` begins in order.
+   */
+  onEnrolment?(socket: TLSSocket, remote: string, done: () => void): void;
   /** Called when a connection was rejected or failed in tls. */
   onRefused(remote: string, error: Error): void;
   /** Called when the listener has failed; it is closed. */
@@ -64,10 +72,11 @@ export async function listen(address: LinkAddress, options: ListenOptions): Prom
 
 async function makeServer(address: LinkAddress, { tls, timeoutMs }: ListenOptions): Promise<Server> {
   if (address.scheme !== 'tls') return createTcpServer();
+  const certificates = contextFor(address, tls);
   return nodeTls().createServer({
-    ...(await contextFor(address, tls).contextOptions()),
+    ...(await certificates.contextOptions()),
     ...TLS_SETTINGS,
-    ALPNProtocols: [...TLS_SETTINGS.ALPNProtocols],
+    ALPNProtocols: certificates.serverProtocols,
     requestCert: true,
     handshakeTimeout: timeoutMs,
   });
@@ -78,6 +87,8 @@ class SocketListener implements TransportListener {
   private isClosed = false;
   /** Connections in the tls handshake. */
   private readonly inTls = new Map<Socket, PendingConnection>();
+  /** Connections of machines that ask to become members. */
+  private readonly enrolling = new Set<TLSSocket>();
 
   constructor(
     private readonly where: LinkAddress,
@@ -100,7 +111,8 @@ class SocketListener implements TransportListener {
       if (below === undefined || connection === undefined) socket.destroy();
       else {
         this.inTls.delete(below);
-        this.onSocket(connection, socket, options.tls?.facts(socket));
+        if (socket.alpnProtocol === ENROLMENT_PROTOCOL) this.onEnrolment(connection, socket);
+        else this.onSocket(connection, socket, options.tls?.facts(socket));
       }
     });
     // This event also comes for sockets that close, or time out, in the middle of tls.
@@ -145,7 +157,7 @@ class SocketListener implements TransportListener {
     this.isClosed = true;
     // Without its callback, which would wait for the connections so far: those stay.
     this.server.close();
-    for (const socket of this.inTls.keys()) socket.destroy();
+    for (const socket of [...this.inTls.keys(), ...this.enrolling]) socket.destroy();
     return new Promise((resolve) => setImmediate(resolve));
   }
 
@@ -216,6 +228,28 @@ class SocketListener implements TransportListener {
     this.options.onRefused(remote, tlsFailure(error));
   }
 
+  private onEnrolment(connection: PendingConnection, socket: TLSSocket): void {
+    const { pendingConnections, onEnrolment, onRefused } = this.options;
+    const remote = remoteAddress(this.where, socket) ?? this.address;
+    connection.reject = (error) => {
+      if (!this.isClosed) onRefused(remote, error);
+      socket.destroy();
+    };
+    this.enrolling.add(socket);
+    socket.once('close', () => {
+      this.enrolling.delete(socket);
+      pendingConnections.remove(connection);
+    });
+    // Its end says enough.
+    socket.on('error', () => {});
+    socket.unref();
+    if (onEnrolment === undefined || !pendingConnections.hold(connection, ENROLMENT_TIMEOUT_MS)) {
+      connection.reject(tooManyPending());
+      return;
+    }
+    onEnrolment(socket, remote, () => socket.end());
+  }
+
   private onSocket(connection: PendingConnection, socket: Socket | TLSSocket, tls: TlsFacts | undefined): void {
     if (this.where.scheme !== 'unix') {
       socket.setNoDelay(true);
@@ -253,6 +287,8 @@ interface ListenerOwner {
   readonly options: ResolvedNodeOptions;
   readonly tls: LinkTls | undefined;
   readonly pendingConnections: PendingConnections;
+  /** Called with a connection of a machine that asks to become a member; see {@link ListenOptions.onEnrolment}. */
+  readonly onEnrolment: ListenOptions['onEnrolment'];
   /** Called with a connection that is ready for the handshake of the link. */
   receive(connection: PendingConnection, duplex: Duplex, remote: string, tls: TlsFacts | undefined): void;
   /** Called when a connection has failed. */
@@ -280,6 +316,10 @@ export class LinkListener {
       timeoutMs: handshakeTimeoutMs,
       pendingConnections: owner.pendingConnections,
       onConnection: (connection, duplex, remote, tls) => owner.receive(connection, duplex, remote, tls),
+      onEnrolment: (socket, remote, done) => {
+        if (owner.onEnrolment === undefined) socket.destroy();
+        else owner.onEnrolment(socket, remote, done);
+      },
       onRefused: (remote, error) => owner.fault(withAddress(error, remote)),
       onError: (error) => {
         owner.onListenerFailed(error);

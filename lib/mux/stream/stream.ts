@@ -292,6 +292,17 @@ export class MuxStream {
     } else if (this.state & StreamState.WRITE_ENDED) this.sendFin();
   }
 
+  /** @internal Writes what is queued, as far as the credit goes, out of turn: the session ends with it. */
+  sendLast(frameBytes: number): void {
+    const { queue, session } = this;
+    for (let left = Math.min(queue?.byteLength ?? 0, this.sendCredit); left > 0; left -= frameBytes) {
+      const length = Math.min(left, frameBytes);
+      this.sendCredit -= length;
+      session.output.dataHeader(this.takeOwedFlags(), this.id, length);
+      queue?.writeTo(session.output, length);
+    }
+  }
+
   /** @internal Sends an open that had to wait for others. */
   release(): void {
     this.state &= ~StreamState.HELD;

@@ -187,7 +187,7 @@ describe('a node that joins with', () => {
     const joiner = makeNode();
     await expect(joiner.join('tls://127.0.0.1:1')).rejects.toMatchObject({
       code: 'ERR_STARLANE_OPTION',
-      message: expect.stringContaining('needs the option secret or tls'),
+      message: expect.stringContaining('needs the option credentials, secret or tls'),
     });
   });
 
