@@ -4,6 +4,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs';
 import { codeOf, starlaneError } from '../errors.js';
+import { dateNow } from '../util/runtime/real-timers.js';
 import { INSPECT } from '../util/runtime/shown.js';
 import { encodeRevocation, encodeSuccession } from '../wire/statements.js';
 import { encodeCertificate, pemOf } from './der.js';
@@ -74,7 +75,7 @@ export class Authority implements CertificateSigner {
   /** Returns the certificate of a member, in DER, valid from now on. @throws ERR_STARLANE_ARGUMENT when a field does not fit */
   issue(
     { publicKey, name, tags = [], rights = {}, lifetimeMs = DEFAULT_LIFETIME_MS }: IssueRequest,
-    nowMs = Date.now(),
+    nowMs = dateNow(),
   ): Buffer {
     if (!(Number.isFinite(lifetimeMs) && lifetimeMs > 0 && lifetimeMs <= MAX_LIFETIME_MS)) {
       throw starlaneError('ERR_STARLANE_ARGUMENT', 'the lifetime of a certificate goes up to 397 days');
@@ -95,7 +96,7 @@ export class Authority implements CertificateSigner {
   }
 
   /** Returns the revocation of a key, a statement for all members. It is kept until `untilMs`, when all certificates of the key have expired. */
-  revoke(publicKey: Uint8Array, untilMs: number, nowMs = Date.now()): Buffer {
+  revoke(publicKey: Uint8Array, untilMs: number, nowMs = dateNow()): Buffer {
     return encodeRevocation(
       { authority: this.publicKey, publicKey, madeAtS: Math.floor(nowMs / 1000), untilS: Math.ceil(untilMs / 1000) },
       (bytes) => this.sign(bytes),
@@ -103,7 +104,7 @@ export class Authority implements CertificateSigner {
   }
 
   /** Returns the statement that `next` takes over from this authority; certificates of both hold until `untilMs`. */
-  succeed(next: Authority, untilMs: number, nowMs = Date.now()): Buffer {
+  succeed(next: Authority, untilMs: number, nowMs = dateNow()): Buffer {
     return encodeSuccession(
       {
         authority: this.publicKey,
