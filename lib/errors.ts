@@ -46,20 +46,6 @@ export const ERRORS = {
   ERR_STARLANE_SERVICE_LIMIT: { message: 'the peer announces too many services' },
   ERR_STARLANE_LINK_SHED: { message: 'the peer has too many links, and this node has others' },
 
-  // Members: certificates, tokens and the authority.
-  ERR_STARLANE_CERTIFICATE: { message: 'a node has no valid certificate of the network' },
-  ERR_STARLANE_CERTIFICATE_EXPIRED: { message: 'the certificate of a node has expired' },
-  ERR_STARLANE_REVOKED: { message: 'the membership of a node was revoked' },
-  ERR_STARLANE_RIGHT: { message: 'the certificate of a node does not give it the right' },
-  ERR_STARLANE_CREDENTIALS: { message: 'the folder of credentials cannot be used' },
-  ERR_STARLANE_AUTHORITY: { message: 'the key of the authority cannot be used' },
-  ERR_STARLANE_TOKEN: { message: 'the token is not valid' },
-  ERR_STARLANE_TOKEN_USED: { message: 'the token has been used' },
-  ERR_STARLANE_TOKEN_EXPIRED: { message: 'the token has expired' },
-  ERR_STARLANE_WRONG_NETWORK: { message: 'the token is for another network' },
-  ERR_STARLANE_CLOCK: { message: 'the clocks of two machines differ too much' },
-  ERR_STARLANE_ENROLMENT: { message: 'no certificate was issued' },
-
   // The mesh: records, gossip and relays.
   ERR_STARLANE_RECORD: { message: 'a peer sent an invalid record' },
   ERR_STARLANE_GOSSIP_FLOOD: { message: 'a peer sends too many records' },

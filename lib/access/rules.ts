@@ -1,7 +1,6 @@
 // The rules of the option `allow` at work: which requests they allow, and the names of the envs that they speak of. Pure.
 
 import { type Allow, type AllowRequest, type AllowRule, listOf } from '../options/allow.js';
-import { Pattern } from '../util/pattern.js';
 import { envDigests } from '../wire/messages.js';
 
 /** Rules that have been checked, ready to be asked. */
@@ -43,6 +42,35 @@ class Rule {
     if (envs?.some((env) => peer.env.includes(env)) === false) return false;
     const { name } = peer;
     return names === undefined || (name !== undefined && names.some((pattern) => pattern.fits(name)));
+  }
+}
+
+/** A text in which `*` matches any run of characters, also an empty one. No other character is special; case matters. */
+export class Pattern {
+  private readonly first: string;
+  private readonly middle: readonly string[];
+  /** Undefined without a `*`. */
+  private readonly last: string | undefined;
+
+  constructor(text: string) {
+    const parts = text.split('*');
+    this.first = parts[0];
+    this.last = parts.length === 1 ? undefined : parts[parts.length - 1];
+    this.middle = parts.slice(1, -1).filter((part) => part !== '');
+  }
+
+  /** Returns whether the text matches. The leftmost match of each part leaves the most for the next ones, so there is no backtracking. */
+  fits(text: string): boolean {
+    const { first, middle, last } = this;
+    if (last === undefined) return text === first;
+    if (!text.startsWith(first) || !text.endsWith(last)) return false;
+    let at = first.length;
+    for (const part of middle) {
+      const found = text.indexOf(part, at);
+      if (found < 0) return false;
+      at = found + part.length;
+    }
+    return at + last.length <= text.length;
   }
 }
 

@@ -5,7 +5,6 @@ import { addAbortSignal } from 'node:stream';
 import { type NodeId, nodeIdToBytes, parseServiceAddress } from '../address.js';
 import { netError, starlaneError } from '../errors.js';
 import type { Identity } from '../identity/identity.js';
-import type { MemberBook } from '../identity/member-book.js';
 import type { Link } from '../link/link.js';
 import { random } from '../mesh/directory/selector.js';
 import type { ServiceInstance } from '../mesh/directory/service.js';
@@ -60,8 +59,6 @@ interface CircuitsSetup {
   readonly identity: Identity;
   /** 32 bytes for each secret of the network. */
   readonly networkKeys: readonly Buffer[];
-  /** Who is a member; undefined where certificates do not decide it. */
-  readonly members?: MemberBook | undefined;
   readonly options: ResolvedNodeOptions;
   readonly timers: Timers;
   readonly services: ServiceHost;
@@ -73,8 +70,14 @@ interface CircuitsSetup {
   links(): Iterable<Link>;
   /** The digest of an env that this node shares with another, if one is known. */
   sharedEnv(nodeId: NodeId): string | undefined;
-  /** The key that the record of a node names, if there is one. */
+  /** Whether circuits through relays are refused unless their source has signed them. Default false. */
+  readonly requiresProof?: boolean;
+  /** Whether nodes without a secret in common may have encrypted circuits, since another proof shows all members. Default false. */
+  readonly mayLackSecret?: boolean;
+  /** The key that the record of a node names, or that its link has proved, if there is one. */
   publicKeyOf(nodeId: NodeId): Uint8Array | undefined;
+  /** What the node has signed that it can do, see CircuitAbility. */
+  abilitiesOf(nodeId: NodeId): number;
   /**
    * Called when binding a server has failed and nothing listens for its error. Returns false when nothing listens for that of the
    * node.
@@ -90,7 +93,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   readonly bindings: Bindings;
   readonly timers: Timers;
   readonly openTimeoutMs: number;
-  readonly counters: AcceptCounters = { accepted: 0, refused: 0, denied: 0 };
+  readonly counters: AcceptCounters = { accepted: 0, refused: 0, denied: 0, quantumSafe: 0 };
   readonly authorization: Authorization;
   readonly opensPerSecond: number;
   readonly security: CircuitSecurity;
@@ -126,7 +129,10 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     this.security = new CircuitSecurity({
       identity,
       networkKeys: setup.networkKeys,
+      requiresProof: setup.requiresProof,
+      mayLackSecret: setup.mayLackSecret,
       publicKeyOf: (nodeId) => setup.publicKeyOf(nodeId),
+      abilitiesOf: (nodeId) => setup.abilitiesOf(nodeId),
       warn: (subject, error) => warnings.warn(subject, error),
     });
     this.maxUnconfirmed = options.acceptBacklog;

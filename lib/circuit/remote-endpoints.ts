@@ -9,6 +9,8 @@ const MAX_KEPT = 4096;
 export class RemoteEndpoints {
   private readonly kept = new Map<string, RemoteEndpoint>();
   private readonly secured = new WeakMap<RemoteEndpoint, RemoteEndpoint>();
+  private readonly quantumSafe = new WeakMap<RemoteEndpoint, RemoteEndpoint>();
+  private readonly sourced = new WeakMap<RemoteEndpoint, RemoteEndpoint>();
 
   constructor(
     private readonly localId: NodeId,
@@ -34,13 +36,33 @@ export class RemoteEndpoints {
     return remote;
   }
 
-  /** Returns the endpoint of circuits that are encrypted from end to end, whose node has proved that the id is its own. */
-  secure(remote: RemoteEndpoint): RemoteEndpoint {
-    let secured = this.secured.get(remote);
-    if (secured === undefined) {
-      secured = Object.freeze({ ...remote, isVerified: true, isSecure: true });
-      this.secured.set(remote, secured);
-    }
-    return secured;
+  /**
+   * Returns the endpoint of circuits that are encrypted from end to end, whose node has proved that the id is its own.
+   * `isQuantumSafe`: their keys follow from ML-KEM-768 as well.
+   */
+  secure(remote: RemoteEndpoint, isQuantumSafe = false): RemoteEndpoint {
+    const more = { isVerified: true, isSigned: true, isSecure: true };
+    return isQuantumSafe
+      ? variant(this.quantumSafe, remote, { ...more, isQuantumSafe })
+      : variant(this.secured, remote, more);
   }
+
+  /** Returns the endpoint of circuits that their source has signed, and that are not encrypted. */
+  signed(remote: RemoteEndpoint): RemoteEndpoint {
+    return variant(this.sourced, remote, { isSigned: true });
+  }
+}
+
+/** Returns the one copy of `remote` that differs from it in this. */
+function variant(
+  known: WeakMap<RemoteEndpoint, RemoteEndpoint>,
+  remote: RemoteEndpoint,
+  more: Partial<RemoteEndpoint>,
+): RemoteEndpoint {
+  let made = known.get(remote);
+  if (made === undefined) {
+    made = Object.freeze({ ...remote, ...more });
+    known.set(remote, made);
+  }
+  return made;
 }

@@ -97,35 +97,21 @@ export function isPrivate(mode: number, uid: number): boolean {
 }
 
 function readKey(path: string): KeyObject {
-  let pem: Buffer;
-  try {
-    pem = readPrivateFile(path);
-  } catch (error) {
-    throw error instanceof PublicFileError
-      ? starlaneError('ERR_STARLANE_OPTION', `identity: ${path} ${error.message}`)
-      : error;
-  }
-  try {
-    return createPrivateKey(pem);
-  } catch (error) {
-    throw starlaneError('ERR_STARLANE_OPTION', `identity: ${path} does not contain a private key`, error);
-  }
-}
-
-/** Others than its owner may read a private file. */
-class PublicFileError extends Error {}
-
-/** Returns the content of a file that nobody but its owner may read. @throws an error that says so, or as node:fs */
-export function readPrivateFile(path: string): Buffer {
   const file = openSync(path, 'r');
   try {
     const { mode, uid } = fstatSync(file);
     // Windows has no such bits, and reports them all.
     if (process.platform !== 'win32' && !isPrivate(mode, uid)) {
       const octal = (mode & 0o777).toString(8).padStart(4, '0');
-      throw new PublicFileError(`has mode ${octal}: must be 0600, or 0440 where root owns it`);
+      const needed = 'must be 0600, or 0440 where root owns it';
+      throw starlaneError('ERR_STARLANE_OPTION', `identity: ${path} has mode ${octal}: ${needed}`);
     }
-    return readFileSync(file);
+    const pem = readFileSync(file);
+    try {
+      return createPrivateKey(pem);
+    } catch (error) {
+      throw starlaneError('ERR_STARLANE_OPTION', `identity: ${path} does not contain a private key`, error);
+    }
   } finally {
     closeSync(file);
   }

@@ -7,7 +7,6 @@
 import type { Duplex } from 'node:stream';
 import { formatLinkAddress, type LinkAddress, type NodeId, parseLinkAddress } from '../address.js';
 import { starlaneError } from '../errors.js';
-import type { MemberBook } from '../identity/member-book.js';
 import { answerMs } from '../mux/liveness/liveness.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
 import { RecentMap } from '../util/recent-map.js';
@@ -89,8 +88,6 @@ export interface LinkCredentials {
   readonly networkKeys: readonly Buffer[];
   /** Without it, links are plain. */
   readonly tls: LinkTls | undefined;
-  /** Who is a member; undefined where certificates do not decide it. */
-  readonly members?: MemberBook | undefined;
 }
 
 /** How a link is made. */

@@ -195,6 +195,16 @@ export class Link implements LinkInfo {
     return this.handshake.peer?.envDigests ?? [];
   }
 
+  /** @internal What the peer can do, as it has signed. */
+  get capabilities(): number {
+    return this.handshake.peer?.capabilities ?? 0;
+  }
+
+  /** @internal The raw key that the peer has proved; undefined during the handshake. */
+  get peerKey(): Uint8Array | undefined {
+    return this.handshake.peer?.publicKey;
+  }
+
   /** @internal Link addresses at which the peer listens, as it says itself. */
   get peerAddresses(): readonly string[] {
     return this.handshake.peer?.listenAddresses ?? [];

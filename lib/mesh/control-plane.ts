@@ -3,7 +3,6 @@
 // thousand of them.
 
 import type { NodeId } from '../address.js';
-import type { MemberBook } from '../identity/member-book.js';
 import { isLaterRun } from '../link/duplicate-identity.js';
 import type { NodeRole } from '../options/options.js';
 import type { BackOff } from '../util/back-off.js';
@@ -44,6 +43,8 @@ interface ControlPlaneOptions {
   readonly role: NodeRole;
   /** Whether circuits of others may pass through. */
   readonly relay: boolean;
+  /** Bits of CircuitAbility: what this node can do with circuits. Default none. */
+  readonly abilities?: number;
   readonly envDigests: readonly string[];
   /** Link addresses, possibly with host names. */
   readonly seeds: readonly string[];
@@ -59,8 +60,6 @@ interface ControlPlaneOptions {
   readonly recordQueueBytes?: number;
   /** Which services of others are visible; undefined for all. */
   readonly access?: BindAccessSetup | undefined;
-  /** Who is a member; undefined where certificates do not decide it. */
-  readonly members?: MemberBook | undefined;
 }
 
 /** What the control plane calls. Functions must not throw. */
@@ -109,7 +108,7 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     const { role, envDigests, keepAliveMs, keepAliveTimeoutMs } = options;
     const { nodeId } = identity;
     this.nextSample = new Deadline(timers, () => this.sample());
-    this.flags = options.relay ? NodeFlag.RELAY : 0;
+    this.flags = (options.relay ? NodeFlag.RELAY : 0) | (options.abilities ?? 0);
     this.routing = new Routing(nodeId, timers, this);
     this.gossip = new Gossip(
       environment,

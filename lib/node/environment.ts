@@ -1,7 +1,7 @@
 // Options of nodes from the environment of the process: those that a deployment sets rather than a program.
 
 import { readFileSync } from 'node:fs';
-import { codeOf, optionError, starlaneError } from '../errors.js';
+import { codeOf, optionError } from '../errors.js';
 import { LIMITS, type NodeLimits } from '../options/limits.js';
 import type { NodeOptions, NodeRole, SocketAddressKind, TlsFiles } from '../options/options.js';
 import { secretBytes } from '../options/security.js';
@@ -21,8 +21,6 @@ export interface NodeEnvironment {
   readonly secret: string | readonly string[] | undefined;
   /** STARLANE_IDENTITY: the path of a file. Only for one node of the process at a time. */
   readonly identity: string | undefined;
-  /** STARLANE_CREDENTIALS: the path of a folder. Only for one node of the process at a time. */
-  readonly credentials: string | undefined;
   /** STARLANE_ROLE. */
   readonly role: NodeRole | undefined;
   /** STARLANE_ADVERTISE: link addresses. */
@@ -56,7 +54,6 @@ export function readEnvironment(variables: Variables): NodeEnvironment {
     env: words(variables['STARLANE_ENV']),
     secret: readSecrets(variables),
     identity: readText(variables, 'STARLANE_IDENTITY'),
-    credentials: readText(variables, 'STARLANE_CREDENTIALS'),
     // Checked later, with the option.
     role: readText(variables, 'STARLANE_ROLE') as NodeRole | undefined,
     advertise: words(variables['STARLANE_ADVERTISE']),
@@ -75,10 +72,7 @@ export function limitVariable(name: string): string {
 
 /** Returns the options of a node, with those of the environment where the program sets none. */
 export function withEnvironment(options: NodeOptions, environment: NodeEnvironment): NodeOptions {
-  const { env, advertise, socketAddresses, relay, insecure, role, limits, secret, tls, identity, credentials } =
-    environment;
-  // Either of the two is the identity, so that what the program says replaces both.
-  const isNamed = options.credentials !== undefined || options.identity !== undefined;
+  const { env, advertise, socketAddresses, relay, insecure, role, limits, secret, tls, identity } = environment;
   const defaults: NodeOptions = {
     ...limits,
     env: env.length > 0 ? env : undefined,
@@ -89,9 +83,8 @@ export function withEnvironment(options: NodeOptions, environment: NodeEnvironme
     relay: (options.role ?? role) === 'client' ? undefined : relay,
     insecure,
     secret,
-    tls: options.credentials === undefined ? tls : undefined,
-    identity: isNamed ? undefined : identity,
-    credentials: isNamed || options.tls !== undefined ? undefined : credentials,
+    tls,
+    identity,
   };
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   return { ...defaults, ...Object.fromEntries(given) };
@@ -108,23 +101,6 @@ export function takeIdentity({ identity }: NodeEnvironment): string | undefined 
   if (identity === undefined || takenIdentities.has(identity)) return undefined;
   takenIdentities.add(identity);
   return identity;
-}
-
-/** Folders of credentials that nodes of this process use. */
-const takenCredentials = new Set<string>();
-
-/** Takes a folder of credentials for a node. @throws ERR_STARLANE_CREDENTIALS when another node of the process has it */
-export function takeCredentials(folder: string): void {
-  if (takenCredentials.has(folder)) {
-    const what = 'another node of this process uses it, and two nodes must not have one identity';
-    throw starlaneError('ERR_STARLANE_CREDENTIALS', `${folder}: ${what}`);
-  }
-  takenCredentials.add(folder);
-}
-
-/** Called when the node that has taken it is closed, or is not used. */
-export function releaseCredentials(folder: string): void {
-  takenCredentials.delete(folder);
 }
 
 /** Called when the node that has taken it is closed, or is not used. */

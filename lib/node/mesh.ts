@@ -2,10 +2,9 @@
 // get keys and certificates.
 
 import { formatLinkAddress, parseLinkAddress } from '../address.js';
+import { circuitAbilities } from '../circuit/secure/security.js';
 import { codeOf, starlaneError } from '../errors.js';
-import { type Credentials, keyFileOf } from '../identity/credentials.js';
 import { type Identity, type OwnIdentity, readEpoch, writeEpoch } from '../identity/identity.js';
-import { MemberBook } from '../identity/member-book.js';
 import { networkKeyOf } from '../identity/network-key.js';
 import { RecordSignatures } from '../identity/signatures.js';
 import type { Link } from '../link/link.js';
@@ -19,7 +18,6 @@ import type { ResolvedNodeOptions } from '../options/options.js';
 import { STRONG_SECRET_BYTES, secretList } from '../options/security.js';
 import { dateNow, nextTick } from '../util/runtime/real-timers.js';
 import { sharedTimers } from '../util/timers.js';
-import { encodeCertificateStatement } from '../wire/statements.js';
 import type { NodeEnvironment } from './environment.js';
 
 interface NodeMeshSetup {
@@ -29,7 +27,6 @@ interface NodeMeshSetup {
   /** Link addresses joined at start, with their schemes. */
   readonly seeds: readonly string[];
   readonly links: LinkSet;
-  readonly members: MemberBook | undefined;
   readonly owner: Omit<ControlPlaneOwner, 'onEpoch' | 'onSynced' | 'onLaterRun'> & { onWarning(error: Error): void };
 }
 
@@ -42,11 +39,10 @@ export function createControlPlane({
   envDigests,
   seeds,
   links,
-  members,
   owner,
 }: NodeMeshSetup): ControlPlane {
   const { role, relay, keepAliveMs, keepAliveTimeoutMs, rejoinMinMs, rejoinMaxMs } = options;
-  const file = options.credentials === undefined ? options.identity : keyFileOf(options.credentials);
+  const file = typeof options.identity === 'string' ? options.identity : undefined;
   const { onWarning: warn, ...events } = owner;
   const environment: MeshEnvironment = {
     identity,
@@ -62,18 +58,18 @@ export function createControlPlane({
     options: {
       role,
       relay,
+      abilities: circuitAbilities(),
       envDigests,
       seeds,
       backOff: { minMs: rejoinMinMs, maxMs: rejoinMaxMs },
       keepAliveMs,
       keepAliveTimeoutMs,
-      firstEpoch: firstEpochOf(file, dateNow()),
+      firstEpoch: firstEpochOf(options.identity, dateNow()),
       maxServicesPerNode: options.maxServicesPerPeer,
       maxNodes: options.maxNodes,
       maxInstances: options.maxInstances,
       recordQueueBytes: options.recordQueueBytes,
       access: bindAccess(options, environment),
-      members,
     },
     owner: {
       ...events,
@@ -84,7 +80,7 @@ export function createControlPlane({
         links.onLaterRun(link as Link, where);
       },
       onEpoch: (epoch) => {
-        if (typeof file !== 'string') return;
+        if (file === undefined) return;
         try {
           writeEpoch(file, epoch);
         } catch (error) {
@@ -129,13 +125,10 @@ export function firstEpochOf(identity: ResolvedNodeOptions['identity'], nowMs: n
 export function seedsOf(
   { seeds }: ResolvedNodeOptions,
   { join }: NodeEnvironment,
-  credentials: Credentials | undefined,
   scheme: 'tcp' | 'tls',
   onError: (error: Error) => void,
 ): string[] {
-  const known = new Set(
-    [...seeds, ...(credentials?.seeds ?? [])].map((seed) => formatLinkAddress(parseLinkAddress(seed, scheme))),
-  );
+  const known = new Set(seeds.map((seed) => formatLinkAddress(parseLinkAddress(seed, scheme))));
   for (const address of join) {
     try {
       known.add(formatLinkAddress(parseLinkAddress(address, scheme)));
@@ -192,26 +185,12 @@ class LinkNetwork implements MeshNetwork {
  */
 export function createCredentials(
   secret: unknown,
-  { tls, maxNodes }: ResolvedNodeOptions,
+  { tls }: ResolvedNodeOptions,
   identity: OwnIdentity,
-  credentials: Credentials | undefined,
 ): LinkCredentials {
   const networkKeys = secretList(secret).map(networkKeyOf);
-  const hasTls = tls !== undefined || networkKeys.length > 0 || credentials !== undefined;
-  const members = credentials === undefined ? undefined : memberBookOf(credentials, networkKeys.length > 0, maxNodes);
-  return { networkKeys, tls: hasTls ? new LinkTls(tls, identity) : undefined, members };
-}
-
-function memberBookOf(credentials: Credentials, acceptsSecret: boolean, maxMembers: number): MemberBook {
-  const { authorityKeys, certificate, statements } = credentials;
-  const own = encodeCertificateStatement(certificate);
-  return new MemberBook({
-    authorities: authorityKeys,
-    statements: [...statements, own],
-    acceptsSecret,
-    now: dateNow,
-    maxMembers,
-  });
+  const hasTls = tls !== undefined || networkKeys.length > 0;
+  return { networkKeys, tls: hasTls ? new LinkTls(tls, identity) : undefined };
 }
 
 /** Returns the warning for a weak secret. */

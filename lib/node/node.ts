@@ -7,8 +7,8 @@ import type { NodeId } from '../address.js';
 import { Circuits } from '../circuit/circuits.js';
 import type { DrainOptions } from '../circuit/drain.js';
 import type { BindOptions, DialOptions } from '../circuit/options.js';
+import { circuitAbilities } from '../circuit/secure/security.js';
 import { type CodedError, coded, optionError, starlaneError } from '../errors.js';
-import { type Credentials, readCredentials } from '../identity/credentials.js';
 import { createIdentity, type OwnIdentity } from '../identity/identity.js';
 import { isLoss } from '../link/handshake/refusals.js';
 import { type JoinOptions, Joins } from '../link/joiner.js';
@@ -38,9 +38,7 @@ import { envDigests } from '../wire/messages.js';
 import {
   type NodeEnvironment,
   readEnvironment,
-  releaseCredentials,
   releaseIdentity,
-  takeCredentials,
   takeIdentity,
   withEnvironment,
 } from './environment.js';
@@ -84,10 +82,6 @@ export class Node extends EventEmitter<NodeEvents> {
   readonly #resolved: ResolvedNodeOptions;
   private readonly identity: OwnIdentity;
   private readonly credentials: LinkCredentials;
-  /** The folder of credentials, as it was at the start. */
-  private readonly member: Credentials | undefined;
-  /** The folder that this node has taken. */
-  private ownCredentials: string | undefined;
   private readonly secretFault: Error | undefined;
   private readonly startedAtMs = sharedTimers.now();
   private readonly processRefs = new ProcessRefs();
@@ -116,15 +110,13 @@ export class Node extends EventEmitter<NodeEvents> {
     this.#options = options;
     this.#resolved = resolved;
     this.#environment = environment;
-    this.member = resolved.credentials === undefined ? undefined : readCredentials(resolved.credentials);
-    this.identity = createIdentity(this.member?.key ?? resolved.identity);
+    this.identity = createIdentity(resolved.identity);
     this.id = this.identity.nodeId;
-    this.credentials = createCredentials(given.secret, resolved, this.identity, this.member);
-    if (this.member !== undefined) takeCredentials(this.member.folder);
-    this.ownCredentials = this.member?.folder;
+    this.credentials = createCredentials(given.secret, resolved, this.identity);
     this.secretFault = secretWarning(given.secret);
     const digests = envDigests(resolved.env);
-    const self = { ...this.identity, role: resolved.role, envDigests: digests };
+    const capabilities = circuitAbilities();
+    const self = { ...this.identity, role: resolved.role, envDigests: digests, capabilities };
     this.linkSet = new LinkSet(
       self,
       resolved,
@@ -146,9 +138,8 @@ export class Node extends EventEmitter<NodeEvents> {
       identity: this.identity,
       options: resolved,
       envDigests: digests,
-      seeds: seedsOf(resolved, environment, this.member, this.linkSet.defaultScheme, (error) => this.onError(error)),
+      seeds: seedsOf(resolved, environment, this.linkSet.defaultScheme, (error) => this.onError(error)),
       links: this.linkSet,
-      members: this.credentials.members,
       owner: {
         onService: (instance) => this.onService(instance),
         onUnservice: (instance) => this.onUnservice(instance),
@@ -176,7 +167,6 @@ export class Node extends EventEmitter<NodeEvents> {
     this.circuits = new Circuits({
       identity: this.identity,
       networkKeys: this.credentials.networkKeys,
-      members: this.credentials.members,
       options: resolved,
       timers: sharedTimers,
       services: this.mesh,
@@ -184,7 +174,9 @@ export class Node extends EventEmitter<NodeEvents> {
       directLinks: this.mesh.shortcuts,
       links: () => this.linkSet.everyLink(),
       sharedEnv: (nodeId) => this.mesh.sharedEnv(nodeId),
-      publicKeyOf: (nodeId) => this.mesh.gossip.store.node(nodeId)?.publicKey,
+      publicKeyOf: (nodeId) => this.mesh.gossip.store.node(nodeId)?.publicKey ?? this.linkSet.get(nodeId)?.peerKey,
+      abilitiesOf: (nodeId) =>
+        this.linkSet.get(nodeId)?.capabilities ?? this.mesh.gossip.store.node(nodeId)?.flags ?? 0,
       processRefs: this.processRefs,
       onError: (error) => this.onError(error),
       onWarning: (error) => this.onWarning(error),
@@ -510,15 +502,12 @@ export class Node extends EventEmitter<NodeEvents> {
       this.releaseIdentity();
     }
     // Two nodes must not have one identity: a node that is in use keeps its own.
-    // A member cannot be two nodes: for another one, credentials have to be given.
     const identity = this.isStarted ? undefined : this.#options.identity;
     return createNodeIn({ ...this.#options, identity, ...changes }, this.#environment) as this;
   }
 
   private releaseIdentity(): void {
     if (this.#ownIdentity !== undefined) releaseIdentity(this.#ownIdentity);
-    if (this.ownCredentials !== undefined) releaseCredentials(this.ownCredentials);
-    this.ownCredentials = undefined;
     this.#ownIdentity = undefined;
   }
 

@@ -37,13 +37,20 @@ export interface NodeStats {
    * or through it, for which drain() waits.
    */
   streams: { links: number; loopback: number; incoming: number };
-  /** Counts since the start, and dials that are going on. */
-  dials: { started: number; connected: number; failed: number; pending: number };
+  /** Counts since the start, and dials that are going on. Quantum-safe ones are connected, see PeerInfo. */
+  dials: { started: number; connected: number; failed: number; quantumSafe: number; pending: number };
   /**
    * Counts since the start: circuits that came in. Refused ones include those that `allow` denied; insecure ones are those
-   * whose proof did not hold, or was never confirmed.
+   * whose proof did not hold, or was never confirmed; repeated ones had come before. Quantum-safe ones are accepted, see PeerInfo.
    */
-  accepts: { accepted: number; refused: number; denied: number; insecure: number };
+  accepts: {
+    accepted: number;
+    refused: number;
+    denied: number;
+    insecure: number;
+    repeated: number;
+    quantumSafe: number;
+  };
   servers: { bound: number; openSockets: number };
   /** Names and instances that are known, those of this node included, and instances that `allow` hides. */
   services: { names: number; instances: number; hidden: number };
@@ -84,7 +91,7 @@ export function collectStats(from: StatsSources): NodeStats {
   }
   let openSockets = 0;
   for (const server of circuits.bindings.servers()) openSockets += server[kOpenSockets];
-  const { dialled, connected, failed } = circuits.dialCounters;
+  const { dialled, connected, failed, quantumSafe } = circuits.dialCounters;
   return {
     id: from.id,
     state: from.state,
@@ -100,7 +107,7 @@ export function collectStats(from: StatsSources): NodeStats {
       bytesOut,
     },
     streams: { links: streams, loopback: circuits.loopback.streams, incoming: circuits.drain.circuits },
-    dials: { started: dialled, connected, failed, pending: circuits.pendingDials },
+    dials: { started: dialled, connected, failed, quantumSafe, pending: circuits.pendingDials },
     accepts: { ...circuits.counters, ...circuits.security.counters },
     servers: { bound: circuits.bindings.size, openSockets },
     services: { names: mesh.table.nameCount, instances: mesh.table.size, hidden: mesh.registry.hiddenCount },

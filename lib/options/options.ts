@@ -38,18 +38,6 @@ export interface NodeOptions extends LimitOptions {
    */
   identity?: string | KeyObject | undefined;
   /**
-   * The folder of credentials that `enrol` or `createNetwork` of `starlane/members` has made: the key and the certificate of a member, and
-   * its seeds. Members prove themselves to each other by certificates; with a `secret` besides, nodes that have only that are members as
-   * well, as long as a network changes over. Excludes `identity` and `tls`. One node of the process at a time. Default:
-   * STARLANE_CREDENTIALS, or else none.
-   */
-  credentials?: string | undefined;
-  /**
-   * The file with the key of the authority, of mode 0600: a node with it issues certificates. Needs `credentials`. Default:
-   * `authority.key` in the folder of credentials, if it is there.
-   */
-  authority?: string | undefined;
-  /**
    * The secret of a network, 1 to 1024 bytes, a string as UTF-8. Nodes with it are members; links to other nodes are refused
    * (ERR_STARLANE_SECRET at both ends). Makes tls the default scheme, with certificates that follow from the identities unless
    * there is `tls` as well. Take 16 random bytes or more: a shorter one is a 'warning' ERR_STARLANE_WEAK_SECRET, as one recorded
@@ -103,8 +91,6 @@ export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
   readonly loopback: boolean;
   readonly identity: string | KeyObject | undefined;
   readonly tls: Readonly<TlsFiles> | undefined;
-  readonly credentials: string | undefined;
-  readonly authority: string | undefined;
   readonly insecure: boolean;
   readonly allow: Allow | undefined;
   /** Empty: where the node listens. */
@@ -126,8 +112,6 @@ const OTHER_OPTIONS: ReadonlySet<string> = new Set([
   'relay',
   'loopback',
   'identity',
-  'credentials',
-  'authority',
   'secret',
   'tls',
   'insecure',
@@ -154,14 +138,6 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
   const role = resolveRole(options.role);
   const relay = resolveFlag('relay', options.relay, role !== 'client');
   if (relay && role === 'client') throw optionError('relay', 'must not be true for a client');
-  const credentials = resolvePath('credentials', options.credentials);
-  const authority = resolvePath('authority', options.authority);
-  if (authority !== undefined && credentials === undefined)
-    throw optionError('authority', 'needs the option credentials');
-  for (const name of credentials === undefined ? [] : (['identity', 'tls'] as const)) {
-    if (options[name] !== undefined)
-      throw optionError(name, 'comes from the credentials, and must not be given besides');
-  }
   return Object.freeze({
     ...limits,
     env: resolveEnv(options.env),
@@ -170,8 +146,6 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
     identity: resolveIdentity(options.identity),
     loopback: resolveFlag('loopback', options.loopback, true),
     tls: resolveTls(options.tls),
-    credentials,
-    authority,
     insecure: resolveFlag('insecure', options.insecure, false),
     allow: resolveAllow(options.allow),
     advertise: resolveAdvertise(options.advertise),
@@ -211,12 +185,6 @@ function resolveFlag(name: string, value: unknown, normal: boolean): boolean {
   if (value === undefined) return normal;
   if (typeof value !== 'boolean') throw optionError(name, 'must be true or false');
   return value;
-}
-
-function resolvePath(name: string, path: unknown): string | undefined {
-  if (path === undefined) return undefined;
-  if (typeof path !== 'string' || path === '') throw optionError(name, 'must be a path');
-  return path;
 }
 
 function resolveIdentity(identity: unknown): string | KeyObject | undefined {

@@ -24,8 +24,15 @@ export interface RemoteEndpoint {
   readonly via: readonly string[];
   /** The node at the other end has proved that the id is its own. */
   readonly isVerified: boolean;
+  /**
+   * The node at the other end has signed that it opened the circuit. Without {@link isVerified}, relays may have altered what
+   * followed. Default false.
+   */
+  readonly isSigned?: boolean;
   /** What the two send each other is encrypted from end to end. Default false. */
   readonly isSecure?: boolean;
+  /** Its keys follow from ML-KEM-768 as well as from X25519. Default false. */
+  readonly isQuantumSafe?: boolean;
   /** How its sockets name the two nodes. */
   readonly addresses: SocketAddresses;
   /** The common name of its certificate, if an authority has signed one for it. */
@@ -42,13 +49,19 @@ export interface PeerInfo {
   via: string[];
   /** The common name of its certificate. Missing unless the link to it uses certificates of a private authority (option `tls`). */
   name?: string;
+  /**
+   * True when the circuit is encrypted from end to end with keys that follow from ML-KEM-768 as well as from X25519, as both ends run on
+   * Node 24.7 or later. Else missing.
+   */
+  quantumSafe?: boolean;
 }
 
 /** Returns a copy that the user may change. */
 export function peerInfo(remote: RemoteEndpoint, service: string): PeerInfo {
-  const { peerId, via, name } = remote;
+  const { peerId, via, name, isQuantumSafe } = remote;
   const peer: PeerInfo = { id: peerId, service, via: [...via] };
   if (name !== undefined) peer.name = name;
+  if (isQuantumSafe === true) peer.quantumSafe = true;
   return peer;
 }
 

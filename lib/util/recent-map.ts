@@ -39,10 +39,6 @@ export class RecentMap<Key, Value> {
     return this.map.delete(key);
   }
 
-  clear(): void {
-    this.map.clear();
-  }
-
   /** Drops the entry that was used longest ago. */
   dropOldest(): void {
     for (const key of this.map.keys()) {

@@ -2,8 +2,8 @@
 //
 //   u16 length | u8 code | u32 port | 8 at | u8 n + reason | u8 n + n * 8 visited | u8 n + proof
 //
-// The proof of the destination (circuit-proof.ts), of a secure circuit that is accepted, has 128 bytes, or 129 with a secret. Empty
-// fields at the end may be left out.
+// The proof of the destination (circuit-proof.ts), of a secure circuit that is accepted, has 128 or 129 bytes. Empty fields at the end
+// may be left out.
 //
 // The length counts what follows it. A reader skips what it does not know at the end, so that later versions can append.
 
@@ -49,6 +49,10 @@ export const ReplyCode = {
   MALFORMED: 8,
   /** The proof of a secure circuit does not hold. */
   INSECURE: 9,
+  /** The destination has seen this OPEN before. The source may try again with another one. */
+  REPEATED: 10,
+  /** The clocks of source and destination differ too much. */
+  CLOCK: 11,
 } as const;
 export type ReplyCode = (typeof ReplyCode)[keyof typeof ReplyCode];
 

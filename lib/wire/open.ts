@@ -3,13 +3,13 @@
 //   u16 length | u8 version | u8 flags | u8 hop limit | 8 destination | u32 destination port
 //   | 8 source | u32 source port | 16 circuit id | u8 n + n * 8 visited | u8 n + service
 //   | with flag 1: 8 env digest | with flag 2: u16 remaining time, u8 relays passed
-//   | with flag 4: 128 proof of the source, with flag 8 too: u8 n + n * 4 key hints (circuit-proof.ts)
+//   | with flag 4: 128 proof of the source, with flag 8 too: u8 n + n * 4 key hints, with flag 16 too: u8 n + terms (circuit-proof.ts)
 //
 // The length counts what follows it. A reader skips what it does not know at the end, so that later versions can append;
 // a relay passes it on.
 
 import { isVirtualPort, NODE_ID_BYTES, type NodeId } from '../address.js';
-import { CIRCUIT_PROOF_BYTES, hintedProofEnd, isOpenProof, writeProof } from './circuit-proof.js';
+import { CIRCUIT_PROOF_BYTES, formOf, type ProofForm, proofEnd, writeProof } from './circuit-proof.js';
 import { readUint16, readUint32, writeUint16, writeUint32 } from './fields.js';
 import {
   type EncodedNodeId,
@@ -27,12 +27,15 @@ const OPEN_VERSION = 1;
 
 const CIRCUIT_ID_BYTES = 16;
 
-/** The longest OPEN that is read, with its length: 714 bytes can be in use, the rest is room for later versions. */
+/** The longest OPEN that is read, with its length: 720 bytes are in use at most, the rest is room for later versions. */
 export const MAX_OPEN_BYTES = 1024;
 
 /** Bits of the flags: what follows the service. The numbers are the wire: append only. */
-const OpenFlag = { ENV: 0x1, WAY: 0x2, SECURE: 0x4, HINTS: 0x8 } as const;
-const KNOWN_FLAGS = OpenFlag.ENV | OpenFlag.WAY | OpenFlag.SECURE | OpenFlag.HINTS;
+const OpenFlag = { ENV: 0x1, WAY: 0x2, PROOF: 0x4, HINTS: 0x8, TERMS: 0x10 } as const;
+const PROOF_FLAGS = OpenFlag.PROOF | OpenFlag.HINTS | OpenFlag.TERMS;
+const KNOWN_FLAGS = OpenFlag.ENV | OpenFlag.WAY | PROOF_FLAGS;
+/** By {@link ProofForm}. */
+const FLAGS_OF_FORM = [OpenFlag.PROOF, OpenFlag.PROOF | OpenFlag.HINTS, PROOF_FLAGS] as const;
 
 const LENGTH_BYTES = 2;
 const ENV_BYTES = 8;
@@ -67,7 +70,7 @@ export interface OpenRequest {
   readonly remainingMs?: number;
   /** How many of the visited nodes, the last ones, it passes through. Only sent with `remainingMs`. Default 0. */
   readonly relays?: number;
-  /** The proof of the source, of a circuit that is encrypted from end to end. Default none. */
+  /** The proof of the source, of a circuit that is signed or encrypted from end to end. Default none. */
   readonly proof?: Uint8Array;
   /** What {@link Open.rest} was. Default nothing. */
   readonly rest?: Uint8Array;
@@ -125,11 +128,7 @@ export function writeOpen(target: Buffer, offset: number, open: OpenRequest): nu
     (flags & ~KNOWN_FLAGS) |
     (env === undefined ? 0 : OpenFlag.ENV) |
     (remainingMs === undefined ? 0 : OpenFlag.WAY) |
-    (proof === undefined
-      ? 0
-      : proof.length === CIRCUIT_PROOF_BYTES
-        ? OpenFlag.SECURE
-        : OpenFlag.SECURE | OpenFlag.HINTS);
+    (proof === undefined ? 0 : FLAGS_OF_FORM[formOf(proof)]);
   target[at++] = open.hopLimit;
   at = writeNodeId(target, at, open.dst);
   at = writeUint32(target, at, open.dstPort);
@@ -143,10 +142,7 @@ export function writeOpen(target: Buffer, offset: number, open: OpenRequest): nu
   for (let index = 0; index < name.length; index++) target[at++] = name[index];
   if (env !== undefined) at = writeEnv(target, at, env);
   if (remainingMs !== undefined) at = writeWay(target, at, remainingMs, open.relays ?? 0, visited.length);
-  if (proof !== undefined) {
-    if (!isOpenProof(proof)) throw malformed(`a proof of ${proof.length} bytes`);
-    at = writeProof(target, at, proof);
-  }
+  if (proof !== undefined) at = writeProof(target, at, proof);
   if (rest !== undefined) at = writeRest(target, at, rest);
   if (at > target.length || at - offset > MAX_OPEN_BYTES) throw malformed('no room for an OPEN');
   writeUint16(target, offset, at - offset - LENGTH_BYTES);
@@ -201,7 +197,7 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
       at +
       (flags & OpenFlag.ENV ? ENV_BYTES : 0) +
       (flags & OpenFlag.WAY ? WAY_BYTES : 0) +
-      (flags & OpenFlag.SECURE ? CIRCUIT_PROOF_BYTES : 0);
+      (flags & OpenFlag.PROOF ? CIRCUIT_PROOF_BYTES : 0);
     if (known > end) throw malformed('OPEN is too short for what its flags promise');
     if (flags & OpenFlag.ENV) {
       env = readEnv(bytes, at);
@@ -213,11 +209,13 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
       if (relays > visited.length) throw malformed('OPEN has passed more relays than it has visited');
       at += WAY_BYTES;
     }
-    if (flags & OpenFlag.SECURE) {
-      const proofEnd = flags & OpenFlag.HINTS ? hintedProofEnd(bytes, at, end) : at + CIRCUIT_PROOF_BYTES;
-      proof = bytes.subarray(at, proofEnd);
-      at = proofEnd;
-    } else if (flags & OpenFlag.HINTS) throw malformed('OPEN has key hints without a proof');
+    if (flags & PROOF_FLAGS) {
+      const form = FLAGS_OF_FORM.indexOf(flags & PROOF_FLAGS);
+      if (form < 0) throw malformed('OPEN has a part of a proof without the others');
+      const next = proofEnd(bytes, at, end, form as ProofForm);
+      proof = bytes.subarray(at, next);
+      at = next;
+    }
   }
   const rest = at === end ? NO_BYTES : bytes.subarray(at, end);
   return {

@@ -14,6 +14,7 @@ import { MAX_LINK_ADDRESS_BYTES, NODE_ID_BYTES, type NodeId, nodeIdFromBytes, no
 import { type StarlaneError, starlaneError } from '../errors.js';
 import { copyOf } from '../util/buffers.js';
 import { RecentMap } from '../util/recent-map.js';
+import { CircuitAbility } from './circuit-proof.js';
 import {
   bootIdBytes,
   bootIdFromBytes,
@@ -42,6 +43,7 @@ export const NodeFlag = {
   OVERLOAD: 4,
   /** The last record of this run. */
   LEAVING: 8,
+  ...CircuitAbility,
 } as const;
 
 export const MAX_NODE_RECORD_BYTES = 4 * 1024;

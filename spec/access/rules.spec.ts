@@ -1,8 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { AllowRules, EnvNames, envsOf } from '../../lib/access/rules.js';
+import { AllowRules, EnvNames, envsOf, Pattern } from '../../lib/access/rules.js';
 import { type AllowPeer, type AllowRequest, type AllowRule, resolveAllow } from '../../lib/options/allow.js';
-import { Pattern } from '../../lib/util/pattern.js';
 import { envDigests } from '../../lib/wire/messages.js';
 
 const ID = 'AAAAAAAAAAA';

@@ -72,7 +72,14 @@ describe('a dial that is not allowed', () => {
     expect(error).toMatchObject({ code: 'EACCES', syscall: 'connect', address: 'admin', port: 9 });
     expect(error.message).toBe('connect EACCES admin:9');
     expect(error.cause?.message).toBe(`${server.id} says: no rule of the node allows it`);
-    expect(server.stats().accepts).toEqual({ accepted: 1, refused: 1, denied: 1, insecure: 0 });
+    expect(server.stats().accepts).toEqual({
+      accepted: 1,
+      refused: 1,
+      denied: 1,
+      insecure: 0,
+      repeated: 0,
+      quantumSafe: 0,
+    });
     expect(client.stats().dials).toMatchObject({ connected: 1, failed: 1 });
   });
 

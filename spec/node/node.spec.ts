@@ -174,7 +174,7 @@ describe('a node', () => {
     });
     expect(client.stats()).toMatchObject({
       links: { joins: 1 },
-      dials: { started: 1, connected: 1, failed: 0, pending: 0 },
+      dials: { started: 1, connected: 1, failed: 0, quantumSafe: 0, pending: 0 },
       holds: 1,
     });
     socket.destroy();

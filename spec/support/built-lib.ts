@@ -67,13 +67,13 @@ export function runPreloaded(kind: 'module' | 'commonjs', body: string, env: Rec
 
 /**
  * Runs the body of a module in a separate process. It has `starlane`, and `say(object)`, which sends the spec a line.
- * `enter` is a command that runs the command that follows it.
+ * `enter` is a command that runs the command that follows it. `node`: the Node that runs it.
  */
-export function runProgram(body: string, enter: readonly string[] = []): Child {
+export function runProgram(body: string, enter: readonly string[] = [], node = process.execPath): Child {
   const program = `
     import * as starlane from ${JSON.stringify(pathToFileURL(join(build(), 'index.js')).href)};
     const say = (line) => console.log(JSON.stringify(line));
     ${body}`;
-  const [command, ...args] = [...enter, process.execPath, '--input-type=module', '--eval', program];
+  const [command, ...args] = [...enter, node, '--input-type=module', '--eval', program];
   return new Child(command, args, { env: { PATH: process.env['PATH'] } });
 }

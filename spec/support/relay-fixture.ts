@@ -197,7 +197,7 @@ export class RelayFixture {
       bindings: new Bindings({ nodeId: this.id, addresses: ADDRESSES, onUnbind: () => {} }),
       timers: this.timers,
       openTimeoutMs: 1000,
-      counters: { accepted: 0, refused: 0, denied: 0 },
+      counters: { accepted: 0, refused: 0, denied: 0, quantumSafe: 0 },
       isDraining: false,
       authorization: new Authorization({
         allow: undefined,

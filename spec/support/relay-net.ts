@@ -5,6 +5,7 @@ import type { Circuits } from '../../lib/circuit/circuits.js';
 import type { RelayLimits } from '../../lib/circuit/relay/limits.js';
 import { createNode, type Link, type Node, type NodeOptions } from '../../lib/index.js';
 import { type Edge, Graph, GraphRoutes } from './graph-routes.js';
+import { turnsUntil } from './turns.js';
 
 export interface RelayNetOptions {
   readonly node?: NodeOptions;
@@ -73,6 +74,13 @@ export class RelayNet {
     const link = this.links.get(`${Math.min(one, other)} ${Math.max(one, other)}`);
     if (known) this.graph.delete(this.nodes[one].id, this.nodes[other].id);
     link?.destroy(new Error('cut'));
+  }
+
+  /** Resolves when each node has the records of all others, and so knows what they can do. */
+  async settled(): Promise<void> {
+    const records = this.nodes.map((node) => Reflect.get(node, 'mesh').gossip.store as { node(id: string): unknown });
+    const isKnown = (): boolean => records.every((known) => this.nodes.every(({ id }) => known.node(id) !== undefined));
+    await turnsUntil('all records are known', isKnown);
   }
 
   async close(): Promise<void> {

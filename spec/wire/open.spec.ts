@@ -21,6 +21,10 @@ const hinted = (count: number): fc.Arbitrary<Buffer> =>
     return proof;
   });
 
+/** A proof with so many key hints, and terms of so many bytes. */
+const withTerms = (count: number, bytes: number): fc.Arbitrary<Buffer> =>
+  fc.tuple(hinted(count), bytesOf(bytes)).map(([proof, terms]) => Buffer.concat([proof, Buffer.from([bytes]), terms]));
+
 const SOME_OPEN: OpenRequest = {
   hopLimit: 8,
   dst: Buffer.from('0001020304050607', 'hex'),
@@ -60,7 +64,7 @@ type TextRequest = Required<OpenRequest> & { dst: string; src: string; visited: 
 /** Every field with a value that is read as it was written. */
 const request: fc.Arbitrary<TextRequest> = fc
   .record({
-    flags: byte.map((flags) => flags & ~15),
+    flags: byte.map((flags) => flags & ~31),
     hopLimit: byte,
     dst: nodeId,
     dstPort: uint32,
@@ -72,7 +76,7 @@ const request: fc.Arbitrary<TextRequest> = fc
     env: bytesOf(8).map((bytes) => Buffer.from(bytes).toString('hex')),
     remainingMs: uint16.map((units) => units * 10),
     relays: byte,
-    proof: fc.oneof(bytesOf(128), hinted(0), hinted(1), hinted(4)),
+    proof: fc.oneof(bytesOf(128), hinted(0), hinted(1), hinted(4), withTerms(0, 5), withTerms(4, 9)),
     rest: fc.uint8Array({ maxLength: 20 }),
   })
   .map((open) => ({ ...open, relays: open.relays % (open.visited.length + 1) }));
@@ -146,6 +150,29 @@ describe('OPEN', () => {
     );
   });
 
+  it('has the terms of handshake 2 where an earlier version reads what it does not know', () => {
+    fc.assert(
+      fc.property(request, withTerms(2, 5), (open, proof) => {
+        const [known, terms] = [proof.subarray(0, -6), proof.subarray(-6)];
+        const earlier = encodeOpen({ ...open, proof: known, rest: Buffer.concat([terms, open.rest]) });
+        earlier[3] |= 0x10;
+        expect(encodeOpen({ ...open, proof }).equals(earlier)).toBe(true);
+      }),
+    );
+  });
+
+  it('is never longer than relays accept', () => {
+    const full = {
+      ...FULL_OPEN,
+      service: 'x'.repeat(255),
+      visited: new Array(32).fill(Buffer.alloc(8)),
+      proof: Buffer.concat([Buffer.alloc(128), Buffer.from([4]), Buffer.alloc(16), Buffer.from([5]), Buffer.alloc(5)]),
+    };
+    expect(encodeOpen(full)).toHaveLength(720);
+    const later = Buffer.concat([full.proof.subarray(0, -6), Buffer.from([255]), Buffer.alloc(255)]);
+    expect(encodeOpen({ ...full, proof: later }).length).toBeLessThanOrEqual(MAX_OPEN_BYTES);
+  });
+
   it('is the same from node ids as text and as bytes', () => {
     fc.assert(
       fc.property(request, (open) => {
@@ -195,6 +222,9 @@ describe('OPEN', () => {
       { proof: Buffer.alloc(127) },
       { proof: Buffer.alloc(130) },
       { proof: Buffer.concat([Buffer.alloc(128), Buffer.from([5]), Buffer.alloc(20)]) },
+      { proof: Buffer.concat([Buffer.alloc(129), Buffer.from([4]), Buffer.alloc(4)]) },
+      { proof: Buffer.concat([Buffer.alloc(129), Buffer.from([6]), Buffer.alloc(5)]) },
+      { proof: Buffer.concat([Buffer.alloc(129), Buffer.from([5]), Buffer.alloc(6)]) },
       { rest: Buffer.alloc(MAX_OPEN_BYTES) },
     ];
     for (const fields of bad) {
@@ -227,7 +257,7 @@ describe('OPEN', () => {
   });
 
   it('is refused when its flags promise more than there is', () => {
-    for (const flags of [1, 2, 3, 4, 7, 8, 12]) {
+    for (const flags of [1, 2, 3, 4, 7, 8, 12, 16, 20, 24, 28]) {
       const bytes = Buffer.from(SOME_OPEN_HEX, 'hex');
       bytes[3] = flags;
       expect(thrownCode(() => tryReadOpen(bytes))).toBe('ERR_STARLANE_MESSAGE');

@@ -20,6 +20,7 @@ import type { RelayNeighbour } from '../relay/admission.js';
 import { DRAINS, type Relay } from '../relay/relay.js';
 import type { RemoteEndpoints } from '../remote-endpoints.js';
 import { PendingConfirmations, ProofQueue } from '../secure/confirmation.js';
+import type { AcceptHandshake } from '../secure/handshake.js';
 import type { CircuitSecurity } from '../secure/security.js';
 import { type Authorization, PendingAuthorizations } from './authorization.js';
 import { HeldOpens, IncomingCircuit, OpenRate, SlowOpen } from './pending-open.js';
@@ -58,6 +59,8 @@ export interface AcceptCounters {
   refused: number;
   /** Not allowed, by the node or by the server. */
   denied: number;
+  /** Accepted ones whose keys follow from ML-KEM-768 as well. */
+  quantumSafe: number;
 }
 
 export class Acceptor implements StreamSink {
@@ -229,6 +232,10 @@ export class Acceptor implements StreamSink {
       this.refuse(stream, ReplyCode.REFUSED, DRAINS);
       return;
     }
+    if (open.proof === undefined && remote.via.length > 0 && host.security.requiresProof) {
+      this.refuse(stream, ReplyCode.INSECURE, 'a circuit through relays has to be signed by its source');
+      return;
+    }
     const binding = service === '' || namesMeet ? host.bindings.find(service, dstPort) : undefined;
     if (binding === undefined) {
       this.refuse(stream, ReplyCode.REFUSED, '');
@@ -255,18 +262,29 @@ export class Acceptor implements StreamSink {
     }
   }
 
-  /** Checks what OPEN claims, before any guard is asked about it. */
+  /** Checks what OPEN claims, and that it has not come before, ahead of asking any guard about it. */
   private checkProof(circuit: IncomingCircuit): void {
     const { security, remotes } = this.host;
     const { stream, binding, open, remote } = circuit;
+    let handshake: AcceptHandshake;
     try {
-      circuit.handshake = security.verifyOpen(open);
+      handshake = security.verifyOpen(open);
     } catch (error) {
       security.refused(open.src, remote.via, error as Error);
       this.refuse(stream, ReplyCode.INSECURE, (error as Error).message);
       return;
     }
-    circuit.remote = remotes.secure(remote);
+    const rejection = security.admit(handshake);
+    if (rejection !== undefined) {
+      const { code, reason } = rejection;
+      if (code === ReplyCode.CLOCK) security.refusedForClock(open.src, remote.via, reason);
+      this.refuse(stream, code, reason);
+      return;
+    }
+    if (handshake.isEncrypted) {
+      circuit.handshake = handshake;
+      circuit.remote = remotes.secure(remote, handshake.isQuantumSafe);
+    } else circuit.remote = remotes.signed(remote);
     this.authorize(circuit, this.neighbour === null ? undefined : binding?.guards);
   }
 

@@ -21,7 +21,7 @@ export class IncomingCircuit implements StreamSink {
   readonly keepsNothing = true;
   /** The server that is bound where the circuit leads; undefined while the rate limit holds it. */
   binding: Binding | undefined;
-  /** What the dialler's proof has shown, once it is checked. */
+  /** What the dialler's proof has shown, once it is checked, if the circuit is encrypted. */
   handshake: AcceptHandshake | undefined;
   /** Whether the peer has ended its half. */
   isEnded = false;

@@ -188,7 +188,8 @@ export class Attempt implements Timed, OpenerOwner {
     const carried = secure === null ? null : secure.carry(stream);
     if (carried !== null) socket[kAttachStream](carried);
     else if (!this.isAttached) socket[kAttachStream](stream);
-    const remote = carried === null ? path.remote : dialer.remotes.secure(path.remote);
+    const remote = secure === null ? path.remote : dialer.remotes.secure(path.remote, secure.isQuantumSafe);
+    dialer.countKeys(secure);
     try {
       socket[kEstablish](remote, this.target.service, this.localPort, reply.port);
     } finally {
@@ -267,10 +268,11 @@ export class Attempt implements Timed, OpenerOwner {
     const carried = secure === null ? null : secure.carry(stream);
     const sink = carried ?? socket;
     socket[kAttachStream](carried ?? stream);
-    const remote = dialer.remotes.get(nodeId, reply.visited);
+    const plain = dialer.remotes.get(nodeId, reply.visited);
+    const remote = secure === null ? plain : dialer.remotes.secure(plain, secure.isQuantumSafe);
+    dialer.countKeys(secure);
     try {
-      const { service } = target;
-      socket[kEstablish](secure === null ? remote : dialer.remotes.secure(remote), service, this.localPort, reply.port);
+      socket[kEstablish](remote, target.service, this.localPort, reply.port);
     } finally {
       // Unless it was destroyed at once.
       if (stream.sink === sink) {
@@ -286,7 +288,8 @@ export class Attempt implements Timed, OpenerOwner {
     this.failure = this.refusal(failure);
     if (this.isStarting) return;
     // OPEN got somewhere, and what was in its way is known now.
-    const isTransient = failure.code === ReplyCode.TIMEOUT || failure.error !== undefined;
+    const { code } = failure;
+    const isTransient = code === ReplyCode.TIMEOUT || code === ReplyCode.REPEATED || failure.error !== undefined;
     if (isTransient && this.searches < MAX_SEARCHES && !this.hasOthers && this.startSearch()) return;
     this.giveUp(this.failure);
   }
@@ -501,6 +504,8 @@ function netCodeOf({ code, at }: HopFailure, dst: NodeId): NetErrorCode {
     case ReplyCode.HOP_LIMIT:
     case ReplyCode.LOOP:
     case ReplyCode.INSECURE:
+    case ReplyCode.REPEATED:
+    case ReplyCode.CLOCK:
       return 'EHOSTUNREACH';
     case ReplyCode.LIMIT:
       // A relay without room says nothing about the server.
@@ -519,7 +524,8 @@ function causeOf({ code, at, reason, error }: HopFailure, dst: NodeId): Error | 
   if (error !== undefined) return error;
   const said = reason === '' ? at : `${at} says: ${reason}`;
   if (code === ReplyCode.LIMIT && at !== dst) return starlaneError('ERR_STARLANE_RELAY_LIMIT', said);
-  if (code === ReplyCode.INSECURE) return starlaneError('ERR_STARLANE_SECURE', said);
+  if (code === ReplyCode.INSECURE || code === ReplyCode.REPEATED || code === ReplyCode.CLOCK)
+    return starlaneError('ERR_STARLANE_SECURE', said);
   if (code === ReplyCode.TIMEOUT) return starlaneError('ERR_STARLANE_OPEN_TIMEOUT', said);
   return reason === '' && at === dst ? undefined : new Error(said);
 }

@@ -12,11 +12,12 @@ import { MAX_OPEN_BYTES, writeOpen } from '../../wire/open.js';
 import { FIRST_FREE_PORT } from '../bindings.js';
 import { type DirectLinks, RelayedTraffic } from '../direct-links.js';
 import { HopSearch } from '../open/hop-search.js';
-import { CircuitOpener, type OpenerHost } from '../open/opener.js';
+import { CircuitOpener, type OpenerHost, type SignedPart } from '../open/opener.js';
 import type { DirectPath, Hop, Paths, Routes } from '../paths.js';
 import type { RemoteEndpoints } from '../remote-endpoints.js';
 import type { DialHandshake } from '../secure/handshake.js';
 import type { CircuitSecurity } from '../secure/security.js';
+import type { CircuitTerms } from '../secure/transcript.js';
 import { Attempt, type DialRequest } from './attempt.js';
 import { CircuitIds, circuitHash, type DialTarget } from './dial-target.js';
 import { DirectOpen } from './direct-open.js';
@@ -52,10 +53,12 @@ export interface DialCounters {
   dialled: number;
   connected: number;
   failed: number;
+  /** Connected ones whose keys follow from ML-KEM-768 as well. */
+  quantumSafe: number;
 }
 
 export class Dialer implements OpenerHost {
-  readonly counters: DialCounters = { dialled: 0, connected: 0, failed: 0 };
+  readonly counters: DialCounters = { dialled: 0, connected: 0, failed: 0, quantumSafe: 0 };
   readonly nodeId: NodeId;
   readonly paths: Paths;
   readonly routes: Routes;
@@ -172,7 +175,10 @@ export class Dialer implements OpenerHost {
     open.srcPort = localPort;
     open.service = target.service;
     const circuitId = this.circuitIds.next();
-    const secure = attempt.request.secure === true ? this.handshake(attempt, nodeId, port, circuitId) : null;
+    const secure =
+      attempt.request.secure === true
+        ? this.options.security.dial(this.termsOf(attempt, nodeId, port, circuitId, undefined))
+        : null;
     open.proof = secure?.proof;
     const end = writeOpen(this.scratch, 0, open);
     const direct = new DirectOpen(attempt, path, instance, nodeId, port, secure);
@@ -186,15 +192,21 @@ export class Dialer implements OpenerHost {
     const { nodeIdBytes, security, sharedEnv } = this.options;
     const { localPort, target, request } = attempt;
     const { service } = target;
-    const circuitId = Uint8Array.prototype.slice.call(this.circuitIds.next());
+    const env = service === '' ? undefined : sharedEnv(nodeId);
+    const isSecure = request.secure ?? security.isDefault;
+    const sign = (): SignedPart => {
+      const circuitId = Uint8Array.prototype.slice.call(this.circuitIds.next());
+      const terms = this.termsOf(attempt, nodeId, port, circuitId, env);
+      if (!isSecure) return { circuitId, proof: security.sign(terms), secure: null };
+      const secure = security.dial(terms);
+      return { circuitId, proof: secure.proof, secure };
+    };
+    const { circuitId, proof, secure } = sign();
     const { nodeId: self, routes } = this;
     const search = new HopSearch(
       { self, src: self, dst: nodeId, circuitHash: circuitHash(circuitId), passed: [], tried: [] },
       routes,
     );
-    const env = service === '' ? undefined : sharedEnv(nodeId);
-    const isSecure = request.secure ?? security.isDefault;
-    const secure = isSecure ? this.handshake(attempt, nodeId, port, circuitId, env) : null;
     const open = {
       hopLimit: HOP_LIMIT,
       dst: nodeId,
@@ -204,9 +216,9 @@ export class Dialer implements OpenerHost {
       circuitId,
       service,
       env,
-      proof: secure?.proof,
+      proof,
     };
-    return new CircuitOpener(this, attempt, search, open, timeoutMs, secure);
+    return new CircuitOpener(this, attempt, search, open, timeoutMs, secure, proof === undefined ? undefined : sign);
   }
 
   get hopTimeoutMs(): number {
@@ -233,6 +245,11 @@ export class Dialer implements OpenerHost {
     if (waiting.size === 0) this.waiting.delete(service);
   }
 
+  /** Counts a circuit that is open. `secure`: null when it is not encrypted. */
+  countKeys(secure: DialHandshake | null): void {
+    if (secure?.isQuantumSafe) this.counters.quantumSafe++;
+  }
+
   onEnd(attempt: Attempt, connected: boolean): void {
     this.attempts.delete(attempt);
     if (connected) this.counters.connected++;
@@ -246,14 +263,13 @@ export class Dialer implements OpenerHost {
     return port;
   }
 
-  private handshake(
+  private termsOf(
     { target, localPort }: Attempt,
     dst: NodeId,
     dstPort: number,
     circuitId: Uint8Array,
-    env?: string,
-  ): DialHandshake {
-    const { nodeId: src, security } = this.options;
-    return security.dial({ src, srcPort: localPort, dst, dstPort, circuitId, env, service: target.service });
+    env: string | undefined,
+  ): CircuitTerms {
+    return { src: this.nodeId, srcPort: localPort, dst, dstPort, circuitId, env, service: target.service };
   }
 }

@@ -81,8 +81,9 @@ export class HopSearch {
     const { current } = this;
     if (current === undefined) return false;
     this.current = undefined;
-    // Only the source knows that its OPEN was valid, so that it was altered on its way.
-    const isAltered = failure.code === ReplyCode.INSECURE && self === src;
+    // Only the source knows that its OPEN was valid, so that it was altered on its way, and can sign another one.
+    const isRepeated = failure.code === ReplyCode.REPEATED;
+    const isAltered = (failure.code === ReplyCode.INSECURE || isRepeated) && self === src;
     if (!isAltered && isFinal(failure, dst)) {
       this.worst = failure;
       // A neighbour that brings an answer of the destination leads there.
@@ -90,7 +91,7 @@ export class HopSearch {
       return false;
     }
     if (this.worst === undefined || weightOf(failure.code) >= weightOf(this.worst.code)) this.worst = failure;
-    const isItsFault = isFair && failure.code !== ReplyCode.LOOP && failure.code !== ReplyCode.HOP_LIMIT;
+    const isItsFault = isFair && !isRepeated && failure.code !== ReplyCode.LOOP && failure.code !== ReplyCode.HOP_LIMIT;
     if (isItsFault) this.routes.penalise(current, dst);
     const known = new Set(this.avoided()).add(dst).add(current);
     this.deadEnds.push(current);
@@ -173,6 +174,7 @@ export function isFinal({ code, at }: HopFailure, dst: NodeId): boolean {
 function weightOf(code: number): number {
   switch (code) {
     case ReplyCode.INSECURE:
+    case ReplyCode.REPEATED:
       return 4;
     case ReplyCode.LIMIT:
       return 3;

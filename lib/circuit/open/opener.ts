@@ -32,9 +32,9 @@ export abstract class PendingReply implements StreamSink {
   protected partial: Buffer | null = null;
 
   /** @param secure this end of the circuit if it is encrypted from end to end */
-  constructor(readonly secure: DialHandshake | null) {}
+  constructor(public secure: DialHandshake | null) {}
 
-  /** The circuit is open. `rest` came behind the reply, which has `replyBytes`. */
+  /** The circuit is open. `rest` came behind the reply, which has `replyBytes` with what belongs to it. */
   protected abstract onAccepted(stream: MuxStream, reply: ReadReply, rest: Buffer, replyBytes: number): void;
   /** The reply is a refusal. */
   protected abstract onRefused(stream: MuxStream, reply: ReadReply, replyBytes: number): void;
@@ -64,9 +64,15 @@ export abstract class PendingReply implements StreamSink {
       this.onRefused(stream, reply, bytesRead);
       return;
     }
-    const error = this.secure?.verify(reply);
-    if (error === undefined) this.onAccepted(stream, reply, bytes.subarray(bytesRead), bytesRead);
-    else this.onForged(stream, error, bytesRead);
+    const { secure } = this;
+    const end = bytesRead + (secure?.bytesBehind(reply) ?? 0);
+    if (end > bytes.length) {
+      this.partial = Buffer.from(bytes);
+      return;
+    }
+    const error = secure?.verify(reply, bytes.subarray(bytesRead, end));
+    if (error === undefined) this.onAccepted(stream, reply, bytes.subarray(end), end);
+    else this.onForged(stream, error, end);
   }
 
   [kOnEnd](stream: MuxStream): void {
@@ -109,6 +115,13 @@ export interface OpenerOwner<HopKind extends Hop = Hop> {
 /** The parts of OPEN that are the same for every neighbour. */
 type OpenTemplate = Omit<OpenRequest, 'dst' | 'visited' | 'remainingMs' | 'relays'> & { readonly dst: NodeId };
 
+/** What the source of a circuit signs again for each neighbour, since its destination takes the same OPEN only once. */
+export interface SignedPart {
+  readonly circuitId: Uint8Array;
+  readonly proof: Uint8Array | undefined;
+  readonly secure: DialHandshake | null;
+}
+
 /** Opens one circuit through neighbours. */
 export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply implements Timed {
   /** The neighbour that is being tried, and the link to it. */
@@ -119,15 +132,17 @@ export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply imple
   /** Of the neighbour that is being tried, or was last. */
   private timeout: HopTimeout | undefined;
   private isClosed = false;
+  private hasSent = false;
 
-  /** @param timeoutMs for all neighbours together */
+  /** @param timeoutMs for all neighbours together. @param sign signs the circuit again, if this node is its source and has signed it */
   constructor(
     private readonly host: OpenerHost<HopKind>,
     private readonly owner: OpenerOwner<HopKind>,
     private readonly search: HopSearch,
-    private readonly open: OpenTemplate,
+    private open: OpenTemplate,
     timeoutMs: number,
     secure: DialHandshake | null = null,
+    private readonly sign?: () => SignedPart,
   ) {
     super(secure);
     this.deadline = host.timers.now() + timeoutMs;
@@ -250,9 +265,12 @@ export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply imple
   }
 
   private sendOpen(hop: Hop, remainingMs: number): HopFailure | undefined {
-    const { search, open } = this;
+    const { search } = this;
     const { visited, relays } = search;
     this.partial = null;
+    if (this.hasSent) this.signAgain();
+    this.hasSent = true;
+    const { open } = this;
     let bytes: Buffer;
     try {
       bytes = encodeOpen({ ...open, visited, relays, remainingMs });
@@ -270,6 +288,14 @@ export class CircuitOpener<HopKind extends Hop = Hop> extends PendingReply imple
     } catch (error) {
       return this.failedHere(ReplyCode.NO_ROUTE, error as Error);
     }
+  }
+
+  private signAgain(): void {
+    const { sign } = this;
+    if (sign === undefined) return;
+    const { circuitId, proof, secure } = sign();
+    this.open = { ...this.open, circuitId, proof };
+    this.secure = secure;
   }
 
   private failedHere(code: number, error: Error): HopFailure {

@@ -17,6 +17,7 @@ import type { AcceptorHost } from '../accept/acceptor.js';
 import type { IncomingCircuit } from '../accept/pending-open.js';
 import { QueuedPrefix } from '../open/pass-through.js';
 import type { AcceptHandshake, SecureAnswer } from './handshake.js';
+import type { Rejection } from './security.js';
 import { SecureStream } from './stream.js';
 
 /** About two milliseconds: a check takes half a millisecond, and costs its sender a few microseconds. */
@@ -69,12 +70,6 @@ export class ProofQueue {
   }
 }
 
-/** Why a circuit is not accepted. */
-interface Rejection {
-  readonly code: number;
-  readonly reason: string;
-}
-
 /** The circuits of one link that were accepted and are not confirmed. */
 export class PendingConfirmations {
   private count = 0;
@@ -104,6 +99,7 @@ export class PendingConfirmations {
     const pending = new PendingConfirmation(host, server, remote);
     const secure = SecureStream.accepted(stream, answer.keys, (error) => {
       this.count--;
+      if (error === undefined) host.security.onConfirmed(handshake);
       pending.onConfirm(error);
     });
     const socket = server[kAdmit](secure, remote, service, port, srcPort);
@@ -114,7 +110,8 @@ export class PendingConfirmations {
     this.count++;
     pending.start(secure, socket);
     const reply = encodeReply({ code: ReplyCode.ACCEPTED, port, at: host.nodeId, proof: answer.proof });
-    if (!stream.write(reply)) stream.sink = new QueuedPrefix(secure, reply.length);
+    const first = answer.behind.length === 0 ? reply : Buffer.concat([reply, answer.behind]);
+    if (!stream.write(first)) stream.sink = new QueuedPrefix(secure, first.length);
     return undefined;
   }
 }
@@ -147,6 +144,7 @@ class PendingConfirmation implements Timed {
     if (socket === null) return;
     if (failure === undefined) {
       host.counters.accepted++;
+      if (this.remote.isQuantumSafe === true) host.counters.quantumSafe++;
       this.server[kAnnounce](socket);
     } else if (codeOf(failure) === 'ERR_STARLANE_SECURE') {
       // Not when the dialler, or a link, has gone.

@@ -1,33 +1,43 @@
-// The handshake of a secure circuit, with both ends side by side: DialHandshake at the dialler, AcceptHandshake at the server. The
-// dialler's proof goes out with OPEN, the server's proof with the reply. Each end signs everything about the circuit that a relay
-// must not change, and its keys. What a relay has to change (hop limit, time, visited nodes) is left out.
+// The handshake of a circuit, with both ends side by side: DialHandshake at the dialler, AcceptHandshake at the server. The dialler's
+// proof goes out with OPEN, the server's proof with the reply. transcript.ts has what they sign, key-agreement.ts the secrets.
 //
-//   dial    D = SHA-256('starlane circuit 1' | 8 src | u32 port | 8 dst | u32 port | 16 circuit id | u8 n + env digest
-//               | u8 n + service | public key | ephemeral key);       signed: 'starlane dial 1' | D
-//   accept  A = SHA-256(D | signature of D | public key | ephemeral key | u32 port); signed: 'starlane accept 1' | A
-//
-// The keys of the two directions follow from the X25519 secret, the network key and A (RFC 5869, HKDF with SHA-256).
+// Version 1 is for nodes that know no other. The dialler takes version 2, and offers ML-KEM-768, where the destination has signed that
+// it can do so (CircuitAbility); what each end signs names the version and the offer, so that a relay cannot have them do with less.
 
-import {
-  createHash,
-  createHmac,
-  createPublicKey,
-  diffieHellman,
-  generateKeyPairSync,
-  hkdfSync,
-  type KeyObject,
-} from 'node:crypto';
-import { type NodeId, nodeIdToBytes } from '../../address.js';
+import { createHmac } from 'node:crypto';
+import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import type { Identity } from '../../identity/identity.js';
 import { verifySignature } from '../../identity/signatures.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
-import { type CircuitProof, encodeProof, KEY_HINT_BYTES, readProof } from '../../wire/circuit-proof.js';
-import { writeUint32 } from '../../wire/fields.js';
+import {
+  CIRCUIT_PROOF_BYTES,
+  CircuitMode,
+  type CircuitProof,
+  encodeProof,
+  encodeTerms,
+  KEY_HINT_BYTES,
+  ReplyChoice,
+  readProof,
+  readTerms,
+} from '../../wire/circuit-proof.js';
 import type { Open } from '../../wire/open.js';
 import type { ReadReply } from '../../wire/open-reply.js';
-import { DIRECTION_BYTES, type RecordKey, recordKey } from './secure-records.js';
+import { EphemeralKey, type Kem } from './key-agreement.js';
 import { SecureStream } from './stream.js';
+import {
+  acceptStatement,
+  acceptTranscript,
+  type CircuitKeys,
+  type CircuitTerms,
+  circuitKeys,
+  type DialExtras,
+  dialStatement,
+  dialTranscript,
+  type HandshakeVersion,
+  type KemSecret,
+  sourceStatement,
+} from './transcript.js';
 
 // --- the key of the network ---
 //
@@ -36,6 +46,7 @@ import { SecureStream } from './stream.js';
 
 const HINT_LABEL = 'starlane key hint 1';
 const NOTHING = Buffer.alloc(0);
+const NO_HINTS = Buffer.from([0]);
 
 /** The network key of a circuit, and the bytes that name it to the dialler. */
 interface ChosenKey {
@@ -61,7 +72,8 @@ export function offeredKeys(keys: readonly Uint8Array[]): Uint8Array {
 }
 
 /** Chooses the key at the server's end. @throws ERR_STARLANE_SECURE when the two ends share none */
-function chooseKey(offered: Uint8Array, keys: readonly Uint8Array[]): ChosenKey {
+function chooseKey(offered: Uint8Array, version: HandshakeVersion, context: HandshakeContext): ChosenKey {
+  const { networkKeys: keys, mayLackSecret = false } = context;
   // The dialler has no secret, or is of a version with a single one.
   if (offered.length === 0) return { networkKey: keys[0], answer: NOTHING };
   for (const networkKey of keys) {
@@ -71,140 +83,22 @@ function chooseKey(offered: Uint8Array, keys: readonly Uint8Array[]): ChosenKey 
       if (hint.equals(offered.subarray(at, at + KEY_HINT_BYTES))) return { networkKey, answer: Buffer.from([index]) };
     }
   }
+  const needsNone = mayLackSecret || (offered[0] === 0 && keys.length === 0);
+  if (version === 2 && needsNone) return { networkKey: undefined, answer: Buffer.from([ReplyChoice.NO_HINT]) };
   throw starlaneError('ERR_STARLANE_SECURE', 'the two nodes have no secret in common');
 }
 
 /** Returns the key that the server has chosen. @throws ERR_STARLANE_SECURE when the dialler has no such key */
-function chosenKey(answer: Uint8Array, keys: readonly Uint8Array[]): Uint8Array | undefined {
-  if (answer.length === 0) return keys[0];
-  const [index] = answer;
-  if (index >= keys.length)
-    throw starlaneError('ERR_STARLANE_SECURE', `the reply names key ${index} of ${keys.length}`);
-  return keys[index];
-}
-
-// --- the key of each end ---
-
-/** A key pair of X25519 (RFC 7748) for one circuit. It goes with the circuit, so that what was sent can never be read later. */
-export class EphemeralKey {
-  readonly publicKey: Buffer;
-  private readonly privateKey: KeyObject;
-
-  constructor() {
-    const { publicKey, privateKey } = generateKeyPairSync('x25519');
-    this.publicKey = Buffer.from(publicKey.export({ format: 'jwk' }).x as string, 'base64url');
-    this.privateKey = privateKey;
+function chosenKey(answer: Uint8Array, version: HandshakeVersion, context: HandshakeContext): Uint8Array | undefined {
+  const { networkKeys: keys, mayLackSecret = false } = context;
+  if (answer.length === 0 && version === 1) return keys[0];
+  const index = version === 1 ? answer[0] : answer[0] & ReplyChoice.HINT;
+  if (index < keys.length) return keys[index];
+  if (version === 2 && index === ReplyChoice.NO_HINT) {
+    if (mayLackSecret || keys.length === 0) return undefined;
+    throw starlaneError('ERR_STARLANE_SECURE', 'the two nodes have no secret in common');
   }
-
-  /** Returns the secret that the two ends share. @throws ERR_STARLANE_SECURE for a key with which all secrets are the same */
-  agree(publicKey: Uint8Array): Buffer {
-    let shared: Buffer;
-    try {
-      shared = diffieHellman({ privateKey: this.privateKey, publicKey: importKey(publicKey) });
-    } catch (error) {
-      throw starlaneError('ERR_STARLANE_SECURE', 'the peer sent an invalid X25519 key', error);
-    }
-    // Where the library does not refuse it itself (RFC 7748, section 6.1).
-    if (shared.every((byte) => byte === 0))
-      throw starlaneError('ERR_STARLANE_SECURE', 'the peer sent an invalid X25519 key');
-    return shared;
-  }
-}
-
-function importKey(raw: Uint8Array): KeyObject {
-  const x = Buffer.from(raw).toString('base64url');
-  return createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x }, format: 'jwk' });
-}
-
-// --- what each end signs ---
-
-const CIRCUIT_LABEL = Buffer.from('starlane circuit 1');
-const DIAL_LABEL = Buffer.from('starlane dial 1');
-const ACCEPT_LABEL = Buffer.from('starlane accept 1');
-
-/** The fields of OPEN that both ends have to see alike. */
-export interface CircuitTerms {
-  readonly src: NodeId;
-  readonly srcPort: number;
-  readonly dst: NodeId;
-  readonly dstPort: number;
-  readonly circuitId: Uint8Array;
-  /** A digest in hex. */
-  readonly env?: string | undefined;
-  readonly service: string;
-}
-
-/** The keys that an end names in its proof. */
-type Keys = Pick<CircuitProof, 'publicKey' | 'ephemeral'>;
-
-export function dialTranscript(terms: CircuitTerms, { publicKey, ephemeral }: Keys): Buffer {
-  const { src, srcPort, dst, dstPort, circuitId, env = '', service } = terms;
-  return createHash('sha256')
-    .update(CIRCUIT_LABEL)
-    .update(nodeIdToBytes(src))
-    .update(uint32(srcPort))
-    .update(nodeIdToBytes(dst))
-    .update(uint32(dstPort))
-    .update(circuitId)
-    .update(prefixed(Buffer.from(env, 'hex')))
-    .update(prefixed(Buffer.from(service)))
-    .update(publicKey)
-    .update(ephemeral)
-    .digest();
-}
-
-/** @param port the port that answers */
-export function acceptTranscript(dial: Buffer, dialSignature: Uint8Array, keys: Keys, port: number): Buffer {
-  const { publicKey, ephemeral } = keys;
-  return createHash('sha256')
-    .update(dial)
-    .update(dialSignature)
-    .update(publicKey)
-    .update(ephemeral)
-    .update(uint32(port))
-    .digest();
-}
-
-/** Returns what the dialler signs. */
-export function dialStatement(dial: Buffer): Buffer {
-  return Buffer.concat([DIAL_LABEL, dial]);
-}
-
-/** Returns what the server's end signs. */
-function acceptStatement(accept: Buffer): Buffer {
-  return Buffer.concat([ACCEPT_LABEL, accept]);
-}
-
-function uint32(value: number): Buffer {
-  const bytes = Buffer.allocUnsafe(4);
-  writeUint32(bytes, 0, value);
-  return bytes;
-}
-
-function prefixed(bytes: Buffer): Buffer {
-  return Buffer.concat([Buffer.from([bytes.length]), bytes]);
-}
-
-// --- the keys of records ---
-
-const KEYS_LABEL = Buffer.from('starlane circuit keys 1');
-
-/** The salt where the network has no secret. */
-const NO_NETWORK_KEY = Buffer.alloc(32);
-
-export interface CircuitKeys {
-  readonly fromDialler: RecordKey;
-  readonly fromServer: RecordKey;
-}
-
-/** @param accept the transcript of the server's end, which covers everything before it */
-export function circuitKeys(shared: Uint8Array, networkKey: Uint8Array | undefined, accept: Uint8Array): CircuitKeys {
-  const info = Buffer.concat([KEYS_LABEL, accept]);
-  const bytes = Buffer.from(hkdfSync('sha256', shared, networkKey ?? NO_NETWORK_KEY, info, 2 * DIRECTION_BYTES));
-  return {
-    fromDialler: recordKey(bytes.subarray(0, DIRECTION_BYTES)),
-    fromServer: recordKey(bytes.subarray(DIRECTION_BYTES)),
-  };
+  throw starlaneError('ERR_STARLANE_SECURE', `the reply names key ${index} of ${keys.length}`);
 }
 
 // --- the two ends ---
@@ -212,33 +106,92 @@ export function circuitKeys(shared: Uint8Array, networkKey: Uint8Array | undefin
 /** Throws ERR_STARLANE_SECURE when the key is not that of the node. */
 type KeyCheck = (nodeId: NodeId, publicKey: Uint8Array) => void;
 
+/** What a node brings into its handshakes. */
+export interface HandshakeContext {
+  readonly identity: Pick<Identity, 'publicKey' | 'sign'>;
+  /** 32 bytes that only members have, for each secret of the network. */
+  readonly networkKeys: readonly Uint8Array[];
+  /** Whether a node without a secret in common is accepted, since `checkKey` knows all members. Default false. */
+  readonly mayLackSecret?: boolean;
+  /** Undefined: X25519 alone. */
+  readonly kem: Kem | undefined;
+  readonly checkKey: KeyCheck;
+}
+
+/** What the dialler knows of the destination, when that can do handshake 2. */
+export interface KnownDestination {
+  readonly publicKey: Uint8Array;
+  /** Whether it can do ML-KEM-768. */
+  readonly isHybrid: boolean;
+  /** The time of the dialler, in s since 1970. */
+  readonly nowS: number;
+}
+
+/** Returns the proof of a circuit that is signed, and not encrypted. Needs handshake 2. */
+export function signedProof(
+  terms: CircuitTerms,
+  { publicKey, sign }: HandshakeContext['identity'],
+  { publicKey: dstKey, nowS }: KnownDestination,
+): Buffer {
+  const keys = { publicKey, ephemeral: Buffer.alloc(publicKey.length) };
+  const extras = { dstKey, keys: NO_HINTS, terms: encodeTerms({ mode: 0, signedAtS: nowS }) };
+  const signature = sign(sourceStatement(dialTranscript(terms, keys, extras)));
+  return encodeProof({ ...keys, ...extras, signature });
+}
+
 /** The dialler's end, from OPEN to the reply. */
 export class DialHandshake {
   /** The proof that OPEN carries. */
   readonly proof: Buffer;
+  private readonly version: HandshakeVersion;
+  private readonly isOffered: boolean;
   private readonly ephemeral = new EphemeralKey();
   private readonly transcript: Buffer;
+  private readonly signature: Buffer;
   private keys: CircuitKeys | null = null;
+  private kem: KemSecret | undefined;
 
+  /** @param dst undefined where the destination may not know handshake 2 */
   constructor(
     private readonly terms: CircuitTerms,
-    { publicKey, sign }: Pick<Identity, 'publicKey' | 'sign'>,
-    private readonly networkKeys: readonly Uint8Array[],
-    private readonly checkKey: KeyCheck,
+    private readonly context: HandshakeContext,
+    private readonly dst?: KnownDestination,
   ) {
-    const keys = { publicKey, ephemeral: this.ephemeral.publicKey };
-    this.transcript = dialTranscript(terms, keys);
-    this.proof = encodeProof({
-      ...keys,
-      signature: sign(dialStatement(this.transcript)),
-      keys: offeredKeys(networkKeys),
-    });
+    const { publicKey, sign } = context.identity;
+    const own = { publicKey, ephemeral: this.ephemeral.publicKey };
+    this.version = dst === undefined ? 1 : 2;
+    this.isOffered = dst?.isHybrid === true && context.kem !== undefined;
+    const keys = offeredKeys(context.networkKeys);
+    let extras: DialExtras | undefined;
+    if (dst !== undefined) {
+      const mode = CircuitMode.ENCRYPTED | (this.isOffered ? CircuitMode.HYBRID : 0);
+      const signed = encodeTerms({ mode, signedAtS: dst.nowS });
+      extras = { dstKey: dst.publicKey, keys: keys.length === 0 ? NO_HINTS : keys, terms: signed };
+    }
+    this.transcript = dialTranscript(terms, own, extras);
+    this.signature = Buffer.from(sign(dialStatement(this.transcript, this.version)));
+    this.proof = encodeProof({ keys, ...own, ...extras, signature: this.signature });
   }
 
-  /** Checks the reply that accepts the circuit. Returns why it is not that of the destination; undefined when it is. */
-  verify(reply: ReadReply): Error | undefined {
+  /** Whether the keys follow from ML-KEM-768 as well, once the reply is checked. */
+  get isQuantumSafe(): boolean {
+    return this.kem !== undefined;
+  }
+
+  /** Returns how many bytes behind a reply {@link verify} needs. */
+  bytesBehind({ proof }: ReadReply): number {
+    const { kem } = this.context;
+    if (!this.isOffered || kem === undefined || proof === undefined) return 0;
+    return isHybridChoice(proof) ? kem.publicKeyBytes : 0;
+  }
+
+  /**
+   * Checks the reply that accepts the circuit. Returns why it is not that of the destination; undefined when it is.
+   * @param behind as many bytes as {@link bytesBehind} has said
+   */
+  verify(reply: ReadReply, behind: Uint8Array = NOTHING): Error | undefined {
     try {
-      this.keys = this.keysOf(reply);
+      this.keys = this.keysOf(reply, behind);
       return undefined;
     } catch (error) {
       return error as Error;
@@ -247,30 +200,104 @@ export class DialHandshake {
 
   /** Returns the stream to use in place of that of the session, after {@link verify} has returned undefined. Confirms the circuit. */
   carry(stream: MuxStream): SecureStream {
-    const { keys } = this;
+    const { keys, kem } = this;
     if (keys === null) throw starlaneError('ERR_STARLANE_SECURE', 'the reply was not checked');
     this.keys = null;
-    return SecureStream.dialled(stream, keys);
+    return SecureStream.dialled(stream, keys, kem?.ciphertext);
   }
 
-  private keysOf({ proof, port }: ReadReply): CircuitKeys {
-    const { dst } = this.terms;
+  private keysOf({ proof, port }: ReadReply, behind: Uint8Array): CircuitKeys {
+    const { terms, context, dst: known, version } = this;
+    const { dst } = terms;
     if (proof === undefined) throw starlaneError('ERR_STARLANE_SECURE', `the reply has no proof of ${dst}`);
     const { publicKey, ephemeral, signature, keys } = readProof(proof);
-    this.checkKey(dst, publicKey);
-    const dialSignature = readProof(this.proof).signature;
-    const accept = acceptTranscript(this.transcript, dialSignature, { publicKey, ephemeral }, port);
-    if (!verifySignature(publicKey, acceptStatement(accept), signature)) {
+    context.checkKey(dst, publicKey);
+    if (known !== undefined && Buffer.compare(known.publicKey, publicKey) !== 0) {
+      throw starlaneError('ERR_STARLANE_SECURE', `the key is not that for which the circuit of ${dst} was opened`);
+    }
+    const extras = version === 1 ? undefined : { choice: choiceOf(keys, dst), kemKey: behind };
+    const accept = acceptTranscript(this.transcript, this.signature, { publicKey, ephemeral }, port, extras);
+    if (!verifySignature(publicKey, acceptStatement(accept, version), signature)) {
       throw starlaneError('ERR_STARLANE_SECURE', `the reply is not what ${dst} has signed`);
     }
-    return circuitKeys(this.ephemeral.agree(ephemeral), chosenKey(keys, this.networkKeys), accept);
+    const networkKey = chosenKey(keys, version, context);
+    const shared = this.ephemeral.agree(ephemeral);
+    this.kem = behind.length === 0 ? undefined : this.encapsulate(behind);
+    return circuitKeys(shared, networkKey, accept, version, this.kem);
+  }
+
+  private encapsulate(publicKey: Uint8Array): KemSecret {
+    try {
+      return (this.context.kem as Kem).encapsulate(publicKey);
+    } catch (error) {
+      throw starlaneError('ERR_STARLANE_SECURE', 'the peer sent an invalid ML-KEM key', error);
+    }
   }
 }
 
-/** The answer to a secure circuit: the proof that the reply carries, and the keys of what follows. */
+function choiceOf(keys: Uint8Array, dst: NodeId): number {
+  if (keys.length === 1) return keys[0];
+  throw starlaneError('ERR_STARLANE_SECURE', `the reply is not what ${dst} has signed`);
+}
+
+function isHybridChoice(proof: Uint8Array): boolean {
+  return proof.length > CIRCUIT_PROOF_BYTES && (proof[CIRCUIT_PROOF_BYTES] & ReplyChoice.HYBRID) !== 0;
+}
+
+/** The keys of a circuit, once the dialler has sent its ciphertext. */
+export interface KeyExchange {
+  readonly bytes: number;
+  /** @throws ERR_STARLANE_SECURE */
+  keys(ciphertext: Uint8Array): CircuitKeys;
+}
+
+/** The answer to a secure circuit. */
 export interface SecureAnswer {
+  /** The proof that the reply carries. */
   readonly proof: Buffer;
-  readonly keys: CircuitKeys;
+  /** What follows the reply at once. */
+  readonly behind: Buffer;
+  /** The keys of what follows, or what is needed for them. */
+  readonly keys: CircuitKeys | KeyExchange;
+}
+
+/** What the source of an OPEN has signed. */
+interface SignedOpen {
+  readonly proof: CircuitProof;
+  readonly version: HandshakeVersion;
+  readonly transcript: Buffer;
+  /** Bits of {@link CircuitMode}. */
+  readonly mode: number;
+  /** Undefined in handshake 1. */
+  readonly signedAtS: number | undefined;
+}
+
+/**
+ * Checks that the node that OPEN names as its source has signed it. A relay can do so as well.
+ * @param dstKey the public key of the destination: handshake 2 needs it
+ * @throws ERR_STARLANE_SECURE when the proof does not hold
+ */
+export function verifySource(open: Open, dstKey: Uint8Array | undefined, checkKey: KeyCheck): SignedOpen {
+  const { proof: bytes, src, dst } = open;
+  if (bytes === undefined) throw starlaneError('ERR_STARLANE_SECURE', `the OPEN has no proof of ${src}`);
+  const proof = readProof(bytes);
+  const { publicKey, ephemeral, signature, keys, terms } = proof;
+  checkKey(src, publicKey);
+  const said = readTerms(terms);
+  let extras: DialExtras | undefined;
+  if (said !== undefined) {
+    if (dstKey === undefined) throw starlaneError('ERR_STARLANE_SECURE', `the key of ${dst} is not known`);
+    extras = { dstKey, keys, terms };
+  }
+  const version = said === undefined ? 1 : 2;
+  const { mode, signedAtS } = said ?? { mode: CircuitMode.ENCRYPTED, signedAtS: undefined };
+  const transcript = dialTranscript(open, { publicKey, ephemeral }, extras);
+  const isEncrypted = (mode & CircuitMode.ENCRYPTED) !== 0;
+  const statement = isEncrypted ? dialStatement(transcript, version) : sourceStatement(transcript);
+  if (!verifySignature(publicKey, statement, signature)) {
+    throw starlaneError('ERR_STARLANE_SECURE', `the OPEN is not what ${src} has signed`);
+  }
+  return { proof, version, transcript, mode, signedAtS };
 }
 
 /**
@@ -278,41 +305,75 @@ export interface SecureAnswer {
  * what was signed once: only its confirmation shows that.
  */
 export class AcceptHandshake {
+  /** Whether the circuit is encrypted. If not, only its source is proved, and {@link accept} must not be called. */
+  readonly isEncrypted: boolean;
+  /** Whether the keys will follow from ML-KEM-768 as well. */
+  readonly isQuantumSafe: boolean;
+  /** When the source has signed it, in s since 1970 by its own clock; undefined in handshake 1. */
+  readonly signedAtS: number | undefined;
+  readonly sourceKey: Uint8Array;
+  readonly circuitId: Uint8Array;
+  private readonly version: HandshakeVersion;
   private readonly transcript: Buffer;
   private readonly ephemeral: Buffer;
-  private readonly chosen: ChosenKey;
+  private readonly chosen: ChosenKey | undefined;
   private readonly signature: Buffer;
 
   /** @throws ERR_STARLANE_SECURE when the proof does not hold */
   constructor(
     open: Open,
-    private readonly identity: Pick<Identity, 'publicKey' | 'sign'>,
-    networkKeys: readonly Uint8Array[],
-    checkKey: KeyCheck,
+    private readonly context: HandshakeContext,
   ) {
-    const { proof, src } = open;
-    if (proof === undefined) throw starlaneError('ERR_STARLANE_SECURE', `the OPEN has no proof of ${src}`);
-    const { publicKey, ephemeral, signature, keys } = readProof(proof);
-    checkKey(src, publicKey);
-    this.transcript = dialTranscript(open, { publicKey, ephemeral });
-    if (!verifySignature(publicKey, dialStatement(this.transcript), signature)) {
-      throw starlaneError('ERR_STARLANE_SECURE', `the OPEN is not what ${src} has signed`);
-    }
-    this.chosen = chooseKey(keys, networkKeys);
+    const signed = verifySource(open, context.identity.publicKey, context.checkKey);
+    const { publicKey, ephemeral, signature, keys } = signed.proof;
+    this.version = signed.version;
+    this.transcript = signed.transcript;
+    this.signedAtS = signed.signedAtS;
+    this.isEncrypted = (signed.mode & CircuitMode.ENCRYPTED) !== 0;
+    this.isQuantumSafe = this.isEncrypted && (signed.mode & CircuitMode.HYBRID) !== 0 && context.kem !== undefined;
+    this.chosen = this.isEncrypted ? chooseKey(keys, this.version, context) : undefined;
     // The bytes of the OPEN are used again, maybe before the circuit is accepted.
+    this.sourceKey = Buffer.from(publicKey);
+    this.circuitId = Buffer.from(open.circuitId);
     this.ephemeral = Buffer.from(ephemeral);
     this.signature = Buffer.from(signature);
   }
 
   /** @param port the port that answers. @throws ERR_STARLANE_SECURE when no secret can be shared with the dialler */
   accept(port: number): SecureAnswer {
-    const { publicKey, sign } = this.identity;
+    const { version, context, transcript, signature } = this;
+    const { networkKey, answer } = this.chosen as ChosenKey;
+    const { publicKey, sign } = context.identity;
     const own = new EphemeralKey();
     const keys = { publicKey, ephemeral: own.publicKey };
-    const accept = acceptTranscript(this.transcript, this.signature, keys, port);
-    return {
-      proof: encodeProof({ ...keys, signature: sign(acceptStatement(accept)), keys: this.chosen.answer }),
-      keys: circuitKeys(own.agree(this.ephemeral), this.chosen.networkKey, accept),
+    const shared = own.agree(this.ephemeral);
+    if (version === 1) {
+      const accept = acceptTranscript(transcript, signature, keys, port);
+      const proof = encodeProof({ ...keys, signature: sign(acceptStatement(accept)), keys: answer });
+      return { proof, behind: NOTHING, keys: circuitKeys(shared, networkKey, accept) };
+    }
+    const kem = this.isQuantumSafe ? context.kem : undefined;
+    const kemKey = kem?.generate();
+    const behind = kemKey?.publicKey ?? NOTHING;
+    const choice = answer[0] | (kemKey === undefined ? 0 : ReplyChoice.HYBRID);
+    const accept = acceptTranscript(transcript, signature, keys, port, { choice, kemKey: behind });
+    const signed = sign(acceptStatement(accept, version));
+    const proof = encodeProof({ ...keys, signature: signed, keys: Buffer.from([choice]) });
+    if (kem === undefined || kemKey === undefined) {
+      return { proof, behind, keys: circuitKeys(shared, networkKey, accept, version) };
+    }
+    const exchange: KeyExchange = {
+      bytes: kem.ciphertextBytes,
+      keys(ciphertext) {
+        let secret: Uint8Array;
+        try {
+          secret = kemKey.decapsulate(ciphertext);
+        } catch (error) {
+          throw starlaneError('ERR_STARLANE_SECURE', 'the peer sent an invalid ML-KEM ciphertext', error);
+        }
+        return circuitKeys(shared, networkKey, accept, version, { secret, ciphertext });
+      },
     };
+    return { proof, behind, keys: exchange };
   }
 }

@@ -12,7 +12,7 @@ import type { ByteSink, ByteStream } from '../../mux/stream/sink.js';
 import { NO_SINK } from '../../mux/stream/sink.js';
 import { FLUSH_BYTES, type MuxStream, type StreamSink } from '../../mux/stream/stream.js';
 import { throwLater } from '../../util/runtime/throw-later.js';
-import type { CircuitKeys } from './handshake.js';
+import type { KeyExchange } from './handshake.js';
 import {
   giveBack,
   MAX_PLAIN_BYTES,
@@ -23,6 +23,7 @@ import {
   RecordType,
   takeMemory,
 } from './secure-records.js';
+import type { CircuitKeys } from './transcript.js';
 
 /** Bytes of records that wait for the transport before no more is encrypted: as much as Node writes at once, twice. */
 const AHEAD_BYTES = 128 * 1024;
@@ -31,6 +32,17 @@ const AHEAD_BYTES = 128 * 1024;
 type ConfirmListener = (failure: Error | undefined) => void;
 
 const EMPTY = Buffer.alloc(0);
+
+/** Takes the place of keys that are not known yet. Nothing is ever sealed or opened with it. */
+const NO_KEY = { key: EMPTY, iv: EMPTY };
+const NO_KEYS: CircuitKeys = { fromDialler: NO_KEY, fromServer: NO_KEY };
+
+/** What has come of what the keys need. */
+interface PartialExchange {
+  readonly exchange: KeyExchange;
+  readonly received: Buffer[];
+  length: number;
+}
 
 export class SecureStream implements StreamSink, ByteStream {
   /** Plaintext is passed on in memory of its own. */
@@ -51,27 +63,35 @@ export class SecureStream implements StreamSink, ByteStream {
   private uncredited = 0;
   /** Not null until the dialler has confirmed. */
   private onConfirm: ConfirmListener | null = null;
+  /** Not null until what comes first has come, from which the keys follow. */
+  private exchange: PartialExchange | null = null;
 
   private constructor(
     private readonly stream: MuxStream,
-    private readonly sealer: RecordSealer,
-    private readonly opener: RecordOpener,
+    private sealer: RecordSealer,
+    private opener: RecordOpener,
   ) {
     stream.sink = this;
   }
 
-  /** Makes the dialler's end, when the reply has come. Confirms ahead of all that is written. */
-  static dialled(stream: MuxStream, { fromDialler, fromServer }: CircuitKeys): SecureStream {
+  /**
+   * Makes the dialler's end, when the reply has come. Confirms ahead of all that is written.
+   * @param ciphertext goes ahead of that
+   */
+  static dialled(stream: MuxStream, { fromDialler, fromServer }: CircuitKeys, ciphertext?: Uint8Array): SecureStream {
     const secure = new SecureStream(stream, new RecordSealer(fromDialler), new RecordOpener(fromServer));
-    secure.send(RecordType.CONFIRM);
+    const confirmation = secure.sealer.seal(RecordType.CONFIRM);
+    secure.sendRecord(ciphertext === undefined ? confirmation : Buffer.concat([ciphertext, confirmation]));
     return secure;
   }
 
-  /** Makes the server's end, ahead of the reply. */
-  static accepted(stream: MuxStream, keys: CircuitKeys, onConfirm: ConfirmListener): SecureStream {
-    const { fromDialler, fromServer } = keys;
+  /** Makes the server's end, ahead of the reply. It must not be written to before the dialler has confirmed. */
+  static accepted(stream: MuxStream, keys: CircuitKeys | KeyExchange, onConfirm: ConfirmListener): SecureStream {
+    const isExchange = 'bytes' in keys;
+    const { fromDialler, fromServer } = isExchange ? NO_KEYS : keys;
     const secure = new SecureStream(stream, new RecordSealer(fromServer), new RecordOpener(fromDialler));
     secure.onConfirm = onConfirm;
+    if (isExchange) secure.exchange = { exchange: keys, received: [], length: 0 };
     return secure;
   }
 
@@ -123,6 +143,10 @@ export class SecureStream implements StreamSink, ByteStream {
 
   close(flush = false): void {
     if (this.isClosed) return;
+    if (this.exchange !== null) {
+      this.reset();
+      return;
+    }
     // As with any stream: the overhead of records does not count.
     const waiting = this.queue === null ? 0 : this.queue.reduce((bytes, { length }) => bytes + length, -this.queueAt);
     if (!flush && this.stream.queuedBytes + waiting > FLUSH_BYTES) {
@@ -150,9 +174,11 @@ export class SecureStream implements StreamSink, ByteStream {
 
   [kOnData](_stream: MuxStream, chunk: Buffer): void {
     this.uncredited += chunk.length;
-    const { opener } = this;
+    let opener: RecordOpener;
     try {
-      opener.take(chunk);
+      const records = this.exchange === null ? chunk : this.takeExchange(this.exchange, chunk);
+      opener = this.opener;
+      opener.take(records);
       for (let type = opener.next(); type !== NO_RECORD; type = opener.next()) {
         this.onRecord(type, opener.plain);
         if (this.isClosed) return;
@@ -221,6 +247,21 @@ export class SecureStream implements StreamSink, ByteStream {
     } else throw starlaneError('ERR_STARLANE_SECURE', 'it was confirmed twice');
   }
 
+  /** Takes what the keys need, and returns the rest. @throws ERR_STARLANE_SECURE */
+  private takeExchange(partial: PartialExchange, chunk: Buffer): Buffer {
+    const { exchange, received } = partial;
+    const taken = Math.min(chunk.length, exchange.bytes - partial.length);
+    // Copied, since the memory of a chunk is used again.
+    received.push(Buffer.from(chunk.subarray(0, taken)));
+    partial.length += taken;
+    if (partial.length < exchange.bytes) return EMPTY;
+    this.exchange = null;
+    const { fromDialler, fromServer } = exchange.keys(Buffer.concat(received));
+    this.sealer = new RecordSealer(fromServer);
+    this.opener = new RecordOpener(fromDialler);
+    return chunk.subarray(taken);
+  }
+
   private takeOwed(): number {
     const { owed } = this;
     this.owed = 0;
@@ -229,7 +270,10 @@ export class SecureStream implements StreamSink, ByteStream {
 
   private send(type: RecordType, plain: Buffer = EMPTY): void {
     const { length } = plain;
-    const record = this.sealer.seal(type, plain, takeMemory(length + RECORD_OVERHEAD));
+    this.sendRecord(this.sealer.seal(type, plain, takeMemory(length + RECORD_OVERHEAD)));
+  }
+
+  private sendRecord(record: Buffer): void {
     if (this.stream.write(record)) {
       giveBack(record);
       return;

@@ -39,6 +39,8 @@ import { broken, type Refusal, refusal } from './refusals.js';
 export interface SelfDescription extends Identity {
   readonly role: NodeRole;
   readonly envDigests: readonly string[];
+  /** Bits of CircuitAbility, and of whatever else peers may have to know. Default none. */
+  readonly capabilities?: number;
 }
 
 interface HandshakeSetup {
@@ -155,7 +157,7 @@ export function makeHello(self: SelfDescription, listenAddresses: readonly strin
     bootId: self.bootId,
     role: self.role,
     flags: purposeFlags(purpose),
-    capabilities: 0,
+    capabilities: self.capabilities ?? 0,
     envDigests: self.envDigests,
     listenAddresses: listenAddresses.slice(0, MAX_LISTEN_ADDRESSES),
     nonce: randomBytes(NONCE_BYTES),

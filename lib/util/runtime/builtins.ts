@@ -17,6 +17,11 @@ export function nodeUtil(): typeof import('node:util') {
   return process.getBuiltinModule('node:util');
 }
 
+/** Returns the module node:crypto, for what only some versions of Node have in it: an import by name would fail. */
+export function nodeCrypto(): typeof import('node:crypto') {
+  return process.getBuiltinModule('node:crypto');
+}
+
 /** Returns the module node:os. */
 export function nodeOs(): typeof import('node:os') {
   return process.getBuiltinModule('node:os');

@@ -238,7 +238,14 @@ describe('a circuit that comes in through relays', () => {
     const stream = passOn(changes);
     expect(await replyOn(stream)).toBe(code);
     stream.end();
-    expect(node.stats().accepts).toEqual({ accepted: 0, refused: 1, denied: 0, insecure: 0 });
+    expect(node.stats().accepts).toEqual({
+      accepted: 0,
+      refused: 1,
+      denied: 0,
+      insecure: 0,
+      repeated: 0,
+      quantumSafe: 0,
+    });
   });
 
   it('is refused when it has been here before', async () => {

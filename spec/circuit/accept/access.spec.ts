@@ -100,7 +100,14 @@ describe('a circuit that comes in', () => {
       reason: 'no rule of the node allows it',
     });
     expect(sockets).toHaveLength(1);
-    expect(node.stats().accepts).toEqual({ accepted: 1, refused: 1, denied: 1, insecure: 0 });
+    expect(node.stats().accepts).toEqual({
+      accepted: 1,
+      refused: 1,
+      denied: 1,
+      insecure: 0,
+      repeated: 0,
+      quantumSafe: 0,
+    });
     denied.end();
     allowed.end();
   });
@@ -279,7 +286,10 @@ describe('while the answer of allow is awaited', () => {
     await turnsUntil('the node has noticed', () => node.links()[0].streams === 0);
     answers.answer(0, true);
     await turn();
-    expect([sockets.length, node.stats().accepts]).toEqual([0, { accepted: 0, refused: 0, denied: 0, insecure: 0 }]);
+    expect([sockets.length, node.stats().accepts]).toEqual([
+      0,
+      { accepted: 0, refused: 0, denied: 0, insecure: 0, repeated: 0, quantumSafe: 0 },
+    ]);
   });
 
   it('a link that is lost leaves nothing behind', async () => {

@@ -2,8 +2,9 @@
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { offeredKeys } from '../../../lib/circuit/secure/handshake.js';
+import { AcceptHandshake, offeredKeys } from '../../../lib/circuit/secure/handshake.js';
 import type { CircuitSecurity } from '../../../lib/circuit/secure/security.js';
+import type { Identity } from '../../../lib/identity/identity.js';
 import type { Node, Socket } from '../../../lib/index.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../../lib/mux/stream/stream.js';
@@ -36,6 +37,7 @@ let warnings: Error[];
 
 async function shape(edges = LINE, options?: RelayNetOptions): Promise<void> {
   net = await RelayNet.of(edges, options);
+  await net.settled();
   accepted = [];
   warnings = [];
   serve(net.last);
@@ -54,6 +56,10 @@ function dial(): Socket {
   const socket = net.first.dial(`@${net.last.id}:7`, { secure: true, allowHalfOpen: true });
   socket.on('error', () => {});
   return socket;
+}
+
+function identityOf(node: Node): Identity {
+  return Reflect.get(node, 'identity');
 }
 
 type Failure = NodeJS.ErrnoException & { cause?: NodeJS.ErrnoException };
@@ -301,18 +307,27 @@ describe('A relay that alters the reply to a secure circuit', () => {
     },
   );
 
-  it('and answers in place of the server is detected', async () => {
+  it.each([
+    ['its own key', true, 'the key is not that of DST'],
+    ['the key of the server', false, FORGED],
+  ])('and answers in place of the server with %s is detected', async (_what, isOwn, finding) => {
     await shape();
-    const { security } = circuitsOf(net.nodes[1]);
+    const { sign, publicKey } = identityOf(net.nodes[1]);
+    const key = identityOf(net.last).publicKey;
     let open: Open | undefined;
     corrupt(net.relay(1), {
       open: (read) => {
         open = { ...read, circuitId: Buffer.from(read.circuitId), proof: Buffer.from(read.proof as Uint8Array) };
         return read;
       },
-      reply: (reply) => ({ ...reply, proof: security.verifyOpen(open as Open).accept(reply.port).proof }),
+      reply: (reply) => {
+        const context = { identity: { publicKey: key, sign }, networkKeys: [], kem: undefined, checkKey: () => {} };
+        const { proof } = new AcceptHandshake(open as Open, context).accept(reply.port);
+        if (isOwn) proof.set(publicKey);
+        return { ...reply, proof };
+      },
     });
-    expect(told(await failure(dial()))).toBe('EHOSTUNREACH ERR_STARLANE_SECURE: the key is not that of DST');
+    expect(told(await failure(dial()))).toBe(`EHOSTUNREACH ERR_STARLANE_SECURE: ${finding}`);
   });
 });
 
@@ -327,8 +342,10 @@ describe('A relay that withholds or replays something', () => {
     expect(net.last.stats().accepts.insecure).toBe(1);
   });
 
-  it('gains nothing by replaying an OPEN, or the records that followed', async () => {
+  it('gains nothing by replaying an OPEN that the server has forgotten, or the records that followed', async () => {
     await shape(LINE, { nodes: { 2: { handshakeTimeoutMs: 50 } } });
+    const forgetful = circuitsOf(net.last).security;
+    forgetful.admit = () => undefined;
     let open: Open | undefined;
     const records: Buffer[] = [];
     corrupt(net.relay(1), {
@@ -475,8 +492,9 @@ describe('Ends of a secure circuit', () => {
     expect(accepted).toEqual([]);
   });
 
-  it('cannot read each other either where a relay says that they have one in common', async () => {
+  it('cannot read each other either where a relay says that they have one in common, in handshake 1', async () => {
     await shape();
+    setupOf(net.first).abilitiesOf = () => 0;
     Object.assign(setupOf(net.first), { networkKeys: [Buffer.alloc(32, 1)] });
     const keys = (setupOf(net.last).networkKeys ?? []) as Buffer[];
     corrupt(net.relay(1), {
@@ -491,6 +509,8 @@ describe('Ends of a secure circuit', () => {
   it('check each other’s keys against their records', async () => {
     await shape();
     setupOf(net.first).publicKeyOf = () => Buffer.alloc(32);
+    expect(told(await failure(dial()))).toContain(`the OPEN is not what ${net.first.id} has signed`);
+    setupOf(net.first).abilitiesOf = () => 0;
     expect(told(await failure(dial()))).toBe(
       'EHOSTUNREACH ERR_STARLANE_SECURE: the key is not that in the record of DST',
     );

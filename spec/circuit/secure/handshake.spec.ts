@@ -3,14 +3,14 @@
 
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { EphemeralKey } from '../../../lib/circuit/secure/key-agreement.js';
+import { nextKey } from '../../../lib/circuit/secure/secure-records.js';
 import {
   acceptTranscript,
   type CircuitTerms,
   circuitKeys,
   dialTranscript,
-  EphemeralKey,
-} from '../../../lib/circuit/secure/handshake.js';
-import { nextKey } from '../../../lib/circuit/secure/secure-records.js';
+} from '../../../lib/circuit/secure/transcript.js';
 import { bytesOf, nodeId, serviceName, uint32 } from '../../support/arbitraries.js';
 import { thrownCode } from '../../support/thrown.js';
 

@@ -2,7 +2,8 @@
 
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { dialStatement, dialTranscript, EphemeralKey } from '../../../lib/circuit/secure/handshake.js';
+import { EphemeralKey } from '../../../lib/circuit/secure/key-agreement.js';
+import { dialStatement, dialTranscript } from '../../../lib/circuit/secure/transcript.js';
 import { createIdentity } from '../../../lib/identity/identity.js';
 import type { BindOptions, DialOptions, Node, NodeOptions, Socket } from '../../../lib/index.js';
 import { kOpenSockets } from '../../../lib/mux/hidden.js';

@@ -2,7 +2,6 @@
 
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { circuitKeys } from '../../../lib/circuit/secure/handshake.js';
 import {
   MAX_PLAIN_BYTES,
   NO_RECORD,
@@ -13,6 +12,7 @@ import {
   RecordSealer,
   RecordType,
 } from '../../../lib/circuit/secure/secure-records.js';
+import { circuitKeys } from '../../../lib/circuit/secure/transcript.js';
 import { pattern } from '../../support/frames.js';
 import { bytesInUse } from '../../support/served-mesh.js';
 import { thrownCode } from '../../support/thrown.js';

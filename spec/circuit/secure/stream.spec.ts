@@ -3,9 +3,9 @@
 
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { circuitKeys } from '../../../lib/circuit/secure/handshake.js';
 import { MAX_PLAIN_BYTES, RecordSealer, RecordType } from '../../../lib/circuit/secure/secure-records.js';
 import { SecureStream } from '../../../lib/circuit/secure/stream.js';
+import { circuitKeys } from '../../../lib/circuit/secure/transcript.js';
 import { kOnData, kOnEnd, kOnReset, kOnSent } from '../../../lib/mux/hidden.js';
 import { ResetReason } from '../../../lib/mux/stream/resets.js';
 import type { ByteStream } from '../../../lib/mux/stream/sink.js';
