@@ -3,6 +3,7 @@
 import type { Target } from '../target.js';
 import { addresses } from './addresses.js';
 import { frames } from './frames.js';
+import { handshake } from './handshake.js';
 import { linkTargets } from './link.js';
 import { mesh } from './mesh.js';
 import { messages } from './messages.js';
@@ -22,6 +23,7 @@ export const TARGETS: readonly Target[] = [
   node,
   open,
   reply,
+  handshake,
   secure,
   addresses,
 ];

@@ -11,9 +11,11 @@ import { createIdentity } from '../../../lib/identity/identity.js';
 import { networkKeyOf } from '../../../lib/identity/network-key.js';
 import { type AllowRequest, createNode, type Node, type Socket } from '../../../lib/index.js';
 import type { MuxStream } from '../../../lib/mux/stream/stream.js';
+import { CircuitAbility } from '../../../lib/wire/circuit-proof.js';
 import { envDigests } from '../../../lib/wire/messages.js';
 import { encodeOpen, type Open, tryReadOpen } from '../../../lib/wire/open.js';
 import { encodeReply, tryReadReply } from '../../../lib/wire/open-reply.js';
+import { fakeKem } from '../../../spec/support/fake-kem.js';
 import { RawPeer } from '../../../spec/support/raw-peer.js';
 import type { Random } from '../../simulation/random.js';
 import { type LivingTarget, must, type Outcome, type Parts, type Trial, wayOf } from '../target.js';
@@ -104,9 +106,18 @@ class NodeTrial implements Trial {
     const networkKey = is(Setting.SECRET) ? NETWORK_KEY : undefined;
     const networkKeys = networkKey === undefined ? [] : [networkKey];
     for (const peer of this.peers) peer.networkKey = networkKey;
-    this.securities = PEERS.map(
-      (identity) => new CircuitSecurity({ identity, networkKeys, publicKeyOf: () => undefined, warn: () => {} }),
-    );
+    // The first peer knows handshake 1 alone, the second one 2 with a KEM.
+    const abilities = [0, CircuitAbility.HANDSHAKE_2 | CircuitAbility.HYBRID];
+    const common = { networkKeys, kem: fakeKem, warn: () => {} };
+    this.securities = PEERS.map((identity, index) => {
+      const publicKeyOf = (nodeId: string) => (nodeId === SELF.nodeId ? SELF.publicKey : undefined);
+      return new CircuitSecurity({ ...common, identity, publicKeyOf, abilitiesOf: () => abilities[index] });
+    });
+    const { security } = Reflect.get(this.node, 'circuits') as { security: CircuitSecurity };
+    Object.assign(Reflect.get(security, 'setup'), {
+      kem: fakeKem,
+      abilitiesOf: (nodeId: string) => abilities[PEERS.findIndex((peer) => peer.nodeId === nodeId)] ?? 0,
+    });
     this.run(client, parts).then(
       () => {
         this.isDone = true;
@@ -223,9 +234,15 @@ class NodeTrial implements Trial {
   }
 
   private goOn({ peer, stream, dial }: { peer: RawPeer; stream: MuxStream; dial: DialHandshake }): void {
-    const reply = tryReadReply(peer.received(stream))?.reply;
-    if (reply === undefined || reply.code !== 0 || stream.isClosed) return;
-    must(dial.verify(reply) === undefined, 'it accepts what it then does not prove');
+    const received = peer.received(stream);
+    const read = tryReadReply(received);
+    if (read === undefined || read.reply.code !== 0 || stream.isClosed) return;
+    const { reply, bytesRead } = read;
+    const end = bytesRead + dial.bytesBehind(reply);
+    if (end > received.length) return;
+    const fault = dial.verify(reply, received.subarray(bytesRead, end));
+    must(fault === undefined, 'it accepts what it then does not prove');
+    this.outcomes.add(`quantum-safe ${dial.isQuantumSafe}`);
     this.outcomes.add('goes on');
     this.secureStreams.push(dial.carry(stream));
   }
@@ -242,14 +259,18 @@ class NodeTrial implements Trial {
     this.answered.add(stream);
     let answer: SecureAnswer;
     try {
-      answer = this.securities[who].verifyOpen(open).accept(1);
+      const handshake = this.securities[who].verifyOpen(open);
+      this.outcomes.add(`handshake ${handshake.signedAtS === undefined ? 1 : 2}`);
+      if (!handshake.isEncrypted) return;
+      answer = handshake.accept(1);
     } catch (error) {
       // The other peer's, which the node has passed on unread.
       this.noteError(error as Error);
       return;
     }
     this.secureStreams.push(SecureStream.accepted(stream, answer.keys, () => this.outcomes.add('confirmed')));
-    stream.write(encodeReply({ code: 0, port: 1, at: PEERS[who].nodeId, proof: answer.proof }));
+    const reply = encodeReply({ code: 0, port: 1, at: PEERS[who].nodeId, proof: answer.proof });
+    stream.write(Buffer.concat([reply, answer.behind]));
   }
 
   private dial(address: string, secure: boolean, first: Buffer): void {

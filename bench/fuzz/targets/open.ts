@@ -95,7 +95,10 @@ function isEmpty(field: unknown): boolean {
 function proofOf(random: Random): Buffer {
   const hints = random.below(6);
   if (hints === 5) return random.bytes(CIRCUIT_PROOF_BYTES);
-  return Buffer.concat([random.bytes(CIRCUIT_PROOF_BYTES), Buffer.from([hints]), random.bytes(hints * KEY_HINT_BYTES)]);
+  const parts = [random.bytes(CIRCUIT_PROOF_BYTES), Buffer.from([hints]), random.bytes(hints * KEY_HINT_BYTES)];
+  const terms = random.pick([0, 0, 5, 5, 40]);
+  if (terms > 0) parts.push(Buffer.from([terms]), random.bytes(terms));
+  return Buffer.concat(parts);
 }
 
 export function randomOpen(random: Random, changes: Partial<OpenRequest> = {}): Buffer {
