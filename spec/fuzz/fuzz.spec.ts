@@ -9,6 +9,7 @@ import { Fuzzer } from '../../bench/fuzz/fuzzer.js';
 import { runTarget, sharesOf } from '../../bench/fuzz/run.js';
 import { type LivingTarget, must, type PureTarget } from '../../bench/fuzz/target.js';
 import { TARGETS } from '../../bench/fuzz/targets/index.js';
+import { certificates, statements } from '../../bench/fuzz/targets/members.js';
 import { Random } from '../../bench/simulation/random.js';
 
 const INPUTS = 80_000;
@@ -25,6 +26,16 @@ describe('Any input of a peer causes only errors with a code, and leaves nothing
       expect(ways).toBeGreaterThan(10);
     },
     120_000,
+  );
+
+  it.each([certificates, statements].map((target) => [target.name, target] as const))(
+    'a hundred thousand %s',
+    async (_name, target) => {
+      const { failure, inputs } = await runTarget(target, 100_000, { seed: 2, corpus: CORPUS });
+      expect(failure === undefined ? undefined : `${failure.error.stack}\n${format(failure.parts)}`).toBeUndefined();
+      expect(inputs).toBe(100_000);
+    },
+    300_000,
   );
 
   it('the corpus has inputs of every target', () => {

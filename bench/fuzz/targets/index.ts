@@ -4,6 +4,7 @@ import type { Target } from '../target.js';
 import { addresses } from './addresses.js';
 import { frames } from './frames.js';
 import { linkTargets } from './link.js';
+import { certificates, statements } from './members.js';
 import { mesh } from './mesh.js';
 import { messages } from './messages.js';
 import { node } from './node.js';
@@ -17,6 +18,8 @@ export const TARGETS: readonly Target[] = [
   ...sessionTargets,
   messages,
   records,
+  certificates,
+  statements,
   ...linkTargets,
   mesh,
   node,
