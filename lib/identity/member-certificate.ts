@@ -63,6 +63,9 @@ const MAX_OFFERS = 16;
 const MAX_TAG_BYTES = 64;
 const MAX_OFFER_BYTES = 255;
 const SERIAL_BYTES = 16;
+const SIGNATURE_BYTES = 64;
+/** In front of the signature: the algorithm Ed25519, and a BIT STRING without unused bits. */
+const ENDING = Buffer.from('300506032b6570034100', 'hex');
 const KEY_ID_BYTES = 20;
 const NETWORK_ID_BYTES = 16;
 
@@ -178,7 +181,13 @@ export function readCertificate(der: Uint8Array, authorities: Iterable<Uint8Arra
     for (const authority of authorities) if (Buffer.compare(authority, found.authority) === 0) return found;
     throw new UnknownAuthorityError();
   }
-  const member = parse(der, authorities);
+  let member: Member;
+  try {
+    member = parse(der, authorities);
+  } catch (error) {
+    // A key that OpenSSL does not know, for one.
+    throw error instanceof StarlaneError ? error : invalid('it is malformed', error);
+  }
   known.set(hash, new WeakRef(member));
   return member;
 }
@@ -192,6 +201,10 @@ function parse(der: Uint8Array, authorities: Iterable<Uint8Array>): Member {
   }
   // Bytes behind the certificate would be a second form of it.
   if (certificate.raw.length !== der.length) throw invalid('bytes follow it');
+  // So would be unused bits of the signature, or parameters of its algorithm.
+  if (Buffer.compare(der.subarray(-ENDING.length - SIGNATURE_BYTES, -SIGNATURE_BYTES), ENDING) !== 0) {
+    throw invalid('its signature is not of Ed25519');
+  }
   const authority = signerOf(certificate, authorities);
   if (authority === undefined) {
     for (const one of authorities) {

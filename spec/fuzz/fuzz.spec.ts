@@ -12,7 +12,7 @@ import { TARGETS } from '../../bench/fuzz/targets/index.js';
 import { Random } from '../../bench/simulation/random.js';
 
 const INPUTS = 80_000;
-const STRANGE = ['token', 'enrolment'];
+const STRANGE = ['token', 'enrolment', 'certificates', 'statements'];
 const CORPUS = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'bench', 'fuzz', 'corpus');
 
 describe('Any input of a peer causes only errors with a code, and leaves nothing behind:', () => {
@@ -36,7 +36,7 @@ describe('Any input of a peer causes only errors with a code, and leaves nothing
       expect(failure === undefined ? undefined : `${failure.error.stack}\n${format(failure.parts)}`).toBeUndefined();
       expect(inputs).toBe(100_000);
     },
-    120_000,
+    300_000,
   );
 
   it('the corpus has inputs of every target', () => {

@@ -110,3 +110,28 @@ describe('the certificate of an authority', () => {
     expect(authority.networkId).toMatch(/^[\w-]{22}$/);
   });
 });
+
+describe('a certificate that is not in its one form', () => {
+  const { certificate } = newMember(authority);
+  const endingAt = certificate.length - 64 - 1;
+
+  it('is refused when its signature has unused bits, which nobody signs', () => {
+    for (let bits = 1; bits < 8; bits++) {
+      const other = Buffer.from(certificate);
+      other[endingAt] = bits;
+      expect(() => readCertificate(other, [authority.publicKey])).toThrow(/not of Ed25519/);
+    }
+  });
+
+  it('is refused with a code when its key is none that OpenSSL knows', () => {
+    const bytes = Buffer.from(certificate);
+    const at = bytes.indexOf(Buffer.from('302a300506032b6570', 'hex'));
+    bytes[at + 8] = 0x3b;
+    const end = bytes.length - 64 - 10;
+    const signature = authority.sign(bytes.subarray(4, end));
+    const signed = Buffer.concat([bytes.subarray(0, -64), signature]);
+    expect(() => readCertificate(signed, [authority.publicKey])).toThrow(
+      expect.objectContaining({ code: 'ERR_STARLANE_CERTIFICATE' }),
+    );
+  });
+});

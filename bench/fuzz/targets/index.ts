@@ -6,6 +6,7 @@ import { enrolment } from './enrolment.js';
 import { frames } from './frames.js';
 import { handshake } from './handshake.js';
 import { linkTargets } from './link.js';
+import { certificates, statements } from './members.js';
 import { mesh } from './mesh.js';
 import { messages } from './messages.js';
 import { node } from './node.js';
@@ -20,6 +21,8 @@ export const TARGETS: readonly Target[] = [
   ...sessionTargets,
   messages,
   records,
+  certificates,
+  statements,
   ...linkTargets,
   mesh,
   node,

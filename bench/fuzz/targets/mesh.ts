@@ -1,19 +1,30 @@
 // The control plane of a node that has two hostile neighbours: they send records of themselves, of each other, of nodes that
 // exist and that do not, and of the node itself, with valid signatures of all but the last.
 //
-//   part    u8 what | type and body of a message, or time
+//   part    u8 what | type and body of a message, or time      in the first part, bit 3 of what: nodes have certificates
 
 import type { NodeId } from '../../../lib/address.js';
 import { starlaneError } from '../../../lib/errors.js';
+import { Authority } from '../../../lib/identity/authority.js';
+import { MemberBook } from '../../../lib/identity/member-book.js';
 import { ControlPlane } from '../../../lib/mesh/control-plane.js';
 import type { MeshLink } from '../../../lib/mesh/ports.js';
 import { DEFAULT_LIMITS } from '../../../lib/options/options.js';
 import { Timers } from '../../../lib/util/timers.js';
-import { decodeMessage, encodeMessageOf, envDigests, type Message, MessageType } from '../../../lib/wire/messages.js';
+import {
+  Capability,
+  decodeMessage,
+  encodeMessageOf,
+  envDigests,
+  type Message,
+  MessageType,
+} from '../../../lib/wire/messages.js';
 import { encodeNodeRecord, encodeShardRecord, shardOfService } from '../../../lib/wire/records.js';
+import { encodeCertificateStatement } from '../../../lib/wire/statements.js';
 import { FakeClock } from '../../../spec/support/fake-clock.js';
 import { Random } from '../../simulation/random.js';
 import { type LivingTarget, must, type Outcome, type Parts, type Trial } from '../target.js';
+import { fixedKey } from './fixed-identity.js';
 import { randomMessage, type Subjects } from './messages.js';
 import { endOf } from './session.js';
 import { identityOf, isSigned, signAgain } from './signed.js';
@@ -28,6 +39,10 @@ const ENVS = envDigests([]);
 const MAX_NODES = 5;
 const MAX_SERVICES = 8;
 const MAX_INSTANCES = 12;
+const MAX_MEMBERS = 6;
+const NOW_MS = Date.UTC(2030, 0, 1);
+const AUTHORITY = new Authority(fixedKey(10));
+const HAS_MEMBERS = 8;
 
 const What = { SAYS: 0, WAITS: 6, COMES_AGAIN: 7 } as const;
 
@@ -56,9 +71,11 @@ class MeshTrial implements Trial {
   private readonly parts: Buffer[];
   private readonly outcomes = new Set<Outcome>();
   private wait = 2;
+  private readonly hasMembers: boolean;
 
   constructor(parts: Parts) {
     this.parts = [...parts];
+    this.hasMembers = ((parts[0]?.[0] ?? 0) & HAS_MEMBERS) !== 0;
     const chance = new Random(1);
     const { clock, timers, links } = this;
     const { keepAliveMs, keepAliveTimeoutMs } = DEFAULT_LIMITS;
@@ -89,6 +106,7 @@ class MeshTrial implements Trial {
         maxServicesPerNode: MAX_SERVICES,
         maxNodes: MAX_NODES,
         maxInstances: MAX_INSTANCES,
+        members: this.hasMembers ? newBook(() => NOW_MS + clock.now()) : undefined,
       },
       owner: {
         onService: () => this.outcomes.add('service'),
@@ -151,7 +169,8 @@ class MeshTrial implements Trial {
   }
 
   private link(index: number): void {
-    const link = new HostileLink(NEIGHBOURS[index].nodeId, NEIGHBOURS[index].bootId, this.timers, (error) => {
+    const { nodeId, bootId } = NEIGHBOURS[index];
+    const link = new HostileLink(nodeId, bootId, this.timers, this.hasMembers, (error) => {
       this.plane.onUnlink(link, error !== undefined);
       if (error !== undefined) this.outcomes.add(endOf(error));
     });
@@ -184,14 +203,18 @@ class HostileLink implements MeshLink {
   readonly purpose = 'mesh';
   readonly isBlocked = false;
   readonly rttMs = 1;
+  readonly capabilities: number;
   readonly streams = 0;
 
   constructor(
     readonly peerId: NodeId,
     readonly bootId: string,
     private readonly timers: Timers,
+    isMember: boolean,
     private readonly onEnd: (error: Error | undefined) => void,
-  ) {}
+  ) {
+    this.capabilities = isMember ? Capability.MEMBERS : 0;
+  }
 
   get lastHeardMs(): number {
     return this.timers.now();
@@ -224,15 +247,41 @@ class HostileLink implements MeshLink {
   }
 }
 
+function newBook(now: () => number): MemberBook {
+  return new MemberBook({
+    authorities: [AUTHORITY.publicKey],
+    statements: [],
+    acceptsSecret: false,
+    now,
+    maxMembers: MAX_MEMBERS,
+  });
+}
+
+let statements: Buffer[] | undefined;
+
+/** Certificates and revocations of all nodes but this one. They are made once, as each takes a signature. */
+function randomStatement(random: Random): Buffer {
+  statements ??= [...NEIGHBOURS, ...OTHERS].flatMap(({ publicKey }, index) => {
+    const rights = [{}, { relay: false }, { offer: ['echo'] }, { offer: [] }][index % 4];
+    const [early, late] = [rights, {}].map((these, age) =>
+      AUTHORITY.issue({ publicKey, name: `${index}`, rights: these, lifetimeMs: 60_000 * (age + 1) }, NOW_MS + age),
+    );
+    const revocation = AUTHORITY.revoke(publicKey, NOW_MS + 600_000, NOW_MS);
+    return [encodeCertificateStatement(early), encodeCertificateStatement(late), revocation];
+  });
+  return random.pick(statements);
+}
+
 function randomPart(random: Random): Buffer {
-  const what = random.below(8);
-  if (what >= What.WAITS) return Buffer.from([what, random.below(256)]);
+  const what = random.below(8) + HAS_MEMBERS * random.below(2);
+  if (what % HAS_MEMBERS >= What.WAITS) return Buffer.from([what, random.below(256)]);
   return Buffer.concat([Buffer.from([what]), randomMessage(random, SUBJECTS).subarray(4)]);
 }
 
 /** Ids of nodes that the node knows, or will know. */
 const SUBJECTS: Subjects = {
   record: randomRecord,
+  statement: randomStatement,
   key(random) {
     const { nodeId } = random.pick(NODES);
     return random.below(2) === 0 ? nodeId : `${nodeId}/0/1`;

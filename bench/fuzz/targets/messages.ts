@@ -95,13 +95,19 @@ export interface Subjects {
   record(random: Random): Buffer;
   /** The key of a record. */
   key(random: Random): string;
+  /** About a member. */
+  statement(random: Random): Buffer;
 }
 
-const ANYBODY: Subjects = { record: sampleRecord, key: randomKey };
+const ANYBODY: Subjects = {
+  record: sampleRecord,
+  key: randomKey,
+  statement: (random) => random.bytes(1 + random.below(200)),
+};
 
 /** A message that is well-formed, as any node may send it. */
 export function randomMessage(random: Random, subjects: Subjects = ANYBODY): Buffer {
-  switch (random.below(9)) {
+  switch (random.below(12)) {
     case 0:
       return randomHello(random);
     case 1:
@@ -142,6 +148,24 @@ export function randomMessage(random: Random, subjects: Subjects = ANYBODY): Buf
       });
     case 7:
       return encodeAuth({ signature: random.bytes(64), proof: random.bytes(random.pick([0, 32])) });
+    case 8:
+      return encodeMessageOf({
+        type: MessageType.MEMBERS,
+        statements: Array.from({ length: random.below(3) }, () => subjects.statement(random)),
+      });
+    case 9:
+      return encodeMessageOf({
+        type: MessageType.MEMBERS_DIGEST,
+        rootHigh: random.below(2 ** 32),
+        rootLow: random.below(2 ** 32),
+        count: random.pick([0, 1, 63, 1_000_000]),
+      });
+    case 10:
+      return encodeMessageOf({
+        type: MessageType.MEMBER_HASHES,
+        isLast: random.below(2) === 0,
+        hashes: Array.from({ length: random.below(4) }, () => random.bytes(8).toString('hex')),
+      });
     default: {
       const copies = Array.from({ length: 1 + random.below(3) }, () => ({
         remainingLifeS: random.pick([0, 1, 60, 3_600, 0xffff_ffff]),
