@@ -2,6 +2,7 @@
 // once for all nodes, since they share the objects.
 
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
+import { rawPublicKey } from '../../lib/identity/raw-key.js';
 import { RecordSignatures } from '../../lib/identity/signatures.js';
 import { type MeshRecord, RecordKind, signatureOf, signedPart } from '../../lib/wire/records.js';
 import type { Random } from './random.js';
@@ -70,8 +71,7 @@ export class RealSignatures implements Signatures {
 
   makeKeys(random: Random): KeyPair {
     const privateKey = privateKeyOf(random.bytes(32));
-    const x = createPublicKey(privateKey).export({ format: 'jwk' }).x as string;
-    return { publicKey: Buffer.from(x, 'base64url'), sign: (bytes) => sign(null, bytes, privateKey) };
+    return { publicKey: rawPublicKey(createPublicKey(privateKey)), sign: (bytes) => sign(null, bytes, privateKey) };
   }
 
   verify(record: MeshRecord): boolean {

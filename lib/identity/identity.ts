@@ -8,6 +8,7 @@ import { closeSync, fstatSync, openSync, readFileSync, renameSync, writeFileSync
 import { v7 as uuid } from 'uuid';
 import { type NodeId, nodeIdFromPublicKey } from '../address.js';
 import { codeOf, starlaneError } from '../errors.js';
+import { rawPublicKey } from './raw-key.js';
 
 export interface Identity {
   readonly nodeId: NodeId;
@@ -34,7 +35,7 @@ export interface OwnIdentity extends Identity {
  */
 export function createIdentity(key?: string | KeyObject): OwnIdentity {
   const privateKey = privateKeyOf(key);
-  const raw = Buffer.from(createPublicKey(privateKey).export({ format: 'jwk' }).x as string, 'base64url');
+  const raw = rawPublicKey(createPublicKey(privateKey));
   return {
     privateKey,
     nodeId: nodeIdFromPublicKey(raw),

@@ -15,6 +15,7 @@ import { StarlaneError, starlaneError } from '../errors.js';
 import { RecentMap } from '../util/recent-map.js';
 import { MAX_CERTIFICATE_BYTES } from '../wire/statements.js';
 import { encodeCertificate } from './der.js';
+import { rawPublicKey } from './raw-key.js';
 import { publicKeyFrom } from './signatures.js';
 
 /** What a member may do, besides dialling. */
@@ -235,7 +236,7 @@ function signerOf(certificate: X509Certificate, authorities: Iterable<Uint8Array
 /** Returns the 32 bytes of a key; undefined when it is not of Ed25519. */
 export function rawKeyOf(key: KeyObject): Buffer | undefined {
   if (key.asymmetricKeyType !== 'ed25519') return undefined;
-  return Buffer.from(key.export({ format: 'jwk' }).x as string, 'base64url');
+  return rawPublicKey(key);
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import { createPublicKey, generateKeyPairSync, randomUUID, sign, verify } from 'node:crypto';
 import { nodeIdFromPublicKey } from '../../lib/address.js';
+import { rawPublicKey } from '../../lib/identity/raw-key.js';
 import type { MeshIdentity } from '../../lib/mesh/ports.js';
 import { type MeshRecord, signatureOf, signedPart } from '../../lib/wire/records.js';
 
@@ -12,7 +13,7 @@ export interface TestIdentity extends MeshIdentity {
 
 export function createTestIdentity(): TestIdentity {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
-  const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x as string, 'base64url');
+  const raw = rawPublicKey(publicKey);
   const run = (): TestIdentity => ({
     nodeId: nodeIdFromPublicKey(raw),
     publicKey: raw,

@@ -5,6 +5,7 @@
 
 import { createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { starlaneError } from '../../errors.js';
+import { rawPublicKey } from '../../identity/raw-key.js';
 import { nodeCrypto } from '../../util/runtime/builtins.js';
 
 /** A key pair of X25519 (RFC 7748) for one circuit. It goes with the circuit, so that what was sent can never be read later. */
@@ -14,7 +15,7 @@ export class EphemeralKey {
 
   constructor() {
     const { publicKey, privateKey } = generateKeyPairSync('x25519');
-    this.publicKey = Buffer.from(publicKey.export({ format: 'jwk' }).x as string, 'base64url');
+    this.publicKey = rawPublicKey(publicKey);
     this.privateKey = privateKey;
   }
 

@@ -8,7 +8,6 @@ import { type BackOff, backOffMs } from '../../util/back-off.js';
 import { Deadline, inTime } from '../../util/deadline.js';
 import { RecentMap } from '../../util/recent-map.js';
 import { debug } from '../../util/runtime/debug.js';
-import type { Timers } from '../../util/timers.js';
 import { TokenBucket } from '../../util/token-bucket.js';
 import type { MeshEnvironment, MeshLink, MeshNetwork } from '../ports.js';
 
@@ -48,7 +47,7 @@ export class MeshDialer {
     /** Called when a dial has succeeded or failed. */
     private readonly onSettled: () => void = () => {},
   ) {
-    this.budget = new DialBudget(environment.timers);
+    this.budget = new DialBudget(environment);
   }
 
   /** Whether this node listens at an address. That it answered there once does not mean that it will again. */
@@ -188,19 +187,27 @@ interface Waiter {
   reject(error: Error): void;
 }
 
-/** Rate limit of dials: two a second, five at once after a rest. No fault in the choice of neighbours can cause a storm of dials. */
+/** What a dial that had to wait costs, at least and at most; 1 on average. */
+const COST = { min: 0.5, max: 1.5 };
+
+/**
+ * Rate limit of dials: two a second on average, five at once after a rest. No fault in the choice of neighbours can cause a storm of dials.
+ *
+ * The times between dials that had to wait differ at random. With equal ones, nodes that dial a load balancer would stay in step, and where
+ * it takes turns, each could be given the same node for ever: itself.
+ */
 class DialBudget {
   private readonly bucket = new TokenBucket(RATE);
   private readonly waiting: Waiter[] = [];
   private readonly deadline: Deadline;
 
-  constructor(private readonly timers: Timers) {
-    this.deadline = new Deadline(timers, () => this.release());
+  constructor(private readonly environment: Pick<MeshEnvironment, 'timers' | 'random'>) {
+    this.deadline = new Deadline(environment.timers, () => this.release());
   }
 
   /** Resolves when the caller may dial. @throws ERR_STARLANE_LINK_LIMIT when too many wait, ERR_STARLANE_CLOSED by dispose */
   async take(): Promise<void> {
-    const now = this.timers.now();
+    const now = this.environment.timers.now();
     if (this.waiting.length === 0 && this.bucket.canTake(now)) {
       this.bucket.take(now);
       return;
@@ -220,15 +227,16 @@ class DialBudget {
   }
 
   private release(): void {
-    const now = this.timers.now();
+    const { timers, random } = this.environment;
+    const now = timers.now();
     while (this.waiting.length > 0 && this.bucket.canTake(now)) {
-      this.bucket.take(now);
+      this.bucket.take(now, COST.min + (COST.max - COST.min) * random());
       this.waiting.shift()?.resolve();
     }
     if (this.waiting.length > 0) this.arm();
   }
 
   private arm(): void {
-    if (!this.deadline.isSet) this.deadline.set(this.bucket.waitMs(this.timers.now()));
+    if (!this.deadline.isSet) this.deadline.set(this.bucket.waitMs(this.environment.timers.now()));
   }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { starlaneError } from '../../../lib/errors.js';
+import { codeOf, starlaneError } from '../../../lib/errors.js';
 import { MeshDialer } from '../../../lib/mesh/neighbours/dialer.js';
-import { MINUTE_MS, refused, Scene, ScriptedLink, SELF } from '../scripted-network.js';
+import { MINUTE_MS, refused, Scene, ScriptedLink, ScriptedNetwork, SELF, seeded } from '../scripted-network.js';
 
 const BACK_OFF = { minMs: 500, maxMs: MINUTE_MS };
 const A = 'tcp://a.test:1';
@@ -205,7 +205,7 @@ describe('an address where a dial has failed', () => {
 
 describe('dials', () => {
   it('are five at once and two a second after that', async () => {
-    const net = new Dialling();
+    const net = new Dialling(0.5);
     const started = net.clock.now();
     for (let number = 0; number < 12; number++) net.dialer.dial(`tcp://x${number}.test:1`).catch(() => {});
     await net.pass(5_000, 10);
@@ -217,6 +217,36 @@ describe('dials', () => {
       expect(at[index]).toBeLessThanOrEqual((index - 4) * 500 + 50);
     }
     net.dialer.dispose();
+  });
+
+  it('are made at times that differ at random, or a balancer that takes turns could lead each of many nodes to itself for ever', async () => {
+    const NODES = 4;
+    for (let seed = 0; seed < 20; seed++) {
+      const scene = new Scene();
+      let turn = 0;
+      const lost = new Set<number>();
+      const dialers: MeshDialer[] = [];
+      for (let index = 0; index < NODES; index++) {
+        const network = new ScriptedNetwork(scene.timers);
+        network.outcomes.set(A, () =>
+          turn++ % NODES === index ? starlaneError('ERR_STARLANE_SELF_LINK') : new ScriptedLink('another'),
+        );
+        const random = seeded(NODES * seed + index);
+        const dialer = new MeshDialer({ ...scene.environment, random }, network, { minMs: 1, maxMs: 1 });
+        dialers.push(dialer);
+        lost.add(index);
+        const seek = (): Promise<unknown> =>
+          dialer.dial(A).then(
+            () => lost.delete(index),
+            (error) => codeOf(error) === 'ERR_STARLANE_SELF_LINK' && seek(),
+          );
+        void seek();
+      }
+      await scene.pass(10_000, 10);
+      expect([...lost]).toEqual([]);
+      for (const dialer of dialers) dialer.dispose();
+      expect(scene.clock.armed).toBe(0);
+    }
   });
 
   it('are refused when too many wait', async () => {
