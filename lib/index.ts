@@ -15,6 +15,7 @@ export {
   StarlaneError,
   type StarlaneErrorCode,
 } from './errors.js';
+export type { MemberRights } from './identity/member-certificate.js';
 export type { JoinOptions } from './link/joiner.js';
 export type { Link, LinkDirection, LinkInfo } from './link/link.js';
 export type { LinkPurpose } from './link/link-purpose.js';
@@ -24,6 +25,9 @@ export type { ServiceInfo } from './mesh/directory/service.js';
 export type { ServiceMap, ServiceMapEvents } from './mesh/directory/service-map.js';
 export type { WaitOptions } from './mesh/directory/service-waits.js';
 export type { RouteInfo, RouteMap, RouteMapEvents } from './mesh/routing/route-map.js';
+export type { InviteOptions } from './node/enrolment/invite-options.js';
+export type { MemberInfo } from './node/enrolment/member-info.js';
+export type { ListedMember, ReplaceOptions } from './node/enrolment/membership.js';
 export type { NodeEvents } from './node/node.js';
 export { createNode, Node } from './node/node.js';
 export type { NodeStats } from './node/stats.js';

@@ -270,8 +270,10 @@ export function createMembership(
     *neighbourAddresses() {
       for (const { peerAddresses } of links.values()) yield peerAddresses;
     },
+    onAuthorities: (certificates) => links.addAuthorities(certificates).catch(onWarning),
     onWarning,
   });
+  links.onEnrolment = (socket, remote) => membership.reception.onJoiner(socket, remote);
   circuits.serve(ENROLMENT_PORT, MAX_EXCHANGES, (socket) =>
     membership.reception.onMember(socket, socket.peer?.id ?? ''),
   );

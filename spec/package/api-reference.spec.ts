@@ -14,6 +14,7 @@ const ENTRIES: Readonly<Record<string, string>> = {
   starlane: 'lib/index.ts',
   'starlane/mux': 'lib/mux/index.ts',
   'starlane/http': 'lib/http/index.ts',
+  'starlane/members': 'lib/members/index.ts',
 };
 
 interface Export {

@@ -65,6 +65,11 @@ export function runPreloaded(kind: 'module' | 'commonjs', body: string, env: Rec
   });
 }
 
+/** Returns the URL of a file of the built library, as `members/index.js`. */
+export function builtUrl(path: string): string {
+  return pathToFileURL(join(build(), path)).href;
+}
+
 /**
  * Runs the body of a module in a separate process. It has `starlane`, and `say(object)`, which sends the spec a line.
  * `enter` is a command that runs the command that follows it. `node`: the Node that runs it.

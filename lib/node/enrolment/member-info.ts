@@ -43,7 +43,8 @@ export function lifetimeMsOf(member: Member): number {
 /** Returns a certificate like this one that begins now. */
 export function renewedBy(authority: Authority, member: Member, nowMs: number): Buffer {
   const { publicKey, name, tags, rights } = member;
-  // In whole seconds, or the lifetime would grow with each renewal.
   const lifetimeMs = lifetimeMsOf(member);
-  return authority.issue({ publicKey, name, tags, rights, lifetimeMs }, Math.floor(nowMs / 1_000) * 1_000);
+  // In whole seconds, or the lifetime would grow with each renewal; and after the last one, as the newest certificate of a key counts.
+  const issuedMs = Math.max(Math.floor(nowMs / 1_000) * 1_000, issuedAtMs(member) + 1_000);
+  return authority.issue({ publicKey, name, tags, rights, lifetimeMs }, issuedMs);
 }

@@ -61,6 +61,8 @@ export interface MembershipSetup {
   ownAddresses(): readonly string[];
   /** Where other nodes reach those that this one has links to. */
   neighbourAddresses(): Iterable<readonly string[]>;
+  /** Called with the certificates of authorities that have become known, in DER. */
+  onAuthorities(certificates: readonly Uint8Array[]): void;
   onWarning(error: Error): void;
 }
 
@@ -207,6 +209,7 @@ export class Membership {
     // Each step leaves a folder that can be used, and the call can be repeated.
     this.authorities = [...this.authorities, next.certificate];
     updateAuthorities(this.folder, this.authorities);
+    this.setup.onAuthorities([next.certificate]);
     updateStatements(this.folder, [...this.lasting(), succession, ...revocations]);
     installKey(file, this.setup.authorityFile as string);
     updateCertificate(this.folder, certificate);
@@ -386,7 +389,9 @@ export class Membership {
   private learnAuthorities(certificates: readonly Uint8Array[]): void {
     const known = new Set(this.authorities.map((certificate) => Buffer.from(certificate).toString('base64')));
     const fresh = certificates.filter((certificate) => !known.has(Buffer.from(certificate).toString('base64')));
-    if (fresh.length > 0) this.saveAuthorities([...this.authorities, ...fresh]);
+    if (fresh.length === 0) return;
+    this.saveAuthorities([...this.authorities, ...fresh]);
+    this.setup.onAuthorities(fresh);
   }
 
   /** Keeps those that hold, in the order in which they took over. */

@@ -85,7 +85,8 @@ const UNITS: ReadonlyArray<[ms: number, name: string]> = [
 
 /** Returns a span in its greatest unit: `7 minutes`. */
 export function spanOf(ms: number): string {
-  const [unitMs, unit] = UNITS.find(([size]) => ms >= size) ?? UNITS[UNITS.length - 1];
+  // Not `60 minutes` for what is nearly an hour.
+  const [unitMs, unit] = UNITS.find(([size]) => ms >= 0.99 * size) ?? UNITS[UNITS.length - 1];
   const count = Math.max(1, Math.round(ms / unitMs));
   return `${count} ${unit}${count === 1 ? '' : 's'}`;
 }
