@@ -62,6 +62,11 @@ export class Membership {
     return fault?.code === 'ERR_STARLANE_CERTIFICATE' ? undefined : fault;
   }
 
+  /** Whether circuits of others may pass through a node. */
+  mayRelay(nodeId: NodeId): boolean {
+    return this.book.mayRelay(nodeId);
+  }
+
   /** Returns the key that is certified for a node. */
   publicKeyOf(nodeId: NodeId): Uint8Array | undefined {
     return this.book.member(nodeId)?.publicKey;

@@ -10,7 +10,7 @@
 // A folder comes into being as a whole, by renaming one that is complete; later each file is replaced by renaming as well. So there is no
 // moment at which a crash leaves half of it, and a folder that is damaged all the same is reported and never written to.
 
-import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -24,7 +24,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { parseLinkAddress } from '../address.js';
 import { codeOf, type StarlaneError, starlaneError } from '../errors.js';
 import { pemOf } from './der.js';
@@ -66,6 +66,8 @@ const PRIVATE_MODE = 0o600;
 const FOLDER_MODE = 0o700;
 const OTHERS = 0o077;
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
+/** What follows the name of a folder in that of one that is being written. */
+const FRESH = /^\.new-[0-9a-f]{16}$/;
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /** Returns the path of the key in a folder of credentials; the epoch of the node's records is beside it. */
@@ -130,10 +132,9 @@ export function writeCredentials(
 ): void {
   const folder = resolve(path);
   if (isTaken(folder)) throw damaged(folder, 'it is there already, and is not overwritten');
-  // Beside it, as only within one file system a folder can be renamed.
-  const fresh = `${folder}.new`;
+  // Beside it, as only within one file system a folder can be renamed. Another process may want the same folder.
+  const fresh = `${folder}.new-${randomBytes(8).toString('hex')}`;
   try {
-    rmSync(fresh, { recursive: true, force: true });
     mkdirSync(fresh, { recursive: true, mode: FOLDER_MODE });
     const files: Record<string, string | Uint8Array> = {
       [FileName.KEY]: content.key.export({ type: 'pkcs8', format: 'pem' }) as string,
@@ -147,8 +148,23 @@ export function writeCredentials(
     syncFolder(fresh);
     renameSync(fresh, folder);
     syncFolder(dirname(folder));
+    removeFresh(folder);
   } catch (error) {
+    rmSync(fresh, { recursive: true, force: true });
+    if (isTaken(folder)) throw damaged(folder, 'it is there already, and is not overwritten', error);
     throw damaged(folder, `it cannot be written (${codeOf(error) ?? (error as Error).message})`, error);
+  }
+}
+
+/** Removes what other attempts have left, or write in vain: the folder is there. */
+function removeFresh(folder: string): void {
+  try {
+    for (const name of readdirSync(dirname(folder))) {
+      const isFresh = name.startsWith(basename(folder)) && FRESH.test(name.slice(basename(folder).length));
+      if (isFresh) rmSync(join(dirname(folder), name), { recursive: true, force: true });
+    }
+  } catch {
+    // They do no harm.
   }
 }
 

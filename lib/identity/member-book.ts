@@ -413,7 +413,15 @@ export class MemberBook {
     const now = this.now();
     const old = this.trusted.find(({ publicKey }) => Buffer.compare(publicKey, authority) === 0);
     if (old === undefined) return 'ignored';
-    if (old.untilMs <= now || untilMs <= now) return 'ignored';
+    if (old.untilMs <= now) return 'ignored';
+    if (untilMs <= now) {
+      // This node was off when the old one ended.
+      if (old.succession === undefined && this.isTrusted(next)) {
+        old.untilMs = untilMs;
+        this.report({ type: 'authority' });
+      }
+      return 'ignored';
+    }
     if (old.succession !== undefined && spread.hash <= old.succession.hash) return 'ignored';
     if (Buffer.compare(authority, next) === 0) return 'ignored';
     if (!this.isTrusted(next) && this.trusted.length >= MAX_AUTHORITIES) return 'ignored';

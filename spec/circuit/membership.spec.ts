@@ -165,6 +165,14 @@ describe('In a network with members,', () => {
     far.destroy();
   });
 
+  it('a circuit through a member without the right to relay is refused by the next node', async () => {
+    await line(1, { members: { 1: { rights: { relay: false } } } });
+    net.last.bind(':1007', (socket) => socket.end());
+    const [error] = await failures([dial()]);
+    expect(error.code).toBe('EHOSTUNREACH');
+    expect(error.cause?.message).toContain(`${net.net.nodes[1].id} may not relay`);
+  });
+
   it('a name says nothing of a circuit that is not verified', async () => {
     const requests: AllowRequest[] = [];
     await line(1, { nodes: { 2: { allow: (request) => requests.push(request) > 0 } } });

@@ -1,15 +1,6 @@
-import {
-  chmodSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { createAuthority, openAuthority } from '../../lib/identity/authority.js';
 import {
@@ -49,7 +40,7 @@ describe('the folder of credentials', () => {
     });
     expect(statSync(folder).mode & 0o777).toBe(0o700);
     for (const name of readdirSync(folder)) expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600);
-    expect(existsSync(`${folder}.new`)).toBe(false);
+    expect(readdirSync(dirname(folder))).toEqual([basename(folder)]);
   });
 
   it('is never overwritten, whatever is there', () => {

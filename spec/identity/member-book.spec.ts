@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import type { MemberBook, MemberChange } from '../../lib/identity/member-book.js';
+import { MemberBook, type MemberChange } from '../../lib/identity/member-book.js';
 import { newAuthority, newBook, newMember } from '../support/members.js';
 
 const DAY = 86_400_000;
@@ -168,6 +168,25 @@ describe('the succession of an authority', () => {
     expect(book.authorities()).toEqual([next.publicKey]);
     expect(changes.map(({ type }) => type)).toEqual(['member', 'authority', 'member', 'expired', 'authority']);
     expect([...book.statements()]).toHaveLength(1);
+  });
+
+  it('ends the old one also for a node that was off when it ended', () => {
+    const succession = authority.succeed(next, now + DAY, now);
+    now += 2 * DAY;
+    // As its folder has them.
+    const back = new MemberBook({
+      authorities: [authority.publicKey, next.publicKey],
+      statements: [succession],
+      acceptsSecret: false,
+      now: () => now,
+      maxMembers: 10,
+    });
+    expect(back.authorities()).toEqual([next.publicKey]);
+    const [old, young] = [newMember(authority, {}, now), newMember(next, {}, now)];
+    expect([back.add(old.statement), back.add(young.statement)]).toEqual(['ignored', 'new']);
+    back.sweep();
+    expect([...back.statements()]).toHaveLength(1);
+    expect(back.nextChangeMs).toBeGreaterThan(now);
   });
 
   it('needs both keys', () => {

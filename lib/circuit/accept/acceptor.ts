@@ -202,11 +202,14 @@ export class Acceptor implements StreamSink {
 
   /** Takes a circuit that came through relays, for this node or for another. */
   private takeRelayed(stream: MuxStream, open: Open, rest: Buffer): void {
-    const { nodeId, relay, remotes } = this.host;
+    const { nodeId, relay, remotes, membership } = this.host;
     const { dst, src, visited, relays, env } = open;
     const sender = relays === 0 ? src : visited[visited.length - 1];
     if (this.neighbour === null || sender !== this.remote.peerId) {
       this.refuse(stream, ReplyCode.DENIED, 'it does not come from the peer');
+    } else if (relays > 0 && membership?.mayRelay(sender) === false) {
+      // Not an error of its own for the dialler: the right may be new, and another way may be open.
+      this.refuse(stream, ReplyCode.NO_ROUTE, `${sender} may not relay`);
     } else if (dst !== nodeId) relay.onOpen(this.neighbour, stream, open, rest, this);
     else if (src === nodeId || visited.includes(nodeId))
       this.refuse(stream, ReplyCode.LOOP, 'the circuit has been here');

@@ -120,6 +120,7 @@ export class Gossip {
   private readonly rejected = new RejectedVersions();
   private readonly bans = new Bans();
   private readonly awaited = new AwaitedRecords();
+  private readonly rights: Rights;
   private readonly warnings: WarnOnce;
   private readonly flooding: Flooding;
   private readonly admission: RecordAdmission;
@@ -139,6 +140,7 @@ export class Gossip {
     const { timers, identity } = environment;
     const { store, tombstones, rejected, peers, counters } = this;
     const { announces, recordQueueBytes, rights = new Rights(undefined), statements = NO_STATEMENTS } = options;
+    this.rights = rights;
     this.nextDigest = new Deadline(timers, () => {
       this.antiEntropy.tick();
       this.digestLater();
@@ -267,7 +269,10 @@ export class Gossip {
 
   /** Called when a node has become a member: its records may have come before. */
   onMember(nodeId: NodeId): void {
-    for (const copy of this.awaited.take(nodeId)) this.admission.admit(copy, undefined);
+    for (const copy of this.awaited.take(nodeId)) {
+      // Another key may have the same node id.
+      if (this.rights.hasMade(copy.record)) this.admission.admit(copy, undefined);
+    }
     this.flooding.settle();
   }
 

@@ -21,6 +21,8 @@ const USELESS_BURST = 20_000;
 /** The most that may wait of one peer, and of all together. The certificates of 16,384 members take some 10 MB. */
 const QUEUE_BYTES = 32 * 1024 * 1024;
 const FULL_QUEUES = 2;
+/** What a statement takes besides its bytes, about: it may have a single one. */
+const OVERHEAD_BYTES = 512;
 
 interface StatementIntakeOwner {
   /** Called around the check of a statement, so that it is not sent back to its sender. */
@@ -59,7 +61,7 @@ export class StatementIntake {
         continue;
       }
       peer.inbox.push(statement);
-      peer.inboxBytes += statement.length;
+      peer.inboxBytes += statement.length + OVERHEAD_BYTES;
     }
     if (useless > 0 && !this.countUseless(peer, useless)) return;
     if (peer.inbox.length > 0) this.waiting.add(peer);
@@ -119,7 +121,7 @@ export class StatementIntake {
   private step(peer: StatementPeer): boolean {
     if (this.waitMs(peer) > 0) return false;
     const statement = peer.inbox.shift() as Uint8Array;
-    peer.inboxBytes -= statement.length;
+    peer.inboxBytes -= statement.length + OVERHEAD_BYTES;
     if (peer.inbox.length === 0) this.waiting.delete(peer);
     if (peer.askedFor > 0) peer.askedFor--;
     else peer.fullAtMs = afterTaking(peer.fullAtMs, this.timers.now(), this.rate());

@@ -250,7 +250,10 @@ class Joiner {
     const { message } = await exchange.read(HELLO_MS).catch((error: Error) => {
       throw starlaneError('ERR_STARLANE_ENROLMENT', `${address}: ${wordsOf(error)}`, error);
     });
-    if (message.type === EnrolmentType.REFUSED) throw refused(message.code, message.reason, address);
+    // It has not shown who it is, so what it says of the token counts for nothing.
+    if (message.type === EnrolmentType.REFUSED) {
+      throw starlaneError('ERR_STARLANE_ENROLMENT', `${address}: ${message.reason}`);
+    }
     if (message.type !== EnrolmentType.HELLO) throw unexpected(address);
     const leaf = socket.getPeerCertificate(true);
     const nowMs = this.now();

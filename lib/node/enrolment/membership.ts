@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import type { NodeId } from '../../address.js';
 import { parseLinkAddress } from '../../address.js';
 import { optionError, type StarlaneError, starlaneError } from '../../errors.js';
-import { type Authority, openAuthority } from '../../identity/authority.js';
+import { type Authority, MAX_LIFETIME_MS, openAuthority } from '../../identity/authority.js';
 import {
   authorityKeyOf,
   type Credentials,
@@ -29,7 +29,7 @@ import { askIssuer, type Reply } from './asking.js';
 import { Invitations } from './invitations.js';
 import { checkInvite, type InviteOptions } from './invite-options.js';
 import { Issuer } from './issuer.js';
-import { lifetimeMsOf, type MemberInfo, memberInfo, renewedBy } from './member-info.js';
+import { type MemberInfo, memberInfo, renewedBy } from './member-info.js';
 import { codeKeysOf, signedRenew } from './proof.js';
 import { Reception } from './reception.js';
 import { errorOf } from './refusals.js';
@@ -120,6 +120,9 @@ export class Membership {
 
   start(): void {
     this.forget = this.setup.book.onChange((change) => this.onChange(change));
+    // One may have ended while the node was off.
+    const current = this.currentAuthorities();
+    if (current.length < this.authorities.length) this.saveAuthorities(current);
     this.renewal.update();
     if (this.issuer !== undefined) this.sweepLater(0);
   }
@@ -179,8 +182,9 @@ export class Membership {
       throw starlaneError('ERR_STARLANE_ARGUMENT', 'a node cannot revoke itself; let another issuer do it');
     }
     const nowMs = now();
-    // Another issuer may be renewing its certificate right now.
-    const untilMs = Math.max(member.notAfterMs, nowMs + lifetimeMsOf(member));
+    // Another issuer may not hear of it for a while, and renew the certificate, or redeem a token for the key. The revocation must not
+    // be forgotten before what that issues has expired.
+    const untilMs = Math.max(member.notAfterMs, nowMs + MAX_LIFETIME_MS);
     book.add(authority.revoke(member.publicKey, untilMs, nowMs));
     this.saveStatements();
     return memberInfo(member);
@@ -378,17 +382,26 @@ export class Membership {
         this.saveStatements();
         return;
       case 'authority':
-        this.saveStatements();
+        // In this order: without the succession that ends it, an authority in the folder would hold for good.
         this.saveAuthorities(this.currentAuthorities());
+        this.saveStatements();
         this.renewal.update();
         return;
       default:
     }
   }
 
+  /** Takes over what an issuer says, as far as statements have shown these authorities to hold: the folder is trusted after a restart. */
   private learnAuthorities(certificates: readonly Uint8Array[]): void {
     const known = new Set(this.authorities.map((certificate) => Buffer.from(certificate).toString('base64')));
-    const fresh = certificates.filter((certificate) => !known.has(Buffer.from(certificate).toString('base64')));
+    const keys = this.setup.book.authorities();
+    const holds = (certificate: Uint8Array): boolean => {
+      const shown = authorityKeyOf(certificate, 'the issuer');
+      return keys.some((key) => Buffer.compare(key, shown) === 0);
+    };
+    const fresh = certificates.filter(
+      (certificate) => !known.has(Buffer.from(certificate).toString('base64')) && holds(certificate),
+    );
     if (fresh.length === 0) return;
     this.saveAuthorities([...this.authorities, ...fresh]);
     this.setup.onAuthorities(fresh);

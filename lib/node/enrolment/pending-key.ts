@@ -2,7 +2,7 @@
 // before a request is sent, so that after a crash the next attempt comes with the same key, and gets what the first one was granted.
 
 import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
-import { linkSync, mkdirSync, readdirSync, readFileSync, unlinkSync } from 'node:fs';
+import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, unlinkSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { codeOf, starlaneError } from '../../errors.js';
 import { syncFolder, writeSynced } from '../../identity/credentials.js';
@@ -26,7 +26,9 @@ export function findPendingKey(folder: string): KeyObject | undefined {
 export function dropPendingKey(folder: string): void {
   const path = pendingFileOf(folder);
   for (const name of readdirSync(dirname(path))) {
-    if (name === basename(path) || name.startsWith(`${basename(path)}.`)) unlinkSync(join(dirname(path), name));
+    // Another process may do the same.
+    const isOne = name === basename(path) || name.startsWith(`${basename(path)}.`);
+    if (isOne) rmSync(join(dirname(path), name), { force: true });
   }
 }
 

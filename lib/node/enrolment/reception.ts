@@ -18,7 +18,7 @@ import { GuessLimit } from './guess-limit.js';
 import type { Issuer } from './issuer.js';
 import { clockFault, errorOf, spanOf } from './refusals.js';
 
-/** Connections of joiners, and circuits of members, at a time. */
+/** Connections of joiners at a time, and circuits of members. Strangers must not keep members from renewing their certificates. */
 export const MAX_EXCHANGES = 64;
 /** For the request: a person has pasted the token before the joiner connects. */
 const REQUEST_MS = 10_000;
@@ -45,7 +45,8 @@ export interface ReceptionSetup {
 
 export class Reception {
   private readonly guesses: GuessLimit;
-  private readonly open = new Set<Exchange>();
+  private readonly joiners = new Set<Exchange>();
+  private readonly members = new Set<Exchange>();
   private isClosed = false;
 
   constructor(private readonly setup: ReceptionSetup) {
@@ -54,7 +55,7 @@ export class Reception {
 
   /** Called with a connection of a joiner, after its tls handshake. `remote` is its address. */
   onJoiner(duplex: Duplex, remote: string): void {
-    this.during(duplex, remote, async (exchange) => {
+    this.during(this.joiners, duplex, remote, async (exchange) => {
       const { now, successions } = this.setup;
       exchange.write(encodeHello({ timeMs: Math.round(now()), statements: successions() }));
       const request = await exchange.read(REQUEST_MS);
@@ -75,7 +76,7 @@ export class Reception {
 
   /** Called with a circuit to the port of this service. */
   onMember(duplex: Duplex, peerId: NodeId): void {
-    this.during(duplex, peerId, async (exchange) => {
+    this.during(this.members, duplex, peerId, async (exchange) => {
       const { message } = await exchange.read(REQUEST_MS);
       if (message.type !== EnrolmentType.ENROL && message.type !== EnrolmentType.RENEW) throw unexpected(message.type);
       const issuer = this.setup.issuer();
@@ -86,17 +87,22 @@ export class Reception {
   /** Ends what is going on. */
   close(): void {
     this.isClosed = true;
-    for (const exchange of this.open) exchange.destroy();
+    for (const exchange of [...this.joiners, ...this.members]) exchange.destroy();
   }
 
-  private during(duplex: Duplex, remote: string, serve: (exchange: Exchange) => Promise<void>): void {
+  private during(
+    open: Set<Exchange>,
+    duplex: Duplex,
+    remote: string,
+    serve: (exchange: Exchange) => Promise<void>,
+  ): void {
     const exchange = new Exchange(duplex, this.setup.timers);
-    if (this.isClosed || this.open.size >= MAX_EXCHANGES) {
+    if (this.isClosed || open.size >= MAX_EXCHANGES) {
       exchange.end(this.refusal(RefusalCode.LIMIT, 'too many machines ask at a time; try again in a moment'));
       return;
     }
-    this.open.add(exchange);
-    duplex.once('close', () => this.open.delete(exchange));
+    open.add(exchange);
+    duplex.once('close', () => open.delete(exchange));
     serve(exchange).catch((error: Error) => {
       if (this.isClosed) return;
       // A connection that just ends is that of a joiner that was faster elsewhere, or was killed.

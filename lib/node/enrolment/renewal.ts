@@ -87,18 +87,20 @@ export class Renewal {
       return;
     }
     this.isAsking = true;
+    const { der } = this.setup.own();
     this.setup.renew().then(
-      () => this.onAnswer(undefined),
-      (error: Error) => this.onAnswer(error),
+      () => this.onAnswer(der, undefined),
+      (error: Error) => this.onAnswer(der, error),
     );
   }
 
-  private onAnswer(error: Error | undefined): void {
+  /** @param before the certificate when this node asked: {@link update} may have been called with the next one since */
+  private onAnswer(before: Uint8Array, error: Error | undefined): void {
     this.isAsking = false;
     if (this.isClosed) return;
-    // Also when the answer was a certificate that this node has already, or one of the old authority.
-    const isStillDue = this.certificate === this.setup.own().der;
-    if (error === undefined && !isStillDue) this.update();
+    // Also when the answer was a certificate that this node has already.
+    const isStillDue = before === this.setup.own().der;
+    if (!isStillDue) this.update();
     else this.retry(error);
   }
 

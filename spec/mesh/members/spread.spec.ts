@@ -240,3 +240,13 @@ describe('a peer that floods', () => {
     expect([b.plane.members.isChecking(ab.other), ab.isUp]).toEqual([false, true]);
   });
 });
+
+it('statements of a byte each cost their sender the link, long before they fill the memory', async () => {
+  const [a, b] = net.addAll(2);
+  const [ab, ba] = net.link(a, b);
+  await net.until('in sync', () => a.synced.includes(ab) && b.synced.includes(ba));
+  const statements = Array.from({ length: 20_000 }, () => Buffer.of(200));
+  for (let sent = 0; sent < 10; sent++) ab.send({ type: MessageType.MEMBERS, statements });
+  await net.pass(100);
+  expect(codeOf(ba.error)).toBe('ERR_STARLANE_GOSSIP_FLOOD');
+});
