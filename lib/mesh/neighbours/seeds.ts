@@ -24,9 +24,11 @@ const PARALLEL = 3;
 const STAGGER_MS = 250;
 /**
  * The pause after a dial that gave a link, in ms: by then the directory has most likely offered other nodes, so that a
- * thousand nodes that start at once do not all dial all seeds.
+ * thousand nodes that start at once do not all dial all seeds. It is up to a share longer at random: nodes that stayed in
+ * step could be led to the same few nodes for ever by a load balancer that takes turns.
  */
 const HOLD_MS = 1_500;
+const HOLD_JITTER = 0.5;
 /** The most addresses of one name that are used. */
 const MAX_ADDRESSES = 64;
 /** A link that was up this long proves the seed: its failures count from 0 again. */
@@ -219,7 +221,7 @@ export class SeedWatch {
     this.staggeredUntilMs = timers.now() + STAGGER_MS;
     try {
       await dialer.dial(address);
-      this.heldUntilMs = timers.now() + HOLD_MS;
+      this.heldUntilMs = timers.now() + HOLD_MS * (1 + HOLD_JITTER * environment.random());
       done(undefined);
     } catch (error) {
       this.staggeredUntilMs = timers.now();

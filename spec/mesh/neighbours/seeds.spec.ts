@@ -310,6 +310,21 @@ describe('a seed with many nodes behind it', () => {
     expect(net.warnings).toEqual([]);
   });
 
+  it('is dialled again after a pause that differs at random, or nodes in step could be led to the same few for ever', async () => {
+    const pauses = new Set<number>();
+    for (let seed = 0; seed < 10; seed++) {
+      const net = balanced(['a', 'b'], seed);
+      net.seeds.start();
+      await net.pass(3_000, 10);
+      const [first, second] = net.network.dials.map(({ atMs }) => atMs) as [number, number];
+      expect(second - first).toBeGreaterThanOrEqual(1_500);
+      expect(second - first).toBeLessThanOrEqual(2_300);
+      pauses.add(Math.round((second - first) / 50));
+      net.seeds.dispose();
+    }
+    expect(pauses.size).toBeGreaterThan(4);
+  });
+
   it('is dialled about once a minute in the long run, and more rarely by each node the more nodes there are', async () => {
     const few = balanced(['a']);
     few.seeds.start();
