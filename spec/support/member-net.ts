@@ -7,9 +7,11 @@ import type { Authority, IssueRequest } from '../../lib/identity/authority.js';
 import { writeCredentials } from '../../lib/identity/credentials.js';
 import type { MemberBook } from '../../lib/identity/member-book.js';
 import type { Node, NodeOptions } from '../../lib/index.js';
+import type { ControlPlane } from '../../lib/mesh/control-plane.js';
 import type { Edge } from './graph-routes.js';
 import { newAuthority, newMember, type TestMember } from './members.js';
 import { RelayNet } from './relay-net.js';
+import { turnsUntil } from './turns.js';
 
 const DAY_MS = 86_400_000;
 
@@ -53,6 +55,7 @@ export class MemberNet {
       for (const { statement } of made.members) book.add(statement);
       Reflect.set(book, 'now', () => Date.now() + made.aheadMs);
     }
+    await turnsUntil('all nodes know each other', () => made.net.nodes.every((one) => made.knowsAll(one)));
     return made;
   }
 
@@ -88,6 +91,12 @@ export class MemberNet {
   /** The clocks of all nodes move on. */
   pass(ms: number): void {
     this.aheadMs += ms;
+  }
+
+  /** Whether a node has the records of all others. */
+  private knowsAll(node: Node): boolean {
+    const { gossip } = Reflect.get(node, 'mesh') as ControlPlane;
+    return this.net.nodes.every(({ id }) => id === node.id || gossip.store.node(id) !== undefined);
   }
 
   async close(): Promise<void> {
