@@ -116,6 +116,7 @@ describe('A relay with rules', () => {
     const nodes = Object.fromEntries(keys.map((key, index) => [index, { ...key, relay }]));
     await shape(LINE_OF_3, nodes);
     expect(await echo(dial())).toBe('hello');
+    corrupt(net.relay(1), { open: (open) => ({ ...open, proof: undefined }) });
     const plain = await failure(dial({ secure: false }));
     expect(plain.code).toBe('EACCES');
     // The first one knows the source by its link, the second has no proof.
