@@ -194,7 +194,7 @@ const COST = { min: 0.5, max: 1.5 };
  * Rate limit of dials: two a second on average, five at once after a rest. No fault in the choice of neighbours can cause a storm of dials.
  *
  * The times between dials that had to wait differ at random. With equal ones, nodes that dial a load balancer would stay in step, and where
- * it takes turns, each could be given the same node for ever: itself.
+ * it takes turns, each could be given the same node without end: itself.
  */
 class DialBudget {
   private readonly bucket = new TokenBucket(RATE);

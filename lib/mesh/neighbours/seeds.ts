@@ -25,7 +25,7 @@ const STAGGER_MS = 250;
 /**
  * The pause after a dial that gave a link, in ms: by then the directory has most likely offered other nodes, so that a
  * thousand nodes that start at once do not all dial all seeds. It is up to a share longer at random: nodes that stayed in
- * step could be led to the same few nodes for ever by a load balancer that takes turns.
+ * step could be led to the same few nodes without end by a load balancer that takes turns.
  */
 const HOLD_MS = 1_500;
 const HOLD_JITTER = 0.5;

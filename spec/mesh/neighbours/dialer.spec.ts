@@ -219,7 +219,7 @@ describe('dials', () => {
     net.dialer.dispose();
   });
 
-  it('are made at times that differ at random, or a balancer that takes turns could lead each of many nodes to itself for ever', async () => {
+  it('are made at times that differ at random, or a balancer that takes turns could lead each of many nodes to itself without end', async () => {
     const NODES = 4;
     for (let seed = 0; seed < 20; seed++) {
       const scene = new Scene();

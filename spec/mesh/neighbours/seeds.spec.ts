@@ -310,7 +310,7 @@ describe('a seed with many nodes behind it', () => {
     expect(net.warnings).toEqual([]);
   });
 
-  it('is dialled again after a pause that differs at random, or nodes in step could be led to the same few for ever', async () => {
+  it('is dialled again after a pause that differs at random, or nodes in step could be led to the same few without end', async () => {
     const pauses = new Set<number>();
     for (let seed = 0; seed < 10; seed++) {
       const net = balanced(['a', 'b'], seed);

@@ -78,6 +78,7 @@ function member(answer: (frame: Buffer) => Buffer, authorityFile?: string) {
     isReachable: () => true,
     ownAddresses: () => ['tls://127.0.0.1:7000'],
     neighbourAddresses: () => [],
+    onAuthorities: () => {},
     onWarning: (warning) => warnings.push(warning),
   });
   memberships.push(membership);
