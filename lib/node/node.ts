@@ -351,7 +351,7 @@ export class Node extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * Makes a token: whoever pastes it on another machine, into `enrol` of `starlane/members`, makes that machine a member. Resolves when the
+   * Makes a token: pasted into `enrol` of `starlane/members` on another machine, it makes that machine a member. Resolves when the
    * invitation is on the disk. Needs the key of the authority.
    * @throws ERR_STARLANE_AUTHORITY, ERR_STARLANE_OPTION, ERR_STARLANE_ENROLMENT when 10,000 invitations are open
    */

@@ -113,7 +113,7 @@ export class Invitations {
         owner = await this.text(file);
       }
       if (owner === own) {
-        // Whoever has written it may not have synced the folder yet.
+        // The process that has written it may not have synced the folder yet.
         await this.syncFolder();
         return { kind: 'granted', grant, isRepeat: true };
       }

@@ -139,7 +139,7 @@ export class Issuer {
   }
 
   private certify(publicKey: Uint8Array, nodeId: NodeId, wanted: string, grant: Grant, isRepeat: boolean): Uint8Array {
-    // Whoever passes a request on could send it again, when the member has other rights by now.
+    // A node that passes a request on could send it again later, when the member has other rights.
     const known = isRepeat ? this.setup.book.member(nodeId) : undefined;
     if (known !== undefined) return known.der;
     const { tags, rights, lifetimeMs } = grant;
