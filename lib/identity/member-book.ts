@@ -9,6 +9,7 @@ import { type NodeId, nodeIdFromPublicKey } from '../address.js';
 import { type StarlaneError, starlaneError } from '../errors.js';
 import { Pattern } from '../util/pattern.js';
 import { RecentMap } from '../util/recent-map.js';
+import { guard } from '../util/runtime/throw-later.js';
 import { decodeStatement, encodeCertificateStatement, StatementKind } from '../wire/statements.js';
 import { CLOCK_TOLERANCE_MS } from './authority.js';
 import {
@@ -98,6 +99,8 @@ export class MemberBook {
   /** By key in base64. */
   private readonly revocations = new Map<string, KnownRevocation>();
   private readonly revokedIds = new Map<NodeId, string>();
+  /** Where an older certificate lasts longer than the newest one: what began before `notBeforeMs` does not count, until it has expired. */
+  private readonly floors = new Map<NodeId, { readonly notBeforeMs: number; readonly untilMs: number }>();
   private readonly hashes = new Set<string>();
   private readonly forged = new RecentMap<string, true>(MAX_FORGED);
   private readonly listeners = new Set<(change: MemberChange) => void>();
@@ -269,6 +272,7 @@ export class MemberBook {
       this.toggle(statement.hash, false);
       if (!this.isRevoked(member.publicKey)) this.report({ type: 'expired', nodeId, publicKey: member.publicKey });
     }
+    for (const [nodeId, { untilMs }] of this.floors) if (untilMs <= now) this.floors.delete(nodeId);
     for (const [key, { untilMs, statement, publicKey }] of this.revocations) {
       if (untilMs > now) continue;
       this.revocations.delete(key);
@@ -346,7 +350,11 @@ export class MemberBook {
     const { nodeId, publicKey } = member;
     if (member.notAfterMs <= now || member.notBeforeMs > now) return 'ignored';
     const current = this.members.get(nodeId);
-    if (current !== undefined && !isNewer(member, current.member)) return 'ignored';
+    if (member.notBeforeMs < (this.floors.get(nodeId)?.notBeforeMs ?? 0)) return 'ignored';
+    if (current !== undefined && !isNewer(member, current.member)) {
+      this.raiseFloor(current.member, member);
+      return 'ignored';
+    }
     if (current !== undefined && Buffer.compare(current.member.publicKey, publicKey) !== 0) return 'ignored';
     const revocation = this.revocations.get(keyOf(publicKey));
     if (revocation !== undefined) {
@@ -355,12 +363,22 @@ export class MemberBook {
       return 'ignored';
     }
     if (current === undefined && this.members.size >= this.maxMembers) return 'ignored';
-    if (current !== undefined) this.toggle(current.statement.hash, false);
+    if (current !== undefined) {
+      this.toggle(current.statement.hash, false);
+      this.raiseFloor(member, current.member);
+    }
     const known = knownOf(member, spread);
     this.members.set(nodeId, known);
     this.hold(known.statement);
     this.report({ type: 'member', member, previous: current?.member });
     return 'new';
+  }
+
+  /** Keeps an older certificate that lasts longer than the newer one from counting again when that has expired. */
+  private raiseFloor(newer: Member, older: Member): void {
+    if (older.notAfterMs <= newer.notAfterMs || Buffer.compare(older.publicKey, newer.publicKey) !== 0) return;
+    const untilMs = Math.max(older.notAfterMs, this.floors.get(newer.nodeId)?.untilMs ?? 0);
+    this.floors.set(newer.nodeId, { notBeforeMs: newer.notBeforeMs, untilMs });
   }
 
   private takeRevocation(
@@ -468,7 +486,8 @@ export class MemberBook {
   }
 
   private report(change: MemberChange): void {
-    for (const listener of [...this.listeners]) listener(change);
+    // A fault of this node must not look like one of the sender.
+    for (const listener of [...this.listeners]) guard(() => listener(change));
   }
 }
 

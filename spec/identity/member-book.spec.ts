@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { MemberBook, type MemberChange } from '../../lib/identity/member-book.js';
+import { catchErrorsOfTicks } from '../support/caught-errors.js';
 import { newAuthority, newBook, newMember } from '../support/members.js';
 
 const DAY = 86_400_000;
@@ -18,6 +19,8 @@ beforeEach(() => {
 });
 
 describe('the book of members', () => {
+  const caught = catchErrorsOfTicks();
+
   it('knows a member by its certificate, with its rights', () => {
     const { identity, statement } = newMember(authority, { name: 'db', rights: { relay: false, offer: ['db*'] } }, now);
     expect(book.add(statement)).toBe('new');
@@ -51,6 +54,33 @@ describe('the book of members', () => {
       expect([...one.statements()]).toHaveLength(1);
       expect(one.add(old)).toBe('ignored');
     }
+  });
+
+  it('does not go back to an older certificate that lasts longer than the newest', () => {
+    const { identity, statement: wide } = newMember(authority, { rights: { offer: ['*'] }, lifetimeMs: 30 * DAY }, now);
+    const request = { rights: { offer: ['web'] }, lifetimeMs: DAY };
+    const { statement: narrow } = newMember(authority, request, now + 2_000, identity);
+    now += 10_000;
+    for (const order of [
+      [wide, narrow],
+      [narrow, wide],
+    ]) {
+      const one = newBook(authority, { now: () => now, statements: order });
+      now += 2 * DAY;
+      one.sweep();
+      expect(one.add(wide)).toBe('ignored');
+      expect(one.isMember(identity.nodeId)).toBe(false);
+      now -= 2 * DAY;
+    }
+  });
+
+  it('blames no sender when a listener of this node throws', () => {
+    const { statement } = newMember(authority, {}, now);
+    book.onChange(() => {
+      throw new Error('a fault of this node');
+    });
+    expect(book.add(statement)).toBe('new');
+    expect(caught.map(({ message }) => message)).toEqual(['a fault of this node']);
   });
 
   it('ends a membership when its certificate expires, and says when that is', () => {

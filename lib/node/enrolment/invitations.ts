@@ -109,7 +109,12 @@ export class Invitations {
       let owner = await this.text(file);
       if (owner === undefined) {
         if (isExpired) return { kind: 'expired' };
-        if (await this.create(file, own, nowMs)) return { kind: 'granted', grant, isRepeat: false };
+        if (await this.create(file, own, nowMs)) {
+          // Swept meanwhile, as the clock was set: without the invitation this use would not keep another key from the code.
+          return (await this.read(hash)) === undefined
+            ? { kind: 'expired' }
+            : { kind: 'granted', grant, isRepeat: false };
+        }
         owner = await this.text(file);
       }
       if (owner === own) {

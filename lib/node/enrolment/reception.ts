@@ -162,7 +162,9 @@ export class Reception {
   private noticeOf(code: number, timeMs: number, reason: string, remote: string): Error {
     const { nodeId, now } = this.setup;
     const clock = code === RefusalCode.CLOCK ? clockFault(remote, timeMs, nodeId, now()) : undefined;
-    return errorOf(code, clock ?? `the machine at ${remote} says: ${reason}`);
+    // A stranger chooses neither the code nor more than the text.
+    const kind = clock !== undefined || code === RefusalCode.WRONG_NETWORK ? code : RefusalCode.MALFORMED;
+    return errorOf(kind, clock ?? `the machine at ${remote} says: ${reason}`);
   }
 }
 
