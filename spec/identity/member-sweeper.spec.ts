@@ -99,6 +99,17 @@ describe('a member book that is swept', () => {
     expect(scene.expired).toHaveLength(2);
   });
 
+  it('keeps a certificate that seems to begin in the future while another one ends', () => {
+    const scene = new Scene();
+    const brief = scene.add(10_000);
+    scene.setMs = DAY_MS;
+    scene.add(DAY_MS);
+    scene.setMs = 0;
+    scene.clock.advance(10_010);
+    expect(scene.expired).toEqual([brief]);
+    expect(scene.book.size).toBe(1);
+  });
+
   it('lets members of an authority go that has been succeeded, at the end of the overlap', () => {
     const scene = new Scene(10 * DAY_MS);
     const next = newAuthority();

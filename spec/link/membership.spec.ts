@@ -280,6 +280,22 @@ describe('a link in the handshake', () => {
     expect(peer.hasReceived(MessageType.AUTH)).toBe(false);
   });
 
+  it('is refused when the certificate is that of another member', async () => {
+    const [one, member, other] = [
+      party(authority),
+      newMember(authority, {}, wallMs()),
+      newMember(authority, {}, wallMs()),
+    ];
+    const peer = new RawPeer(true, member.identity);
+    peer.certificate = other.certificate;
+    const link = one.set.attach(peer.duplex, false).catch((error) => error);
+    peer.say(peer.hello());
+    expect(await link).toMatchObject({ code: 'ERR_STARLANE_IDENTITY' });
+    await peer.over();
+    expect(peer.goodbye).toBe(GoodbyeCode.IDENTITY);
+    expect(peer.hasReceived(MessageType.AUTH)).toBe(false);
+  });
+
   it('ends at once over tls, where the certificate has shown the key', async () => {
     const [one, other] = [party(authority), party(authority)];
     const listener = await one.set.listen('tls://127.0.0.1:0');

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { starlaneError } from '../../lib/errors.js';
 import { kOnReset } from '../../lib/mux/hidden.js';
 import { MuxSession } from '../../lib/mux/session.js';
 import { ACK, data, FIN, goAway, pattern, ping, SYN, windowUpdate } from '../support/frames.js';
@@ -295,5 +296,36 @@ describe('A peer that falls silent', () => {
     }
     await turn();
     expect(fixture.closes).toEqual([]);
+  });
+});
+
+describe('Aborting a session', () => {
+  it('sends what waits on one stream ahead of everything else, and resets all streams at once', async () => {
+    const fixture = await make({ keepAliveMs: 0 });
+    fixture.peer.block();
+    const bulk = [1, 2, 3, 4].map(() => fixture.open());
+    const last = fixture.open();
+    await turn();
+    for (const { stream } of bulk) stream.write(Buffer.alloc(200 * 1024));
+    await turn();
+    last.stream.write(Buffer.from('goodbye'));
+    fixture.session.abort(starlaneError('ERR_STARLANE_REVOKED'), last.stream);
+    expect(fixture.closeCodes).toEqual(['ERR_STARLANE_REVOKED']);
+    fixture.peer.unblock();
+    const frames = (await fixture.answers()).filter((frame) => frame.startsWith('DATA'));
+    expect(frames.at(-1)).toBe(`DATA ${last.stream.id} 7`);
+    const bytes = frames.reduce((sum, frame) => sum + Number(frame.split(' ').at(-1)), 0);
+    expect(bytes).toBeLessThan(600 * 1024);
+    for (const { sink } of [...bulk, last]) expect(sink.events.at(-1)).toBe('reset ERR_STARLANE_REVOKED');
+    expect(fixture.peer.sawEnd).toBe(true);
+  });
+
+  it('happens once', async () => {
+    const fixture = await make();
+    const { stream, sink } = fixture.open();
+    fixture.session.abort(starlaneError('ERR_STARLANE_REVOKED'), stream);
+    fixture.session.abort(starlaneError('ERR_STARLANE_CLOSED'), stream);
+    await turn();
+    expect([fixture.closeCodes, sink.events]).toEqual([['ERR_STARLANE_REVOKED'], ['reset ERR_STARLANE_REVOKED']]);
   });
 });

@@ -12,15 +12,15 @@ describe('a simulated network of members', () => {
 
   afterEach(() => world.close());
 
-  it.each([1])('gets rid of a revoked member within one flood, with seed %i', async (seed) => {
-    world = new World({ seed, makePlane: makeRealPlane, hasMembers: true });
+  it('gets rid of a revoked member within one flood', async () => {
+    world = new World({ seed: 1, makePlane: makeRealPlane, hasMembers: true });
     const network = new Network(world, 100, 5);
     await network.startWarm();
     expect(await network.settle(5_000)).toBe(true);
     const figures = await revoke.run(network, { churn: 1, minutes: 1 });
     expect(figures.filter((figure) => holds(figure) === false)).toEqual([]);
     expect(figures.filter((figure) => holds(figure)).length).toBeGreaterThan(10);
-  });
+  }, 120_000);
 
   it('starts one node after the other, and all know each other', async () => {
     world = new World({ seed: 3, makePlane: makeRealPlane, hasMembers: true });
