@@ -44,7 +44,7 @@ function open(changes: Partial<Open> = {}): Open {
     flags: 0,
     hopLimit: 16,
     dst: 'DAAAAAAAAAA',
-    dstPort: 7,
+    dstPort: 1007,
     src: SOURCE,
     srcPort: 50_000,
     circuitId: Buffer.alloc(16),
@@ -74,6 +74,18 @@ function sender(peerId: string, name?: string, envs: string[] = []): Sender {
 const RELAY = sender('PAAAAAAAAAA', 'relay of a PKI', [PROD]);
 
 describe('relay rules', () => {
+  it('let members renew their certificates and joiners reach the issuer, whatever they say', () => {
+    const strict = passage([{ service: 'web', tag: 'nobody' }]);
+    for (const dstPort of [1, 15]) expect(strict.ask(open({ service: '', dstPort }), RELAY)).toBe('yes');
+    for (const [service, dstPort] of [
+      ['', 0],
+      ['', 16],
+      ['db', 1],
+    ] as const) {
+      expect(strict.ask(open({ service, dstPort }), RELAY)).toBe('no');
+    }
+  });
+
   it.each<[RelayRule, unsigned: string, signed: string]>([
     [{}, 'yes', 'yes'],
     [{ service: 'web' }, 'yes', 'yes'],
