@@ -23,7 +23,7 @@ import { publicKeyFrom } from './signatures.js';
 
 const DAY_MS = 86_400_000;
 export const DEFAULT_LIFETIME_MS = 30 * DAY_MS;
-/** As for certificates of web servers in their best days: who has not renewed for so long is gone. */
+/** A member that has not renewed for so long counts as gone. */
 export const MAX_LIFETIME_MS = 397 * DAY_MS;
 /** A certificate also holds for clocks that are so much behind. */
 export const CLOCK_TOLERANCE_MS = 5 * 60_000;
