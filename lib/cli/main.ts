@@ -1,0 +1,4 @@
+#!/usr/bin/env node
+// The command `starlane`.
+
+process.stdout.write('starlane\n');

@@ -1,0 +1,45 @@
+// Bundles lib into dist: entry points that share their chunks, with every package but `debug` inside (docs/decisions/0008, 0015).
+// Usage: node scripts/bundle.mjs [--outdir=DIR]
+
+import { builtinModules } from 'node:module';
+import { build } from 'esbuild';
+
+const outdir = process.argv.find((argument) => argument.startsWith('--outdir='))?.slice('--outdir='.length) ?? 'dist';
+
+/** Bundled CommonJS packages require modules of Node, which an ES module cannot do by itself. */
+const builtins = {
+  name: 'builtins',
+  setup({ onResolve, onLoad }) {
+    const names = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
+    onResolve({ filter: /.*/ }, ({ kind, path }) =>
+      kind === 'require-call' && names.has(path) ? { path, namespace: 'builtin' } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+    }));
+  },
+};
+
+await build({
+  entryPoints: [
+    'lib/index.ts',
+    'lib/mux/index.ts',
+    'lib/http/index.ts',
+    'lib/members/index.ts',
+    'lib/preload/index.ts',
+    'lib/cli/main.ts',
+  ],
+  outbase: 'lib',
+  outdir,
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20.19',
+  minifyWhitespace: true,
+  lineLimit: 120,
+  sourcemap: true,
+  external: ['debug'],
+  plugins: [builtins],
+  logLevel: 'warning',
+});
