@@ -11,6 +11,7 @@ import { nodeHttp } from '../../util/runtime/builtins.js';
 import { withoutContext } from '../../util/runtime/no-context.js';
 import type { Timers } from '../../util/timers.js';
 import { TokenBucket } from '../../util/token-bucket.js';
+import type { ErrorAnswer } from './answers.js';
 import { type QueryHandler, sendJson } from './api.js';
 
 /** Connections of all callers, and of one. */
@@ -28,6 +29,25 @@ export const ANSWER_MS = 30_000;
 export const RATE = { perS: 50, burst: 100 } as const;
 /** Callers whose rate is remembered. */
 const MAX_CALLERS = 1_024;
+
+/** Returns an answer as bytes, to end a connection with that has no request. */
+function lastAnswer(status: string, code: string, message: string): string {
+  const body = JSON.stringify({ error: { code, message } } satisfies ErrorAnswer);
+  const head = `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\n`;
+  return `${head}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+}
+
+const TOO_MANY = lastAnswer(
+  '429 Too Many Requests',
+  'EAGAIN',
+  `more than ${MAX_CONNECTIONS_PER_CALLER} connections of one node`,
+);
+const TOO_LARGE = lastAnswer(
+  '431 Request Header Fields Too Large',
+  'ERR_STARLANE_ARGUMENT',
+  `a request has at most ${MAX_HEADER_BYTES} bytes`,
+);
+const MALFORMED = lastAnswer('400 Bad Request', 'ERR_STARLANE_ARGUMENT', 'the request is malformed');
 
 /** What counts for the node at the other end. */
 interface Caller {
@@ -58,7 +78,8 @@ export class QueryPort {
     const caller = this.callerOf(remote.peerId);
     socket.on('error', () => {});
     if (caller.connections >= MAX_CONNECTIONS_PER_CALLER) {
-      socket.destroy();
+      // Whatever the caller does, the connection ends as soon as the link has this.
+      socket.end(TOO_MANY, () => socket.destroy());
       return;
     }
     caller.connections++;
@@ -93,8 +114,8 @@ export class QueryPort {
     );
     server.timeout = 0;
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-      const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
-      if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+      if (socket.writable)
+        socket.end(error.code === 'HPE_HEADER_OVERFLOW' ? TOO_LARGE : MALFORMED, () => socket.destroy());
       else socket.destroy();
     });
     return server;

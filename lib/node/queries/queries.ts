@@ -79,3 +79,11 @@ export class Queries {
     return port;
   }
 }
+
+/**
+ * Returns a handler of HTTP requests that answers the queries of a node: for `node:http`, a control socket, or the monitor. By default its
+ * callers may ask for everything.
+ */
+export function createApi(node: { readonly queries: Queries }, rightsOf?: RightsOf): QueryHandler {
+  return node.queries.handler(rightsOf);
+}
