@@ -11,6 +11,7 @@ export interface CatalogEntry {
 
 const NETWORK = 'Networks and members:';
 const SERVICES = 'Services:';
+const INSPECT = 'Looking around:';
 const SHELL = 'Shell:';
 
 function entry(group: string, name: string, summary: string, load: () => Promise<Command>): CatalogEntry {
@@ -33,7 +34,7 @@ export const CATALOG: readonly CatalogEntry[] = [
   entry(
     NETWORK,
     'up',
-    'run a node, and everything that the configuration file asks for',
+    'run a node, and what the configuration file asks for',
     async () => (await import('./network/up.js')).up,
   ),
   entry(
@@ -73,9 +74,59 @@ export const CATALOG: readonly CatalogEntry[] = [
     async () => (await import('./network/status.js')).status,
   ),
   entry(
+    INSPECT,
+    'services',
+    'list the services of the network',
+    async () => (await import('./inspect/services.js')).services,
+  ),
+  entry(INSPECT, 'nodes', 'list the nodes of the network', async () => (await import('./inspect/nodes.js')).nodes),
+  entry(
+    INSPECT,
+    'routes',
+    'list how other nodes are reached',
+    async () => (await import('./inspect/routes.js')).routes,
+  ),
+  entry(INSPECT, 'links', 'list the links of a node', async () => (await import('./inspect/links.js')).links),
+  entry(
+    INSPECT,
+    'streams',
+    'list the open streams of a node, or those that hang',
+    async () => (await import('./inspect/streams.js')).streams,
+  ),
+  entry(
+    INSPECT,
+    'watch',
+    'print links, services and warnings as they come and go',
+    async () => (await import('./inspect/watch.js')).watch,
+  ),
+  entry(
+    INSPECT,
+    'ping',
+    'measure the round trip to a node or a service',
+    async () => (await import('./inspect/ping.js')).ping,
+  ),
+  entry(
+    INSPECT,
+    'trace',
+    'show the path of a dial, and the share of each hop',
+    async () => (await import('./inspect/trace.js')).trace,
+  ),
+  entry(
+    INSPECT,
+    'top',
+    'show links and streams by their traffic, again and again',
+    async () => (await import('./inspect/top.js')).top,
+  ),
+  entry(
+    INSPECT,
+    'doctor',
+    'look for what is wrong here, and on the way to others',
+    async () => (await import('./inspect/doctor.js')).doctor,
+  ),
+  entry(
     SHELL,
     'completion',
-    'print a script that completes commands and flags in your shell',
+    'print a script for completion in your shell',
     async () => (await import('./shell/completion.js')).completion,
   ),
 ];

@@ -1,6 +1,6 @@
 // Reads the command line, finds the subcommand, and runs it.
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { Command as CommanderCommand, CommanderError, Option } from 'commander';
 import { CATALOG, type CatalogEntry } from './catalog.js';
 import type { Command, Context } from './command.js';
@@ -11,6 +11,7 @@ import { createLog, type LogLevel } from './log.js';
 import { Output } from './output.js';
 import { NODE_FLAGS } from './run/node-flags.js';
 import { SHARED_FLAGS } from './shared-flags.js';
+import { versionOf } from './version.js';
 
 export interface Io {
   readonly stdin: NodeJS.ReadStream;
@@ -90,17 +91,6 @@ Two machines, without a file to edit:
   program.configureHelp({ showGlobalOptions: false, subcommandTerm: (command) => command.name() });
   addFlags(program, '', SHARED_FLAGS, true);
   return program;
-}
-
-/** The version in package.json, which is above dist/cli, or lib/cli. */
-export function versionOf(): string {
-  for (const path of ['../package.json', '../../package.json']) {
-    const url = new URL(path, import.meta.url);
-    if (!existsSync(url)) continue;
-    const { name, version } = JSON.parse(readFileSync(url, 'utf8')) as { name?: string; version: string };
-    if (name === 'starlane') return version;
-  }
-  return 'unknown';
 }
 
 /** For the list of commands, and for suggestions. */

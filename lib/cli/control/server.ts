@@ -7,6 +7,9 @@ import { connect, type Socket } from 'node:net';
 import { pipeline } from 'node:stream';
 import { codeOf, netError } from '../../errors.js';
 import type { Node } from '../../node/node.js';
+import type { QueryHandler } from '../../node/queries/api.js';
+import { pingNode, trace } from '../../node/queries/client.js';
+import { createApi } from '../../node/queries/queries.js';
 import { Failure } from '../failure.js';
 import { NodeOverlay, type OverlayServer, type OverlaySocket } from '../run/overlay.js';
 import { type BindLine, MAX_BODY_BYTES, sentError } from './wire.js';
@@ -31,6 +34,7 @@ export class ControlServer {
   private readonly waiting = new Map<string, { socket: OverlaySocket; timer: NodeJS.Timeout }>();
   private overlay: NodeOverlay | undefined;
   private owner: ControlOwner | undefined;
+  private api: QueryHandler | undefined;
   private nextTicket = 0;
 
   constructor(readonly path: string) {
@@ -95,7 +99,17 @@ export class ControlServer {
       return;
     }
     const { node } = owner;
-    switch (`${request.method} ${request.url}`) {
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'control:///');
+    if (pathname.startsWith('/v1/')) {
+      this.api ??= createApi(node);
+      this.api(request, response);
+      return;
+    }
+    const target = searchParams.get('target') ?? '';
+    const timeout = searchParams.get('timeout');
+    const signal = gone(response);
+    const waits = { signal, ...(timeout === null ? {} : { timeoutMs: Number(timeout) }) };
+    switch (`${request.method} ${pathname}`) {
       case 'GET /control/status':
         return sendJson(response, 200, owner.status());
       case 'GET /control/members':
@@ -109,6 +123,16 @@ export class ControlServer {
       case 'POST /control/reload':
         await owner.reload();
         return sendJson(response, 200, {});
+      case 'GET /control/query':
+        return sendJson(response, 200, await node.query(target, searchParams.get('path') ?? '', waits));
+      case 'GET /control/ping':
+        return sendJson(
+          response,
+          200,
+          await pingNode(node, target, { ...waits, samples: Number(searchParams.get('samples') ?? 1) }),
+        );
+      case 'GET /control/trace':
+        return sendJson(response, 200, await trace(node, target, waits));
       case 'POST /control/bind':
         return this.bind((await bodyOf(request)) as BindRequest, response);
       default:
@@ -219,6 +243,13 @@ function isAnswered(path: string): Promise<boolean> {
     socket.once('connect', () => done(true));
     socket.once('error', () => done(false));
   });
+}
+
+/** Returns a signal that is aborted when the other end has gone. */
+function gone(response: ServerResponse): AbortSignal {
+  const controller = new AbortController();
+  response.once('close', () => controller.abort());
+  return controller.signal;
 }
 
 async function bodyOf(request: IncomingMessage): Promise<unknown> {

@@ -4,6 +4,8 @@
 //   POST /control/invite, revoke         as the methods of Node; the body is JSON
 //   GET  /control/members, services
 //   POST /control/reload                 as SIGHUP
+//   GET  /v1/...                         what the node answers to queries, see node/queries/answers.ts
+//   GET  /control/query, ping, trace     what it asks other nodes: ?target=&timeout=MS, with &path= or &samples=
 //   POST /control/bind                   the answer is a stream of lines, one for each socket, until one end closes it
 //   CONNECT dial?to=ADDRESS              becomes the circuit
 //   CONNECT take?id=ID                   becomes a socket that a bind has announced

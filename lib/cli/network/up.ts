@@ -21,7 +21,7 @@ async function tasksOf(context: Context): Promise<readonly Task[]> {
 
 export const up = defineCommand({
   name: 'up',
-  summary: 'run a node, and everything that the configuration file asks for',
+  summary: 'run a node, and what the configuration file asks for',
   description: 'SIGHUP reads the file again, and changes what differs without losing a stream. SIGTERM drains.',
   usesNode: true,
   flags: {},

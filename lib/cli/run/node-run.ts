@@ -31,6 +31,7 @@ export class NodeRun {
   private readonly tasks: TaskSet;
   private readonly startedAt = new Date();
   private readonly listeners: string[] = [];
+  private isLinking = false;
   private fail: (error: Error) => void = () => {};
   private readonly failed: Promise<never>;
 
@@ -52,7 +53,11 @@ export class NodeRun {
     this.failed.catch(() => {});
     this.tasks = new TaskSet({ overlay: this.overlay, log: context.log, fail: (error) => this.fail(error) });
     const { log } = context;
-    this.node.on('warning', (error) => log.warn(lineOf(error), { code: error.code }));
+    // Until there is a link, its failure will say why, once.
+    this.node.on('warning', (error) => {
+      if (this.isLinking) log.debug(lineOf(error), { code: error.code });
+      else log.warn(lineOf(error), { code: error.code });
+    });
     this.node.on('error', (error) => log.error(lineOf(error), { code: error.code }));
     this.node.on('link', (link) =>
       log.debug(`link to ${link.peerId} at ${link.address}`, { peer: link.peerId, address: link.address }),
@@ -98,7 +103,10 @@ export class NodeRun {
     for (const address of this.values.listen ?? []) await this.listen(address);
     if (values.listen === undefined && isIssuer(network.credentials)) await this.listenSomewhere();
     control.serve({ node, status: () => this.status(), reload: () => this.reload() });
-    if (this.options.needsLink) await firstLink(node, values.timeout ?? DEFAULT_TIMEOUT_MS);
+    if (!this.options.needsLink) return;
+    this.isLinking = true;
+    await firstLink(node, values.timeout ?? DEFAULT_TIMEOUT_MS);
+    this.isLinking = false;
   }
 
   /** Where it listens for links. */

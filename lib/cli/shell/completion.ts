@@ -16,7 +16,7 @@ const SCRIPTS: Readonly<Record<string, (of: Completions) => string>> = {
 
 export const completion = defineCommand({
   name: 'completion',
-  summary: 'print a script that completes commands and flags in your shell',
+  summary: 'print a script for completion in your shell',
   args: [{ name: 'SHELL', about: 'bash, zsh or fish' }],
   flags: {},
   examples: [
