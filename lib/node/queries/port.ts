@@ -17,6 +17,8 @@ import { type QueryHandler, sendJson } from './api.js';
 /** Connections of all callers, and of one. */
 export const MAX_CONNECTIONS = 256;
 export const MAX_CONNECTIONS_PER_CALLER = 16;
+/** Connections of one caller beyond that which learn so. */
+const MAX_REFUSED_PER_CALLER = 4;
 /** Of one request, all together. */
 export const MAX_HEADER_BYTES = 8 * 1024;
 /** From the first moment of a connection to the end of the headers of its first request. */
@@ -52,6 +54,8 @@ const MALFORMED = lastAnswer('400 Bad Request', 'ERR_STARLANE_ARGUMENT', 'the re
 /** What counts for the node at the other end. */
 interface Caller {
   connections: number;
+  /** Connections that are too many and about to end. */
+  refused: number;
   readonly bucket: TokenBucket;
 }
 
@@ -78,8 +82,7 @@ export class QueryPort {
     const caller = this.callerOf(remote.peerId);
     socket.on('error', () => {});
     if (caller.connections >= MAX_CONNECTIONS_PER_CALLER) {
-      // Whatever the caller does, the connection ends as soon as the link has this.
-      socket.end(TOO_MANY, () => socket.destroy());
+      this.refuse(socket, caller);
       return;
     }
     caller.connections++;
@@ -104,6 +107,18 @@ export class QueryPort {
   close(): void {
     this.isEnding = true;
     for (const socket of [...this.connections.keys()]) socket.destroy();
+  }
+
+  /** Ends a connection that is too many, with the reason, unless some get it already: they must not take the places of other callers. */
+  private refuse(socket: Socket, caller: Caller): void {
+    if (caller.refused >= MAX_REFUSED_PER_CALLER) {
+      socket.destroy();
+      return;
+    }
+    caller.refused++;
+    socket.once('close', () => caller.refused--);
+    // Whatever the caller does, the connection ends as soon as the link has this.
+    socket.end(TOO_MANY, () => socket.destroy());
   }
 
   private makeServer(): HttpServer {
@@ -146,14 +161,16 @@ export class QueryPort {
     let caller = this.callers.get(nodeId);
     if (caller === undefined) {
       if (this.callers.size >= MAX_CALLERS) this.forgetCallers();
-      caller = { connections: 0, bucket: new TokenBucket(RATE) };
+      caller = { connections: 0, refused: 0, bucket: new TokenBucket(RATE) };
       this.callers.set(nodeId, caller);
     }
     return caller;
   }
 
   private forgetCallers(): void {
-    for (const [nodeId, { connections }] of this.callers) if (connections === 0) this.callers.delete(nodeId);
+    for (const [nodeId, { connections, refused }] of this.callers) {
+      if (connections + refused === 0) this.callers.delete(nodeId);
+    }
   }
 }
 
@@ -208,8 +225,8 @@ class Connection {
 
   private onLate(): void {
     const { response, taken } = this;
-    // An answer may take its time as long as some of it leaves, or none has begun: events, and queries that wait for something.
-    if (response !== undefined && (!response.headersSent || taken > this.sentBytes || !response.writableNeedDrain)) {
+    // An answer may take its time as long as some of it leaves, or nothing waits: events, and queries that wait for something.
+    if (response !== undefined && (this.socket.writableLength === 0 || taken > this.sentBytes)) {
       this.sentBytes = taken;
       this.deadline.set(ANSWER_MS);
       return;
