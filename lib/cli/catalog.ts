@@ -119,6 +119,12 @@ export const CATALOG: readonly CatalogEntry[] = [
   ),
   entry(
     INSPECT,
+    'bench',
+    'measure how fast a service or a node is reached',
+    async () => (await import('./inspect/bench.js')).bench,
+  ),
+  entry(
+    INSPECT,
     'doctor',
     'look for what is wrong here, and on the way to others',
     async () => (await import('./inspect/doctor.js')).doctor,

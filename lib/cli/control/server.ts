@@ -12,6 +12,7 @@ import { pingNode, trace } from '../../node/queries/client.js';
 import { createApi } from '../../node/queries/queries.js';
 import { Failure } from '../failure.js';
 import { NodeOverlay, type OverlayServer, type OverlaySocket } from '../run/overlay.js';
+import { measure } from './measure.js';
 import { type BindLine, MAX_BODY_BYTES, sentError } from './wire.js';
 
 /** How long a bound socket waits for the process that is to serve it. */
@@ -133,6 +134,18 @@ export class ControlServer {
         );
       case 'GET /control/trace':
         return sendJson(response, 200, await trace(node, target, waits));
+      case 'GET /control/bench': {
+        const [durationMs, streams] = ['duration', 'streams'].map((name) => Number(searchParams.get(name) ?? 1));
+        response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+        const plan = { target, durationMs, streams, isEcho: searchParams.get('echo') === 'true', signal };
+        try {
+          for await (const step of measure(node, plan)) response.write(`${JSON.stringify(step)}\n`);
+        } catch (error) {
+          response.write(`${JSON.stringify({ error: sentError(error) })}\n`);
+        }
+        response.end();
+        return;
+      }
       case 'POST /control/bind':
         return this.bind((await bodyOf(request)) as BindRequest, response);
       default:

@@ -200,7 +200,7 @@ export async function nodeFindings(asker: Asker): Promise<Finding[]> {
       ? {
           check: 'reachable',
           level: 'ok',
-          found: `${ready.checks.filter(({ ok }) => ok).length} neighbours confirm it`,
+          found: confirmation(ready),
         }
       : {
           check: 'reachable',

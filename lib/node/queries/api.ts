@@ -147,6 +147,10 @@ const RESOURCES: { readonly [Path in AnswerPath]: Resource<Answers[Path]> } = {
 };
 
 const EVENTS = '/v1/events';
+/** Bytes without meaning, `?bytes=<1 to 1073741824>`: for measuring how fast they come. */
+const SOURCE = '/v1/source';
+const MAX_SOURCE_BYTES = 1024 * 1024 * 1024;
+const SOURCE_CHUNK_BYTES = 64 * 1024;
 
 /** Returns a handler of requests. `rightsOf`: what the caller of a request may ask for. */
 export function queryHandler(parts: ApiParts, rightsOf: RightsOf): QueryHandler {
@@ -183,6 +187,14 @@ async function answer(
       sendEvents(parts, request, response, rights);
       return;
     }
+    if (path === SOURCE) {
+      sendBytes(
+        response,
+        parameters.integer('bytes', SOURCE_CHUNK_BYTES, 1, MAX_SOURCE_BYTES),
+        request.method === 'HEAD',
+      );
+      return;
+    }
     if (resource === undefined) throw new Refusal(404, 'ENOENT', `${path} is no resource of this version`);
     const { signal } = aborter;
     await send(parts, resource as Resource<unknown>, { rights, parameters, signal }, response);
@@ -213,6 +225,31 @@ function sendEvents(
   if (readers.isFull) throw new Refusal(503, 'EAGAIN', `${readers.size} readers follow the events of this node`);
   if (request.method === 'HEAD') throw new Refusal(405, 'ERR_STARLANE_ARGUMENT', 'events are read with GET');
   readers.add(response, rights);
+}
+
+/** Sends so many bytes, as fast as the caller takes them. */
+function sendBytes(response: ServerResponse, bytes: number, isHead: boolean): void {
+  response.writeHead(200, {
+    'content-type': 'application/octet-stream',
+    'content-length': bytes,
+    'cache-control': 'no-store',
+  });
+  if (isHead) {
+    response.end();
+    return;
+  }
+  const chunk = Buffer.alloc(SOURCE_CHUNK_BYTES);
+  let left = bytes;
+  const more = () => {
+    while (left > 0 && !response.destroyed) {
+      const part = left < chunk.length ? chunk.subarray(0, left) : chunk;
+      left -= part.length;
+      if (!response.write(part)) break;
+    }
+    if (left === 0) response.end();
+    else response.once('drain', more);
+  };
+  more();
 }
 
 function parse({ url }: IncomingMessage): { path: string; parameters: Parameters } {
