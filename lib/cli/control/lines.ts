@@ -1,0 +1,31 @@
+// JSON objects, one a line, over a socket.
+
+import type { Socket } from 'node:net';
+
+const MAX_LINE_BYTES = 64 * 1024;
+
+/** Calls `onLine` with each object. A line that is too long or no object destroys the socket. */
+export function readLines(socket: Socket, onLine: (line: Readonly<Record<string, unknown>>) => void): void {
+  let rest = '';
+  socket.setEncoding('utf8');
+  socket.on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() as string;
+    if (rest.length > MAX_LINE_BYTES) socket.destroy();
+    for (const line of lines) {
+      if (socket.destroyed) return;
+      let value: unknown;
+      try {
+        value = JSON.parse(line);
+      } catch {
+        value = undefined;
+      }
+      if (typeof value === 'object' && value !== null) onLine(value as Readonly<Record<string, unknown>>);
+      else socket.destroy();
+    }
+  });
+}
+
+export function writeLine(socket: Socket, value: object): void {
+  if (!socket.destroyed) socket.write(`${JSON.stringify(value)}\n`);
+}
