@@ -1,15 +1,17 @@
 // JSON objects, one a line, over a socket.
 
 import type { Socket } from 'node:net';
+import { StringDecoder } from 'node:string_decoder';
 
 const MAX_LINE_BYTES = 64 * 1024;
 
 /** Calls `onLine` with each object. A line that is too long or no object destroys the socket. */
 export function readLines(socket: Socket, onLine: (line: Readonly<Record<string, unknown>>) => void): void {
   let rest = '';
-  socket.setEncoding('utf8');
-  socket.on('data', (text: string) => {
-    const lines = (rest + text).split('\n');
+  // Not by setEncoding, which sockets of an http server refuse.
+  const decoder = new StringDecoder();
+  socket.on('data', (chunk: Buffer) => {
+    const lines = (rest + decoder.write(chunk)).split('\n');
     rest = lines.pop() as string;
     if (rest.length > MAX_LINE_BYTES) socket.destroy();
     for (const line of lines) {

@@ -18,7 +18,7 @@ export function requestConnect(socketPath: string, target: string): Socket {
 
 /** Reads the answer to a CONNECT from chunks. */
 export class ConnectAnswer {
-  private bytes = Buffer.alloc(0);
+  private bytes: Buffer = Buffer.alloc(0);
   private bodyAt = -1;
   private isAccepted = false;
 

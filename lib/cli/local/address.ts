@@ -34,7 +34,10 @@ export function hostOf(text: string): string | undefined {
 }
 
 /** Splits `LOCAL:REST`. Undefined where there is no address of this machine in front. `bind` is the host where there is none. */
-export function splitLocal(text: string, bind: string): { readonly at: LocalAddress; readonly rest: string } | undefined {
+export function splitLocal(
+  text: string,
+  bind: string,
+): { readonly at: LocalAddress; readonly rest: string } | undefined {
   const path = /^(?:unix:)?((?:\/|\.{1,2}\/|\\\\)[^:]+):(.+)$/s.exec(text);
   if (path !== null) return { at: { path: path[1] }, rest: path[2] };
   const match = /^(?:(\[[^\]]*\]|[^:]*):)??(\d+):(.+)$/s.exec(text);
@@ -47,7 +50,8 @@ export function splitLocal(text: string, bind: string): { readonly at: LocalAddr
 /** Checks the value of a flag such as `--bind`. @throws Failure */
 export function checkedHost(text: string, where: string): string {
   const host = hostOf(text);
-  if (host === undefined) throw usage(`${where}: must be the name or the address of an interface, not ${JSON.stringify(text)}`);
+  if (host === undefined)
+    throw usage(`${where}: must be the name or the address of an interface, not ${JSON.stringify(text)}`);
   return host;
 }
 

@@ -12,7 +12,7 @@ export interface OverlaySocket extends Duplex {
   readonly peer?: PeerInfo | undefined;
   readonly connecting: boolean;
   /** Closes at once; the other end sees ECONNRESET. */
-  resetAndDestroy(): unknown;
+  resetAndDestroy?(): unknown;
 }
 
 export interface OverlayBindOptions {

@@ -42,7 +42,9 @@ export class ForwardTask implements Task {
     if (split === undefined) throw usage(`forward ${spec}: must be PORT:SERVICE, such as 6379:redis${hintFor(spec)}`);
     this.at = split.at;
     this.target = checkedTarget(spec, split.rest);
-    this.title = `forward ${shownAddress(this.at)}`;
+    // A changed target is the same task, whose connections go on.
+    const which = this.at.port === 0 ? ` to ${this.target}` : '';
+    this.title = `forward ${shownAddress(this.at)}${which}`;
   }
 
   /** The service of new connections. */

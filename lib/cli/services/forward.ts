@@ -1,11 +1,11 @@
 // starlane forward
 
-import { type Context, defineCommand } from '../command.js';
+import { type Command, type Context, defineCommand } from '../command.js';
 import { usage } from '../failure.js';
 import { flag } from '../flags.js';
 import { hostOf, portOf, shownAddress } from '../local/address.js';
-import { useNetwork } from '../run/use-network.js';
 import type { Task } from '../run/task.js';
+import { useNetwork } from '../run/use-network.js';
 import { ForwardTask, type ForwardValues, MAX_CONNECTIONS } from './forward-task.js';
 import { publish } from './publish.js';
 
@@ -47,7 +47,7 @@ function reverseTask(text: string, context: Context): Task {
   return publish.task?.(name, { host, port } as never, context) as Task;
 }
 
-export const forward = defineCommand({
+export const forward: Command = defineCommand({
   name: 'forward',
   summary: 'make services of the network ports of this machine',
   description:
@@ -66,7 +66,9 @@ export const forward = defineCommand({
   async run(context, specs, { reverse = [] }) {
     if (specs.length + (reverse as readonly string[]).length === 0)
       throw usage('forward: needs PORT:SERVICE, such as 6379:redis');
-    const forwards = specs.map((spec) => new ForwardTask(spec, context.config.valuesOf(forward, spec) as ForwardValues));
+    const forwards = specs.map(
+      (spec) => new ForwardTask(spec, context.config.valuesOf(forward, spec) as ForwardValues),
+    );
     const titles = new Set(forwards.map(({ title }) => title));
     if (titles.size < forwards.length) throw usage('forward: one address of this machine twice');
     const offered = (reverse as readonly string[]).map((text) => reverseTask(text, context));
