@@ -10,6 +10,7 @@ import type { ServiceInfo } from '../../mesh/directory/service.js';
 import type { PeerInfo } from '../../socket/endpoints.js';
 import { ExitCode, Failure } from '../failure.js';
 import type { Overlay, OverlayBindOptions, OverlayDialOptions, OverlayServer, OverlaySocket } from '../run/overlay.js';
+import type { ControlSession } from './session.js';
 import { type BindLine, MAX_BODY_BYTES, receivedError } from './wire.js';
 
 const ANSWER_MS = 30_000;
@@ -99,17 +100,30 @@ export class ControlOverlay implements Overlay {
 
   constructor(
     private readonly client: ControlClient,
-    readonly id: string,
+    private readonly session: ControlSession,
     /** Called when the process of the node has ended. */
     private readonly onLost: (error: Error) => void,
-  ) {}
+  ) {
+    session.whenLost(onLost);
+  }
 
-  dial(address: string, { timeoutMs, signal }: OverlayDialOptions = {}): OverlaySocket {
+  get id(): string {
+    return this.session.nodeId;
+  }
+
+  dial(address: string, { timeoutMs, signal, key, preferredPort }: OverlayDialOptions = {}): OverlaySocket {
     const query = new URLSearchParams({ to: address });
     if (timeoutMs !== undefined) query.set('timeout', String(timeoutMs));
-    const socket = new JoinedSocket(this.client.connect(`dial?${query}`));
-    signal?.addEventListener('abort', () => socket.destroy(signal.reason), { once: true });
-    return socket;
+    if (key !== undefined) query.set('key', key);
+    if (preferredPort !== undefined) query.set('port', String(preferredPort));
+    const circuit = this.session.connect('dial', query);
+    if (signal !== undefined) {
+      const abort = () => circuit.destroy(signal.reason);
+      if (signal.aborted) abort();
+      else signal.addEventListener('abort', abort, { once: true });
+      circuit.once('close', () => signal.removeEventListener('abort', abort));
+    }
+    return circuit;
   }
 
   async bind(
@@ -145,6 +159,10 @@ export class ControlOverlay implements Overlay {
 
   async services(): Promise<ServiceInfo[]> {
     return (await this.client.get('/control/services')) as ServiceInfo[];
+  }
+
+  async offers(service: string): Promise<boolean> {
+    return (await this.client.get(`/control/offers?${new URLSearchParams({ service })}`)) === true;
   }
 }
 

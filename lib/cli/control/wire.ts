@@ -8,7 +8,9 @@
 //   GET  /control/bench                  a stream of lines, see measure.ts
 //   GET  /control/query, ping, trace     what it asks other nodes: ?target=&timeout=MS, with &path= or &samples=
 //   POST /control/bind                   the answer is a stream of lines, one for each socket, until one end closes it
-//   CONNECT dial?to=ADDRESS              becomes the circuit
+//   GET  /control/offers?service=NAME    whether a node offers it
+//   CONNECT session                      becomes lines { reset: ID } in both directions; the first is { session, id }, with the id of the node
+//   CONNECT dial?to=ADDRESS              becomes the circuit; session=NAME&circuit=ID say whose it is
 //   CONNECT take?id=ID                   becomes a socket that a bind has announced
 //
 // An error is a status of 400 or more and a JSON object { code, message, causes }.

@@ -2,6 +2,7 @@
 
 import type { Duplex } from 'node:stream';
 import type { DialOptions } from '../../circuit/options.js';
+import { hash, random, type Selector } from '../../mesh/directory/selector.js';
 import type { ServiceInfo } from '../../mesh/directory/service.js';
 import type { Node } from '../../node/node.js';
 import type { PeerInfo } from '../../socket/endpoints.js';
@@ -10,6 +11,8 @@ import type { PeerInfo } from '../../socket/endpoints.js';
 export interface OverlaySocket extends Duplex {
   readonly peer?: PeerInfo | undefined;
   readonly connecting: boolean;
+  /** Closes at once; the other end sees ECONNRESET. */
+  resetAndDestroy?(): unknown;
 }
 
 export interface OverlayBindOptions {
@@ -25,7 +28,12 @@ export interface OverlayServer {
   close(): Promise<void>;
 }
 
-export type OverlayDialOptions = Pick<DialOptions, 'timeoutMs' | 'signal'>;
+export interface OverlayDialOptions extends Pick<DialOptions, 'timeoutMs' | 'signal'> {
+  /** Dials with the same key go to the same instance. */
+  readonly key?: string | undefined;
+  /** For a name without a port: the virtual port to take where the service has several. */
+  readonly preferredPort?: number | undefined;
+}
 
 export interface Overlay {
   /** The id of the node. */
@@ -37,6 +45,8 @@ export interface Overlay {
   /** @throws EADDRINUSE, ERR_STARLANE_ADDRESS, ERR_STARLANE_RIGHT and others */
   bind(address: string, options: OverlayBindOptions, handler: (socket: OverlaySocket) => void): Promise<OverlayServer>;
   services(): Promise<ServiceInfo[]>;
+  /** Whether a node offers a service of that name now. */
+  offers(service: string): Promise<boolean>;
 }
 
 /** The overlay of a node in this process. */
@@ -48,7 +58,10 @@ export class NodeOverlay implements Overlay {
   }
 
   dial(address: string, options: OverlayDialOptions = {}): OverlaySocket {
-    return this.node.dial(address, { ...options, allowHalfOpen: true });
+    const { timeoutMs, signal, key, preferredPort } = options;
+    const byKey = key === undefined ? random : hash(key);
+    const selector = preferredPort === undefined ? byKey : preferring(preferredPort, byKey);
+    return this.node.dial(address, { timeoutMs, signal, selector, allowHalfOpen: true });
   }
 
   bind(
@@ -77,4 +90,16 @@ export class NodeOverlay implements Overlay {
   async services(): Promise<ServiceInfo[]> {
     return this.node.services();
   }
+
+  async offers(service: string): Promise<boolean> {
+    return this.node.serviceMap().has(service);
+  }
+}
+
+/** Returns a selector that takes instances at the port where there are some. */
+function preferring(preferred: number, selector: Selector): Selector {
+  return (instances) => {
+    const there = instances.filter(({ port }) => port === preferred || port === 0);
+    return selector(there.length > 0 ? there : instances);
+  };
 }
