@@ -8,7 +8,6 @@ import { type Command, type CommandResult, Machine } from '../support/command.js
 const server = new Machine();
 const laptop = new Machine();
 let echo: Server;
-let publisher: Command;
 let node: Command;
 
 beforeAll(async () => {
@@ -19,7 +18,6 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => echo.listen(0, '127.0.0.1', resolve));
   const { port } = echo.address() as AddressInfo;
   const published = await server.publish(['echo', '--port', String(port), '--name', 'server']);
-  publisher = published.command;
   expect(await laptop.run(['join', published.token, '--name', 'laptop'])).toMatchObject({ code: 0 });
   node = laptop.start(['up']);
   await node.waitFor(/^node \S+ runs/m, 'stdout');
@@ -113,12 +111,10 @@ describe('ping and trace', () => {
 
 describe('streams and top', () => {
   it('show a stream that waits for its reader', async () => {
-    const connect = laptop.start(['bench', 'echo', '--echo', '--duration', '60s', '--json']);
-    await publisher.waitFor(/published/, 'stdout');
-    const listed = async () => json<Array<{ service: string }>>(await server.run(['streams', '--json']));
-    let list = await listed();
-    for (const until = Date.now() + 20_000; !list.some(({ service }) => service === 'echo') && Date.now() < until; )
-      list = await listed();
+    const connect = laptop.start(['connect', 'echo']);
+    connect.stdin.write('hello');
+    await connect.waitFor(/hello/, 'stdout');
+    const list = json<unknown[]>(await server.run(['streams', '--json']));
     expect(list).toEqual(
       expect.arrayContaining([expect.objectContaining({ service: 'echo', peerName: 'laptop', direction: 'in' })]),
     );
