@@ -15,6 +15,8 @@ import { TaskSet } from './task-set.js';
 /** Where an issuer listens by default: others need a way in. */
 export const DEFAULT_PORT = 7400;
 const DEFAULT_DRAIN_MS = 30_000;
+/** A drain that takes longer says what it waits for. */
+const NOTICE_MS = 500;
 
 export interface NodeRunOptions {
   /** Waits for a link, and fails without one in time. Default false. */
@@ -146,12 +148,15 @@ export class NodeRun {
     const { node } = this;
     const deadline = AbortSignal.timeout(Math.max(1, timeoutMs));
     endAtOnce(process);
-    const { streams } = node.stats();
-    const open = streams.links + streams.loopback;
-    if (open > 0) this.context.output.note(`starlane: waiting for ${open} open streams; once more to end at once`);
+    const notice = setTimeout(() => {
+      const { streams } = node.stats();
+      const open = streams.links + streams.loopback;
+      this.context.output.note(`starlane: waiting for ${open} open streams; once more to end at once`);
+    }, NOTICE_MS);
     const drained = node.drain({ timeoutMs: Math.max(1, timeoutMs) }).catch(() => {});
     await this.tasks.stop(deadline);
     await drained;
+    clearTimeout(notice);
     await node.close();
     await this.control.close();
   }
