@@ -1,7 +1,9 @@
-// Writes the tables of errors and limits in the documentation from the code: `npm run docs:tables`. What a row says in words stays as it
-// is; a spec fails when a table is not up to date.
+// Writes what the documentation has from the code: `npm run docs:tables`. That is the tables of errors, limits and commands, and the schema of
+// the configuration file. What a row says in words stays as it is; a spec fails when something is not up to date.
 
 import { readFileSync, writeFileSync } from 'node:fs';
+import { CATALOG, loadCommands } from '../lib/cli/catalog.js';
+import { jsonSchemaOf } from '../lib/cli/config/schema.js';
 import { ERRORS } from '../lib/errors.js';
 import { LIMITS, type NodeLimits } from '../lib/options/limits.js';
 
@@ -16,6 +18,7 @@ const MIB = 1024 * 1024;
 const TABLES: Readonly<Record<string, Readonly<Record<string, (rows: string[]) => string[]>>>> = {
   'docs/api.md': { errors: errorRows, options: optionRows },
   'SECURITY.md': { limits: limitRows },
+  'docs/command.md': { commands: commandRows },
 };
 
 /** Returns the text of every file with its tables made from the code. @throws when a limit has no row, or a row no limit */
@@ -29,6 +32,14 @@ export function documentsWithTables(root: URL): Map<string, string> {
   return documents;
 }
 
+/** The file with the schema of starlane.yaml. */
+export const SCHEMA_FILE = 'docs/starlane.schema.json';
+
+/** Returns the text of {@link SCHEMA_FILE}. */
+export async function schemaText(): Promise<string> {
+  return `${JSON.stringify(jsonSchemaOf(await loadCommands()), null, 1)}\n`;
+}
+
 /** Replaces the rows of the table between `<!-- table: name -->` and `<!-- end -->`. */
 function withTable(file: string, text: string, name: string, rowsOf: (rows: string[]) => string[]): string {
   const begin = `<!-- table: ${name} -->\n`;
@@ -37,6 +48,10 @@ function withTable(file: string, text: string, name: string, rowsOf: (rows: stri
   if (from < begin.length || to < 0) throw new Error(`${file} has no markers for the table of ${name}`);
   const [heads, line, ...rows] = text.slice(from, to).trimEnd().split('\n');
   return `${text.slice(0, from)}${[heads, line, ...rowsOf(rows)].join('\n')}\n${text.slice(to)}`;
+}
+
+function commandRows(): string[] {
+  return CATALOG.map(({ name, summary }) => `| \`${name}\` | ${summary} |`);
 }
 
 function errorRows(): string[] {
@@ -80,4 +95,5 @@ function limitRows(rows: string[]): string[] {
 if (process.argv[1]?.endsWith('docs-tables.mjs')) {
   const root = new URL('../', import.meta.url);
   for (const [file, text] of documentsWithTables(root)) writeFileSync(new URL(file, root), text);
+  writeFileSync(new URL(SCHEMA_FILE, root), await schemaText());
 }

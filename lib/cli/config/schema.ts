@@ -26,7 +26,7 @@ export function schemaOf(commands: readonly Command[]): z.ZodType<Record<string,
 /** Returns the JSON Schema for editors. */
 export function jsonSchemaOf(commands: readonly Command[]): object {
   const schema = z.toJSONSchema(schemaOf(commands), { io: 'input', target: 'draft-7' });
-  return { $id: 'https://starlane.dev/schema/starlane.json', title: 'starlane.yaml', ...schema };
+  return { $id: 'https://unpkg.com/starlane/docs/starlane.schema.json', title: 'starlane.yaml', ...schema };
 }
 
 function sectionOf({ flags, section }: Command): z.ZodType {
