@@ -2,7 +2,6 @@
 // connections, the size and the time of a request, the time of an answer, and requests a second.
 
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http';
-import type { NodeId } from '../../address.js';
 import { kRemote } from '../../mux/hidden.js';
 import type { RemoteEndpoint } from '../../socket/endpoints.js';
 import type { Socket } from '../../socket/socket.js';
@@ -62,7 +61,7 @@ interface Caller {
 export class QueryPort {
   private server: HttpServer | undefined;
   private readonly connections = new Map<Socket, Connection>();
-  private readonly callers = new Map<NodeId, Caller>();
+  private readonly callers = new Map<string, Caller>();
   private isEnding = false;
 
   constructor(
@@ -79,7 +78,7 @@ export class QueryPort {
   onSocket(socket: Socket): void {
     const remote = socket[kRemote] as RemoteEndpoint | null;
     if (remote === null) return;
-    const caller = this.callerOf(remote.peerId);
+    const caller = this.callerOf(callerKey(remote));
     socket.on('error', () => {});
     if (caller.connections >= MAX_CONNECTIONS_PER_CALLER) {
       this.refuse(socket, caller);
@@ -157,21 +156,29 @@ export class QueryPort {
     this.handler(request, response);
   }
 
-  private callerOf(nodeId: NodeId): Caller {
-    let caller = this.callers.get(nodeId);
+  private callerOf(key: string): Caller {
+    let caller = this.callers.get(key);
     if (caller === undefined) {
       if (this.callers.size >= MAX_CALLERS) this.forgetCallers();
       caller = { connections: 0, refused: 0, bucket: new TokenBucket(RATE) };
-      this.callers.set(nodeId, caller);
+      this.callers.set(key, caller);
     }
     return caller;
   }
 
   private forgetCallers(): void {
-    for (const [nodeId, { connections, refused }] of this.callers) {
-      if (connections + refused === 0) this.callers.delete(nodeId);
+    for (const [key, { connections, refused }] of this.callers) {
+      if (connections + refused === 0) this.callers.delete(key);
     }
   }
+}
+
+/**
+ * Returns what a circuit counts for: the node at the other end, if it has proved who it is. Others count for the neighbour that they came
+ * by, or anybody could use up what is another's.
+ */
+function callerKey({ peerId, isVerified, via }: RemoteEndpoint): string {
+  return isVerified ? peerId : `by ${via[0]}`;
 }
 
 /** One connection, and how long it may take for what comes next. */
