@@ -143,6 +143,18 @@ export class Exchange implements RequestSink, BodySink, Timed {
     this.finish();
   }
 
+  /** Answers with a text of the gateway itself. */
+  answerText(text: string): void {
+    const { inbound } = this;
+    const body = Buffer.from(text);
+    this.status = 200;
+    this.isAnswering = true;
+    inbound.respond(200, 'OK', ['Content-Type', 'text/plain', 'Content-Length', String(body.length)], 'plain');
+    inbound.write(body);
+    inbound.end([]);
+    this.finish();
+  }
+
   /** Breaks it off, at the deadline of a gateway that closes. */
   abort(): void {
     if (this.isDone) return;

@@ -135,7 +135,7 @@ export function pageFor(failure: Failure, service: string, requestId: string, he
     return {
       status: 200,
       reason: 'OK',
-      headers: [...common, ...grpc, 'grpc-message', encodeURIComponent(message).replace(/%20/g, ' ')],
+      headers: [...common, ...grpc, 'grpc-message', percentEncoded(message)],
       body: Buffer.alloc(0),
     };
   }
@@ -167,6 +167,11 @@ export function pageFor(failure: Failure, service: string, requestId: string, he
     ],
     body: bytes,
   };
+}
+
+/** As grpc-message is: visible ASCII, the rest as UTF-8 in percent signs. */
+function percentEncoded(text: string): string {
+  return text.replace(/[^\x20-\x24\x26-\x7e]/gu, (character) => encodeURIComponent(character));
 }
 
 function html(status: number, reason: string, text: string, service: string, code: string, requestId: string): string {

@@ -15,7 +15,9 @@ import { Exchange, type ExchangeHost } from './exchange.js';
 import { type Failure, TOO_MANY } from './failure.js';
 import { type Connection, Front, type FrontOwner } from './front.js';
 import type { Caller, Inbound } from './inbound/inbound.js';
-import { Listener, type ListenerOwner, listenerKey } from './listener.js';
+import { Acme } from './listen/acme.js';
+import { Listener, type ListenerOwner, listenerKey } from './listen/listener.js';
+import { TlsEntrance } from './listen/tls-entrance.js';
 import type { GatewayListener, GatewayOptions } from './options.js';
 
 /** One request, as `'access'` reports it when it has ended. */
@@ -90,6 +92,9 @@ export class Gateway extends EventEmitter<GatewayEvents> implements ExchangeHost
   isDraining = false;
   /** @internal */
   config: GatewayConfig;
+  /** @internal TLS for the listeners that have it. */
+  entrance: TlsEntrance | undefined;
+  private acme: Acme | undefined;
   private listeners_: Listener[] = [];
   private front: Front;
   private readonly oldFronts = new Set<Front>();
@@ -118,7 +123,12 @@ export class Gateway extends EventEmitter<GatewayEvents> implements ExchangeHost
   /** @internal */
   async listen(): Promise<void> {
     try {
+      const { acme, entrance } = await this.prepareTls(this.config);
+      this.entrance = entrance;
+      this.acme = acme;
       this.listeners_ = await this.openListeners(this.config, []);
+      entrance?.watch();
+      acme?.start();
     } catch (error) {
       await this.close({ timeoutMs: 0 });
       throw error;
@@ -161,10 +171,17 @@ export class Gateway extends EventEmitter<GatewayEvents> implements ExchangeHost
     if (this.isDraining) throw starlaneError('ERR_STARLANE_CLOSED', 'the gateway is closing');
     const config = resolveConfig(options);
     const kept = this.listeners_;
+    const { acme, entrance } = await this.prepareTls(config);
     const listeners = await this.openListeners(config, kept);
     const before = this.config;
     this.config = config;
     this.listeners_ = listeners;
+    this.acme?.close();
+    this.entrance?.close();
+    this.acme = acme;
+    this.entrance = entrance;
+    entrance?.watch();
+    acme?.start();
     for (const listener of kept) if (!listeners.includes(listener)) listener.close();
     if (JSON.stringify(before.limits) !== JSON.stringify(config.limits)) {
       this.oldFronts.add(this.front);
@@ -237,10 +254,12 @@ export class Gateway extends EventEmitter<GatewayEvents> implements ExchangeHost
   /** @internal */
   onRequest(inbound: Inbound, connection: Connection): void {
     const { counters, config } = this;
+    const token = inbound.caller.isSecure ? undefined : this.acme?.answerTo(inbound.path);
     const exchange = new Exchange(this, config, inbound);
     this.exchanges.set(exchange, connection);
     counters.total++;
     if (this.exchanges.size > config.limits.maxRequests) exchange.answerFailure(TOO_MANY);
+    else if (token !== undefined) exchange.answerText(token);
     else exchange.start();
   }
 
@@ -307,6 +326,40 @@ export class Gateway extends EventEmitter<GatewayEvents> implements ExchangeHost
 
   // --- its life ---
 
+  /** Reads the certificates of a configuration. */
+  private async prepareTls({
+    tls,
+    acme: options,
+    limits,
+  }: GatewayConfig): Promise<{ acme: Acme | undefined; entrance: TlsEntrance | undefined }> {
+    const files = [...(tls?.certificates ?? [])];
+    let acme: Acme | undefined;
+    let entrance: TlsEntrance | undefined;
+    const enter = async (): Promise<void> => {
+      const all = acme !== undefined && (await acme.hasCertificate()) ? [...files, acme.files] : files;
+      const made = new TlsEntrance(this, all, tls, limits.headersTimeoutMs);
+      await made.load();
+      entrance = made;
+    };
+    if (options !== undefined) {
+      acme = new Acme(
+        options,
+        async () => {
+          const before = entrance;
+          await enter();
+          if (this.entrance !== before) return;
+          before?.close();
+          this.entrance = entrance;
+          entrance?.watch();
+        },
+        (error) => this.warn(error),
+      );
+      await acme.prepare();
+    }
+    if (acme !== undefined || files.length > 0) await enter();
+    return { acme, entrance };
+  }
+
   /** Opens the listeners of a configuration, but for those that are open already. All of them, or none. */
   private async openListeners(config: GatewayConfig, kept: readonly Listener[]): Promise<Listener[]> {
     const free = [...kept];
@@ -361,6 +414,8 @@ export class Gateway extends EventEmitter<GatewayEvents> implements ExchangeHost
     for (const exchange of [...this.exchanges.keys()]) exchange.abort();
     for (const front of fronts) front.destroy();
     for (const listener of this.listeners_) listener.destroy();
+    this.acme?.close();
+    this.entrance?.close();
     this.http1.close();
     this.http2.close();
     clearInterval(this.sweep);

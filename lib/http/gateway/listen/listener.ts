@@ -2,15 +2,22 @@
 
 import { createServer, type Server as NetServer, type Socket as NetSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Node } from '../../node/node.js';
-import type { Server } from '../../socket/server.js';
-import type { Socket } from '../../socket/socket.js';
-import { plainAddress } from './forwarded.js';
-import type { Caller } from './inbound/inbound.js';
-import type { GatewayListener } from './options.js';
+import type { Node } from '../../../node/node.js';
+import type { Server } from '../../../socket/server.js';
+import type { Socket } from '../../../socket/socket.js';
+import { clearTimeout, setTimeout } from '../../../util/runtime/real-timers.js';
+import type { GatewayConfig } from '../config.js';
+import { plainAddress } from '../forwarded.js';
+import type { Caller } from '../inbound/inbound.js';
+import type { GatewayListener } from '../options.js';
+import { type ProxyHeader, readProxyHeader } from './proxy-header.js';
+import type { TlsEntrance } from './tls-entrance.js';
 
 export interface ListenerOwner {
   readonly node: Node;
+  readonly config: GatewayConfig;
+  readonly entrance: TlsEntrance | undefined;
+  warn(error: Error): void;
   admit(socket: Duplex, address: string | undefined): boolean;
   acceptConnection(socket: Duplex, caller: Caller, protocol: 'h2' | 'http/1.1' | undefined): void;
 }
@@ -129,6 +136,46 @@ export class Listener {
   }
 
   private start(socket: Duplex, caller: Caller): void {
-    this.owner.acceptConnection(socket, caller, undefined);
+    if (this.options.proxyProtocol !== true) this.enter(socket, caller);
+    else if (this.owner.config.trust.includes(caller)) this.readProxyHeader(socket, caller);
+    else socket.destroy();
+  }
+
+  private enter(socket: Duplex, caller: Caller): void {
+    const { owner } = this;
+    if (this.options.tls !== true) owner.acceptConnection(socket, caller, undefined);
+    else if (owner.entrance !== undefined) owner.entrance.accept(socket, caller);
+    else socket.destroy();
+  }
+
+  /** Reads for whom the proxy connects. What follows is the connection of that client. */
+  private readProxyHeader(socket: Duplex, caller: Caller): void {
+    let seen: Buffer = Buffer.alloc(0);
+    const timer = setTimeout(() => socket.destroy(), this.owner.config.limits.headersTimeoutMs).unref();
+    const onReadable = (): void => {
+      const chunk = socket.read() as Buffer | null;
+      if (chunk === null) return;
+      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
+      let header: ProxyHeader | undefined;
+      try {
+        header = readProxyHeader(seen);
+      } catch {
+        socket.destroy();
+        return;
+      }
+      if (header === undefined) return;
+      clearTimeout(timer);
+      socket.off('readable', onReadable);
+      socket.off('end', onEnd);
+      if (seen.length > header.length) socket.unshift(seen.subarray(header.length));
+      const { address = caller.address, port = caller.port } = header;
+      this.enter(socket, { ...caller, address: plainAddress(address), port });
+    };
+    const onEnd = (): void => {
+      socket.destroy();
+    };
+    socket.on('readable', onReadable);
+    socket.on('end', onEnd);
+    socket.on('close', () => clearTimeout(timer));
   }
 }
