@@ -10,4 +10,19 @@ export {
   type ConnectRequest,
   connector,
 } from './connector.js';
+export type { GatewayStats } from './gateway/counters.js';
+export type { TrustProxy } from './gateway/forwarded.js';
+export type { Gateway, GatewayAccess, GatewayAddress, GatewayCloseOptions, GatewayEvents } from './gateway/gateway.js';
+export { gateway } from './gateway/open.js';
+export type {
+  GatewayAcme,
+  GatewayCertificate,
+  GatewayLimits,
+  GatewayListener,
+  GatewayOptions,
+  GatewayRule,
+  GatewayServices,
+  GatewayTarget,
+  GatewayTls,
+} from './gateway/options.js';
 export { type HttpTarget, type ServiceOptions, serviceAddress } from './service-dialer.js';
