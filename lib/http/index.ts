@@ -10,4 +10,5 @@ export {
   type ConnectRequest,
   connector,
 } from './connector.js';
+export { type Monitor, type MonitorOptions, monitor } from './monitor/monitor.js';
 export { type HttpTarget, type ServiceOptions, serviceAddress } from './service-dialer.js';
