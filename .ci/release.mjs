@@ -108,7 +108,14 @@ function main() {
   run('npm', 'version', '--no-git-tag-version', '--allow-same-version', version);
   const dated = datedChangelog(changelog, version, new Date().toISOString().slice(0, 10));
   if (!isDry) writeFileSync('CHANGELOG.md', dated);
-  run('git', 'add', 'CHANGELOG.md', 'package.json', 'package-lock.json');
+  const versionFile = 'lib/util/version.ts';
+  if (!isDry) {
+    writeFileSync(
+      versionFile,
+      readFileSync(versionFile, 'utf8').replace(/VERSION = '[^']*'/, `VERSION = '${version}'`),
+    );
+  }
+  run('git', 'add', 'CHANGELOG.md', 'package.json', 'package-lock.json', versionFile);
   run('git', 'commit', '-m', `release: ${version}`);
   run('git', 'tag', '-a', `v${version}`, '-m', `${version}\n\n${notes}`);
   if (isPublic) {

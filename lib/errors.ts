@@ -68,6 +68,8 @@ export const ERRORS = {
   ERR_STARLANE_RELAY_LIMIT: { message: 'a relay has no room for the circuit' },
   ERR_STARLANE_SECURE: { message: 'the end-to-end encryption of the circuit failed' },
 
+  ERR_STARLANE_QUERY: { message: 'the node did not answer the query' },
+
   // Sessions and streams.
   ERR_STARLANE_PROTOCOL: { message: 'the peer broke the session protocol' },
   ERR_STARLANE_MESSAGE: { message: 'malformed message' },

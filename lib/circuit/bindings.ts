@@ -5,7 +5,8 @@
 //   bind(':80')       answers port 80 when no name is dialled
 //   port 0            a free virtual port
 //
-// Members keep a few ports for the library itself, which are apart from all others: no user can bind them, and no name answers there.
+// A few ports are kept for the library itself, apart from all others: no user can bind them, and no name answers there. That is the one of
+// queries in every node, and all of 1 to 15 in nodes with credentials.
 //
 // Like the addresses of a machine, names do not conflict: web:80 and api:80 can both be bound. A dial by port alone reaches
 // bind(':port'), or else the first name bound to the port.
@@ -25,6 +26,9 @@ export const SERVER_FULL = 'the server has as many connections as it may (maxCon
 
 /** The bare ports from 1 up to this one are reserved in nodes with credentials. */
 export const LAST_RESERVED_PORT = 15;
+
+/** The bare port at which every node answers queries. It is reserved in every node. */
+export const QUERY_PORT = 2;
 
 export interface BindingsOwner {
   readonly nodeId: NodeId;
@@ -50,6 +54,8 @@ export class Binding {
     readonly server: AnyServer,
     /** The guards that have to allow a circuit; undefined: all circuits are allowed. */
     readonly guards: readonly Guard[] | undefined,
+    /** Whether the library serves it. */
+    readonly isReserved = false,
   ) {}
 
   get address(): string {
@@ -127,7 +133,7 @@ export class Bindings {
 
   /** Binds a server of the library at a reserved port. It asks no guards. */
   reserve(port: number, server: AnyServer): Binding {
-    const binding = new Binding(this, this.owner, '', port, false, server, undefined);
+    const binding = new Binding(this, this.owner, '', port, false, server, undefined, true);
     this.reserved.set(port, binding);
     return binding;
   }
@@ -170,6 +176,7 @@ export class Bindings {
   }
 
   private isReserved(port: number | undefined): boolean {
+    if (port === QUERY_PORT) return true;
     return this.reservesPorts && port !== undefined && port >= 1 && port <= LAST_RESERVED_PORT;
   }
 

@@ -342,6 +342,11 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     this.paths.delete(link)?.acceptor.dispose();
   }
 
+  /** The links that circuits take, with what the relay counts for their peers. */
+  linkPaths(): Iterable<LinkPath> {
+    return this.paths.all();
+  }
+
   onService(instance: ServiceInstance): void {
     this.dialer.onService(instance);
   }

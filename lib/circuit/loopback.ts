@@ -77,6 +77,7 @@ const OPTIONS: Partial<SessionOptions> = {
 export class Loopback implements DirectPath {
   readonly remote: RemoteEndpoint;
   private near: MuxSession | undefined;
+  private far: MuxSession | undefined;
   private ending: Array<Promise<void>> = [];
 
   constructor(
@@ -99,6 +100,11 @@ export class Loopback implements DirectPath {
     return this.near === undefined ? 0 : this.near.streamCount;
   }
 
+  /** Both ends of it, once it is used: the one that dials, and the one that accepts. */
+  get sessions(): readonly MuxSession[] {
+    return this.near === undefined || this.far === undefined ? [] : [this.near, this.far];
+  }
+
   /** Always, since it is made again when it is needed. */
   readonly canOpen = true;
 
@@ -111,6 +117,7 @@ export class Loopback implements DirectPath {
   async close(): Promise<void> {
     this.near?.close();
     this.near = undefined;
+    this.far = undefined;
     const { ending } = this;
     this.ending = [];
     await Promise.all(ending);
@@ -123,8 +130,7 @@ export class Loopback implements DirectPath {
     const far = new End(acceptor);
     const near = new End(undefined);
     this.ending = [far.ended, near.ended];
-    const farSession = new MuxSession(farDuplex, { ...options, client: false }, far);
-    void farSession;
+    this.far = new MuxSession(farDuplex, { ...options, client: false }, far);
     return new MuxSession(nearDuplex, { ...options, client: true }, near);
   }
 }

@@ -258,6 +258,11 @@ export class Link implements LinkInfo {
     return this.lateness.ms;
   }
 
+  /** @internal The smoothed round trip of its pings in ms; 0 while it is unknown. */
+  get smoothedRttMs(): number {
+    return this.lateness.averageMs;
+  }
+
   get streams(): number {
     return Math.max(0, this.session.streamCount - (this.control.isAttached ? 1 : 0));
   }

@@ -337,6 +337,11 @@ export class MuxSession implements FrameHandlers {
     return (this.options.timers.now() * 1000) & 0x7fff_ffff;
   }
 
+  /** @internal Returns tenths of a second by the clock of the timers; they wrap after seven years. */
+  nowTenths(): number {
+    return (this.options.timers.now() / 100) | 0;
+  }
+
   /** @internal The stream owes a SYN or ACK, which leaves at the end of the turn unless a frame has carried it by then. */
   owe(stream: MuxStream): void {
     this.owing.push(stream);

@@ -30,7 +30,7 @@ import type { Socket } from '../socket/socket.js';
 import { checkWaitOptions } from '../util/deadline.js';
 import { debug } from '../util/runtime/debug.js';
 import { ProcessRefs } from '../util/runtime/process-refs.js';
-import { nextTick } from '../util/runtime/real-timers.js';
+import { dateNow, nextTick } from '../util/runtime/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
 import { throwLater } from '../util/runtime/throw-later.js';
 import { sharedTimers } from '../util/timers.js';
@@ -49,6 +49,9 @@ import {
   withEnvironment,
 } from './environment.js';
 import { createControlPlane, createCredentials, createMembership, secretWarning, seedsOf } from './mesh.js';
+import { queryNode } from './queries/client.js';
+import { Queries } from './queries/queries.js';
+import type { QueryOptions } from './queries/request.js';
 import { collectStats, type NodeStats } from './stats.js';
 
 const log = debug('node');
@@ -101,6 +104,8 @@ export class Node extends EventEmitter<NodeEvents> {
   private readonly circuits: Circuits;
   /** Undefined for a node without credentials. */
   private readonly membership: Membership | undefined;
+  /** @internal What answers questions about this node: see queries/queries.ts. */
+  readonly queries: Queries;
   private readonly serviceWaits: ServiceWaits;
   private serviceView: ServiceMap | undefined;
   private routeView: RouteMap | undefined;
@@ -204,6 +209,23 @@ export class Node extends EventEmitter<NodeEvents> {
       mesh: this.mesh,
       circuits: this.circuits,
       onWarning: (error) => this.onWarning(error),
+    });
+    this.queries = new Queries({
+      id: this.id,
+      options: resolved,
+      envDigests: digests,
+      hasSecret: this.credentials.networkKeys.length > 0,
+      members: this.credentials.members,
+      links: this.linkSet,
+      circuits: this.circuits,
+      mesh: this.mesh,
+      timers: sharedTimers,
+      startedAtMs: this.startedAtMs,
+      now: dateNow,
+      state: () => this.state,
+      joins: () => this.joins.size + this.mesh.seedCount,
+      stats: () => this.stats(),
+      listMembers: () => this.members(),
     });
     // In a later tick, so that the user can add listeners first.
     nextTick(() => {
@@ -409,6 +431,18 @@ export class Node extends EventEmitter<NodeEvents> {
     });
   }
 
+  /**
+   * Asks another node, or this one, about itself and what it sees of the network. Resolves with plain JSON.
+   * @param target `@nodeId`, the name of a member, or a service: then its nearest instance is asked
+   * @param path a resource such as `/v1/links`; docs/api.md lists them
+   * @throws ENOTFOUND, EHOSTUNREACH, ETIMEDOUT (after `timeoutMs`, default 10000), ECONNRESET; EACCES when the option `queries` of the node
+   * does not allow it; ERR_STARLANE_QUERY when it answers no queries, as an older version; ERR_STARLANE_ARGUMENT, ERR_STARLANE_ADDRESS
+   */
+  async query(target: string, path: string, options?: QueryOptions): Promise<unknown> {
+    this.start();
+    return this.processRefs.during(queryNode(this, target, path, options));
+  }
+
   /** @internal Makes the node start with its first use only. */
   startWhenUsed(): this {
     this.startsByItself = false;
@@ -541,6 +575,7 @@ export class Node extends EventEmitter<NodeEvents> {
     log('%s drains', this.id);
     this.circuits.drain.begin();
     this.mesh.drain();
+    this.queries.drain();
   }
 
   private get state(): NodeStats['state'] {
@@ -553,6 +588,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.joins.close();
     this.serviceWaits.close();
     this.membership?.close();
+    this.queries.close();
     // First, so that other nodes do not dial or relay through this one while sockets and circuits end.
     const startedMs = sharedTimers.now();
     this.circuits.drain.begin();
@@ -591,6 +627,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.circuits.onLink(link);
     this.mesh.onLink(link);
     this.dispatch('link', link);
+    this.queries.publish({ name: 'link', link });
   }
 
   private onUnlink(link: Link, reason: Error | undefined): void {
@@ -598,6 +635,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.mesh.onUnlink(link, isLoss(reason));
     this.joins.onUnlink(link, link.isClosedHere);
     this.dispatch('unlink', link, reason);
+    this.queries.publish({ name: 'unlink', link, reason });
   }
 
   private onService(instance: ServiceInstance): void {
@@ -605,17 +643,20 @@ export class Node extends EventEmitter<NodeEvents> {
     this.circuits.onService(instance);
     this.serviceWaits.onService(instance);
     this.dispatch('service', info);
+    this.queries.publish({ name: 'service', service: info });
     this.serviceView?.emitSafely('add', info);
   }
 
   private onUnservice(instance: ServiceInstance): void {
     const info = instance.snapshot();
     this.dispatch('unservice', info);
+    this.queries.publish({ name: 'unservice', service: info });
     this.serviceView?.emitSafely('remove', info);
   }
 
   private onWarning(error: Error): void {
     this.warnings++;
+    this.queries?.publish({ name: 'warning', error });
     log('%s warning: %s', this.id, error.message);
     if (this.listenerCount('warning') > 0) this.dispatch('warning', coded(error));
     else this.unheard.report(error);

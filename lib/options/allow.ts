@@ -86,6 +86,7 @@ const VALUES: ReadonlyMap<string, readonly [isValid: (text: string) => boolean, 
 
 const ALLOW_KEYS: readonly string[] = [...VALUES.keys()];
 const RELAY_KEYS: readonly string[] = ALLOW_KEYS.filter((key) => key !== 'direction');
+const QUERY_KEYS: readonly string[] = RELAY_KEYS.filter((key) => key !== 'service');
 
 /**
  * Checks the option and returns a frozen copy, unless it is a function. Undefined: everything is allowed.
@@ -115,6 +116,11 @@ export function resolveAllow(
 /** Checks relay rules and returns a frozen copy. @throws ERR_STARLANE_OPTION, with the place of the fault */
 export function resolveRelayRules(rules: readonly unknown[]): readonly RelayRule[] {
   return Object.freeze(Array.from(rules, (rule, index) => resolveRule(rule, `relay[${index}]`, RELAY_KEYS)));
+}
+
+/** Checks rules of the option queries and returns a frozen copy. @throws ERR_STARLANE_OPTION, with the place of the fault */
+export function resolveQueryRules(rules: readonly unknown[]): readonly AllowRule[] {
+  return Object.freeze(Array.from(rules, (rule, index) => resolveRule(rule, `queries[${index}]`, QUERY_KEYS)));
 }
 
 function resolveRule(rule: unknown, place: string, keys: readonly string[]): AllowRule {

@@ -3,7 +3,14 @@
 import { KeyObject } from 'node:crypto';
 import { isServiceName, parseLinkAddress } from '../address.js';
 import { optionError, starlaneError } from '../errors.js';
-import { type Allow, type RelayRule, resolveAllow, resolveRelayRules } from './allow.js';
+import {
+  type Allow,
+  type AllowRule,
+  type RelayRule,
+  resolveAllow,
+  resolveQueryRules,
+  resolveRelayRules,
+} from './allow.js';
 import { LIMITS, type LimitOptions, type NodeLimits, resolveLimits } from './limits.js';
 import { resolveTls, secretList, type TlsFiles } from './security.js';
 
@@ -83,6 +90,13 @@ export interface NodeOptions extends LimitOptions {
    */
   allow?: Allow | undefined;
   /**
+   * Who may ask this node for everything about itself and what it sees of the network, at its virtual port 2: those whom a rule matches
+   * (its `service` and `direction` must be left out). True: in a network with members, issuers and members with the tag `operator`; with
+   * a `secret`, every peer that has proved its id; without either, only the node itself. Whether it is alive and ready, and how far a hop
+   * is, any node may ask that shares an env with it. False: it answers nobody. Default true.
+   */
+  queries?: boolean | readonly AllowRule[] | undefined;
+  /**
    * Link addresses, up to 8, that other nodes use to reach this one, instead of those at which it listens: a mapped port, a DNS
    * name or a load balancer. They count while the node listens. Default: STARLANE_ADVERTISE from the environment, or else where
    * the node listens, and every interface of the machine where it listens at all of them.
@@ -112,6 +126,7 @@ export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
   readonly authority: string | undefined;
   readonly insecure: boolean;
   readonly allow: Allow | undefined;
+  readonly queries: boolean | readonly AllowRule[];
   /** Empty: where the node listens. */
   readonly advertise: readonly string[];
   readonly socketAddresses: SocketAddressKind;
@@ -137,6 +152,7 @@ const OTHER_OPTIONS: ReadonlySet<string> = new Set([
   'tls',
   'insecure',
   'allow',
+  'queries',
   'advertise',
   'socketAddresses',
   'seeds',
@@ -179,6 +195,7 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
     authority,
     insecure: resolveFlag('insecure', options.insecure, false),
     allow: resolveAllow(options.allow),
+    queries: resolveQueries(options.queries),
     advertise: resolveAdvertise(options.advertise),
     socketAddresses: resolveSocketAddresses(options.socketAddresses),
     seeds: resolveAddresses('seeds', options.seeds),
@@ -222,6 +239,13 @@ function resolveRelay(value: unknown, normal: boolean): boolean | readonly Relay
   if (value === undefined) return normal;
   if (Array.isArray(value)) return value.length > 0 && resolveRelayRules(value);
   if (typeof value !== 'boolean') throw optionError('relay', 'must be true, false, or a list of rules');
+  return value;
+}
+
+function resolveQueries(value: unknown): boolean | readonly AllowRule[] {
+  if (value === undefined) return true;
+  if (Array.isArray(value)) return resolveQueryRules(value);
+  if (typeof value !== 'boolean') throw optionError('queries', 'must be true, false, or a list of rules');
   return value;
 }
 

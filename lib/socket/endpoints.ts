@@ -42,6 +42,8 @@ export interface RemoteEndpoint {
    * members renew their certificates while circuits last.
    */
   readonly certified?: (() => Certified) | undefined;
+  /** The digests of the envs that it says it is in. Only for circuits to a port of the library. */
+  readonly envDigests?: readonly string[] | undefined;
 }
 
 /** What an authority has certified of a node. */

@@ -132,8 +132,10 @@ export class Socket extends StreamDuplex {
   private [kRemotePort] = 0;
   /** The idle timeout in milliseconds, as set by setTimeout; undefined before that. */
   timeout: number | undefined = undefined;
-  private [kRemote]: RemoteEndpoint | null = null;
-  private [kService] = '';
+  /** @internal */
+  [kRemote]: RemoteEndpoint | null = null;
+  /** @internal */
+  [kService] = '';
   private [kBits] = 0;
   /**
    * What was written before the socket is connected. It is sent with the open, and kept to be sent again if another

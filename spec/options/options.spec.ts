@@ -26,6 +26,7 @@ describe('resolveNodeOptions', () => {
       tls: undefined,
       insecure: false,
       allow: undefined,
+      queries: true,
       advertise: [],
       seeds: [],
     });

@@ -15,7 +15,7 @@ import { debug } from '../../util/runtime/debug.js';
 import type { Timers } from '../../util/timers.js';
 import { type Open, tryReadOpen } from '../../wire/open.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
-import { type Binding, type Bindings, SERVER_FULL } from '../bindings.js';
+import { type Binding, type Bindings, QUERY_PORT, SERVER_FULL } from '../bindings.js';
 import type { FormerMember, Membership } from '../membership.js';
 import { QueuedPrefix } from '../open/pass-through.js';
 import type { RelayNeighbour } from '../relay/admission.js';
@@ -243,8 +243,8 @@ export class Acceptor implements StreamSink {
   ): void {
     const { neighbour, host } = this;
     const { service, dstPort } = open;
-    // This node itself may still dial its services: what it has begun for others may need them.
-    if (host.isDraining && neighbour !== null) {
+    // This node itself may still dial its services: what it has begun for others may need them. Queries are answered to the end.
+    if (host.isDraining && neighbour !== null && (service !== '' || dstPort !== QUERY_PORT)) {
       this.refuse(stream, ReplyCode.REFUSED, DRAINS);
       return;
     }
@@ -265,7 +265,7 @@ export class Acceptor implements StreamSink {
     }
     const guards = neighbour === null ? undefined : binding.guards;
     if (waiting === undefined && open.proof === undefined && guards === undefined) {
-      this.accept(stream, binding, open, remote, rest);
+      this.accept(stream, binding, open, this.remoteFor(binding, open, remote), rest);
       return;
     }
     const circuit = waiting ?? new IncomingCircuit(stream, open, remote, namesMeet, rest);
@@ -349,10 +349,17 @@ export class Acceptor implements StreamSink {
     return known === undefined ? [] : [known];
   }
 
+  /** Returns the remote endpoint, for a server of the library with the envs of the other end. */
+  private remoteFor(binding: Binding, open: Open, remote: RemoteEndpoint): RemoteEndpoint {
+    if (!binding.isReserved) return remote;
+    return Object.freeze({ ...remote, envDigests: this.envsOf(remote, open.env) });
+  }
+
   /** Accepts a circuit that has passed all checks. */
   private acceptChecked(circuit: IncomingCircuit): void {
-    const { stream, open, remote, handshake, received } = circuit;
+    const { stream, open, handshake, received } = circuit;
     const binding = circuit.binding as Binding;
+    const remote = this.remoteFor(binding, open, circuit.remote);
     try {
       if (handshake === undefined) {
         this.accept(stream, binding, open, remote, received);

@@ -11,7 +11,7 @@ import type { RemoteEndpoint } from '../../socket/endpoints.js';
 import type { Socket } from '../../socket/socket.js';
 import type { Timers } from '../../util/timers.js';
 import { MAX_OPEN_BYTES, writeOpen } from '../../wire/open.js';
-import { FIRST_FREE_PORT } from '../bindings.js';
+import { FIRST_FREE_PORT, QUERY_PORT } from '../bindings.js';
 import { type DirectLinks, RelayedTraffic } from '../direct-links.js';
 import type { FormerMember, Membership } from '../membership.js';
 import { HopSearch } from '../open/hop-search.js';
@@ -212,7 +212,7 @@ export class Dialer implements OpenerHost {
     const { nodeIdBytes, security, sharedEnv } = this.options;
     const { localPort, target, request } = attempt;
     const { service } = target;
-    const env = service === '' ? undefined : sharedEnv(nodeId);
+    const env = service === '' && port !== QUERY_PORT ? undefined : sharedEnv(nodeId);
     const isSecure = request.secure ?? security.isDefault;
     const sign = (): SignedPart => {
       const circuitId = Uint8Array.prototype.slice.call(this.circuitIds.next());

@@ -5,7 +5,7 @@ import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
 
 /** Passes everything on. */
 export class PassThroughSink implements StreamSink {
-  constructor(protected readonly sink: StreamSink) {}
+  constructor(readonly sink: StreamSink) {}
 
   get keepsNothing(): boolean {
     return this.sink.keepsNothing === true;

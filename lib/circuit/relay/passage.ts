@@ -8,7 +8,7 @@ import { type Certified, certifiedOf, NOT_CERTIFIED, type RemoteEndpoint } from 
 import type { Clock } from '../../util/timers.js';
 import type { Open } from '../../wire/open.js';
 import { ReplyCode } from '../../wire/open-reply.js';
-import { LAST_RESERVED_PORT } from '../bindings.js';
+import { LAST_RESERVED_PORT, QUERY_PORT } from '../bindings.js';
 import { ProofQueue } from '../secure/confirmation.js';
 import type { RelayNeighbour } from './admission.js';
 import type { PendingRelay } from './pending-relay.js';
@@ -39,11 +39,12 @@ interface PassageSetup {
 export type PassageAnswer = 'yes' | 'no' | 'verify';
 
 /**
- * Whether a circuit is for the library of another member: rules about the services of users must not keep members from renewing their
- * certificates, and joiners from the issuer.
+ * Whether a circuit is for the library of another node: rules about the services of users must not keep members from renewing their
+ * certificates, joiners from the issuer, and queries from any node. Only nodes with credentials keep the other ports from users.
  */
-function isForLibrary({ service, dstPort }: Open): boolean {
-  return service === '' && dstPort > 0 && dstPort <= LAST_RESERVED_PORT;
+function isForLibrary({ service, dstPort }: Open, hasMembers: boolean): boolean {
+  if (service !== '') return false;
+  return dstPort === QUERY_PORT || (hasMembers && dstPort > 0 && dstPort <= LAST_RESERVED_PORT);
 }
 
 export class Passage {
@@ -59,7 +60,7 @@ export class Passage {
   }
 
   ask(open: Open, sender: Sender): PassageAnswer {
-    if (this.setup.certified !== undefined && isForLibrary(open)) return 'yes';
+    if (isForLibrary(open, this.setup.certified !== undefined)) return 'yes';
     const isNeighbour = open.relays === 0;
     const subject = this.subjectOf(open, isNeighbour ? sender : undefined);
     if (!this.rules.allows(subject)) return 'no';

@@ -57,8 +57,8 @@ export class Splice implements StreamSink, Holder {
 
   constructor(
     private readonly relay: Relay,
-    private readonly near: MuxStream,
-    private readonly far: MuxStream,
+    readonly near: MuxStream,
+    readonly far: MuxStream,
     /** The neighbour that has opened the circuit, and the next one. */
     readonly from: RelayNeighbour,
     readonly to: RelayNeighbour,

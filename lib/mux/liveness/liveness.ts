@@ -249,6 +249,11 @@ export class Lateness {
     this.smoothedMs += Math.min(rttMs - this.smoothedMs, MAX_APART_MS) * SMOOTHED_SHARE;
   }
 
+  /** The smoothed round trip in ms; 0 before the first sample. */
+  get averageMs(): number {
+    return this.smoothedMs;
+  }
+
   /**
    * About the delay of an answer by one loss, in ms. On a path without losses it falls from half a round trip to almost nothing
    * within minutes.

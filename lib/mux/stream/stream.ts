@@ -41,6 +41,8 @@ export class MuxStream {
   private grantedAtUs = 0;
   private sendCredit = INITIAL_WINDOW_BYTES;
   private queue: SendQueue | null = null;
+  /** When it was opened, in tenths of a second by the clock of the session: a small integer, which takes no memory of its own. */
+  private readonly openedAt: number;
 
   /** @internal */
   constructor(
@@ -51,6 +53,7 @@ export class MuxStream {
   ) {
     this.sink = sink ?? NO_SINK;
     this.state = state;
+    this.openedAt = session.nowTenths();
   }
 
   /**
@@ -217,6 +220,16 @@ export class MuxStream {
   /** Bytes delivered to the sink and not consumed. */
   get unreadBytes(): number {
     return this.unread;
+  }
+
+  /** How long it has been open, in ms, to a tenth of a second. */
+  get ageMs(): number {
+    return (this.session.nowTenths() - this.openedAt) * 100;
+  }
+
+  /** What changes whenever a byte goes either way: equal texts at two moments mean that nothing has moved. */
+  get progress(): string {
+    return `${this.receiveCredit} ${this.sendCredit} ${this.unread} ${this.queuedBytes}`;
   }
 
   /** The size of the receive window, in bytes. */

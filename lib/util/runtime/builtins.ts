@@ -7,6 +7,11 @@ export function nodeTls(): typeof import('node:tls') {
   return process.getBuiltinModule('node:tls');
 }
 
+/** Returns the module node:http. */
+export function nodeHttp(): typeof import('node:http') {
+  return process.getBuiltinModule('node:http');
+}
+
 /** Returns the module node:dns/promises. */
 export function nodeDns(): typeof import('node:dns/promises') {
   return process.getBuiltinModule('node:dns/promises');

@@ -1,0 +1,240 @@
+// The queries of a node as a handler of HTTP requests: GET /v1/health and the like, with answers of JSON. The same handler serves the port of
+// queries, the control socket of the command, and the monitor; each says what its callers may ask for.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isNodeId } from '../../address.js';
+import { debug } from '../../util/runtime/debug.js';
+import type { AnswerPath, Answers, ErrorAnswer } from './answers.js';
+import {
+  describeHealth,
+  describeLinks,
+  describeMembers,
+  describeNodes,
+  describeRelay,
+  describeRoutes,
+  describeServices,
+  describeTopology,
+} from './describe.js';
+import type { EventReaders } from './events.js';
+import { type HopMeter, MAX_SAMPLES } from './hop.js';
+import type { Readiness } from './ready.js';
+import type { CallerRights } from './rights.js';
+import type { QuerySources } from './sources.js';
+import type { StreamWatch } from './streams.js';
+
+const log = debug('node');
+
+const DEFAULT_LIMIT = 1_000;
+const MAX_LIMIT = 20_000;
+const DEFAULT_STALLED_MS = 2_000;
+const MAX_STALLED_MS = 30_000;
+
+/** Answers one request. Handles all errors itself. */
+export type QueryHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** Returns what the one who makes a request may ask for. */
+export type RightsOf = (request: IncomingMessage) => CallerRights;
+
+interface ApiParts {
+  readonly sources: QuerySources;
+  readonly streams: StreamWatch;
+  readonly meter: HopMeter;
+  readonly readiness: Readiness;
+  readonly readers: EventReaders;
+}
+
+/** A request as resources see it. */
+interface Query {
+  readonly rights: CallerRights;
+  readonly parameters: Parameters;
+  /** Aborts when the caller has gone. */
+  readonly signal: AbortSignal;
+}
+
+interface Resource<Answer> {
+  /** Whether every caller that shares an env may ask. */
+  readonly isOpen?: true;
+  /** The status of an answer. Default 200. */
+  status?(answer: Answer): number;
+  answer(query: Query, parts: ApiParts): Answer | Promise<Answer>;
+}
+
+/** Refuses a request. */
+class Refusal extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+class Parameters {
+  constructor(private readonly search: URLSearchParams) {}
+
+  text(name: string): string | undefined {
+    return this.search.get(name) ?? undefined;
+  }
+
+  isSet(name: string): boolean {
+    const value = this.search.get(name);
+    if (value === null || value === 'false') return false;
+    if (value === 'true' || value === '') return true;
+    throw new Refusal(400, 'ERR_STARLANE_ARGUMENT', `${name} must be true or false`);
+  }
+
+  integer(name: string, normal: number, min: number, max: number): number {
+    const value = this.search.get(name);
+    if (value === null) return normal;
+    const number = Number(value);
+    if (/^\d+$/.test(value) && number >= min && number <= max) return number;
+    throw new Refusal(400, 'ERR_STARLANE_ARGUMENT', `${name} must be an integer from ${min} to ${max}`);
+  }
+
+  nodeId(name: string): string | undefined {
+    const value = this.text(name);
+    if (value === undefined || isNodeId(value)) return value;
+    throw new Refusal(400, 'ERR_STARLANE_ARGUMENT', `${name} must be the id of a node`);
+  }
+
+  get limit(): number {
+    return this.integer('limit', DEFAULT_LIMIT, 1, MAX_LIMIT);
+  }
+}
+
+const RESOURCES: { readonly [Path in AnswerPath]: Resource<Answers[Path]> } = {
+  '/v1/health': { isOpen: true, answer: (_query, { sources }) => describeHealth(sources) },
+  '/v1/ready': {
+    isOpen: true,
+    status: ({ ready }) => (ready ? 200 : 503),
+    answer: (_query, { readiness }) => readiness.describe(),
+  },
+  '/v1/hop': {
+    isOpen: true,
+    answer: ({ parameters }, { meter }) => {
+      const to = parameters.nodeId('to');
+      if (to === undefined) throw new Refusal(400, 'ERR_STARLANE_ARGUMENT', 'to is missing');
+      return meter.describe(to, parameters.integer('samples', 1, 1, MAX_SAMPLES));
+    },
+  },
+  '/v1/stats': { answer: (_query, { sources }) => sources.stats() },
+  '/v1/links': { answer: ({ rights }, { sources }) => describeLinks(sources, rights) },
+  '/v1/services': {
+    answer: ({ parameters, rights }, { sources }) =>
+      describeServices(sources, rights, parameters.text('name'), parameters.limit),
+  },
+  '/v1/routes': { answer: ({ parameters }, { sources }) => describeRoutes(sources, parameters.limit) },
+  '/v1/nodes': { answer: ({ parameters, rights }, { sources }) => describeNodes(sources, rights, parameters.limit) },
+  '/v1/topology': {
+    answer: ({ parameters, rights }, { sources }) => describeTopology(sources, rights, parameters.limit),
+  },
+  '/v1/members': { answer: ({ parameters }, { sources }) => describeMembers(sources, parameters.limit) },
+  '/v1/streams': {
+    answer: ({ parameters, rights, signal }, { streams }) => {
+      if (streams.isFull) throw new Refusal(503, 'EAGAIN', 'too many queries watch the streams of this node');
+      const stalledMs = parameters.integer('forMs', DEFAULT_STALLED_MS, 1, MAX_STALLED_MS);
+      const request = {
+        limit: parameters.limit,
+        stalledMs: parameters.isSet('stalled') ? stalledMs : undefined,
+        service: parameters.text('service'),
+        peerId: parameters.nodeId('peer'),
+      };
+      return streams.describe(request, rights, signal);
+    },
+  },
+  '/v1/relay': { answer: (_query, { sources }) => describeRelay(sources) },
+};
+
+const EVENTS = '/v1/events';
+
+/** Returns a handler of requests. `rightsOf`: what the caller of a request may ask for. */
+export function queryHandler(parts: ApiParts, rightsOf: RightsOf): QueryHandler {
+  return (request, response) => {
+    answer(parts, rightsOf, request, response).catch((error: unknown) => {
+      log('%s could not answer a query: %s', parts.sources.id, (error as Error).message);
+      if (!response.headersSent) refuse(response, new Refusal(500, 'ERR_STARLANE_QUERY', 'the node failed to answer'));
+      else response.destroy();
+    });
+  };
+}
+
+async function answer(
+  parts: ApiParts,
+  rightsOf: RightsOf,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const aborter = new AbortController();
+  response.once('close', () => aborter.abort());
+  try {
+    const { path, parameters } = parse(request);
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      throw new Refusal(405, 'ERR_STARLANE_ARGUMENT', 'queries are made with GET');
+    }
+    const isEvents = path === EVENTS;
+    const resource = Object.hasOwn(RESOURCES, path) ? RESOURCES[path as AnswerPath] : undefined;
+    const rights = rightsOf(request);
+    if (rights.envs.size === 0) throw new Refusal(403, 'EACCES', 'this node is in no env of the one who asks');
+    if (!rights.all && resource?.isOpen !== true) {
+      throw new Refusal(403, 'EACCES', `the option queries of this node does not let the one who asks see ${path}`);
+    }
+    if (isEvents) {
+      sendEvents(parts, request, response, rights);
+      return;
+    }
+    if (resource === undefined) throw new Refusal(404, 'ENOENT', `${path} is no resource of this version`);
+    const { signal } = aborter;
+    await send(parts, resource as Resource<unknown>, { rights, parameters, signal }, response);
+  } catch (error) {
+    if (aborter.signal.aborted) return;
+    if (!(error instanceof Refusal)) throw error;
+    refuse(response, error);
+  }
+}
+
+async function send(
+  parts: ApiParts,
+  resource: Resource<unknown>,
+  query: Query,
+  response: ServerResponse,
+): Promise<void> {
+  const body = await resource.answer(query, parts);
+  if (query.signal.aborted) return;
+  sendJson(response, resource.status?.(body) ?? 200, body);
+}
+
+function sendEvents(
+  { readers }: ApiParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+  rights: CallerRights,
+): void {
+  if (readers.isFull) throw new Refusal(503, 'EAGAIN', `${readers.size} readers follow the events of this node`);
+  if (request.method === 'HEAD') throw new Refusal(405, 'ERR_STARLANE_ARGUMENT', 'events are read with GET');
+  readers.add(response, rights);
+}
+
+function parse({ url }: IncomingMessage): { path: string; parameters: Parameters } {
+  // Only the path counts. The host is any that leads here.
+  const text = url ?? '/';
+  const mark = text.indexOf('?');
+  const path = mark < 0 ? text : text.slice(0, mark);
+  return { path, parameters: new Parameters(new URLSearchParams(mark < 0 ? '' : text.slice(mark + 1))) };
+}
+
+export function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  const bytes = Buffer.from(JSON.stringify(body));
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': bytes.length,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
+  response.end(bytes);
+}
+
+function refuse(response: ServerResponse, { status, code, message }: Refusal): void {
+  const body: ErrorAnswer = { error: { code, message } };
+  sendJson(response, status, body);
+}

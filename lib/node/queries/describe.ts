@@ -1,0 +1,320 @@
+// The answers that are read from the state of the node as it is: links, services, routes, nodes, topology, members, relay. Each is for a
+// caller, who sees services and addresses of its own envs only.
+
+import type { NodeId } from '../../address.js';
+import type { Link, LinkInfo } from '../../link/link.js';
+import type { ServiceInfo, ServiceInstance } from '../../mesh/directory/service.js';
+import type { NodeRole } from '../../options/options.js';
+import { VERSION } from '../../util/version.js';
+import { PROTOCOL_VERSION } from '../../wire/messages.js';
+import { byteToCostMs, COST_UNUSABLE, NodeFlag, type NodeRecord } from '../../wire/records.js';
+import type {
+  HealthAnswer,
+  LinkAnswer,
+  LinksAnswer,
+  MembersAnswer,
+  NodeAnswer,
+  NodesAnswer,
+  RelayAnswer,
+  RoutesAnswer,
+  ServiceAnswer,
+  ServicesAnswer,
+  TopologyAnswer,
+  TopologyEdge,
+  TopologyNode,
+} from './answers.js';
+import type { CallerRights } from './rights.js';
+import { envsOf, nameOf, type QuerySources } from './sources.js';
+
+/** Of the interface: the number in its paths. */
+export const API_VERSION = 1;
+
+export function describeHealth(sources: QuerySources): HealthAnswer {
+  const { id, options, timers, startedAtMs } = sources;
+  return {
+    id,
+    ...named(sources, id),
+    alive: true,
+    state: sources.state(),
+    role: options.role,
+    version: VERSION,
+    protocol: PROTOCOL_VERSION,
+    api: API_VERSION,
+    uptimeMs: Math.round(timers.now() - startedAtMs),
+    timeMs: sources.now(),
+  };
+}
+
+export function describeLinks(sources: QuerySources, { envs }: CallerRights): LinksAnswer {
+  return { id: sources.id, links: [...sources.links.values()].map((link) => describeLink(sources, link, envs)) };
+}
+
+/** Returns a link, without the address of a peer that is in none of these envs. */
+export function linkInfo(link: Link, envs: ReadonlySet<string>): LinkInfo {
+  const info = link.snapshot();
+  return link.envDigests.some((digest) => envs.has(digest)) ? info : { ...info, address: '' };
+}
+
+function describeLink({ mesh, timers }: QuerySources, link: Link, envs: ReadonlySet<string>): LinkAnswer {
+  const { purpose, role, session, smoothedRttMs, lateMs } = link;
+  return {
+    ...linkInfo(link, envs),
+    purpose,
+    role,
+    smoothedRttMs: smoothedRttMs === 0 ? null : smoothedRttMs,
+    lateMs,
+    queuedBytes: session.output.pendingBytes,
+    unreadBytes: session.unreadBytes,
+    heardMs: heardMs(link, timers.now()),
+    suspect: mesh.watch.isSuspect(link),
+    stalled: mesh.watch.isStalled(link),
+    sharesEnv: link.envDigests.some((digest) => envs.has(digest)),
+  };
+}
+
+/** Returns how long ago the last byte of the peer came, in ms. */
+export function heardMs({ lastHeardMs }: Pick<Link, 'lastHeardMs'>, now: number): number {
+  return Math.max(0, Math.round(now - lastHeardMs));
+}
+
+export function describeServices(
+  sources: QuerySources,
+  { envs }: CallerRights,
+  name: string | undefined,
+  limit: number,
+): ServicesAnswer {
+  const { table } = sources.mesh;
+  const visible = new VisibleNodes(sources, envs);
+  const found: ServiceAnswer[] = [];
+  let total = 0;
+  for (const instance of name === undefined ? table.values() : table.find(name)) {
+    if (!visible.has(instance.nodeId)) continue;
+    if (total++ < limit) found.push(describeInstance(sources, instance));
+  }
+  return { id: sources.id, total, truncated: total > found.length, services: found };
+}
+
+function describeInstance(sources: QuerySources, instance: ServiceInstance): ServiceAnswer {
+  return describeService(sources, instance.snapshot());
+}
+
+export function describeService(sources: QuerySources, info: ServiceInfo): ServiceAnswer {
+  const { service, port, nodeId, weight, meta, local, cost: costMs, hops } = info;
+  const nodeName = nameOf(sources, nodeId);
+  return {
+    service,
+    port,
+    nodeId,
+    ...(nodeName === undefined ? {} : { nodeName }),
+    weight,
+    ...(meta === undefined ? {} : { meta }),
+    local,
+    costMs,
+    hops,
+  };
+}
+
+/** Nodes that are in one of these envs. */
+export class VisibleNodes {
+  private readonly known = new Map<NodeId, boolean>();
+
+  constructor(
+    private readonly sources: QuerySources,
+    private readonly envs: ReadonlySet<string>,
+  ) {}
+
+  has(nodeId: NodeId): boolean {
+    let isVisible = this.known.get(nodeId);
+    if (isVisible === undefined) {
+      isVisible = envsOf(this.sources, nodeId)?.some((digest) => this.envs.has(digest)) === true;
+      this.known.set(nodeId, isVisible);
+    }
+    return isVisible;
+  }
+}
+
+export function describeRoutes(sources: QuerySources, limit: number): RoutesAnswer {
+  const { routing } = sources.mesh;
+  const routes: Array<RoutesAnswer['routes'][number]> = [];
+  for (const nodeId of routing.nodeIds()) {
+    if (routes.length === limit) break;
+    const route = routing.route(nodeId);
+    if (route === undefined) continue;
+    const { nextHop, hops, cost: costMs } = route;
+    routes.push({ nodeId, ...named(sources, nodeId), nextHop, hops, costMs });
+  }
+  return { id: sources.id, total: routing.size, truncated: routes.length < routing.size, routes };
+}
+
+export function describeNodes(sources: QuerySources, { envs }: CallerRights, limit: number): NodesAnswer {
+  const visible = new VisibleNodes(sources, envs);
+  const nodes: NodeAnswer[] = [];
+  let total = 0;
+  for (const { nodeId, record } of everyNode(sources)) {
+    if (total++ < limit) nodes.push(describeNode(sources, nodeId, record, visible.has(nodeId)));
+  }
+  return { id: sources.id, total, truncated: total > nodes.length, nodes };
+}
+
+interface KnownNode {
+  readonly nodeId: NodeId;
+  /** Undefined for nodes that announce nothing, as this one if it is a client. */
+  readonly record: NodeRecord | undefined;
+}
+
+/** This node first, then all of which there is a record, then peers of links that announce nothing. */
+function* everyNode({ id, mesh, links }: QuerySources): IterableIterator<KnownNode> {
+  const { store } = mesh.gossip;
+  yield { nodeId: id, record: store.node(id) };
+  for (const record of store.nodes()) if (record.nodeId !== id) yield { nodeId: record.nodeId, record };
+  for (const { peerId } of links.values()) {
+    if (store.node(peerId) === undefined) yield { nodeId: peerId, record: undefined };
+  }
+}
+
+function describeNode(
+  sources: QuerySources,
+  nodeId: NodeId,
+  record: NodeRecord | undefined,
+  sharesEnv: boolean,
+): NodeAnswer {
+  const { id, members, mesh, links } = sources;
+  const { routing } = mesh;
+  const tags = members?.member(nodeId)?.tags;
+  const self = nodeId === id;
+  const addresses = self ? links.listenAddresses : (record?.addresses ?? links.get(nodeId)?.peerAddresses ?? []);
+  return {
+    id: nodeId,
+    ...named(sources, nodeId),
+    ...(tags === undefined ? {} : { tags }),
+    self,
+    ...roleOf(sources, nodeId),
+    addresses: sharesEnv ? [...addresses] : [],
+    ...describeFlags(record),
+    leaving: hasFlag(record, NodeFlag.LEAVING),
+    sharesEnv,
+    reachable: routing.isReachable(nodeId),
+    hops: routing.hopCount(nodeId) ?? null,
+    costMs: routing.distance(nodeId) ?? null,
+    links: (record?.links ?? []).map(({ peerId, cost }) => ({ peerId, costMs: costOf(cost) })),
+  };
+}
+
+function roleOf({ id, options, links }: QuerySources, nodeId: NodeId): { role?: NodeRole } {
+  if (nodeId === id) return { role: options.role };
+  const link = links.get(nodeId);
+  return link === undefined ? {} : { role: link.role };
+}
+
+function named(sources: QuerySources, nodeId: NodeId): { name?: string } {
+  const name = nameOf(sources, nodeId);
+  return name === undefined ? {} : { name };
+}
+
+function hasFlag(record: NodeRecord | undefined, flag: number): boolean {
+  return record !== undefined && (record.flags & flag) !== 0;
+}
+
+function describeFlags(record: NodeRecord | undefined): { relay: boolean; draining: boolean; overloaded: boolean } {
+  return {
+    relay: hasFlag(record, NodeFlag.RELAY),
+    draining: hasFlag(record, NodeFlag.DRAIN),
+    overloaded: hasFlag(record, NodeFlag.OVERLOAD),
+  };
+}
+
+function costOf(cost: number): number | null {
+  return cost >= COST_UNUSABLE ? null : byteToCostMs(cost);
+}
+
+export function describeTopology(sources: QuerySources, { envs }: CallerRights, limit: number): TopologyAnswer {
+  const { id, links, mesh } = sources;
+  const services = new Map<NodeId, number>();
+  const visible = new VisibleNodes(sources, envs);
+  for (const { nodeId } of mesh.table.values()) {
+    if (visible.has(nodeId)) services.set(nodeId, (services.get(nodeId) ?? 0) + 1);
+  }
+  const nodes: TopologyNode[] = [];
+  const edges = new Map<string, TopologyEdge>();
+  const shown = new Set<NodeId>();
+  let total = 0;
+  for (const { nodeId, record } of everyNode(sources)) {
+    if (total++ >= limit) continue;
+    shown.add(nodeId);
+    nodes.push({
+      id: nodeId,
+      ...named(sources, nodeId),
+      self: nodeId === id,
+      ...roleOf(sources, nodeId),
+      ...describeFlags(record),
+      reachable: mesh.routing.isReachable(nodeId),
+      hops: mesh.routing.hopCount(nodeId) ?? null,
+      services: services.get(nodeId) ?? 0,
+      announced: record !== undefined,
+    });
+    for (const { peerId, cost } of record?.links ?? []) addEdge(edges, nodeId, peerId, cost);
+  }
+  for (const { peerId } of links.values()) ownEdge(edges, id, peerId);
+  return {
+    id,
+    total,
+    truncated: total > nodes.length,
+    nodes,
+    edges: [...edges.values()].filter(({ a, b }) => shown.has(a) && shown.has(b)),
+  };
+}
+
+/** Adds what one end announces. */
+function addEdge(edges: Map<string, TopologyEdge>, from: NodeId, to: NodeId, cost: number): void {
+  const [a, b] = from < to ? [from, to] : [to, from];
+  const key = a + b;
+  const known = edges.get(key);
+  const costMs = costOf(cost);
+  if (known === undefined) edges.set(key, { a, b, costMs, mutual: false, own: false });
+  else if (!known.mutual) {
+    const worse = known.costMs === null || costMs === null ? null : Math.max(known.costMs, costMs);
+    edges.set(key, { ...known, costMs: worse, mutual: true });
+  }
+}
+
+function ownEdge(edges: Map<string, TopologyEdge>, id: NodeId, peerId: NodeId): void {
+  const [a, b] = id < peerId ? [id, peerId] : [peerId, id];
+  const known = edges.get(a + b);
+  edges.set(a + b, known === undefined ? { a, b, costMs: null, mutual: false, own: true } : { ...known, own: true });
+}
+
+export function describeMembers(sources: QuerySources, limit: number): MembersAnswer {
+  const all = sources.listMembers();
+  const members = all.slice(0, limit).map(({ id, name, tags, rights, since, until, reachable }) => ({
+    id,
+    name,
+    tags,
+    rights,
+    sinceMs: since.getTime(),
+    untilMs: until.getTime(),
+    reachable,
+  }));
+  return { id: sources.id, total: all.length, truncated: all.length > members.length, members };
+}
+
+export function describeRelay(sources: QuerySources): RelayAnswer {
+  const { id, options, circuits } = sources;
+  const neighbours: Array<RelayAnswer['neighbours'][number]> = [];
+  for (const { link, neighbour } of circuits.linkPaths()) {
+    neighbours.push({
+      peerId: link.peerId,
+      circuits: neighbour.circuits,
+      sources: neighbour.sources.size,
+      heldBytes: neighbour.share.held,
+    });
+  }
+  return {
+    id,
+    enabled: options.relay !== false,
+    draining: circuits.isDraining,
+    ...circuits.relayCounters,
+    heldBytes: circuits.relay.heldBytes,
+    poolBytes: options.relayPoolBytes,
+    neighbours,
+  };
+}
