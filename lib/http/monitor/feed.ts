@@ -39,7 +39,7 @@ export class Feed {
   private isClosed = false;
 
   constructor(
-    private readonly source: MonitorSource,
+    readonly source: MonitorSource,
     private readonly maxReaders: number,
     onEnd: () => void,
   ) {

@@ -48,6 +48,6 @@ export interface Monitor {
  * @throws ERR_STARLANE_OPTION; ERR_STARLANE_INSECURE; Node's own error such as EADDRINUSE
  */
 export async function monitor(node: Node, options: MonitorOptions = {}): Promise<Monitor> {
-  const [{ startMonitor }, { nodeSource }] = await Promise.all([import('./server.js'), import('./node-source.js')]);
-  return startMonitor(nodeSource(node), options);
+  const [{ startMonitor }, { NodeSource }] = await Promise.all([import('./server.js'), import('./node-source.js')]);
+  return startMonitor(new NodeSource(node), options);
 }

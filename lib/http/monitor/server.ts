@@ -186,6 +186,14 @@ class RunningMonitor implements Monitor {
     if (name === 'live') return this.stream(request, response);
     if (name === 'session') return sendJson(request, response, { isGuarded: this.access.isGuarded });
     if (this.answers >= MAX_ANSWERS) return busy(response);
+    const { api } = this.feed.source;
+    if (name.startsWith('v1/') && api !== undefined) {
+      // Readers of events have a limit of their own.
+      if (name !== 'v1/events') this.countAnswer(response);
+      request.url = (request.url as string).replace('/api/', '/');
+      api(request, response);
+      return;
+    }
     const snapshot = this.feed.read();
     const table = TABLE_NAMES.find((one) => one === name);
     let value: unknown;
@@ -195,9 +203,13 @@ class RunningMonitor implements Monitor {
     else if (name === 'totals') value = { at: snapshot.at, self: snapshot.self, totals: snapshot.totals };
     else if (table !== undefined) value = snapshot[table];
     else return fail(response, 404, 'there is no such table');
+    this.countAnswer(response);
+    sendJson(request, response, value);
+  }
+
+  private countAnswer(response: ServerResponse): void {
     this.answers++;
     response.once('close', () => this.answers--);
-    sendJson(request, response, value);
   }
 
   private stream(request: IncomingMessage, response: ServerResponse): void {

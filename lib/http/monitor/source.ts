@@ -1,5 +1,6 @@
 // Where the monitor gets what it shows. A node is one source; specs have another, of any size.
 
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EventLevel, Snapshot } from './snapshot.js';
 
 export interface SourceWatcher {
@@ -13,6 +14,8 @@ export interface SourceWatcher {
 export interface MonitorSource {
   /** The id of the node. */
   readonly id: string;
+  /** Answers requests of the queries of a node, whose paths begin with /v1/. */
+  readonly api?: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
   /** Returns what there is now. */
   read(): Snapshot;
   /** Starts to report changes; returns a function that ends it. */

@@ -51,12 +51,12 @@ function drawSoon(names: Iterable<TableName>): void {
 function draw(): void {
   frame = undefined;
   if (changed.has('nodes') || changed.has('edges')) topology.update();
-  for (const { table, follows } of tables) {
-    if (follows.some((name) => changed.has(name))) table.invalidate();
+  for (const { name, table, follows } of tables) {
+    if (changed.has(name) || follows.some((other) => changed.has(other))) table.invalidate(changed.has(name));
   }
   countRows();
   tabs.current.table.refresh();
-  totals.update();
+  totals.update(changed);
   events.update();
   details.update();
   drawSelf();
@@ -67,7 +67,7 @@ function draw(): void {
 function countRows(): void {
   for (const { name, table, follows } of tables) {
     if (query.isEmpty) tabs.setCount(name, store.totals?.counts[name] ?? 0);
-    else if (follows.some((one) => changed.has(one))) tabs.setCount(name, table.countMatches(query));
+    else if (changed.has(name)) tabs.setCount(name, table.countMatches(query));
   }
 }
 

@@ -26,6 +26,8 @@ export interface Column<R extends Row> {
   text(row: R): string;
   /** What to sort by; the text without it. */
   order?(row: R): number | string;
+  /** Whether the order changes with other tables than the one of the rows. */
+  readonly follows?: boolean;
   /** A class for the cell. */
   tone?(row: R): string;
   /** Makes what draws into the cell, instead of a text. */
@@ -34,6 +36,8 @@ export interface Column<R extends Row> {
 
 export interface Choice<R> {
   readonly title: string;
+  /** Whether it depends on other tables than the one of the rows. */
+  readonly follows?: boolean;
   accepts(row: R): boolean;
 }
 
@@ -45,7 +49,6 @@ export interface TableSetup<R extends Row> {
   /** The column to sort by at first, and whether it falls. */
   readonly sorted: readonly [column: number, falls: boolean];
   readonly empty: string;
-  /** Whether what its cells show changes with other tables. */
   rows(): Iterable<R>;
   onOpen(row: R): void;
 }
@@ -139,9 +142,13 @@ export class Table<R extends Row> {
     return !this.panel.hidden;
   }
 
-  /** Notes that rows may have changed; they are read with the next {@link refresh} while the table is visible. */
-  invalidate(): void {
-    this.isStale = true;
+  /**
+   * Notes that rows have changed, or only other tables that they refer to. They are read again with the next {@link refresh} while the table is visible, if
+   * that may change which ones are shown, or their order.
+   */
+  invalidate(isOwn: boolean): void {
+    const { columns, choices } = this.setup;
+    if (isOwn || columns[this.column]?.follows === true || choices[this.choice]?.follows === true) this.isStale = true;
   }
 
   search(query: Query): void {

@@ -46,8 +46,8 @@ export function makeTables(store: Store, onOpen: (nodeId: string) => void): Name
     choices: [
       { title: 'All', accepts: () => true },
       { title: 'Here', accepts: ({ nodeId }) => nodeId === store.self.id },
-      { title: 'One hop', accepts: ({ nodeId }) => distance(nodeId) === 1 },
-      { title: 'Through relays', accepts: ({ nodeId }) => distance(nodeId) > 1 },
+      { title: 'One hop', follows: true, accepts: ({ nodeId }) => distance(nodeId) === 1 },
+      { title: 'Through relays', follows: true, accepts: ({ nodeId }) => distance(nodeId) > 1 },
     ],
     columns: [
       { title: 'Service', importance: 1, text: ({ service, port }) => (port === 0 ? service : `${service}:${port}`) },
@@ -58,6 +58,7 @@ export function makeTables(store: Store, onOpen: (nodeId: string) => void): Name
         width: 64,
         isNumber: true,
         text: ({ nodeId }) => hopsText(nodeId),
+        follows: true,
         order: ({ nodeId }) => distance(nodeId),
       },
       {
@@ -66,6 +67,7 @@ export function makeTables(store: Store, onOpen: (nodeId: string) => void): Name
         width: 76,
         isNumber: true,
         text: ({ nodeId }) => ms(cost(nodeId)),
+        follows: true,
         order: ({ nodeId }) => cost(nodeId),
       },
       {
@@ -130,6 +132,7 @@ export function makeTables(store: Store, onOpen: (nodeId: string) => void): Name
         width: 70,
         isNumber: true,
         text: ({ id }) => count(store.offered(id)),
+        follows: true,
         order: ({ id }) => store.offered(id),
       },
       {
@@ -137,6 +140,7 @@ export function makeTables(store: Store, onOpen: (nodeId: string) => void): Name
         importance: 2,
         width: 170,
         text: ({ id }) => listed(store.neighbours(id).map((other) => store.label(other))),
+        follows: true,
         order: ({ id }) => store.neighbours(id).length,
       },
       { title: 'Id', importance: 3, width: 112, isCode: true, text: ({ id }) => id },

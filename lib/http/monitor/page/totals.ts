@@ -1,5 +1,6 @@
 // The strip of numbers at the top: how much there is, and the traffic of this node.
 
+import type { TableName } from '../snapshot.js';
 import { byId, element, setText } from './dom.js';
 import { bytes, count, duration, plural, rate } from './format.js';
 import { Sparkline } from './sparkline.js';
@@ -13,6 +14,8 @@ interface Figure {
 export class TotalsStrip {
   private readonly figures = new Map<string, Figure>();
   private readonly line: Sparkline;
+  private reached = 0;
+  private names = 0;
 
   constructor(private readonly store: Store) {
     const list = byId('totals');
@@ -37,17 +40,16 @@ export class TotalsStrip {
     );
   }
 
-  update(): void {
+  update(changed: ReadonlySet<TableName>): void {
     const { store } = this;
     const { totals, self, traffic } = store;
     if (totals === undefined) return;
     const { counts } = totals;
-    let reached = 0;
-    for (const { hops } of store.nodes.values()) if (hops >= 0) reached++;
+    if (changed.has('nodes')) this.reached = [...store.nodes.values()].filter(({ hops }) => hops >= 0).length;
+    if (changed.has('services')) this.names = new Set([...store.services.values()].map(({ service }) => service)).size;
+    const { reached, names } = this;
     this.set('Nodes', count(counts.nodes), reached === store.nodes.size ? 'all reached' : `${count(reached)} reached`);
-    const names = new Set<string>();
-    for (const { service } of store.services.values()) names.add(service);
-    this.set('Services', count(names.size), plural(counts.services, 'instance'));
+    this.set('Services', count(names), plural(counts.services, 'instance'));
     this.set('Links', count(totals.links), `up for ${duration(self.uptimeMs)}`);
     this.set(
       'Streams',

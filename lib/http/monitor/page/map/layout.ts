@@ -14,8 +14,6 @@ export interface Graph {
 
 const RING = 74;
 const SPACING = 30;
-/** Above this, forces would cost more than they show. */
-export const FORCES_UP_TO = 150;
 const ROUNDS = 220;
 const SLICE_MS = 5;
 const LENGTH = 62;

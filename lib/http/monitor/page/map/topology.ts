@@ -1,256 +1,83 @@
-// The picture of the topology, by cytoscape. It follows the tables of nodes and edges; only what has changed is touched.
+// The pane of the topology: its buttons and keys, a summary in words, and the picture, which depends on the size of the network.
 
-import cytoscape, { type Core, type ElementDefinition, type StylesheetJson } from 'cytoscape';
-import type { NodeRow } from '../../snapshot.js';
 import { byId, setText } from '../dom.js';
 import { plural } from '../format.js';
 import type { Query } from '../search.js';
 import type { Store } from '../store.js';
-import { colour, onThemeChange } from '../theme.js';
-import { FORCES_UP_TO, type Graph, type Point, relax, ringLayout } from './layout.js';
+import { onThemeChange } from '../theme.js';
+import { CrowdPicture } from './crowd-picture.js';
+import { GraphPicture } from './graph-picture.js';
+import type { Point } from './layout.js';
+import type { Picture } from './picture.js';
 
-/** From here on edges are hidden while the picture moves, and labels until it is large. */
-const LARGE = 200;
-/** A large picture is laid out again at most this often. */
-const RELAYOUT_MS = 4_000;
-/** Pictures with more nodes show names only when they are large enough. */
-const NAMED = 60;
+/** The largest network for cytoscape, and the size below which one that has been larger is small again. */
+const SMALL = 150;
+const SMALL_AGAIN = 120;
 const PAN_PX = 60;
 const ZOOM_STEP = 1.3;
 
+const PANS: Readonly<Record<string, Point>> = {
+  ArrowLeft: { x: PAN_PX, y: 0 },
+  ArrowRight: { x: -PAN_PX, y: 0 },
+  ArrowUp: { x: 0, y: PAN_PX },
+  ArrowDown: { x: 0, y: -PAN_PX },
+};
+
 export class TopologyView {
   private readonly container = byId('graph');
-  private cy: Core | undefined;
+  private picture: Picture | undefined;
   private isLarge = false;
-  private stop: (() => void) | undefined;
-  private layoutAt = Number.NEGATIVE_INFINITY;
-  private later: ReturnType<typeof setTimeout> | undefined;
-  private readonly shown = new Map<string, string>();
   private query: Query | undefined;
   private selected: string | undefined;
-  private wasMoved = false;
-  private labelScale = 1;
 
   constructor(
     private readonly store: Store,
     private readonly onOpen: (nodeId: string) => void,
   ) {
-    byId('fit').addEventListener('click', () => this.fit());
-    byId('zoom-in').addEventListener('click', () => this.zoom(ZOOM_STEP));
-    byId('zoom-out').addEventListener('click', () => this.zoom(1 / ZOOM_STEP));
+    byId('fit').addEventListener('click', () => this.picture?.fit());
+    byId('zoom-in').addEventListener('click', () => this.picture?.zoom(ZOOM_STEP));
+    byId('zoom-out').addEventListener('click', () => this.picture?.zoom(1 / ZOOM_STEP));
     this.container.addEventListener('keydown', (event) => this.onKey(event));
-    onThemeChange(() => this.cy?.style(this.style()));
-    new ResizeObserver(() => {
-      this.cy?.resize();
-      if (!this.wasMoved) this.fit();
-    }).observe(this.container);
+    onThemeChange(() => this.picture?.restyle());
+    new ResizeObserver(() => this.picture?.resize()).observe(this.container);
   }
 
   /** Takes over what has changed in the tables of nodes and edges. */
   update(): void {
-    const { store } = this;
-    const isLarge = store.nodes.size > LARGE;
-    if (this.cy === undefined || isLarge !== this.isLarge) this.create(isLarge);
-    const cy = this.cy as Core;
-    let isReshaped = false;
-    const added: ElementDefinition[] = [];
-    cy.batch(() => {
-      for (const row of store.nodes.values()) {
-        const looks = `${row.name}\n${classesOf(row)}`;
-        const before = this.shown.get(row.id);
-        if (before === looks) continue;
-        this.shown.set(row.id, looks);
-        if (before === undefined) {
-          added.push({ group: 'nodes', data: { id: row.id, label: row.name || row.id }, classes: classesOf(row) });
-          isReshaped = true;
-        } else {
-          const shown = cy.getElementById(row.id);
-          shown.data('label', row.name || row.id);
-          shown.classes(`${classesOf(row)}${this.marks(row)}`);
-        }
-      }
-      for (const edge of store.edges.values()) {
-        if (this.shown.has(edge.id) || !store.nodes.has(edge.one) || !store.nodes.has(edge.other)) continue;
-        this.shown.set(edge.id, '');
-        const isOwn = edge.one === store.self.id || edge.other === store.self.id;
-        added.push({
-          group: 'edges',
-          data: { id: edge.id, source: edge.one, target: edge.other },
-          classes: isOwn ? 'own' : '',
-        });
-        isReshaped = true;
-      }
-      for (const id of this.shown.keys()) {
-        const edge = store.edges.get(id);
-        if (store.nodes.has(id) || (edge !== undefined && store.nodes.has(edge.one) && store.nodes.has(edge.other)))
-          continue;
-        this.shown.delete(id);
-        cy.remove(cy.getElementById(id));
-        isReshaped = true;
-      }
-      if (added.length > 0) {
-        this.placeNew(added, cy);
-        cy.add(added);
-      }
-    });
-    if (isReshaped) {
-      this.layoutSoon();
-      if (this.query !== undefined && !this.query.isEmpty) this.search(this.query);
-    }
+    this.choose();
+    this.picture?.update();
     this.summarize();
   }
 
-  /** Lets nodes that do not match stand back. */
   search(query: Query): void {
     this.query = query;
-    const cy = this.cy;
-    if (cy === undefined) return;
-    cy.batch(() => {
-      if (query.isEmpty) {
-        cy.elements().removeClass('back');
-        return;
-      }
-      for (const row of this.store.nodes.values()) cy.getElementById(row.id).toggleClass('back', !query.matches(row));
-      cy.edges().addClass('back');
-    });
+    this.picture?.search(query);
   }
 
-  /** Marks a node and its links. */
   select(nodeId: string | undefined): void {
     this.selected = nodeId;
-    const cy = this.cy;
-    if (cy === undefined) return;
-    cy.batch(() => {
-      cy.elements('.chosen').removeClass('chosen');
-      if (nodeId === undefined) return;
-      const node = cy.getElementById(nodeId);
-      node.addClass('chosen').connectedEdges().addClass('chosen');
-    });
+    this.picture?.select(nodeId);
   }
 
-  fit(): void {
-    const { cy } = this;
-    this.wasMoved = false;
-    if (cy === undefined) return;
-    cy.fit(undefined, 24);
-    // Names stay readable where there are not too many of them.
-    const wanted = cy.nodes().length > NAMED ? 1 : Math.min(2, Math.max(1, 1 / cy.zoom()));
-    if (Math.abs(wanted - this.labelScale) < 0.15) return;
-    this.labelScale = wanted;
-    cy.style(this.style());
-  }
-
-  private marks({ id }: NodeRow): string {
-    return id === this.selected ? ' chosen' : '';
-  }
-
-  private create(isLarge: boolean): void {
-    this.stop?.();
-    this.cy?.destroy();
-    this.shown.clear();
-    this.layoutAt = Number.NEGATIVE_INFINITY;
+  /** Makes the picture that fits the size of the network, unless it is there. */
+  private choose(): void {
+    const { store, container } = this;
+    const isLarge = store.nodes.size > (this.isLarge ? SMALL_AGAIN : SMALL);
+    if (this.picture !== undefined && isLarge === this.isLarge) return;
+    this.picture?.destroy();
     this.isLarge = isLarge;
-    const cy = cytoscape({
-      container: this.container,
-      style: this.style(),
-      minZoom: 0.02,
-      maxZoom: 4,
-      selectionType: 'single',
-      boxSelectionEnabled: false,
-      autoungrabify: isLarge,
-      hideEdgesOnViewport: isLarge,
-      textureOnViewport: isLarge,
-      ...(isLarge ? { pixelRatio: 1 } : {}),
-    });
-    cy.on('tap', 'node', ({ target }) => this.onOpen(target.id()));
-    cy.on('dragpan scrollzoom pinchzoom grab', () => {
-      this.wasMoved = true;
-    });
-    this.cy = cy;
-  }
-
-  /** New nodes begin near a node that they are linked to. */
-  private placeNew(added: readonly ElementDefinition[], cy: Core): void {
-    for (const one of added) {
-      if (one.group !== 'nodes') continue;
-      const id = one.data.id as string;
-      const near = this.store.neighbours(id).find((other) => cy.getElementById(other).nonempty());
-      const at = near === undefined ? { x: 0, y: 0 } : cy.getElementById(near).position();
-      one.position = { x: at.x + ((added.length * 37) % 60) - 30, y: at.y + 45 };
-    }
-  }
-
-  private layoutSoon(): void {
-    clearTimeout(this.later);
-    const waitMs = this.isLarge ? Math.max(0, this.layoutAt + RELAYOUT_MS - performance.now()) : 0;
-    if (waitMs === 0) this.layout();
-    else this.later = setTimeout(() => this.layout(), waitMs);
-  }
-
-  private layout(): void {
-    const { store, cy } = this;
-    if (cy === undefined) return;
-    this.stop?.();
-    const self = store.self.id;
-    const others = [...store.nodes.keys()].filter((id) => id !== self).sort();
-    const graph: Graph = {
-      ids: store.nodes.has(self) ? [self, ...others] : others,
-      neighbours: (id) => store.neighbours(id),
-    };
-    const isFirst = this.layoutAt === Number.NEGATIVE_INFINITY;
-    this.layoutAt = performance.now();
-    const isSmall = graph.ids.length <= FORCES_UP_TO;
-    let places = ringLayout(graph);
-    if (isSmall && !isFirst) places = this.current(graph.ids, places);
-    if (!isSmall || isFirst) this.place(places);
-    if (!isSmall) return;
-    this.stop = relax(graph, places, (isDone) => {
-      this.place(places);
-      if (isDone) this.stop = undefined;
-    });
-  }
-
-  /** A picture that is there already changes from where it is. */
-  private current(ids: readonly string[], fallback: Map<string, Point>): Map<string, Point> {
-    const middle = this.cy?.getElementById(this.store.self.id).position() ?? { x: 0, y: 0 };
-    return new Map(
-      ids.map((id) => {
-        const shown = this.cy?.getElementById(id);
-        const at = shown?.nonempty() === true ? shown.position() : (fallback.get(id) as Point);
-        return [id, { x: at.x - middle.x, y: at.y - middle.y }];
-      }),
-    );
-  }
-
-  private place(places: ReadonlyMap<string, Point>): void {
-    const cy = this.cy as Core;
-    cy.batch(() => {
-      for (const [id, { x, y }] of places) cy.getElementById(id).position({ x, y });
-    });
-    if (!this.wasMoved) this.fit();
-  }
-
-  private zoom(factor: number): void {
-    const { cy } = this;
-    if (cy === undefined) return;
-    this.wasMoved = true;
-    cy.zoom({ level: cy.zoom() * factor, renderedPosition: { x: cy.width() / 2, y: cy.height() / 2 } });
+    const Kind = isLarge ? CrowdPicture : GraphPicture;
+    this.picture = new Kind(container, store, this.onOpen);
+    if (this.query !== undefined) this.picture.search(this.query);
+    this.picture.select(this.selected);
   }
 
   private onKey(event: KeyboardEvent): void {
-    const pans: Record<string, Point> = {
-      ArrowLeft: { x: PAN_PX, y: 0 },
-      ArrowRight: { x: -PAN_PX, y: 0 },
-      ArrowUp: { x: 0, y: PAN_PX },
-      ArrowDown: { x: 0, y: -PAN_PX },
-    };
-    const pan = pans[event.key];
-    if (pan !== undefined) {
-      this.wasMoved = true;
-      this.cy?.panBy(pan);
-    } else if (event.key === '+' || event.key === '=') this.zoom(ZOOM_STEP);
-    else if (event.key === '-') this.zoom(1 / ZOOM_STEP);
-    else if (event.key === '0') this.fit();
+    const pan = PANS[event.key];
+    if (pan !== undefined) this.picture?.pan(pan);
+    else if (event.key === '+' || event.key === '=') this.picture?.zoom(ZOOM_STEP);
+    else if (event.key === '-') this.picture?.zoom(1 / ZOOM_STEP);
+    else if (event.key === '0') this.picture?.fit();
     else return;
     event.preventDefault();
   }
@@ -270,70 +97,4 @@ export class TopologyView {
     if (lost > 0) parts.push(`${lost} without a way`);
     setText(byId('map-summary'), parts.join(' · '));
   }
-
-  private style(): StylesheetJson {
-    const isLarge = this.isLarge;
-    return [
-      {
-        selector: 'node',
-        style: {
-          width: 15,
-          height: 15,
-          'background-color': colour('--surface'),
-          'border-width': 2,
-          'border-color': colour('--node'),
-          label: 'data(label)',
-          color: colour('--ink'),
-          'font-size': 11 * this.labelScale,
-          'font-family': 'system-ui, sans-serif',
-          'text-valign': 'bottom',
-          'text-margin-y': 4,
-          'text-max-width': `${110 * this.labelScale}px`,
-          'text-wrap': 'ellipsis',
-          'min-zoomed-font-size': isLarge ? 9 : 7.5,
-          'text-background-color': colour('--surface'),
-          'text-background-opacity': isLarge ? 0 : 0.75,
-          'text-background-padding': '1px',
-        },
-      },
-      { selector: 'node.relay', style: { 'background-color': colour('--node') } },
-      {
-        selector: 'node.draining',
-        style: { 'border-color': colour('--warn'), 'border-style': isLarge ? 'solid' : 'dashed' },
-      },
-      { selector: 'node.draining.relay', style: { 'background-color': colour('--warn-soft') } },
-      { selector: 'node.lost', style: { 'border-color': colour('--faint'), 'background-color': colour('--surface') } },
-      {
-        selector: 'node.self',
-        style: {
-          width: 26,
-          height: 26,
-          'background-color': colour('--accent'),
-          'border-color': colour('--accent-soft'),
-          'border-width': 5,
-          'font-weight': 'bold',
-          'z-index': 10,
-        },
-      },
-      {
-        selector: 'edge',
-        style: {
-          width: isLarge ? 0.8 : 1.4,
-          'line-color': colour('--edge'),
-          'curve-style': 'haystack',
-          'haystack-radius': 0,
-          opacity: isLarge ? 0.5 : 1,
-        },
-      },
-      { selector: 'edge.own', style: { 'line-color': colour('--accent'), width: isLarge ? 1.4 : 2.2, opacity: 0.85 } },
-      { selector: '.back', style: { opacity: 0.12 } },
-      { selector: 'node.chosen', style: { 'border-color': colour('--accent'), 'border-width': 4, opacity: 1 } },
-      { selector: 'edge.chosen', style: { 'line-color': colour('--accent'), width: 2.6, opacity: 1 } },
-    ];
-  }
-}
-
-function classesOf({ isSelf, isRelay, isDraining, hops }: NodeRow): string {
-  const classes = [isSelf ? 'self' : '', isRelay ? 'relay' : '', isDraining ? 'draining' : '', hops < 0 ? 'lost' : ''];
-  return classes.filter((name) => name !== '').join(' ');
 }
