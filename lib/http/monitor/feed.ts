@@ -3,7 +3,9 @@
 // most about one snapshot waits for it; after half a minute it is cut off.
 
 import type { ServerResponse } from 'node:http';
-import { clearTimeout, dateNow, setTimeout } from '../../util/runtime/real-timers.js';
+import { Deadline } from '../../util/deadline.js';
+import { dateNow } from '../../util/runtime/real-timers.js';
+import { sharedTimers, type Timers } from '../../util/timers.js';
 import { SnapshotComparison } from './changes.js';
 import { EventLog } from './event-log.js';
 import type { FullUpdate, Snapshot, Update } from './snapshot.js';
@@ -32,17 +34,22 @@ export class Feed {
   private readonly readers = new Set<Reader>();
   private comparison = new SnapshotComparison();
   private sentEvent = 0;
-  private timer: ReturnType<typeof setTimeout> | undefined;
-  private updatedAtMs = 0;
+  private readonly next: Deadline;
+  private updatedAtMs = Number.NEGATIVE_INFINITY;
+  private readAtMs = Number.NEGATIVE_INFINITY;
   private readonly unwatch: () => void;
   private latest: Snapshot | undefined;
+  /** Whether the next update comes before its usual time. */
+  private isSoon = false;
   private isClosed = false;
 
   constructor(
     readonly source: MonitorSource,
     private readonly maxReaders: number,
     onEnd: () => void,
+    private readonly timers: Timers = sharedTimers,
   ) {
+    this.next = new Deadline(timers, () => this.update());
     this.unwatch = source.watch({
       onChange: () => this.updateSoon(),
       onEvent: (kind, level, text) => {
@@ -63,7 +70,11 @@ export class Feed {
 
   /** Returns a snapshot that is a quarter of a second old at most. */
   read(): Snapshot {
-    if (this.latest === undefined || Math.abs(dateNow() - this.latest.at) > FRESH_MS) this.latest = this.source.read();
+    const now = this.timers.now();
+    if (this.latest === undefined || now - this.readAtMs > FRESH_MS) {
+      this.latest = this.source.read();
+      this.readAtMs = now;
+    }
     return this.latest;
   }
 
@@ -84,33 +95,32 @@ export class Feed {
   close(): void {
     this.isClosed = true;
     this.unwatch();
-    clearTimeout(this.timer);
-    for (const { response } of this.readers) response.end();
+    this.next.clear();
+    for (const { response } of [...this.readers]) response.end();
   }
 
   private remove(reader: Reader): void {
     this.readers.delete(reader);
     if (this.readers.size > 0) return;
-    clearTimeout(this.timer);
-    this.timer = undefined;
+    this.next.clear();
+    this.isSoon = false;
     this.latest = undefined;
   }
 
   private updateSoon(): void {
-    if (this.readers.size > 0) this.arm(Math.max(0, this.updatedAtMs + MIN_UPDATE_MS - dateNow()));
-  }
-
-  private arm(waitMs: number): void {
-    if (this.isClosed) return;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.update(), Math.min(waitMs, UPDATE_MS));
-    this.timer.unref();
+    if (this.readers.size === 0 || this.isSoon || this.isClosed) return;
+    this.isSoon = true;
+    this.next.set(Math.max(0, this.updatedAtMs + MIN_UPDATE_MS - this.timers.now()));
   }
 
   private update(): void {
-    const now = dateNow();
+    const now = this.timers.now();
     this.updatedAtMs = now;
+    this.isSoon = false;
+    if (this.isClosed) return;
+    this.next.set(UPDATE_MS);
     this.latest = this.source.read();
+    this.readAtMs = now;
     const snapshot = this.latest;
     const events = this.log.since(this.sentEvent, MAX_EVENTS);
     this.sentEvent = this.log.newest;
@@ -118,7 +128,7 @@ export class Feed {
     const change: Update = { at, self, totals, tables: this.comparison.advance(snapshot), events };
     let changeText: string | undefined;
     let allText: string | undefined;
-    for (const reader of this.readers) {
+    for (const reader of [...this.readers]) {
       if (this.isBehind(reader, now)) continue;
       if (reader.needsAll) {
         const all: FullUpdate = { snapshot, events: this.log.since(0) };
@@ -130,7 +140,6 @@ export class Feed {
         reader.response.write(changeText);
       }
     }
-    if (this.readers.size > 0) this.arm(UPDATE_MS);
   }
 
   private isBehind(reader: Reader, now: number): boolean {

@@ -65,7 +65,7 @@ function draw(): void {
 }
 
 function countRows(): void {
-  for (const { name, table, follows } of tables) {
+  for (const { name, table } of tables) {
     if (query.isEmpty) tabs.setCount(name, store.totals?.counts[name] ?? 0);
     else if (changed.has(name)) tabs.setCount(name, table.countMatches(query));
   }

@@ -174,7 +174,7 @@ export function makeTables(store: Store, onOpen: (nodeId: string) => void): Name
       {
         title: 'In / out',
         importance: 1,
-        width: 210,
+        width: 240,
         isNumber: true,
         text: () => '',
         order: ({ id }) => throughput(store, id),
@@ -371,6 +371,7 @@ class LineCell implements Painter<LinkRow> {
 
   paint(row: LinkRow): void {
     setText(this.value, this.text(row));
+    this.value.className = row.trouble === '' ? '' : 'bad';
     const history = this.store.histories.get(row.id);
     const at = history?.data[0].at(-1) ?? 0;
     if (history === this.line.shown && at === this.drawnAt) return;
