@@ -3,6 +3,7 @@
 
 import { builtinModules } from 'node:module';
 import { build } from 'esbuild';
+import { pageFiles } from './page.mjs';
 
 const outdir = process.argv.find((argument) => argument.startsWith('--outdir='))?.slice('--outdir='.length) ?? 'dist';
 
@@ -32,7 +33,7 @@ const options = {
   lineLimit: 120,
   sourcemap: true,
   external: ['debug'],
-  plugins: [builtins],
+  plugins: [builtins, pageFiles],
   logLevel: 'warning',
 };
 

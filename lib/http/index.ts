@@ -25,4 +25,5 @@ export type {
   GatewayTarget,
   GatewayTls,
 } from './gateway/options.js';
+export { type Monitor, type MonitorOptions, monitor } from './monitor/monitor.js';
 export { type HttpTarget, type ServiceOptions, serviceAddress } from './service-dialer.js';

@@ -19,6 +19,7 @@ export class Queries {
   readonly meter: HopMeter;
   private readonly rights: QueryRights;
   private readonly readers: EventReaders;
+  private readonly followers = new Set<(event: NodeEvent) => void>();
   private readonly parts: Parameters<typeof queryHandler>[0];
   private readonly port: QueryPort | undefined;
 
@@ -55,11 +56,21 @@ export class Queries {
 
   publish(event: NodeEvent): void {
     this.readers.publish(event);
+    for (const listener of this.followers) listener(event);
+  }
+
+  /**
+   * Calls back with each event, within this process. Unlike a listener of the node it does not keep warnings that nobody listens to from
+   * being printed. Returns a function that ends it.
+   */
+  follow(listener: (event: NodeEvent) => void): () => void {
+    this.followers.add(listener);
+    return () => this.followers.delete(listener);
   }
 
   /** Called when the node begins to drain: no connection of a caller must keep it from its end. */
   drain(): void {
-    this.readers.publish({ name: 'drain' });
+    this.publish({ name: 'drain' });
     this.readers.end();
     this.port?.drain();
   }
