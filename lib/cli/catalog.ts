@@ -32,6 +32,12 @@ export const CATALOG: readonly CatalogEntry[] = [
     async () => (await import('./services/forward.js')).forward,
   ),
   entry(
+    SERVICES,
+    'gateway',
+    'let HTTP clients outside reach services, by host and path',
+    async () => (await import('./services/gateway.js')).gateway,
+  ),
+  entry(
     NETWORK,
     'up',
     'run a node, and what the configuration file asks for',
@@ -116,6 +122,12 @@ export const CATALOG: readonly CatalogEntry[] = [
     'top',
     'show links and streams by their traffic, again and again',
     async () => (await import('./inspect/top.js')).top,
+  ),
+  entry(
+    INSPECT,
+    'monitor',
+    'serve a page that shows the network, live',
+    async () => (await import('./services/monitor.js')).monitor,
   ),
   entry(
     INSPECT,

@@ -30,6 +30,8 @@ export interface Flag<K extends FlagKind = FlagKind> {
   readonly max?: number;
   /** What holds when it is not given, for the help. */
   readonly otherwise?: string;
+  /** For lists: a comma is part of a value, so that only several flags, or a list in the file, make several. Default false. */
+  readonly isWhole?: boolean;
   /** False where a key in the file makes no sense, as for `--config`. Default true. */
   readonly inFile?: boolean;
 }
@@ -105,7 +107,7 @@ export function fileValue(flag: Flag, given: unknown, where: string): FlagValues
 
 function listOf(flag: Flag, given: string | readonly string[], where: string): readonly string[] {
   const texts = typeof given === 'string' ? [given] : given;
-  const words = texts.flatMap((text) => text.split(',')).map((word) => word.trim());
+  const words = (flag.isWhole ? texts : texts.flatMap((text) => text.split(','))).map((word) => word.trim());
   const found = words.filter((word) => word !== '');
   for (const word of found) checkChoice(flag, word, where);
   return found;

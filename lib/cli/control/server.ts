@@ -13,6 +13,8 @@ import { Failure } from '../failure.js';
 import { Passage } from '../local/passage.js';
 import { NodeOverlay, type OverlayServer, type OverlaySocket } from '../run/overlay.js';
 
+import type { NodeWork } from '../run/task.js';
+import { answerTask, type StartHosted } from './hosting.js';
 import { measure } from './measure.js';
 import { ControlSessions } from './sessions.js';
 
@@ -26,6 +28,8 @@ export interface ControlOwner {
   readonly node: Node;
   status(): unknown;
   reload(): Promise<void>;
+  /** Starts a task for another command. */
+  readonly start: StartHosted;
 }
 
 /** Thrown when another process listens at the path. */
@@ -159,6 +163,8 @@ export class ControlServer {
         response.end();
         return;
       }
+      case 'POST /control/task':
+        return answerTask(owner.start, (await bodyOf(request)) as NodeWork, response);
       case 'POST /control/bind':
         return this.bind((await bodyOf(request)) as BindRequest, response);
       default:

@@ -5,6 +5,7 @@
 //   GET  /control/members, services
 //   POST /control/reload                 as SIGHUP
 //   GET  /v1/...                         what the node answers to queries, see node/queries/answers.ts
+//   POST /control/task                   work for the process with the node, see hosting.ts
 //   GET  /control/bench                  a stream of lines, see measure.ts
 //   GET  /control/query, ping, trace     what it asks other nodes: ?target=&timeout=MS, with &path= or &samples=
 //   POST /control/bind                   the answer is a stream of lines, one for each socket, until one end closes it

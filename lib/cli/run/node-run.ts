@@ -3,13 +3,15 @@
 import { once } from 'node:events';
 import { codeOf } from '../../errors.js';
 import { createNode, type Node } from '../../node/node.js';
+import { loadCommands } from '../catalog.js';
 import type { Context } from '../command.js';
+import type { Hosted } from '../control/hosting.js';
 import { AlreadyRunning, ControlServer } from '../control/server.js';
 import { ExitCode, Failure, lineOf } from '../failure.js';
 import { firstLink } from './first-link.js';
 import { type ChosenNetwork, DEFAULT_TIMEOUT_MS, isIssuer, type NodeValues, nodeOptionsOf } from './network.js';
 import { NodeOverlay } from './overlay.js';
-import type { Task } from './task.js';
+import type { NodeWork, Task } from './task.js';
 import { TaskSet } from './task-set.js';
 
 /** Where an issuer listens by default: others need a way in. */
@@ -26,6 +28,9 @@ export interface NodeRunOptions {
   /** Reads the configuration again, and returns the tasks that it asks for. */
   readonly reload?: () => Promise<readonly Task[]>;
 }
+
+/** Called when all tasks work, with those that do: their status says where they listen. */
+export type OnStarted = (tasks: readonly Task[]) => void | Promise<void>;
 
 export class NodeRun {
   readonly node: Node;
@@ -104,7 +109,12 @@ export class NodeRun {
     const { node, control, values, network } = this;
     for (const address of this.values.listen ?? []) await this.listen(address);
     if (values.listen === undefined && isIssuer(network.credentials)) await this.listenSomewhere();
-    control.serve({ node, status: () => this.status(), reload: () => this.reload() });
+    control.serve({
+      node,
+      status: () => this.status(),
+      reload: () => this.reload(),
+      start: (work, onFailed) => this.host(work, onFailed),
+    });
     if (!this.options.needsLink) return;
     this.isLinking = true;
     await firstLink(node, values.timeout ?? DEFAULT_TIMEOUT_MS);
@@ -117,12 +127,12 @@ export class NodeRun {
   }
 
   /** Runs tasks until a signal ends the process. Returns the exit code. @throws what a task fails with */
-  async work(tasks: readonly Task[], onStarted: () => void | Promise<void> = () => {}): Promise<number> {
+  async work(tasks: readonly Task[], onStarted: OnStarted = () => {}): Promise<number> {
     const ended = endOf(process);
     const onHangUp = () => void this.reload().catch((error) => this.context.log.error(lineOf(error)));
     process.on('SIGHUP', onHangUp);
     try {
-      const started = this.tasks.replace(tasks).then(onStarted);
+      const started = this.tasks.replace(tasks).then(() => onStarted(tasks));
       const first = await Promise.race([this.failed, ended, started.then(() => undefined)]);
       if (first === undefined) await Promise.race([this.failed, ended]);
     } catch (error) {
@@ -171,6 +181,16 @@ export class NodeRun {
     }
     await this.tasks.replace(await reload());
     log.info('reloaded the configuration');
+  }
+
+  /** Does the work of another command. */
+  private async host(work: NodeWork, onFailed: (error: Error) => void): Promise<Hosted> {
+    const { context } = this;
+    const command = (await loadCommands()).find(({ name }) => name === work.command);
+    const task = command?.task?.(work.key, work.values as never, context);
+    if (task?.nodeWork === undefined) throw new Failure(`${work.command} is not for the process with the node`);
+    await this.tasks.host(task, onFailed);
+    return { status: () => task.status(), stop: () => this.tasks.unhost(task) };
   }
 
   private async listen(address: string): Promise<void> {

@@ -1,6 +1,6 @@
 // The tasks of a process: what is new is started, what is gone is stopped, what has changed is changed in place where that can be done.
 
-import { lineOf } from '../failure.js';
+import { ExitCode, Failure, lineOf } from '../failure.js';
 import type { Task, TaskHost } from './task.js';
 
 /** How long streams of a task that a reload removes may go on. */
@@ -8,10 +8,12 @@ const STOP_MS = 60_000;
 
 export class TaskSet {
   private readonly tasks = new Map<string, Task>();
+  /** Tasks of other commands. */
+  private readonly guests = new Map<string, Task>();
   /** One change at a time. */
   private last: Promise<void> = Promise.resolve();
 
-  constructor(private readonly host: TaskHost) {}
+  constructor(private readonly taskHost: TaskHost) {}
 
   /**
    * Changes the tasks to these. When one cannot be started, the others go on.
@@ -23,14 +25,42 @@ export class TaskSet {
     return change;
   }
 
+  /**
+   * Starts a task for another command, beside those of this one.
+   * @throws Failure when there is one with its title; what its start fails with
+   */
+  async host(task: Task, onFailed: (error: Error) => void): Promise<void> {
+    if (this.tasks.has(task.title) || this.guests.has(task.title)) {
+      throw new Failure(`${task.title} is already done by the process with the node`, ExitCode.BUSY);
+    }
+    this.guests.set(task.title, task);
+    try {
+      await task.start({ ...this.taskHost, fail: onFailed });
+    } catch (error) {
+      this.guests.delete(task.title);
+      throw error;
+    }
+  }
+
+  /** Ends a task of another command, which has gone. */
+  async unhost(task: Task): Promise<void> {
+    this.guests.delete(task.title);
+    await task.stop(AbortSignal.timeout(STOP_MS));
+  }
+
   async stop(signal: AbortSignal): Promise<void> {
     await this.last;
-    await Promise.all([...this.tasks.values()].map((task) => task.stop(signal)));
+    await Promise.all(this.all().map((task) => task.stop(signal)));
     this.tasks.clear();
+    this.guests.clear();
   }
 
   status(): Readonly<Record<string, unknown>>[] {
-    return [...this.tasks.values()].map((task) => ({ task: task.title, ...task.status() }));
+    return this.all().map((task) => ({ task: task.title, ...task.status() }));
+  }
+
+  private all(): Task[] {
+    return [...this.tasks.values(), ...this.guests.values()];
   }
 
   private async change(next: readonly Task[]): Promise<void> {
@@ -46,7 +76,7 @@ export class TaskSet {
         await this.put(task);
       } catch (error) {
         faults.push(error);
-        if (faults.length > 1) this.host.log.error(`${task.title}: ${lineOf(error)}`);
+        if (faults.length > 1) this.taskHost.log.error(`${task.title}: ${lineOf(error)}`);
       }
     }
     if (faults.length > 0) throw faults[0];
@@ -60,11 +90,11 @@ export class TaskSet {
       // Its port or name must be free before the next one starts; its streams go on.
       this.stopLater(present);
     }
-    await task.start(this.host);
+    await task.start(this.taskHost);
     this.tasks.set(task.title, task);
   }
 
   private stopLater(task: Task): void {
-    task.stop(AbortSignal.timeout(STOP_MS)).catch((error) => this.host.log.warn(`${task.title}: ${lineOf(error)}`));
+    task.stop(AbortSignal.timeout(STOP_MS)).catch((error) => this.taskHost.log.warn(`${task.title}: ${lineOf(error)}`));
   }
 }

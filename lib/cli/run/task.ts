@@ -10,9 +10,19 @@ export interface TaskHost {
   fail(error: Error): void;
 }
 
+/** A task as the command line or the file asks for it: values of flags are plain data. */
+export interface NodeWork {
+  /** The name of the command. */
+  readonly command: string;
+  readonly key: string;
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
 export interface Task {
   /** For logs and `starlane status`: `publish web`. Unique in a process. */
   readonly title: string;
+  /** Set where it needs the node itself, and not only what it offers: then the process with the node does it. */
+  readonly nodeWork?: NodeWork;
   /** Resolves when it works. @throws Failure, or an error with a code such as EADDRINUSE */
   start(host: TaskHost): Promise<void>;
   /**

@@ -5,9 +5,10 @@ import { ControlClient, ControlOverlay } from '../control/client.js';
 import { nodeHasEnded } from '../control/request.js';
 import { ControlSession } from '../control/session.js';
 import { ExitCode } from '../failure.js';
+import { HostedTask } from './hosted-task.js';
 import { type ChosenNetwork, chooseNetwork, enrolIfNeeded, isThere, type NodeValues, noNetwork } from './network.js';
 import { NODE_FLAGS } from './node-flags.js';
-import { NodeRun, type NodeRunOptions, runsAlready } from './node-run.js';
+import { NodeRun, type NodeRunOptions, type OnStarted, runsAlready } from './node-run.js';
 import type { Overlay } from './overlay.js';
 import type { Task } from './task.js';
 import { TaskSet } from './task-set.js';
@@ -18,7 +19,7 @@ export interface Access {
   /** The node of this process; undefined where another process has it. */
   readonly run: NodeRun | undefined;
   /** Runs tasks until a signal ends the process. */
-  work(tasks: readonly Task[], onStarted?: () => void | Promise<void>): Promise<number>;
+  work(tasks: readonly Task[], onStarted?: OnStarted): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -82,11 +83,14 @@ function shared(context: Context, client: ControlClient, session: ControlSession
     await tasks.stop(AbortSignal.abort());
     session.close();
   };
-  const work = async (wanted: readonly Task[], onStarted: () => void | Promise<void> = () => {}): Promise<number> => {
+  const work = async (wanted: readonly Task[], onStarted: OnStarted = () => {}): Promise<number> => {
     const ended = new Promise<void>((resolve) => {
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
     });
-    const started = tasks.replace(wanted).then(onStarted);
+    const own = wanted.map((task) =>
+      task.nodeWork === undefined ? task : new HostedTask(client, task.nodeWork, task.title),
+    );
+    const started = tasks.replace(own).then(() => onStarted(own));
     try {
       const isEnded = await Promise.race([failed, ended.then(() => true), started.then(() => false)]);
       if (!isEnded) await Promise.race([failed, ended]);
