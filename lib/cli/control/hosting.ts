@@ -54,6 +54,8 @@ export class HostedRequest {
         request = new HostedRequest(response, line.status);
         resolve(request);
       });
+      // The interface passes on errors of its input; 'close' follows.
+      lines.on('error', () => {});
       response.on('error', () => {});
       response.once('close', () => {
         if (request?.isClosed) return;

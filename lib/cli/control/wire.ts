@@ -18,10 +18,13 @@
 
 import { codeOf } from '../../errors.js';
 import type { PeerInfo } from '../../socket/endpoints.js';
+import { exitCodeOf, Failure } from '../failure.js';
 
 /** An error as it is sent. */
 export interface SentError {
   readonly code?: string;
+  /** For errors without a code. */
+  readonly exitCode?: number;
   readonly message: string;
   /** Messages of the causes, the nearest first. */
   readonly causes: readonly string[];
@@ -35,7 +38,7 @@ export function sentError(error: unknown): SentError {
   }
   const code = codeOf(error);
   return {
-    ...(code === undefined ? {} : { code }),
+    ...(code === undefined ? { exitCode: exitCodeOf(error) } : { code }),
     message: error instanceof Error ? error.message : String(error),
     causes,
   };
@@ -43,12 +46,16 @@ export function sentError(error: unknown): SentError {
 
 /** Returns the error again, with its code and its causes. */
 export function receivedError(sent: unknown): Error {
-  const { code, message, causes } = (typeof sent === 'object' && sent !== null ? sent : {}) as Partial<SentError>;
+  const { code, exitCode, message, causes } = (
+    typeof sent === 'object' && sent !== null ? sent : {}
+  ) as Partial<SentError>;
   let cause: Error | undefined;
   for (const text of [...(Array.isArray(causes) ? causes : [])].reverse()) {
     cause = new Error(String(text), cause === undefined ? undefined : { cause });
   }
-  const error = new Error(message ?? 'the running node gave no reason', cause === undefined ? undefined : { cause });
+  const text = message ?? 'the running node gave no reason';
+  const options = cause === undefined ? undefined : { cause };
+  const error = code === undefined ? new Failure(text, exitCode, options) : new Error(text, options);
   return code === undefined ? error : Object.assign(error, { code });
 }
 
