@@ -96,6 +96,20 @@ describe("import 'starlane'", () => {
     expect(answer).toEqual({ before: false, after: true, isJoined: true, required: [] });
   });
 
+  it('loads http with the first query, and not for nodes that nobody asks', () => {
+    const { answer } = run(`
+      const { createNode } = await load('index.js');
+      const [server, client] = [createNode(), createNode()];
+      const { address } = await server.listenAndServe('tcp://127.0.0.1:0');
+      await client.join(address);
+      const before = isLoaded('http');
+      const { id } = await client.query('@' + server.id, '/v1/health');
+      const isRight = id === server.id;
+      await Promise.all([client.close(), server.close()]);
+      answer({ before, after: isLoaded('http'), isRight, required: required() });`);
+    expect(answer).toEqual({ before: false, after: true, isRight: true, required: [] });
+  });
+
   it('loads the package debug where DEBUG is set, which then prints', () => {
     const { answer, errors } = run(
       `const { createNode } = await load('index.js');

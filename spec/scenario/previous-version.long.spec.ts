@@ -8,6 +8,7 @@ import { duplexPair } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { createNode, type Link, type Node, type NodeOptions } from '../../lib/index.js';
+import { trace } from '../../lib/node/queries/client.js';
 import { within } from '../support/deadline.js';
 import { memberFolder } from '../support/member-folders.js';
 import { newAuthority } from '../support/members.js';
@@ -123,6 +124,22 @@ describeUnless(obstacle, 'the version before certificates of members', () => {
     }
     expect(await echo(client, 'at-server')).toBe('hello');
     expect(await echo(server, 'at-client')).toBe('hello');
+  });
+
+  it('answers no queries, which the error says, and is a hop without figures', async () => {
+    const [first, old, last] = [make('secret'), make('old'), make('secret')];
+    await link(first, old, 'memory');
+    await link(last, old, 'memory');
+    await expect(first.query(`@${old.id}`, '/v1/health')).rejects.toMatchObject({ code: 'ERR_STARLANE_QUERY' });
+    last.bind('db', (socket) => socket.on('error', () => {}));
+    await within('db', first.waitFor('db'));
+    const { hops, measuredBy } = await within('the path', trace(first, 'db'));
+    expect(hops).toMatchObject([
+      { nodeId: first.id, rttMs: expect.any(Number) },
+      { nodeId: old.id, rttMs: null, error: { code: 'ERR_STARLANE_QUERY' } },
+      { nodeId: last.id },
+    ]);
+    expect(measuredBy).toBe('ping');
   });
 
   it.each([

@@ -235,8 +235,9 @@ async function dialPath(
   signal: AbortSignal | undefined,
 ): Promise<{ nodeId: NodeId; via: readonly NodeId[]; tookMs: number }> {
   const began = sharedTimers.now();
-  // The name of a member, or a node without a port: its port of queries stands for it.
-  const isNode = /^@[^:]*$/.test(target) || node.members().some(({ name }) => name === target);
+  // A node without a port, or the name of a member that no service has: its port of queries stands for it.
+  const isMember = (): boolean => node.members().some(({ name }) => name === target);
+  const isNode = /^@[^:]*$/.test(target) || (!node.serviceMap().has(target) && isMember());
   const address = isNode ? `@${nodeOf(node, target)}:${QUERY_PORT}` : target;
   const socket = node.dial(address, { timeoutMs });
   try {

@@ -73,7 +73,7 @@ function describeLink({ mesh, timers }: QuerySources, link: Link, envs: Readonly
 }
 
 /** Returns how long ago the last byte of the peer came, in ms. */
-export function heardMs({ lastHeardMs }: Pick<Link, 'lastHeardMs'>, now: number): number {
+export function heardMs({ lastHeardMs }: { readonly lastHeardMs: number }, now: number): number {
   return Math.max(0, Math.round(now - lastHeardMs));
 }
 

@@ -1,5 +1,5 @@
 // The events of a node as server-sent events (WHATWG HTML, 9.2), for readers that follow it: each gets what happens from then on. A slow
-// reader loses events, and is told how many; it never makes the node keep more than a few.
+// reader loses events, and gets their number; it never makes the node keep more than a few.
 
 import type { ServerResponse } from 'node:http';
 import { codeOf } from '../../errors.js';

@@ -2,7 +2,6 @@
 // connections, the size and the time of a request, the time of an answer, and requests a second.
 
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http';
-import type { NodeId } from '../../address.js';
 import { kRemote } from '../../mux/hidden.js';
 import type { RemoteEndpoint } from '../../socket/endpoints.js';
 import type { Socket } from '../../socket/socket.js';
@@ -17,6 +16,8 @@ import { type QueryHandler, sendJson } from './api.js';
 /** Connections of all callers, and of one. */
 export const MAX_CONNECTIONS = 256;
 export const MAX_CONNECTIONS_PER_CALLER = 16;
+/** Connections of one caller beyond that which learn so. */
+const MAX_REFUSED_PER_CALLER = 4;
 /** Of one request, all together. */
 export const MAX_HEADER_BYTES = 8 * 1024;
 /** From the first moment of a connection to the end of the headers of its first request. */
@@ -52,13 +53,15 @@ const MALFORMED = lastAnswer('400 Bad Request', 'ERR_STARLANE_ARGUMENT', 'the re
 /** What counts for the node at the other end. */
 interface Caller {
   connections: number;
+  /** Connections that are too many and about to end. */
+  refused: number;
   readonly bucket: TokenBucket;
 }
 
 export class QueryPort {
   private server: HttpServer | undefined;
   private readonly connections = new Map<Socket, Connection>();
-  private readonly callers = new Map<NodeId, Caller>();
+  private readonly callers = new Map<string, Caller>();
   private isEnding = false;
 
   constructor(
@@ -75,11 +78,10 @@ export class QueryPort {
   onSocket(socket: Socket): void {
     const remote = socket[kRemote] as RemoteEndpoint | null;
     if (remote === null) return;
-    const caller = this.callerOf(remote.peerId);
+    const caller = this.callerOf(callerKey(remote));
     socket.on('error', () => {});
     if (caller.connections >= MAX_CONNECTIONS_PER_CALLER) {
-      // Whatever the caller does, the connection ends as soon as the link has this.
-      socket.end(TOO_MANY, () => socket.destroy());
+      this.refuse(socket, caller);
       return;
     }
     caller.connections++;
@@ -104,6 +106,18 @@ export class QueryPort {
   close(): void {
     this.isEnding = true;
     for (const socket of [...this.connections.keys()]) socket.destroy();
+  }
+
+  /** Ends a connection that is too many, with the reason, unless some get it already: they must not take the places of other callers. */
+  private refuse(socket: Socket, caller: Caller): void {
+    if (caller.refused >= MAX_REFUSED_PER_CALLER) {
+      socket.destroy();
+      return;
+    }
+    caller.refused++;
+    socket.once('close', () => caller.refused--);
+    // Whatever the caller does, the connection ends as soon as the link has this.
+    socket.end(TOO_MANY, () => socket.destroy());
   }
 
   private makeServer(): HttpServer {
@@ -142,19 +156,29 @@ export class QueryPort {
     this.handler(request, response);
   }
 
-  private callerOf(nodeId: NodeId): Caller {
-    let caller = this.callers.get(nodeId);
+  private callerOf(key: string): Caller {
+    let caller = this.callers.get(key);
     if (caller === undefined) {
       if (this.callers.size >= MAX_CALLERS) this.forgetCallers();
-      caller = { connections: 0, bucket: new TokenBucket(RATE) };
-      this.callers.set(nodeId, caller);
+      caller = { connections: 0, refused: 0, bucket: new TokenBucket(RATE) };
+      this.callers.set(key, caller);
     }
     return caller;
   }
 
   private forgetCallers(): void {
-    for (const [nodeId, { connections }] of this.callers) if (connections === 0) this.callers.delete(nodeId);
+    for (const [key, { connections, refused }] of this.callers) {
+      if (connections + refused === 0) this.callers.delete(key);
+    }
   }
+}
+
+/**
+ * Returns what a circuit counts for: the node at the other end, if it has proved who it is. Others count for the neighbour that they came
+ * by, or anybody could use up what is another's.
+ */
+function callerKey({ peerId, isVerified, via }: RemoteEndpoint): string {
+  return isVerified ? peerId : `by ${via[0]}`;
 }
 
 /** One connection, and how long it may take for what comes next. */
@@ -208,8 +232,8 @@ class Connection {
 
   private onLate(): void {
     const { response, taken } = this;
-    // An answer may take its time as long as some of it leaves, or none has begun: events, and queries that wait for something.
-    if (response !== undefined && (!response.headersSent || taken > this.sentBytes || !response.writableNeedDrain)) {
+    // An answer may take its time as long as some of it leaves, or nothing waits: events, and queries that wait for something.
+    if (response !== undefined && (this.socket.writableLength === 0 || taken > this.sentBytes)) {
       this.sentBytes = taken;
       this.deadline.set(ANSWER_MS);
       return;

@@ -145,7 +145,9 @@ export class StreamWatch {
   }
 
   private answerOf({ session, link, stream, owner, idleMs }: Seen, visible: VisibleNodes): StreamAnswer {
-    const key = `${link ?? 'self'}/${stream.id}`;
+    // The two ends of the loopback have the same ids.
+    const carrier = link ?? (session.options.client ? 'self/out' : 'self/in');
+    const key = `${carrier}/${stream.id}`;
     const { ageMs } = stream;
     const rounded = Math.floor(idleMs);
     if (owner instanceof Socket) {

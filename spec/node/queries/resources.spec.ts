@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createNode, type Node, type NodeOptions, type Socket } from '../../../lib/index.js';
 import type { AnswerPath, Answers } from '../../../lib/node/queries/answers.js';
 import { queryNode } from '../../../lib/node/queries/client.js';
+import { RelayNet } from '../../support/relay-net.js';
 import { knows, type Testnet, testnet } from '../../support/testnet.js';
 import { turnsUntil } from '../../support/turns.js';
 
@@ -188,6 +189,55 @@ describe('a node answers', () => {
     for (const path of ['/v1/nodes?limit=0', '/v1/nodes?limit=x', '/v1/hop', '/v1/hop?to=x', '/v1/streams?stalled=x']) {
       await expect(near.query(`@${far.id}`, path)).rejects.toMatchObject({ code: 'ERR_STARLANE_ARGUMENT' });
     }
+  });
+});
+
+describe('streams through a relay', () => {
+  it('are listed once, with both links and what waits on the way', async () => {
+    const relayed = await RelayNet.line(1, { node: OPTIONS });
+    await relayed.settled();
+    const [first, relay, last] = relayed.nodes;
+    const accepted: Promise<Socket> = new Promise((resolve) => {
+      last.bind('sink', resolve);
+    });
+    await knows(first, 'sink');
+    const socket = first.dial('sink', { secure: false });
+    await once(socket, 'connect');
+    (await accepted).pause();
+    socket.write(Buffer.alloc(1_000_000));
+    await turnsUntil('bytes wait in the relay', () => relay.stats().relay.heldBytes > 0);
+
+    const { streams } = await queryNode(relay, `@${relay.id}`, '/v1/streams?stalled=true&forMs=50');
+    expect(streams).toHaveLength(1);
+    expect(streams[0]).toMatchObject({
+      kind: 'relayed',
+      service: '',
+      peerId: first.id,
+      direction: 'through',
+      relayed: true,
+      link: first.id,
+      nextLink: last.id,
+      bytesIn: null,
+      waitingIn: 0,
+    });
+    expect(streams[0].waitingOut).toBe(relay.stats().relay.heldBytes);
+    const own = await queryNode(first, `@${first.id}`, `/v1/streams?peer=${last.id}&service=sink`);
+    expect(own.streams).toMatchObject([{ direction: 'out', relayed: true, via: [relay.id], link: relay.id }]);
+    socket.destroy();
+    await relayed.close();
+  });
+
+  it('are listed at both ends of the loopback', async () => {
+    near.bind('own', (socket) => socket.on('error', () => {}));
+    const socket = near.dial('own');
+    await once(socket, 'connect');
+    const { streams } = await queryNode(near, `@${near.id}`, '/v1/streams?service=own');
+    expect(streams.map(({ direction, link }) => ({ direction, link }))).toEqual([
+      { direction: 'out', link: null },
+      { direction: 'in', link: null },
+    ]);
+    expect(new Set(streams.map(({ key }) => key)).size).toBe(2);
+    socket.destroy();
   });
 });
 
