@@ -46,12 +46,15 @@ function compressed(name, text) {
   return { type, gzip: gzipSync(text, { level: 9 }).toString('base64') };
 }
 
+/** Two bundles have the same page. */
+let built;
+
 /** Puts the page into the bundle. */
 export const pageFiles = {
   name: 'page-files',
   setup({ onLoad }) {
     onLoad({ filter: /[\\/]monitor[\\/]page-files\.ts$/ }, async () => ({
-      contents: `export const PAGE_FILES = ${JSON.stringify(await buildPage())};`,
+      contents: `export const PAGE_FILES = ${JSON.stringify(await (built ??= buildPage()))};`,
       loader: 'js',
     }));
   },
