@@ -122,6 +122,20 @@ describe("import 'starlane'", () => {
     expect(errors).toMatch(/starlane:node \S+ closes/);
   });
 
+  it('of starlane/http loads neither HTTP/2 nor a package before a gateway is opened', () => {
+    const { answer } = run(`
+      const { gateway } = await load('http/index.js');
+      const { createNode } = await load('index.js');
+      const before = [isLoaded('http2'), required()];
+      const node = createNode();
+      const opened = await gateway(node, { listen: 0 });
+      const after = [isLoaded('http2'), required()];
+      await opened.close();
+      await node.close();
+      answer({ before, after });`);
+    expect(answer).toEqual({ before: [false, []], after: [true, []] });
+  });
+
   it.each([
     ['index.js', ['Node', 'Server', 'Socket', 'StarlaneError']],
     ['mux/index.js', ['Session', 'StarlaneError', 'Stream']],

@@ -111,7 +111,7 @@ export class Exchange implements RequestSink, BodySink, Timed {
     this.route = route;
     this.key = this.stickyKey(route);
     this.services = inOrder(route, this.key, (address) => this.instancesOf(address) !== 0);
-    this.timer = this.gateway.timers.schedule(this.answerTimeoutMs, this);
+    this.arm(this.answerTimeoutMs);
     this.send(true);
   }
 
@@ -304,14 +304,16 @@ export class Exchange implements RequestSink, BodySink, Timed {
     const instances = this.instances(address);
     const isAbsent = instances !== undefined && instances.length === 0;
     const timeoutMs = isAbsent ? Math.min(limits.absentTimeoutMs, limits.dialTimeoutMs) : limits.dialTimeoutMs;
-    if (instances === undefined || isAbsent || !(key !== undefined || wanted !== undefined || this.isHttp2))
-      return { address, timeoutMs, selector, secure, instance: undefined };
+    const dial = { address, timeoutMs, selector, secure };
+    if (instances === undefined) return { ...dial, instance: undefined };
+    if (isAbsent || (key === undefined && wanted === undefined && !this.isHttp2))
+      return { ...dial, instance: wanted === undefined ? undefined : { nodeId: wanted, port: 0 } };
     const instance = selector(instances);
-    if (instance === undefined) return { address, timeoutMs, selector, secure, instance };
+    if (instance === undefined) return { ...dial, instance };
     const { nodeId, port } = instance;
     const first: Selector = (others) =>
       others.find((info) => info.nodeId === nodeId && info.port === port) ?? selector(others);
-    return { address, timeoutMs, selector: first, secure, instance: { nodeId, port } };
+    return { ...dial, selector: first, instance: { nodeId, port } };
   }
 
   private stickyKey({ sticky }: Route): string | undefined {
@@ -512,12 +514,19 @@ export class Exchange implements RequestSink, BodySink, Timed {
     return this.isReading && !this.isBodyRead ? limits.bodyTimeoutMs : this.answerTimeoutMs;
   }
 
+  /** Sets the timer. What is allowed may become less meanwhile, so it looks again after the shortest of the times. */
+  private arm(leftMs: number): void {
+    const { bodyTimeoutMs, idleTimeoutMs } = this.config.limits;
+    const delayMs = Math.min(leftMs, bodyTimeoutMs, idleTimeoutMs, this.answerTimeoutMs);
+    this.timer = this.gateway.timers.schedule(delayMs, this);
+  }
+
   onDeadline(now: number): void {
     this.timer = undefined;
     if (this.isDone) return;
     const leftMs = this.activeMs + this.allowedMs - now;
     if (leftMs > 0) {
-      this.timer = this.gateway.timers.schedule(leftMs, this);
+      this.arm(leftMs);
       return;
     }
     if (this.tunnel !== undefined) {

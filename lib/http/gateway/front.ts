@@ -49,6 +49,7 @@ export interface Connection {
 /** Streams of HTTP/2 that a client may cancel, and control frames that it may send, without losing the connection (CVE-2023-44487). */
 const CANCELS: Rate = { perS: 20, burst: 200 };
 const CONTROLS: Rate = { perS: 20, burst: 200 };
+const CANCELLED: ReadonlySet<number> = new Set([constants.NGHTTP2_CANCEL, constants.NGHTTP2_PROTOCOL_ERROR]);
 const MAX_SESSION_MB = 16;
 const MAX_BAD_FRAMES = 100;
 
@@ -337,7 +338,11 @@ export class Front {
       return;
     }
     const { connection, cancels } = found;
-    stream.on('aborted', () => limit(session as ServerHttp2Session, cancels));
+    stream.on('close', () => {
+      if (CANCELLED.has(stream.rstCode)) limit(session as ServerHttp2Session, cancels);
+    });
+    // Cancelled in the same packet that brought it.
+    if (stream.closed || stream.destroyed) return;
     let failure: Failure;
     if (raw.length > 2 * (this.limits.maxHeaders + 5)) failure = badRequest(431);
     else {

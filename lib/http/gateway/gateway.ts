@@ -11,12 +11,12 @@ import { Http1Pool } from './circuit/http1-pool.js';
 import { Http2Pool } from './circuit/http2-pool.js';
 import { type GatewayConfig, resolveConfig } from './config.js';
 import { Counters, type GatewayStats } from './counters.js';
-import { Exchange, type ExchangeHost } from './exchange.js';
+import { Exchange } from './exchange.js';
 import { type Failure, TOO_MANY } from './failure.js';
-import { type Connection, Front, type FrontOwner } from './front.js';
+import { type Connection, Front } from './front.js';
 import type { Caller, Inbound } from './inbound/inbound.js';
 import { Acme } from './listen/acme.js';
-import { Listener, type ListenerOwner, listenerKey } from './listen/listener.js';
+import { Listener, listenerKey } from './listen/listener.js';
 import { TlsEntrance } from './listen/tls-entrance.js';
 import type { GatewayListener, GatewayOptions } from './options.js';
 
@@ -79,7 +79,8 @@ const SWEEP_MS = 1_000;
 const IDLE_GRACE_MS = 1_000;
 const IDLE_CHECK_MS = 100;
 
-export class Gateway extends EventEmitter<GatewayEvents> implements ExchangeHost, FrontOwner, ListenerOwner {
+// It is the owner of exchanges, fronts and listeners, which 'implements' would show to users.
+export class Gateway extends EventEmitter<GatewayEvents> {
   /** @internal */
   readonly http1: Http1Pool;
   /** @internal */
