@@ -53,9 +53,9 @@ let built;
 export const pageFiles = {
   name: 'page-files',
   setup({ onLoad }) {
-    onLoad({ filter: /[\\/]monitor[\\/]page-files\.ts$/ }, async () => ({
-      contents: `export const PAGE_FILES = ${JSON.stringify(await (built ??= buildPage()))};`,
-      loader: 'js',
-    }));
+    onLoad({ filter: /[\\/]monitor[\\/]page-files\.ts$/ }, async () => {
+      built ??= buildPage();
+      return { contents: `export const PAGE_FILES = ${JSON.stringify(await built)};`, loader: 'js' };
+    });
   },
 };

@@ -38,6 +38,24 @@ export const CATALOG: readonly CatalogEntry[] = [
     async () => (await import('./services/gateway.js')).gateway,
   ),
   entry(
+    SERVICES,
+    'socks',
+    'a SOCKS proxy, whose hosts are the services of the network',
+    async () => (await import('./services/socks.js')).socks,
+  ),
+  entry(
+    SERVICES,
+    'proxy',
+    'an HTTP proxy, whose hosts are the services of the network',
+    async () => (await import('./services/proxy.js')).proxy,
+  ),
+  entry(
+    SERVICES,
+    'connect',
+    'connect standard input and output with a service',
+    async () => (await import('./services/connect.js')).connect,
+  ),
+  entry(
     NETWORK,
     'up',
     'run a node, and what the configuration file asks for',

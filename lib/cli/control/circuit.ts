@@ -19,6 +19,7 @@ interface Session {
 export class ControlCircuit extends Duplex implements OverlaySocket {
   connecting = true;
   private answer: ConnectAnswer | undefined = new ConnectAnswer();
+  private isReset = false;
 
   constructor(
     private readonly socket: Socket,
@@ -27,6 +28,8 @@ export class ControlCircuit extends Duplex implements OverlaySocket {
     readonly peer?: PeerInfo | undefined,
   ) {
     super({ allowHalfOpen: true });
+    // As for sockets of nodes: the network must not crash a process whose code does not listen for errors.
+    this.on('error', () => {});
     socket.on('data', (chunk: Buffer) => this.onData(chunk));
     socket.once('end', () => this.onEnd());
     socket.on('error', (error) => this.destroy(isNobodyThere(error) ? nodeHasEnded() : error));
@@ -47,8 +50,6 @@ export class ControlCircuit extends Duplex implements OverlaySocket {
     this.isReset = true;
     return this.destroy();
   }
-
-  private isReset = false;
 
   private onData(chunk: Buffer): void {
     const { answer } = this;

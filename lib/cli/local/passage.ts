@@ -27,6 +27,9 @@ export class Passage {
     circuit.on('error', (error: Error) => this.onError('circuit', error));
     local.once('close', () => this.onClose(local, circuit));
     circuit.once('close', () => this.onClose(circuit, local));
+    // Paused ones wait for this.
+    local.resume();
+    circuit.resume();
   }
 
   /** Ends both at once, as a reset. */
