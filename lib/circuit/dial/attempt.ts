@@ -47,6 +47,8 @@ export interface DialRequest {
   readonly wantsLink?: boolean | undefined;
   /** Encrypts from end to end. Default: through relays, if that is the default of the node. */
   readonly secure?: boolean | undefined;
+  /** Of the key by which the dial picks one of several services. Default: at random. */
+  readonly keyHash?: number | undefined;
 }
 
 export class Attempt implements Timed, OpenerOwner {
@@ -65,6 +67,8 @@ export class Attempt implements Timed, OpenerOwner {
   private linkWait: LinkWait | null = null;
   private nodeId: NodeId = '';
   private port = 0;
+  /** The service that was picked last: the target, or one of several. */
+  private chosen: DialTarget;
   private instance: ServiceInstance | null = null;
   private tried: ServiceInstance[] | null = null;
   /** Why the last instance failed. */
@@ -83,7 +87,14 @@ export class Attempt implements Timed, OpenerOwner {
     readonly request: DialRequest,
     /** The virtual port of the near end. */
     readonly localPort: number,
-  ) {}
+  ) {
+    this.chosen = target;
+  }
+
+  /** The name of the service that the current instance offers; empty where a node is dialled. */
+  get service(): string {
+    return this.instance === null ? this.target.service : this.instance.service;
+  }
 
   /** What errors say about the destination. */
   get where(): { address: string; port: number | undefined } {
@@ -192,7 +203,7 @@ export class Attempt implements Timed, OpenerOwner {
     const remote = secure === null ? path.remote : dialer.remotes.secure(path.remote, secure.isQuantumSafe);
     dialer.countKeys(secure);
     try {
-      socket[kEstablish](remote, this.target.service, this.localPort, reply.port);
+      socket[kEstablish](remote, this.service, this.localPort, reply.port);
     } finally {
       open.passOn(stream, carried ?? socket, rest);
     }
@@ -262,7 +273,7 @@ export class Attempt implements Timed, OpenerOwner {
   // --- the circuit through relays ---
 
   onCircuit(stream: MuxStream, reply: ReadReply): void {
-    const { dialer, socket, target, nodeId } = this;
+    const { dialer, socket, service, nodeId } = this;
     const { secure, tookMs } = this.opener as CircuitOpener;
     this.opener = null;
     this.close(true);
@@ -273,7 +284,7 @@ export class Attempt implements Timed, OpenerOwner {
     const remote = secure === null ? plain : dialer.remotes.secure(plain, secure.isQuantumSafe);
     dialer.countKeys(secure);
     try {
-      socket[kEstablish](remote, target.service, this.localPort, reply.port);
+      socket[kEstablish](remote, service, this.localPort, reply.port);
     } finally {
       // Unless it was destroyed at once.
       if (stream.sink === sink) {
@@ -343,7 +354,7 @@ export class Attempt implements Timed, OpenerOwner {
         }
         this.instance = instance;
         nodeId = instance.nodeId;
-        port = instance.port || port;
+        port = instance.port || this.chosen.port;
       } else if (this.failure !== null) {
         this.cancel(this.failure);
         return;
@@ -388,7 +399,10 @@ export class Attempt implements Timed, OpenerOwner {
   /** Returns the next instance as the user's selector chooses it; undefined when there is none, or none is wanted. */
   private pick(): ServiceInstance | undefined {
     try {
-      const candidates: readonly ServiceInfo[] = this.dialer.candidates(this.target, this.tried);
+      const chosen = this.dialer.choose(this.target, this.tried, this.request.keyHash);
+      if (chosen === undefined) return undefined;
+      this.chosen = chosen;
+      const candidates: readonly ServiceInfo[] = this.dialer.candidates(chosen, this.tried);
       if (candidates.length === 0) return undefined;
       const picked: ServiceInfo | undefined = this.selector(candidates as readonly ServiceInstance[]);
       if (picked === undefined || candidates.includes(picked)) return picked as ServiceInstance | undefined;
@@ -406,7 +420,7 @@ export class Attempt implements Timed, OpenerOwner {
     else if (this.dialer.isOnlyHere(this.target)) this.cancel(this.error('EHOSTUNREACH', NO_LOOPBACK));
     else if (!this.isWaiting) {
       this.isWaiting = true;
-      this.dialer.waitFor(this, this.target.service);
+      this.dialer.waitFor(this);
     }
   }
 
@@ -414,7 +428,9 @@ export class Attempt implements Timed, OpenerOwner {
   private get hasOthers(): boolean {
     const { dialer, target, instance, tried } = this;
     if (instance === null) return false;
-    return dialer.candidates(target, tried === null ? [instance] : [...tried, instance]).length > 0;
+    const seen = tried === null ? [instance] : [...tried, instance];
+    const next = dialer.choose(target, seen, undefined);
+    return next !== undefined && dialer.candidates(next, seen).length > 0;
   }
 
   private remember(): void {
@@ -456,7 +472,7 @@ export class Attempt implements Timed, OpenerOwner {
   private stopWaiting(): void {
     if (!this.isWaiting) return;
     this.isWaiting = false;
-    this.dialer.stopWaiting(this, this.target.service);
+    this.dialer.stopWaiting(this);
   }
 
   private close(connected: boolean): void {

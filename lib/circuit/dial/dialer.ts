@@ -2,8 +2,8 @@
 // is written.
 
 import type { NodeId } from '../../address.js';
-import { netError } from '../../errors.js';
-import type { Selector } from '../../mesh/directory/selector.js';
+import { netError, starlaneError } from '../../errors.js';
+import { byWeight, type Selector } from '../../mesh/directory/selector.js';
 import type { ServiceInstance } from '../../mesh/directory/service.js';
 import type { ServiceTable } from '../../mesh/directory/service-table.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
@@ -28,6 +28,9 @@ import { Hedging } from './hedging.js';
 
 /** How many links a circuit may cross. More than the diameter of a mesh of ten thousand nodes. */
 const HOP_LIMIT = 16;
+
+/** How many services that are absent are explained in one error. */
+const MAX_EXPLAINED = 4;
 
 const NO_REQUEST: DialRequest = Object.freeze({});
 
@@ -167,10 +170,27 @@ export class Dialer implements OpenerHost {
     this.options.watch(remote, stream, socket);
   }
 
-  /** Returns the instances that may be tried. Do not keep the list. */
+  /**
+   * Returns the service that is dialled next: the target itself, or one of several that has an instance left to try; undefined when none
+   * has.
+   */
+  choose(
+    target: DialTarget,
+    tried: readonly ServiceInstance[] | null,
+    keyHash: number | undefined,
+  ): DialTarget | undefined {
+    if (target.groups === undefined) return target;
+    for (const group of target.groups) {
+      const left = group.filter((one) => this.candidates(one.target, tried).length > 0);
+      if (left.length > 0) return byWeight(left, keyHash, (one) => one.target.name).target;
+    }
+    return undefined;
+  }
+
+  /** Returns the instances of a service that may be tried. Do not keep the list. */
   candidates(target: DialTarget, tried: readonly ServiceInstance[] | null): readonly ServiceInstance[] {
     const { table, loopback } = this.options;
-    const found = table.find(target.service, target.port);
+    const found = table.lookUp(target.service, target.port);
     if (found.length === 0 || (tried === null && loopback)) return this.hedging.preferred(found);
     return this.hedging.preferred(
       found.filter((instance) => !tried?.includes(instance) && (loopback || !instance.local)),
@@ -179,21 +199,25 @@ export class Dialer implements OpenerHost {
 
   /** Whether the service is offered, but only by this node, which may not dial itself. */
   isOnlyHere(target: DialTarget): boolean {
-    return !this.options.loopback && this.options.table.find(target.service, target.port).length > 0;
+    const { loopback, table } = this.options;
+    const each = target.groups === undefined ? [target] : target.groups.flat().map((one) => one.target);
+    return !loopback && each.some(({ service, port }) => table.lookUp(service, port).length > 0);
   }
 
-  absenceOf({ service, port }: DialTarget): Error {
-    return this.options.absenceOf(service, port);
+  absenceOf({ service, port, groups }: DialTarget): Error {
+    if (groups === undefined) return this.options.absenceOf(service, port);
+    const each = groups.flat().map(({ target }) => `${target.name}: ${this.absenceOf(target).message}`);
+    return starlaneError('ERR_STARLANE_NOT_FOUND', each.slice(0, MAX_EXPLAINED).join('; '));
   }
 
   /** Opens a circuit over a direct link: OPEN is sent when this returns. @throws as DirectPath.open */
   open(attempt: Attempt, path: DirectPath, instance: ServiceInstance | null, nodeId: NodeId, port: number): DirectOpen {
-    const { target, localPort } = attempt;
+    const { target, localPort, service } = attempt;
     const open = this.directOpen;
     open.dst = target.bytesOf(nodeId);
     open.dstPort = port;
     open.srcPort = localPort;
-    open.service = target.service;
+    open.service = service;
     const circuitId = this.circuitIds.next();
     const secure =
       attempt.request.secure === true
@@ -210,8 +234,7 @@ export class Dialer implements OpenerHost {
   /** Returns an opener of a circuit through relays, which is not started. */
   openerOf(attempt: Attempt, nodeId: NodeId, port: number, timeoutMs: number): CircuitOpener {
     const { nodeIdBytes, security, sharedEnv } = this.options;
-    const { localPort, target, request } = attempt;
-    const { service } = target;
+    const { localPort, service, request } = attempt;
     const env = service === '' ? undefined : sharedEnv(nodeId);
     const isSecure = request.secure ?? security.isDefault;
     const sign = (): SignedPart => {
@@ -249,20 +272,23 @@ export class Dialer implements OpenerHost {
     return this.paths.link(neighbour);
   }
 
-  /** Calls {@link Attempt.onService} when an instance of the service appears. */
-  waitFor(attempt: Attempt, service: string): void {
-    let waiting = this.waiting.get(service);
-    if (waiting === undefined) {
-      waiting = new Set();
-      this.waiting.set(service, waiting);
+  /** Calls {@link Attempt.onService} when an instance of what it dials may have appeared. */
+  waitFor(attempt: Attempt): void {
+    for (const name of attempt.target.names) {
+      let waiting = this.waiting.get(name);
+      if (waiting === undefined) {
+        waiting = new Set();
+        this.waiting.set(name, waiting);
+      }
+      waiting.add(attempt);
     }
-    waiting.add(attempt);
   }
 
-  stopWaiting(attempt: Attempt, service: string): void {
-    const waiting = this.waiting.get(service);
-    if (waiting === undefined || !waiting.delete(attempt)) return;
-    if (waiting.size === 0) this.waiting.delete(service);
+  stopWaiting(attempt: Attempt): void {
+    for (const name of attempt.target.names) {
+      const waiting = this.waiting.get(name);
+      if (waiting?.delete(attempt) && waiting.size === 0) this.waiting.delete(name);
+    }
   }
 
   /** Counts a circuit that is open. `secure`: null when it is not encrypted. */
@@ -284,12 +310,12 @@ export class Dialer implements OpenerHost {
   }
 
   private termsOf(
-    { target, localPort }: Attempt,
+    { service, localPort }: Attempt,
     dst: NodeId,
     dstPort: number,
     circuitId: Uint8Array,
     env: string | undefined,
   ): CircuitTerms {
-    return { src: this.nodeId, srcPort: localPort, dst, dstPort, circuitId, env, service: target.service };
+    return { src: this.nodeId, srcPort: localPort, dst, dstPort, circuitId, env, service };
   }
 }
