@@ -42,6 +42,13 @@ export type {
   RelayRule,
 } from './options/allow.js';
 export type { NodeLimits, NodeOptions, NodeRole, TlsFiles } from './options/options.js';
+export type {
+  CircuitBreakerOptions,
+  HedgeOptions,
+  OutlierEjectionOptions,
+  ResilienceOptions,
+  RetryBudgetOptions,
+} from './options/resilience.js';
 export type { PeerInfo } from './socket/endpoints.js';
 export { type DropInfo, Server, type ServerAddress, type ServerEvents, type ServerOptions } from './socket/server.js';
 export type { BindHandler } from './socket/server-handler.js';

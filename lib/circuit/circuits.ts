@@ -44,6 +44,7 @@ import { type RelayLimits, relayLimits } from './relay/limits.js';
 import { Passage } from './relay/passage.js';
 import { Relay, type RelayCounters } from './relay/relay.js';
 import { RemoteEndpoints } from './remote-endpoints.js';
+import { Policies } from './resilience/policy.js';
 import { CircuitSecurity } from './secure/security.js';
 
 const log = debug('node');
@@ -106,7 +107,10 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   readonly drain: Drain;
   readonly remotes: RemoteEndpoints;
   readonly membership: Membership | undefined;
+  readonly policies: Policies;
   private readonly dialer: Dialer;
+  /** Of dials without options. */
+  private readonly normalRequest: DialRequest | undefined;
   private readonly targets: DialTargets;
   private readonly paths: Paths;
   private readonly envDigests: readonly string[];
@@ -172,6 +176,12 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       routes: setup.routes,
       hop: (neighbour) => paths.link(neighbour),
     });
+    this.policies = new Policies(
+      options.resilience,
+      () => timers.now(),
+      (error) => setup.onWarning(error),
+    );
+    this.normalRequest = this.policies.normal === undefined ? undefined : { policy: this.policies.normal };
     this.drain = new Drain(this.relay, () => setup.links(), timers);
     this.dialer = new Dialer({
       nodeId: identity.nodeId,
@@ -189,6 +199,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       sharedEnv: (nodeId) => setup.sharedEnv(nodeId),
       timers,
       loopback: options.loopback,
+      policies: this.policies,
     });
   }
 
@@ -251,7 +262,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     let selector = random;
     let timeoutMs = this.setup.options.dialTimeoutMs;
     let signal: AbortSignal | undefined;
-    let request: DialRequest | undefined;
+    let request = this.normalRequest;
     if (options !== undefined) {
       const checked = checkDialOptions(options);
       // Also called when an instance appears, in the context of a link.
@@ -260,8 +271,9 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       signal = options.signal;
       const { direct, secure } = options;
       const keyHash = keyHashOf(checked.selector);
-      if (direct !== undefined || secure !== undefined || keyHash !== undefined) {
-        request = { wantsLink: direct, secure, keyHash };
+      const policy = this.policies.of(options.resilience);
+      if (direct !== undefined || secure !== undefined || keyHash !== undefined || policy !== this.policies.normal) {
+        request = { wantsLink: direct, secure, keyHash, policy };
       }
     }
     const socket = new Socket(options, this.setup.processRefs);
@@ -289,7 +301,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       return;
     }
     const { dialTimeoutMs } = this.setup.options;
-    const request = localPort === undefined ? undefined : { localPort };
+    const request = localPort === undefined ? this.normalRequest : { ...this.normalRequest, localPort };
     this.dialer.dial(socket, target, random, dialTimeoutMs, request);
   }
 

@@ -4,6 +4,7 @@ import { isInstanceName } from '../address.js';
 import { starlaneError } from '../errors.js';
 import { type Selector, type SelectorOption, toSelector } from '../mesh/directory/selector.js';
 import { type Allow, resolveAllow } from '../options/allow.js';
+import type { ResilienceOptions } from '../options/resilience.js';
 import type { ServerOptions } from '../socket/server.js';
 import type { SocketOptions } from '../socket/socket.js';
 import { MAX_TIMEOUT_MS } from '../util/timers.js';
@@ -26,6 +27,11 @@ export interface DialOptions extends SocketOptions {
    * else false; a direct link is as secure as its transport.
    */
   secure?: boolean | undefined;
+  /**
+   * What to do about instances that fail or are slow, in place of the node's `resilience`; false: nothing. Dials with equal options share
+   * what they know, of up to 16 different ones. Default: the node's.
+   */
+  resilience?: ResilienceOptions | false | undefined;
 }
 
 export interface BindOptions extends ServerOptions {

@@ -27,8 +27,8 @@ export interface ServiceOptions {
    * for each request: requests for the same host and port share sockets.
    */
   address?: ((target: HttpTarget) => string | Destination) | undefined;
-  /** Options for each dial: `timeoutMs` (default the node's `dialTimeoutMs`), `selector`, `highWaterMark`, `secure`. */
-  dial?: Pick<DialOptions, 'timeoutMs' | 'selector' | 'highWaterMark' | 'secure'> | undefined;
+  /** Options for each dial: `timeoutMs` (default the node's `dialTimeoutMs`), `selector`, `highWaterMark`, `secure`, `resilience`. */
+  dial?: Pick<DialOptions, 'timeoutMs' | 'selector' | 'highWaterMark' | 'secure' | 'resilience'> | undefined;
 }
 
 /** @internal The ports that URLs leave out. */

@@ -50,6 +50,7 @@ export interface Alternative {
 export class DialTarget {
   private lastNodeId: NodeId | undefined;
   private lastNodeIdBytes: Uint8Array | undefined;
+  private keyText: string | undefined;
 
   constructor(
     /** Empty: by port alone. */
@@ -64,9 +65,21 @@ export class DialTarget {
     readonly groups: ReadonlyArray<readonly Alternative[]> | undefined = undefined,
   ) {}
 
+  /** A text that no other target has. */
+  get key(): string {
+    // Names have no white space.
+    this.keyText ??= this.groups === undefined ? `${this.name}:${this.port ?? ''}` : ` ${this.name}`;
+    return this.keyText;
+  }
+
+  /** The services, of which one is dialled: of a single target that itself. */
+  get alternatives(): readonly DialTarget[] {
+    return this.groups === undefined ? [this] : this.groups.flat().map(({ target }) => target);
+  }
+
   /** The names under which instances of it may appear. */
   get names(): readonly string[] {
-    if (this.groups !== undefined) return [...new Set(this.groups.flat().flatMap(({ target }) => target.names))];
+    if (this.groups !== undefined) return [...new Set(this.alternatives.flatMap((one) => one.names))];
     const split = splitInstance(this.service);
     return split === undefined ? [this.service] : [this.service, split.service];
   }

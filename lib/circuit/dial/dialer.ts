@@ -15,9 +15,11 @@ import { FIRST_FREE_PORT } from '../bindings.js';
 import { type DirectLinks, RelayedTraffic } from '../direct-links.js';
 import type { FormerMember, Membership } from '../membership.js';
 import { HopSearch } from '../open/hop-search.js';
-import { CircuitOpener, type OpenerHost, type SignedPart } from '../open/opener.js';
+import { CircuitOpener, type OpenerHost, type OpenerOwner, type SignedPart } from '../open/opener.js';
 import type { DirectPath, Hop, Paths, Routes } from '../paths.js';
 import type { RemoteEndpoints } from '../remote-endpoints.js';
+import type { Policies, ResilienceCounters } from '../resilience/policy.js';
+import type { WatchedDial } from '../resilience/watched-dial.js';
 import type { DialHandshake } from '../secure/handshake.js';
 import type { CircuitSecurity } from '../secure/security.js';
 import type { CircuitTerms } from '../secure/transcript.js';
@@ -56,6 +58,7 @@ interface DialerOptions {
   readonly timers: Timers;
   /** Whether instances at this node count. */
   readonly loopback: boolean;
+  readonly policies: Policies;
 }
 
 /** Counts since the start. */
@@ -77,6 +80,7 @@ export class Dialer implements OpenerHost {
   readonly timers: Timers;
   readonly hedging: Hedging;
   readonly traffic: RelayedTraffic;
+  readonly resilience: ResilienceCounters;
   private readonly attempts = new Set<Attempt>();
   /** Dials that wait for a service to appear. */
   private readonly waiting = new Map<string, Set<Attempt>>();
@@ -107,6 +111,7 @@ export class Dialer implements OpenerHost {
     this.timers = options.timers;
     this.hedging = new Hedging((nodeId) => paths.link(nodeId));
     this.traffic = new RelayedTraffic(options.directLinks);
+    this.resilience = options.policies.counters;
     this.circuitIds = new CircuitIds();
     this.directOpen = {
       hopLimit: HOP_LIMIT,
@@ -135,7 +140,8 @@ export class Dialer implements OpenerHost {
   ): void {
     this.counters.dialled++;
     this.hedging.onDial();
-    const attempt = new Attempt(this, socket, target, selector, request, request.localPort ?? this.takePort());
+    const watched = request.policy === undefined ? null : request.policy.begin(target);
+    const attempt = new Attempt(this, socket, target, selector, request, request.localPort ?? this.takePort(), watched);
     this.attempts.add(attempt);
     if (socket.destroyed) attempt.cancel();
     else if (this.isClosed) attempt.cancel(netError('ECANCELED', 'connect', attempt.where));
@@ -144,6 +150,7 @@ export class Dialer implements OpenerHost {
 
   /** Called when an instance of a service has appeared. */
   onService(instance: ServiceInstance): void {
+    this.options.policies.onService(instance.service);
     const waiting = this.waiting.get(instance.service);
     if (waiting === undefined) return;
     for (const attempt of [...waiting]) attempt.onService();
@@ -177,20 +184,47 @@ export class Dialer implements OpenerHost {
   choose(
     target: DialTarget,
     tried: readonly ServiceInstance[] | null,
+    watched: WatchedDial | null,
     keyHash: number | undefined,
   ): DialTarget | undefined {
-    if (target.groups === undefined) return target;
-    for (const group of target.groups) {
-      const left = group.filter((one) => this.candidates(one.target, tried).length > 0);
-      if (left.length > 0) return byWeight(left, keyHash, (one) => one.target.name).target;
+    const mayGo = (one: DialTarget): boolean => watched === null || watched.waitMs(one) === 0;
+    if (target.groups === undefined) return mayGo(target) ? target : undefined;
+    // Instances that are left out come after those of all other services.
+    for (const only of watched === null ? [null] : [watched, null]) {
+      for (const group of target.groups) {
+        const left = group.filter((one) => mayGo(one.target) && this.left(one.target, tried, only).length > 0);
+        if (left.length > 0) return byWeight(left, keyHash, (one) => one.target.key).target;
+      }
     }
     return undefined;
   }
 
-  /** Returns the instances of a service that may be tried. Do not keep the list. */
-  candidates(target: DialTarget, tried: readonly ServiceInstance[] | null): readonly ServiceInstance[] {
+  /** Returns the services of a target that have instances left to try. */
+  offered(target: DialTarget, tried: readonly ServiceInstance[] | null): readonly DialTarget[] {
+    // A node that is dialled by its id, and a breaker that says more than that there is nobody.
+    if (target.groups === undefined) return [target];
+    return target.alternatives.filter((one) => this.left(one, tried, null).length > 0);
+  }
+
+  /** Returns the instances of a service that may be tried; those that are left out only when no other is left. Do not keep the list. */
+  candidates(
+    target: DialTarget,
+    tried: readonly ServiceInstance[] | null,
+    watched: WatchedDial | null,
+  ): readonly ServiceInstance[] {
+    const best = this.left(target, tried, watched);
+    return best.length > 0 || watched === null ? best : this.left(target, tried, null);
+  }
+
+  /** @param watched leaves instances out; null: none */
+  private left(
+    target: DialTarget,
+    tried: readonly ServiceInstance[] | null,
+    watched: WatchedDial | null,
+  ): readonly ServiceInstance[] {
     const { table, loopback } = this.options;
-    const found = table.lookUp(target.service, target.port);
+    const all = table.lookUp(target.service, target.port);
+    const found = watched === null ? all : watched.healthy(target, all);
     if (found.length === 0 || (tried === null && loopback)) return this.hedging.preferred(found);
     return this.hedging.preferred(
       found.filter((instance) => !tried?.includes(instance) && (loopback || !instance.local)),
@@ -200,8 +234,7 @@ export class Dialer implements OpenerHost {
   /** Whether the service is offered, but only by this node, which may not dial itself. */
   isOnlyHere(target: DialTarget): boolean {
     const { loopback, table } = this.options;
-    const each = target.groups === undefined ? [target] : target.groups.flat().map((one) => one.target);
-    return !loopback && each.some(({ service, port }) => table.lookUp(service, port).length > 0);
+    return !loopback && target.alternatives.some(({ service, port }) => table.lookUp(service, port).length > 0);
   }
 
   absenceOf({ service, port, groups }: DialTarget): Error {
@@ -225,21 +258,22 @@ export class Dialer implements OpenerHost {
         : null;
     open.proof = secure?.proof;
     const end = writeOpen(this.scratch, 0, open);
-    const direct = new DirectOpen(attempt, path, instance, nodeId, port, secure);
+    const direct = new DirectOpen(attempt, path, attempt.current, instance, nodeId, port, secure);
     const queued = direct.start(this.scratch.subarray(0, end));
     if (queued > 0) this.scratch = Buffer.allocUnsafeSlow(MAX_OPEN_BYTES);
     return direct;
   }
 
   /** Returns an opener of a circuit through relays, which is not started. */
-  openerOf(attempt: Attempt, nodeId: NodeId, port: number, timeoutMs: number): CircuitOpener {
+  openerOf(attempt: Attempt, owner: OpenerOwner, nodeId: NodeId, port: number, timeoutMs: number): CircuitOpener {
     const { nodeIdBytes, security, sharedEnv } = this.options;
     const { localPort, service, request } = attempt;
     const env = service === '' ? undefined : sharedEnv(nodeId);
     const isSecure = request.secure ?? security.isDefault;
     const sign = (): SignedPart => {
       const circuitId = Uint8Array.prototype.slice.call(this.circuitIds.next());
-      const terms = this.termsOf(attempt, nodeId, port, circuitId, env);
+      // Not of the attempt: it may have gone on to another instance by then.
+      const terms = this.termsOf({ service, localPort }, nodeId, port, circuitId, env);
       if (!isSecure) return { circuitId, proof: security.sign(terms), secure: null };
       const secure = security.dial(terms);
       return { circuitId, proof: secure.proof, secure };
@@ -261,7 +295,7 @@ export class Dialer implements OpenerHost {
       env,
       proof,
     };
-    return new CircuitOpener(this, attempt, search, open, timeoutMs, secure, proof === undefined ? undefined : sign);
+    return new CircuitOpener(this, owner, search, open, timeoutMs, secure, proof === undefined ? undefined : sign);
   }
 
   get hopTimeoutMs(): number {
@@ -310,7 +344,7 @@ export class Dialer implements OpenerHost {
   }
 
   private termsOf(
-    { service, localPort }: Attempt,
+    { service, localPort }: Pick<Attempt, 'service' | 'localPort'>,
     dst: NodeId,
     dstPort: number,
     circuitId: Uint8Array,
