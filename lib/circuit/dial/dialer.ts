@@ -24,7 +24,7 @@ import type { DialHandshake } from '../secure/handshake.js';
 import type { CircuitSecurity } from '../secure/security.js';
 import type { CircuitTerms } from '../secure/transcript.js';
 import { Attempt, type DialRequest } from './attempt.js';
-import { CircuitIds, circuitHash, type DialTarget } from './dial-target.js';
+import { type Alternative, CircuitIds, circuitHash, type DialTarget } from './dial-target.js';
 import { DirectOpen } from './direct-open.js';
 import { Hedging } from './hedging.js';
 
@@ -187,11 +187,21 @@ export class Dialer implements OpenerHost {
     watched: WatchedDial | null,
     keyHash: number | undefined,
   ): DialTarget | undefined {
+    const { groups } = target;
+    if (groups === undefined) return watched === null || watched.waitMs(target) === 0 ? target : undefined;
+    return this.chooseOf(groups, tried, watched, keyHash);
+  }
+
+  private chooseOf(
+    groups: ReadonlyArray<readonly Alternative[]>,
+    tried: readonly ServiceInstance[] | null,
+    watched: WatchedDial | null,
+    keyHash: number | undefined,
+  ): DialTarget | undefined {
     const mayGo = (one: DialTarget): boolean => watched === null || watched.waitMs(one) === 0;
-    if (target.groups === undefined) return mayGo(target) ? target : undefined;
     // Instances that are left out come after those of all other services.
     for (const only of watched === null ? [null] : [watched, null]) {
-      for (const group of target.groups) {
+      for (const group of groups) {
         const left = group.filter((one) => mayGo(one.target) && this.left(one.target, tried, only).length > 0);
         if (left.length > 0) return byWeight(left, keyHash, (one) => one.target.key).target;
       }
