@@ -3,6 +3,7 @@
 import { randomFillSync } from 'node:crypto';
 import { type NodeId, nodeIdToBytes, parseServiceAddress, splitInstance } from '../../address.js';
 import { starlaneError } from '../../errors.js';
+import type { ServiceInstance } from '../../mesh/directory/service.js';
 import { hostOfStandIn } from '../../socket/endpoints.js';
 import { readUint32 } from '../../wire/fields.js';
 import { Destination } from './destination.js';
@@ -82,6 +83,14 @@ export class DialTarget {
     if (this.groups !== undefined) return [...new Set(this.alternatives.flatMap((one) => one.names))];
     const split = splitInstance(this.service);
     return split === undefined ? [this.service] : [this.service, split.service];
+  }
+
+  /** Whether an instance that has appeared may be one of it. */
+  fits(instance: ServiceInstance): boolean {
+    if (this.groups !== undefined) return this.alternatives.some((one) => one.fits(instance));
+    if (this.service === instance.service) return true;
+    const split = instance.instance === undefined ? undefined : splitInstance(this.service);
+    return split?.service === instance.service && split.instance === instance.instance;
   }
 
   /** Returns the bytes of a node id, which is mostly the same one again. */

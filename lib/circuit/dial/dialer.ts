@@ -150,10 +150,10 @@ export class Dialer implements OpenerHost {
 
   /** Called when an instance of a service has appeared. */
   onService(instance: ServiceInstance): void {
-    this.options.policies.onService(instance.service);
+    this.options.policies.onService(instance);
     const waiting = this.waiting.get(instance.service);
     if (waiting === undefined) return;
-    for (const attempt of [...waiting]) attempt.onService();
+    for (const attempt of [...waiting]) if (attempt.target.fits(instance)) attempt.onService();
   }
 
   /** Called when a node is no member any more. */

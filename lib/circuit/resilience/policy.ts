@@ -71,6 +71,8 @@ interface PolicyOwner {
 
 export class Policy {
   private readonly states = new RecentMap<string, ServiceState>(MAX_SERVICES);
+  /** Those whose breakers may be open, in the order in which they opened: services come by the thousand. */
+  private readonly opened = new Set<ServiceState>();
 
   constructor(
     readonly terms: Resilience,
@@ -153,16 +155,22 @@ export class Policy {
   onOpened(state: ServiceState): void {
     const { now, owner } = this;
     owner.counters.breakersOpened++;
+    this.opened.add(state);
+    for (const first of this.opened) {
+      if (this.opened.size <= MAX_SERVICES) break;
+      this.opened.delete(first);
+    }
     if (now < state.quietUntilMs) return;
     state.quietUntilMs = now + QUIET_MS;
     owner.warn(breakerError(state.target.name, state.breaker?.waitMs(now) ?? 0));
   }
 
   /** Lets a dial through to a service of which a new instance has come, although its breaker is open. */
-  onService(service: string): void {
-    if (this.terms.circuitBreaker === undefined) return;
-    for (const { target, breaker } of this.states.values()) {
-      if (breaker?.isOpen && target.names.includes(service)) breaker.hasten(this.now);
+  onService(instance: ServiceInstance): void {
+    for (const state of this.opened) {
+      const { breaker, target } = state;
+      if (breaker?.isOpen !== true) this.opened.delete(state);
+      else if (target.fits(instance)) breaker.hasten(this.now);
     }
   }
 
@@ -224,9 +232,9 @@ export class Policies {
     return policy;
   }
 
-  onService(service: string): void {
-    this.normal?.onService(service);
-    for (const policy of this.others.values()) policy.onService(service);
+  onService(instance: ServiceInstance): void {
+    this.normal?.onService(instance);
+    for (const policy of this.others.values()) policy.onService(instance);
   }
 
   /** Services whose breakers are open, and instances that are left out, now. */

@@ -47,12 +47,10 @@ export class ServiceTable {
     const split = splitInstance(name);
     if (split === undefined || this.entries.has(name)) return found;
     const all = this.find(split.service, port);
-    return all.filter((one) => {
-      if (one.instance !== split.instance) return false;
-      return (
-        port === undefined || one.port !== 0 || !all.some((other) => other.port !== 0 && other.nodeId === one.nodeId)
-      );
-    });
+    const named = all.filter(({ instance }) => instance === split.instance);
+    if (port === undefined || named.every((one) => one.port !== 0)) return named;
+    const exact = new Set(all.filter((one) => one.port !== 0).map(({ nodeId }) => nodeId));
+    return named.filter((one) => one.port !== 0 || !exact.has(one.nodeId));
   }
 
   add(instance: ServiceInstance): void {

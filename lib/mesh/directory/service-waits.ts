@@ -59,9 +59,17 @@ export class ServiceWaits {
   onService(instance: ServiceInstance): void {
     if (this.waits.size === 0 || (instance.local && !this.loopback)) return;
     for (const wait of [...this.waits]) {
-      if (wait.service !== instance.service && splitInstance(wait.service)?.service !== instance.service) continue;
-      if (this.table.lookUp(wait.service, wait.port).includes(instance)) wait.resolve(instance.snapshot());
+      const isAtPort = wait.port === undefined || instance.port === 0 || instance.port === wait.port;
+      if (!isAtPort) continue;
+      if (wait.service === instance.service || this.isNamed(wait, instance)) wait.resolve(instance.snapshot());
     }
+  }
+
+  /** Whether it is the instance that a wait means by its name. */
+  private isNamed({ service, port }: Wait, instance: ServiceInstance): boolean {
+    const split = instance.instance === undefined ? undefined : splitInstance(service);
+    if (split?.service !== instance.service || split.instance !== instance.instance) return false;
+    return this.table.lookUp(service, port).includes(instance);
   }
 
   /** Ends every wait with ECANCELED. */

@@ -96,6 +96,18 @@ describe('a policy', () => {
     expect(policy.begin(echo).waitMs(echo)).toBe(0);
   });
 
+  it('lets a dial through to a service of which a new instance has come, and to no other', () => {
+    make({ circuitBreaker: { failures: 1 } });
+    const all = ['echo', '0.echo', '1.echo', 'web'].map((address) => targets.get(address));
+    all.push(targets.get(failover('web', '0.echo')));
+    for (const target of all) dial(target, near, undefined);
+    policies.onService(new ServiceInstance('echo', nodeIdOf('new'), 0, 1, undefined, undefined, '0'));
+    expect(all.map((target) => policy.begin(target).waitMs(target))).toEqual([0, 0, 5_000, 5_000, 0]);
+    dial(echo, near, 1);
+    policies.onService(near);
+    expect(policies.count().open).toBe(4);
+  });
+
   it('names the service whose breaker lets a dial through first', () => {
     make({ circuitBreaker: { failures: 1 } });
     const [a, b] = [targets.get('a'), targets.get('b')];
