@@ -424,14 +424,19 @@ describe('a hedged dial', () => {
     for (const [count, resilience] of cases) {
       peers = [];
       const node = await meet(count, resilience);
-      expect((await failure(node.dial('echo', { timeoutMs: 30, selector: inOrder }))).code).toBe('ETIMEDOUT');
+      const failed = failure(node.dial('echo', { timeoutMs: 100, selector: inOrder }));
+      await openOn(peers[0]);
+      expect((await failed).code).toBe('ETIMEDOUT');
       expect(opens()).toEqual(count === 1 ? [1] : [1, 0]);
       for (const peer of peers) peer.session.close();
     }
     peers = [];
     const node = await meet(2, { hedge: { delayMs: 1, maxShare: 0.001 } });
-    const dials = Array.from({ length: 15 }, () => failure(node.dial('echo', { timeoutMs: 50, selector: inOrder })));
-    await Promise.all(dials);
+    // All of them are due in one tick.
+    const sockets = Array.from({ length: 15 }, () => node.dial('echo', { selector: inOrder }));
+    await turnsUntil('ten ask again', () => node.stats().dials.hedges >= 10);
+    await turn();
+    for (const socket of sockets) socket.destroy();
     // One a second besides the share, over ten seconds.
     expect(node.stats().dials.hedges).toBe(10);
   });
