@@ -12,6 +12,7 @@ import {
   resolveRelayRules,
 } from './allow.js';
 import { LIMITS, type LimitOptions, type NodeLimits, resolveLimits } from './limits.js';
+import { type Resilience, type ResilienceOptions, resolveResilience } from './resilience.js';
 import { resolveTls, secretList, type TlsFiles } from './security.js';
 
 export { DEFAULT_LIMITS, type NodeLimits } from './limits.js';
@@ -108,6 +109,8 @@ export interface NodeOptions extends LimitOptions {
    * goes to that node. `socket.peer` has the id in any case. Default: STARLANE_SOCKET_ADDRESSES from the environment, or else 'id'.
    */
   socketAddresses?: SocketAddressKind | undefined;
+  /** What dials do about instances that fail or are slow: see the parts. Each is off by default. A dial may have its own. */
+  resilience?: ResilienceOptions | undefined;
   /** Link addresses joined at start, and retried until close(). Default none. */
   seeds?: readonly string[] | undefined;
 }
@@ -130,6 +133,8 @@ export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
   /** Empty: where the node listens. */
   readonly advertise: readonly string[];
   readonly socketAddresses: SocketAddressKind;
+  /** Undefined: all of it is off. */
+  readonly resilience: Resilience | undefined;
   readonly seeds: readonly string[];
 }
 
@@ -155,6 +160,7 @@ const OTHER_OPTIONS: ReadonlySet<string> = new Set([
   'queries',
   'advertise',
   'socketAddresses',
+  'resilience',
   'seeds',
 ]);
 
@@ -198,6 +204,7 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
     queries: resolveQueries(options.queries),
     advertise: resolveAdvertise(options.advertise),
     socketAddresses: resolveSocketAddresses(options.socketAddresses),
+    resilience: resolveResilience(options.resilience),
     seeds: resolveAddresses('seeds', options.seeds),
   });
 }

@@ -9,8 +9,8 @@ import { within } from '../../support/deadline.js';
 import { exchange, readUntil } from '../exchange.js';
 
 const PROGRAM = `
-  const { createNode } = await import(process.argv[1] + '/index.js');
-  const { gateway } = await import(process.argv[1] + '/http/index.js');
+  const { createNode } = await import(process.argv[1] + 'index.js');
+  const { gateway } = await import(process.argv[1] + 'http/index.js');
   const { createServer } = await import('node:http');
   const node = createNode();
   node.bind('web', createServer((message, response) => response.end('inherited')));
@@ -27,7 +27,7 @@ it('a gateway serves at an inherited socket, and the next process takes it over 
   const { port } = listening.address() as { port: number };
   const { fd } = (listening as unknown as { _handle: { fd: number } })._handle;
   const start = async (): Promise<ReturnType<typeof spawn>> => {
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', PROGRAM, builtUrl()], {
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', PROGRAM, builtUrl('')], {
       stdio: ['ignore', 'pipe', 'inherit', fd],
     });
     expect(await readUntil(child.stdout as never, `port ${port}`)).toContain(`port ${port}`);
