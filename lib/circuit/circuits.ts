@@ -171,7 +171,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       routes: setup.routes,
       hop: (neighbour) => paths.link(neighbour),
     });
-    this.drain = new Drain(this.relay, () => setup.links(), timers);
+    this.drain = new Drain(identity.nodeId, this.relay, () => setup.links(), timers);
     this.dialer = new Dialer({
       nodeId: identity.nodeId,
       nodeIdBytes: nodeIdToBytes(identity.nodeId),
@@ -383,6 +383,10 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
 
   get isDraining(): boolean {
     return this.drain.hasBegun;
+  }
+
+  transportTo(neighbour: NodeId): string | undefined {
+    return this.paths.transportTo(neighbour);
   }
 
   knowsEnv(digest: string | undefined): boolean {

@@ -28,9 +28,10 @@ import type { Server } from '../socket/server.js';
 import type { BindHandler } from '../socket/server-handler.js';
 import type { Socket } from '../socket/socket.js';
 import { checkWaitOptions } from '../util/deadline.js';
+import { type LinkEvent, linkChannel, publish, unlinkChannel } from '../util/diagnostics.js';
 import { debug } from '../util/runtime/debug.js';
 import { ProcessRefs } from '../util/runtime/process-refs.js';
-import { nextTick } from '../util/runtime/real-timers.js';
+import { dateNow, nextTick } from '../util/runtime/real-timers.js';
 import { INSPECT, type Inspect, type InspectOptions, shown } from '../util/runtime/shown.js';
 import { throwLater } from '../util/runtime/throw-later.js';
 import { sharedTimers } from '../util/timers.js';
@@ -590,6 +591,7 @@ export class Node extends EventEmitter<NodeEvents> {
   private onLink(link: Link): void {
     this.circuits.onLink(link);
     this.mesh.onLink(link);
+    publish<LinkEvent>(linkChannel, () => linkEvent(this.id, link, 0, undefined));
     this.dispatch('link', link);
   }
 
@@ -597,6 +599,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.circuits.onUnlink(link);
     this.mesh.onUnlink(link, isLoss(reason));
     this.joins.onUnlink(link, link.isClosedHere);
+    publish<LinkEvent>(unlinkChannel, () => linkEvent(this.id, link, Math.max(0, dateNow() - link.since), reason));
     this.dispatch('unlink', link, reason);
   }
 
@@ -658,6 +661,11 @@ export function createNodeIn(options: NodeOptions, environment: NodeEnvironment)
     if (identity !== undefined) releaseIdentity(identity);
     throw error;
   }
+}
+
+function linkEvent(nodeId: NodeId, link: Link, durationMs: number, reason: Error | undefined): LinkEvent {
+  const { peerId, address, direction } = link;
+  return { nodeId, peerId, address, direction, durationMs, reason };
 }
 
 function isHandler(value: unknown): value is BindHandler {

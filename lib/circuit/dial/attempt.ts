@@ -30,6 +30,7 @@ import type { DirectLinks } from '../direct-links.js';
 import type { FormerMember } from '../membership.js';
 import type { HopFailure } from '../open/hop-search.js';
 import type { CircuitOpener, OpenerOwner } from '../open/opener.js';
+import type { DialTrace } from '../trace/dial-trace.js';
 import type { DialTarget } from './dial-target.js';
 import type { Dialer } from './dialer.js';
 import type { DirectOpen } from './direct-open.js';
@@ -83,6 +84,8 @@ export class Attempt implements Timed, OpenerOwner {
     readonly request: DialRequest,
     /** The virtual port of the near end. */
     readonly localPort: number,
+    /** Null when nobody watches. */
+    readonly trace: DialTrace | null = null,
   ) {}
 
   /** What errors say about the destination. */
@@ -105,6 +108,7 @@ export class Attempt implements Timed, OpenerOwner {
     this.open?.cancel();
     this.open = null;
     this.opener?.cancel(ResetReason.NONE);
+    this.trace?.onFailed(error ?? this.socket.errored ?? this.error('ECANCELED'));
     if (error !== undefined) this.socket[kFailConnect](error);
   }
 
@@ -186,11 +190,12 @@ export class Attempt implements Timed, OpenerOwner {
     this.close(true);
     this.open = null;
     stream.consumed(replyBytes);
-    const carried = secure === null ? null : secure.carry(stream);
+    const carried = secure === null ? null : secure.carry(stream, dialer.confirmedTrace(this, this.nodeId));
     if (carried !== null) socket[kAttachStream](carried);
     else if (!this.isAttached) socket[kAttachStream](stream);
     const remote = secure === null ? path.remote : dialer.remotes.secure(path.remote, secure.isQuantumSafe);
     dialer.countKeys(secure);
+    this.trace?.onConnected(remote);
     try {
       socket[kEstablish](remote, this.target.service, this.localPort, reply.port);
     } finally {
@@ -266,12 +271,13 @@ export class Attempt implements Timed, OpenerOwner {
     const { secure, tookMs } = this.opener as CircuitOpener;
     this.opener = null;
     this.close(true);
-    const carried = secure === null ? null : secure.carry(stream);
+    const carried = secure === null ? null : secure.carry(stream, dialer.confirmedTrace(this, this.nodeId));
     const sink = carried ?? socket;
     socket[kAttachStream](carried ?? stream);
     const plain = dialer.remotes.get(nodeId, reply.visited);
     const remote = secure === null ? plain : dialer.remotes.secure(plain, secure.isQuantumSafe);
     dialer.countKeys(secure);
+    this.trace?.onConnected(remote);
     try {
       socket[kEstablish](remote, target.service, this.localPort, reply.port);
     } finally {
@@ -360,6 +366,7 @@ export class Attempt implements Timed, OpenerOwner {
   /** Starts to open a circuit to the current node. Returns false when there is no way, and `failure` says why. */
   private startOpen(wantsLink: boolean): boolean {
     const { dialer, socket, nodeId, port } = this;
+    this.trace?.onAttempt(nodeId);
     let open: DirectOpen;
     try {
       const fault = dialer.membership?.faultOf(nodeId);
