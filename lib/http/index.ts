@@ -10,4 +10,5 @@ export {
   type ConnectRequest,
   connector,
 } from './connector.js';
+export { type Metrics, type MetricsOptions, type MetricsRegistry, metrics } from './metrics/metrics.js';
 export { type HttpTarget, type ServiceOptions, serviceAddress } from './service-dialer.js';

@@ -405,6 +405,7 @@ export class Node extends EventEmitter<NodeEvents> {
       circuits: this.circuits,
       mesh: this.mesh,
       joins: this.joins.size + this.mesh.seedCount,
+      certificateExpiresAt: this.credentials.tls?.expiresAtMs,
       warnings: this.warnings,
       holds: this.processRefs.count,
     });

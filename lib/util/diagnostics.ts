@@ -85,8 +85,8 @@ export interface DrainEvent {
   readonly circuits: number;
 }
 
-export const dialChannel = tracingChannel<unknown, DialEvent>('starlane:dial');
-export const acceptChannel = tracingChannel<unknown, AcceptEvent>('starlane:accept');
+export const dialChannel = tracingChannel<object, DialEvent>('starlane:dial');
+export const acceptChannel = tracingChannel<object, AcceptEvent>('starlane:accept');
 export const linkChannel = channel('starlane:link');
 export const unlinkChannel = channel('starlane:unlink');
 export const relayChannel = channel('starlane:relay');

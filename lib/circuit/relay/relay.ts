@@ -30,6 +30,8 @@ export interface RelayCounters {
   /** Since the start: opened; not admitted, or led nowhere; ended by the loss of a link or by a limit. */
   opened: number;
   refused: number;
+  /** Of the refused ones, those beyond a limit of this node. */
+  limited: number;
   lost: number;
   /** Payload since the start, in both directions. */
   bytes: number;
@@ -58,7 +60,7 @@ interface RelaySetup {
 }
 
 export class Relay implements OpenerHost<RelayHop> {
-  readonly counters: RelayCounters = { circuits: 0, pending: 0, opened: 0, refused: 0, lost: 0, bytes: 0 };
+  readonly counters: RelayCounters = { circuits: 0, pending: 0, opened: 0, refused: 0, limited: 0, lost: 0, bytes: 0 };
   readonly nodeId: NodeId;
   readonly timers: Timers;
   readonly routes: Routes;
@@ -99,6 +101,7 @@ export class Relay implements OpenerHost<RelayHop> {
     const admission = this.admission.admit(from, open.src, open.circuitId, this.timers.now());
     if ('refused' in admission) {
       const code = admission.refused === 'loop' ? ReplyCode.LOOP : ReplyCode.LIMIT;
+      if (code === ReplyCode.LIMIT) this.counters.limited++;
       return this.refuse(stream, code, admission.reason, open);
     }
     const { passage, membership } = this.setup;
@@ -117,6 +120,7 @@ export class Relay implements OpenerHost<RelayHop> {
     if (rest.length > 0) pending[kOnData](stream, rest);
     if (answer === 'yes') pending.start();
     else if (passage?.verify(pending, from) === false) {
+      this.counters.limited++;
       pending.refuse(ReplyCode.LIMIT, 'too many circuits wait to be checked (acceptBacklog)');
     }
   }
