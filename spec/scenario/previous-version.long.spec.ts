@@ -7,6 +7,10 @@ import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { duplexPair } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
+import { context, propagation, trace } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import { BasicTracerProvider } from '@opentelemetry/sdk-trace-base';
 import { createNode, type Link, type Node, type NodeOptions } from '../../lib/index.js';
 import { within } from '../support/deadline.js';
 import { memberFolder } from '../support/member-folders.js';
@@ -135,6 +139,38 @@ describeUnless(obstacle, 'the version before certificates of members', () => {
     server.bind('echo', (socket) => socket.pipe(socket));
     await Promise.all([dialler.join(address), server.join(address)]);
     expect(await echo(dialler, 'echo')).toBe('hello');
+  });
+
+  it.each([
+    ['in OPEN', false],
+    ['in the confirmation', true],
+  ])('passes on the trace context of a dial %s, and is not confused by one', async (_where, secure) => {
+    const contexts = new AsyncLocalStorageContextManager().enable();
+    trace.setGlobalTracerProvider(new BasicTracerProvider());
+    context.setGlobalContextManager(contexts);
+    propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+    try {
+      const [dialler, relay, server] = [make('secret'), make('old'), make('secret')];
+      const { address } = await relay.listenAndServe('127.0.0.1:0');
+      const seen: Array<string | undefined> = [];
+      server.bind('new', (socket) => {
+        seen.push(trace.getSpanContext(context.active())?.traceId);
+        socket.pipe(socket);
+      });
+      relay.bind('old', (socket) => socket.pipe(socket));
+      await Promise.all([dialler.join(address), server.join(address)]);
+      const carrier = { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', tracestate: 'a=1' };
+      const within = propagation.extract(context.active(), carrier);
+      for (const service of ['new', 'old']) {
+        await dialler.waitFor(service);
+        const socket = context.with(within, () => dialler.dial(service, { secure }));
+        socket.end('hello');
+        expect(String(await readToEnd(socket))).toBe('hello');
+      }
+      expect(seen).toEqual(['0af7651916cd43dd8448eb211c80319c']);
+    } finally {
+      for (const api of [trace, context, propagation]) api.disable();
+    }
   });
 
   it.each(WAYS)('and a member without the secret refuse each other over %s, and both get to know why', async (way) => {
