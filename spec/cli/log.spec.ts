@@ -217,7 +217,7 @@ describe('the log of a node', () => {
     expect(said(lines).at(-1)).not.toHaveProperty('repeated');
   });
 
-  it('keeps no more than it needs to count, and ends when it is told to', async () => {
+  it('keeps no more than it needs to count, and ends with the function that it returns', async () => {
     const node = createNode();
     nodes.push(node);
     const { log, lines } = written();
