@@ -54,3 +54,4 @@ export type { PeerInfo } from './socket/endpoints.js';
 export { type DropInfo, Server, type ServerAddress, type ServerEvents, type ServerOptions } from './socket/server.js';
 export type { BindHandler } from './socket/server-handler.js';
 export { Socket, type SocketOptions } from './socket/socket.js';
+export type { AcceptEvent, DialEvent, DrainEvent, LinkEvent, RelayEvent } from './util/diagnostics.js';

@@ -182,7 +182,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       (error) => setup.onWarning(error),
     );
     this.normalRequest = this.policies.normal === undefined ? undefined : { policy: this.policies.normal };
-    this.drain = new Drain(this.relay, () => setup.links(), timers);
+    this.drain = new Drain(identity.nodeId, this.relay, () => setup.links(), timers);
     this.dialer = new Dialer({
       nodeId: identity.nodeId,
       nodeIdBytes: nodeIdToBytes(identity.nodeId),
@@ -406,6 +406,10 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
 
   get isDraining(): boolean {
     return this.drain.hasBegun;
+  }
+
+  transportTo(neighbour: NodeId): string | undefined {
+    return this.paths.transportTo(neighbour);
   }
 
   knowsEnv(digest: string | undefined): boolean {

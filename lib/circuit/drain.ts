@@ -3,8 +3,10 @@
 // Circuits that the node has dialled itself do not count, nor do those to its own services. They belong to the program, which may keep some
 // of them open for as long as it runs, such as a pool of connections to a database: the wait would never end.
 
+import type { NodeId } from '../address.js';
 import { netError, starlaneError } from '../errors.js';
 import { waitWithin } from '../util/deadline.js';
+import { type DrainEvent, drainChannel, publish } from '../util/diagnostics.js';
 import type { Timers } from '../util/timers.js';
 import type { Relay } from './relay/relay.js';
 
@@ -28,6 +30,7 @@ export class Drain {
   private whenEnded: Promise<void> | undefined;
 
   constructor(
+    private readonly nodeId: NodeId,
     private readonly relay: Pick<Relay, 'drain' | 'idle' | 'pool'>,
     /** Every link of which anything is left. */
     private readonly links: () => Iterable<IncomingLink>,
@@ -44,13 +47,14 @@ export class Drain {
 
   /** Refuses circuits of other nodes from now on. */
   begin(): void {
+    if (!this.hasBegun) this.publish('begin');
     this.hasBegun = true;
     this.relay.drain();
   }
 
   /** Resolves when the last circuit of another node has ended. */
   ended(): Promise<void> {
-    this.whenEnded ??= this.lastEnded();
+    this.whenEnded ??= this.lastEnded().then(() => this.publish('end'));
     return this.whenEnded;
   }
 
@@ -64,6 +68,10 @@ export class Drain {
       void this.ended().then(resolve);
       return undefined;
     });
+  }
+
+  private publish(type: DrainEvent['type']): void {
+    publish<DrainEvent>(drainChannel, () => ({ nodeId: this.nodeId, type, circuits: this.circuits }));
   }
 
   private async lastEnded(): Promise<void> {

@@ -86,6 +86,9 @@ export class LinkPath implements DirectPath, Hop {
   }
 }
 
+/** The address of links over a Duplex of the user. */
+const ATTACHED = 'attached';
+
 /** The links of this node by their peers, and the loopback. */
 export class Paths {
   private readonly links = new Map<NodeId, LinkPath>();
@@ -115,6 +118,13 @@ export class Paths {
   /** The link to a neighbour, whether or not it takes streams. */
   link(neighbour: NodeId): LinkPath | undefined {
     return this.links.get(neighbour);
+  }
+
+  /** Returns the transport of the link to a neighbour, as OpenTelemetry names it; undefined for the loopback and for what was attached. */
+  transportTo(neighbour: NodeId): string | undefined {
+    const address = this.links.get(neighbour)?.link.address ?? ATTACHED;
+    if (address === ATTACHED) return undefined;
+    return address.startsWith('unix:') ? 'unix' : 'tcp';
   }
 
   /**

@@ -25,5 +25,6 @@ export type {
   GatewayTarget,
   GatewayTls,
 } from './gateway/options.js';
+export { type Metrics, type MetricsOptions, type MetricsRegistry, metrics } from './metrics/metrics.js';
 export { type Monitor, type MonitorOptions, monitor } from './monitor/monitor.js';
 export { type HttpTarget, type ServiceOptions, serviceAddress } from './service-dialer.js';

@@ -120,6 +120,9 @@ export class LinkSet implements LinkOwner {
    * counted, and ended after a while in any case. Call `done` to end it. Undefined: such connections are closed.
    */
   onEnrolment: ListenOptions['onEnrolment'];
+  /** Bytes of links that are gone. */
+  private closedBytesIn = 0;
+  private closedBytesOut = 0;
   private readonly byPeer = new Map<NodeId, Link>();
   /** Every link with anything left of it, including those in the handshake and those that leave. */
   private readonly all = new Set<Link>();
@@ -176,6 +179,16 @@ export class LinkSet implements LinkOwner {
   /** Returns every link of which anything is left: also those in the handshake, and those that leave. */
   everyLink(): IterableIterator<Link> {
     return this.all.values();
+  }
+
+  /** Bytes of all links since the start, also those that never came up. */
+  get totalBytes(): { in: number; out: number } {
+    const total = { in: this.closedBytesIn, out: this.closedBytesOut };
+    for (const { bytesIn, bytesOut } of this.all) {
+      total.in += bytesIn;
+      total.out += bytesOut;
+    }
+    return total;
   }
 
   /** Links in the middle of a handshake, and links that are leaving. */
@@ -436,7 +449,10 @@ export class LinkSet implements LinkOwner {
   }
 
   onClosed(link: Link): void {
-    this.all.delete(link);
+    if (this.all.delete(link)) {
+      this.closedBytesIn += link.bytesIn;
+      this.closedBytesOut += link.bytesOut;
+    }
     this.endPending(link);
     if (this.all.size === 0) this.onEmpty?.();
   }

@@ -75,6 +75,7 @@ export const kRefuseWrite: unique symbol = Symbol('starlane.refuseWrite');
 export const kRemote: unique symbol = Symbol('starlane.remote');
 export const kRemotePort: unique symbol = Symbol('starlane.remotePort');
 export const kRenew: unique symbol = Symbol('starlane.renew');
+export const kRescope: unique symbol = Symbol('starlane.rescope');
 export const kRevive: unique symbol = Symbol('starlane.revive');
 export const kScope: unique symbol = Symbol('starlane.scope');
 export const kSendChunk: unique symbol = Symbol('starlane.sendChunk');

@@ -29,6 +29,7 @@ import type { Server } from '../socket/server.js';
 import type { BindHandler } from '../socket/server-handler.js';
 import type { Socket } from '../socket/socket.js';
 import { checkWaitOptions } from '../util/deadline.js';
+import { type LinkEvent, linkChannel, publish, unlinkChannel } from '../util/diagnostics.js';
 import { debug } from '../util/runtime/debug.js';
 import { ProcessRefs } from '../util/runtime/process-refs.js';
 import { dateNow, nextTick } from '../util/runtime/real-timers.js';
@@ -428,6 +429,7 @@ export class Node extends EventEmitter<NodeEvents> {
       circuits: this.circuits,
       mesh: this.mesh,
       joins: this.joins.size + this.mesh.seedCount,
+      certificateExpiresAt: this.credentials.tls?.expiresAtMs,
       warnings: this.warnings,
       holds: this.processRefs.count,
     });
@@ -628,6 +630,7 @@ export class Node extends EventEmitter<NodeEvents> {
   private onLink(link: Link): void {
     this.circuits.onLink(link);
     this.mesh.onLink(link);
+    publish<LinkEvent>(linkChannel, () => linkEvent(this.id, link, 0, undefined));
     this.dispatch('link', link);
     this.queries.publish({ name: 'link', link });
   }
@@ -636,6 +639,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.circuits.onUnlink(link);
     this.mesh.onUnlink(link, isLoss(reason));
     this.joins.onUnlink(link, link.isClosedHere);
+    publish<LinkEvent>(unlinkChannel, () => linkEvent(this.id, link, Math.max(0, dateNow() - link.since), reason));
     this.dispatch('unlink', link, reason);
     this.queries.publish({ name: 'unlink', link, reason });
   }
@@ -701,6 +705,11 @@ export function createNodeIn(options: NodeOptions, environment: NodeEnvironment)
     if (identity !== undefined) releaseIdentity(identity);
     throw error;
   }
+}
+
+function linkEvent(nodeId: NodeId, link: Link, durationMs: number, reason: Error | undefined): LinkEvent {
+  const { peerId, address, direction } = link;
+  return { nodeId, peerId, address, direction, durationMs, reason };
 }
 
 function isHandler(value: unknown): value is BindHandler {

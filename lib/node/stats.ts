@@ -16,6 +16,11 @@ export interface NodeStats {
   state: 'open' | 'draining' | 'closed';
   /** Since the node was made, in ms. */
   uptimeMs: number;
+  /**
+   * When the certificate of this node expires, in ms since 1970: that of a member, or that of the option `tls`. Undefined without one. A
+   * member renews its own before.
+   */
+  certificateExpiresAt: number | undefined;
   links: {
     up: number;
     /** In the handshake, or leaving. */
@@ -32,6 +37,9 @@ export interface NodeStats {
     /** Over the links that are up. */
     bytesIn: number;
     bytesOut: number;
+    /** Over all links since the start. */
+    totalBytesIn: number;
+    totalBytesOut: number;
   };
   /**
    * Streams of users that are open: over links, and to this node itself. `incoming`: circuits that other nodes have opened, to this node
@@ -86,6 +94,7 @@ interface StatsSources {
   readonly circuits: Circuits;
   readonly mesh: ControlPlane;
   readonly joins: number;
+  readonly certificateExpiresAt: number | undefined;
   readonly warnings: number;
   readonly holds: number;
 }
@@ -103,12 +112,14 @@ export function collectStats(from: StatsSources): NodeStats {
   }
   let openSockets = 0;
   for (const server of circuits.bindings.servers()) openSockets += server[kOpenSockets];
+  const totalBytes = links.totalBytes;
   const { dialled, connected, failed, quantumSafe } = circuits.dialCounters;
   const { open, ejected } = circuits.policies.count();
   return {
     id: from.id,
     state: from.state,
     uptimeMs: from.nowMs - from.startedAtMs,
+    certificateExpiresAt: from.certificateExpiresAt,
     links: {
       up: links.size,
       unsettled: links.unsettled,
@@ -118,6 +129,8 @@ export function collectStats(from: StatsSources): NodeStats {
       refused: { ...links.counters.refused },
       bytesIn,
       bytesOut,
+      totalBytesIn: totalBytes.in,
+      totalBytesOut: totalBytes.out,
     },
     streams: { links: streams, loopback: circuits.loopback.streams, incoming: circuits.drain.circuits },
     dials: {

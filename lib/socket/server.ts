@@ -18,6 +18,7 @@ import {
   kProcessRefs,
   kRef,
   kRefuse,
+  kRescope,
   kScope,
   kSetOnClosed,
   kSocketClosedCallback,
@@ -175,8 +176,18 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     return socket;
   }
 
-  /** @internal Emits 'connection' when the circuit of an accepted socket is complete. */
-  [kAnnounce](socket: Socket): void {
+  /**
+   * @internal Emits 'connection' when the circuit of an accepted socket is complete.
+   * @param enter calls its argument in another async context, which becomes that of the socket
+   */
+  [kAnnounce](socket: Socket, enter?: (emit: () => void) => void): void {
+    if (enter !== undefined) {
+      this[kScope].runInAsyncScope(enter, undefined, () => {
+        socket[kRescope]();
+        this.emit('connection', socket);
+      });
+      return;
+    }
     this[kScope].runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'connection', socket);
   }
 

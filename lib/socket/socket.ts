@@ -43,6 +43,7 @@ import {
   kRemote,
   kRemotePort,
   kRenew,
+  kRescope,
   kRevive,
   kScope,
   kSendChunk,
@@ -375,6 +376,11 @@ export class Socket extends StreamDuplex {
     this[kStart](remote, service, localPort, remotePort);
     // 'connection'.
     this[kMarkEmitted]();
+  }
+
+  /** @internal Makes the current async context that of all events from now on. */
+  [kRescope](): void {
+    this[kScope] = new AsyncResource('STARLANESOCKET');
   }
 
   /** @internal A node is asked for the service, or was no good. */

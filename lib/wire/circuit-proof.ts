@@ -28,6 +28,8 @@ export const CircuitAbility = {
   HANDSHAKE_2: 0x10,
   /** ML-KEM-768 beside X25519, in handshake 2. */
   HYBRID: 0x20,
+  /** It reads the trace context of circuits to it: in OPEN, and in the confirmation of an encrypted one. */
+  TRACE: 0x40,
 } as const;
 
 /** Bits of the mode in the terms. The numbers are the wire: append only. */

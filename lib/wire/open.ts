@@ -4,6 +4,7 @@
 //   | 8 source | u32 source port | 16 circuit id | u8 n + n * 8 visited | u8 n + service
 //   | with flag 1: 8 env digest | with flag 2: u16 remaining time, u8 relays passed
 //   | with flag 4: 128 proof of the source, with flag 8 too: u8 n + n * 4 key hints, with flag 16 too: u8 n + terms (circuit-proof.ts)
+//   | with flag 32: u16 n + trace context (trace-context.ts)
 //
 // The length counts what follows it. A reader skips what it does not know at the end, so that later versions can append;
 // a relay passes it on.
@@ -13,6 +14,7 @@ import { CIRCUIT_PROOF_BYTES, formOf, type ProofForm, proofEnd, writeProof } fro
 import { readUint16, readUint32, writeUint16, writeUint32 } from './fields.js';
 import {
   type EncodedNodeId,
+  MAX_VISITED,
   NOWHERE,
   prefixedEnd,
   readNodeId,
@@ -22,24 +24,29 @@ import {
   writeVisited,
 } from './node-ids.js';
 import { encodeServiceName, malformed, readServiceName } from './text.js';
+import { MAX_TRACE_CONTEXT_BYTES } from './trace-context.js';
 
 const OPEN_VERSION = 1;
 
 const CIRCUIT_ID_BYTES = 16;
 
-/** The longest OPEN that is read, with its length: 720 bytes are in use at most, the rest is room for later versions. */
+/**
+ * The longest OPEN that is read, with its length: 720 bytes are in use at most without a trace context, which has what is left and is
+ * cut to that. The rest is room for later versions.
+ */
 export const MAX_OPEN_BYTES = 1024;
 
 /** Bits of the flags: what follows the service. The numbers are the wire: append only. */
-const OpenFlag = { ENV: 0x1, WAY: 0x2, PROOF: 0x4, HINTS: 0x8, TERMS: 0x10 } as const;
+const OpenFlag = { ENV: 0x1, WAY: 0x2, PROOF: 0x4, HINTS: 0x8, TERMS: 0x10, TRACE: 0x20 } as const;
 const PROOF_FLAGS = OpenFlag.PROOF | OpenFlag.HINTS | OpenFlag.TERMS;
-const KNOWN_FLAGS = OpenFlag.ENV | OpenFlag.WAY | PROOF_FLAGS;
+const KNOWN_FLAGS = OpenFlag.ENV | OpenFlag.WAY | PROOF_FLAGS | OpenFlag.TRACE;
 /** By {@link ProofForm}. */
 const FLAGS_OF_FORM = [OpenFlag.PROOF, OpenFlag.PROOF | OpenFlag.HINTS, PROOF_FLAGS] as const;
 
 const LENGTH_BYTES = 2;
 const ENV_BYTES = 8;
 const WAY_BYTES = 2 + 1;
+const TRACE_LENGTH_BYTES = 2;
 /** The unit of the remaining time: eleven minutes fit in two bytes. */
 const TIME_UNIT_MS = 10;
 const MAX_TIME_UNITS = 0xffff;
@@ -72,6 +79,8 @@ export interface OpenRequest {
   readonly relays?: number;
   /** The proof of the source, of a circuit that is signed or encrypted from end to end. Default none. */
   readonly proof?: Uint8Array;
+  /** The trace context of the dial, see trace-context.ts. Default none. */
+  readonly trace?: Uint8Array;
   /** What {@link Open.rest} was. Default nothing. */
   readonly rest?: Uint8Array;
 }
@@ -94,13 +103,15 @@ export interface Open {
   readonly relays: number;
   /** A part of the bytes read: copy it to keep it. */
   readonly proof: Uint8Array | undefined;
+  /** The trace context, not parsed; a part of the bytes read: copy it to keep it. */
+  readonly trace: Uint8Array | undefined;
   /** Fields of a later version, a part of the bytes read: copy it to keep it. */
   readonly rest: Uint8Array;
 }
 
 /** Returns how many bytes {@link writeOpen} needs. */
 export function openBytes(open: OpenRequest): number {
-  const { service, visited = NOWHERE, env, remainingMs, proof, rest } = open;
+  const { service, visited = NOWHERE, env, remainingMs, proof, trace, rest } = open;
   const serviceBytes = service === '' ? 0 : encodeServiceName(service).length;
   const known = LENGTH_BYTES + FIXED_BYTES - 1 + visitedBytes(visited) + 1 + serviceBytes;
   return (
@@ -108,8 +119,16 @@ export function openBytes(open: OpenRequest): number {
     (env === undefined ? 0 : ENV_BYTES) +
     (remainingMs === undefined ? 0 : WAY_BYTES) +
     (proof === undefined ? 0 : proof.length) +
+    (trace === undefined ? 0 : TRACE_LENGTH_BYTES + trace.length) +
     (rest === undefined ? 0 : rest.length)
   );
+}
+
+/** Returns how long the trace context of an OPEN may be, so that there is room for all that relays add on its way, in bytes. */
+export function traceRoom(open: OpenRequest): number {
+  const { visited = NOWHERE } = open;
+  const added = (MAX_VISITED - visited.length) * NODE_ID_BYTES + (open.remainingMs === undefined ? WAY_BYTES : 0);
+  return MAX_OPEN_BYTES - openBytes({ ...open, trace: undefined }) - added - TRACE_LENGTH_BYTES;
 }
 
 /**
@@ -117,7 +136,7 @@ export function openBytes(open: OpenRequest): number {
  * @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit, ERR_STARLANE_ADDRESS for a bad node id
  */
 export function writeOpen(target: Buffer, offset: number, open: OpenRequest): number {
-  const { service, circuitId, visited = NOWHERE, env, remainingMs, proof, rest, flags = 0 } = open;
+  const { service, circuitId, visited = NOWHERE, env, remainingMs, proof, trace, rest, flags = 0 } = open;
   if (circuitId.length !== CIRCUIT_ID_BYTES) throw malformed('a circuit id has 16 bytes');
   if (!isByte(open.hopLimit) || !isByte(flags)) throw malformed('hop limit and flags go from 0 to 255');
   if (!isVirtualPort(open.dstPort) || !isVirtualPort(open.srcPort)) throw malformed('a port goes from 0 to 4294967295');
@@ -128,7 +147,8 @@ export function writeOpen(target: Buffer, offset: number, open: OpenRequest): nu
     (flags & ~KNOWN_FLAGS) |
     (env === undefined ? 0 : OpenFlag.ENV) |
     (remainingMs === undefined ? 0 : OpenFlag.WAY) |
-    (proof === undefined ? 0 : FLAGS_OF_FORM[formOf(proof)]);
+    (proof === undefined ? 0 : FLAGS_OF_FORM[formOf(proof)]) |
+    (trace === undefined ? 0 : OpenFlag.TRACE);
   target[at++] = open.hopLimit;
   at = writeNodeId(target, at, open.dst);
   at = writeUint32(target, at, open.dstPort);
@@ -143,6 +163,7 @@ export function writeOpen(target: Buffer, offset: number, open: OpenRequest): nu
   if (env !== undefined) at = writeEnv(target, at, env);
   if (remainingMs !== undefined) at = writeWay(target, at, remainingMs, open.relays ?? 0, visited.length);
   if (proof !== undefined) at = writeProof(target, at, proof);
+  if (trace !== undefined) at = writeTrace(target, at, trace);
   if (rest !== undefined) at = writeRest(target, at, rest);
   if (at > target.length || at - offset > MAX_OPEN_BYTES) throw malformed('no room for an OPEN');
   writeUint16(target, offset, at - offset - LENGTH_BYTES);
@@ -192,6 +213,7 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
   let remainingMs: number | undefined;
   let relays = 0;
   let proof: Uint8Array | undefined;
+  let trace: Uint8Array | undefined;
   if (flags & KNOWN_FLAGS) {
     const known =
       at +
@@ -216,6 +238,13 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
       proof = bytes.subarray(at, next);
       at = next;
     }
+    if (flags & OpenFlag.TRACE) {
+      const traceAt = at + TRACE_LENGTH_BYTES;
+      const next = traceAt > end ? traceAt : traceAt + readUint16(bytes, at);
+      if (next > end) throw malformed('OPEN is too short for what its flags promise');
+      trace = bytes.subarray(traceAt, next);
+      at = next;
+    }
   }
   const rest = at === end ? NO_BYTES : bytes.subarray(at, end);
   return {
@@ -233,6 +262,7 @@ export function tryReadOpen(bytes: Uint8Array): { open: Open; bytesRead: number 
       remainingMs,
       relays,
       proof,
+      trace,
       rest,
     },
     bytesRead: end,
@@ -265,6 +295,14 @@ function writeWay(target: Buffer, at: number, remainingMs: number, relays: numbe
   writeUint16(target, at, Math.min(Math.floor(remainingMs / TIME_UNIT_MS), MAX_TIME_UNITS));
   target[at + 2] = relays;
   return at + WAY_BYTES;
+}
+
+function writeTrace(target: Buffer, at: number, trace: Uint8Array): number {
+  if (trace.length > MAX_TRACE_CONTEXT_BYTES) throw malformed(`a trace context of ${trace.length} bytes`);
+  if (at + TRACE_LENGTH_BYTES + trace.length > target.length) throw malformed('no room for an OPEN');
+  writeUint16(target, at, trace.length);
+  target.set(trace, at + TRACE_LENGTH_BYTES);
+  return at + TRACE_LENGTH_BYTES + trace.length;
 }
 
 function writeRest(target: Buffer, at: number, rest: Uint8Array): number {

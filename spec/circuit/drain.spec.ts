@@ -34,7 +34,7 @@ class Scene {
     this.relayed = new Busy(relayed);
     const pool = Object.defineProperty({}, 'size', { get: () => this.relayed.incoming });
     const relay = { pool, drain: () => this.drained++, idle: () => this.relayed.incomingEnded() };
-    this.drain = new Drain(relay as never, () => this.links, new Timers(this.clock));
+    this.drain = new Drain('AAECAwQFBgc', relay as never, () => this.links, new Timers(this.clock));
   }
 }
 

@@ -7,8 +7,12 @@ import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { duplexPair } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
+import { context, propagation, trace } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import { BasicTracerProvider } from '@opentelemetry/sdk-trace-base';
 import { createNode, type Link, type Node, type NodeOptions } from '../../lib/index.js';
-import { trace } from '../../lib/node/queries/client.js';
+import { trace as traceDial } from '../../lib/node/queries/client.js';
 import { within } from '../support/deadline.js';
 import { memberFolder } from '../support/member-folders.js';
 import { newAuthority } from '../support/members.js';
@@ -133,7 +137,7 @@ describeUnless(obstacle, 'the version before certificates of members', () => {
     await expect(first.query(`@${old.id}`, '/v1/health')).rejects.toMatchObject({ code: 'ERR_STARLANE_QUERY' });
     last.bind('db', (socket) => socket.on('error', () => {}));
     await within('db', first.waitFor('db'));
-    const { hops, measuredBy } = await within('the path', trace(first, 'db'));
+    const { hops, measuredBy } = await within('the path', traceDial(first, 'db'));
     expect(hops).toMatchObject([
       { nodeId: first.id, rttMs: expect.any(Number) },
       { nodeId: old.id, rttMs: null, error: { code: 'ERR_STARLANE_QUERY' } },
@@ -163,6 +167,38 @@ describeUnless(obstacle, 'the version before certificates of members', () => {
     expect(await echo(dialler, '0.kafka')).toBe('hello');
     expect(dialler.serviceMap().get('kafka')).toMatchObject([{ instance: '0' }]);
     expect(relay.serviceMap().get('kafka')).toMatchObject([{ service: 'kafka', weight: 1 }]);
+  });
+
+  it.each([
+    ['in OPEN', false],
+    ['in the confirmation', true],
+  ])('passes on the trace context of a dial %s, and is not confused by one', async (_where, secure) => {
+    const contexts = new AsyncLocalStorageContextManager().enable();
+    trace.setGlobalTracerProvider(new BasicTracerProvider());
+    context.setGlobalContextManager(contexts);
+    propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+    try {
+      const [dialler, relay, server] = [make('secret'), make('old'), make('secret')];
+      const { address } = await relay.listenAndServe('127.0.0.1:0');
+      const seen: Array<string | undefined> = [];
+      server.bind('new', (socket) => {
+        seen.push(trace.getSpanContext(context.active())?.traceId);
+        socket.pipe(socket);
+      });
+      relay.bind('old', (socket) => socket.pipe(socket));
+      await Promise.all([dialler.join(address), server.join(address)]);
+      const carrier = { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', tracestate: 'a=1' };
+      const within = propagation.extract(context.active(), carrier);
+      for (const service of ['new', 'old']) {
+        await dialler.waitFor(service);
+        const socket = context.with(within, () => dialler.dial(service, { secure }));
+        socket.end('hello');
+        expect(String(await readToEnd(socket))).toBe('hello');
+      }
+      expect(seen).toEqual(['0af7651916cd43dd8448eb211c80319c']);
+    } finally {
+      for (const api of [trace, context, propagation]) api.disable();
+    }
   });
 
   it.each(WAYS)('and a member without the secret refuse each other over %s, and both get to know why', async (way) => {

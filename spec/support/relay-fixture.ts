@@ -220,6 +220,7 @@ export class RelayFixture {
       remotes: new RemoteEndpoints(this.id, ADDRESSES),
       knowsEnv: () => true,
       membership: undefined,
+      transportTo: () => undefined,
       watch: () => {},
     };
   }

@@ -7,6 +7,7 @@ import {
   type Open,
   type OpenRequest,
   openBytes,
+  traceRoom,
   tryReadOpen,
   writeOpen,
 } from '../../lib/wire/open.js';
@@ -64,7 +65,7 @@ type TextRequest = Required<OpenRequest> & { dst: string; src: string; visited: 
 /** Every field with a value that is read as it was written. */
 const request: fc.Arbitrary<TextRequest> = fc
   .record({
-    flags: byte.map((flags) => flags & ~31),
+    flags: byte.map((flags) => flags & ~63),
     hopLimit: byte,
     dst: nodeId,
     dstPort: uint32,
@@ -77,24 +78,27 @@ const request: fc.Arbitrary<TextRequest> = fc
     remainingMs: uint16.map((units) => units * 10),
     relays: byte,
     proof: fc.oneof(bytesOf(128), hinted(0), hinted(1), hinted(4), withTerms(0, 5), withTerms(4, 9)),
+    trace: bytesOf(40),
     rest: fc.uint8Array({ maxLength: 20 }),
   })
   .map((open) => ({ ...open, relays: open.relays % (open.visited.length + 1) }));
 
 /** What any node may send: fields may be left out. */
 const anyRequest = fc
-  .tuple(request, fc.boolean(), fc.boolean(), fc.boolean())
-  .map(([open, hasEnv, hasWay, isSecure]) => ({
+  .tuple(request, fc.boolean(), fc.boolean(), fc.boolean(), fc.boolean())
+  .map(([open, hasEnv, hasWay, isSecure, isTraced]) => ({
     ...open,
     proof: isSecure ? open.proof : undefined,
+    trace: isTraced ? open.trace : undefined,
     env: hasEnv ? open.env : undefined,
     remainingMs: hasWay ? open.remainingMs : undefined,
     relays: hasWay ? open.relays : 0,
   }));
 
 function plainOf(open: Open | undefined): object {
-  const [circuitId, rest, proof] = [open?.circuitId, open?.rest, open?.proof].map((bytes) => [...(bytes ?? [])]);
-  return { ...open, circuitId, rest, proof };
+  const { circuitId, rest, proof, trace } = open ?? {};
+  const parts = [circuitId, rest, proof, trace].map((bytes) => [...(bytes ?? [])]);
+  return { ...open, circuitId: parts[0], rest: parts[1], proof: parts[2], trace: parts[3] };
 }
 
 describe('OPEN', () => {
@@ -154,9 +158,35 @@ describe('OPEN', () => {
     fc.assert(
       fc.property(request, withTerms(2, 5), (open, proof) => {
         const [known, terms] = [proof.subarray(0, -6), proof.subarray(-6)];
-        const earlier = encodeOpen({ ...open, proof: known, rest: Buffer.concat([terms, open.rest]) });
+        const untraced = { ...open, trace: undefined };
+        const earlier = encodeOpen({ ...untraced, proof: known, rest: Buffer.concat([terms, open.rest]) });
         earlier[3] |= 0x10;
-        expect(encodeOpen({ ...open, proof }).equals(earlier)).toBe(true);
+        expect(encodeOpen({ ...untraced, proof }).equals(earlier)).toBe(true);
+      }),
+    );
+  });
+
+  it('has the trace context where an earlier version reads what it does not know, and passes it on', () => {
+    fc.assert(
+      fc.property(request, (open) => {
+        const trace = Buffer.concat([Buffer.from([0, open.trace.length]), open.trace]);
+        const earlier = encodeOpen({ ...open, trace: undefined, rest: Buffer.concat([trace, open.rest]) });
+        earlier[3] |= 0x20;
+        expect(encodeOpen(open).equals(earlier)).toBe(true);
+      }),
+    );
+  });
+
+  it('has room for a trace context, whatever relays add to it', () => {
+    fc.assert(
+      fc.property(anyRequest, (open) => {
+        const { dst, src } = open;
+        const room = traceRoom({ ...open, rest: undefined });
+        expect(room).toBeGreaterThan(250);
+        const trace = Buffer.alloc(Math.min(room, 537));
+        const visited = new Array(32).fill('AAECAwQFBgc');
+        const onItsWay = { ...open, dst, src, trace, visited, remainingMs: 1, relays: 32, rest: undefined };
+        expect(encodeOpen(onItsWay).length).toBeLessThanOrEqual(MAX_OPEN_BYTES);
       }),
     );
   });
@@ -225,6 +255,7 @@ describe('OPEN', () => {
       { proof: Buffer.concat([Buffer.alloc(129), Buffer.from([4]), Buffer.alloc(4)]) },
       { proof: Buffer.concat([Buffer.alloc(129), Buffer.from([6]), Buffer.alloc(5)]) },
       { proof: Buffer.concat([Buffer.alloc(129), Buffer.from([5]), Buffer.alloc(6)]) },
+      { trace: Buffer.alloc(538) },
       { rest: Buffer.alloc(MAX_OPEN_BYTES) },
     ];
     for (const fields of bad) {
@@ -257,7 +288,7 @@ describe('OPEN', () => {
   });
 
   it('is refused when its flags promise more than there is', () => {
-    for (const flags of [1, 2, 3, 4, 7, 8, 12, 16, 20, 24, 28]) {
+    for (const flags of [1, 2, 3, 4, 7, 8, 12, 16, 20, 24, 28, 32, 33]) {
       const bytes = Buffer.from(SOME_OPEN_HEX, 'hex');
       bytes[3] = flags;
       expect(thrownCode(() => tryReadOpen(bytes))).toBe('ERR_STARLANE_MESSAGE');

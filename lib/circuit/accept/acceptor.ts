@@ -24,6 +24,7 @@ import type { RemoteEndpoints } from '../remote-endpoints.js';
 import { PendingConfirmations, ProofQueue } from '../secure/confirmation.js';
 import type { AcceptHandshake } from '../secure/handshake.js';
 import type { CircuitSecurity } from '../secure/security.js';
+import { type AcceptTrace, traceAccept } from '../trace/accept-trace.js';
 import { type Authorization, PendingAuthorizations } from './authorization.js';
 import { HeldOpens, IncomingCircuit, OpenRate, SlowOpen } from './pending-open.js';
 
@@ -52,6 +53,8 @@ export interface AcceptorHost {
   readonly maxUnconfirmed: number;
   /** The digest of an env that this node shares with another, if one is known. */
   sharedEnv(nodeId: NodeId): string | undefined;
+  /** Returns the transport of the link to a neighbour, as OpenTelemetry names it. */
+  transportTo(neighbour: NodeId): string | undefined;
   /** Whether this node is in the env with that digest. */
   knowsEnv(digest: string | undefined): boolean;
   /** Called with the socket of a circuit that comes in: it ends with the membership of its peer. */
@@ -98,7 +101,7 @@ export class Acceptor implements StreamSink {
     this.rate = new OpenRate(host.opensPerSecond, host.timers.now());
     this.held = new HeldOpens(this.rate, host.timers, (circuit) => {
       const { stream, open, remote, namesMeet, received } = circuit;
-      this.serve(stream, open, received, remote, namesMeet, circuit);
+      this.serve(stream, open, received, remote, namesMeet, circuit, circuit.trace);
     });
     this.proofs = new ProofQueue(host.timers.clock, (circuit) => {
       if (this.isStillBound(circuit)) this.checkProof(circuit);
@@ -223,13 +226,18 @@ export class Acceptor implements StreamSink {
 
   private answer(stream: MuxStream, open: Open, rest: Buffer, remote: RemoteEndpoint, namesMeet: boolean): void {
     const { neighbour, rate, held, host } = this;
+    const trace = traceAccept(host, open, remote);
     // Those that wait come first.
     if (neighbour === null || (held.size === 0 && rate.take(host.timers))) {
-      this.serve(stream, open, rest, remote, namesMeet, undefined);
+      this.serve(stream, open, rest, remote, namesMeet, undefined, trace);
     } else if (held.isFull) {
       const what = `more than ${rate.perSecond} opens a second (opensPerSecond), and ${held.size} wait`;
-      this.refuse(stream, ReplyCode.LIMIT, what);
-    } else held.hold(new IncomingCircuit(stream, open, remote, namesMeet, rest));
+      this.refuse(stream, ReplyCode.LIMIT, what, trace);
+    } else {
+      const circuit = new IncomingCircuit(stream, open, remote, namesMeet, rest);
+      circuit.trace = trace;
+      held.hold(circuit);
+    }
   }
 
   /** @param waiting the circuit, if it has waited */
@@ -240,36 +248,38 @@ export class Acceptor implements StreamSink {
     remote: RemoteEndpoint,
     namesMeet: boolean,
     waiting: IncomingCircuit | undefined,
+    trace: AcceptTrace | null,
   ): void {
     const { neighbour, host } = this;
     const { service, dstPort } = open;
     // This node itself may still dial its services: what it has begun for others may need them. Queries are answered to the end.
     if (host.isDraining && neighbour !== null && (service !== '' || dstPort !== QUERY_PORT)) {
-      this.refuse(stream, ReplyCode.REFUSED, DRAINS);
+      this.refuse(stream, ReplyCode.REFUSED, DRAINS, trace);
       return;
     }
     if (open.proof === undefined && remote.via.length > 0 && host.security.requiresProof) {
-      this.refuse(stream, ReplyCode.INSECURE, 'a circuit through relays has to be signed by its source');
+      this.refuse(stream, ReplyCode.INSECURE, 'a circuit through relays has to be signed by its source', trace);
       return;
     }
     const fault = neighbour === null ? undefined : host.membership?.faultOf(remote.peerId);
     if (fault !== undefined) {
       host.counters.denied++;
-      this.refuse(stream, ReplyCode.DENIED, fault.message);
+      this.refuse(stream, ReplyCode.DENIED, fault.message, trace);
       return;
     }
     const binding = service === '' || namesMeet ? host.bindings.find(service, dstPort) : undefined;
     if (binding === undefined) {
-      this.refuse(stream, ReplyCode.REFUSED, '');
+      this.refuse(stream, ReplyCode.REFUSED, '', trace);
       return;
     }
     const guards = neighbour === null ? undefined : binding.guards;
     if (waiting === undefined && open.proof === undefined && guards === undefined) {
-      this.accept(stream, binding, open, this.remoteFor(binding, open, remote), rest);
+      this.accept(stream, binding, open, this.remoteFor(binding, open, remote), rest, trace);
       return;
     }
     const circuit = waiting ?? new IncomingCircuit(stream, open, remote, namesMeet, rest);
     circuit.binding = binding;
+    circuit.trace = trace;
     if (open.proof !== undefined) this.queueProof(circuit);
     else this.authorize(circuit, guards);
   }
@@ -280,27 +290,27 @@ export class Acceptor implements StreamSink {
     else if (proofs.size < host.maxUnconfirmed) proofs.wait(circuit);
     else {
       const reason = `${proofs.size} circuits wait to be checked (acceptBacklog)`;
-      this.refuse(circuit.stream, ReplyCode.LIMIT, reason);
+      this.refuse(circuit.stream, ReplyCode.LIMIT, reason, circuit.trace);
     }
   }
 
   /** Checks what OPEN claims, and that it has not come before, ahead of asking any guard about it. */
   private checkProof(circuit: IncomingCircuit): void {
     const { security, remotes } = this.host;
-    const { stream, binding, open, remote } = circuit;
+    const { stream, binding, open, remote, trace } = circuit;
     let handshake: AcceptHandshake;
     try {
       handshake = security.verifyOpen(open);
     } catch (error) {
       security.refused(open.src, remote.via, error as Error);
-      this.refuse(stream, ReplyCode.INSECURE, (error as Error).message);
+      this.refuse(stream, ReplyCode.INSECURE, (error as Error).message, trace);
       return;
     }
     const rejection = security.admit(handshake);
     if (rejection !== undefined) {
       const { code, reason } = rejection;
       if (code === ReplyCode.CLOCK) security.refusedForClock(open.src, remote.via, reason);
-      this.refuse(stream, code, reason);
+      this.refuse(stream, code, reason, trace);
       return;
     }
     if (handshake.isEncrypted) {
@@ -317,11 +327,11 @@ export class Acceptor implements StreamSink {
       return;
     }
     const { authorizations, host } = this;
-    const { stream, open, remote } = circuit;
+    const { stream, open, remote, trace } = circuit;
     const binding = circuit.binding as Binding;
     if (authorizations.isFull) {
       const reason = `${authorizations.size} circuits wait to be allowed (maxPendingDecisions)`;
-      this.refuse(stream, ReplyCode.LIMIT, reason);
+      this.refuse(stream, ReplyCode.LIMIT, reason, trace);
       return;
     }
     // What is bound, whatever was dialled: a port leads to names as well.
@@ -330,15 +340,15 @@ export class Acceptor implements StreamSink {
     authorizations.ask(circuit, guards, request, (verdict) => {
       if (verdict !== true) {
         host.counters.denied++;
-        this.refuse(stream, ReplyCode.DENIED, verdict);
+        this.refuse(stream, ReplyCode.DENIED, verdict, trace);
       } else if (this.isStillBound(circuit)) this.acceptChecked(circuit);
     });
   }
 
   /** Returns false when the server was closed while the circuit waited, which is refused then. */
-  private isStillBound({ stream, binding, open }: IncomingCircuit): boolean {
+  private isStillBound({ stream, binding, open, trace }: IncomingCircuit): boolean {
     if (this.host.bindings.find(open.service, open.dstPort) === binding) return true;
-    this.refuse(stream, ReplyCode.REFUSED, '');
+    this.refuse(stream, ReplyCode.REFUSED, '', trace);
     return false;
   }
 
@@ -357,17 +367,17 @@ export class Acceptor implements StreamSink {
 
   /** Accepts a circuit that has passed all checks. */
   private acceptChecked(circuit: IncomingCircuit): void {
-    const { stream, open, handshake, received } = circuit;
+    const { stream, open, handshake, received, trace } = circuit;
     const binding = circuit.binding as Binding;
     const remote = this.remoteFor(binding, open, circuit.remote);
     try {
       if (handshake === undefined) {
-        this.accept(stream, binding, open, remote, received);
+        this.accept(stream, binding, open, remote, received, trace);
         return;
       }
       const to = { service: open.service, port: portOf(open, binding), srcPort: open.srcPort };
-      const rejection = this.confirmations.accept(stream, binding.server, handshake, remote, to);
-      if (rejection !== undefined) this.refuse(stream, rejection.code, rejection.reason);
+      const rejection = this.confirmations.accept(stream, binding.server, handshake, remote, to, trace);
+      if (rejection !== undefined) this.refuse(stream, rejection.code, rejection.reason, trace);
       else if (received.length > 0) stream.sink[kOnData](stream, received);
     } finally {
       // Also when a listener of the server has thrown: the circuit is open.
@@ -375,12 +385,19 @@ export class Acceptor implements StreamSink {
     }
   }
 
-  private accept(stream: MuxStream, binding: Binding, open: Open, remote: RemoteEndpoint, rest: Buffer): void {
+  private accept(
+    stream: MuxStream,
+    binding: Binding,
+    open: Open,
+    remote: RemoteEndpoint,
+    rest: Buffer,
+    trace: AcceptTrace | null,
+  ): void {
     const port = portOf(open, binding);
     stream.accept();
     const socket = binding.server[kAdmit](stream, remote, open.service, port, open.srcPort);
     if (socket === null) {
-      this.refuse(stream, ReplyCode.LIMIT, SERVER_FULL);
+      this.refuse(stream, ReplyCode.LIMIT, SERVER_FULL, trace);
       return;
     }
     this.host.counters.accepted++;
@@ -388,20 +405,22 @@ export class Acceptor implements StreamSink {
     const reply = binding.acceptance(port);
     if (!stream.write(reply)) stream.sink = new QueuedPrefix(socket, reply.length);
     try {
-      binding.server[kAnnounce](socket);
+      if (trace === null) binding.server[kAnnounce](socket);
+      else binding.server[kAnnounce](socket, (emit) => trace.accept(emit, remote));
     } finally {
       // After the listeners are there, so that it reaches them without a detour over the socket's buffer.
       if (rest.length > 0) stream.sink[kOnData](stream, rest);
     }
   }
 
-  private refuse(stream: MuxStream, code: number, reason: string): void {
+  private refuse(stream: MuxStream, code: number, reason: string, trace: AcceptTrace | null = null): void {
     log('refused a circuit of %s: %d %s', this.remote.peerId, code, reason);
     this.host.counters.refused++;
     stream.accept();
     stream.write(encodeReply({ code, port: 0, at: this.host.nodeId, reason }));
     // On a busy link it may have to wait, and has to arrive all the same.
     stream.close(true);
+    trace?.refuse(code, reason);
   }
 }
 

@@ -11,6 +11,7 @@ import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { Open } from '../../wire/open.js';
 import type { Binding } from '../bindings.js';
 import type { AcceptHandshake } from '../secure/handshake.js';
+import type { AcceptTrace } from '../trace/accept-trace.js';
 import type { Acceptor } from './acceptor.js';
 
 const NOTHING = Buffer.alloc(0);
@@ -23,6 +24,8 @@ export class IncomingCircuit implements StreamSink {
   binding: Binding | undefined;
   /** What the dialler's proof has shown, once it is checked, if the circuit is encrypted. */
   handshake: AcceptHandshake | undefined;
+  /** Null when nobody watches. */
+  trace: AcceptTrace | null = null;
   /** Whether the peer has ended its half. */
   isEnded = false;
   private bytes: Buffer;
@@ -54,7 +57,8 @@ export class IncomingCircuit implements StreamSink {
       const { open, stream, received } = this;
       // The bytes of an OPEN, and those behind it, are used again.
       const proof = open.proof === undefined ? undefined : Buffer.from(open.proof);
-      this.open = { ...open, circuitId: Buffer.from(open.circuitId), proof };
+      // The trace context has been read.
+      this.open = { ...open, circuitId: Buffer.from(open.circuitId), proof, trace: undefined };
       this.bytes = NOTHING;
       this.length = 0;
       this.keep(received);

@@ -31,6 +31,7 @@ import type { FormerMember } from '../membership.js';
 import type { HopFailure } from '../open/hop-search.js';
 import type { Policy } from '../resilience/policy.js';
 import type { WatchedDial } from '../resilience/watched-dial.js';
+import type { DialTrace } from '../trace/dial-trace.js';
 import type { DialTarget } from './dial-target.js';
 import type { Dialer } from './dialer.js';
 import type { DirectOpen } from './direct-open.js';
@@ -95,6 +96,8 @@ export class Attempt implements Timed {
     readonly localPort: number,
     /** Null without a policy. */
     private readonly watched: WatchedDial | null = null,
+    /** Null when nobody watches. */
+    readonly trace: DialTrace | null = null,
   ) {
     this.chosen = target;
   }
@@ -129,6 +132,7 @@ export class Attempt implements Timed {
     this.open?.cancel();
     this.open = null;
     this.relayed?.cancel();
+    this.trace?.onFailed(error ?? this.socket.errored ?? this.error('ECANCELED'));
     if (error !== undefined) this.socket[kFailConnect](error);
   }
 
@@ -230,11 +234,12 @@ export class Attempt implements Timed {
     this.close(true);
     this.open = null;
     stream.consumed(replyBytes);
-    const carried = secure === null ? null : secure.carry(stream);
+    const carried = secure === null ? null : secure.carry(stream, dialer.confirmedTrace(this, this.nodeId));
     if (carried !== null) socket[kAttachStream](carried);
     else if (!this.isAttached) socket[kAttachStream](stream);
     const remote = secure === null ? path.remote : dialer.remotes.secure(path.remote, secure.isQuantumSafe);
     dialer.countKeys(secure);
+    this.trace?.onConnected(remote);
     try {
       socket[kEstablish](remote, this.service, this.localPort, reply.port);
     } finally {
@@ -334,12 +339,13 @@ export class Attempt implements Timed {
     this.reportConnected(relayed);
     this.relayed = null;
     this.close(true);
-    const carried = secure === null ? null : secure.carry(stream);
+    const carried = secure === null ? null : secure.carry(stream, dialer.confirmedTrace(this, this.nodeId));
     const sink = carried ?? socket;
     socket[kAttachStream](carried ?? stream);
     const plain = dialer.remotes.get(nodeId, reply.visited);
     const remote = secure === null ? plain : dialer.remotes.secure(plain, secure.isQuantumSafe);
     dialer.countKeys(secure);
+    this.trace?.onConnected(remote);
     try {
       socket[kEstablish](remote, service, this.localPort, reply.port);
     } finally {
@@ -460,6 +466,7 @@ export class Attempt implements Timed {
   /** Starts to open a circuit to the current node. Returns false when there is no way, and `failure` says why. */
   private startOpen(wantsLink: boolean): boolean {
     const { dialer, socket, nodeId, port } = this;
+    this.trace?.onAttempt(nodeId);
     let open: DirectOpen;
     try {
       const fault = dialer.membership?.faultOf(nodeId);

@@ -10,7 +10,8 @@ import type { MuxStream } from '../../mux/stream/stream.js';
 import type { RemoteEndpoint } from '../../socket/endpoints.js';
 import type { Socket } from '../../socket/socket.js';
 import type { Timers } from '../../util/timers.js';
-import { MAX_OPEN_BYTES, writeOpen } from '../../wire/open.js';
+import { MAX_OPEN_BYTES, type OpenRequest, traceRoom, writeOpen } from '../../wire/open.js';
+import { MAX_TRACE_CONTEXT_BYTES } from '../../wire/trace-context.js';
 import { FIRST_FREE_PORT, QUERY_PORT } from '../bindings.js';
 import { type DirectLinks, RelayedTraffic } from '../direct-links.js';
 import type { FormerMember, Membership } from '../membership.js';
@@ -23,6 +24,7 @@ import type { WatchedDial } from '../resilience/watched-dial.js';
 import type { DialHandshake } from '../secure/handshake.js';
 import type { CircuitSecurity } from '../secure/security.js';
 import type { CircuitTerms } from '../secure/transcript.js';
+import { traceDial } from '../trace/dial-trace.js';
 import { Attempt, type DialRequest } from './attempt.js';
 import { type Alternative, CircuitIds, circuitHash, type DialTarget } from './dial-target.js';
 import { DirectOpen } from './direct-open.js';
@@ -98,6 +100,7 @@ export class Dialer implements OpenerHost {
     circuitId: Uint8Array;
     service: string;
     proof: Uint8Array | undefined;
+    trace: Uint8Array | undefined;
   };
   private isClosed = false;
 
@@ -122,6 +125,7 @@ export class Dialer implements OpenerHost {
       circuitId: this.circuitIds.bytes,
       service: '',
       proof: undefined,
+      trace: undefined,
     };
   }
 
@@ -141,8 +145,15 @@ export class Dialer implements OpenerHost {
     this.counters.dialled++;
     this.hedging.onDial();
     const watched = request.policy === undefined ? null : request.policy.begin(target);
-    const attempt = new Attempt(this, socket, target, selector, request, request.localPort ?? this.takePort(), watched);
+    const localPort = request.localPort ?? this.takePort();
+    const trace = traceDial(this, target);
+    const attempt = new Attempt(this, socket, target, selector, request, localPort, watched, trace);
     this.attempts.add(attempt);
+    if (trace === null) this.begin(attempt, socket, timeoutMs);
+    else trace.start(() => this.begin(attempt, socket, timeoutMs));
+  }
+
+  private begin(attempt: Attempt, socket: Socket, timeoutMs: number): void {
     if (socket.destroyed) attempt.cancel();
     else if (this.isClosed) attempt.cancel(netError('ECANCELED', 'connect', attempt.where));
     else attempt.start(timeoutMs);
@@ -267,6 +278,7 @@ export class Dialer implements OpenerHost {
         ? this.options.security.dial(this.termsOf(attempt, nodeId, port, circuitId, undefined))
         : null;
     open.proof = secure?.proof;
+    open.trace = attempt.trace === null || secure !== null ? undefined : this.openTrace(attempt, nodeId, open);
     const end = writeOpen(this.scratch, 0, open);
     const direct = new DirectOpen(attempt, path, attempt.current, instance, nodeId, port, secure);
     const queued = direct.start(this.scratch.subarray(0, end));
@@ -294,7 +306,7 @@ export class Dialer implements OpenerHost {
       { self, src: self, dst: nodeId, circuitHash: circuitHash(circuitId), passed: [], tried: [] },
       routes,
     );
-    const open = {
+    const open: OpenRequest & { readonly dst: NodeId } = {
       hopLimit: HOP_LIMIT,
       dst: nodeId,
       dstPort: port,
@@ -305,7 +317,29 @@ export class Dialer implements OpenerHost {
       env,
       proof,
     };
-    return new CircuitOpener(this, owner, search, open, timeoutMs, secure, proof === undefined ? undefined : sign);
+    const trace = attempt.trace === null || isSecure ? undefined : this.openTrace(attempt, nodeId, open);
+    const traced = trace === undefined ? open : { ...open, trace };
+    return new CircuitOpener(this, owner, search, traced, timeoutMs, secure, proof === undefined ? undefined : sign);
+  }
+
+  /** Returns the trace context for OPEN. A circuit that is encrypted carries it in its confirmation, where no relay reads it. */
+  private openTrace({ trace }: Attempt, nodeId: NodeId, open: OpenRequest): Buffer | undefined {
+    return this.readsTraces(nodeId) ? trace?.contextBytes(traceRoom(open)) : undefined;
+  }
+
+  /** Returns the trace context for the confirmation of an encrypted circuit, if its other end reads it. */
+  confirmedTrace({ trace }: Attempt, nodeId: NodeId): Buffer | undefined {
+    if (trace === null || !this.readsTraces(nodeId)) return undefined;
+    return trace.contextBytes(MAX_TRACE_CONTEXT_BYTES);
+  }
+
+  private readsTraces(nodeId: NodeId): boolean {
+    return nodeId === this.nodeId || this.options.security.readsTraces(nodeId);
+  }
+
+  /** Returns the transport of the link to a neighbour, as OpenTelemetry names it. */
+  transportTo(neighbour: NodeId): string | undefined {
+    return this.paths.transportTo(neighbour);
   }
 
   get hopTimeoutMs(): number {

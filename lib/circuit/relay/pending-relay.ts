@@ -46,7 +46,7 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
     readonly source: RelaySource,
   ) {
     const { nodeId, routes, openTimeoutMs } = relay;
-    const { src, dst, visited, relays, proof } = open;
+    const { src, dst, visited, relays, proof, trace } = open;
     const circuitId = Buffer.from(open.circuitId);
     const search = new HopSearch(
       {
@@ -64,6 +64,7 @@ export class PendingRelay implements StreamSink, OpenerOwner<RelayHop>, Holder {
       circuitId,
       hopLimit: open.hopLimit - 1,
       proof: proof === undefined ? undefined : Buffer.from(proof),
+      trace: trace === undefined ? undefined : Buffer.from(trace),
       rest: Buffer.from(open.rest),
     };
     const timeoutMs = Math.min(open.remainingMs ?? openTimeoutMs, openTimeoutMs);

@@ -6,6 +6,7 @@ import { kOnData } from '../../mux/hidden.js';
 import { passedOn, ResetReason } from '../../mux/stream/resets.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
 import { Deadline } from '../../util/deadline.js';
+import { type RelayEvent, relayChannel } from '../../util/diagnostics.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { Timers } from '../../util/timers.js';
 import type { Open } from '../../wire/open.js';
@@ -29,6 +30,8 @@ export interface RelayCounters {
   /** Since the start: opened; not admitted, or led nowhere; ended by the loss of a link or by a limit. */
   opened: number;
   refused: number;
+  /** Of the refused ones, those beyond a limit of this node. */
+  limited: number;
   lost: number;
   /** Payload since the start, in both directions. */
   bytes: number;
@@ -57,7 +60,7 @@ interface RelaySetup {
 }
 
 export class Relay implements OpenerHost<RelayHop> {
-  readonly counters: RelayCounters = { circuits: 0, pending: 0, opened: 0, refused: 0, lost: 0, bytes: 0 };
+  readonly counters: RelayCounters = { circuits: 0, pending: 0, opened: 0, refused: 0, limited: 0, lost: 0, bytes: 0 };
   readonly nodeId: NodeId;
   readonly timers: Timers;
   readonly routes: Routes;
@@ -65,6 +68,8 @@ export class Relay implements OpenerHost<RelayHop> {
   private readonly limits: RelayLimits;
   private readonly admission: RelayAdmission;
   private isDraining = false;
+  /** Of circuits whose opening was published. */
+  private readonly published = new WeakMap<Splice, RelayEvent>();
   /** Called when the last circuit has ended. */
   private readonly idleWaits = new Set<() => void>();
 
@@ -87,16 +92,17 @@ export class Relay implements OpenerHost<RelayHop> {
   onOpen(from: RelayNeighbour, stream: MuxStream, open: Open, rest: Buffer, sender: Sender): void {
     // Leaves the accept backlog in any case: circuits to a node that does not answer must not fill that.
     stream.accept();
-    if (!this.setup.isEnabled) return this.refuse(stream, ReplyCode.NO_ROUTE, 'this node relays nothing');
-    if (this.isDraining) return this.refuse(stream, ReplyCode.NO_ROUTE, DRAINS);
-    if (open.hopLimit === 0) return this.refuse(stream, ReplyCode.HOP_LIMIT, 'the hop limit is used up');
+    if (!this.setup.isEnabled) return this.refuse(stream, ReplyCode.NO_ROUTE, 'this node relays nothing', open);
+    if (this.isDraining) return this.refuse(stream, ReplyCode.NO_ROUTE, DRAINS, open);
+    if (open.hopLimit === 0) return this.refuse(stream, ReplyCode.HOP_LIMIT, 'the hop limit is used up', open);
     if (open.src === this.nodeId || open.visited.includes(this.nodeId)) {
-      return this.refuse(stream, ReplyCode.LOOP, 'the circuit has been here');
+      return this.refuse(stream, ReplyCode.LOOP, 'the circuit has been here', open);
     }
     const admission = this.admission.admit(from, open.src, open.circuitId, this.timers.now());
     if ('refused' in admission) {
       const code = admission.refused === 'loop' ? ReplyCode.LOOP : ReplyCode.LIMIT;
-      return this.refuse(stream, code, admission.reason);
+      if (code === ReplyCode.LIMIT) this.counters.limited++;
+      return this.refuse(stream, code, admission.reason, open);
     }
     const { passage, membership } = this.setup;
     // That a certificate is not known here yet is left to the destination: only it has to know.
@@ -104,7 +110,7 @@ export class Relay implements OpenerHost<RelayHop> {
     const answer = end === undefined ? (passage?.ask(open, sender) ?? 'yes') : 'no';
     if (answer === 'no') {
       this.admission.release(from, admission.source);
-      return this.refuse(stream, ReplyCode.DENIED, end?.message ?? NOT_ALLOWED);
+      return this.refuse(stream, ReplyCode.DENIED, end?.message ?? NOT_ALLOWED, open);
     }
     const pending = new PendingRelay(this, stream, open, from, admission.source);
     this.pool.add(pending);
@@ -114,6 +120,7 @@ export class Relay implements OpenerHost<RelayHop> {
     if (rest.length > 0) pending[kOnData](stream, rest);
     if (answer === 'yes') pending.start();
     else if (passage?.verify(pending, from) === false) {
+      this.counters.limited++;
       pending.refuse(ReplyCode.LIMIT, 'too many circuits wait to be checked (acceptBacklog)');
     }
   }
@@ -186,6 +193,7 @@ export class Relay implements OpenerHost<RelayHop> {
     this.counters.pending--;
     this.counters.circuits++;
     this.counters.opened++;
+    if (relayChannel.hasSubscribers) this.published.set(splice, this.publish('open', pending.open, ''));
     return splice;
   }
 
@@ -196,7 +204,10 @@ export class Relay implements OpenerHost<RelayHop> {
     this.setup.membership?.delete(pending.open.dst, pending);
     this.counters.pending--;
     this.admission.release(pending.from, pending.source);
-    if (failure !== undefined) this.counters.refused++;
+    if (failure !== undefined) {
+      this.counters.refused++;
+      if (relayChannel.hasSubscribers) this.publish('refuse', pending.open, failure.reason);
+    }
     this.noteIdle();
   }
 
@@ -221,6 +232,11 @@ export class Relay implements OpenerHost<RelayHop> {
     }
     this.counters.circuits--;
     if (reason !== ResetReason.NONE) this.counters.lost++;
+    const opened = relayChannel.hasSubscribers ? this.published.get(splice) : undefined;
+    if (opened !== undefined) {
+      const ending: RelayEvent = { ...opened, type: 'close', reason: reason === ResetReason.NONE ? '' : 'lost' };
+      relayChannel.publish(ending);
+    }
     this.admission.release(splice.from, splice.source);
     this.noteIdle();
   }
@@ -230,9 +246,16 @@ export class Relay implements OpenerHost<RelayHop> {
     for (const settle of [...this.idleWaits]) settle();
   }
 
-  private refuse(stream: MuxStream, code: number, reason: string): void {
+  private publish(type: RelayEvent['type'], { src, dst }: Open, reason: string): RelayEvent {
+    const event: RelayEvent = { nodeId: this.nodeId, type, sourceId: src, destinationId: dst, reason };
+    relayChannel.publish(event);
+    return event;
+  }
+
+  private refuse(stream: MuxStream, code: number, reason: string, open: Open): void {
     log('refused a circuit: %d %s', code, reason);
     this.counters.refused++;
+    if (relayChannel.hasSubscribers) this.publish('refuse', open, reason);
     stream.write(encodeReply({ code, port: 0, at: this.nodeId, reason, visited: [this.nodeId] }));
     stream.close(true);
   }

@@ -17,6 +17,7 @@ import type { AcceptorHost } from '../accept/acceptor.js';
 import type { IncomingCircuit } from '../accept/pending-open.js';
 import { SERVER_FULL } from '../bindings.js';
 import { QueuedPrefix } from '../open/pass-through.js';
+import type { AcceptTrace } from '../trace/accept-trace.js';
 import type { AcceptHandshake, SecureAnswer } from './handshake.js';
 import type { Rejection } from './security.js';
 import { SecureStream } from './stream.js';
@@ -95,6 +96,7 @@ export class PendingConfirmations {
     handshake: AcceptHandshake,
     remote: RemoteEndpoint,
     { service, port, srcPort }: { readonly service: string; readonly port: number; readonly srcPort: number },
+    trace: AcceptTrace | null = null,
   ): Rejection | undefined {
     const { host } = this;
     if (this.count >= host.maxUnconfirmed) {
@@ -108,11 +110,11 @@ export class PendingConfirmations {
       return { code: ReplyCode.INSECURE, reason: (error as Error).message };
     }
     stream.accept();
-    const pending = new PendingConfirmation(host, server, remote);
-    const secure = SecureStream.accepted(stream, answer.keys, (error) => {
+    const pending = new PendingConfirmation(host, server, remote, trace);
+    const secure = SecureStream.accepted(stream, answer.keys, (error, context) => {
       this.count--;
       if (error === undefined) host.security.onConfirmed(handshake);
-      pending.onConfirm(error);
+      pending.onConfirm(error, context);
     });
     const socket = server[kAdmit](secure, remote, service, port, srcPort);
     if (socket === null) {
@@ -139,6 +141,7 @@ class PendingConfirmation implements Timed {
     private readonly host: AcceptorHost,
     private readonly server: AnyServer,
     private readonly remote: RemoteEndpoint,
+    private readonly trace: AcceptTrace | null,
   ) {}
 
   start(stream: SecureStream, socket: Socket): void {
@@ -147,9 +150,9 @@ class PendingConfirmation implements Timed {
     this.timer = this.host.timers.schedule(this.host.openTimeoutMs, this);
   }
 
-  /** @param failure why the circuit will never be confirmed */
-  onConfirm(failure: Error | undefined): void {
-    const { host, socket, timer } = this;
+  /** @param failure why the circuit will never be confirmed. @param context the trace context in the confirmation, maybe empty */
+  onConfirm(failure: Error | undefined, context: Buffer): void {
+    const { host, socket, timer, trace } = this;
     if (timer !== null) host.timers.cancel(timer);
     this.timer = null;
     this.stream = null;
@@ -158,10 +161,15 @@ class PendingConfirmation implements Timed {
     if (failure === undefined) {
       host.counters.accepted++;
       if (this.remote.isQuantumSafe === true) host.counters.quantumSafe++;
-      this.server[kAnnounce](socket);
+      if (trace === null) this.server[kAnnounce](socket);
+      else {
+        if (context.length > 0) trace.onContext(context);
+        this.server[kAnnounce](socket, (emit) => trace.accept(emit, this.remote));
+      }
     } else if (codeOf(failure) === 'ERR_STARLANE_SECURE') {
       // Not when the dialler, or a link, has gone.
       host.security.refused(this.remote.peerId, this.remote.via, failure);
+      trace?.refuse(ReplyCode.INSECURE, failure.message);
     }
   }
 

@@ -198,12 +198,15 @@ export class DialHandshake {
     }
   }
 
-  /** Returns the stream to use in place of that of the session, after {@link verify} has returned undefined. Confirms the circuit. */
-  carry(stream: MuxStream): SecureStream {
+  /**
+   * Returns the stream to use in place of that of the session, after {@link verify} has returned undefined. Confirms the circuit.
+   * @param trace the trace context for the other end, if that reads it
+   */
+  carry(stream: MuxStream, trace?: Buffer): SecureStream {
     const { keys, kem } = this;
     if (keys === null) throw starlaneError('ERR_STARLANE_SECURE', 'the reply was not checked');
     this.keys = null;
-    return SecureStream.dialled(stream, keys, kem?.ciphertext);
+    return SecureStream.dialled(stream, keys, kem?.ciphertext, trace);
   }
 
   private keysOf({ proof, port }: ReadReply, behind: Uint8Array): CircuitKeys {

@@ -8,6 +8,7 @@
 
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import { starlaneError } from '../../errors.js';
+import { MAX_TRACE_CONTEXT_BYTES } from '../../wire/trace-context.js';
 
 /** The numbers are the wire: append only. */
 export const RecordType = {
@@ -15,7 +16,7 @@ export const RecordType = {
   DATA: 0,
   /** The sender will send no more. Empty. */
   END: 1,
-  /** The first record of the dialler, which shows that it is there now and has the keys. Empty. */
+  /** The first record of the dialler, which shows that it is there now and has the keys. Empty, or the trace context of the dial. */
   CONFIRM: 2,
 } as const;
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];
@@ -288,5 +289,7 @@ function bodyBytes(bytes: Buffer, at: number): number {
 }
 
 function fits(type: number, plainBytes: number): boolean {
-  return type === RecordType.DATA ? plainBytes > 0 : type <= RecordType.CONFIRM && plainBytes === 0;
+  if (type === RecordType.DATA) return plainBytes > 0;
+  if (type === RecordType.CONFIRM) return plainBytes <= MAX_TRACE_CONTEXT_BYTES;
+  return type === RecordType.END && plainBytes === 0;
 }

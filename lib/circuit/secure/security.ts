@@ -59,7 +59,7 @@ export interface Rejection {
 
 /** Returns what nodes of this process can do, see CircuitAbility. */
 export function circuitAbilities(): number {
-  return CircuitAbility.HANDSHAKE_2 | (mlKem768() === undefined ? 0 : CircuitAbility.HYBRID);
+  return CircuitAbility.HANDSHAKE_2 | CircuitAbility.TRACE | (mlKem768() === undefined ? 0 : CircuitAbility.HYBRID);
 }
 
 export class CircuitSecurity {
@@ -78,6 +78,11 @@ export class CircuitSecurity {
   /** Whether circuits through relays are refused unless their source has signed them. */
   get requiresProof(): boolean {
     return this.setup.requiresProof === true;
+  }
+
+  /** Whether a node reads the trace context of circuits to it. */
+  readsTraces(nodeId: NodeId): boolean {
+    return ((this.setup.abilitiesOf?.(nodeId) ?? 0) & CircuitAbility.TRACE) !== 0;
   }
 
   /** Begins the handshake of an encrypted circuit that this node opens. */

@@ -28,8 +28,8 @@ import type { CircuitKeys } from './transcript.js';
 /** Bytes of records that wait for the transport before no more is encrypted: as much as Node writes at once, twice. */
 const AHEAD_BYTES = 128 * 1024;
 
-/** Called once: the dialler has confirmed, or never will because of `failure`. */
-type ConfirmListener = (failure: Error | undefined) => void;
+/** Called once: the dialler has confirmed, or never will because of `failure`. `trace`: what it has put into the confirmation, maybe nothing. */
+type ConfirmListener = (failure: Error | undefined, trace: Buffer) => void;
 
 const EMPTY = Buffer.alloc(0);
 
@@ -77,10 +77,16 @@ export class SecureStream implements StreamSink, ByteStream {
   /**
    * Makes the dialler's end, when the reply has come. Confirms ahead of all that is written.
    * @param ciphertext goes ahead of that
+   * @param trace the trace context for the other end, which knows it
    */
-  static dialled(stream: MuxStream, { fromDialler, fromServer }: CircuitKeys, ciphertext?: Uint8Array): SecureStream {
+  static dialled(
+    stream: MuxStream,
+    { fromDialler, fromServer }: CircuitKeys,
+    ciphertext?: Uint8Array,
+    trace?: Buffer,
+  ): SecureStream {
     const secure = new SecureStream(stream, new RecordSealer(fromDialler), new RecordOpener(fromServer));
-    const confirmation = secure.sealer.seal(RecordType.CONFIRM);
+    const confirmation = secure.sealer.seal(RecordType.CONFIRM, trace);
     secure.sendRecord(ciphertext === undefined ? confirmation : Buffer.concat([ciphertext, confirmation]));
     return secure;
   }
@@ -231,7 +237,7 @@ export class SecureStream implements StreamSink, ByteStream {
   private onRecord(type: number, plain: Buffer): void {
     if (this.onConfirm !== null) {
       if (type !== RecordType.CONFIRM) throw starlaneError('ERR_STARLANE_SECURE', 'it was not confirmed');
-      this.settleConfirm(undefined);
+      this.settleConfirm(undefined, plain);
       return;
     }
     if (this.hasPeerEnded) throw starlaneError('ERR_STARLANE_SECURE', 'a record behind the end');
@@ -325,12 +331,12 @@ export class SecureStream implements StreamSink, ByteStream {
     if (this.onConfirm !== null) this.settleConfirm(error ?? starlaneError('ERR_STARLANE_CLOSED'));
   }
 
-  private settleConfirm(failure: Error | undefined): void {
+  private settleConfirm(failure: Error | undefined, trace: Buffer = EMPTY): void {
     const { onConfirm } = this;
     if (onConfirm === null) return;
     this.onConfirm = null;
     try {
-      onConfirm(failure);
+      onConfirm(failure, trace);
     } catch (error) {
       throwLater(error);
     }

@@ -8,6 +8,7 @@ import type { Context } from '../command.js';
 import type { Hosted } from '../control/hosting.js';
 import { AlreadyRunning, ControlServer } from '../control/server.js';
 import { ExitCode, Failure, lineOf } from '../failure.js';
+import { logNode } from '../node-log.js';
 import { firstLink } from './first-link.js';
 import { type ChosenNetwork, DEFAULT_TIMEOUT_MS, isIssuer, type NodeValues, nodeOptionsOf } from './network.js';
 import { NodeOverlay } from './overlay.js';
@@ -59,21 +60,7 @@ export class NodeRun {
     // The wait for it begins later, with the tasks.
     this.failed.catch(() => {});
     this.tasks = new TaskSet({ overlay: this.overlay, log: context.log, fail: (error) => this.fail(error) });
-    const { log } = context;
-    // Until there is a link, its failure will say why, once.
-    this.node.on('warning', (error) => {
-      if (this.isLinking) log.debug(lineOf(error), { code: error.code });
-      else log.warn(lineOf(error), { code: error.code });
-    });
-    this.node.on('error', (error) => log.error(lineOf(error), { code: error.code }));
-    this.node.on('link', (link) =>
-      log.debug(`link to ${link.peerId} at ${link.address}`, { peer: link.peerId, address: link.address }),
-    );
-    this.node.on('unlink', (link, reason) =>
-      log.debug(`lost the link to ${link.peerId}${reason === undefined ? '' : `: ${lineOf(reason)}`}`, {
-        peer: link.peerId,
-      }),
-    );
+    logNode(context.log, this.node, { isQuiet: () => this.isLinking });
   }
 
   /**

@@ -73,6 +73,8 @@ export class LinkTls {
   #files: TlsFiles | undefined;
   #options: Promise<SecureContextOptions> | undefined;
   private context: Promise<SecureContext> | undefined;
+  /** The certificate that was read last, and when it expires. */
+  #expiry: { readonly of: unknown; readonly atMs: number | undefined } | undefined;
 
   constructor(
     files: TlsFiles | undefined,
@@ -88,6 +90,13 @@ export class LinkTls {
   /** True when the keys of certificates are those of the nodes; false when they come from your own PKI. */
   get isDerived(): boolean {
     return this.#files === undefined;
+  }
+
+  /** When the certificate of this node expires, in ms since 1970; undefined where it follows from the identity alone, and never does. */
+  get expiresAtMs(): number | undefined {
+    const certificate = this.#files?.cert ?? this.memberCertificate;
+    if (this.#expiry?.of !== certificate) this.#expiry = { of: certificate, atMs: expiryOf(certificate) };
+    return this.#expiry?.atMs;
   }
 
   /** What a listener of this node speaks over tls. */
@@ -233,6 +242,17 @@ function checkFiles(files: TlsFiles): void {
 
 function tlsFault(detail: string, peerReason: string): Refusal {
   return refusal(GoodbyeCode.TLS, 'ERR_STARLANE_TLS', detail, peerReason);
+}
+
+/** `certificate`: PEM, of which the first one counts, or DER. */
+function expiryOf(certificate: string | Uint8Array | undefined): number | undefined {
+  if (certificate === undefined) return undefined;
+  try {
+    const atMs = Date.parse(new X509Certificate(certificate).validTo);
+    return Number.isNaN(atMs) ? undefined : atMs;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Returns the 32 bytes of the key of a certificate; undefined when it cannot be that of a node. */

@@ -54,6 +54,7 @@ function open(changes: Partial<Open> = {}): Open {
     remainingMs: 1000,
     relays: 1,
     proof: undefined,
+    trace: undefined,
     rest: Buffer.alloc(0),
     ...changes,
   };

@@ -179,11 +179,16 @@ describe('records that are not what was sent', () => {
   it.each([
     ['data without any', 0, ''],
     ['an end with data', 1, 'x'],
-    ['a confirmation with data', 2, 'x'],
+    ['a confirmation with more than a trace context', 2, 'x'.repeat(538)],
     ['a type that there is not', 3, ''],
     ['a type that there is not', 255, 'x'],
   ])('are refused as %s', (_what, type, text) => {
     expect(thrownCode(() => open(seal([{ type, text }])))).toBe('ERR_STARLANE_SECURE');
+  });
+
+  it('may be a confirmation with a trace context', () => {
+    const confirmation = { type: 2, text: 'x'.repeat(537) };
+    expect(open(seal([confirmation]))).toEqual([confirmation]);
   });
 });
 
