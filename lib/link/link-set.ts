@@ -11,6 +11,7 @@ import type { MemberBook, MemberChange } from '../identity/member-book.js';
 import { MemberSweeper } from '../identity/member-sweeper.js';
 import { answerMs } from '../mux/liveness/liveness.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
+import type { Via } from '../options/via.js';
 import { RecentMap } from '../util/recent-map.js';
 import { debug } from '../util/runtime/debug.js';
 import type { Timers } from '../util/timers.js';
@@ -146,6 +147,8 @@ export class LinkSet implements LinkOwner {
     readonly timers: Timers,
     private readonly owner: LinkSetOwner,
     private readonly credentials: LinkCredentials = { networkKeys: [], tls: undefined },
+    /** The proxy of this node. */
+    readonly via?: Via,
   ) {
     this.pendingConnections = new PendingConnections(options.maxPendingHandshakes, timers);
     this.waits = new LinkWaits(timers, options.handshakeTimeoutMs);
@@ -242,6 +245,7 @@ export class LinkSet implements LinkOwner {
     const { duplex, tls: facts } = await connect(address, {
       tls,
       insecure,
+      via: this.via,
       signal,
       timeoutMs: options.handshakeTimeoutMs,
       timers,

@@ -168,7 +168,7 @@ class LinkNetwork implements MeshNetwork {
 
   async resolve(address: string): Promise<readonly string[]> {
     try {
-      return await resolveAddresses(address, this.timeoutMs);
+      return await resolveAddresses(address, this.timeoutMs, this.set.via);
     } catch (error) {
       this.set.lastFailure = error as Error;
       throw error;
@@ -180,7 +180,7 @@ class LinkNetwork implements MeshNetwork {
   }
 
   probe(address: string, timeoutMs: number): Promise<ProbeResult> {
-    return probe(address, timeoutMs);
+    return probe(address, timeoutMs, this.set.via);
   }
 
   get listenAddresses(): readonly string[] {

@@ -23,6 +23,7 @@ import { ServiceWaits, type WaitOptions } from '../mesh/directory/service-waits.
 import { type RouteInfo, RouteMap } from '../mesh/routing/route-map.js';
 import { type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from '../options/options.js';
 import { resolveTls, type TlsFiles } from '../options/security.js';
+import { resolveVia } from '../options/via.js';
 import { createNetModule, type NetModule } from '../socket/net/module.js';
 import type { Server } from '../socket/server.js';
 import type { BindHandler } from '../socket/server-handler.js';
@@ -148,6 +149,7 @@ export class Node extends EventEmitter<NodeEvents> {
         onUnlisten: () => this.mesh.onListening(),
       },
       this.credentials,
+      resolveVia(given.via, given.noProxy),
     );
     this.mesh = createControlPlane({
       identity: this.identity,

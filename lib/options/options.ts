@@ -6,6 +6,7 @@ import { optionError, starlaneError } from '../errors.js';
 import { type Allow, type RelayRule, resolveAllow, resolveRelayRules } from './allow.js';
 import { LIMITS, type LimitOptions, type NodeLimits, resolveLimits } from './limits.js';
 import { resolveTls, secretList, type TlsFiles } from './security.js';
+import { resolveVia } from './via.js';
 
 export { DEFAULT_LIMITS, type NodeLimits } from './limits.js';
 export type { TlsFiles } from './security.js';
@@ -94,11 +95,24 @@ export interface NodeOptions extends LimitOptions {
    * goes to that node. `socket.peer` has the id in any case. Default: STARLANE_SOCKET_ADDRESSES from the environment, or else 'id'.
    */
   socketAddresses?: SocketAddressKind | undefined;
+  /**
+   * The proxy through which this node makes all its links: `http://user:password@proxy:3128` (CONNECT; https:// for tls to the proxy) or
+   * `socks5://proxy:1080`; user and password percent-encoded. Links to this machine, over unix sockets and to hosts of `noProxy` do
+   * without. The proxy resolves the names of hosts. Certificates and secrets are proved end to end, so a proxy that looks
+   * into tls is refused as any other stranger in the middle. 'environment': the proxy and exceptions of HTTPS_PROXY or ALL_PROXY and NO_PROXY, if
+   * set, which do not count otherwise. Default: STARLANE_VIA, or else none.
+   */
+  via?: string | undefined;
+  /**
+   * Hosts that are reached without `via`, as a list or separated by commas: `*`, a name (and all below it), an address, a range such as
+   * 10.0.0.0/8; each with `:port` if only that is meant. Default: STARLANE_NO_PROXY, or else none.
+   */
+  noProxy?: string | readonly string[] | undefined;
   /** Link addresses joined at start, and retried until close(). Default none. */
   seeds?: readonly string[] | undefined;
 }
 
-/** Every option with its value, checked, but for the secret. Frozen. */
+/** Every option with its value, checked, but for the secret and the proxy. Frozen. */
 export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
   /** Sorted, without repetitions. */
   readonly env: readonly string[];
@@ -140,6 +154,8 @@ const OTHER_OPTIONS: ReadonlySet<string> = new Set([
   'advertise',
   'socketAddresses',
   'seeds',
+  'via',
+  'noProxy',
 ]);
 
 /**
@@ -153,8 +169,9 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
   for (const name of Object.keys(options)) {
     if (!OTHER_OPTIONS.has(name) && !LIMITS.has(name as keyof NodeLimits)) throw optionError(name, 'unknown option');
   }
-  // Checked, but not kept, as options are seen when a node is printed: see network-key.ts.
+  // Checked, but not kept, as options are seen when a node is printed: see network-key.ts and via.ts.
   secretList(options.secret);
+  resolveVia(options.via, options.noProxy);
   const limits = resolveLimits(options);
   const role = resolveRole(options.role);
   const relay = resolveRelay(options.relay, role !== 'client');
