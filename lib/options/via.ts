@@ -139,6 +139,7 @@ export class NoProxy {
     const port = match[3] === undefined ? undefined : Number(match[3]);
     if (port !== undefined && (port === 0 || port > 65_535)) return false;
     const list = rangeOf(host);
+    if (match[1] !== undefined && list === undefined) return false;
     if (list !== undefined) this.addresses.push({ list, port });
     else {
       const name = normal(host.replace(/^\*?\./, ''));

@@ -18,8 +18,8 @@ export class SpecServer {
     readonly port: number,
   ) {}
 
-  static async start(server: Server): Promise<SpecServer> {
-    server.listen(0, '127.0.0.1');
+  static async start(server: Server, port = 0): Promise<SpecServer> {
+    server.listen(port, '127.0.0.1');
     await once(server, 'listening');
     const started = new SpecServer(server, (server.address() as AddressInfo).port);
     server.on('connection', (socket: Socket) => started.keep(socket));
@@ -68,6 +68,8 @@ export interface SpecProxy {
 interface ProxySetup {
   readonly user?: string;
   readonly password?: string;
+  /** Default: any that is free. */
+  readonly port?: number;
   /** Makes it a proxy to which clients speak tls. */
   readonly certificate?: Certificate;
   /** Where a target leads. Default: the same port of this machine. */
@@ -77,9 +79,15 @@ interface ProxySetup {
 const here = (_host: string, port: number): { host: string; port: number } => ({ host: '127.0.0.1', port });
 
 /** A proxy that offers CONNECT, made of Node's own server. */
-export async function httpProxy({ user, password, certificate, lead = here }: ProxySetup = {}): Promise<SpecProxy> {
+export async function httpProxy({
+  user,
+  password,
+  port,
+  certificate,
+  lead = here,
+}: ProxySetup = {}): Promise<SpecProxy> {
   const http = certificate === undefined ? createHttpServer() : createHttpsServer(certificate);
-  const server = await SpecServer.start(http);
+  const server = await SpecServer.start(http, port);
   const asked: string[] = [];
   http.on('connect', (request: IncomingMessage, client: Duplex, head: Buffer) => {
     server.keep(client);
@@ -116,11 +124,14 @@ export async function httpProxy({ user, password, certificate, lead = here }: Pr
 }
 
 /** A SOCKS proxy, of a package that others use as well. */
-export async function socksProxy({ user, password, lead = here }: ProxySetup = {}): Promise<SpecProxy> {
+export async function socksProxy({ user, password, port, lead = here }: ProxySetup = {}): Promise<SpecProxy> {
   const asked: string[] = [];
   const auth = user === undefined || password === undefined ? undefined : { username: user, password };
   const socks = createSocksServer(auth === undefined ? {} : { auth });
-  const server = await SpecServer.start(createServer((socket) => socks._handleConnection(socket)));
+  const server = await SpecServer.start(
+    createServer((socket) => socks._handleConnection(socket)),
+    port,
+  );
   socks.setConnectionHandler((connection, sendStatus) => {
     const { destAddress = '', destPort = 0, socket: client } = connection;
     asked.push(`${destAddress}:${destPort}`);
