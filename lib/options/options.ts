@@ -1,7 +1,7 @@
 // The options of a node, with their defaults and reasons.
 
 import { KeyObject } from 'node:crypto';
-import { isServiceName, parseLinkAddress } from '../address.js';
+import { isServiceName, parseLinkAddress, parseSeedAddress } from '../address.js';
 import { optionError, starlaneError } from '../errors.js';
 import { type Allow, type RelayRule, resolveAllow, resolveRelayRules } from './allow.js';
 import { LIMITS, type LimitOptions, type NodeLimits, resolveLimits } from './limits.js';
@@ -108,7 +108,11 @@ export interface NodeOptions extends LimitOptions {
    * 10.0.0.0/8; each with `:port` if only that is meant. Default: STARLANE_NO_PROXY, or else none.
    */
   noProxy?: string | readonly string[] | undefined;
-  /** Link addresses joined at start, and retried until close(). Default none. */
+  /**
+   * Joined at start, and retried until close(): link addresses, `dns:host:port` for every address of a host, such as a headless service of
+   * Kubernetes, or `srv:_service._tcp.domain` for the hosts and ports of SRV records by priority and weight; with a scheme as in
+   * `dns:tls://host:port`. Names are resolved again with each retry, and after 5 to 60 s as DNS says, or about once a minute for link addresses. Default none.
+   */
   seeds?: readonly string[] | undefined;
 }
 
@@ -198,7 +202,7 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
     allow: resolveAllow(options.allow),
     advertise: resolveAdvertise(options.advertise),
     socketAddresses: resolveSocketAddresses(options.socketAddresses),
-    seeds: resolveAddresses('seeds', options.seeds),
+    seeds: resolveAddresses('seeds', options.seeds, parseSeedAddress),
   });
 }
 
@@ -254,12 +258,16 @@ function resolveIdentity(identity: unknown): string | KeyObject | undefined {
   throw optionError('identity', 'must be a private key as KeyObject, or the path of its file');
 }
 
-function resolveAddresses(option: string, addresses: unknown): readonly string[] {
+function resolveAddresses(
+  option: string,
+  addresses: unknown,
+  parse: (text: string) => unknown = parseLinkAddress,
+): readonly string[] {
   if (addresses === undefined) return Object.freeze([]);
   if (!Array.isArray(addresses)) throw optionError(option, 'must be a list of link addresses');
   for (const [index, address] of addresses.entries()) {
     try {
-      parseLinkAddress(address);
+      parse(address);
     } catch (error) {
       throw optionError(`${option}[${index}]`, 'must be a link address', error);
     }

@@ -30,6 +30,8 @@ interface ConnectOptions {
   readonly insecure?: boolean;
   /** The proxy to connect through, but for this machine and hosts that it excepts. */
   readonly via?: Via | undefined;
+  /** A name that the certificate may have instead of the host of the address. */
+  readonly serverName?: string | undefined;
   readonly signal?: AbortSignal;
   /** Until connected, proxy and tls included. */
   readonly timeoutMs: number;
@@ -42,7 +44,7 @@ interface ConnectOptions {
  * loopback, ERR_STARLANE_TLS, ERR_STARLANE_HANDSHAKE_TIMEOUT, ERR_STARLANE_PROXY, ERR_STARLANE_PROXY_AUTH, or the reason of the signal
  */
 export async function connect(address: LinkAddress, options: ConnectOptions): Promise<Transport> {
-  const { signal, tls, via, timers = sharedTimers, insecure = true } = options;
+  const { signal, tls, via, serverName, timers = sharedTimers, insecure = true } = options;
   if (!insecure) checkSecure(address, address.host ?? 'localhost', 'dial');
   const context = address.scheme === 'tls' ? await contextFor(address, tls).secureContext() : undefined;
   const startedMs = timers.now();
@@ -62,7 +64,7 @@ export async function connect(address: LinkAddress, options: ConnectOptions): Pr
       tunnel?.destroy();
       throw signal.reason;
     }
-    const socket = withoutContext(dial, address, context, tls?.isDerived !== true, tunnel);
+    const socket = withoutContext(dial, address, { context, isNamed: tls?.isDerived !== true, tunnel, serverName });
     const late: Timed = {
       onDeadline: () =>
         socket.destroy(starlaneError('ERR_STARLANE_HANDSHAKE_TIMEOUT', `connecting to ${formatLinkAddress(address)}`)),
@@ -121,13 +123,18 @@ export function contextFor(address: LinkAddress, tls: LinkTls | undefined): Link
   return tls;
 }
 
+/** How an address is dialled. */
+interface Way {
+  /** Without it, the connection is plain. */
+  readonly context: SecureContext | undefined;
+  /** Whether the certificate of the peer has to have its name. */
+  readonly isNamed: boolean;
+  readonly tunnel: Socket | undefined;
+  readonly serverName: string | undefined;
+}
+
 /** Begins to connect: tls over the tunnel where there is one. */
-function dial(
-  address: LinkAddress,
-  secureContext: SecureContext | undefined,
-  isNamed: boolean,
-  tunnel: Socket | undefined,
-): Socket {
+function dial(address: LinkAddress, { context: secureContext, isNamed, tunnel, serverName }: Way): Socket {
   if (address.scheme === 'unix') return connectTcp({ path: address.path });
   const { host = 'localhost', port } = address;
   const tcp = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KERNEL_KEEPALIVE_MS };
@@ -142,9 +149,14 @@ function dial(
     minVersion: 'TLSv1.3',
     // The name travels in clear, so it is sent only where certificates are checked. An address cannot be a server name in tls; Node checks
     // the certificate against `host` even then.
-    servername: isNamed && isIP(host) === 0 ? host : '',
-    // The certificate of a member names a node, wherever it is.
-    ...(isNamed ? {} : { checkServerIdentity: () => undefined }),
+    servername: isNamed ? (serverName ?? (isIP(host) === 0 ? host : '')) : '',
+    checkServerIdentity: (_, certificate) => {
+      // The certificate of a member names a node, wherever it is.
+      if (!isNamed) return undefined;
+      const { checkServerIdentity } = nodeTls();
+      const fault = checkServerIdentity(host, certificate);
+      return fault === undefined || serverName === undefined ? fault : checkServerIdentity(serverName, certificate);
+    },
   });
   if (tunnel !== undefined) return socket;
   socket.setNoDelay(true);
