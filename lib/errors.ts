@@ -58,6 +58,7 @@ export const ERRORS = {
   ERR_STARLANE_TOKEN: { message: 'the token is not valid' },
   ERR_STARLANE_TOKEN_USED: { message: 'the token has been used' },
   ERR_STARLANE_TOKEN_EXPIRED: { message: 'the token has expired' },
+  ERR_STARLANE_MEMBER_NAME: { message: 'the token is for a member of another name' },
   ERR_STARLANE_WRONG_NETWORK: { message: 'the token is for another network' },
   ERR_STARLANE_CLOCK: { message: 'the clocks of two machines differ too much' },
   ERR_STARLANE_ENROLMENT: { message: 'no certificate was issued' },

@@ -20,15 +20,7 @@ const builtins = {
   },
 };
 
-await build({
-  entryPoints: [
-    'lib/index.ts',
-    'lib/mux/index.ts',
-    'lib/http/index.ts',
-    'lib/members/index.ts',
-    'lib/preload/index.ts',
-    'lib/cli/main.ts',
-  ],
+const options = {
   outbase: 'lib',
   outdir,
   bundle: true,
@@ -42,4 +34,15 @@ await build({
   external: ['debug'],
   plugins: [builtins],
   logLevel: 'warning',
-});
+};
+
+const entryPoints = [
+  'lib/index.ts',
+  'lib/mux/index.ts',
+  'lib/http/index.ts',
+  'lib/members/index.ts',
+  'lib/preload/index.ts',
+];
+await build({ ...options, entryPoints });
+// By itself: each subcommand is an entry point of its own, and shared chunks would cut the library into dozens of files.
+await build({ ...options, entryPoints: ['lib/cli/main.ts'], chunkNames: 'cli/[name]-[hash]', sourcemap: false });

@@ -20,7 +20,7 @@ const CODES: ReadonlyMap<number, StarlaneErrorCode> = new Map([
   [RefusalCode.AUTHORITY, 'ERR_STARLANE_AUTHORITY'],
   [RefusalCode.CERTIFICATE_EXPIRED, 'ERR_STARLANE_CERTIFICATE_EXPIRED'],
   [RefusalCode.CERTIFICATE, 'ERR_STARLANE_CERTIFICATE'],
-  [RefusalCode.NAME, 'ERR_STARLANE_ENROLMENT'],
+  [RefusalCode.NAME, 'ERR_STARLANE_MEMBER_NAME'],
 ] as const);
 
 /** Codes of which another node may give another answer: what they say is about the node that was asked. */

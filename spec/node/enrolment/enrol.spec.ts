@@ -89,7 +89,7 @@ describe('A machine with a token', () => {
     const enrolAs = (name?: string, folder = String(name)) => enrol(token, { credentials: mesh.folder(folder), name });
     expect(await enrolAs('web-blue')).toMatchObject({ name: 'web-blue' });
     expect(await refusal(enrolAs('db-1'))).toBe(
-      'ERR_STARLANE_ENROLMENT no certificate was issued: the token is for names like "web-*" only',
+      'ERR_STARLANE_MEMBER_NAME the token is for a member of another name: the token is for names like "web-*" only',
     );
     // The refused name has taken no use.
     const unnamed = await enrolAs(undefined, 'unnamed');

@@ -1,0 +1,238 @@
+// The control socket of a node that runs: other commands of the same user ask it, and use its node. See wire.ts.
+
+import { once } from 'node:events';
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { pipeline } from 'node:stream';
+import { codeOf, netError } from '../../errors.js';
+import type { Node } from '../../node/node.js';
+import { Failure } from '../failure.js';
+import { NodeOverlay, type OverlayServer, type OverlaySocket } from '../run/overlay.js';
+import { type BindLine, MAX_BODY_BYTES, sentError } from './wire.js';
+
+/** How long a bound socket waits for the process that is to serve it. */
+const TAKE_MS = 10_000;
+const PROBE_MS = 2_000;
+
+export interface ControlOwner {
+  readonly node: Node;
+  status(): unknown;
+  reload(): Promise<void>;
+}
+
+/** Thrown when another process listens at the path. */
+export class AlreadyRunning extends Error {}
+
+export class ControlServer {
+  private readonly server: Server;
+  private readonly sockets = new Set<Socket>();
+  /** Sockets of binds that nobody has taken yet. */
+  private readonly waiting = new Map<string, { socket: OverlaySocket; timer: NodeJS.Timeout }>();
+  private overlay: NodeOverlay | undefined;
+  private owner: ControlOwner | undefined;
+  private nextTicket = 0;
+
+  constructor(readonly path: string) {
+    this.server = createServer((request, response) => this.onRequest(request, response));
+    this.server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) =>
+      this.onConnect(request, socket, head),
+    );
+    this.server.on('connection', (socket: Socket) => {
+      this.sockets.add(socket);
+      socket.once('close', () => this.sockets.delete(socket));
+    });
+    this.server.on('clientError', (_error, socket) => socket.destroy());
+    // A bind stays open for as long as the command runs.
+    this.server.requestTimeout = 0;
+  }
+
+  /** Listens. @throws AlreadyRunning, or what listen throws */
+  async listen(): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        this.server.listen(this.path);
+        await once(this.server, 'listening');
+        if (process.platform !== 'win32') chmodSync(this.path, 0o600);
+        return;
+      } catch (error) {
+        if (codeOf(error) !== 'EADDRINUSE' || attempt > 0) throw error;
+        if (await isAnswered(this.path)) throw new AlreadyRunning(this.path);
+        // Its process was killed.
+        rmSync(this.path, { force: true });
+      }
+    }
+  }
+
+  /** Answers from now on; until then requests get 503. */
+  serve(owner: ControlOwner): void {
+    this.owner = owner;
+    this.overlay = new NodeOverlay(owner.node);
+  }
+
+  async close(): Promise<void> {
+    for (const { socket, timer } of this.waiting.values()) {
+      clearTimeout(timer);
+      socket.destroy();
+    }
+    this.waiting.clear();
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    for (const socket of this.sockets) socket.destroy();
+    await closed;
+  }
+
+  private onRequest(request: IncomingMessage, response: ServerResponse): void {
+    this.answer(request, response).catch((error) => {
+      if (response.headersSent) response.destroy();
+      else sendJson(response, 400, sentError(error));
+    });
+  }
+
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { owner } = this;
+    if (owner === undefined) {
+      sendJson(response, 503, sentError(new Failure('the node is starting')));
+      return;
+    }
+    const { node } = owner;
+    switch (`${request.method} ${request.url}`) {
+      case 'GET /control/status':
+        return sendJson(response, 200, owner.status());
+      case 'GET /control/members':
+        return sendJson(response, 200, node.members());
+      case 'GET /control/services':
+        return sendJson(response, 200, node.services());
+      case 'POST /control/invite':
+        return sendJson(response, 200, { token: await node.invite((await bodyOf(request)) as never) });
+      case 'POST /control/revoke':
+        return sendJson(response, 200, await node.revoke(((await bodyOf(request)) as { member: string }).member));
+      case 'POST /control/reload':
+        await owner.reload();
+        return sendJson(response, 200, {});
+      case 'POST /control/bind':
+        return this.bind((await bodyOf(request)) as BindRequest, response);
+      default:
+        return sendJson(
+          response,
+          404,
+          sentError(new Failure(`the running node does not know ${request.method} ${request.url}`)),
+        );
+    }
+  }
+
+  /** Binds a service for the process at the other end, for as long as the answer is open. */
+  private async bind({ address, ...options }: BindRequest, response: ServerResponse): Promise<void> {
+    let server: OverlayServer | undefined;
+    const send = (line: BindLine) => response.write(`${JSON.stringify(line)}\n`);
+    const isGone = () => response.destroyed || response.writableEnded;
+    server = await (this.overlay as NodeOverlay).bind(address, options, (socket) => {
+      if (isGone()) {
+        socket.destroy();
+        return;
+      }
+      const id = String(this.nextTicket++);
+      const timer = setTimeout(() => this.drop(id, socket), TAKE_MS);
+      // Nobody reads its errors before it is taken.
+      socket.on('error', () => {});
+      this.waiting.set(id, { socket, timer });
+      send({ id, peer: socket.peer });
+    });
+    const close = () => void server?.close();
+    if (isGone()) return close();
+    response.once('close', close);
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    send({ bound: true });
+  }
+
+  private drop(id: string, socket: OverlaySocket): void {
+    this.waiting.delete(id);
+    socket.destroy();
+  }
+
+  private onConnect(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const url = new URL(`control:///${request.url ?? ''}`);
+    const refuse = (error: unknown) => {
+      const text = JSON.stringify(sentError(error));
+      socket.end(
+        `HTTP/1.1 502 Bad Gateway\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
+      );
+    };
+    socket.on('error', () => {});
+    if (this.overlay === undefined) return refuse(new Failure('the node is starting'));
+    if (head.length > 0) socket.unshift(head);
+    const accept = (other: OverlaySocket) => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n');
+      join(socket, other);
+    };
+    if (url.pathname === '/take') {
+      const id = url.searchParams.get('id') ?? '';
+      const taken = this.waiting.get(id);
+      if (taken === undefined) return refuse(netError('ECONNRESET', 'read'));
+      clearTimeout(taken.timer);
+      this.waiting.delete(id);
+      return accept(taken.socket);
+    }
+    if (url.pathname !== '/dial') return refuse(new Failure(`the running node does not know CONNECT ${request.url}`));
+    const timeout = url.searchParams.get('timeout');
+    let dialled: OverlaySocket;
+    try {
+      dialled = this.overlay.dial(url.searchParams.get('to') ?? '', {
+        timeoutMs: timeout === null ? undefined : Number(timeout),
+      });
+    } catch (error) {
+      return refuse(error);
+    }
+    const giveUp = () => dialled.destroy();
+    dialled.once('error', refuse);
+    socket.once('close', giveUp);
+    dialled.once('connect', () => {
+      dialled.removeListener('error', refuse);
+      socket.removeListener('close', giveUp);
+      accept(dialled);
+    });
+  }
+}
+
+interface BindRequest {
+  readonly address: string;
+  readonly weight?: number | undefined;
+  readonly meta?: unknown;
+  readonly allow?: readonly string[] | undefined;
+}
+
+/** Lets bytes flow both ways; each end closes its own direction, and an error of one ends the other. */
+export function join(one: Socket | OverlaySocket, other: Socket | OverlaySocket): void {
+  const ended = () => {};
+  pipeline(one, other, ended);
+  pipeline(other, one, ended);
+}
+
+/** Whether a process answers at the path of a control socket. */
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const done = (is: boolean) => {
+      socket.destroy();
+      resolve(is);
+    };
+    socket.setTimeout(PROBE_MS, () => done(true));
+    socket.once('connect', () => done(true));
+    socket.once('error', () => done(false));
+  });
+}
+
+async function bodyOf(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_BODY_BYTES) throw new Failure('the request is too long');
+    chunks.push(chunk);
+  }
+  return JSON.parse(Buffer.concat(chunks).toString());
+}
+
+function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(value));
+}

@@ -1,0 +1,53 @@
+// What the control socket speaks: HTTP over a unix socket that only its user may open. Both ends are of one installation.
+//
+//   GET  /control/status                 what the process does
+//   POST /control/invite, revoke         as the methods of Node; the body is JSON
+//   GET  /control/members, services
+//   POST /control/reload                 as SIGHUP
+//   POST /control/bind                   the answer is a stream of lines, one for each socket, until one end closes it
+//   CONNECT dial?to=ADDRESS              becomes the circuit
+//   CONNECT take?id=ID                   becomes a socket that a bind has announced
+//
+// An error is a status of 400 or more and a JSON object { code, message, causes }.
+
+import { codeOf } from '../../errors.js';
+import type { PeerInfo } from '../../socket/endpoints.js';
+
+/** An error as it is sent. */
+export interface SentError {
+  readonly code?: string;
+  readonly message: string;
+  /** Messages of the causes, the nearest first. */
+  readonly causes: readonly string[];
+}
+
+export function sentError(error: unknown): SentError {
+  const causes: string[] = [];
+  if (error instanceof Error) {
+    for (let { cause } = error; cause instanceof Error && causes.length < 8; { cause } = cause)
+      causes.push(cause.message);
+  }
+  const code = codeOf(error);
+  return {
+    ...(code === undefined ? {} : { code }),
+    message: error instanceof Error ? error.message : String(error),
+    causes,
+  };
+}
+
+/** Returns the error again, with its code and its causes. */
+export function receivedError(sent: unknown): Error {
+  const { code, message, causes } = (typeof sent === 'object' && sent !== null ? sent : {}) as Partial<SentError>;
+  let cause: Error | undefined;
+  for (const text of [...(Array.isArray(causes) ? causes : [])].reverse()) {
+    cause = new Error(String(text), cause === undefined ? undefined : { cause });
+  }
+  const error = new Error(message ?? 'the running node gave no reason', cause === undefined ? undefined : { cause });
+  return code === undefined ? error : Object.assign(error, { code });
+}
+
+/** A line of a bind: the first says that it is bound. */
+export type BindLine = { readonly bound: true } | { readonly id: string; readonly peer?: PeerInfo | undefined };
+
+/** The longest JSON body that either end reads. */
+export const MAX_BODY_BYTES = 16 * 1024 * 1024;

@@ -1,0 +1,30 @@
+// Flags of every command that runs a node, or uses the one that runs.
+
+import { flag } from '../flags.js';
+
+export const NODE_FLAGS = {
+  credentials: flag.text('the folder that makes this machine a member (else the network that was used last)', {
+    value: 'FOLDER',
+  }),
+  join: flag.list('link addresses of nodes to join, or a token', { value: 'ADDRESS|TOKEN' }),
+  listen: flag.list('link addresses to listen at: :7400, tls://0.0.0.0:7400, unix:/path', { value: 'ADDRESS' }),
+  advertise: flag.list('link addresses at which others reach this node, where they differ', { value: 'ADDRESS' }),
+  env: flag.list('namespaces of services', { value: 'NAME' }),
+  role: flag.text('what the node does for others', {
+    value: 'ROLE',
+    choices: ['peer', 'client', 'server', 'router'],
+    otherwise: 'peer',
+  }),
+  relay: flag.boolean('whether circuits of others may pass through the node', { otherwise: 'true' }),
+  name: flag.text('the name of this machine in the network (else its host name)', { value: 'NAME' }),
+  secretFile: flag.text('a file with the secret of a network without members', { value: 'FILE' }),
+  identity: flag.text('the file with the key of a node without credentials', { value: 'FILE' }),
+  insecure: flag.boolean('permit plain tcp beyond this machine', { otherwise: 'false' }),
+  share: flag.boolean('use the node that runs already with these credentials', { otherwise: 'true' }),
+  timeout: flag.duration('how long to wait for the network', { value: 'TIME', otherwise: '10s', min: 1 }),
+  drainTimeout: flag.duration('how long open streams may go on after SIGTERM', {
+    value: 'TIME',
+    otherwise: '30s',
+    min: 0,
+  }),
+} as const;

@@ -1,0 +1,214 @@
+// A node for as long as a command runs: its start, its control socket, signals, and its end.
+
+import { once } from 'node:events';
+import { codeOf } from '../../errors.js';
+import { createNode, type Node } from '../../node/node.js';
+import type { Context } from '../command.js';
+import { AlreadyRunning, ControlServer } from '../control/server.js';
+import { ExitCode, Failure, lineOf } from '../failure.js';
+import { firstLink } from './first-link.js';
+import { type ChosenNetwork, DEFAULT_TIMEOUT_MS, isIssuer, type NodeValues, nodeOptionsOf } from './network.js';
+import { NodeOverlay } from './overlay.js';
+import type { Task } from './task.js';
+import { TaskSet } from './task-set.js';
+
+/** Where an issuer listens by default: others need a way in. */
+export const DEFAULT_PORT = 7400;
+const DEFAULT_DRAIN_MS = 30_000;
+
+export interface NodeRunOptions {
+  /** Waits for a link, and fails without one in time. Default false. */
+  readonly needsLink?: boolean;
+  /** A node that only uses what others offer, and neither relays nor announces anything. Default false. */
+  readonly isClient?: boolean;
+  /** Reads the configuration again, and returns the tasks that it asks for. */
+  readonly reload?: () => Promise<readonly Task[]>;
+}
+
+export class NodeRun {
+  readonly node: Node;
+  readonly overlay: NodeOverlay;
+  private readonly tasks: TaskSet;
+  private readonly startedAt = new Date();
+  private readonly listeners: string[] = [];
+  private fail: (error: Error) => void = () => {};
+  private readonly failed: Promise<never>;
+
+  private constructor(
+    private readonly context: Context,
+    private readonly network: ChosenNetwork,
+    private readonly values: NodeValues,
+    private readonly options: NodeRunOptions,
+    private readonly control: ControlServer,
+  ) {
+    const own = nodeOptionsOf(network, values);
+    const role = own.role ?? (options.isClient ? 'client' : undefined);
+    this.node = createNode({ ...own, role });
+    this.overlay = new NodeOverlay(this.node);
+    this.failed = new Promise<never>((_resolve, reject) => {
+      this.fail = reject;
+    });
+    // The wait for it begins later, with the tasks.
+    this.failed.catch(() => {});
+    this.tasks = new TaskSet({ overlay: this.overlay, log: context.log, fail: (error) => this.fail(error) });
+    const { log } = context;
+    this.node.on('warning', (error) => log.warn(lineOf(error), { code: error.code }));
+    this.node.on('error', (error) => log.error(lineOf(error), { code: error.code }));
+    this.node.on('link', (link) =>
+      log.debug(`link to ${link.peerId} at ${link.address}`, { peer: link.peerId, address: link.address }),
+    );
+    this.node.on('unlink', (link, reason) =>
+      log.debug(`lost the link to ${link.peerId}${reason === undefined ? '' : `: ${lineOf(reason)}`}`, {
+        peer: link.peerId,
+      }),
+    );
+  }
+
+  /**
+   * Starts a node of the network. Returns undefined when another process runs one with the same credentials.
+   * @throws Failure, or an error with a code
+   */
+  static async start(
+    context: Context,
+    network: ChosenNetwork,
+    values: NodeValues,
+    options: NodeRunOptions = {},
+  ): Promise<NodeRun | undefined> {
+    const control = new ControlServer(network.home.controlSocket(network.key));
+    try {
+      await control.listen();
+    } catch (error) {
+      if (error instanceof AlreadyRunning) return undefined;
+      throw error;
+    }
+    let run: NodeRun | undefined;
+    try {
+      run = new NodeRun(context, network, values, options, control);
+      await run.begin();
+      return run;
+    } catch (error) {
+      await run?.node.close();
+      await control.close();
+      throw error;
+    }
+  }
+
+  private async begin(): Promise<void> {
+    const { node, control, values, network } = this;
+    for (const address of this.values.listen ?? []) await this.listen(address);
+    if (values.listen === undefined && isIssuer(network.credentials)) await this.listenSomewhere();
+    control.serve({ node, status: () => this.status(), reload: () => this.reload() });
+    if (this.options.needsLink) await firstLink(node, values.timeout ?? DEFAULT_TIMEOUT_MS);
+  }
+
+  /** Where it listens for links. */
+  get addresses(): readonly string[] {
+    return this.listeners;
+  }
+
+  /** Runs tasks until a signal ends the process. Returns the exit code. @throws what a task fails with */
+  async work(tasks: readonly Task[], onStarted: () => void | Promise<void> = () => {}): Promise<number> {
+    const ended = endOf(process);
+    const onHangUp = () => void this.reload().catch((error) => this.context.log.error(lineOf(error)));
+    process.on('SIGHUP', onHangUp);
+    try {
+      const started = this.tasks.replace(tasks).then(onStarted);
+      const first = await Promise.race([this.failed, ended, started.then(() => undefined)]);
+      if (first === undefined) await Promise.race([this.failed, ended]);
+    } catch (error) {
+      await this.close();
+      throw error;
+    } finally {
+      process.removeListener('SIGHUP', onHangUp);
+    }
+    await this.drain();
+    return ExitCode.OK;
+  }
+
+  /** Ends what it can at once. */
+  async close(): Promise<void> {
+    await this.tasks.stop(AbortSignal.abort());
+    await this.node.close();
+    await this.control.close();
+  }
+
+  /** Withdraws services, lets open streams end, and closes. A second signal ends the process at once. */
+  private async drain(): Promise<void> {
+    const timeoutMs = this.values.drainTimeout ?? DEFAULT_DRAIN_MS;
+    const { node } = this;
+    const deadline = AbortSignal.timeout(Math.max(1, timeoutMs));
+    endAtOnce(process);
+    const { streams } = node.stats();
+    const open = streams.links + streams.loopback;
+    if (open > 0) this.context.output.note(`starlane: waiting for ${open} open streams; once more to end at once`);
+    const drained = node.drain({ timeoutMs: Math.max(1, timeoutMs) }).catch(() => {});
+    await this.tasks.stop(deadline);
+    await drained;
+    await node.close();
+    await this.control.close();
+  }
+
+  /** Reads the configuration again, and changes the tasks that differ. */
+  private async reload(): Promise<void> {
+    const { reload } = this.options;
+    const { log } = this.context;
+    if (reload === undefined) {
+      log.warn('there is nothing to reload: this command has no configuration file');
+      return;
+    }
+    await this.tasks.replace(await reload());
+    log.info('reloaded the configuration');
+  }
+
+  private async listen(address: string): Promise<void> {
+    const listener = await this.node.listenAndServe(address);
+    this.listeners.push(listener.address);
+  }
+
+  /** Listens at the usual port, else at one that follows from the node and so stays the same, else at any. */
+  private async listenSomewhere(): Promise<void> {
+    const own = 20_000 + (Buffer.from(this.node.id, 'base64url').readUInt16BE() % 20_000);
+    for (const port of [DEFAULT_PORT, own, 0]) {
+      try {
+        await this.listen(`tls://:${port}`);
+        return;
+      } catch (error) {
+        if (codeOf(error) !== 'EADDRINUSE') throw error;
+      }
+    }
+  }
+
+  private status(): unknown {
+    const { node, network, listeners, context } = this;
+    const { state, uptimeMs } = node.stats();
+    return {
+      id: node.id,
+      state,
+      pid: process.pid,
+      since: this.startedAt.toISOString(),
+      uptimeMs,
+      credentials: network.credentials ?? null,
+      config: context.config.path ?? null,
+      listen: listeners,
+      links: node.links(),
+      tasks: this.tasks.status(),
+    };
+  }
+}
+
+/** Resolves with the first signal that asks the process to end. */
+function endOf(from: NodeJS.Process): Promise<string> {
+  return Promise.race(['SIGINT', 'SIGTERM'].map((signal) => once(from, signal).then(() => signal)));
+}
+
+/** Ends the process with the next such signal, as shells expect it: 128 and the number of the signal. */
+function endAtOnce(of: NodeJS.Process): void {
+  of.once('SIGINT', () => of.exit(130));
+  of.once('SIGTERM', () => of.exit(143));
+}
+
+/** Returns the failure for a command that must be the only one with these credentials. */
+export function runsAlready(network: ChosenNetwork): Failure {
+  const what = network.credentials ?? network.key;
+  return new Failure(`a node with ${what} runs already; see starlane status`, ExitCode.BUSY);
+}

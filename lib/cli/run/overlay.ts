@@ -1,0 +1,80 @@
+// The network as a task sees it: a node in this process, or one that runs in another process of this machine.
+
+import type { Duplex } from 'node:stream';
+import type { DialOptions } from '../../circuit/options.js';
+import type { ServiceInfo } from '../../mesh/directory/service.js';
+import type { Node } from '../../node/node.js';
+import type { PeerInfo } from '../../socket/endpoints.js';
+
+/** Emits 'connect' when the service has accepted; what is written before is sent with it. */
+export interface OverlaySocket extends Duplex {
+  readonly peer?: PeerInfo | undefined;
+  readonly connecting: boolean;
+}
+
+export interface OverlayBindOptions {
+  readonly weight?: number | undefined;
+  readonly meta?: unknown;
+  /** Patterns of names of members that may dial. */
+  readonly allow?: readonly string[] | undefined;
+}
+
+/** A bound service. */
+export interface OverlayServer {
+  /** Stops accepting; open sockets go on. Resolves when other nodes have no more reason to dial here. */
+  close(): Promise<void>;
+}
+
+export type OverlayDialOptions = Pick<DialOptions, 'timeoutMs' | 'signal'>;
+
+export interface Overlay {
+  /** The id of the node. */
+  readonly id: string;
+  /** The node, where it is in this process. */
+  readonly node: Node | undefined;
+  /** Both halves end separately (`allowHalfOpen`). */
+  dial(address: string, options?: OverlayDialOptions): OverlaySocket;
+  /** @throws EADDRINUSE, ERR_STARLANE_ADDRESS, ERR_STARLANE_RIGHT and others */
+  bind(address: string, options: OverlayBindOptions, handler: (socket: OverlaySocket) => void): Promise<OverlayServer>;
+  services(): Promise<ServiceInfo[]>;
+}
+
+/** The overlay of a node in this process. */
+export class NodeOverlay implements Overlay {
+  constructor(readonly node: Node) {}
+
+  get id(): string {
+    return this.node.id;
+  }
+
+  dial(address: string, options: OverlayDialOptions = {}): OverlaySocket {
+    return this.node.dial(address, { ...options, allowHalfOpen: true });
+  }
+
+  bind(
+    address: string,
+    { weight, meta, allow }: OverlayBindOptions,
+    handler: (socket: OverlaySocket) => void,
+  ): Promise<OverlayServer> {
+    return new Promise((resolve, reject) => {
+      const rules = allow === undefined ? undefined : [{ name: [...allow] }];
+      const server = this.node.bind(address, { weight, meta, allow: rules, allowHalfOpen: true }, handler);
+      server.once('error', reject);
+      server.once('listening', () => {
+        server.removeListener('error', reject);
+        resolve({
+          close: () =>
+            new Promise((done) => {
+              // The callback comes when the last socket has closed; nobody dials here from the call on.
+              server.close();
+              done();
+            }),
+        });
+      });
+    });
+  }
+
+  async services(): Promise<ServiceInfo[]> {
+    return this.node.services();
+  }
+}

@@ -1,0 +1,93 @@
+// Runs tasks over a network: with a node of this process, or with the one that runs already with the same credentials.
+
+import type { Context } from '../command.js';
+import { ControlClient, ControlOverlay } from '../control/client.js';
+import { ExitCode } from '../failure.js';
+import { type ChosenNetwork, chooseNetwork, enrolIfNeeded, isThere, type NodeValues, noNetwork } from './network.js';
+import { NODE_FLAGS } from './node-flags.js';
+import { NodeRun, type NodeRunOptions, runsAlready } from './node-run.js';
+import type { Overlay } from './overlay.js';
+import type { Task } from './task.js';
+import { TaskSet } from './task-set.js';
+
+/** A network that can be used: dialled, bound, and closed. */
+export interface Access {
+  readonly overlay: Overlay;
+  /** The node of this process; undefined where another process has it. */
+  readonly run: NodeRun | undefined;
+  /** Runs tasks until a signal ends the process. */
+  work(tasks: readonly Task[], onStarted?: () => void | Promise<void>): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Returns what the command line, the environment and the file say about the node. @throws Failure */
+export function nodeValues({ config }: Context): NodeValues {
+  return config.shared(NODE_FLAGS);
+}
+
+/**
+ * Makes this machine a member if a token says so, and uses the node that runs already, or starts one.
+ * @throws Failure, or an error with a code
+ */
+export async function useNetwork(context: Context, options: NodeRunOptions = {}): Promise<Access> {
+  const values = nodeValues(context);
+  const network = chooseNetwork(values, context.environment);
+  if (network.credentials === undefined && network.seeds.length === 0 && (values.listen ?? []).length === 0)
+    throw noNetwork();
+  return useChosen(context, network, values, options);
+}
+
+/** As {@link useNetwork}, for a network that has been chosen. */
+export async function useChosen(
+  context: Context,
+  network: ChosenNetwork,
+  values: NodeValues,
+  options: NodeRunOptions = {},
+): Promise<Access> {
+  const isShared = values.share !== false;
+  const client = new ControlClient(network.home.controlSocket(network.key));
+  const isMember = network.credentials === undefined || isThere(network.credentials);
+  if (isMember && isShared && (await client.isRunning())) return shared(context, client);
+  await enrolIfNeeded(network, values);
+  const run = await NodeRun.start(context, network, values, options);
+  if (run !== undefined) {
+    return {
+      overlay: run.overlay,
+      run,
+      work: (tasks, onStarted) => run.work(tasks, onStarted),
+      close: () => run.close(),
+    };
+  }
+  if (!isShared) throw runsAlready(network);
+  return shared(context, client);
+}
+
+/** Uses the node of another process. */
+async function shared(context: Context, client: ControlClient): Promise<Access> {
+  let fail: (error: Error) => void = () => {};
+  const failed = new Promise<never>((_resolve, reject) => {
+    fail = reject;
+  });
+  failed.catch(() => {});
+  const { id } = (await client.get('/control/status')) as { id: string };
+  const overlay = new ControlOverlay(client, id, (error) => fail(error));
+  const tasks = new TaskSet({ overlay, log: context.log, fail: (error) => fail(error) });
+  const work = async (wanted: readonly Task[], onStarted: () => void | Promise<void> = () => {}): Promise<number> => {
+    const ended = new Promise<void>((resolve) => {
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+    });
+    const started = tasks.replace(wanted).then(onStarted);
+    try {
+      const isEnded = await Promise.race([failed, ended.then(() => true), started.then(() => false)]);
+      if (!isEnded) await Promise.race([failed, ended]);
+    } catch (error) {
+      await tasks.stop(AbortSignal.abort());
+      throw error;
+    }
+    process.once('SIGINT', () => process.exit(130));
+    process.once('SIGTERM', () => process.exit(143));
+    await tasks.stop(AbortSignal.timeout(Math.max(1, nodeValues(context).drainTimeout ?? 30_000)));
+    return ExitCode.OK;
+  };
+  return { overlay, run: undefined, work, close: () => tasks.stop(AbortSignal.abort()) };
+}
