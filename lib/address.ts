@@ -3,11 +3,12 @@
 //   service address   name | name:port | :port | @nodeId:port              port 0..4294967295; a name may be instance.name
 //   link address      tcp://host:port | tls://host:port | host:port        port 0..65535
 //                     | :port (every interface) | unix:/path
+//   seed              link address | dns:[scheme://]host:port (all addresses of the host) | srv:[scheme://]name (RFC 2782)
 //
 // Names of services come from users and from peers. They are data: keep them in Maps, never as keys of objects.
 
 import { createHash } from 'node:crypto';
-import { isIPv6 } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import { type StarlaneError, starlaneError } from './errors.js';
 
 /** 64 bits as 11 characters of base64url. */
@@ -180,6 +181,45 @@ export function formatLinkAddress(address: LinkAddress): string {
   if (address.scheme === 'unix') return `unix:${address.path}`;
   const { host = '' } = address;
   return `${address.scheme}://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
+}
+
+/** Where a node looks for others: at one address, or at all those that DNS has under a name. */
+export type SeedAddress =
+  | { readonly kind: 'link'; readonly address: LinkAddress }
+  | { readonly kind: 'dns'; readonly scheme: 'tcp' | 'tls'; readonly host: string; readonly port: number }
+  | { readonly kind: 'srv'; readonly scheme: 'tcp' | 'tls'; readonly name: string };
+
+/**
+ * Reads a link address, `dns:host:port`, `dns:tls://host:port`, `srv:_service._tcp.domain` or `srv:tls://_service._tcp.domain`.
+ * @throws StarlaneError ERR_STARLANE_ADDRESS
+ */
+export function parseSeedAddress(text: string, defaultScheme: 'tcp' | 'tls' = 'tcp'): SeedAddress {
+  const [, kind, rest = ''] = (typeof text === 'string' && /^(dns|srv):(.*)$/s.exec(text)) || [];
+  // Machines may be called dns and srv.
+  if (kind === undefined || /^\d+$/.test(rest)) return { kind: 'link', address: parseLinkAddress(text, defaultScheme) };
+  if (kind === 'dns') {
+    const { scheme, host, port } = parseLinkAddress(rest, defaultScheme);
+    if (scheme === 'unix' || host === undefined || isIP(host) !== 0)
+      throw addressError(text, 'dns: needs the name of a host, and a port');
+    if (port === 0) throw addressError(text, 'a port to join is from 1 to 65535');
+    return { kind, scheme, host, port };
+  }
+  const [, scheme = defaultScheme, name = ''] = /^(?:(tcp|tls):\/\/)?(.*)$/s.exec(rest) ?? [];
+  if (!HOST.test(name) || name.length > MAX_LINK_ADDRESS_BYTES)
+    throw addressError(text, 'srv: needs the name of a record, as in srv:_starlane._tcp.example.com');
+  return { kind: 'srv', scheme: scheme as 'tcp' | 'tls', name };
+}
+
+/** Returns the text that {@link parseSeedAddress} reads back. */
+export function formatSeedAddress(seed: SeedAddress): string {
+  switch (seed.kind) {
+    case 'link':
+      return formatLinkAddress(seed.address);
+    case 'dns':
+      return `dns:${formatLinkAddress(seed)}`;
+    case 'srv':
+      return `srv:${seed.scheme}://${seed.name}`;
+  }
 }
 
 function unixPath(text: string): string {

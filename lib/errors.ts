@@ -34,6 +34,8 @@ export const ERRORS = {
   ERR_STARLANE_HANDSHAKE: { message: 'the peer refused the handshake or broke it' },
   ERR_STARLANE_HANDSHAKE_TIMEOUT: { message: 'the peer did not finish the handshake in time' },
   ERR_STARLANE_VERSION: { message: 'the two nodes have no protocol version in common' },
+  ERR_STARLANE_PROXY: { message: 'the proxy did not connect this node' },
+  ERR_STARLANE_PROXY_AUTH: { message: 'the proxy does not accept the credentials of this node' },
   ERR_STARLANE_TLS: { message: 'tls between the two nodes failed' },
   ERR_STARLANE_SECRET: { message: 'the network secrets of the two nodes differ' },
   ERR_STARLANE_WEAK_SECRET: { message: 'the network secret is short enough to be guessed' },

@@ -3,6 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import {
   formatLinkAddress,
+  formatSeedAddress,
   formatServiceAddress,
   isNodeId,
   isServiceName,
@@ -11,11 +12,13 @@ import {
   nodeIdFromPublicKey,
   nodeIdToBytes,
   parseLinkAddress,
+  parseSeedAddress,
   parseServiceAddress,
   type ServiceAddress,
   splitInstance,
 } from '../lib/address.js';
 import { StarlaneError } from '../lib/errors.js';
+import { thrownCode } from './support/thrown.js';
 
 /** Characters of all of Unicode. The unit "binary" of fast-check makes a table of a million first. */
 const anyText = fc
@@ -237,5 +240,48 @@ describe('a link address', () => {
         }
       }),
     );
+  });
+});
+
+describe('the address of a seed', () => {
+  it.each([
+    ['host.example:7400', 'tls://host.example:7400'],
+    ['unix:/run/starlane.sock', 'unix:/run/starlane.sock'],
+    ['dns:7400', 'tls://dns:7400'],
+    ['srv:7400', 'tls://srv:7400'],
+    ['dns:seeds.example:7400', 'dns:tls://seeds.example:7400'],
+    ['dns:tcp://seeds.example:7400', 'dns:tcp://seeds.example:7400'],
+    ['srv:_starlane._tcp.example', 'srv:tls://_starlane._tcp.example'],
+    ['srv:tcp://starlane.service.consul', 'srv:tcp://starlane.service.consul'],
+  ])('%s is %s, which reads the same', (text, formatted) => {
+    const seed = parseSeedAddress(text, 'tls');
+    expect(formatSeedAddress(seed)).toBe(formatted);
+    expect(parseSeedAddress(formatted, 'tcp')).toEqual(seed);
+  });
+
+  it.each([
+    'dns:',
+    'dns:seeds.example',
+    'dns::7400',
+    'dns:seeds.example:0',
+    'dns:seeds.example:65536',
+    'dns:10.0.0.1:7400',
+    'dns:[::1]:7400',
+    'dns:unix:/x',
+    'dns:http://seeds.example:1',
+    'dns:dns:seeds.example:1',
+    'srv:',
+    'srv:tls://',
+    'srv:unix:/x',
+    'srv:_starlane._tcp.example:7400',
+    'srv:http://x',
+    `srv:${'x'.repeat(256)}`,
+    'mx:example',
+  ])('is not %s', (text) => {
+    expect(thrownCode(() => parseSeedAddress(text))).toBe('ERR_STARLANE_ADDRESS');
+  });
+
+  it.each([undefined, null, 5, {}])('is not %p', (value) => {
+    expect(thrownCode(() => parseSeedAddress(value as never))).toBe('ERR_STARLANE_ADDRESS');
   });
 });

@@ -1,10 +1,10 @@
 // The links that join() keeps up. A Joiner keeps a link to one address: it dials until the link is up, and again whenever it is lost,
 // with a jittered exponential back-off. Its way to dial, its clock and its random source are arguments.
 
-import { formatLinkAddress, type LinkAddress } from '../address.js';
+import { formatSeedAddress, parseSeedAddress, type SeedAddress } from '../address.js';
 import { codeOf, netError, starlaneError } from '../errors.js';
 import { type BackOff, backOffMs } from '../util/back-off.js';
-import { checkWaitOptions, Deadline } from '../util/deadline.js';
+import { checkWaitOptions, Deadline, inTime } from '../util/deadline.js';
 import { debug } from '../util/runtime/debug.js';
 import type { Timers } from '../util/timers.js';
 import { isPermanent, isTaken } from './handshake/refusals.js';
@@ -15,6 +15,7 @@ const log = debug('link');
 
 /** The back-off begins again after a link that has been up this long, in ms. */
 const PROVEN_MS = 60_000;
+const RESOLVE_TIMEOUT_MS = 10_000;
 
 /** How long to wait for a link. */
 export interface JoinOptions {
@@ -202,7 +203,7 @@ export class Joins {
   /** Resolves with the link to an address, which is kept up from now on. @throws ERR_STARLANE_OPTION, and as {@link Joiner.wait} */
   async join(address: string, options: JoinOptions | undefined): Promise<Link> {
     const checked = checkWaitOptions('join', options);
-    return this.joiner(this.links.parse(address)).wait(checked);
+    return this.joiner(parseSeedAddress(address, this.links.defaultScheme)).wait(checked);
   }
 
   /** Called when a link is gone; `onPurpose` when this node has closed it. */
@@ -214,15 +215,15 @@ export class Joins {
     for (const joiner of [...this.joiners.values()]) joiner.stop();
   }
 
-  private joiner(address: LinkAddress): Joiner {
-    const key = formatLinkAddress(address);
+  private joiner(seed: SeedAddress): Joiner {
+    const key = formatSeedAddress(seed);
     const known = this.joiners.get(key);
     if (known !== undefined) return known;
     const { links } = this;
     const joiner = new Joiner({
       address: key,
       dial: async (signal) => {
-        const link = await links.dial(address, { purpose: 'join', signal });
+        const link = await this.dial(seed, signal);
         if (!signal.aborted) this.owner.onJoined(key);
         return link;
       },
@@ -230,7 +231,7 @@ export class Joins {
       timers: links.timers,
       random: this.random,
       // Behind a balancer, or a name with many addresses, another node may answer next time.
-      isFinal: (error) => isPermanent(error) && (codeOf(error) !== 'ERR_STARLANE_SELF_LINK' || links.isOwn(address)),
+      isFinal: (error) => isPermanent(error) && (codeOf(error) !== 'ERR_STARLANE_SELF_LINK' || this.isOwn(seed)),
       isForbidden: isTaken,
       onRetry: (error) => this.owner.onWarning(error),
       onEnd: () => {
@@ -240,5 +241,29 @@ export class Joins {
     });
     this.joiners.set(key, joiner);
     return joiner.start();
+  }
+
+  private isOwn(seed: SeedAddress): boolean {
+    return seed.kind === 'link' && this.links.isOwn(seed.address);
+  }
+
+  /** Makes a link to an address, or to the first that answers of those that DNS has under a name. */
+  private async dial(seed: SeedAddress, signal: AbortSignal): Promise<Link> {
+    const { links } = this;
+    if (seed.kind === 'link') return links.dial(seed.address, { purpose: 'join', signal });
+    const name = formatSeedAddress(seed);
+    const { groups } = await inTime(links.timers, RESOLVE_TIMEOUT_MS, name, () => links.resolve(name), signal);
+    let failure: unknown = starlaneError('ERR_STARLANE_SELF_LINK', `${name} leads to this node alone`);
+    for (const address of groups.flat().map((text) => links.parse(text))) {
+      if (links.isOwn(address)) continue;
+      try {
+        return await links.dial(address, { purpose: 'join', signal });
+      } catch (error) {
+        signal.throwIfAborted();
+        // As long as one may answer next time, there is reason to try again.
+        if (isPermanent(failure)) failure = error;
+      }
+    }
+    throw failure;
   }
 }

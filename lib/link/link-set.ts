@@ -5,12 +5,13 @@
 // ping, so no stream is disturbed; otherwise the new link takes its place.
 
 import type { Duplex } from 'node:stream';
-import { formatLinkAddress, type LinkAddress, type NodeId, parseLinkAddress } from '../address.js';
+import { formatLinkAddress, type LinkAddress, type NodeId, parseLinkAddress, parseSeedAddress } from '../address.js';
 import { starlaneError } from '../errors.js';
 import type { MemberBook, MemberChange } from '../identity/member-book.js';
 import { MemberSweeper } from '../identity/member-sweeper.js';
 import { answerMs } from '../mux/liveness/liveness.js';
 import type { ResolvedNodeOptions } from '../options/options.js';
+import type { Via } from '../options/via.js';
 import { RecentMap } from '../util/recent-map.js';
 import { debug } from '../util/runtime/debug.js';
 import type { Timers } from '../util/timers.js';
@@ -35,11 +36,14 @@ import {
 import { negotiateRole } from './handshake/role.js';
 import { Link, type LinkDirection, type LinkOwner, type LinkTraffic } from './link.js';
 import type { LinkPurpose } from './link-purpose.js';
-import { isSameListener, reachableAddresses } from './transport/address-probe.js';
+import { nodeResolver } from './names/node-resolver.js';
+import { type NameResolver, type Resolution, resolveSeed } from './names/seed-records.js';
+import { isSameListener, reachableAddresses, resolveAddresses } from './transport/address-probe.js';
 import { connect, dialTurns } from './transport/connect.js';
 import { LinkListener, type ListenOptions } from './transport/listen.js';
 import { type PendingConnection, PendingConnections } from './transport/pending-connections.js';
 import type { LinkTls, TlsFacts } from './transport/tls.js';
+import { targetVia } from './via/tunnel.js';
 
 const log = debug('link');
 
@@ -59,6 +63,9 @@ const MAX_FRAME_BYTES = 1024 * 1024;
 
 /** Older runs that are remembered. */
 const MAX_OLDER_RUNS = 1_024;
+
+/** Addresses of seeds whose names are remembered. */
+const MAX_SERVER_NAMES = 1_024;
 
 /** Bounds the memory that a peer can fill with promotions of links that never come up. */
 const MAX_PROMOTIONS = 256;
@@ -136,6 +143,8 @@ export class LinkSet implements LinkOwner {
   private readonly promotions = new Map<NodeId, LinkPurpose>();
   /** Runs that a newer one has been seen beside, by boot id, with the address of the newer one. */
   private readonly olderRuns = new RecentMap<string, string>(MAX_OLDER_RUNS);
+  /** The names of which addresses of seeds are: certificates of your own PKI have the one or the other. */
+  private readonly serverNames = new RecentMap<string, string>(MAX_SERVER_NAMES);
   private isClosed = false;
   private listenersClosed: Promise<unknown> | undefined;
   private onEmpty: (() => void) | undefined;
@@ -149,6 +158,10 @@ export class LinkSet implements LinkOwner {
     readonly timers: Timers,
     private readonly owner: LinkSetOwner,
     private readonly credentials: LinkCredentials = { networkKeys: [], tls: undefined },
+    /** The proxy of this node. */
+    readonly via?: Via,
+    /** Returns a resolver for seeds. Replaceable in specs. */
+    private readonly resolver: () => NameResolver = nodeResolver,
   ) {
     this.pendingConnections = new PendingConnections(options.maxPendingHandshakes, timers);
     this.waits = new LinkWaits(timers, options.handshakeTimeoutMs);
@@ -223,6 +236,26 @@ export class LinkSet implements LinkOwner {
     return parseLinkAddress(address, this.defaultScheme);
   }
 
+  /** Returns where a seed leads, with its scheme. @throws ERR_STARLANE_ADDRESS, and as node:dns */
+  async resolve(seed: string): Promise<Resolution> {
+    const parsed = parseSeedAddress(seed, this.defaultScheme);
+    const { via, tls, options } = this;
+    if (parsed.kind === 'link') {
+      const group = await resolveAddresses(formatLinkAddress(parsed.address), options.handshakeTimeoutMs, via);
+      return { groups: [group], ttlMs: undefined };
+    }
+    const isNamed = parsed.scheme === 'tls' && tls?.isDerived === false;
+    const resolution = await resolveSeed(parsed, {
+      resolver: this.resolver(),
+      random: Math.random,
+      keepsName: (host, port) => isNamed || targetVia({ scheme: parsed.scheme, host, port }, via) !== undefined,
+    });
+    const { groups, serverName } = resolution;
+    if (isNamed && serverName !== undefined)
+      for (const address of groups.flat()) this.serverNames.set(address, serverName);
+    return resolution;
+  }
+
   /** Listens for links. @throws as LinkListener.listen, ERR_STARLANE_ADDRESS, ERR_STARLANE_CLOSED */
   async listen(address: string): Promise<LinkListener> {
     this.checkOpen();
@@ -254,7 +287,9 @@ export class LinkSet implements LinkOwner {
     const insecure = options.insecure || tls === undefined;
     const { duplex, tls: facts } = await connect(address, {
       tls,
+      serverName: this.serverNames.peek(formatLinkAddress(address)),
       insecure,
+      via: this.via,
       signal,
       timeoutMs: options.handshakeTimeoutMs,
       timers,

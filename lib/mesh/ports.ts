@@ -3,6 +3,7 @@
 
 import type { NodeId } from '../address.js';
 import type { LinkPurpose } from '../link/link-purpose.js';
+import type { Resolution } from '../link/names/seed-records.js';
 import type { NodeRole } from '../options/options.js';
 import type { Timers } from '../util/timers.js';
 import type { Message } from '../wire/messages.js';
@@ -79,8 +80,8 @@ export type ProbeResult = 'refused' | 'open' | 'silent';
 export interface MeshNetwork {
   /** Returns a link to `address` once it is up and in sync, or the existing link to the same peer. */
   dial(address: string, request: LinkRequest): Promise<MeshLink>;
-  /** Returns the concrete addresses of a link address that may hold a host name, in the order in which to try them. */
-  resolve(address: string): Promise<readonly string[]>;
+  /** Returns where a seed leads, which may be a name: a list of link addresses in no order, or more than that. */
+  resolve(seed: string): Promise<readonly string[] | Resolution>;
   /** Connects without a handshake, and disconnects at once. Never rejects; 'silent' after `timeoutMs`. */
   probe(address: string, timeoutMs: number): Promise<ProbeResult>;
   /** Link addresses at which others reach this node. */

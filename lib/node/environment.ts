@@ -5,6 +5,7 @@ import { codeOf, optionError, starlaneError } from '../errors.js';
 import { LIMITS, type NodeLimits } from '../options/limits.js';
 import type { NodeOptions, NodeRole, SocketAddressKind, TlsFiles } from '../options/options.js';
 import { secretBytes } from '../options/security.js';
+import { machineProxy } from '../options/via.js';
 
 /** Each field is the default of the option of that name, unless described otherwise; undefined where nothing is set. */
 export interface NodeEnvironment {
@@ -35,6 +36,12 @@ export interface NodeEnvironment {
   readonly insecure: boolean | undefined;
   /** The files STARLANE_TLS_CERT, STARLANE_TLS_KEY and, if set, STARLANE_TLS_CA. */
   readonly tls: TlsFiles | undefined;
+  /** STARLANE_VIA. */
+  readonly via: string | undefined;
+  /** STARLANE_NO_PROXY. */
+  readonly noProxy: readonly string[];
+  /** What `via: 'environment'` means: HTTPS_PROXY or ALL_PROXY, and NO_PROXY. */
+  readonly machineProxy: { readonly via: string | undefined; readonly noProxy: readonly string[] };
   /** STARLANE_ and the name of a limit, as in STARLANE_DIAL_TIMEOUT_MS. */
   readonly limits: Partial<NodeLimits>;
 }
@@ -64,7 +71,17 @@ export function readEnvironment(variables: Variables): NodeEnvironment {
     relay: readFlag(variables, 'STARLANE_RELAY'),
     insecure: readFlag(variables, 'STARLANE_INSECURE'),
     tls: readTls(variables),
+    ...readProxy(variables),
     limits: readLimits(variables),
+  };
+}
+
+/** Reads what the environment says of proxies. It is checked later, with the options. */
+export function readProxy(variables: Variables): Pick<NodeEnvironment, 'via' | 'noProxy' | 'machineProxy'> {
+  return {
+    via: readText(variables, 'STARLANE_VIA'),
+    noProxy: words(variables['STARLANE_NO_PROXY']),
+    machineProxy: machineProxy(variables),
   };
 }
 
@@ -94,7 +111,22 @@ export function withEnvironment(options: NodeOptions, environment: NodeEnvironme
     credentials: isNamed || options.tls !== undefined ? undefined : credentials,
   };
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...defaults, ...Object.fromEntries(given) };
+  return { ...defaults, ...Object.fromEntries(given), ...viaOf(options, environment) };
+}
+
+/** Returns the proxy of a program, or else of the environment, with its exceptions. */
+export function viaOf(
+  options: Pick<NodeOptions, 'via' | 'noProxy'>,
+  { via, noProxy, machineProxy: machine }: Pick<NodeEnvironment, 'via' | 'noProxy' | 'machineProxy'>,
+): Pick<NodeOptions, 'via' | 'noProxy'> {
+  const chosen = options.via ?? via;
+  const isMachine = chosen === 'environment';
+  const named = isMachine ? machine.via : chosen;
+  // Exceptions of the environment are for whatever proxy there is, and do no harm without one.
+  if (named === undefined && (isMachine || options.noProxy === undefined))
+    return { via: undefined, noProxy: undefined };
+  const exceptions = noProxy.length > 0 || !isMachine ? noProxy : machine.noProxy;
+  return { via: named, noProxy: options.noProxy ?? exceptions };
 }
 
 /** Identity files that the environment has given to nodes of this process. */

@@ -1,7 +1,7 @@
 // What a node gives to its parts: the control plane gets its real links, its seeds and the place of its epoch; links and circuits
 // get keys and certificates.
 
-import { formatLinkAddress, parseLinkAddress } from '../address.js';
+import { formatSeedAddress, parseSeedAddress } from '../address.js';
 import type { Circuits } from '../circuit/circuits.js';
 import { circuitAbilities } from '../circuit/secure/security.js';
 import { codeOf, starlaneError } from '../errors.js';
@@ -12,7 +12,8 @@ import { networkKeyOf } from '../identity/network-key.js';
 import { RecordSignatures } from '../identity/signatures.js';
 import type { Link } from '../link/link.js';
 import type { LinkCredentials, LinkSet } from '../link/link-set.js';
-import { probe, resolveAddresses } from '../link/transport/address-probe.js';
+import type { Resolution } from '../link/names/seed-records.js';
+import { probe } from '../link/transport/address-probe.js';
 import { LinkTls, type TlsMember } from '../link/transport/tls.js';
 import { ControlPlane, type ControlPlaneOwner } from '../mesh/control-plane.js';
 import type { BindAccessSetup } from '../mesh/directory/bind-access.js';
@@ -63,7 +64,7 @@ export function createControlPlane({
   };
   return new ControlPlane({
     environment,
-    network: new LinkNetwork(links, options.handshakeTimeoutMs),
+    network: new LinkNetwork(links),
     options: {
       role,
       abilities: circuitAbilities(),
@@ -144,11 +145,11 @@ export function seedsOf(
   onError: (error: Error) => void,
 ): string[] {
   const known = new Set(
-    [...seeds, ...(credentials?.seeds ?? [])].map((seed) => formatLinkAddress(parseLinkAddress(seed, scheme))),
+    [...seeds, ...(credentials?.seeds ?? [])].map((seed) => formatSeedAddress(parseSeedAddress(seed, scheme))),
   );
   for (const address of join) {
     try {
-      known.add(formatLinkAddress(parseLinkAddress(address, scheme)));
+      known.add(formatSeedAddress(parseSeedAddress(address, scheme)));
     } catch (error) {
       nextTick(() => onError(error as Error));
     }
@@ -157,18 +158,15 @@ export function seedsOf(
 }
 
 class LinkNetwork implements MeshNetwork {
-  constructor(
-    private readonly set: LinkSet,
-    private readonly timeoutMs: number,
-  ) {}
+  constructor(private readonly set: LinkSet) {}
 
   dial(address: string, request: LinkRequest): Promise<Link> {
     return this.set.dial(this.set.parse(address), request);
   }
 
-  async resolve(address: string): Promise<readonly string[]> {
+  async resolve(address: string): Promise<Resolution> {
     try {
-      return await resolveAddresses(address, this.timeoutMs);
+      return await this.set.resolve(address);
     } catch (error) {
       this.set.lastFailure = error as Error;
       throw error;
@@ -180,7 +178,7 @@ class LinkNetwork implements MeshNetwork {
   }
 
   probe(address: string, timeoutMs: number): Promise<ProbeResult> {
-    return probe(address, timeoutMs);
+    return probe(address, timeoutMs, this.set.via);
   }
 
   get listenAddresses(): readonly string[] {

@@ -24,6 +24,7 @@ import { ServiceWaits, type WaitOptions } from '../mesh/directory/service-waits.
 import { type RouteInfo, RouteMap } from '../mesh/routing/route-map.js';
 import { type NodeOptions, type ResolvedNodeOptions, resolveNodeOptions } from '../options/options.js';
 import { resolveTls, type TlsFiles } from '../options/security.js';
+import { resolveVia } from '../options/via.js';
 import { createNetModule, type NetModule } from '../socket/net/module.js';
 import type { Server } from '../socket/server.js';
 import type { BindHandler } from '../socket/server-handler.js';
@@ -155,6 +156,7 @@ export class Node extends EventEmitter<NodeEvents> {
         onUnlisten: () => this.mesh.onListening(),
       },
       this.credentials,
+      resolveVia(given.via, given.noProxy),
     );
     this.mesh = createControlPlane({
       identity: this.identity,
@@ -250,7 +252,8 @@ export class Node extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * Makes a link to the node at `address`, and makes it again whenever it is lost, until close() of link or node.
+   * Makes a link to the node at `address`, and makes it again whenever it is lost, until close() of link or node. `dns:host:port` and
+   * `srv:name`, as in the option `seeds`, stand for all addresses that DNS has: the link leads to the first that answers.
    * Resolves with the first link that is up. Until then the node retries, without end or until `timeoutMs` or `signal` ends it.
    * Each failed attempt is a 'warning', and the last one is the `cause` of the rejection.
    * A certificate that has expired, or is not valid yet, is no reason to give up: it may be renewed, and a clock be set.

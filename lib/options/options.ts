@@ -1,7 +1,7 @@
 // The options of a node, with their defaults and reasons.
 
 import { KeyObject } from 'node:crypto';
-import { isServiceName, parseLinkAddress } from '../address.js';
+import { isServiceName, parseLinkAddress, parseSeedAddress } from '../address.js';
 import { optionError, starlaneError } from '../errors.js';
 import {
   type Allow,
@@ -14,6 +14,7 @@ import {
 import { LIMITS, type LimitOptions, type NodeLimits, resolveLimits } from './limits.js';
 import { type Resilience, type ResilienceOptions, resolveResilience } from './resilience.js';
 import { resolveTls, secretList, type TlsFiles } from './security.js';
+import { resolveVia } from './via.js';
 
 export { DEFAULT_LIMITS, type NodeLimits } from './limits.js';
 export type { TlsFiles } from './security.js';
@@ -111,11 +112,28 @@ export interface NodeOptions extends LimitOptions {
   socketAddresses?: SocketAddressKind | undefined;
   /** What dials do about instances that fail or are slow: see the parts. Each is off by default. A dial may have its own. */
   resilience?: ResilienceOptions | undefined;
-  /** Link addresses joined at start, and retried until close(). Default none. */
+  /**
+   * The proxy through which this node makes all its links: `http://user:password@proxy:3128` (CONNECT; https:// for tls to the proxy) or
+   * `socks5://proxy:1080`; user and password percent-encoded. Links to this machine, over unix sockets and to hosts of `noProxy` do
+   * without. The proxy resolves the names of hosts. Certificates and secrets are proved end to end, so a proxy that looks
+   * into tls is refused as any other stranger in the middle. 'environment': the proxy and exceptions of HTTPS_PROXY or ALL_PROXY and NO_PROXY, if
+   * set, which do not count otherwise. Default: STARLANE_VIA, or else none.
+   */
+  via?: string | undefined;
+  /**
+   * Hosts that are reached without `via`, as a list or separated by commas: `*`, a name (and all below it), an address, a range such as
+   * 10.0.0.0/8; each with `:port` if only that is meant. Default: STARLANE_NO_PROXY, or else none.
+   */
+  noProxy?: string | readonly string[] | undefined;
+  /**
+   * Joined at start, and retried until close(): link addresses, `dns:host:port` for every address of a host, such as a headless service of
+   * Kubernetes, or `srv:_service._tcp.domain` for the hosts and ports of SRV records by priority and weight; with a scheme as in
+   * `dns:tls://host:port`. Names are resolved again with each retry, and after 5 to 60 s as DNS says, or about once a minute for link addresses. Default none.
+   */
   seeds?: readonly string[] | undefined;
 }
 
-/** Every option with its value, checked, but for the secret. Frozen. */
+/** Every option with its value, checked, but for the secret and the proxy. Frozen. */
 export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
   /** Sorted, without repetitions. */
   readonly env: readonly string[];
@@ -162,6 +180,8 @@ const OTHER_OPTIONS: ReadonlySet<string> = new Set([
   'socketAddresses',
   'resilience',
   'seeds',
+  'via',
+  'noProxy',
 ]);
 
 /**
@@ -175,8 +195,9 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
   for (const name of Object.keys(options)) {
     if (!OTHER_OPTIONS.has(name) && !LIMITS.has(name as keyof NodeLimits)) throw optionError(name, 'unknown option');
   }
-  // Checked, but not kept, as options are seen when a node is printed: see network-key.ts.
+  // Checked, but not kept, as options are seen when a node is printed: see network-key.ts and via.ts.
   secretList(options.secret);
+  resolveVia(options.via, options.noProxy);
   const limits = resolveLimits(options);
   const role = resolveRole(options.role);
   const relay = resolveRelay(options.relay, role !== 'client');
@@ -205,7 +226,7 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
     advertise: resolveAdvertise(options.advertise),
     socketAddresses: resolveSocketAddresses(options.socketAddresses),
     resilience: resolveResilience(options.resilience),
-    seeds: resolveAddresses('seeds', options.seeds),
+    seeds: resolveAddresses('seeds', options.seeds, parseSeedAddress),
   });
 }
 
@@ -268,12 +289,16 @@ function resolveIdentity(identity: unknown): string | KeyObject | undefined {
   throw optionError('identity', 'must be a private key as KeyObject, or the path of its file');
 }
 
-function resolveAddresses(option: string, addresses: unknown): readonly string[] {
+function resolveAddresses(
+  option: string,
+  addresses: unknown,
+  parse: (text: string) => unknown = parseLinkAddress,
+): readonly string[] {
   if (addresses === undefined) return Object.freeze([]);
   if (!Array.isArray(addresses)) throw optionError(option, 'must be a list of link addresses');
   for (const [index, address] of addresses.entries()) {
     try {
-      parseLinkAddress(address);
+      parse(address);
     } catch (error) {
       throw optionError(`${option}[${index}]`, 'must be a link address', error);
     }

@@ -22,3 +22,14 @@ export function mix(value: number): number {
 export function chance(): number {
   return Math.random();
 }
+
+/** Shuffles in place, and returns it; every order is equally likely. `random` returns a number from 0 up to 1. */
+export function shuffle<T>(items: T[], random: () => number): T[] {
+  for (let last = items.length - 1; last > 0; last--) {
+    const place = Math.floor(random() * (last + 1));
+    const item = items[place] as T;
+    items[place] = items[last] as T;
+    items[last] = item;
+  }
+  return items;
+}

@@ -2,6 +2,7 @@
 
 import type { NodeId } from '../../lib/address.js';
 import type { LinkPurpose } from '../../lib/link/link-purpose.js';
+import type { Resolution } from '../../lib/link/names/seed-records.js';
 import { MeshDialer } from '../../lib/mesh/neighbours/dialer.js';
 import type { NeighbourhoodContext } from '../../lib/mesh/neighbours/neighbourhood.js';
 import { Neighbours } from '../../lib/mesh/neighbours/neighbours.js';
@@ -94,7 +95,8 @@ export class ScriptedNetwork implements MeshNetwork {
   readonly found = new Map<string, ProbeResult>();
   /** How long a probe takes, in ms. */
   readonly probeMs = new Map<string, number>();
-  readonly names = new Map<string, readonly string[] | Error>();
+  readonly names = new Map<string, readonly string[] | Resolution | Error>();
+  readonly resolved: string[] = [];
   readonly up = new Set<ScriptedLink>();
   /** A dialled link is up. */
   onUp: (link: ScriptedLink) => void = () => {};
@@ -136,7 +138,8 @@ export class ScriptedNetwork implements MeshNetwork {
     }
   }
 
-  async resolve(address: string): Promise<readonly string[]> {
+  async resolve(address: string): Promise<readonly string[] | Resolution> {
+    this.resolved.push(address);
     const resolved = this.names.get(address) ?? [address];
     if (resolved instanceof Error) throw resolved;
     return resolved;

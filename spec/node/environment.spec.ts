@@ -107,8 +107,8 @@ describe('the environment', () => {
     expect(thrownCode(() => createNode())).toBe('ERR_STARLANE_OPTION');
   });
 
-  it('has a variable for every limit, which docs/operation.md names', () => {
-    const docs = readFileSync(new URL('../../docs/operation.md', import.meta.url), 'utf8');
+  it('has a variable for every limit, which docs/operate.md names', () => {
+    const docs = readFileSync(new URL('../../docs/operate.md', import.meta.url), 'utf8');
     const source = readFileSync(new URL('../../lib/node/environment.ts', import.meta.url), 'utf8');
     const named = [...source.matchAll(/'(STARLANE_[A-Z_]+)'/g)].map(([, name]) => name as string);
     expect(limitVariable('maxCircuitsPerNeighbour')).toBe('STARLANE_MAX_CIRCUITS_PER_NEIGHBOUR');

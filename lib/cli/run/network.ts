@@ -104,7 +104,8 @@ export async function enrolIfNeeded(network: ChosenNetwork, values: NodeValues):
  * @throws what `enrol` throws
  */
 export async function becomeMember(token: string, credentials: string, values: NodeValues): Promise<MemberInfo> {
-  const options = { credentials, timeoutMs: values.timeout ?? ENROL_MS };
+  const { via, noProxy, timeout: timeoutMs = ENROL_MS } = values;
+  const options = { credentials, timeoutMs, via, noProxy };
   try {
     return await enrol(token, { ...options, name: machineName(values) });
   } catch (error) {
@@ -116,7 +117,7 @@ export async function becomeMember(token: string, credentials: string, values: N
 /** Returns the options of a node of this network. The environment of the process adds what is missing. @throws Failure */
 export function nodeOptionsOf(network: ChosenNetwork, values: NodeValues): NodeOptions {
   const { credentials, seeds } = network;
-  const { env, role, relay, advertise, identity, insecure } = values;
+  const { env, role, relay, advertise, identity, insecure, via, noProxy } = values;
   if (credentials !== undefined && !isThere(credentials)) {
     throw new Failure(
       `${credentials}: there are no credentials; make them with starlane init or starlane join TOKEN`,
@@ -133,6 +134,8 @@ export function nodeOptionsOf(network: ChosenNetwork, values: NodeValues): NodeO
     relay,
     advertise: advertise === undefined ? undefined : [...advertise],
     insecure,
+    via,
+    noProxy: noProxy === undefined ? undefined : [...noProxy],
   };
 }
 

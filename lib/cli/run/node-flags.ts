@@ -6,7 +6,9 @@ export const NODE_FLAGS = {
   credentials: flag.text('the folder that makes this machine a member (else the network that was used last)', {
     value: 'FOLDER',
   }),
-  join: flag.list('link addresses of nodes to join, or a token', { value: 'ADDRESS|TOKEN' }),
+  join: flag.list('link addresses of nodes to join, names in DNS (dns:host:port, srv:name), or a token', {
+    value: 'ADDRESS|TOKEN',
+  }),
   listen: flag.list('link addresses to listen at: :7400, tls://0.0.0.0:7400, unix:/path', { value: 'ADDRESS' }),
   advertise: flag.list('link addresses at which others reach this node, where they differ', { value: 'ADDRESS' }),
   env: flag.list('namespaces of services', { value: 'NAME' }),
@@ -20,6 +22,10 @@ export const NODE_FLAGS = {
   secretFile: flag.text('a file with the secret of a network without members', { value: 'FILE' }),
   identity: flag.text('the file with the key of a node without credentials', { value: 'FILE' }),
   insecure: flag.boolean('permit plain tcp beyond this machine', { otherwise: 'false' }),
+  via: flag.text('the proxy to reach the network through: http://user:password@proxy:3128, socks5://proxy:1080', {
+    value: 'URL',
+  }),
+  noProxy: flag.list('hosts to reach without the proxy', { value: 'HOST' }),
   share: flag.boolean('use the node that runs already with these credentials', { otherwise: 'true' }),
   timeout: flag.duration('how long to wait for the network', { value: 'TIME', otherwise: '10s', min: 1 }),
   drainTimeout: flag.duration('how long open streams may go on after SIGTERM', {

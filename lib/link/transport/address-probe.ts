@@ -3,18 +3,33 @@
 
 import { connect as connectTcp, isIP } from 'node:net';
 import { formatLinkAddress, type LinkAddress, parseLinkAddress } from '../../address.js';
+import type { Via } from '../../options/via.js';
 import { nodeDns, nodeOs } from '../../util/runtime/builtins.js';
 import { clearTimeout, setTimeout } from '../../util/runtime/real-timers.js';
+import { sharedTimers } from '../../util/timers.js';
 import { MAX_LISTEN_ADDRESSES } from '../../wire/messages.js';
-import { isLoopback } from './connect.js';
+import { isTargetRefused, openTunnel, targetVia } from '../via/tunnel.js';
+import { KERNEL_KEEPALIVE_MS } from './connect.js';
+import { isLoopback } from './loopback.js';
 
 /** The result of a bare attempt to connect: nothing listens, a kernel answers, or nothing answers. */
 export type Answer = 'refused' | 'open' | 'silent';
 
 /** Connects without a handshake and ends at once. Never rejects; `silent` after `timeoutMs`. */
-export function probe(address: string, timeoutMs: number): Promise<Answer> {
+export async function probe(address: string, timeoutMs: number, via?: Via): Promise<Answer> {
+  const where = parseLinkAddress(address);
+  const target = targetVia(where, via);
+  if (via !== undefined && target !== undefined) {
+    const options = { timers: sharedTimers, timeoutMs, keepAliveMs: KERNEL_KEEPALIVE_MS };
+    try {
+      (await openTunnel(where, target, via, options)).destroy();
+      return 'open';
+    } catch (error) {
+      // A proxy that fails, is overloaded or does not allow this proves nothing about what is behind it.
+      return isTargetRefused(error) ? 'refused' : 'silent';
+    }
+  }
   return new Promise((resolve) => {
-    const where = parseLinkAddress(address);
     const socket =
       where.scheme === 'unix'
         ? connectTcp({ path: where.path })
@@ -33,8 +48,10 @@ export function probe(address: string, timeoutMs: number): Promise<Answer> {
 }
 
 /** Resolves with the concrete addresses of a link address: all those of its host name, or itself. @throws as node:dns */
-export async function resolveAddresses(address: string, timeoutMs: number): Promise<string[]> {
+export async function resolveAddresses(address: string, timeoutMs: number, via?: Via): Promise<string[]> {
   const where = parseLinkAddress(address);
+  // A proxy resolves names itself, and this machine may not be able to.
+  if (targetVia(where, via) !== undefined) return [formatLinkAddress(where)];
   // The certificate of a tls server is checked against its name, so the name stays, and Node tries every address.
   if (where.scheme !== 'tcp' || where.host === undefined || isIP(where.host) !== 0) return [formatLinkAddress(where)];
   const { scheme, port, host } = where;

@@ -6,9 +6,12 @@ import type { Duplex } from 'node:stream';
 import type { SecureContext, TLSSocket } from 'node:tls';
 import { formatLinkAddress, type LinkAddress } from '../../address.js';
 import { starlaneError } from '../../errors.js';
+import type { Via } from '../../options/via.js';
 import { nodeTls } from '../../util/runtime/builtins.js';
 import { withoutContext } from '../../util/runtime/no-context.js';
 import { sharedTimers, type Timed, type Timer, type Timers } from '../../util/timers.js';
+import { openTunnel, targetVia } from '../via/tunnel.js';
+import { isLoopback } from './loopback.js';
 import { tlsFailure } from './protocol-mismatch.js';
 import { type LinkTls, TLS_SETTINGS, type TlsFacts } from './tls.js';
 
@@ -25,8 +28,12 @@ interface ConnectOptions {
   readonly tls?: LinkTls;
   /** Allows plain tcp beyond loopback. Default true. */
   readonly insecure?: boolean;
+  /** The proxy to connect through, but for this machine and hosts that it excepts. */
+  readonly via?: Via | undefined;
+  /** A name that the certificate may have instead of the host of the address. */
+  readonly serverName?: string | undefined;
   readonly signal?: AbortSignal;
-  /** Until connected, tls included. */
+  /** Until connected, proxy and tls included. */
   readonly timeoutMs: number;
   readonly timers?: Timers;
 }
@@ -34,20 +41,35 @@ interface ConnectOptions {
 /**
  * Connects to a link address. TCP_NODELAY and the kernel's keepalive are set, and the socket does not hold the process.
  * @throws Node's own error, ERR_STARLANE_OPTION for tls without certificate, ERR_STARLANE_INSECURE for plain tcp beyond
- * loopback, ERR_STARLANE_TLS, ERR_STARLANE_HANDSHAKE_TIMEOUT, or the reason of the signal
+ * loopback, ERR_STARLANE_TLS, ERR_STARLANE_HANDSHAKE_TIMEOUT, ERR_STARLANE_PROXY, ERR_STARLANE_PROXY_AUTH, or the reason of the signal
  */
 export async function connect(address: LinkAddress, options: ConnectOptions): Promise<Transport> {
-  const { signal, tls, timers = sharedTimers, insecure = true } = options;
+  const { signal, tls, via, serverName, timers = sharedTimers, insecure = true } = options;
   if (!insecure) checkSecure(address, address.host ?? 'localhost', 'dial');
   const context = address.scheme === 'tls' ? await contextFor(address, tls).secureContext() : undefined;
+  const startedMs = timers.now();
+  const target = targetVia(address, via);
+  let tunnel: Socket | undefined;
+  if (via !== undefined && target !== undefined) {
+    const { timeoutMs } = options;
+    tunnel = await openTunnel(address, target, via, { timers, timeoutMs, signal, keepAliveMs: KERNEL_KEEPALIVE_MS });
+    if (context === undefined) {
+      tunnel.unref();
+      return { duplex: tunnel, tls: undefined };
+    }
+  }
+  const leftMs = Math.max(1, options.timeoutMs - (timers.now() - startedMs));
   return new Promise((resolve, reject) => {
-    if (signal?.aborted) throw signal.reason;
-    const socket = withoutContext(dial, address, context, tls?.isDerived !== true);
+    if (signal?.aborted) {
+      tunnel?.destroy();
+      throw signal.reason;
+    }
+    const socket = withoutContext(dial, address, { context, isNamed: tls?.isDerived !== true, tunnel, serverName });
     const late: Timed = {
       onDeadline: () =>
         socket.destroy(starlaneError('ERR_STARLANE_HANDSHAKE_TIMEOUT', `connecting to ${formatLinkAddress(address)}`)),
     };
-    const timer = timers.schedule(options.timeoutMs, late);
+    const timer = timers.schedule(leftMs, late);
     const onAbort = (): void => {
       socket.destroy(signal?.reason instanceof Error ? signal.reason : new Error('aborted', { cause: signal?.reason }));
     };
@@ -84,16 +106,6 @@ export async function connect(address: LinkAddress, options: ConnectOptions): Pr
   });
 }
 
-/** Returns whether it is certain that only this machine can reach a listener on `host`. */
-export function isLoopback(host: string | undefined): boolean {
-  if (host === undefined) return false;
-  if (host === 'localhost') return true;
-  const version = isIP(host);
-  if (version === 4) return host.startsWith('127.');
-  if (version === 6) return /^(0*:)*:?0*1$/.test(host) || /^::ffff:127\./i.test(host);
-  return false;
-}
-
 /** @throws ERR_STARLANE_INSECURE for plain tcp that is not certain to stay on this machine */
 export function checkSecure(address: LinkAddress, host: string | undefined, what: string): void {
   if (address.scheme !== 'tcp' || isLoopback(host)) return;
@@ -111,23 +123,42 @@ export function contextFor(address: LinkAddress, tls: LinkTls | undefined): Link
   return tls;
 }
 
-function dial(address: LinkAddress, secureContext: SecureContext | undefined, isNamed: boolean): Socket {
+/** How an address is dialled. */
+interface Way {
+  /** Without it, the connection is plain. */
+  readonly context: SecureContext | undefined;
+  /** Whether the certificate of the peer has to have its name. */
+  readonly isNamed: boolean;
+  readonly tunnel: Socket | undefined;
+  readonly serverName: string | undefined;
+}
+
+/** Begins to connect: tls over the tunnel where there is one. */
+function dial(address: LinkAddress, { context: secureContext, isNamed, tunnel, serverName }: Way): Socket {
   if (address.scheme === 'unix') return connectTcp({ path: address.path });
   const { host = 'localhost', port } = address;
   const tcp = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KERNEL_KEEPALIVE_MS };
   if (secureContext === undefined) return connectTcp(tcp);
+  // Errors of the tunnel come out of the tls socket as well.
+  tunnel?.on('error', () => {});
   const socket = nodeTls().connect({
-    ...tcp,
+    ...(tunnel === undefined ? tcp : { socket: tunnel, host }),
     ...TLS_SETTINGS,
     ALPNProtocols: [...TLS_SETTINGS.ALPNProtocols],
     secureContext,
     minVersion: 'TLSv1.3',
     // The name travels in clear, so it is sent only where certificates are checked. An address cannot be a server name in tls; Node checks
     // the certificate against `host` even then.
-    servername: isNamed && isIP(host) === 0 ? host : '',
-    // The certificate of a member names a node, wherever it is.
-    ...(isNamed ? {} : { checkServerIdentity: () => undefined }),
+    servername: isNamed ? (serverName ?? (isIP(host) === 0 ? host : '')) : '',
+    checkServerIdentity: (_, certificate) => {
+      // The certificate of a member names a node, wherever it is.
+      if (!isNamed) return undefined;
+      const { checkServerIdentity } = nodeTls();
+      const fault = checkServerIdentity(host, certificate);
+      return fault === undefined || serverName === undefined ? fault : checkServerIdentity(serverName, certificate);
+    },
   });
+  if (tunnel !== undefined) return socket;
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KERNEL_KEEPALIVE_MS);
   return socket;

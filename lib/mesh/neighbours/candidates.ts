@@ -4,6 +4,7 @@
 // Both kinds are needed: with near ones only, most of the network is out of reach.
 
 import { type NodeId, parseLinkAddress } from '../../address.js';
+import { shuffle } from '../../util/choice.js';
 import { NodeFlag, type NodeRecord } from '../../wire/records.js';
 import { ACCEPT_ANY_BELOW, ACCEPT_NEEDY_BELOW } from './degree.js';
 import type { NeighbourhoodContext } from './neighbourhood.js';
@@ -145,15 +146,4 @@ function networkOf(address: string): string {
   if (host === undefined) return '';
   if (host.includes(':')) return host.split(':', 3).join(':');
   return /^[\d.]+$/.test(host) ? host.slice(0, host.lastIndexOf('.')) : host;
-}
-
-/** Shuffles in place; every order is equally likely. */
-export function shuffle<T>(items: T[], random: () => number): T[] {
-  for (let last = items.length - 1; last > 0; last--) {
-    const place = Math.floor(random() * (last + 1));
-    const item = items[place] as T;
-    items[place] = items[last] as T;
-    items[last] = item;
-  }
-  return items;
 }

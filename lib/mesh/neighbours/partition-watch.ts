@@ -2,11 +2,11 @@
 // nodes have enough links in their own part. About three nodes of the whole network try every half minute, ten times as many
 // after many nodes have gone at once, and a nearly isolated node tries every time.
 
+import { shuffle } from '../../util/choice.js';
 import { Deadline } from '../../util/deadline.js';
 import { REST_SLACK_MS } from '../../util/timers.js';
 import { NodeFlag } from '../../wire/records.js';
 import type { MeshEnvironment, MeshView } from '../ports.js';
-import { shuffle } from './candidates.js';
 import type { NeighbourhoodContext } from './neighbourhood.js';
 import type { BookEntry } from './peer-book.js';
 import type { SeedWatch } from './seeds.js';

@@ -6,12 +6,13 @@
 // A seed is not dialled while this node has enough links and reaches it by other links, so that a hub can shed its surplus;
 // it is dialled again when it is out of reach, so that partitions find each other.
 
-import type { NodeId } from '../../address.js';
+import { type NodeId, parseSeedAddress } from '../../address.js';
 import { StarlaneError, type StarlaneErrorCode } from '../../errors.js';
+import { MAX_SEED_ADDRESSES, type Resolution } from '../../link/names/seed-records.js';
 import { backOffMs } from '../../util/back-off.js';
+import { shuffle } from '../../util/choice.js';
 import { Deadline, inTime } from '../../util/deadline.js';
 import type { MeshLink } from '../ports.js';
-import { shuffle } from './candidates.js';
 import { CLIENT_TARGET, LOW } from './degree.js';
 import type { NeighbourhoodContext } from './neighbourhood.js';
 
@@ -19,6 +20,8 @@ import type { NeighbourhoodContext } from './neighbourhood.js';
 const CHECK_MS = 60_000;
 const JITTER = 0.25;
 const RESOLVE_TIMEOUT_MS = 10_000;
+/** How often a name is resolved by a node with enough links, in ms, unless DNS says that its answer holds longer. */
+const CALM_TTL_MS = 30_000;
 /** Dials of seeds at a time, and the time from one to the next, in ms, unless the one before has failed. */
 const PARALLEL = 3;
 const STAGGER_MS = 250;
@@ -29,8 +32,6 @@ const STAGGER_MS = 250;
  */
 const HOLD_MS = 1_500;
 const HOLD_JITTER = 0.5;
-/** The most addresses of one name that are used. */
-const MAX_ADDRESSES = 64;
 /** A link that was up this long proves the seed: its failures count from 0 again. */
 const PROVEN_MS = 60_000;
 /** How often an address is dialled although a reachable node announces it, since that node may lie. */
@@ -52,9 +53,13 @@ interface Seed {
   readonly name: string;
   /** The user has joined it: a joiner keeps the link and reports failures, here it is only dialled again. */
   readonly isJoined: boolean;
-  /** Its last resolution. */
+  /** Its last resolution; none: it has not been resolved yet. */
+  resolution: Resolution | undefined;
+  /** The addresses of it that count: those of groups behind one that serves do not. */
   addresses: readonly string[];
   failures: number;
+  /** When addresses were last dialled beyond what is needed. */
+  askedMs: number;
   /** Checks that dialled again while there were too few links. */
   asks: number;
   isBusy: boolean;
@@ -122,7 +127,7 @@ export class SeedWatch {
     const { dialer, view } = this.context;
     return this.seeds
       .filter(({ isJoined }) => !isJoined)
-      .flatMap(({ name, addresses }) => (addresses.length === 0 ? [name] : addresses))
+      .flatMap(({ name, addresses }) => (addresses.length === 0 && isLinkAddress(name) ? [name] : addresses))
       .filter((address) => {
         const nodeId = dialer.idAt(address);
         return !this.isSelf(address) && (nodeId === undefined || !view.isReachable(nodeId));
@@ -162,9 +167,13 @@ export class SeedWatch {
   private async join(seed: Seed): Promise<Error | undefined> {
     const { environment, network, view } = this.context;
     const isDue = (address: string): boolean => this.isDue(address, extras);
+    // No more of these for names that are resolved more often.
+    const now = environment.timers.now();
+    const isFull = now - seed.askedMs >= CHECK_MS * (1 - JITTER) || seed.resolution?.ttlMs === undefined;
+    if (isFull) seed.askedMs = now;
     const extras = {
-      isDoubtful: environment.random() < DOUBT,
-      asksAgain: environment.random() * (view.reachable + 1) < ASKERS,
+      isDoubtful: environment.random() < DOUBT && isFull,
+      asksAgain: environment.random() * (view.reachable + 1) < ASKERS && isFull,
     };
     // Resolved even when nothing is wrong: the name may lead elsewhere by now.
     const wasFine = seed.addresses.length > 0 && !seed.addresses.some((address) => this.isDue(address, NEEDED));
@@ -176,17 +185,45 @@ export class SeedWatch {
         () => network.resolve(seed.name),
         this.aborter.signal,
       );
-      seed.addresses = shuffle([...new Set(resolved)], environment.random).slice(0, MAX_ADDRESSES);
+      seed.resolution = 'groups' in resolved ? resolved : this.unranked(resolved);
     } catch (error) {
-      return wasFine ? undefined : (error as Error);
+      if (wasFine) return undefined;
+      // What DNS said last counts until it says something else.
+      if (seed.resolution === undefined || this.aborter.signal.aborted) return error as Error;
     }
-    if (!seed.addresses.some(isDue)) {
-      seed.failures = 0;
-      return undefined;
+    const failures: Error[] = [];
+    let isDialled = false;
+    seed.addresses = [];
+    for (const group of seed.resolution.groups) {
+      seed.addresses = [...seed.addresses, ...group];
+      if (!group.some(isDue)) {
+        if (!group.some((address) => this.isServed(address))) continue;
+        failures.length = 0;
+        break;
+      }
+      isDialled = true;
+      const outcomes = await Promise.all(group.map((address) => this.inTurn(address, extras)));
+      const failed = outcomes.filter((outcome) => outcome !== undefined);
+      failures.push(...failed);
+      if (failed.length < outcomes.length) {
+        failures.length = 0;
+        break;
+      }
     }
-    const outcomes = await Promise.all(seed.addresses.map((address) => this.inTurn(address, extras)));
-    const failures = outcomes.filter((outcome) => outcome !== undefined);
-    return failures.length === outcomes.length ? failures[0] : undefined;
+    if (!isDialled) seed.failures = 0;
+    return failures[0];
+  }
+
+  private unranked(addresses: readonly string[]): Resolution {
+    const group = shuffle([...new Set(addresses)], this.context.environment.random);
+    return { groups: [group.slice(0, MAX_SEED_ADDRESSES)], ttlMs: undefined };
+  }
+
+  /** Whether another node is in reach at an address, as far as known. */
+  private isServed(address: string): boolean {
+    const { dialer, view } = this.context;
+    const nodeId = dialer.idAt(address) ?? this.claimant(address);
+    return !this.isSelf(address) && nodeId !== undefined && view.isReachable(nodeId);
   }
 
   /** Queues a dial. Resolves with its failure, or undefined. */
@@ -272,7 +309,10 @@ export class SeedWatch {
   /** Returns when to check a seed without a problem again: sooner, with back-off, while links are few and other nodes may be there. */
   private askAgainMs(seed: Seed): number {
     const { dialer, environment, neighbours, options } = this.context;
-    const checkMs = CHECK_MS * (1 + JITTER * (2 * environment.random() - 1));
+    const jitter = 1 + JITTER * (2 * environment.random() - 1);
+    const { ttlMs = CHECK_MS } = seed.resolution ?? {};
+    // With enough links, what is new in DNS is new in the directory as well: a thousand nodes need not ask for it every few seconds.
+    const checkMs = jitter * Math.min(CHECK_MS, neighbours.degree >= LOW ? Math.max(ttlMs, CALM_TTL_MS) : ttlMs);
     const isPrivate = (address: string): boolean => {
       const claimant = this.claimant(address);
       return dialer.isOwn(address) || (claimant !== undefined && claimant === dialer.idAt(address));
@@ -284,8 +324,27 @@ export class SeedWatch {
 
   private newSeed(name: string, isJoined: boolean): Seed {
     const nextCheck = new Deadline(this.context.environment.timers, () => void this.check(seed));
-    const seed: Seed = { name, isJoined, addresses: [], failures: 0, asks: 0, isBusy: false, nextCheck };
+    const seed: Seed = {
+      name,
+      isJoined,
+      resolution: undefined,
+      addresses: [],
+      failures: 0,
+      askedMs: Number.NEGATIVE_INFINITY,
+      asks: 0,
+      isBusy: false,
+      nextCheck,
+    };
     return seed;
+  }
+}
+
+/** Whether a seed can be dialled as it is. */
+function isLinkAddress(name: string): boolean {
+  try {
+    return parseSeedAddress(name).kind === 'link';
+  } catch {
+    return false;
   }
 }
 

@@ -7,12 +7,16 @@
 
 import { createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { readdirSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { resolve } from 'node:path';
 import type { TLSSocket } from 'node:tls';
-import { parseLinkAddress } from '../../address.js';
+import { type LinkAddress, parseLinkAddress } from '../../address.js';
 import { codeOf, optionError, type StarlaneError, type StarlaneErrorCode, starlaneError } from '../../errors.js';
 import { readCredentials, writeCredentials } from '../../identity/credentials.js';
 import { type Member, nameFault, rawKeyOf } from '../../identity/member-certificate.js';
+import { KERNEL_KEEPALIVE_MS } from '../../link/transport/connect.js';
+import { openTunnel, targetVia } from '../../link/via/tunnel.js';
+import { resolveVia, type Via } from '../../options/via.js';
 import { inTime } from '../../util/deadline.js';
 import { nodeTls } from '../../util/runtime/builtins.js';
 import { ProcessRefs } from '../../util/runtime/process-refs.js';
@@ -20,6 +24,7 @@ import { dateNow } from '../../util/runtime/real-timers.js';
 import { MAX_TIMEOUT_MS, sharedTimers, type Timers } from '../../util/timers.js';
 import { type Certified, EnrolmentType, encodeNotice } from '../../wire/enrolment.js';
 import { decodeToken, type Token } from '../../wire/token.js';
+import { readProxy, viaOf } from '../environment.js';
 import { Exchange } from './exchange.js';
 import { type MemberInfo, memberInfo } from './member-info.js';
 import { dropPendingKey, findPendingKey, takePendingKey } from './pending-key.js';
@@ -44,6 +49,10 @@ export interface EnrolOptions {
   credentials: string;
   /** The name of the member, where the token leaves it open by an asterisk. */
   name?: string | undefined;
+  /** The proxy to reach the network through, as the option of createNode. Default: STARLANE_VIA, or else none. */
+  via?: string | undefined;
+  /** Hosts that are reached without it, as the option of createNode. Default: STARLANE_NO_PROXY, or else none. */
+  noProxy?: string | readonly string[] | undefined;
   /** Ends the attempt; the token stays good for the next one. */
   signal?: AbortSignal | undefined;
   /** For all of it, in ms. Default 30000. */
@@ -54,17 +63,17 @@ export interface EnrolOptions {
  * Makes this machine a member of the network of the token, and resolves when the folder of credentials is there. After a failure or a
  * crash, call it again with the same folder: its key is kept beside it, in `<folder>.enrolling`.
  * @throws ERR_STARLANE_TOKEN, _TOKEN_USED, _TOKEN_EXPIRED, _WRONG_NETWORK, _CLOCK, _REVOKED, _CREDENTIALS, _ENROLMENT, _AUTHORITY,
- * _OPTION; the reason of the signal
+ * _PROXY, _PROXY_AUTH, _OPTION; the reason of the signal
  */
 export async function enrol(token: string, options: EnrolOptions): Promise<MemberInfo> {
-  const { credentials, name, signal, timeoutMs } = checkOptions(options);
+  const { credentials, name, signal, timeoutMs, via } = checkOptions(options);
   const read = decodeToken(token);
   signal?.throwIfAborted();
   const folder = resolve(credentials);
   const there = finished(folder);
   if (there !== undefined) return there;
   const key = takePendingKey(folder);
-  const joiner = new Joiner(read, key, name, sharedTimers, dateNow);
+  const joiner = new Joiner(read, key, name, sharedTimers, dateNow, via);
   return new ProcessRefs().during(
     joiner.within(timeoutMs, signal).then((result) => {
       writeCredentials(folder, { key, ...result });
@@ -100,9 +109,10 @@ interface CheckedOptions {
   readonly name: string;
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number;
+  readonly via: Via | undefined;
 }
 
-const OPTIONS: ReadonlySet<string> = new Set(['credentials', 'name', 'signal', 'timeoutMs']);
+const OPTIONS: ReadonlySet<string> = new Set(['credentials', 'name', 'signal', 'timeoutMs', 'via', 'noProxy']);
 
 function checkOptions(options: EnrolOptions): CheckedOptions {
   if (typeof options !== 'object' || options === null) throw optionError('enrol', 'must be an object of options');
@@ -117,7 +127,8 @@ function checkOptions(options: EnrolOptions): CheckedOptions {
   if (!(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS)) {
     throw optionError('timeoutMs', 'must be a number from 1 to 2147483647');
   }
-  return { credentials, name: name ?? '', signal, timeoutMs };
+  const chosen = viaOf(options, readProxy(process.env));
+  return { credentials, name: name ?? '', signal, timeoutMs, via: resolveVia(chosen.via, chosen.noProxy) };
 }
 
 /** What a joiner gets. */
@@ -141,6 +152,8 @@ class Joiner {
   private readonly failures: Failure[] = [];
   private readonly sockets = new Set<TLSSocket>();
   private readonly requestKey: RequestKey;
+  /** Aborts when the attempt has ended, in whatever way. */
+  private readonly over = new AbortController();
   /** Ends when the last request that was sent is answered. */
   private sending: Promise<void> = Promise.resolve();
 
@@ -150,6 +163,7 @@ class Joiner {
     private readonly name: string,
     private readonly timers: Timers,
     private readonly now: () => number,
+    private readonly via: Via | undefined,
   ) {
     this.requestKey = {
       publicKey: rawKeyOf(createPublicKey(key)) as Buffer,
@@ -164,6 +178,7 @@ class Joiner {
       if (codeOf(error) !== 'ETIMEDOUT' || signal?.aborted) throw error;
       throw this.failure(`nothing within ${spanOf(timeoutMs)}`);
     } finally {
+      this.over.abort();
       for (const socket of this.sockets) socket.destroy();
     }
   }
@@ -216,12 +231,13 @@ class Joiner {
     }
   }
 
-  private connect(address: string): Promise<TLSSocket> {
-    const { host = '', port = 0 } = parseLinkAddress(address, 'tls');
+  private async connect(address: string): Promise<TLSSocket> {
+    const where = parseLinkAddress(address, 'tls');
+    const { host = '', port = 0 } = where;
+    const tunnel = await this.tunnel(where);
     return new Promise((resolve, reject) => {
       const socket = nodeTls().connect({
-        host,
-        port,
+        ...(tunnel === undefined ? { host, port } : { socket: tunnel, host }),
         ALPNProtocols: [ENROLMENT_PROTOCOL],
         minVersion: 'TLSv1.3',
         // The authority is not known by its certificate, but by its hash: see checkServer.
@@ -243,6 +259,21 @@ class Joiner {
         else fail(new Error('it does not enrol members'));
       });
     });
+  }
+
+  /** Returns a connection through the proxy; undefined where this address is reached without. */
+  private async tunnel(address: LinkAddress): Promise<Socket | undefined> {
+    const target = targetVia(address, this.via);
+    if (this.via === undefined || target === undefined) return undefined;
+    const { timers } = this;
+    const { signal } = this.over;
+    const options = { timers, signal, timeoutMs: HELLO_MS, keepAliveMs: KERNEL_KEEPALIVE_MS };
+    const tunnel = await openTunnel(address, target, this.via, options);
+    // Errors come out of the tls socket as well.
+    tunnel.on('error', () => {});
+    if (!signal.aborted) return tunnel;
+    tunnel.destroy();
+    throw signal.reason;
   }
 
   /** Checks that the other end is a member of the network of the token, before it learns anything. @throws */
@@ -365,6 +396,8 @@ const RANKED: readonly StarlaneErrorCode[] = [
   'ERR_STARLANE_WRONG_NETWORK',
   'ERR_STARLANE_AUTHORITY',
   'ERR_STARLANE_CERTIFICATE_EXPIRED',
+  'ERR_STARLANE_PROXY_AUTH',
+  'ERR_STARLANE_PROXY',
 ];
 
 /** Another node would not answer differently. */

@@ -391,6 +391,111 @@ describe('a seed whose name moves', () => {
   });
 });
 
+describe('a name in DNS', () => {
+  const DNS = 'dns:tcp://seeds.test:1';
+
+  function leadsTo(net: Seeding, groups: string[][], ttlMs = 10_000): void {
+    net.network.names.set(DNS, { groups: groups.map((group) => group.map(addressOf)), ttlMs });
+  }
+
+  it('is resolved again when its answer has expired, by a node with few links', async () => {
+    const net = new Seeding([DNS]);
+    leadsTo(net, [['a']]);
+    net.listen('a', 'b');
+    net.seeds.start();
+    await net.pass(100);
+    expect(net.linkTo('a')).toBeDefined();
+    leadsTo(net, [['a', 'b']]);
+    await net.pass(14_000, 500);
+    expect(net.linkTo('b')).toBeDefined();
+    expect(net.warnings).toEqual([]);
+  });
+
+  it('is resolved less often by a node with enough links, which still finds what is new', async () => {
+    const net = new Seeding([DNS]);
+    leadsTo(net, [['a']], 5_000);
+    net.listen('a', 'b');
+    net.content();
+    net.view.add('a', { addresses: [A] });
+    net.seeds.start();
+    await net.pass(10 * MINUTE_MS, 1_000);
+    expect(net.network.resolved.length).toBeGreaterThan(15);
+    expect(net.network.resolved.length).toBeLessThan(30);
+    leadsTo(net, [['a', 'b']], 5_000);
+    await net.pass(MINUTE_MS, 500);
+    expect(net.linkTo('b')).toBeDefined();
+  });
+
+  it('forgets an address that is gone', async () => {
+    const net = new Seeding([DNS]);
+    leadsTo(net, [['gone', 'a']]);
+    net.listen('a');
+    net.network.outcomes.set(addressOf('gone'), refused());
+    net.seeds.start();
+    await net.pass(20_000, 500);
+    expect(net.network.addresses).toContain(addressOf('gone'));
+    expect(net.seeds.unreachable()).toEqual([addressOf('gone')]);
+    leadsTo(net, [['a']]);
+    await net.pass(70_000, 500);
+    const dials = net.network.addresses.length;
+    await net.pass(5 * MINUTE_MS, 500);
+    expect(net.network.addresses.slice(dials)).not.toContain(addressOf('gone'));
+    expect(net.seeds.unreachable()).toEqual([]);
+  });
+
+  it('keeps its last answer while the resolver fails', async () => {
+    const net = new Seeding([DNS]);
+    leadsTo(net, [['a']]);
+    net.listen('a');
+    net.seeds.start();
+    await net.pass(100);
+    net.network.names.set(DNS, new Error('queryA ESERVFAIL seeds.test'));
+    net.lose(net.linkTo('a'));
+    await net.pass(10_000, 500);
+    expect(net.linkTo('a')).toBeDefined();
+    expect(net.warnings).toEqual([]);
+  });
+
+  it('that was never resolved is not dialled as an address', async () => {
+    const net = new Seeding([DNS]);
+    net.network.names.set(DNS, new Error('queryA ENOTFOUND seeds.test'));
+    net.seeds.start();
+    await net.pass(20_000, 500);
+    expect(net.seeds.unreachable()).toEqual([]);
+    expect(net.network.dials).toEqual([]);
+    expect(net.warnings[0]?.message).toBe(`seed ${DNS}: queryA ENOTFOUND seeds.test`);
+  });
+
+  it('leads to the next group where none of the first answers, and back', async () => {
+    const net = new Seeding([DNS]);
+    leadsTo(net, [['a'], ['b'], ['c']]);
+    net.listen('b', 'c');
+    net.network.outcomes.set(A, refused());
+    net.seeds.start();
+    await net.pass(4_000);
+    expect(net.linkTo('b')).toBeDefined();
+    expect(net.network.addresses).not.toContain(addressOf('c'));
+    expect(net.warnings).toEqual([]);
+    net.listen('a');
+    await net.pass(2 * MINUTE_MS, 500);
+    expect(net.linkTo('a')).toBeDefined();
+    expect(net.network.addresses).not.toContain(addressOf('c'));
+  });
+
+  it('does not dial backups while the first group serves', async () => {
+    const net = new Seeding([DNS]);
+    leadsTo(net, [['a'], ['b']]);
+    net.listen('a', 'b');
+    net.seeds.start();
+    await net.pass(10 * MINUTE_MS, 500);
+    expect(new Set(net.network.addresses)).toEqual(new Set([A]));
+    net.network.outcomes.set(A, refused());
+    net.lose(net.linkTo('a'));
+    await net.pass(10_000, 500);
+    expect(net.linkTo('b')).toBeDefined();
+  });
+});
+
 describe('a seed with many addresses', () => {
   it('has each dialled once to find its node, unless a reachable node announces it', async () => {
     const ids = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
