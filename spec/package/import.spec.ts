@@ -80,7 +80,7 @@ describe("import 'starlane'", () => {
     const folder = pathToFileURL(OUT).href;
     expect(files[0]).toBe(`${folder}/index.js`);
     expect(files.filter((url) => !url.startsWith(folder))).toEqual([]);
-    expect(files.length).toBeLessThanOrEqual(8);
+    expect(files.length).toBeLessThanOrEqual(12);
   });
 
   it('loads tls with the first link of a network with a secret, and no package', () => {

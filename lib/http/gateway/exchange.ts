@@ -78,6 +78,9 @@ export class Exchange implements RequestSink, BodySink, Timed {
   private isBodyRead: boolean;
   private isAnswering = false;
   private mustFlush = false;
+  /** Of the body of the answer, where its length is known. */
+  private leftBytes: number | undefined;
+  private isEnded = false;
   /** The client reads the answer more slowly than the service sends it. */
   private isBlocked = false;
   private tunnel: Tunnel | undefined;
@@ -406,14 +409,27 @@ export class Exchange implements RequestSink, BodySink, Timed {
     if (!hasBody) return;
     // What follows the head at once leaves with it. A stream that has nothing to say yet begins with the head alone.
     this.mustFlush = true;
-    nextTick(() => {
-      if (this.mustFlush && !this.isDone) inbound.flush();
-    });
+    this.leftBytes = head.isChunked ? undefined : head.length;
+    nextTick(flush, this);
+  }
+
+  /** Sends the head of an answer whose body has not begun. */
+  flushHead(): void {
+    if (this.mustFlush && !this.isDone) this.inbound.flush();
   }
 
   onData(chunk: Buffer): void {
     this.touch();
     this.mustFlush = false;
+    if (this.leftBytes !== undefined) {
+      this.leftBytes -= chunk.length;
+      if (this.leftBytes === 0) {
+        // In one write with what comes before.
+        this.isEnded = true;
+        this.inbound.end([], chunk);
+        return;
+      }
+    }
     if (this.inbound.write(chunk) === false) {
       this.isBlocked = true;
       this.outbound?.pause();
@@ -430,7 +446,7 @@ export class Exchange implements RequestSink, BodySink, Timed {
       inbound.discard();
     }
     try {
-      inbound.end(passedTrailers(trailers));
+      if (!this.isEnded) inbound.end(passedTrailers(trailers));
     } catch {
       inbound.abort();
     }
@@ -546,6 +562,11 @@ export class Exchange implements RequestSink, BodySink, Timed {
 }
 
 const TE_TRAILERS = 'TE: trailers\r\nConnection: TE\r\n';
+
+/** One function for all: a closure for each request would cost as much as the call. */
+function flush(exchange: Exchange): void {
+  exchange.flushHead();
+}
 
 /** Returns the host without its port, in lower case. */
 function hostOf(authority: string): string {

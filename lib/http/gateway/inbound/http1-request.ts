@@ -102,11 +102,12 @@ export class Http1Request implements Inbound {
     return this.response.write(chunk);
   }
 
-  end(trailers: HeaderList): void {
+  end(trailers: HeaderList, last?: Buffer): void {
     const { response } = this;
+    this.bytesOut += last?.length ?? 0;
     // Otherwise there is nowhere to put them.
     if (trailers.length > 0 && response.chunkedEncoding) response.addTrailers(pairs(trailers) as never);
-    response.end();
+    response.end(last);
   }
 
   switchProtocols(headers: HeaderList): Duplex {
