@@ -4,6 +4,7 @@
 // A request goes to one service only. It is sent again in two cases: a dial has failed, so that no service has got it; or the circuit had
 // waited idle and broke before a byte of the answer, and the request is idempotent and has no body (RFC 9110, section 9.2.2).
 
+import { randomBytes } from 'node:crypto';
 import { parseServiceAddress } from '../../address.js';
 import { codeOf, netError } from '../../errors.js';
 import { hash, random, type Selector } from '../../mesh/directory/selector.js';
@@ -222,7 +223,7 @@ export class Exchange implements RequestSink, BodySink, Timed {
     else if (USUALLY_WITH_BODY.has(method)) head += 'Content-Length: 0\r\n';
     if (upgrade !== undefined) {
       head += `Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n`;
-      if (inbound.isExtendedConnect) head += 'Sec-WebSocket-Key: c3RhcmxhbmUgZ2F0ZXdheQ==\r\n';
+      if (inbound.isExtendedConnect) head += `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n`;
     }
     return `${head}\r\n`;
   }
