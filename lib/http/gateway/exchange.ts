@@ -4,6 +4,7 @@
 // A request goes to one service only. It is sent again in two cases: a dial has failed, so that no service has got it; or the circuit had
 // waited idle and broke before a byte of the answer, and the request is idempotent and has no body (RFC 9110, section 9.2.2).
 
+import { randomBytes } from 'node:crypto';
 import { parseServiceAddress } from '../../address.js';
 import { codeOf, netError } from '../../errors.js';
 import { hash, random, type Selector } from '../../mesh/directory/selector.js';
@@ -78,6 +79,9 @@ export class Exchange implements RequestSink, BodySink, Timed {
   private isBodyRead: boolean;
   private isAnswering = false;
   private mustFlush = false;
+  /** Of the body of the answer, where its length is known. */
+  private leftBytes: number | undefined;
+  private isEnded = false;
   /** The client reads the answer more slowly than the service sends it. */
   private isBlocked = false;
   private tunnel: Tunnel | undefined;
@@ -219,7 +223,7 @@ export class Exchange implements RequestSink, BodySink, Timed {
     else if (USUALLY_WITH_BODY.has(method)) head += 'Content-Length: 0\r\n';
     if (upgrade !== undefined) {
       head += `Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n`;
-      if (inbound.isExtendedConnect) head += 'Sec-WebSocket-Key: c3RhcmxhbmUgZ2F0ZXdheQ==\r\n';
+      if (inbound.isExtendedConnect) head += `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n`;
     }
     return `${head}\r\n`;
   }
@@ -406,14 +410,27 @@ export class Exchange implements RequestSink, BodySink, Timed {
     if (!hasBody) return;
     // What follows the head at once leaves with it. A stream that has nothing to say yet begins with the head alone.
     this.mustFlush = true;
-    nextTick(() => {
-      if (this.mustFlush && !this.isDone) inbound.flush();
-    });
+    this.leftBytes = head.isChunked ? undefined : head.length;
+    nextTick(flush, this);
+  }
+
+  /** Sends the head of an answer whose body has not begun. */
+  flushHead(): void {
+    if (this.mustFlush && !this.isDone) this.inbound.flush();
   }
 
   onData(chunk: Buffer): void {
     this.touch();
     this.mustFlush = false;
+    if (this.leftBytes !== undefined) {
+      this.leftBytes -= chunk.length;
+      if (this.leftBytes === 0) {
+        // In one write with what comes before.
+        this.isEnded = true;
+        this.inbound.end([], chunk);
+        return;
+      }
+    }
     if (this.inbound.write(chunk) === false) {
       this.isBlocked = true;
       this.outbound?.pause();
@@ -430,7 +447,7 @@ export class Exchange implements RequestSink, BodySink, Timed {
       inbound.discard();
     }
     try {
-      inbound.end(passedTrailers(trailers));
+      if (!this.isEnded) inbound.end(passedTrailers(trailers));
     } catch {
       inbound.abort();
     }
@@ -546,6 +563,11 @@ export class Exchange implements RequestSink, BodySink, Timed {
 }
 
 const TE_TRAILERS = 'TE: trailers\r\nConnection: TE\r\n';
+
+/** One function for all: a closure for each request would cost as much as the call. */
+function flush(exchange: Exchange): void {
+  exchange.flushHead();
+}
 
 /** Returns the host without its port, in lower case. */
 function hostOf(authority: string): string {

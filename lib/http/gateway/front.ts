@@ -112,13 +112,12 @@ export class Front {
     else this.sniff(connection);
   }
 
-  /** Closes what has been idle for too long; `idleMs` 0: all that is idle. To be called every second or so. */
+  /** Closes connections of HTTP/1.1 that have been idle for so long. A session of HTTP/2 that drains ends with its last stream. */
   closeIdle(idleMs: number): void {
     const now = dateNow();
     for (const { open, idleSinceMs, session, socket } of this.connections.values()) {
-      if (open > 0 || now - idleSinceMs < idleMs) continue;
-      if (session === undefined) socket.destroy();
-      else session.destroy();
+      const isIdle = session === undefined && open === 0 && socket.writableLength === 0;
+      if (isIdle && now - idleSinceMs >= idleMs) socket.destroy();
     }
   }
 

@@ -163,7 +163,9 @@ describe('a gateway', () => {
 
   it('serves clients of HTTP/1.0, and closes after the answer', async () => {
     await net.serve('web', (_message, response) => {
+      response.writeHead(200, { trailer: 'X-After' });
       response.write('in ');
+      response.addTrailers({ 'X-After': '1' });
       response.end('parts');
     });
     const opened = await net.open();

@@ -9,8 +9,8 @@ import { within } from '../../support/deadline.js';
 import { exchange, readUntil } from '../exchange.js';
 
 const PROGRAM = `
-  const { createNode } = await import(process.argv[1] + 'index.js');
-  const { gateway } = await import(process.argv[1] + 'http/index.js');
+  const { createNode } = await import(process.argv[1]);
+  const { gateway } = await import(process.argv[2]);
   const { createServer } = await import('node:http');
   const node = createNode();
   node.bind('web', createServer((message, response) => response.end('inherited')));
@@ -27,18 +27,25 @@ it('a gateway serves at an inherited socket, and the next process takes it over 
   const { port } = listening.address() as { port: number };
   const { fd } = (listening as unknown as { _handle: { fd: number } })._handle;
   const start = async (): Promise<ReturnType<typeof spawn>> => {
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', PROGRAM, builtUrl('')], {
-      stdio: ['ignore', 'pipe', 'inherit', fd],
-    });
+    const child = spawn(
+      process.execPath,
+      ['--input-type=module', '--eval', PROGRAM, builtUrl('index.js'), builtUrl('http/index.js')],
+      {
+        stdio: ['ignore', 'pipe', 'inherit', fd],
+      },
+    );
     expect(await readUntil(child.stdout as never, `port ${port}`)).toContain(`port ${port}`);
     return child;
   };
   const ask = async (): Promise<string> =>
     (await exchange({ host: '127.0.0.1', port, headers: { host: 'x' }, agent: false })).body;
+  const first = await start();
+  const second = await start();
   try {
-    const first = await start();
+    // From here on only the two processes accept connections.
+    listening.close();
+    await once(listening, 'close');
     expect(await ask()).toBe('inherited');
-    const second = await start();
     const ended = once(first, 'exit');
     first.kill('SIGTERM');
     for (let count = 0; count < 20; count++) expect(await ask()).toBe('inherited');
@@ -48,6 +55,6 @@ it('a gateway serves at an inherited socket, and the next process takes it over 
     second.kill('SIGTERM');
     await within('the end of the second', over);
   } finally {
-    listening.close();
+    for (const child of [first, second]) child.kill('SIGKILL');
   }
 });

@@ -2,7 +2,7 @@
 
 import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { FieldKind, fieldLines, type HeaderList, kindOf } from '../headers.js';
+import { FieldKind, fieldLines, fieldOf, type HeaderList, kindOf } from '../headers.js';
 import type { BodySink, Caller, Inbound } from './inbound.js';
 import { lengthOf, targetOf } from './target.js';
 
@@ -86,11 +86,12 @@ export class Http1Request implements Inbound {
     else response.socket?.write(`HTTP/1.1 ${status} Information\r\n${fieldLines(headers)}\r\n`, 'latin1');
   }
 
-  respond(status: number, reason: string, headers: HeaderList): void {
+  respond(status: number, reason: string, headers: HeaderList, body: 'none' | 'plain' | 'trailers'): void {
     const { response } = this;
-    response.sendDate = false;
-    if (reason === '') response.writeHead(status, headers as never);
-    else response.writeHead(status, reason, headers as never);
+    // Node refuses it where no trailers can follow.
+    const fields = body === 'trailers' && this.version === '1.1' ? headers : withoutTrailer(headers);
+    if (reason === '') response.writeHead(status, fields as never);
+    else response.writeHead(status, reason, fields as never);
   }
 
   flush(): void {
@@ -102,11 +103,12 @@ export class Http1Request implements Inbound {
     return this.response.write(chunk);
   }
 
-  end(trailers: HeaderList): void {
+  end(trailers: HeaderList, last?: Buffer): void {
     const { response } = this;
+    this.bytesOut += last?.length ?? 0;
     // Otherwise there is nowhere to put them.
     if (trailers.length > 0 && response.chunkedEncoding) response.addTrailers(pairs(trailers) as never);
-    response.end();
+    response.end(last);
   }
 
   switchProtocols(headers: HeaderList): Duplex {
@@ -146,6 +148,15 @@ export function upgradeOf(headers: HeaderList): string | undefined {
     if (kindOf(headers[index]) === FieldKind.UPGRADE) return headers[index + 1];
   }
   return undefined;
+}
+
+function withoutTrailer(headers: HeaderList): HeaderList {
+  if (fieldOf(headers, 'trailer') === undefined) return headers;
+  const kept: HeaderList = [];
+  for (let index = 0; index < headers.length; index += 2) {
+    if (headers[index].toLowerCase() !== 'trailer') kept.push(headers[index], headers[index + 1]);
+  }
+  return kept;
 }
 
 function pairs(list: HeaderList): Array<[string, string]> {

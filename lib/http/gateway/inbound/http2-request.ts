@@ -123,9 +123,10 @@ export class Http2Request implements Inbound {
     return stream.write(chunk);
   }
 
-  end(trailers: HeaderList): void {
+  end(trailers: HeaderList, last?: Buffer): void {
     this.trailersOut = trailers;
-    if (!this.stream.destroyed) this.stream.end();
+    this.bytesOut += last?.length ?? 0;
+    if (!this.stream.destroyed && !this.stream.writableEnded) this.stream.end(last);
   }
 
   switchProtocols(headers: HeaderList): Duplex {

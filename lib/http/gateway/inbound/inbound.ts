@@ -64,7 +64,8 @@ export interface Inbound {
   flush(): void;
   /** Returns whether more may be written at once. */
   write(chunk: Buffer): boolean;
-  end(trailers: HeaderList): void;
+  /** Ends the answer, with a last part of the body. */
+  end(trailers: HeaderList, last?: Buffer): void;
   /** Accepts the change of the protocol and returns the connection. */
   switchProtocols(headers: HeaderList): Duplex;
   /** Breaks the request off: the client sees that the answer is not whole. */
