@@ -98,6 +98,24 @@ describe("import 'starlane'", () => {
     expect(answer).toEqual({ imported: [], hasMetrics: true, api: [] });
   });
 
+  it('loads with starlane/http neither the page of the monitor nor what only the monitor needs', () => {
+    const { answer } = run(`
+      const before = ['zlib', 'dns/promises'].filter(isLoaded);
+      const { monitor } = await load('http/index.js');
+      answer([typeof monitor, ['dns/promises'].filter(isLoaded).filter((name) => !before.includes(name))]);`);
+    expect(answer).toEqual(['function', []]);
+    const page = readdirSync(OUT).filter((name) => name.startsWith('page-files-') && name.endsWith('.js'));
+    expect(page).toHaveLength(1);
+    // It is imported where it is used, and nowhere else.
+    const texts = readdirSync(OUT)
+      .filter((name) => name.endsWith('.js'))
+      .map((name) => readFileSync(join(OUT, name), 'utf8'));
+    texts.push(readFileSync(join(OUT, 'http/index.js'), 'utf8'));
+    const [name = ''] = page;
+    const uses = texts.flatMap((text) => [...text.matchAll(/(import\(|from ?|import ?)"[./]*(page-files-\w+\.js)"/g)]);
+    expect(uses.map(([, how, file]) => [how, file])).toEqual([['import(', name]]);
+  });
+
   it('loads tls with the first link of a network with a secret, and no package', () => {
     const { answer } = run(`
       const { createNode } = await load('index.js');

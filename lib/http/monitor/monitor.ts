@@ -1,7 +1,9 @@
-// The entry of the monitor: checks the options, and loads the rest when it is used.
+// What users of the monitor see.
 
 import type { Node } from '../../node/node.js';
 import type { TlsFiles } from '../../options/security.js';
+import { NodeSource } from './node-source.js';
+import { startMonitor } from './server.js';
 
 export interface MonitorOptions {
   /** Where to listen: a host name or an address of this machine. Default `127.0.0.1`. */
@@ -48,6 +50,5 @@ export interface Monitor {
  * @throws ERR_STARLANE_OPTION; ERR_STARLANE_INSECURE; Node's own error such as EADDRINUSE
  */
 export async function monitor(node: Node, options: MonitorOptions = {}): Promise<Monitor> {
-  const [{ startMonitor }, { NodeSource }] = await Promise.all([import('./server.js'), import('./node-source.js')]);
   return startMonitor(new NodeSource(node), options);
 }

@@ -217,7 +217,8 @@ function report(event: NodeEvent, watcher: SourceWatcher): void {
       return watcher.onEvent('link', 'good', `${labelOf(event.link)} at ${event.link.address}`);
     case 'unlink': {
       const { link, reason } = event;
-      if (reason === undefined) return watcher.onEvent('link closed', 'plain', labelOf(link));
+      const isClosed = reason === undefined || codeOf(reason) === 'ERR_STARLANE_CLOSED';
+      if (isClosed) return watcher.onEvent('link closed', 'plain', labelOf(link));
       return watcher.onEvent('link lost', 'bad', `${labelOf(link)}: ${reason.message}`);
     }
     case 'service':

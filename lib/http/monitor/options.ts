@@ -1,8 +1,8 @@
 // The options of the monitor, checked and completed.
 
-import { lookup } from 'node:dns/promises';
 import { isIPv6 } from 'node:net';
 import { optionError, starlaneError } from '../../errors.js';
+import { nodeDns } from '../../util/runtime/builtins.js';
 import { isLoopbackName, randomToken } from './access.js';
 import type { MonitorOptions } from './monitor.js';
 
@@ -40,7 +40,7 @@ export async function resolveOptions(options: MonitorOptions): Promise<ResolvedO
   if (typeof insecure !== 'boolean') throw optionError('insecure', 'must be a boolean');
   const tls = checkTls(options.tls);
   const allowedHosts = checkHosts(options.allowedHosts);
-  const { address } = await lookup(host.replace(/^\[|\]$/g, ''));
+  const { address } = await nodeDns().lookup(host.replace(/^\[|\]$/g, ''));
   const isLoopback = isLoopbackName(address);
   if (!isLoopback && tls === undefined && !insecure) {
     throw starlaneError('ERR_STARLANE_INSECURE', `the monitor at ${host} needs tls, or insecure: true`);

@@ -9,7 +9,7 @@ import { Access } from './access.js';
 import { Feed } from './feed.js';
 import type { Monitor, MonitorOptions } from './monitor.js';
 import { type ResolvedOptions, resolveOptions, urlHost } from './options.js';
-import { PAGE_FILES, type PageFile } from './page-files.js';
+import type { PageFile } from './page-files.js';
 import { type Site, SiteFiles } from './site-files.js';
 import { TABLE_NAMES } from './snapshot.js';
 import type { MonitorSource } from './source.js';
@@ -57,12 +57,14 @@ const FILES: Readonly<Record<string, string>> = { '/': 'index.html', '/page.js':
 export async function startMonitor(
   source: MonitorSource,
   options: MonitorOptions,
-  files: Readonly<Record<string, PageFile>> | undefined = PAGE_FILES,
+  files?: Readonly<Record<string, PageFile>> | undefined,
 ): Promise<Monitor> {
   const resolved = await resolveOptions(options);
-  if (files === undefined) throw new Error('the page is not built: npm run build');
+  // A quarter of a megabyte, which only a program with a monitor needs.
+  const built = files ?? (await import('./page-files.js')).PAGE_FILES;
+  if (built === undefined) throw new Error('the page is not built: npm run build');
   const server = await createServer(resolved);
-  const running = new RunningMonitor(source, resolved, new SiteFiles(files), server);
+  const running = new RunningMonitor(source, resolved, new SiteFiles(built), server);
   await running.listen();
   return running;
 }

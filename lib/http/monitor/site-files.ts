@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { gunzipSync } from 'node:zlib';
+import { nodeZlib } from '../../util/runtime/builtins.js';
 import type { PageFile } from './page-files.js';
 
 export interface Site {
@@ -31,7 +31,7 @@ export class SiteFiles implements Site {
       return;
     }
     const takesGzip = /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''));
-    const body = takesGzip ? gzip : gunzipSync(gzip);
+    const body = takesGzip ? gzip : nodeZlib().gunzipSync(gzip);
     if (takesGzip) response.setHeader('Content-Encoding', 'gzip');
     response.setHeader('Content-Length', body.length);
     response.writeHead(200).end(request.method === 'HEAD' ? undefined : body);

@@ -17,6 +17,11 @@ export function nodeDns(): typeof import('node:dns/promises') {
   return process.getBuiltinModule('node:dns/promises');
 }
 
+/** Returns the module node:zlib. */
+export function nodeZlib(): typeof import('node:zlib') {
+  return process.getBuiltinModule('node:zlib');
+}
+
 /** Returns the module node:util. Importing it also loads its parsers of arguments and of MIME types. */
 export function nodeUtil(): typeof import('node:util') {
   return process.getBuiltinModule('node:util');
