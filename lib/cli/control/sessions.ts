@@ -10,7 +10,7 @@ const RESET_MS = 5_000;
 
 interface Session {
   readonly socket: Socket;
-  readonly circuits: Map<string, Duplex>;
+  readonly circuits: Map<string, { readonly socket: Socket; readonly circuit: Duplex }>;
 }
 
 export class ControlSessions {
@@ -20,18 +20,20 @@ export class ControlSessions {
   /** Takes the socket for the lines of a new session. */
   open(socket: Socket, nodeId: string): void {
     const name = String(this.nextName++);
-    const circuits = new Map<string, Duplex>();
+    const circuits: Session['circuits'] = new Map();
     this.sessions.set(name, { socket, circuits });
     readLines(socket, ({ reset: id }) => {
-      const circuit = circuits.get(String(id));
-      if (circuit !== undefined) reset(circuit);
+      const joined = circuits.get(String(id));
+      if (joined === undefined) return;
+      reset(joined.circuit);
+      joined.socket.destroy();
     });
     writeLine(socket, { session: name, id: nodeId });
     socket.once('end', () => socket.destroy());
     socket.once('close', () => {
       this.sessions.delete(name);
       // What its process had not ended is not complete.
-      for (const circuit of circuits.values()) reset(circuit);
+      for (const { circuit } of [...circuits.values()]) reset(circuit);
     });
   }
 
@@ -42,7 +44,7 @@ export class ControlSessions {
       new Passage(socket, circuit);
       return;
     }
-    session.circuits.set(id, circuit);
+    session.circuits.set(id, { socket, circuit });
     circuit.once('close', () => session.circuits.delete(id));
     socket.resetAndDestroy = () => {
       writeLine(session.socket, { reset: id });
