@@ -33,26 +33,33 @@ export class ControlSessions {
     socket.once('close', () => {
       this.sessions.delete(name);
       // What its process had not ended is not complete.
-      for (const { circuit } of [...circuits.values()]) reset(circuit);
+      for (const { circuit, socket: of } of [...circuits.values()]) {
+        reset(circuit);
+        of.destroy();
+      }
     });
   }
 
-  /** Joins a socket of the session with a circuit. Without a session, a reset of the circuit is an end of the socket. */
+  /** Notes a circuit of a session, so that it ends with the session, and can be reset by it. */
+  note(name: string | null, id: string | null, socket: Socket, circuit: Duplex): void {
+    const session = this.sessions.get(name ?? '');
+    if (session === undefined || id === null || session.circuits.has(id)) return;
+    session.circuits.set(id, { socket, circuit });
+    socket.once('close', () => session.circuits.delete(id));
+  }
+
+  /** Joins a socket of a session with the circuit that was noted. Without a session, a reset of the circuit is an end of the socket. */
   join(name: string | null, id: string | null, socket: Socket, circuit: Duplex): void {
     const session = this.sessions.get(name ?? '');
-    if (session === undefined || id === null || session.circuits.has(id)) {
-      new Passage(socket, circuit);
-      return;
+    if (session !== undefined && id !== null && session.circuits.get(id)?.socket === socket) {
+      socket.resetAndDestroy = () => {
+        writeLine(session.socket, { reset: id });
+        // Not yet: its end would look like the end of the circuit.
+        const timer = setTimeout(() => socket.destroy(), RESET_MS);
+        socket.once('close', () => clearTimeout(timer));
+        return socket;
+      };
     }
-    session.circuits.set(id, { socket, circuit });
-    circuit.once('close', () => session.circuits.delete(id));
-    socket.resetAndDestroy = () => {
-      writeLine(session.socket, { reset: id });
-      // Not yet: its end would look like the end of the circuit.
-      const timer = setTimeout(() => socket.destroy(), RESET_MS);
-      socket.once('close', () => clearTimeout(timer));
-      return socket;
-    };
     new Passage(socket, circuit);
   }
 }
