@@ -235,6 +235,7 @@ export class ControlServer {
         if (taken === undefined) return refuse(netError('ECONNRESET', 'read'));
         clearTimeout(taken.timer);
         this.waiting.delete(id);
+        this.sessions.note(query.get('session'), query.get('circuit'), socket, taken.socket);
         return accept(taken.socket);
       }
       case 'dial':
@@ -265,6 +266,7 @@ export class ControlServer {
     } catch (error) {
       return refuse(error);
     }
+    this.sessions.note(query.get('session'), query.get('circuit'), socket, dialled);
     const giveUp = () => dialled.destroy();
     dialled.once('error', refuse);
     socket.once('close', giveUp);

@@ -2,6 +2,7 @@
 //
 // Not by stream.pipeline: it costs several times as much for each connection, and knows only errors where TCP knows an end and a reset.
 
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 /** What ended it, if that was not the end of both directions. */
@@ -67,7 +68,8 @@ interface Resettable {
 export function reset(stream: Duplex): void {
   if (stream.destroyed) return;
   const { connecting, resetAndDestroy } = stream as Resettable;
-  const hasSentEnd = stream.writableEnded && stream.writableLength === 0;
+  // The kernel resets no connection whose end was sent.
+  const hasSentEnd = stream instanceof Socket && stream.writableEnded && stream.writableLength === 0;
   // A dial that goes on for the sake of its reset would hold the other end up.
   if (resetAndDestroy === undefined || connecting === true || hasSentEnd) {
     stream.destroy();
