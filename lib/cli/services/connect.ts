@@ -2,7 +2,7 @@
 
 import type { Readable, Writable } from 'node:stream';
 import { type Command, defineCommand } from '../command.js';
-import { ExitCode, exitCodeOf, Failure, lineOf, usage } from '../failure.js';
+import { ExitCode, exitCodeOf, Failure, lineOf } from '../failure.js';
 import { reset } from '../local/passage.js';
 import type { OverlaySocket } from '../run/overlay.js';
 import { checkedTarget } from '../run/target.js';
