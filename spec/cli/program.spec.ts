@@ -27,7 +27,7 @@ describe('starlane', () => {
   it.each([
     [['foward'], "unknown command 'foward' (did you mean forward?); see starlane --help"],
     [['forward', '--prot', '1', '1:x'], "unknown option '--prot'; see starlane forward --help"],
-    [['forward'], "missing required argument 'PORT:SERVICE'; see starlane forward --help"],
+    [['forward'], 'forward: needs PORT:SERVICE, such as 6379:redis'],
     [['up', '--role', 'king'], '--role: must be peer, client, server or router, not "king"'],
     [['up', '--timeout', 'soon'], '--timeout: must be a time such as 500ms, 10s or 2m, not "soon"'],
     [['up', '--config', '/nowhere/starlane.yaml'], '/nowhere/starlane.yaml: cannot be read (ENOENT)'],

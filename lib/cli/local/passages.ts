@@ -32,7 +32,7 @@ export class Passages {
 
   constructor(private readonly onBreak: (broken: Break) => void) {}
 
-  /** How long a connection may be silent; undefined: for ever. It holds for those that are open as well. */
+  /** How long a connection may be silent; undefined: without limit. It holds for those that are open as well. */
   set idleTimeoutMs(timeoutMs: number | undefined) {
     this.idleMs = timeoutMs ?? 0;
     clearInterval(this.timer);
