@@ -136,6 +136,8 @@ export class ControlOverlay implements Overlay {
     let isClosed = false;
     await new Promise<void>((resolve, reject) => {
       const lines = createInterface({ input: response });
+      // It repeats the errors of its input, see below.
+      lines.on('error', () => {});
       lines.on('line', (text) => {
         const line = JSON.parse(text) as BindLine;
         if ('bound' in line) resolve();

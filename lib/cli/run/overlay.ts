@@ -1,6 +1,7 @@
 // The network as a task sees it: a node in this process, or one that runs in another process of this machine.
 
 import type { Duplex } from 'node:stream';
+import { parseDestination } from '../../circuit/dial/destination.js';
 import type { DialOptions } from '../../circuit/options.js';
 import { hash, random, type Selector } from '../../mesh/directory/selector.js';
 import type { ServiceInfo } from '../../mesh/directory/service.js';
@@ -40,7 +41,7 @@ export interface Overlay {
   readonly id: string;
   /** The node, where it is in this process. */
   readonly node: Node | undefined;
-  /** Both halves end separately (`allowHalfOpen`). */
+  /** Takes an address, or several as `parseDestination` reads them. Both halves end separately (`allowHalfOpen`). */
   dial(address: string, options?: OverlayDialOptions): OverlaySocket;
   /** @throws EADDRINUSE, ERR_STARLANE_ADDRESS, ERR_STARLANE_RIGHT and others */
   bind(address: string, options: OverlayBindOptions, handler: (socket: OverlaySocket) => void): Promise<OverlayServer>;
@@ -61,7 +62,7 @@ export class NodeOverlay implements Overlay {
     const { timeoutMs, signal, key, preferredPort } = options;
     const byKey = key === undefined ? random : hash(key);
     const selector = preferredPort === undefined ? byKey : preferring(preferredPort, byKey);
-    return this.node.dial(address, { timeoutMs, signal, selector, allowHalfOpen: true });
+    return this.node.dial(parseDestination(address), { timeoutMs, signal, selector, allowHalfOpen: true });
   }
 
   bind(
