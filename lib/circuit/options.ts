@@ -1,11 +1,13 @@
 // Options of dial and bind.
 
+import { AsyncResource } from 'node:async_hooks';
 import { starlaneError } from '../errors.js';
 import { type Selector, type SelectorOption, toSelector } from '../mesh/directory/selector.js';
 import { type Allow, resolveAllow } from '../options/allow.js';
 import type { ServerOptions } from '../socket/server.js';
 import type { SocketOptions } from '../socket/socket.js';
 import { MAX_TIMEOUT_MS } from '../util/timers.js';
+import type { Prepare } from './accept/preparation.js';
 
 export interface DialOptions extends SocketOptions {
   /** Destroys the socket with an AbortError, before or after it is connected. */
@@ -37,12 +39,20 @@ export interface BindOptions extends ServerOptions {
    * node's `allow` is asked first, and both must allow. Default: the node's `allow` alone.
    */
   allow?: Allow | undefined;
+  /**
+   * Called for each circuit that is allowed, before it is accepted: for what has to be there first, such as a connection to the program
+   * behind this server. The circuit is accepted when the promise resolves, and the event 'connection' has its value as second argument. When
+   * it rejects, or takes longer than the dialler waits or handshakeTimeoutMs, the dial tries another instance, and fails with ECONNREFUSED
+   * without one; the message of the error is the reason that the dialler gets. Default: circuits are accepted at once.
+   */
+  prepare?: Prepare | undefined;
 }
 
 interface CheckedBindOptions {
   readonly weight: number | undefined;
   readonly meta: unknown;
   readonly allow: Allow | undefined;
+  readonly prepare: Prepare | undefined;
 }
 
 /** @throws ERR_STARLANE_OPTION */
@@ -73,5 +83,15 @@ export function checkBindOptions(options: BindOptions | undefined): CheckedBindO
   if (weight !== undefined && !(Number.isInteger(weight) && weight >= 0 && weight <= 255)) {
     throw starlaneError('ERR_STARLANE_OPTION', 'weight: an integer from 0 to 255 is needed');
   }
-  return { weight, meta: options?.meta, allow: resolveAllow(options?.allow, ['dial']) };
+  const prepare = options?.prepare;
+  if (prepare !== undefined && typeof prepare !== 'function') {
+    throw starlaneError('ERR_STARLANE_OPTION', 'prepare: a function is needed');
+  }
+  return {
+    weight,
+    meta: options?.meta,
+    allow: resolveAllow(options?.allow, ['dial']),
+    // It is called when others dial, in the async context in which it was set.
+    prepare: prepare === undefined ? undefined : AsyncResource.bind(prepare),
+  };
 }

@@ -99,7 +99,7 @@ export interface SocketOwner {
 export type AnyServer = Server<ServerAddress | string>;
 
 export interface ServerEvents {
-  connection: [socket: Socket];
+  connection: [socket: Socket, prepared?: unknown];
   listening: [];
   drop: [info?: DropInfo];
   close: [];
@@ -175,9 +175,10 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
     return socket;
   }
 
-  /** @internal Emits 'connection' when the circuit of an accepted socket is complete. */
-  [kAnnounce](socket: Socket): void {
-    this[kScope].runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'connection', socket);
+  /** @internal Emits 'connection' when the circuit of an accepted socket is complete. `prepared`: the value of `prepare`. */
+  [kAnnounce](socket: Socket, prepared?: unknown): void {
+    const args = prepared === undefined ? [socket] : [socket, prepared];
+    this[kScope].runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'connection', ...args);
   }
 
   /** Whether it is bound. */

@@ -8,6 +8,7 @@ import type { Guard } from '../../access/guard.js';
 import type { NodeId } from '../../address.js';
 import { kAdmit, kAnnounce, kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
+import type { AllowRequest } from '../../options/allow.js';
 import type { RemoteEndpoint, SocketAddresses } from '../../socket/endpoints.js';
 import type { Socket } from '../../socket/socket.js';
 import { Deadline } from '../../util/deadline.js';
@@ -26,6 +27,7 @@ import type { AcceptHandshake } from '../secure/handshake.js';
 import type { CircuitSecurity } from '../secure/security.js';
 import { type Authorization, PendingAuthorizations } from './authorization.js';
 import { HeldOpens, IncomingCircuit, OpenRate, SlowOpen } from './pending-open.js';
+import { PendingPreparations, type Preparation } from './preparation.js';
 
 const log = debug('route');
 
@@ -79,6 +81,7 @@ export class Acceptor implements StreamSink {
   private readonly proofs: ProofQueue;
   private readonly authorizations: PendingAuthorizations;
   private readonly confirmations: PendingConfirmations;
+  private readonly preparations: PendingPreparations;
 
   /**
    * @param remote the remote endpoint, which all sockets of the link share
@@ -105,6 +108,7 @@ export class Acceptor implements StreamSink {
     });
     this.authorizations = new PendingAuthorizations(host.authorization);
     this.confirmations = new PendingConfirmations(host);
+    this.preparations = new PendingPreparations(host.timers);
   }
 
   get timers(): Timers {
@@ -151,8 +155,9 @@ export class Acceptor implements StreamSink {
 
   /** Called when a node is no member any more: ends its circuits that wait here. Those that have a socket are not among them. */
   onFormerMember({ nodeId, error, reason }: FormerMember): void {
-    for (const circuits of [this.held.circuits(), this.proofs.circuits(), this.authorizations.circuits()]) {
-      for (const { open, stream } of circuits) if (open.src === nodeId) stream.destroy(error, reason);
+    const { held, proofs, authorizations, preparations } = this;
+    for (const queue of [held, proofs, authorizations, preparations]) {
+      for (const { open, stream } of queue.circuits()) if (open.src === nodeId) stream.destroy(error, reason);
     }
   }
 
@@ -264,8 +269,9 @@ export class Acceptor implements StreamSink {
       return;
     }
     const guards = neighbour === null ? undefined : binding.guards;
-    if (waiting === undefined && open.proof === undefined && guards === undefined) {
-      this.accept(stream, binding, open, remote, rest);
+    const isChecked = open.proof === undefined && guards === undefined;
+    if (waiting === undefined && isChecked && binding.prepare === undefined) {
+      this.accept(stream, binding, open, remote, rest, undefined);
       return;
     }
     const circuit = waiting ?? new IncomingCircuit(stream, open, remote, namesMeet, rest);
@@ -313,25 +319,49 @@ export class Acceptor implements StreamSink {
   /** Asks whether the circuit is allowed. The server does not see it before. */
   private authorize(circuit: IncomingCircuit, guards: readonly Guard[] | undefined): void {
     if (guards === undefined) {
-      this.acceptChecked(circuit);
+      this.prepare(circuit);
       return;
     }
     const { authorizations, host } = this;
-    const { stream, open, remote } = circuit;
-    const binding = circuit.binding as Binding;
+    const { stream } = circuit;
     if (authorizations.isFull) {
       const reason = `${authorizations.size} circuits wait to be allowed (maxPendingDecisions)`;
       this.refuse(stream, ReplyCode.LIMIT, reason);
       return;
     }
-    // What is bound, whatever was dialled: a port leads to names as well.
-    const to = { service: binding.service, port: portOf(open, binding) };
-    const request = host.authorization.request(remote, this.envsOf(remote, open.env), to);
-    authorizations.ask(circuit, guards, request, (verdict) => {
+    authorizations.ask(circuit, guards, this.requestOf(circuit), (verdict) => {
       if (verdict !== true) {
         host.counters.denied++;
         this.refuse(stream, ReplyCode.DENIED, verdict);
-      } else if (this.isStillBound(circuit)) this.acceptChecked(circuit);
+      } else if (this.isStillBound(circuit)) this.prepare(circuit);
+    });
+  }
+
+  private requestOf({ open, remote, binding }: IncomingCircuit): AllowRequest {
+    const { service } = binding as Binding;
+    // What is bound, whatever was dialled: a port leads to names as well.
+    const to = { service, port: portOf(open, binding as Binding) };
+    return this.host.authorization.request(remote, this.envsOf(remote, open.env), to);
+  }
+
+  /** Waits until the server has prepared for an allowed circuit, if it has to. */
+  private prepare(circuit: IncomingCircuit): void {
+    const { preparations, host } = this;
+    const { stream, open } = circuit;
+    const { prepare } = circuit.binding as Binding;
+    if (prepare === undefined) {
+      this.acceptChecked(circuit);
+      return;
+    }
+    if (preparations.size >= host.authorization.maxPending) {
+      this.refuse(stream, ReplyCode.LIMIT, `${preparations.size} circuits wait for the server (maxPendingDecisions)`);
+      return;
+    }
+    const timeoutMs = Math.min(host.authorization.timeoutMs, open.remainingMs ?? host.authorization.timeoutMs);
+    preparations.start(circuit, prepare, this.requestOf(circuit), timeoutMs, (refusal) => {
+      if (refusal !== undefined) this.refuse(stream, ReplyCode.REFUSED, refusal);
+      else if (this.isStillBound(circuit)) this.acceptChecked(circuit);
+      else circuit.preparation?.abandon();
     });
   }
 
@@ -355,24 +385,35 @@ export class Acceptor implements StreamSink {
     const binding = circuit.binding as Binding;
     try {
       if (handshake === undefined) {
-        this.accept(stream, binding, open, remote, received);
+        this.accept(stream, binding, open, remote, received, circuit.preparation);
         return;
       }
+      const { preparation } = circuit;
       const to = { service: open.service, port: portOf(open, binding), srcPort: open.srcPort };
-      const rejection = this.confirmations.accept(stream, binding.server, handshake, remote, to);
-      if (rejection !== undefined) this.refuse(stream, rejection.code, rejection.reason);
-      else if (received.length > 0) stream.sink[kOnData](stream, received);
+      const rejection = this.confirmations.accept(stream, binding.server, handshake, remote, to, preparation);
+      if (rejection !== undefined) {
+        preparation?.abandon();
+        this.refuse(stream, rejection.code, rejection.reason);
+      } else if (received.length > 0) stream.sink[kOnData](stream, received);
     } finally {
       // Also when a listener of the server has thrown: the circuit is open.
       if (circuit.isEnded) stream.sink[kOnEnd](stream);
     }
   }
 
-  private accept(stream: MuxStream, binding: Binding, open: Open, remote: RemoteEndpoint, rest: Buffer): void {
+  private accept(
+    stream: MuxStream,
+    binding: Binding,
+    open: Open,
+    remote: RemoteEndpoint,
+    rest: Buffer,
+    preparation: Preparation | undefined,
+  ): void {
     const port = portOf(open, binding);
     stream.accept();
     const socket = binding.server[kAdmit](stream, remote, open.service, port, open.srcPort);
     if (socket === null) {
+      preparation?.abandon();
       this.refuse(stream, ReplyCode.LIMIT, SERVER_FULL);
       return;
     }
@@ -381,7 +422,7 @@ export class Acceptor implements StreamSink {
     const reply = binding.acceptance(port);
     if (!stream.write(reply)) stream.sink = new QueuedPrefix(socket, reply.length);
     try {
-      binding.server[kAnnounce](socket);
+      binding.server[kAnnounce](socket, preparation?.value);
     } finally {
       // After the listeners are there, so that it reaches them without a detour over the socket's buffer.
       if (rest.length > 0) stream.sink[kOnData](stream, rest);

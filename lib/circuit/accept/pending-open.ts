@@ -12,6 +12,7 @@ import type { Open } from '../../wire/open.js';
 import type { Binding } from '../bindings.js';
 import type { AcceptHandshake } from '../secure/handshake.js';
 import type { Acceptor } from './acceptor.js';
+import type { Preparation } from './preparation.js';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -23,6 +24,8 @@ export class IncomingCircuit implements StreamSink {
   binding: Binding | undefined;
   /** What the dialler's proof has shown, once it is checked, if the circuit is encrypted. */
   handshake: AcceptHandshake | undefined;
+  /** What is prepared for it, if its server prepares something. */
+  preparation: Preparation | undefined;
   /** Whether the peer has ended its half. */
   isEnded = false;
   private bytes: Buffer;

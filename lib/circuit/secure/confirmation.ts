@@ -15,6 +15,7 @@ import type { Clock, Timed, Timer } from '../../util/timers.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import type { AcceptorHost } from '../accept/acceptor.js';
 import type { IncomingCircuit } from '../accept/pending-open.js';
+import type { Preparation } from '../accept/preparation.js';
 import { SERVER_FULL } from '../bindings.js';
 import { QueuedPrefix } from '../open/pass-through.js';
 import type { AcceptHandshake, SecureAnswer } from './handshake.js';
@@ -95,6 +96,7 @@ export class PendingConfirmations {
     handshake: AcceptHandshake,
     remote: RemoteEndpoint,
     { service, port, srcPort }: { readonly service: string; readonly port: number; readonly srcPort: number },
+    preparation: Preparation | undefined,
   ): Rejection | undefined {
     const { host } = this;
     if (this.count >= host.maxUnconfirmed) {
@@ -108,7 +110,7 @@ export class PendingConfirmations {
       return { code: ReplyCode.INSECURE, reason: (error as Error).message };
     }
     stream.accept();
-    const pending = new PendingConfirmation(host, server, remote);
+    const pending = new PendingConfirmation(host, server, remote, preparation);
     const secure = SecureStream.accepted(stream, answer.keys, (error) => {
       this.count--;
       if (error === undefined) host.security.onConfirmed(handshake);
@@ -139,6 +141,7 @@ class PendingConfirmation implements Timed {
     private readonly host: AcceptorHost,
     private readonly server: AnyServer,
     private readonly remote: RemoteEndpoint,
+    private readonly preparation: Preparation | undefined,
   ) {}
 
   start(stream: SecureStream, socket: Socket): void {
@@ -158,8 +161,11 @@ class PendingConfirmation implements Timed {
     if (failure === undefined) {
       host.counters.accepted++;
       if (this.remote.isQuantumSafe === true) host.counters.quantumSafe++;
-      this.server[kAnnounce](socket);
-    } else if (codeOf(failure) === 'ERR_STARLANE_SECURE') {
+      this.server[kAnnounce](socket, this.preparation?.value);
+      return;
+    }
+    this.preparation?.abandon();
+    if (codeOf(failure) === 'ERR_STARLANE_SECURE') {
       // Not when the dialler, or a link, has gone.
       host.security.refused(this.remote.peerId, this.remote.via, failure);
     }

@@ -97,9 +97,9 @@ export class NetServer extends Server<ServerAddress | string> {
   }
 
   /** @internal */
-  override [kAnnounce](socket: Socket): void {
+  override [kAnnounce](socket: Socket, prepared?: unknown): void {
     if (socket instanceof ExcessSocket) this[kScope].runInAsyncScope(this[kDrop], this, socket);
-    else super[kAnnounce](socket);
+    else super[kAnnounce](socket, prepared);
   }
 
   /** Accepts the circuit all the same, as a kernel does, which has connected a socket before its server learns of it. */
