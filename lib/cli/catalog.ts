@@ -21,13 +21,19 @@ export const CATALOG: readonly CatalogEntry[] = [
     SERVICES,
     'publish',
     'offer a port of this machine as a service',
-    async () => (await import('./services/publish.js')).publish,
+    async () => (await import('./services/publish/publish.js')).publish,
   ),
   entry(
     SERVICES,
     'forward',
     'make services of the network ports of this machine',
     async () => (await import('./services/forward.js')).forward,
+  ),
+  entry(
+    SERVICES,
+    'mcp',
+    'use an MCP server of the network, over standard input and output',
+    async () => (await import('./services/mcp.js')).mcp,
   ),
   entry(
     NETWORK,

@@ -9,6 +9,8 @@ export interface Log {
   info(message: string, fields?: Readonly<Record<string, unknown>>): void;
   warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
   error(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  /** Passes on a line that a program has printed, whatever the level. `source` names the program. */
+  output(source: string, stream: 'stdout' | 'stderr', line: string): void;
 }
 
 export interface LogOptions {
@@ -30,7 +32,14 @@ export function createLog({ format, level, stream }: LogOptions): Log {
           : `starlane: ${of === 'warn' ? 'warning: ' : of === 'error' ? 'error: ' : ''}${message}`;
       stream.write(`${line}\n`);
     };
-  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+  const output = (source: string, from: 'stdout' | 'stderr', line: string) => {
+    const text =
+      format === 'json'
+        ? JSON.stringify({ time: new Date().toISOString(), level: 'info', msg: line, program: source, stream: from })
+        : `${source} | ${line}`;
+    stream.write(`${text}\n`);
+  };
+  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), output };
 }
 
 function shown(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {

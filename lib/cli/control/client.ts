@@ -7,9 +7,17 @@ import { createInterface } from 'node:readline';
 import { Duplex } from 'node:stream';
 import { codeOf, netError } from '../../errors.js';
 import type { ServiceInfo } from '../../mesh/directory/service.js';
+import type { AllowRequest } from '../../options/allow.js';
 import type { PeerInfo } from '../../socket/endpoints.js';
 import { ExitCode, Failure } from '../failure.js';
-import type { Overlay, OverlayBindOptions, OverlayDialOptions, OverlayServer, OverlaySocket } from '../run/overlay.js';
+import type {
+  Overlay,
+  OverlayBindOptions,
+  OverlayDialOptions,
+  OverlayPrepare,
+  OverlayServer,
+  OverlaySocket,
+} from '../run/overlay.js';
 import { type BindLine, MAX_BODY_BYTES, receivedError } from './wire.js';
 
 const ANSWER_MS = 30_000;
@@ -112,20 +120,38 @@ export class ControlOverlay implements Overlay {
     return socket;
   }
 
-  async bind(
+  async bind<T = undefined>(
     address: string,
-    options: OverlayBindOptions,
-    handler: (socket: OverlaySocket) => void,
+    { prepare, ...options }: OverlayBindOptions & { readonly prepare?: OverlayPrepare<T> | undefined },
+    handler: (socket: OverlaySocket, prepared: T) => void,
   ): Promise<OverlayServer> {
     const response = await this.client.open({ method: 'POST', path: '/control/bind' }, { address, ...options });
     if (response.statusCode !== 200) throw receivedError(JSON.parse(await textOf(response)));
     let isClosed = false;
+    const waiting = new Map<string, AbortController>();
+    const take = async (id: string, request: AllowRequest) => {
+      const aborter = new AbortController();
+      waiting.set(id, aborter);
+      try {
+        const prepared = (await prepare?.(request, aborter.signal)) as T;
+        if (aborter.signal.aborted) return;
+        const socket = await this.client.connect(`take?id=${id}`).catch(() => undefined);
+        if (socket === undefined) aborter.abort();
+        else handler(new JoinedSocket(Promise.resolve(socket), peerOf(request)), prepared);
+      } catch (error) {
+        // When the node has ended meanwhile, the bind says so.
+        await this.client.post('/control/refuse', { id, reason: (error as Error).message }).catch(() => {});
+      } finally {
+        waiting.delete(id);
+      }
+    };
     await new Promise<void>((resolve, reject) => {
       const lines = createInterface({ input: response });
       lines.on('line', (text) => {
         const line = JSON.parse(text) as BindLine;
         if ('bound' in line) resolve();
-        else handler(new JoinedSocket(this.client.connect(`take?id=${line.id}`), line.peer));
+        else if ('gone' in line) waiting.get(line.gone)?.abort();
+        else void take(line.id, line.request);
       });
       const lost = () => {
         const error = new Failure('the node that this command used has ended', ExitCode.UNREACHABLE);
@@ -209,6 +235,11 @@ class JoinedSocket extends Duplex implements OverlaySocket {
     if (this.socket !== undefined) then();
     else this.once('connect', then);
   }
+}
+
+function peerOf({ peer: { id, via, name, tags }, service }: AllowRequest): PeerInfo {
+  const named = name === undefined ? {} : { name };
+  return { id, service, via: [...via], ...named, ...(tags.length === 0 ? {} : { tags: [...tags] }) };
 }
 
 async function textOf(response: IncomingMessage): Promise<string> {

@@ -7,12 +7,11 @@ import { connect, type Socket } from 'node:net';
 import { pipeline } from 'node:stream';
 import { codeOf, netError } from '../../errors.js';
 import type { Node } from '../../node/node.js';
+import type { AllowRequest } from '../../options/allow.js';
 import { Failure } from '../failure.js';
-import { NodeOverlay, type OverlayServer, type OverlaySocket } from '../run/overlay.js';
+import { NodeOverlay, type OverlayBindOptions, type OverlayServer, type OverlaySocket } from '../run/overlay.js';
 import { type BindLine, MAX_BODY_BYTES, sentError } from './wire.js';
 
-/** How long a bound socket waits for the process that is to serve it. */
-const TAKE_MS = 10_000;
 const PROBE_MS = 2_000;
 
 export interface ControlOwner {
@@ -27,8 +26,8 @@ export class AlreadyRunning extends Error {}
 export class ControlServer {
   private readonly server: Server;
   private readonly sockets = new Set<Socket>();
-  /** Sockets of binds that nobody has taken yet. */
-  private readonly waiting = new Map<string, { socket: OverlaySocket; timer: NodeJS.Timeout }>();
+  /** Circuits of binds that nobody has taken yet. */
+  private readonly waiting = new Map<string, WaitingCircuit>();
   private overlay: NodeOverlay | undefined;
   private owner: ControlOwner | undefined;
   private nextTicket = 0;
@@ -71,10 +70,7 @@ export class ControlServer {
   }
 
   async close(): Promise<void> {
-    for (const { socket, timer } of this.waiting.values()) {
-      clearTimeout(timer);
-      socket.destroy();
-    }
+    for (const { refuse } of this.waiting.values()) refuse(new Error('the node is closing'));
     this.waiting.clear();
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     for (const socket of this.sockets) socket.destroy();
@@ -109,6 +105,11 @@ export class ControlServer {
       case 'POST /control/reload':
         await owner.reload();
         return sendJson(response, 200, {});
+      case 'POST /control/refuse': {
+        const { id, reason } = (await bodyOf(request)) as { id: string; reason: string };
+        this.waiting.get(id)?.refuse(new Error(reason));
+        return sendJson(response, 200, {});
+      }
       case 'POST /control/bind':
         return this.bind((await bodyOf(request)) as BindRequest, response);
       default:
@@ -123,30 +124,52 @@ export class ControlServer {
   /** Binds a service for the process at the other end, for as long as the answer is open. */
   private async bind({ address, ...options }: BindRequest, response: ServerResponse): Promise<void> {
     let server: OverlayServer | undefined;
-    const send = (line: BindLine) => response.write(`${JSON.stringify(line)}\n`);
     const isGone = () => response.destroyed || response.writableEnded;
-    server = await (this.overlay as NodeOverlay).bind(address, options, (socket) => {
-      if (isGone()) {
-        socket.destroy();
-        return;
-      }
+    const send = (line: BindLine) => {
+      if (!isGone()) response.write(`${JSON.stringify(line)}\n`);
+    };
+    const announced = new Set<string>();
+    const prepare = (request: AllowRequest, signal: AbortSignal) => {
+      if (isGone()) throw new Error('its process has ended');
       const id = String(this.nextTicket++);
-      const timer = setTimeout(() => this.drop(id, socket), TAKE_MS);
-      // Nobody reads its errors before it is taken.
-      socket.on('error', () => {});
-      this.waiting.set(id, { socket, timer });
-      send({ id, peer: socket.peer });
+      announced.add(id);
+      return new Promise<Socket>((resolve, reject) => {
+        let taken: Socket | undefined;
+        const leave = () => {
+          announced.delete(id);
+          this.waiting.delete(id);
+        };
+        this.waiting.set(id, {
+          take: (socket) => {
+            leave();
+            taken = socket;
+            resolve(socket);
+          },
+          refuse: (error) => {
+            leave();
+            reject(error);
+          },
+        });
+        signal.addEventListener('abort', () => {
+          leave();
+          taken?.destroy();
+          send({ gone: id });
+        });
+        send({ id, request });
+      });
+    };
+    server = await (this.overlay as NodeOverlay).bind(address, { ...options, prepare }, (socket, taken) => {
+      taken.write('HTTP/1.1 200 OK\r\n\r\n');
+      join(taken, socket);
     });
-    const close = () => void server?.close();
+    const close = () => {
+      void server?.close();
+      for (const id of announced) this.waiting.get(id)?.refuse(new Error('its process has ended'));
+    };
     if (isGone()) return close();
     response.once('close', close);
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
     send({ bound: true });
-  }
-
-  private drop(id: string, socket: OverlaySocket): void {
-    this.waiting.delete(id);
-    socket.destroy();
   }
 
   private onConnect(request: IncomingMessage, socket: Socket, head: Buffer): void {
@@ -168,9 +191,7 @@ export class ControlServer {
       const id = url.searchParams.get('id') ?? '';
       const taken = this.waiting.get(id);
       if (taken === undefined) return refuse(netError('ECONNRESET', 'read'));
-      clearTimeout(taken.timer);
-      this.waiting.delete(id);
-      return accept(taken.socket);
+      return taken.take(socket);
     }
     if (url.pathname !== '/dial') return refuse(new Failure(`the running node does not know CONNECT ${request.url}`));
     const timeout = url.searchParams.get('timeout');
@@ -193,11 +214,14 @@ export class ControlServer {
   }
 }
 
-interface BindRequest {
+interface BindRequest extends OverlayBindOptions {
   readonly address: string;
-  readonly weight?: number | undefined;
-  readonly meta?: unknown;
-  readonly allow?: readonly string[] | undefined;
+}
+
+/** A circuit that the process of a bind may take or refuse. */
+interface WaitingCircuit {
+  take(socket: Socket): void;
+  refuse(error: Error): void;
 }
 
 /** Lets bytes flow both ways; each end closes its own direction, and an error of one ends the other. */

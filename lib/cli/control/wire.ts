@@ -4,14 +4,15 @@
 //   POST /control/invite, revoke         as the methods of Node; the body is JSON
 //   GET  /control/members, services
 //   POST /control/reload                 as SIGHUP
-//   POST /control/bind                   the answer is a stream of lines, one for each socket, until one end closes it
+//   POST /control/bind                   the answer is a stream of lines, one for each circuit, until one end closes it
+//   POST /control/refuse                 refuses a circuit that a bind has announced: { id, reason }
 //   CONNECT dial?to=ADDRESS              becomes the circuit
-//   CONNECT take?id=ID                   becomes a socket that a bind has announced
+//   CONNECT take?id=ID                   accepts a circuit that a bind has announced, and becomes it
 //
 // An error is a status of 400 or more and a JSON object { code, message, causes }.
 
 import { codeOf } from '../../errors.js';
-import type { PeerInfo } from '../../socket/endpoints.js';
+import type { AllowRequest } from '../../options/allow.js';
 
 /** An error as it is sent. */
 export interface SentError {
@@ -46,8 +47,11 @@ export function receivedError(sent: unknown): Error {
   return code === undefined ? error : Object.assign(error, { code });
 }
 
-/** A line of a bind: the first says that it is bound. */
-export type BindLine = { readonly bound: true } | { readonly id: string; readonly peer?: PeerInfo | undefined };
+/** A line of a bind: the first says that it is bound, each other that a circuit waits, or has gone while it waited. */
+export type BindLine =
+  | { readonly bound: true }
+  | { readonly id: string; readonly request: AllowRequest }
+  | { readonly gone: string };
 
 /** The longest JSON body that either end reads. */
 export const MAX_BODY_BYTES = 16 * 1024 * 1024;

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { DialOptions } from '../../circuit/options.js';
 import type { ServiceInfo } from '../../mesh/directory/service.js';
 import type { Node } from '../../node/node.js';
+import type { AllowRequest, AllowRule } from '../../options/allow.js';
 import type { PeerInfo } from '../../socket/endpoints.js';
 
 /** Emits 'connect' when the service has accepted; what is written before is sent with it. */
@@ -17,7 +18,15 @@ export interface OverlayBindOptions {
   readonly meta?: unknown;
   /** Patterns of names of members that may dial. */
   readonly allow?: readonly string[] | undefined;
+  /** Patterns of tags of members that may dial, besides those that their names let in. */
+  readonly allowTag?: readonly string[] | undefined;
 }
+
+/**
+ * What has to succeed before a circuit is accepted; see `prepare` of the library's bind. The signal is aborted when the circuit has gone, and
+ * nobody gets the value.
+ */
+export type OverlayPrepare<T> = (request: AllowRequest, signal: AbortSignal) => Promise<T>;
 
 /** A bound service. */
 export interface OverlayServer {
@@ -35,7 +44,11 @@ export interface Overlay {
   /** Both halves end separately (`allowHalfOpen`). */
   dial(address: string, options?: OverlayDialOptions): OverlaySocket;
   /** @throws EADDRINUSE, ERR_STARLANE_ADDRESS, ERR_STARLANE_RIGHT and others */
-  bind(address: string, options: OverlayBindOptions, handler: (socket: OverlaySocket) => void): Promise<OverlayServer>;
+  bind<T = undefined>(
+    address: string,
+    options: OverlayBindOptions & { readonly prepare?: OverlayPrepare<T> | undefined },
+    handler: (socket: OverlaySocket, prepared: T) => void,
+  ): Promise<OverlayServer>;
   services(): Promise<ServiceInfo[]>;
 }
 
@@ -51,14 +64,14 @@ export class NodeOverlay implements Overlay {
     return this.node.dial(address, { ...options, allowHalfOpen: true });
   }
 
-  bind(
+  bind<T = undefined>(
     address: string,
-    { weight, meta, allow }: OverlayBindOptions,
-    handler: (socket: OverlaySocket) => void,
+    { weight, meta, prepare, ...who }: OverlayBindOptions & { readonly prepare?: OverlayPrepare<T> | undefined },
+    handler: (socket: OverlaySocket, prepared: T) => void,
   ): Promise<OverlayServer> {
     return new Promise((resolve, reject) => {
-      const rules = allow === undefined ? undefined : [{ name: [...allow] }];
-      const server = this.node.bind(address, { weight, meta, allow: rules, allowHalfOpen: true }, handler);
+      const options = { weight, meta, prepare, allow: rulesOf(who), allowHalfOpen: true };
+      const server = this.node.bind(address, options, (socket, prepared) => handler(socket, prepared as T));
       server.once('error', reject);
       server.once('listening', () => {
         server.removeListener('error', reject);
@@ -77,4 +90,16 @@ export class NodeOverlay implements Overlay {
   async services(): Promise<ServiceInfo[]> {
     return this.node.services();
   }
+}
+
+/** Returns rules that fit members by name or by tag; undefined when everyone may dial. */
+function rulesOf({
+  allow,
+  allowTag,
+}: Pick<OverlayBindOptions, 'allow' | 'allowTag'>): readonly AllowRule[] | undefined {
+  if (allow === undefined && allowTag === undefined) return undefined;
+  return [
+    ...(allow === undefined || allow.length === 0 ? [] : [{ name: [...allow] }]),
+    ...(allowTag === undefined || allowTag.length === 0 ? [] : [{ tag: [...allowTag] }]),
+  ];
 }

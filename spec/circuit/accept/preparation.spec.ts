@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
-import { type AllowRequest, createNode, type Node } from '../../../lib/index.js';
+import { type AllowRequest, createNode, type Node, type Socket } from '../../../lib/index.js';
 import { within } from '../../support/deadline.js';
 import { forgets, knows, LINK_KINDS, readToEnd, testnet } from '../../support/testnet.js';
 
@@ -22,8 +22,8 @@ async function twoServers(): Promise<{ dialler: Node; servers: [Node, Node]; clo
   };
 }
 
-async function failureOf(socket: { once(event: string, listener: (value: never) => void): unknown }): Promise<Error> {
-  const [error] = (await once(socket as never, 'error')) as [Error];
+async function failureOf(socket: Socket): Promise<Error> {
+  const [error] = (await once(socket, 'error')) as [Error];
   return error;
 }
 
