@@ -19,7 +19,7 @@ export interface Announcement {
 
 export async function announce(context: Context, access: Access, of: Announcement): Promise<void> {
   const { output } = context;
-  const { options, to, isNew } = of;
+  const { options, to } = of;
   const token = await tokenFor(context, access, of);
   const command = token === undefined ? undefined : `${ownName(context)} ${useOf(options, to)} --join ${token}`;
   const until = token === undefined ? undefined : new Date(decodeToken(token).expiresAtMs);
