@@ -11,6 +11,7 @@ export interface CatalogEntry {
 
 const NETWORK = 'Networks and members:';
 const SERVICES = 'Services:';
+const SHELL = 'Shell:';
 
 function entry(group: string, name: string, summary: string, load: () => Promise<Command>): CatalogEntry {
   return { name, group, summary, load };
@@ -77,12 +78,25 @@ export const CATALOG: readonly CatalogEntry[] = [
     'show what the node of this machine does',
     async () => (await import('./network/status.js')).status,
   ),
+  entry(
+    SHELL,
+    'completion',
+    'print a script that completes commands and flags in your shell',
+    async () => (await import('./shell/completion.js')).completion,
+  ),
 ];
 
 let loaded: Promise<readonly Command[]> | undefined;
 
 /** Loads all of them, for the schema of the file and for completion. */
 export function loadCommands(): Promise<readonly Command[]> {
-  loaded ??= Promise.all(CATALOG.map((of) => of.load()));
+  loaded ??= loadAll();
   return loaded;
+}
+
+async function loadAll(): Promise<readonly Command[]> {
+  const commands: Command[] = [];
+  // One after the other: most of what they import is the same.
+  for (const of of CATALOG) commands.push(await of.load());
+  return commands;
 }

@@ -42,7 +42,7 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<numbe
   }
   try {
     if (own.length === 0) {
-      io.stdout.write(program.helpInformation());
+      program.outputHelp();
       return ExitCode.USAGE;
     }
     await program.parseAsync([...own], { from: 'user' });

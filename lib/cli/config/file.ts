@@ -2,6 +2,7 @@
 
 import { readFile, stat } from 'node:fs/promises';
 import { LineCounter, parseDocument } from 'yaml';
+import type { z } from 'zod';
 import { codeOf } from '../../errors.js';
 import { ExitCode, Failure, usage } from '../failure.js';
 
@@ -35,11 +36,14 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
   } catch (error) {
     throw usage(`${path}: ${(error as Error).message}`);
   }
-  const [{ schemaOf }, { loadCommands }] = await Promise.all([import('./schema.js'), import('../catalog.js')]);
+  const [{ hasSection, schemaOf }, { loadCommands }] = await Promise.all([
+    import('./schema.js'),
+    import('../catalog.js'),
+  ]);
   const commands = await loadCommands();
   const checked = schemaOf(commands).safeParse(content ?? {});
   if (!checked.success) {
-    const [issue] = checked.error.issues;
+    const issue = deepest(checked.error.issues[0]);
     const at = [...issue.path];
     if (issue.code === 'unrecognized_keys') at.push(issue.keys[0]);
     const node = document.getIn(at, true) as { range?: [number, number, number] } | undefined;
@@ -50,7 +54,7 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
   }
   const top = { ...checked.data };
   const sections = new Map<string, Readonly<Record<string, unknown>>>();
-  for (const { name } of commands) {
+  for (const { name } of commands.filter(hasSection)) {
     if (!Object.hasOwn(top, name)) continue;
     const section = top[name] ?? {};
     delete top[name];
@@ -74,9 +78,28 @@ async function textOf(path: string): Promise<string> {
   }
 }
 
+/** Returns the issue that says most: of the kinds that a value may have, the one that fits best. */
+function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
+  if (issue.code !== 'invalid_union') return issue;
+  const inner = issue.errors.flat().map(deepest);
+  const best = inner.reduce<z.core.$ZodIssue | undefined>(
+    (found, other) => (found === undefined || other.path.length > found.path.length ? other : found),
+    undefined,
+  );
+  return best === undefined || best.path.length === 0 ? issue : { ...best, path: [...issue.path, ...best.path] };
+}
+
 /** Returns a message of zod in the words of this project. */
 function plain(message: string): string {
   return message
-    .replace(/^Invalid input: expected (\w+), received (\w+)$/, 'must be a $1, not a $2')
+    .replace(
+      /^Invalid input: expected (\w+), received (\w+)$/,
+      (_all, expected, received) => `must be ${kind(expected)}, not ${kind(received)}`,
+    )
     .replace(/^Invalid input$/, 'has the wrong type');
+}
+
+function kind(name: string): string {
+  const word = name === 'int' ? 'number' : name === 'record' ? 'object' : name;
+  return `${/^[aeiou]/.test(word) ? 'an' : 'a'} ${word}`;
 }

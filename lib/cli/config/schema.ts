@@ -8,10 +8,15 @@ import { SHARED_FLAGS } from '../shared-flags.js';
 
 const LONGEST_NAME = 255;
 
+/** Whether the file may have a section of that name. */
+export function hasSection({ flags, section }: Command): boolean {
+  return section === 'entries' || keysOf(flags).length > 0;
+}
+
 /** Returns the schema of a file for these commands. */
 export function schemaOf(commands: readonly Command[]): z.ZodType<Record<string, unknown>> {
   const sections = commands
-    .filter(({ flags, section }) => section === 'entries' || keysOf(flags).length > 0)
+    .filter(hasSection)
     .map((command) => [command.name, sectionOf(command).optional().describe(command.summary)] as const);
   return z
     .strictObject({ ...shapeOf(SHARED_FLAGS), ...shapeOf(NODE_FLAGS), ...Object.fromEntries(sections) })

@@ -2,10 +2,9 @@
 
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
-import { Duplex } from 'node:stream';
-import { codeOf, netError } from '../../errors.js';
+import { codeOf } from '../../errors.js';
 import type { ServiceInfo } from '../../mesh/directory/service.js';
 import type { AllowRequest } from '../../options/allow.js';
 import type { PeerInfo } from '../../socket/endpoints.js';
@@ -18,6 +17,7 @@ import type {
   OverlayServer,
   OverlaySocket,
 } from '../run/overlay.js';
+import type { ControlSession } from './session.js';
 import { type BindLine, MAX_BODY_BYTES, receivedError } from './wire.js';
 
 const ANSWER_MS = 30_000;
@@ -62,37 +62,6 @@ export class ControlClient {
     });
   }
 
-  /** Returns a socket that the running node has made of a CONNECT. */
-  connect(path: string): Promise<Socket> {
-    return new Promise((resolve, reject) => {
-      const request = httpRequest({
-        method: 'CONNECT',
-        path,
-        // Without `agent`, which would not use it.
-        createConnection: () => connect({ path: this.path, allowHalfOpen: true }),
-      });
-      request.once('connect', (response, socket: Socket, head: Buffer) => {
-        if (response.statusCode === 200) {
-          if (head.length > 0) socket.unshift(head);
-          resolve(socket);
-          return;
-        }
-        const chunks: Buffer[] = [head];
-        socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-        socket.once('close', () => {
-          try {
-            reject(receivedError(JSON.parse(Buffer.concat(chunks).toString())));
-          } catch (error) {
-            reject(error);
-          }
-        });
-        socket.end();
-      });
-      request.once('error', (error) => reject(this.explained(error)));
-      request.end();
-    });
-  }
-
   private explained(error: Error): Error {
     if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ECONNREFUSED') {
       return new Failure(`no node runs at ${this.path}`, ExitCode.UNREACHABLE, { cause: error });
@@ -107,17 +76,30 @@ export class ControlOverlay implements Overlay {
 
   constructor(
     private readonly client: ControlClient,
-    readonly id: string,
+    private readonly session: ControlSession,
     /** Called when the process of the node has ended. */
     private readonly onLost: (error: Error) => void,
-  ) {}
+  ) {
+    session.whenLost(onLost);
+  }
 
-  dial(address: string, { timeoutMs, signal }: OverlayDialOptions = {}): OverlaySocket {
+  get id(): string {
+    return this.session.nodeId;
+  }
+
+  dial(address: string, { timeoutMs, signal, key, preferredPort }: OverlayDialOptions = {}): OverlaySocket {
     const query = new URLSearchParams({ to: address });
     if (timeoutMs !== undefined) query.set('timeout', String(timeoutMs));
-    const socket = new JoinedSocket(this.client.connect(`dial?${query}`));
-    signal?.addEventListener('abort', () => socket.destroy(signal.reason), { once: true });
-    return socket;
+    if (key !== undefined) query.set('key', key);
+    if (preferredPort !== undefined) query.set('port', String(preferredPort));
+    const circuit = this.session.connect('dial', query);
+    if (signal !== undefined) {
+      const abort = () => circuit.destroy(signal.reason);
+      if (signal.aborted) abort();
+      else signal.addEventListener('abort', abort, { once: true });
+      circuit.once('close', () => signal.removeEventListener('abort', abort));
+    }
+    return circuit;
   }
 
   async bind<T = undefined>(
@@ -135,11 +117,15 @@ export class ControlOverlay implements Overlay {
       try {
         const prepared = (await prepare?.(request, aborter.signal)) as T;
         if (aborter.signal.aborted) return;
-        const socket = await this.client.connect(`take?id=${id}`).catch(() => undefined);
-        if (socket === undefined) aborter.abort();
-        else handler(new JoinedSocket(Promise.resolve(socket), peerOf(request)), prepared);
+        const circuit = this.session.connect('take', new URLSearchParams({ id }), peerOf(request));
+        const isGone = () => aborter.abort();
+        circuit.once('error', isGone);
+        circuit.once('connect', () => {
+          circuit.removeListener('error', isGone);
+          handler(circuit, prepared);
+        });
       } catch (error) {
-        // When the node has ended meanwhile, the bind says so.
+        // When the node has ended meanwhile, the session says so.
         await this.client.post('/control/refuse', { id, reason: (error as Error).message }).catch(() => {});
       } finally {
         waiting.delete(id);
@@ -172,68 +158,9 @@ export class ControlOverlay implements Overlay {
   async services(): Promise<ServiceInfo[]> {
     return (await this.client.get('/control/services')) as ServiceInfo[];
   }
-}
 
-/** A socket that can be written before it is there. */
-class JoinedSocket extends Duplex implements OverlaySocket {
-  connecting = true;
-  private socket: Socket | undefined;
-
-  constructor(
-    opened: Promise<Socket>,
-    readonly peer?: PeerInfo | undefined,
-  ) {
-    super({ allowHalfOpen: true, autoDestroy: true });
-    opened.then(
-      (socket) => this.use(socket),
-      (error) => this.destroy(error),
-    );
-  }
-
-  override _construct(callback: (error?: Error | null) => void): void {
-    callback();
-  }
-
-  private use(socket: Socket): void {
-    if (this.destroyed) {
-      socket.destroy();
-      return;
-    }
-    this.socket = socket;
-    this.connecting = false;
-    socket.on('data', (chunk: Buffer) => {
-      if (!this.push(chunk)) socket.pause();
-    });
-    socket.once('end', () => this.push(null));
-    socket.once('error', (error) => this.destroy(error));
-    // Before the end of either direction, a close is a reset: the other end of the circuit has gone.
-    socket.once('close', () => {
-      if (!this.readableEnded && !socket.readableEnded) this.destroy(netError('ECONNRESET', 'read'));
-      else if (!this.writableFinished) this.destroy(netError('ECONNRESET', 'write'));
-    });
-    this.emit('connect');
-  }
-
-  override _read(): void {
-    this.socket?.resume();
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    this.whenOpen(() => (this.socket as Socket).write(chunk, callback));
-  }
-
-  override _final(callback: (error?: Error | null) => void): void {
-    this.whenOpen(() => (this.socket as Socket).end(callback));
-  }
-
-  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    this.socket?.destroy();
-    callback(error);
-  }
-
-  private whenOpen(then: () => void): void {
-    if (this.socket !== undefined) then();
-    else this.once('connect', then);
+  async offers(service: string): Promise<boolean> {
+    return (await this.client.get(`/control/offers?${new URLSearchParams({ service })}`)) === true;
   }
 }
 

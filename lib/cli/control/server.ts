@@ -4,12 +4,13 @@ import { once } from 'node:events';
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { pipeline } from 'node:stream';
 import { codeOf, netError } from '../../errors.js';
 import type { Node } from '../../node/node.js';
 import type { AllowRequest } from '../../options/allow.js';
 import { Failure } from '../failure.js';
+import { Passage } from '../local/passage.js';
 import { NodeOverlay, type OverlayBindOptions, type OverlayServer, type OverlaySocket } from '../run/overlay.js';
+import { ControlSessions } from './sessions.js';
 import { type BindLine, MAX_BODY_BYTES, sentError } from './wire.js';
 
 const PROBE_MS = 2_000;
@@ -26,17 +27,24 @@ export class AlreadyRunning extends Error {}
 export class ControlServer {
   private readonly server: Server;
   private readonly sockets = new Set<Socket>();
+  private readonly sessions = new ControlSessions();
   /** Circuits of binds that nobody has taken yet. */
   private readonly waiting = new Map<string, WaitingCircuit>();
   private overlay: NodeOverlay | undefined;
   private owner: ControlOwner | undefined;
   private nextTicket = 0;
+  /** Connections that came before the node was there. */
+  private readonly early: Array<() => void> = [];
 
   constructor(readonly path: string) {
     this.server = createServer((request, response) => this.onRequest(request, response));
-    this.server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) =>
-      this.onConnect(request, socket, head),
-    );
+    this.server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      try {
+        this.onConnect(request, socket, head);
+      } catch {
+        socket.destroy();
+      }
+    });
     this.server.on('connection', (socket: Socket) => {
       this.sockets.add(socket);
       socket.once('close', () => this.sockets.delete(socket));
@@ -63,15 +71,15 @@ export class ControlServer {
     }
   }
 
-  /** Answers from now on; until then requests get 503. */
+  /** Answers from now on; until then requests get 503, and circuits wait. */
   serve(owner: ControlOwner): void {
     this.owner = owner;
     this.overlay = new NodeOverlay(owner.node);
+    for (const begin of this.early.splice(0)) begin();
   }
 
   async close(): Promise<void> {
-    for (const { refuse } of this.waiting.values()) refuse(new Error('the node is closing'));
-    this.waiting.clear();
+    for (const { refuse } of [...this.waiting.values()]) refuse(new Error('the node is closing'));
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     for (const socket of this.sockets) socket.destroy();
     await closed;
@@ -91,13 +99,16 @@ export class ControlServer {
       return;
     }
     const { node } = owner;
-    switch (`${request.method} ${request.url}`) {
+    const [path, query] = splitTarget(request.url ?? '');
+    switch (`${request.method} ${path}`) {
       case 'GET /control/status':
         return sendJson(response, 200, owner.status());
       case 'GET /control/members':
         return sendJson(response, 200, node.members());
       case 'GET /control/services':
         return sendJson(response, 200, node.services());
+      case 'GET /control/offers':
+        return sendJson(response, 200, node.serviceMap().has(query.get('service') ?? ''));
       case 'POST /control/invite':
         return sendJson(response, 200, { token: await node.invite((await bodyOf(request)) as never) });
       case 'POST /control/revoke':
@@ -133,17 +144,17 @@ export class ControlServer {
       if (isGone()) throw new Error('its process has ended');
       const id = String(this.nextTicket++);
       announced.add(id);
-      return new Promise<Socket>((resolve, reject) => {
-        let taken: Socket | undefined;
+      return new Promise<TakenCircuit>((resolve, reject) => {
+        let taken: TakenCircuit | undefined;
         const leave = () => {
           announced.delete(id);
           this.waiting.delete(id);
         };
         this.waiting.set(id, {
-          take: (socket) => {
+          take: (by) => {
             leave();
-            taken = socket;
-            resolve(socket);
+            taken = by;
+            resolve(by);
           },
           refuse: (error) => {
             leave();
@@ -152,19 +163,18 @@ export class ControlServer {
         });
         signal.addEventListener('abort', () => {
           leave();
-          taken?.destroy();
+          taken?.refuse(netError('ECONNRESET', 'read'));
           send({ gone: id });
         });
         send({ id, request });
       });
     };
-    server = await (this.overlay as NodeOverlay).bind(address, { ...options, prepare }, (socket, taken) => {
-      taken.write('HTTP/1.1 200 OK\r\n\r\n');
-      join(taken, socket);
-    });
+    server = await (this.overlay as NodeOverlay).bind(address, { ...options, prepare }, (circuit, taken) =>
+      taken.accept(circuit),
+    );
     const close = () => {
       void server?.close();
-      for (const id of announced) this.waiting.get(id)?.refuse(new Error('its process has ended'));
+      for (const id of [...announced]) this.waiting.get(id)?.refuse(new Error('its process has ended'));
     };
     if (isGone()) return close();
     response.once('close', close);
@@ -173,32 +183,58 @@ export class ControlServer {
   }
 
   private onConnect(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    const url = new URL(`control:///${request.url ?? ''}`);
+    socket.on('error', () => {});
     const refuse = (error: unknown) => {
       const text = JSON.stringify(sentError(error));
-      socket.end(
-        `HTTP/1.1 502 Bad Gateway\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
-      );
+      const answer = `HTTP/1.1 502 Bad Gateway\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`;
+      // It has nothing more to say, and need not be waited for.
+      socket.end(answer, () => socket.destroy());
     };
-    socket.on('error', () => {});
-    if (this.overlay === undefined) return refuse(new Failure('the node is starting'));
-    if (head.length > 0) socket.unshift(head);
-    const accept = (other: OverlaySocket) => {
-      socket.write('HTTP/1.1 200 OK\r\n\r\n');
-      join(socket, other);
-    };
-    if (url.pathname === '/take') {
-      const id = url.searchParams.get('id') ?? '';
-      const taken = this.waiting.get(id);
-      if (taken === undefined) return refuse(netError('ECONNRESET', 'read'));
-      return taken.take(socket);
+    const { overlay } = this;
+    if (overlay === undefined) {
+      // Two commands that are started together.
+      this.early.push(() => this.onConnect(request, socket, head));
+      return;
     }
-    if (url.pathname !== '/dial') return refuse(new Failure(`the running node does not know CONNECT ${request.url}`));
-    const timeout = url.searchParams.get('timeout');
+    if (head.length > 0) socket.unshift(head);
+    const [kind, query] = splitTarget(request.url ?? '');
+    const accept = (circuit: OverlaySocket) => {
+      socket.write(ACCEPTED);
+      this.sessions.join(query.get('session'), query.get('circuit'), socket, circuit);
+    };
+    switch (kind) {
+      case 'session':
+        socket.write(ACCEPTED);
+        return this.sessions.open(socket, overlay.id);
+      case 'take': {
+        const waiting = this.waiting.get(query.get('id') ?? '');
+        if (waiting === undefined) return refuse(netError('ECONNRESET', 'read'));
+        return waiting.take({ accept, refuse });
+      }
+      case 'dial':
+        return this.dial(overlay, query, socket, refuse, accept);
+      default:
+        return refuse(new Failure(`the running node does not know CONNECT ${kind}`));
+    }
+  }
+
+  private dial(
+    overlay: NodeOverlay,
+    query: URLSearchParams,
+    socket: Socket,
+    refuse: (error: unknown) => void,
+    accept: (circuit: OverlaySocket) => void,
+  ): void {
+    const numberOf = (name: string) => {
+      const text = query.get(name);
+      return text === null ? undefined : Number(text);
+    };
     let dialled: OverlaySocket;
     try {
-      dialled = this.overlay.dial(url.searchParams.get('to') ?? '', {
-        timeoutMs: timeout === null ? undefined : Number(timeout),
+      dialled = overlay.dial(query.get('to') ?? '', {
+        timeoutMs: numberOf('timeout'),
+        key: query.get('key') ?? undefined,
+        preferredPort: numberOf('port'),
       });
     } catch (error) {
       return refuse(error);
@@ -214,21 +250,33 @@ export class ControlServer {
   }
 }
 
+const ACCEPTED = 'HTTP/1.1 200 OK\r\n\r\n';
+
+/** Splits `dial?to=web`. */
+function splitTarget(target: string): [kind: string, query: URLSearchParams] {
+  const at = target.indexOf('?');
+  return at < 0 ? [target, new URLSearchParams()] : [target.slice(0, at), new URLSearchParams(target.slice(at + 1))];
+}
+
 interface BindRequest extends OverlayBindOptions {
   readonly address: string;
 }
 
 /** A circuit that the process of a bind may take or refuse. */
 interface WaitingCircuit {
-  take(socket: Socket): void;
+  take(by: TakenCircuit): void;
   refuse(error: Error): void;
 }
 
-/** Lets bytes flow both ways; each end closes its own direction, and an error of one ends the other. */
+/** The request of the process that takes a circuit. */
+interface TakenCircuit {
+  accept(circuit: OverlaySocket): void;
+  refuse(error: unknown): void;
+}
+
+/** Lets bytes flow both ways, see {@link Passage}. */
 export function join(one: Socket | OverlaySocket, other: Socket | OverlaySocket): void {
-  const ended = () => {};
-  pipeline(one, other, ended);
-  pipeline(other, one, ended);
+  new Passage(one, other);
 }
 
 /** Whether a process answers at the path of a control socket. */

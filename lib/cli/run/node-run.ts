@@ -12,7 +12,7 @@ import { NodeOverlay } from './overlay.js';
 import type { Task } from './task.js';
 import { TaskSet } from './task-set.js';
 
-/** Where an issuer listens unless it is told where: others need a way in. */
+/** Where an issuer listens by default: others need a way in. */
 export const DEFAULT_PORT = 7400;
 const DEFAULT_DRAIN_MS = 30_000;
 

@@ -2,6 +2,7 @@
 
 import type { Duplex } from 'node:stream';
 import type { DialOptions } from '../../circuit/options.js';
+import { hash, random, type Selector } from '../../mesh/directory/selector.js';
 import type { ServiceInfo } from '../../mesh/directory/service.js';
 import type { Node } from '../../node/node.js';
 import type { AllowRequest, AllowRule } from '../../options/allow.js';
@@ -11,6 +12,8 @@ import type { PeerInfo } from '../../socket/endpoints.js';
 export interface OverlaySocket extends Duplex {
   readonly peer?: PeerInfo | undefined;
   readonly connecting: boolean;
+  /** Closes at once; the other end sees ECONNRESET. */
+  resetAndDestroy?(): unknown;
 }
 
 export interface OverlayBindOptions {
@@ -34,7 +37,12 @@ export interface OverlayServer {
   close(): Promise<void>;
 }
 
-export type OverlayDialOptions = Pick<DialOptions, 'timeoutMs' | 'signal'>;
+export interface OverlayDialOptions extends Pick<DialOptions, 'timeoutMs' | 'signal'> {
+  /** Dials with the same key go to the same instance. */
+  readonly key?: string | undefined;
+  /** For a name without a port: the virtual port to take where the service has several. */
+  readonly preferredPort?: number | undefined;
+}
 
 export interface Overlay {
   /** The id of the node. */
@@ -50,6 +58,8 @@ export interface Overlay {
     handler: (socket: OverlaySocket, prepared: T) => void,
   ): Promise<OverlayServer>;
   services(): Promise<ServiceInfo[]>;
+  /** Whether a node offers a service of that name now. */
+  offers(service: string): Promise<boolean>;
 }
 
 /** The overlay of a node in this process. */
@@ -61,7 +71,10 @@ export class NodeOverlay implements Overlay {
   }
 
   dial(address: string, options: OverlayDialOptions = {}): OverlaySocket {
-    return this.node.dial(address, { ...options, allowHalfOpen: true });
+    const { timeoutMs, signal, key, preferredPort } = options;
+    const byKey = key === undefined ? random : hash(key);
+    const selector = preferredPort === undefined ? byKey : preferring(preferredPort, byKey);
+    return this.node.dial(address, { timeoutMs, signal, selector, allowHalfOpen: true });
   }
 
   bind<T = undefined>(
@@ -90,6 +103,18 @@ export class NodeOverlay implements Overlay {
   async services(): Promise<ServiceInfo[]> {
     return this.node.services();
   }
+
+  async offers(service: string): Promise<boolean> {
+    return this.node.serviceMap().has(service);
+  }
+}
+
+/** Returns a selector that takes instances at the port where there are some. */
+function preferring(preferred: number, selector: Selector): Selector {
+  return (instances) => {
+    const there = instances.filter(({ port }) => port === preferred || port === 0);
+    return selector(there.length > 0 ? there : instances);
+  };
 }
 
 /** Returns rules that fit members by name or by tag; undefined when everyone may dial. */

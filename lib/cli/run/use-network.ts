@@ -3,6 +3,8 @@
 import type { InviteOptions } from '../../node/enrolment/invite-options.js';
 import type { Context } from '../command.js';
 import { ControlClient, ControlOverlay } from '../control/client.js';
+import { nodeHasEnded } from '../control/request.js';
+import { ControlSession } from '../control/session.js';
 import { ExitCode } from '../failure.js';
 import { type ChosenNetwork, chooseNetwork, enrolIfNeeded, isThere, type NodeValues, noNetwork } from './network.js';
 import { NODE_FLAGS } from './node-flags.js';
@@ -52,7 +54,10 @@ export async function useChosen(
   const isShared = values.share !== false;
   const client = new ControlClient(network.home.controlSocket(network.key));
   const isMember = network.credentials === undefined || isThere(network.credentials);
-  if (isMember && isShared && (await client.isRunning())) return shared(context, client);
+  if (isMember && isShared) {
+    const session = await ControlSession.open(client.path);
+    if (session !== undefined) return shared(context, client, session);
+  }
   await enrolIfNeeded(network, values);
   const run = await NodeRun.start(context, network, values, options);
   if (run !== undefined) {
@@ -66,19 +71,24 @@ export async function useChosen(
     };
   }
   if (!isShared) throw runsAlready(network);
-  return shared(context, client);
+  const session = await ControlSession.open(client.path);
+  if (session === undefined) throw nodeHasEnded();
+  return shared(context, client, session);
 }
 
 /** Uses the node of another process. */
-async function shared(context: Context, client: ControlClient): Promise<Access> {
+function shared(context: Context, client: ControlClient, session: ControlSession): Access {
   let fail: (error: Error) => void = () => {};
   const failed = new Promise<never>((_resolve, reject) => {
     fail = reject;
   });
   failed.catch(() => {});
-  const { id } = (await client.get('/control/status')) as { id: string };
-  const overlay = new ControlOverlay(client, id, (error) => fail(error));
+  const overlay = new ControlOverlay(client, session, (error) => fail(error));
   const tasks = new TaskSet({ overlay, log: context.log, fail: (error) => fail(error) });
+  const close = async () => {
+    await tasks.stop(AbortSignal.abort());
+    session.close();
+  };
   const work = async (wanted: readonly Task[], onStarted: () => void | Promise<void> = () => {}): Promise<number> => {
     const ended = new Promise<void>((resolve) => {
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
@@ -88,12 +98,13 @@ async function shared(context: Context, client: ControlClient): Promise<Access> 
       const isEnded = await Promise.race([failed, ended.then(() => true), started.then(() => false)]);
       if (!isEnded) await Promise.race([failed, ended]);
     } catch (error) {
-      await tasks.stop(AbortSignal.abort());
+      await close();
       throw error;
     }
     process.once('SIGINT', () => process.exit(130));
     process.once('SIGTERM', () => process.exit(143));
     await tasks.stop(AbortSignal.timeout(Math.max(1, nodeValues(context).drainTimeout ?? 30_000)));
+    session.close();
     return ExitCode.OK;
   };
   return {
@@ -102,6 +113,6 @@ async function shared(context: Context, client: ControlClient): Promise<Access> 
     invite: async (options) => ((await client.post('/control/invite', options)) as { token: string }).token,
     listens: async () => ((await client.get('/control/status')) as { listen: readonly string[] }).listen,
     work,
-    close: () => tasks.stop(AbortSignal.abort()),
+    close,
   };
 }

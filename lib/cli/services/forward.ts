@@ -1,86 +1,88 @@
 // starlane forward
 
-import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
-import { type Command, defineCommand } from '../command.js';
-import { join } from '../control/server.js';
+import { type Command, type Context, defineCommand } from '../command.js';
 import { usage } from '../failure.js';
-import { flag, type ValuesOf } from '../flags.js';
-import type { Task, TaskHost } from '../run/task.js';
+import { flag } from '../flags.js';
+import { hostOf, portOf, shownAddress } from '../local/address.js';
+import type { Task } from '../run/task.js';
 import { useNetwork } from '../run/use-network.js';
+import { ForwardTask, type ForwardValues, MAX_CONNECTIONS } from './forward-task.js';
+import { publish } from './publish/publish.js';
 
 const FLAGS = {
-  bind: flag.text('the address of this machine at which to listen', { value: 'HOST', otherwise: '127.0.0.1' }),
+  bind: flag.text('the address of this machine at which to listen, where a port has none in front', {
+    value: 'HOST',
+    otherwise: '127.0.0.1',
+  }),
+  reverse: flag.list('the other way round: a port that this machine can reach, as a service, like publish', {
+    value: 'SERVICE:HOST:PORT',
+    short: 'R',
+    inFile: false,
+  }),
+  sticky: flag.text('what the instance of a service follows: the address of the client', { choices: ['ip'] }),
+  maxConnections: flag.integer('how many connections may be open at a port', {
+    min: 1,
+    otherwise: String(MAX_CONNECTIONS),
+  }),
+  idleTimeout: flag.duration('ends connections that are silent for so long', { min: 100, otherwise: 'never' }),
 } as const;
 
-type Values = ValuesOf<typeof FLAGS>;
-
-class ForwardTask implements Task {
-  readonly title: string;
-  private readonly port: number;
-  private readonly service: string;
-  private server: Server | undefined;
-  private readonly sockets = new Set<Socket>();
-
-  constructor(
-    spec: string,
-    private readonly values: Values,
-  ) {
-    this.title = `forward ${spec}`;
-    const match = /^(\d+):(.+)$/.exec(spec);
-    if (match === null) throw usage(`forward ${spec}: must be PORT:SERVICE, such as 6379:redis`);
-    this.port = Number(match[1]);
-    this.service = match[2];
+/** Returns the task that offers what `--reverse` names: SERVICE:HOST:PORT, SERVICE:PORT:HOST:PORT, SERVICE:PORT, or SERVICE:/path. */
+function reverseTask(text: string, context: Context): Task {
+  const fault = () =>
+    usage(`--reverse ${text}: must be SERVICE:HOST:PORT, SERVICE:PORT or SERVICE:/path, such as web:localhost:3000`);
+  const colon = text.indexOf(':');
+  if (colon < 1) throw fault();
+  let name = text.slice(0, colon);
+  let where = text.slice(colon + 1);
+  if (/^(?:unix:)?(?:\/|\.{1,2}\/|\\\\)/.test(where)) {
+    return publish.task?.(name, { unix: where.replace(/^unix:/, '') } as never, context) as Task;
   }
-
-  async start({ overlay, log }: TaskHost): Promise<void> {
-    const server = createServer({ allowHalfOpen: true }, (socket) => {
-      this.sockets.add(socket);
-      socket.once('close', () => this.sockets.delete(socket));
-      const dialled = overlay.dial(this.service);
-      dialled.once('error', (error) => log.warn(`${this.title}: ${error.message}`));
-      join(socket, dialled);
-    });
-    this.server = server;
-    server.listen(this.port, this.values.bind ?? '127.0.0.1');
-    await once(server, 'listening');
-  }
-
-  async stop(signal: AbortSignal): Promise<void> {
-    const { server } = this;
-    if (server === undefined) return;
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    const end = () => {
-      for (const socket of this.sockets) socket.destroy();
-    };
-    if (signal.aborted) end();
-    else signal.addEventListener('abort', end, { once: true });
-    await closed;
-  }
-
-  status(): Record<string, unknown> {
-    return { open: this.sockets.size };
-  }
+  const virtual = /^(\d+):(?=.*:)(.+)$/.exec(where);
+  if (virtual !== null) [name, where] = [`${name}:${virtual[1]}`, virtual[2]];
+  const match = /^(?:(.*):)?(\d+)$/.exec(where);
+  const host = match?.[1] === undefined ? '127.0.0.1' : hostOf(match[1]);
+  const port = portOf(match?.[2] ?? '');
+  if (host === undefined || host === '*' || !port) throw fault();
+  return publish.task?.(name, { host, port } as never, context) as Task;
 }
 
 export const forward: Command = defineCommand({
   name: 'forward',
   summary: 'make services of the network ports of this machine',
-  args: [{ name: 'PORT:SERVICE', about: 'the port to listen at, and the service', isVariadic: true }],
+  description:
+    'PORT may be HOST:PORT, [IPv6]:PORT or the path of a unix socket; port 0 takes a free one. SERVICE may be NAME, NAME:PORT or @ID:PORT.',
+  args: [{ name: 'PORT:SERVICE', about: 'where to listen, and the service', isOptional: true, isVariadic: true }],
   usesNode: true,
   section: 'entries',
   flags: FLAGS,
   examples: [
     { line: 'starlane forward 6379:redis 5432:db', about: 'two services' },
     { line: 'starlane forward 3001:web --join TOKEN', about: 'on a machine that is no member yet' },
+    { line: 'starlane forward /run/user/1000/db.sock:db', about: 'at a unix socket of this user' },
+    { line: 'starlane forward -R web:localhost:3000', about: 'the other way round, as ssh -R' },
   ],
-  task: (spec, values) => new ForwardTask(spec, values as Values),
-  async run(context, specs) {
-    const tasks = specs.map((spec) => new ForwardTask(spec, context.config.valuesOf(forward, spec) as Values));
-    const access = await useNetwork(context, { needsLink: true, isClient: true });
-    return access.work(tasks, () => {
-      context.output.json({ node: access.overlay.id, forwards: specs });
-      for (const spec of specs) context.output.line(`forwarding ${spec}`);
+  task: (spec, values) => new ForwardTask(spec, values as ForwardValues),
+  async run(context, specs, { reverse = [] }) {
+    if (specs.length + (reverse as readonly string[]).length === 0)
+      throw usage('forward: needs PORT:SERVICE, such as 6379:redis');
+    const forwards = specs.map(
+      (spec) => new ForwardTask(spec, context.config.valuesOf(forward, spec) as ForwardValues),
+    );
+    const titles = new Set(forwards.map(({ title }) => title));
+    if (titles.size < forwards.length) throw usage('forward: one address of this machine twice');
+    const offered = (reverse as readonly string[]).map((text) => reverseTask(text, context));
+    // A client announces nothing.
+    const access = await useNetwork(context, { needsLink: true, isClient: offered.length === 0 });
+    return access.work([...forwards, ...offered], () => {
+      const { output } = context;
+      const lines = forwards.map(({ listening, target }) => ({
+        listen: listening === undefined ? '' : shownAddress(listening),
+        to: target,
+      }));
+      output.json({ node: access.overlay.id, forwards: lines, reverse });
+      for (const { listen, to } of lines) output.line(`forwarding ${listen} to ${to}`);
+      for (const text of reverse as readonly string[]) output.line(`offering ${text}`);
     });
   },
 });

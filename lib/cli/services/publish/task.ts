@@ -1,10 +1,11 @@
 // Publishes a port or a unix socket: bound while the service is healthy, with the program that offers it if there is one.
 
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import type { AllowRequest } from '../../../options/allow.js';
 import { lineOf } from '../../failure.js';
+import { reset } from '../../local/passage.js';
+import { Passages } from '../../local/passages.js';
 import type { OverlayServer, OverlaySocket } from '../../run/overlay.js';
 import type { Task, TaskHost } from '../../run/task.js';
 import { environmentFor } from './environment.js';
@@ -13,7 +14,6 @@ import { filledIn, freePort, type PublishOptions } from './options.js';
 import { Program } from './program.js';
 import { proxyHeader } from './proxy-header.js';
 import type { ProgramEnd } from './restarts.js';
-import { splice } from './splice.js';
 import { connectTo, nameOf, reasonOf, type Target } from './target.js';
 
 /** A dial waits no longer for a server that does not answer. */
@@ -46,9 +46,8 @@ export class PublishTask implements Task {
   private lastTurn: Promise<void> = this.turn;
   private check: HealthCheck | undefined;
   private program: Program | undefined;
-  private readonly sockets = new Set<Socket>();
+  private readonly passages = new Passages(() => {});
   private readonly connecting = new Set<AbortController>();
-  private accepted = 0;
   private refused = 0;
   private lastFault: string | undefined;
   private isStopped = false;
@@ -117,27 +116,20 @@ export class PublishTask implements Task {
     this.check?.stop();
     for (const aborter of this.connecting) aborter.abort(new Error('the service is closing'));
     this.setBound(false);
-    const ended = [...this.sockets].map((socket) => once(socket, 'close'));
-    const end = () => {
-      for (const socket of this.sockets) socket.destroy();
-    };
-    if (signal.aborted) end();
-    else signal.addEventListener('abort', end, { once: true });
     await this.turn;
-    await Promise.all(ended);
+    await this.passages.ended(signal);
     await this.program?.stop();
   }
 
   status(): Record<string, unknown> {
-    const { check, program, server, sockets, accepted, refused, lastFault, options } = this;
+    const { check, program, server, passages, refused, lastFault, options } = this;
     const fault = check === undefined ? lastFault : check.fault;
     return {
       to: nameOf(this.target),
       state: server !== undefined ? 'published' : check?.isHealthy === true ? 'starting' : 'unhealthy',
       ...(fault === undefined ? {} : { fault }),
       ...(options.check === undefined ? {} : { check: options.check.name }),
-      open: sockets.size,
-      accepted,
+      ...passages.status(),
       refused,
       ...program?.status(),
     };
@@ -292,9 +284,10 @@ export class PublishTask implements Task {
   }
 
   private onSocket(socket: OverlaySocket, { local, request }: Prepared): void {
-    this.accepted++;
-    this.sockets.add(local);
-    local.once('close', () => this.sockets.delete(local));
+    if (local.destroyed) {
+      reset(socket);
+      return;
+    }
     const { proxyProtocol } = this.options;
     const { overlay } = this.host as TaskHost;
     if (proxyProtocol !== undefined) {
@@ -302,7 +295,7 @@ export class PublishTask implements Task {
         proxyHeader(proxyProtocol, request, overlay.id, this.target.unix === undefined ? this.target.port : 0),
       );
     }
-    splice(local, socket);
+    this.passages.join(local, socket);
   }
 }
 

@@ -1,0 +1,56 @@
+// Sessions of commands that use the node of this process, see session.ts for their side.
+
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { Passage, reset } from '../local/passage.js';
+import { readLines, writeLine } from './lines.js';
+
+/** How long a command may take to close the socket of a circuit that was reset. */
+const RESET_MS = 5_000;
+
+interface Session {
+  readonly socket: Socket;
+  readonly circuits: Map<string, Duplex>;
+}
+
+export class ControlSessions {
+  private readonly sessions = new Map<string, Session>();
+  private nextName = 0;
+
+  /** Takes the socket for the lines of a new session. */
+  open(socket: Socket, nodeId: string): void {
+    const name = String(this.nextName++);
+    const circuits = new Map<string, Duplex>();
+    this.sessions.set(name, { socket, circuits });
+    readLines(socket, ({ reset: id }) => {
+      const circuit = circuits.get(String(id));
+      if (circuit !== undefined) reset(circuit);
+    });
+    writeLine(socket, { session: name, id: nodeId });
+    socket.once('end', () => socket.destroy());
+    socket.once('close', () => {
+      this.sessions.delete(name);
+      // What its process had not ended is not complete.
+      for (const circuit of circuits.values()) reset(circuit);
+    });
+  }
+
+  /** Joins a socket of the session with a circuit. Without a session, a reset of the circuit is an end of the socket. */
+  join(name: string | null, id: string | null, socket: Socket, circuit: Duplex): void {
+    const session = this.sessions.get(name ?? '');
+    if (session === undefined || id === null || session.circuits.has(id)) {
+      new Passage(socket, circuit);
+      return;
+    }
+    session.circuits.set(id, circuit);
+    circuit.once('close', () => session.circuits.delete(id));
+    socket.resetAndDestroy = () => {
+      writeLine(session.socket, { reset: id });
+      // Not yet: its end would look like the end of the circuit.
+      const timer = setTimeout(() => socket.destroy(), RESET_MS);
+      socket.once('close', () => clearTimeout(timer));
+      return socket;
+    };
+    new Passage(socket, circuit);
+  }
+}
