@@ -100,12 +100,14 @@ describe('a published service', () => {
     const { node } = await caller(token);
     const first = node.dial('app');
     first.write('x');
+    await within('the circuit', once(first, 'connect'));
     const server = await until('the connection', () => local.pop());
     const failed = failureOf(first);
     server.resetAndDestroy();
     expect((await failed).code).toBe('ECONNRESET');
     const second = node.dial('app');
     second.write('x');
+    await within('the circuit', once(second, 'connect'));
     const other = await until('the connection', () => local.pop());
     const fault = once(other, 'error');
     second.resetAndDestroy();
@@ -169,11 +171,9 @@ describe('a published service', () => {
     const first = machine();
     const { command, token } = await first.publish(['web', '--port', String(port)]);
     const { stdout } = await first.run(['invite']);
-    const gone = await listen(
-      echo().on('listening', function close(this: net.Server) {
-        this.close();
-      }),
-    );
+    const closed = echo();
+    const gone = await listen(closed);
+    await new Promise((resolve) => closed.close(resolve));
     const second = machine();
     const other = second.start(['publish', 'web', '--port', String(gone), '--join', stdout.trim()]);
     await other.waitFor(/published/, 'stdout');

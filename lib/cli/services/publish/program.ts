@@ -50,9 +50,9 @@ export class Program {
       const file = typeof command === 'string' ? command : command[0];
       const isMissing = codeOf(error) === 'ENOENT';
       throw new Failure(
-        `${this.owner.title}: cannot start ${file}: ${isMissing ? 'there is no such program' : (error as Error).message}`,
+        `${this.owner.title}: cannot start ${file}: ${isMissing ? 'there is no such program' : 'it is refused'}`,
         isMissing ? ExitCode.NOT_FOUND : ExitCode.FAILURE,
-        { cause: error },
+        isMissing ? undefined : { cause: error },
       );
     }
   }
