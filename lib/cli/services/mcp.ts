@@ -3,7 +3,7 @@
 import { pipeline } from 'node:stream';
 import { defineCommand } from '../command.js';
 import { ExitCode, Failure, lineOf } from '../failure.js';
-import { useNetwork } from '../run/use-network.js';
+import { nodeValues, useNetwork } from '../run/use-network.js';
 
 /** How long the server may take to end when the client has ended. */
 const LEAVE_MS = 5_000;
@@ -24,7 +24,7 @@ export const mcp = defineCommand({
     const { stdin, stdout, log } = context;
     const access = await useNetwork(context, { needsLink: true, isClient: true });
     try {
-      const circuit = access.overlay.dial(name);
+      const circuit = access.overlay.dial(name, { timeoutMs: nodeValues(context).timeout });
       const ended = new Promise<void>((resolve, reject) => {
         let isLeaving = false;
         const leave = () => {
