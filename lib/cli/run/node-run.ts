@@ -98,7 +98,7 @@ export class NodeRun {
     for (const address of this.values.listen ?? []) await this.listen(address);
     if (values.listen === undefined && isIssuer(network.credentials)) await this.listenSomewhere();
     control.serve({ node, status: () => this.status(), reload: () => this.reload() });
-    if (this.options.needsLink) await firstLink(node, values.timeout ?? DEFAULT_TIMEOUT_MS);
+    if (this.options.needsLink) await firstLink(node, values.timeout ?? DEFAULT_TIMEOUT_MS, network.credentials);
   }
 
   /** Where it listens for links. */
