@@ -64,7 +64,7 @@ describe('the restarts of a program', () => {
     expect(new Restarts('always', () => 0.999).next(failed, 0)).toBeGreaterThanOrEqual(500);
   });
 
-  it('begin anew after a minute without a fault', () => {
+  it('begin again after a minute without a fault', () => {
     const restarts = new Restarts('always', () => 0);
     restarts.next(failed, 0);
     restarts.next(failed, 0);

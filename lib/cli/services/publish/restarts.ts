@@ -5,7 +5,7 @@ import { backOffMs } from '../../../util/back-off.js';
 export type RestartPolicy = 'always' | 'on-failure' | 'never';
 
 const BACK_OFF = { minMs: 1_000, maxMs: 30_000 };
-/** A program that ran for this long was well: the back-off begins anew. */
+/** A program that ran for this long was well: the back-off begins again. */
 const STABLE_MS = 60_000;
 
 /** How a program has ended. */
