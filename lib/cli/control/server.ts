@@ -17,6 +17,8 @@ const PROBE_MS = 2_000;
 
 export interface ControlOwner {
   readonly node: Node;
+  /** Whether others find what is bound: not if the node is a client. */
+  readonly offers: boolean;
   status(): unknown;
   reload(): Promise<void>;
 }
@@ -134,6 +136,11 @@ export class ControlServer {
 
   /** Binds a service for the process at the other end, for as long as the answer is open. */
   private async bind({ address, ...options }: BindRequest, response: ServerResponse): Promise<void> {
+    if (this.owner?.offers === false) {
+      throw new Failure(
+        `nobody would find ${address}: the node that runs here belongs to a command that only uses services, such as starlane forward; end that one first, or run all of it with starlane up`,
+      );
+    }
     let server: OverlayServer | undefined;
     const isGone = () => response.destroyed || response.writableEnded;
     const send = (line: BindLine) => {

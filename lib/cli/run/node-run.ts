@@ -97,7 +97,8 @@ export class NodeRun {
     const { node, control, values, network } = this;
     for (const address of this.values.listen ?? []) await this.listen(address);
     if (values.listen === undefined && isIssuer(network.credentials)) await this.listenSomewhere();
-    control.serve({ node, status: () => this.status(), reload: () => this.reload() });
+    const offers = (values.role ?? (this.options.isClient ? 'client' : '')) !== 'client';
+    control.serve({ node, offers, status: () => this.status(), reload: () => this.reload() });
     if (this.options.needsLink) await firstLink(node, values.timeout ?? DEFAULT_TIMEOUT_MS, network.credentials);
   }
 

@@ -148,11 +148,11 @@ describe('an MCP server of the network', () => {
     expect(await there.run(['mcp', 'tools'])).toMatchObject({ code: 5, stdout: '' });
     const here = machine();
     const { token } = await publish(here);
-    const missing = await there.run(['mcp', 'nothing', '--join', token, '--timeout', '500ms']);
+    const missing = await there.run(['mcp', 'nothing', '--join', token, '--timeout', '5s']);
     expect(missing).toMatchObject({ code: 5, stdout: '' });
     expect(missing.stderr).toMatch(/^starlane: the MCP server nothing: .*nothing/);
     expect(missing.stderr.trim().split('\n')).toHaveLength(1);
-  }, 40_000);
+  }, 60_000);
 
   it('refuses a caller when its program is not there', async () => {
     const here = machine();

@@ -183,9 +183,10 @@ describe('a published program', () => {
     ends.push(() => gate.close());
     await once(gate.listen(0, '127.0.0.1'), 'listening');
     const { port } = gate.address() as net.AddressInfo;
+    const started = once(gate, 'connection');
     const late = `require('node:net').connect(${port}).once('end', () => require('node:net').createServer((socket) => socket.end('1')).listen(process.env.PORT, '127.0.0.1')).resume();`;
     const { command, token } = await publishWith(here, ['web', '--', process.execPath, script(here, late)], {});
-    const [held] = (await within('the program', once(gate, 'connection'))) as [net.Socket];
+    const [held] = (await within('the program', started)) as [net.Socket];
     await command.waitFor(/waits for 127\.0\.0\.1:\d+ \(ECONNREFUSED\)/, 'stderr');
     const { node } = await caller(token);
     expect(node.serviceMap().has('web')).toBe(false);

@@ -226,7 +226,7 @@ describe('the health check', () => {
     const port = await listen(http);
     ends.push(() => http.closeAllConnections());
     const here = machine();
-    const args = ['web', '--port', String(port), '--check', '/health', '--check-interval', '50ms', '--check-fall', '2'];
+    const args = ['web', '--port', String(port), '--check', '/health', '--interval', '50ms', '--fall', '2'];
     const { command, token } = await here.publish(args);
     await command.waitFor(/waits for 127\.0\.0\.1:\d+ \(status 503\)/, 'stderr');
     const { node } = await caller(token);
@@ -260,8 +260,8 @@ describe('the health check', () => {
     });
     await listen(http, path);
     ends.push(() => http.closeAllConnections());
-    const args = ['app', '--unix', path, '--check', '/', '--check-status', '200', '--check-interval', '50ms'];
-    const { command, token } = await here.publish([...args, '--check-timeout', '100ms']);
+    const args = ['app', '--unix', path, '--check', '/', '--check-status', '200', '--interval', '50ms'];
+    const { command, token } = await here.publish([...args, '--timeout', '100ms']);
     await command.waitFor(/waits for .*app\.sock \(no answer within 0\.1 s\)/, 'stderr');
     answers = true;
     const { node } = await caller(token);
@@ -277,11 +277,11 @@ describe('the health check', () => {
       String(port),
       '--check',
       'tcp',
-      '--check-interval',
+      '--interval',
       '30ms',
-      '--check-fall',
+      '--fall',
       '1',
-      '--check-rise',
+      '--rise',
       '1',
     ]);
     const { node } = await caller(token);
@@ -293,7 +293,7 @@ describe('the health check', () => {
 
   it.each([
     [['--check', 'nonsense'], /--check must be tcp/],
-    [['--check-interval', '5'], /needs --check/],
+    [['--interval', '5'], /needs --check/],
     [['--check', '/x', '--check-status', 'fine'], /--check-status must be/],
   ])('is refused with %j', async (args, message) => {
     const { code, stderr, stdout } = await machine().run(['publish', 'web', '--port', '1', ...args]);

@@ -67,7 +67,7 @@ describe('services of a file', () => {
     const { command, caller } = await up(
       here,
       write,
-      text(`  web: { port: ${one}, meta: [version=1] }\n  gone: { port: ${two}, check: tcp, check-interval: 100ms }\n`),
+      text(`  web: { port: ${one}, meta: [version=1] }\n  gone: { port: ${two}, check: tcp, interval: 100ms }\n`),
     );
     const { node } = caller;
     for (const service of ['big', 'web', 'gone']) await within(service, knows(node, service));

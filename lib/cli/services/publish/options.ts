@@ -39,10 +39,14 @@ export const PUBLISH_FLAGS = {
     },
   ),
   checkStatus: flag.text('the status that is healthy', { value: 'STATUS', otherwise: '200-399' }),
-  checkInterval: flag.duration('the time between checks', { otherwise: '5s', min: 10, max: 86_400_000 }),
-  checkTimeout: flag.duration('how long a check may take', { otherwise: '2s', min: 1, max: 3_600_000 }),
-  checkRise: flag.integer('so many good checks in a row make it healthy again', { min: 1, max: 1_000, otherwise: '2' }),
-  checkFall: flag.integer('so many bad checks in a row make it unhealthy', { min: 1, max: 1_000, otherwise: '3' }),
+  interval: flag.duration('the time between checks', { otherwise: '5s', min: 10, max: 86_400_000 }),
+  timeout: flag.duration('how long a check may take (the wait for the network is STARLANE_TIMEOUT here)', {
+    otherwise: '2s',
+    min: 1,
+    max: 3_600_000,
+  }),
+  rise: flag.integer('so many good checks in a row make it healthy again', { min: 1, max: 1_000, otherwise: '2' }),
+  fall: flag.integer('so many bad checks in a row make it unhealthy', { min: 1, max: 1_000, otherwise: '3' }),
   proxyProtocol: flag.text('send a header of the PROXY protocol first, which names the caller', {
     value: 'VERSION',
     choices: ['v1', 'v2'],
@@ -155,9 +159,14 @@ export function publishOptions(
 function checkOf(values: PublishValues, hasProgram: boolean, where: string): CheckTerms | undefined {
   const { checkStatus, check = hasProgram || checkStatus !== undefined ? 'tcp' : 'none' } = values;
   if (check === 'none') {
-    const needing = (['checkInterval', 'checkTimeout', 'checkRise', 'checkFall', 'checkStatus'] as const).find(
+    const needing = (['interval', 'timeout', 'rise', 'fall', 'checkStatus'] as const).find(
       (flagName) => values[flagName] !== undefined,
     );
+    if (needing === 'timeout') {
+      throw usage(
+        `${where}: --timeout is that of --check here, which is missing; for the network, set STARLANE_TIMEOUT`,
+      );
+    }
     if (needing !== undefined) throw usage(`${where}: needs --check, such as --check tcp or --check /health`);
     return undefined;
   }
@@ -165,10 +174,10 @@ function checkOf(values: PublishValues, hasProgram: boolean, where: string): Che
     name: check,
     status: checkStatus,
     probe: probeOf(check, checkStatus, where),
-    intervalMs: values.checkInterval ?? 5_000,
-    timeoutMs: values.checkTimeout ?? 2_000,
-    rise: values.checkRise ?? 2,
-    fall: values.checkFall ?? 3,
+    intervalMs: values.interval ?? 5_000,
+    timeoutMs: values.timeout ?? 2_000,
+    rise: values.rise ?? 2,
+    fall: values.fall ?? 3,
   };
 }
 
