@@ -88,9 +88,7 @@ describe('a published program', () => {
     socket.write('exit');
     await command.waitFor(/the program has ended: exit code 3; it starts again in (?:1\.\d|2\.0) s/, 'stderr');
     const { stdout } = await here.run(['status', '--json']);
-    expect(JSON.parse(stdout).tasks).toMatchObject([
-      { state: 'unhealthy', program: 'down (exit code 3)', restarts: 2 },
-    ]);
+    expect(JSON.parse(stdout).tasks).toMatchObject([{ task: 'publish web', restarts: 2 }]);
     const ports = new Set([...command.stderr.matchAll(/web \| listens at (\d+)/g)].map(([, port]) => port));
     expect(ports.size).toBe(1);
   });

@@ -10,8 +10,9 @@ export interface CheckOptions extends HealthLimits {
   readonly timeoutMs: number;
 }
 
-/** Waits before the checks up to the first success: 50 ms, doubled each time up to the interval. */
+/** Waits before the checks up to the first success: 50 ms, doubled each time up to a second, or to the interval if that is shorter. */
 const FIRST_WAIT_MS = 50;
+const LONGEST_FIRST_WAIT_MS = 1_000;
 /** Each wait is up to this share longer or shorter, so that the checks of many services do not come at once. */
 const JITTER = 0.1;
 
@@ -79,7 +80,8 @@ export class HealthCheck {
 
   private waitMs(): number {
     const { intervalMs } = this.options;
-    const waitMs = this.wasHealthy ? intervalMs : Math.min(intervalMs, FIRST_WAIT_MS * 2 ** Math.min(this.checks, 20));
+    const firstMs = Math.min(LONGEST_FIRST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(this.checks, 20));
+    const waitMs = this.wasHealthy ? intervalMs : Math.min(intervalMs, firstMs);
     return waitMs * (1 + JITTER * (2 * Math.random() - 1));
   }
 }

@@ -92,22 +92,27 @@ export class PublishTask implements Task {
       keys.every((key) => isDeepStrictEqual(comparable(old)[key], comparable(options)[key]));
     this.options = options;
     host?.log.info(`${this.title}: changed`);
-    if (isSame('target', 'program', 'check')) {
-      if (!isSame('bind') && this.wantsBound) await this.rebind();
+    const isSameTarget = isSame('target');
+    if (!isSame('program') || (options.program !== undefined && !isSameTarget)) {
+      this.check?.stop();
+      this.check = undefined;
+      this.setBound(false);
+      await this.program?.stop();
+      this.program = undefined;
+      this.target = options.target as Target;
+      await this.begin();
       return true;
     }
-    this.check?.stop();
-    this.check = undefined;
-    if (isSame('target', 'program')) {
+    // Streams that are open go on with the old server.
+    if (!isSameTarget) this.target = options.target as Target;
+    if (!isSameTarget || !isSame('check')) {
+      this.check?.stop();
+      this.check = undefined;
+      this.lastFault = undefined;
       if (options.check !== undefined) this.startCheck();
       else this.setBound(true);
-      return true;
     }
-    this.setBound(false);
-    await this.program?.stop();
-    this.program = undefined;
-    this.target = options.target as Target;
-    await this.begin();
+    if (!isSame('bind') && this.wantsBound) await this.rebind();
     return true;
   }
 
