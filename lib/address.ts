@@ -1,6 +1,6 @@
 // The grammar of names and addresses: node ids, service addresses (virtual) and link addresses (physical).
 //
-//   service address   name | name:port | :port | @nodeId:port              port 0..4294967295
+//   service address   name | name:port | :port | @nodeId:port              port 0..4294967295; a name may be instance.name
 //   link address      tcp://host:port | tls://host:port | host:port        port 0..65535
 //                     | :port (every interface) | unix:/path
 //
@@ -20,6 +20,9 @@ export const MAX_VIRTUAL_PORT = 0xffff_ffff;
 
 /** The longest name of a service, in bytes of UTF-8: its length is encoded in one byte. */
 const MAX_SERVICE_NAME_BYTES = 255;
+
+/** The longest name of an instance: that of a label in DNS, and of a host in StatefulSets. All characters have one byte. */
+export const MAX_INSTANCE_NAME_BYTES = 63;
 
 /** The longest link address, in bytes of UTF-8: its length is encoded in one byte. */
 export const MAX_LINK_ADDRESS_BYTES = 255;
@@ -76,6 +79,22 @@ export function isServiceName(text: string): boolean {
     Buffer.byteLength(text) <= MAX_SERVICE_NAME_BYTES &&
     !NOT_IN_NAME.test(text)
   );
+}
+
+const INSTANCE_NAME = /^[A-Za-z0-9_][\w-]{0,62}$/;
+
+/** Returns whether this is a name for an instance: 1 to 63 letters, digits, `_` and `-`, the first of which is no `-`. */
+export function isInstanceName(text: unknown): text is string {
+  return typeof text === 'string' && INSTANCE_NAME.test(text);
+}
+
+/** Returns the instance and the service that `0.kafka` stands for; undefined for a name that can only be that of a service. */
+export function splitInstance(name: string): { readonly instance: string; readonly service: string } | undefined {
+  const dot = name.indexOf('.');
+  if (dot < 1 || dot === name.length - 1) return undefined;
+  const instance = name.slice(0, dot);
+  const service = name.slice(dot + 1);
+  return isInstanceName(instance) && isServiceName(service) ? { instance, service } : undefined;
 }
 
 /** Returns whether this is a port of a service: an integer from 0 to 4294967295. 0 means "pick a free one" and is for binding only. */

@@ -66,6 +66,7 @@ export const ERRORS = {
   ERR_STARLANE_GOSSIP_FLOOD: { message: 'a peer sends too many records' },
   ERR_STARLANE_DUPLICATE_IDENTITY: { message: 'two processes have one identity' },
   ERR_STARLANE_NOT_FOUND: { message: 'no instance of the service can be dialled from here' },
+  ERR_STARLANE_BREAKER_OPEN: { message: 'the circuit breaker of the service is open' },
   ERR_STARLANE_RELAY_LIMIT: { message: 'a relay has no room for the circuit' },
   ERR_STARLANE_SECURE: { message: 'the end-to-end encryption of the circuit failed' },
 
@@ -102,6 +103,9 @@ export class StarlaneError extends Error {
   ) {
     super(message, options);
   }
+
+  /** Of ERR_STARLANE_BREAKER_OPEN: in how many ms the next dial is let through. */
+  declare readonly retryAfterMs?: number;
 }
 
 /** An error of a socket or server, with the properties of Node's own. */

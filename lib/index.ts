@@ -5,6 +5,7 @@
 
 export type { LinkAddress, NodeId, ServiceAddress } from './address.js';
 export type { Prepare } from './circuit/accept/preparation.js';
+export { Destination, failover, type Share, split } from './circuit/dial/destination.js';
 export type { DrainOptions } from './circuit/drain.js';
 export type { BindOptions, DialOptions } from './circuit/options.js';
 export {
@@ -21,7 +22,7 @@ export type { JoinOptions } from './link/joiner.js';
 export type { Link, LinkDirection, LinkInfo } from './link/link.js';
 export type { LinkPurpose } from './link/link-purpose.js';
 export type { LinkListener } from './link/transport/listen.js';
-export { hash, nearest, random, type Selector, type SelectorOption } from './mesh/directory/selector.js';
+export { hash, nearest, priority, random, type Selector, type SelectorOption } from './mesh/directory/selector.js';
 export type { ServiceInfo } from './mesh/directory/service.js';
 export type { ServiceMap, ServiceMapEvents } from './mesh/directory/service-map.js';
 export type { WaitOptions } from './mesh/directory/service-waits.js';
@@ -42,6 +43,13 @@ export type {
   RelayRule,
 } from './options/allow.js';
 export type { NodeLimits, NodeOptions, NodeRole, TlsFiles } from './options/options.js';
+export type {
+  CircuitBreakerOptions,
+  HedgeOptions,
+  OutlierEjectionOptions,
+  ResilienceOptions,
+  RetryBudgetOptions,
+} from './options/resilience.js';
 export type { PeerInfo } from './socket/endpoints.js';
 export { type DropInfo, Server, type ServerAddress, type ServerEvents, type ServerOptions } from './socket/server.js';
 export type { BindHandler } from './socket/server-handler.js';

@@ -13,6 +13,7 @@ import {
   parseLinkAddress,
   parseServiceAddress,
   type ServiceAddress,
+  splitInstance,
 } from '../lib/address.js';
 import { StarlaneError } from '../lib/errors.js';
 
@@ -142,6 +143,22 @@ describe('a service address', () => {
     expect(isServiceName('é'.repeat(128))).toBe(false);
     expect(isServiceName('😀'.repeat(63))).toBe(true);
     expect(isServiceName('😀'.repeat(64))).toBe(false);
+  });
+});
+
+describe('the name of an instance', () => {
+  it.each([
+    ['0.kafka', { instance: '0', service: 'kafka' }],
+    ['web-1.shop.eu', { instance: 'web-1', service: 'shop.eu' }],
+    ['kafka', undefined],
+    ['.kafka', undefined],
+    ['0.', undefined],
+    ['-0.kafka', undefined],
+    ['0.@kafka', undefined],
+    [`${'a'.repeat(64)}.kafka`, undefined],
+    ['ü.kafka', undefined],
+  ])('and its service are what %s stands for', (name, parts) => {
+    expect(splitInstance(name)).toEqual(parts);
   });
 });
 

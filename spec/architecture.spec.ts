@@ -168,15 +168,19 @@ describe('the files', () => {
 describe('the package', () => {
   it('exports these values', () => {
     expect(Object.keys(index).sort()).toEqual([
+      'Destination',
       'ERRORS',
       'Node',
       'Server',
       'Socket',
       'StarlaneError',
       'createNode',
+      'failover',
       'hash',
       'nearest',
+      'priority',
       'random',
+      'split',
     ]);
   });
 

@@ -3,11 +3,11 @@
 import { AsyncResource } from 'node:async_hooks';
 import { addAbortSignal } from 'node:stream';
 import { type NodeId, nodeIdToBytes, parseServiceAddress } from '../address.js';
-import { netError, starlaneError } from '../errors.js';
+import { netError, optionError, starlaneError } from '../errors.js';
 import type { Identity } from '../identity/identity.js';
 import type { MemberBook } from '../identity/member-book.js';
 import type { Link } from '../link/link.js';
-import { random } from '../mesh/directory/selector.js';
+import { keyHashOf, random } from '../mesh/directory/selector.js';
 import type { ServiceInstance } from '../mesh/directory/service.js';
 import type { ServiceTable } from '../mesh/directory/service-table.js';
 import { kAddOnClosed, kFailConnect, kStart, kStartConnecting } from '../mux/hidden.js';
@@ -31,6 +31,7 @@ import { Authorization } from './accept/authorization.js';
 import type { Prepare } from './accept/preparation.js';
 import { type Binding, Bindings, type BindingsOwner } from './bindings.js';
 import type { DialRequest } from './dial/attempt.js';
+import type { Destination } from './dial/destination.js';
 import { type DialTarget, DialTargets } from './dial/dial-target.js';
 import { type DialCounters, Dialer } from './dial/dialer.js';
 import type { DirectLinks } from './direct-links.js';
@@ -44,6 +45,7 @@ import { type RelayLimits, relayLimits } from './relay/limits.js';
 import { Passage } from './relay/passage.js';
 import { Relay, type RelayCounters } from './relay/relay.js';
 import { RemoteEndpoints } from './remote-endpoints.js';
+import { Policies } from './resilience/policy.js';
 import { CircuitSecurity } from './secure/security.js';
 
 const log = debug('node');
@@ -54,7 +56,7 @@ const DEFAULT_WEIGHT = 1;
 interface ServiceHost {
   readonly table: ServiceTable;
   /** @throws ERR_STARLANE_MESSAGE when meta is no JSON or too large */
-  bind(service: string, port: number, weight: number, meta: unknown): void;
+  bind(service: string, port: number, weight: number, meta: unknown, instance?: string): void;
   unbind(service: string, port: number): void;
   /** Why no instance of a service is found. */
   absenceOf(service: string, port: number | undefined): Error;
@@ -106,7 +108,10 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   readonly drain: Drain;
   readonly remotes: RemoteEndpoints;
   readonly membership: Membership | undefined;
+  readonly policies: Policies;
   private readonly dialer: Dialer;
+  /** Of dials without options. */
+  private readonly normalRequest: DialRequest | undefined;
   private readonly targets: DialTargets;
   private readonly paths: Paths;
   private readonly envDigests: readonly string[];
@@ -172,6 +177,12 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       routes: setup.routes,
       hop: (neighbour) => paths.link(neighbour),
     });
+    this.policies = new Policies(
+      options.resilience,
+      () => timers.now(),
+      (error) => setup.onWarning(error),
+    );
+    this.normalRequest = this.policies.normal === undefined ? undefined : { policy: this.policies.normal };
     this.drain = new Drain(this.relay, () => setup.links(), timers);
     this.dialer = new Dialer({
       nodeId: identity.nodeId,
@@ -189,6 +200,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       sharedEnv: (nodeId) => setup.sharedEnv(nodeId),
       timers,
       loopback: options.loopback,
+      policies: this.policies,
     });
   }
 
@@ -208,14 +220,16 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   bind(address: string, options: BindOptions | undefined, handler: BindHandler | undefined): Server {
     const where = parseServiceAddress(address);
     if (where.kind === 'node') throw starlaneError('ERR_STARLANE_ADDRESS', `${address}: a node binds at itself only`);
-    const { weight = DEFAULT_WEIGHT, meta, allow, prepare } = checkBindOptions(options);
+    const { weight = DEFAULT_WEIGHT, meta, allow, prepare, instance } = checkBindOptions(options);
+    if (instance !== undefined && where.kind !== 'service')
+      throw optionError('instance', 'needs the name of a service');
     const server = new Server(optionsFor(options, handler), this.processRefs);
     if (handler !== undefined) attachHandler(server, handler);
 
     const service = where.kind === 'service' ? where.service : '';
     let binding: Binding;
     try {
-      binding = this.place(server, service, where.port, { weight, meta, allow, prepare });
+      binding = this.place(server, service, where.port, { weight, meta, allow, prepare, instance });
     } catch (error) {
       if ((error as { syscall?: string }).syscall === undefined) throw error;
       // As with a net.Server: in an event, later, so that there is time to listen for it.
@@ -244,12 +258,12 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   }
 
   /** @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION */
-  dial(address: string, options: DialOptions | undefined, onConnect: (() => void) | undefined): Socket {
+  dial(address: string | Destination, options: DialOptions | undefined, onConnect: (() => void) | undefined): Socket {
     const target = this.targets.get(address);
     let selector = random;
     let timeoutMs = this.setup.options.dialTimeoutMs;
     let signal: AbortSignal | undefined;
-    let request: DialRequest | undefined;
+    let request = this.normalRequest;
     if (options !== undefined) {
       const checked = checkDialOptions(options);
       // Also called when an instance appears, in the context of a link.
@@ -257,7 +271,11 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       timeoutMs = checked.timeoutMs ?? timeoutMs;
       signal = options.signal;
       const { direct, secure } = options;
-      if (direct !== undefined || secure !== undefined) request = { wantsLink: direct, secure };
+      const keyHash = keyHashOf(checked.selector);
+      const policy = this.policies.of(options.resilience);
+      if (direct !== undefined || secure !== undefined || keyHash !== undefined || policy !== this.policies.normal) {
+        request = { wantsLink: direct, secure, keyHash, policy };
+      }
     }
     const socket = new Socket(options, this.setup.processRefs);
     if (onConnect !== undefined) socket.once('connect', onConnect);
@@ -284,7 +302,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
       return;
     }
     const { dialTimeoutMs } = this.setup.options;
-    const request = localPort === undefined ? undefined : { localPort };
+    const request = localPort === undefined ? this.normalRequest : { ...this.normalRequest, localPort };
     this.dialer.dial(socket, target, random, dialTimeoutMs, request);
   }
 
@@ -298,13 +316,13 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
 
   /** @throws EADDRINUSE, ECANCELED, ERR_STARLANE_OPTION */
   private place(server: AnyServer, service: string, port: number | undefined, terms: Terms): Binding {
-    const { weight, meta, allow, prepare } = terms;
+    const { weight, meta, allow, prepare, instance } = terms;
     if (this.isClosed) throw netError('ECANCELED', 'listen', { address: service, port });
     const binding = this.bindings.add(service, port, server, this.authorization.guardsOf(allow), prepare);
     if (this.setup.options.role === 'client') this.warnOfRole(service);
     if (service === '') return binding;
     try {
-      this.setup.services.bind(service, binding.anyPort ? 0 : binding.port, weight, meta);
+      this.setup.services.bind(service, binding.anyPort ? 0 : binding.port, weight, meta, instance);
     } catch (error) {
       binding.unbind();
       throw error;
@@ -422,8 +440,15 @@ interface Terms {
   readonly meta: unknown;
   readonly allow: Allow | undefined;
   readonly prepare: Prepare | undefined;
+  readonly instance: string | undefined;
 }
 
-const NO_TERMS: Terms = { weight: DEFAULT_WEIGHT, meta: undefined, allow: undefined, prepare: undefined };
+const NO_TERMS: Terms = {
+  weight: DEFAULT_WEIGHT,
+  meta: undefined,
+  allow: undefined,
+  prepare: undefined,
+  instance: undefined,
+};
 
 const NO_RELAYS: readonly NodeId[] = Object.freeze([]);

@@ -1,9 +1,11 @@
 // Options of dial and bind.
 
 import { AsyncResource } from 'node:async_hooks';
+import { isInstanceName } from '../address.js';
 import { starlaneError } from '../errors.js';
 import { type Selector, type SelectorOption, toSelector } from '../mesh/directory/selector.js';
 import { type Allow, resolveAllow } from '../options/allow.js';
+import type { ResilienceOptions } from '../options/resilience.js';
 import type { ServerOptions } from '../socket/server.js';
 import type { SocketOptions } from '../socket/socket.js';
 import { MAX_TIMEOUT_MS } from '../util/timers.js';
@@ -27,6 +29,11 @@ export interface DialOptions extends SocketOptions {
    * else false; a direct link is as secure as its transport.
    */
   secure?: boolean | undefined;
+  /**
+   * What to do about instances that fail or are slow, in place of the node's `resilience`; false: nothing. Dials with equal options share
+   * what they know, of up to 16 different ones. Default: the node's.
+   */
+  resilience?: ResilienceOptions | false | undefined;
 }
 
 export interface BindOptions extends ServerOptions {
@@ -34,6 +41,11 @@ export interface BindOptions extends ServerOptions {
   weight?: number | undefined;
   /** Any value that JSON can hold in 4096 bytes. Peers see it in ServiceInfo. */
   meta?: unknown;
+  /**
+   * The name of this instance: with `'0'`, the service `kafka` is dialled as `0.kafka`, too, which reaches this instance only. 1 to 63
+   * letters, digits, `_` and `-`. Several instances may have one name, and a service that is really called `0.kafka` goes first.
+   */
+  instance?: string | undefined;
   /**
    * Decides who may dial this server: a function, or a list of rules. A dial that no rule fits fails with EACCES at the dialler. The
    * node's `allow` is asked first, and both must allow. Default: the node's `allow` alone.
@@ -53,6 +65,7 @@ interface CheckedBindOptions {
   readonly meta: unknown;
   readonly allow: Allow | undefined;
   readonly prepare: Prepare | undefined;
+  readonly instance: string | undefined;
 }
 
 /** @throws ERR_STARLANE_OPTION */
@@ -83,6 +96,10 @@ export function checkBindOptions(options: BindOptions | undefined): CheckedBindO
   if (weight !== undefined && !(Number.isInteger(weight) && weight >= 0 && weight <= 255)) {
     throw starlaneError('ERR_STARLANE_OPTION', 'weight: an integer from 0 to 255 is needed');
   }
+  const instance = options?.instance;
+  if (instance !== undefined && !isInstanceName(instance)) {
+    throw starlaneError('ERR_STARLANE_OPTION', 'instance: 1 to 63 letters, digits, _ and - are needed');
+  }
   const prepare = options?.prepare;
   if (prepare !== undefined && typeof prepare !== 'function') {
     throw starlaneError('ERR_STARLANE_OPTION', 'prepare: a function is needed');
@@ -91,6 +108,7 @@ export function checkBindOptions(options: BindOptions | undefined): CheckedBindO
     weight,
     meta: options?.meta,
     allow: resolveAllow(options?.allow, ['dial']),
+    instance,
     // It is called when others dial, in the async context in which it was set.
     prepare: prepare === undefined ? undefined : AsyncResource.bind(prepare),
   };

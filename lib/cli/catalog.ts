@@ -37,6 +37,24 @@ export const CATALOG: readonly CatalogEntry[] = [
     async () => (await import('./services/mcp.js')).mcp,
   ),
   entry(
+    SERVICES,
+    'socks',
+    'a SOCKS proxy, whose hosts are the services of the network',
+    async () => (await import('./services/socks.js')).socks,
+  ),
+  entry(
+    SERVICES,
+    'proxy',
+    'an HTTP proxy, whose hosts are the services of the network',
+    async () => (await import('./services/proxy.js')).proxy,
+  ),
+  entry(
+    SERVICES,
+    'connect',
+    'connect standard input and output with a service',
+    async () => (await import('./services/connect.js')).connect,
+  ),
+  entry(
     NETWORK,
     'up',
     'run a node, and everything that the configuration file asks for',

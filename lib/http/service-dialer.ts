@@ -4,9 +4,10 @@
 // host whose last label is a number is an IPv4 address. `http://Web/` is for `web`, and `http://müller/` for `xn--mller-kva`. Bind a
 // service for URLs by such a name, or translate with the option `address`.
 
+import type { Destination } from '../circuit/dial/destination.js';
 import type { DialOptions } from '../circuit/options.js';
 import { optionError } from '../errors.js';
-import { type Selector, toSelector } from '../mesh/directory/selector.js';
+import { type Selector, toSelector, withKeyOf } from '../mesh/directory/selector.js';
 import type { Node } from '../node/node.js';
 import type { Socket } from '../socket/socket.js';
 
@@ -25,9 +26,9 @@ export interface ServiceOptions {
    * Returns the address to dial: any that `node.dial` takes. Default {@link serviceAddress}. Called for each socket, not
    * for each request: requests for the same host and port share sockets.
    */
-  address?: ((target: HttpTarget) => string) | undefined;
-  /** Options for each dial: `timeoutMs` (default the node's `dialTimeoutMs`), `selector`, `highWaterMark`, `secure`. */
-  dial?: Pick<DialOptions, 'timeoutMs' | 'selector' | 'highWaterMark' | 'secure'> | undefined;
+  address?: ((target: HttpTarget) => string | Destination) | undefined;
+  /** Options for each dial: `timeoutMs` (default the node's `dialTimeoutMs`), `selector`, `highWaterMark`, `secure`, `resilience`. */
+  dial?: Pick<DialOptions, 'timeoutMs' | 'selector' | 'highWaterMark' | 'secure' | 'resilience'> | undefined;
 }
 
 /** @internal The ports that URLs leave out. */
@@ -44,7 +45,7 @@ export function serviceAddress({ hostname, port, protocol }: HttpTarget): string
 
 /** Dials the service that a request is for. */
 export class ServiceDialer {
-  private readonly address: (target: HttpTarget) => string;
+  private readonly address: (target: HttpTarget) => string | Destination;
   private readonly selector: Selector;
 
   /** @throws ERR_STARLANE_OPTION */
@@ -70,15 +71,17 @@ export class ServiceDialer {
   dial(target: HttpTarget): Socket {
     const address = this.address(target);
     // An address with a port has chosen the port already.
-    const selector = address.includes(':') ? this.selector : preferring(USUAL_PORT[target.protocol], this.selector);
+    const selector = String(address).includes(':')
+      ? this.selector
+      : preferring(USUAL_PORT[target.protocol], this.selector);
     return this.node.dial(address, { ...this.options.dial, selector });
   }
 }
 
 /** Returns a selector that prefers instances at the usual port, as a name can be bound at 80 and at 443 for the two protocols. */
 function preferring(usualPort: number, selector: Selector): Selector {
-  return (instances) => {
+  return withKeyOf(selector, (instances) => {
     const usual = instances.filter(({ port }) => port === usualPort || port === 0);
     return selector(usual.length > 0 ? usual : instances);
-  };
+  });
 }

@@ -147,9 +147,9 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
     this.offers = new OwnOffers({
       mayOffer: (service) => this.members.own.mayOffer(service),
       announce: (entry) => {
-        const { service, port, weight, meta } = entry;
+        const { service, port, weight, meta, instance } = entry;
         this.gossip.own.bind(entry);
-        this.registry.bind(service, port, weight, meta);
+        this.registry.bind(service, port, weight, meta, instance);
       },
       withdraw: ({ service, port }) => {
         this.gossip.own.unbind(service, port);
@@ -240,8 +240,8 @@ export class ControlPlane implements GossipOwner, RoutingOwner, LinkWatchOwner, 
   }
 
   /** @throws ERR_STARLANE_MESSAGE when meta is not JSON or too large; EACCES when the certificate of this node does not allow it */
-  bind(service: string, port: number, weight: number, meta: unknown): void {
-    this.offers.bind({ service, port, weight, meta });
+  bind(service: string, port: number, weight: number, meta: unknown, instance?: string): void {
+    this.offers.bind({ service, port, weight, meta, instance });
   }
 
   /** Returns an error that explains why no instance of a service is found. */

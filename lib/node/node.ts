@@ -5,6 +5,7 @@ import { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
 import type { NodeId } from '../address.js';
 import { Circuits } from '../circuit/circuits.js';
+import type { Destination } from '../circuit/dial/destination.js';
 import type { DrainOptions } from '../circuit/drain.js';
 import type { BindOptions, DialOptions } from '../circuit/options.js';
 import { circuitAbilities } from '../circuit/secure/security.js';
@@ -265,20 +266,21 @@ export class Node extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * Connects to `name`, `name:port`, `:port` (of this node) or `@nodeId:port`. What is written before 'connect' is sent.
+   * Connects to `name`, `name:port`, `:port` (of this node) or `@nodeId:port`, or to one of several services, see `failover` and `split`.
+   * `0.kafka` is the instance `0` of `kafka`, unless there is a service with that name. What is written before 'connect' is sent.
    * Fails with ENOTFOUND, EHOSTUNREACH, ECONNREFUSED, EACCES, ETIMEDOUT, ECONNRESET or ECANCELED.
    * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION
    */
-  dial(address: string, onConnect?: () => void): Socket;
-  dial(address: string, options: DialOptions | undefined, onConnect?: () => void): Socket;
-  dial(address: string, options?: DialOptions | (() => void), onConnect?: () => void): Socket {
+  dial(address: string | Destination, onConnect?: () => void): Socket;
+  dial(address: string | Destination, options: DialOptions | undefined, onConnect?: () => void): Socket;
+  dial(address: string | Destination, options?: DialOptions | (() => void), onConnect?: () => void): Socket {
     this.start();
     if (typeof options === 'function') return this.circuits.dial(address, undefined, options);
     return this.circuits.dial(address, options, onConnect);
   }
 
   /** As {@link dial}, with `timeoutMs` for all of it; resolved when connected. */
-  dialTimeout(address: string, timeoutMs: number): Promise<Socket> {
+  dialTimeout(address: string | Destination, timeoutMs: number): Promise<Socket> {
     return new Promise((resolve, reject) => {
       const socket = this.dial(address, { timeoutMs }, () => {
         socket.removeListener('error', reject);

@@ -3,6 +3,7 @@
 import type { NodeId } from '../address.js';
 import type { Circuits } from '../circuit/circuits.js';
 import type { RelayCounters } from '../circuit/relay/relay.js';
+import type { ResilienceCounters } from '../circuit/resilience/policy.js';
 import type { RefusalKind } from '../link/handshake/refusals.js';
 import type { LinkSet } from '../link/link-set.js';
 import type { ControlPlane } from '../mesh/control-plane.js';
@@ -37,8 +38,19 @@ export interface NodeStats {
    * or through it, for which drain() waits.
    */
   streams: { links: number; loopback: number; incoming: number };
-  /** Counts since the start, and dials that are going on. Quantum-safe ones are connected, see PeerInfo. */
-  dials: { started: number; connected: number; failed: number; quantumSafe: number; pending: number };
+  /**
+   * Counts since the start, and dials that are going on. Quantum-safe ones are connected, see PeerInfo. Open breakers and ejected
+   * instances: those of now.
+   */
+  dials: {
+    started: number;
+    connected: number;
+    failed: number;
+    quantumSafe: number;
+    pending: number;
+    openBreakers: number;
+    ejected: number;
+  } & Readonly<ResilienceCounters>;
   /**
    * Counts since the start: circuits that came in. Refused ones include those that `allow` denied; insecure ones are those
    * whose proof did not hold, or was never confirmed; repeated ones had come before. Quantum-safe ones are accepted, see PeerInfo.
@@ -92,6 +104,7 @@ export function collectStats(from: StatsSources): NodeStats {
   let openSockets = 0;
   for (const server of circuits.bindings.servers()) openSockets += server[kOpenSockets];
   const { dialled, connected, failed, quantumSafe } = circuits.dialCounters;
+  const { open, ejected } = circuits.policies.count();
   return {
     id: from.id,
     state: from.state,
@@ -107,7 +120,16 @@ export function collectStats(from: StatsSources): NodeStats {
       bytesOut,
     },
     streams: { links: streams, loopback: circuits.loopback.streams, incoming: circuits.drain.circuits },
-    dials: { started: dialled, connected, failed, quantumSafe, pending: circuits.pendingDials },
+    dials: {
+      started: dialled,
+      connected,
+      failed,
+      quantumSafe,
+      pending: circuits.pendingDials,
+      ...circuits.policies.counters,
+      openBreakers: open,
+      ejected,
+    },
     accepts: { ...circuits.counters, ...circuits.security.counters },
     servers: { bound: circuits.bindings.size, openSockets },
     services: { names: mesh.table.nameCount, instances: mesh.table.size, hidden: mesh.registry.hiddenCount },

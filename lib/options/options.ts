@@ -5,6 +5,7 @@ import { isServiceName, parseLinkAddress } from '../address.js';
 import { optionError, starlaneError } from '../errors.js';
 import { type Allow, type RelayRule, resolveAllow, resolveRelayRules } from './allow.js';
 import { LIMITS, type LimitOptions, type NodeLimits, resolveLimits } from './limits.js';
+import { type Resilience, type ResilienceOptions, resolveResilience } from './resilience.js';
 import { resolveTls, secretList, type TlsFiles } from './security.js';
 
 export { DEFAULT_LIMITS, type NodeLimits } from './limits.js';
@@ -94,6 +95,8 @@ export interface NodeOptions extends LimitOptions {
    * goes to that node. `socket.peer` has the id in any case. Default: STARLANE_SOCKET_ADDRESSES from the environment, or else 'id'.
    */
   socketAddresses?: SocketAddressKind | undefined;
+  /** What dials do about instances that fail or are slow: see the parts. Each is off by default. A dial may have its own. */
+  resilience?: ResilienceOptions | undefined;
   /** Link addresses joined at start, and retried until close(). Default none. */
   seeds?: readonly string[] | undefined;
 }
@@ -115,6 +118,8 @@ export interface ResolvedNodeOptions extends Readonly<NodeLimits> {
   /** Empty: where the node listens. */
   readonly advertise: readonly string[];
   readonly socketAddresses: SocketAddressKind;
+  /** Undefined: all of it is off. */
+  readonly resilience: Resilience | undefined;
   readonly seeds: readonly string[];
 }
 
@@ -139,6 +144,7 @@ const OTHER_OPTIONS: ReadonlySet<string> = new Set([
   'allow',
   'advertise',
   'socketAddresses',
+  'resilience',
   'seeds',
 ]);
 
@@ -181,6 +187,7 @@ export function resolveNodeOptions(options: NodeOptions = {}): ResolvedNodeOptio
     allow: resolveAllow(options.allow),
     advertise: resolveAdvertise(options.advertise),
     socketAddresses: resolveSocketAddresses(options.socketAddresses),
+    resilience: resolveResilience(options.resilience),
     seeds: resolveAddresses('seeds', options.seeds),
   });
 }

@@ -5,12 +5,23 @@
 //                  | u16 n + extension | 64 signature
 //   SHARD          header | u16 shard | u16 shards | u16 n + n * service entry | u16 n + extension | 64 signature
 //   service entry  u8 n + name | u32 port | u8 weight | u16 n + meta as JSON
+//   extension      fields of u8 tag | u16 n + content
+//   INSTANCES      of a SHARD: (u16 index of the service | u8 n + name of the instance) ...
 //
 // Each content has exactly one form: lists whose order has no meaning are sorted, and a reader accepts nothing else. Later versions add
-// to the extension. The signature covers a fixed text and everything before it.
+// to the extension, where a reader skips whatever it does not understand: nodes of all versions have to keep the same records. The
+// signature covers a fixed text and everything before it.
 
 import { hash } from 'node:crypto';
-import { MAX_LINK_ADDRESS_BYTES, NODE_ID_BYTES, type NodeId, nodeIdFromBytes, nodeIdToBytes } from '../address.js';
+import {
+  isInstanceName,
+  MAX_INSTANCE_NAME_BYTES,
+  MAX_LINK_ADDRESS_BYTES,
+  NODE_ID_BYTES,
+  type NodeId,
+  nodeIdFromBytes,
+  nodeIdToBytes,
+} from '../address.js';
 import { type StarlaneError, starlaneError } from '../errors.js';
 import { copyOf } from '../util/buffers.js';
 import { RecentMap } from '../util/recent-map.js';
@@ -32,6 +43,9 @@ const RECORD_VERSION = 1;
 
 /** The numbers are the wire: append only. */
 export const RecordKind = { NODE: 1, SHARD: 2 } as const;
+
+/** Tags of the fields of an extension. The numbers are the wire: append only. */
+const ExtensionTag = { INSTANCES: 1 } as const;
 
 /** Bits of `flags` of a node. The numbers are the wire: append only. */
 export const NodeFlag = {
@@ -120,6 +134,8 @@ export interface ServiceEntry {
   readonly weight: number;
   /** Any JSON of at most 4096 bytes; undefined when there is none. */
   readonly meta?: unknown;
+  /** The name of this instance among those of the service, if it has one: see isInstanceName. */
+  readonly instance?: string | undefined;
 }
 
 export interface ShardRecord extends RecordHeader {
@@ -212,7 +228,7 @@ export function encodeNodeRecord(fields: NodeRecordFields, sign: Signer): NodeRe
     uint(1, links.length, 'links'),
     ...links,
   ];
-  return encodeRecord(RecordKind.NODE, fields, fields.flags, body, sign) as NodeRecord;
+  return encodeRecord(RecordKind.NODE, fields, fields.flags, body, NO_BYTES, sign) as NodeRecord;
 }
 
 /** @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit */
@@ -224,7 +240,7 @@ export function encodeShardRecord(fields: ShardRecordFields, sign: Signer): Shar
     uint(2, services.length, 'services'),
     ...services.map(encodeServiceEntry),
   ];
-  return encodeRecord(RecordKind.SHARD, fields, 0, body, sign) as ShardRecord;
+  return encodeRecord(RecordKind.SHARD, fields, 0, body, encodeInstances(services), sign) as ShardRecord;
 }
 
 function encodeRecord(
@@ -232,6 +248,7 @@ function encodeRecord(
   fields: HeaderFields,
   flags: number,
   body: readonly Uint8Array[],
+  extension: Uint8Array,
   sign: Signer,
 ): MeshRecord {
   const signed = Buffer.concat([
@@ -245,7 +262,8 @@ function encodeRecord(
     uint(4, fields.seq, 'seq'),
     uint(4, fields.lifeS, 'life'),
     ...body,
-    uint(2, 0, 'extension'),
+    uint(2, extension.length, 'extension'),
+    extension,
   ]);
   const signature = exactly(SIGNATURE_BYTES, sign(signed), 'signature');
   try {
@@ -323,6 +341,7 @@ function readShard(bytes: Buffer): ShardRecord {
   };
   const services = fields.list(MAX_SHARD_SERVICES, readService, 2);
   endOf(fields);
+  addInstances(services, body.subarray(fields.position, -SIGNATURE_BYTES));
   return { kind: RecordKind.SHARD, key: recordKey(header.nodeId, shard, shards), ...header, shard, shards, services };
 }
 
@@ -349,6 +368,55 @@ function readHeader(bytes: Buffer): Omit<RecordHeader, 'key'> {
 function endOf(fields: FieldReader): void {
   const length = fields.uint(2);
   if (fields.left !== length + SIGNATURE_BYTES) throw malformed('it does not end with a signature');
+}
+
+function encodeInstances(services: readonly ServiceEntry[]): Buffer {
+  const named = services.flatMap(({ instance }, index) => {
+    if (instance === undefined) return [];
+    if (!isInstanceName(instance)) throw malformed(`an instance called ${instance}`);
+    return [uint(2, index, 'index'), shortText(instance, MAX_INSTANCE_NAME_BYTES, 'instance')];
+  });
+  if (named.length === 0) return NO_BYTES;
+  const content = Buffer.concat(named);
+  return Buffer.concat([uint(1, ExtensionTag.INSTANCES, 'tag'), uint(2, content.length, 'instances'), content]);
+}
+
+/** Gives services the names of their instances. An extension that makes no sense names none, as to an older version. */
+function addInstances(services: ServiceEntry[], extension: Uint8Array): void {
+  if (extension.length === 0) return;
+  let names: ReadonlyMap<number, string>;
+  try {
+    names = readInstances(extension, services.length);
+  } catch {
+    return;
+  }
+  for (const [index, instance] of names) services[index] = { ...services[index], instance };
+}
+
+/** Returns the names by the index of the service. @throws when the extension is malformed */
+function readInstances(extension: Uint8Array, count: number): ReadonlyMap<number, string> {
+  const names = new Map<number, string>();
+  const fields = new FieldReader(extension);
+  let isFirst = true;
+  while (fields.left > 0) {
+    const tag = fields.uint(1);
+    const end = fields.uint(2) + fields.position;
+    if (tag !== ExtensionTag.INSTANCES || !isFirst) {
+      fields.take(end - fields.position, () => {});
+      continue;
+    }
+    isFirst = false;
+    let last = -1;
+    while (fields.position < end) {
+      const index = fields.uint(2);
+      const name = fields.take(fields.uint(1), readText);
+      if (index <= last || index >= count || !isInstanceName(name)) throw malformed('not the name of an instance');
+      last = index;
+      names.set(index, name);
+    }
+    if (fields.position !== end) throw malformed('instances of another length');
+  }
+  return names;
 }
 
 /** Returns the bytes that the signature of a record covers. */
@@ -389,7 +457,14 @@ export function serviceKey(service: string, port: number): string {
   return `${service}:${port}`;
 }
 
-/** @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit */
+/** Returns how many bytes of a record a service takes. @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit */
+export function serviceEntryBytes(entry: ServiceEntry): number {
+  // Behind the entry itself, index and length of the name.
+  const named = entry.instance === undefined ? 0 : 3 + entry.instance.length;
+  return encodeServiceEntry(entry).length + named;
+}
+
+/** Without the name of the instance. @throws StarlaneError ERR_STARLANE_MESSAGE when a field does not fit */
 export function encodeServiceEntry(entry: ServiceEntry): Buffer {
   const name = encodeServiceName(entry.service);
   const meta = encodeMeta(entry.meta);

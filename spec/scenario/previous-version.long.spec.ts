@@ -137,6 +137,17 @@ describeUnless(obstacle, 'the version before certificates of members', () => {
     expect(await echo(dialler, 'echo')).toBe('hello');
   });
 
+  it('reads the records of instances with names, passes them on, and dials the service', async () => {
+    const [dialler, relay, server] = [make('secret'), make('old'), make('secret')];
+    const { address } = await relay.listenAndServe('127.0.0.1:0');
+    server.bind('kafka', { instance: '0' }, (socket) => socket.pipe(socket));
+    await Promise.all([dialler.join(address), server.join(address)]);
+    expect(await echo(relay, 'kafka')).toBe('hello');
+    expect(await echo(dialler, '0.kafka')).toBe('hello');
+    expect(dialler.serviceMap().get('kafka')).toMatchObject([{ instance: '0' }]);
+    expect(relay.serviceMap().get('kafka')).toMatchObject([{ service: 'kafka', weight: 1 }]);
+  });
+
   it.each(WAYS)('and a member without the secret refuse each other over %s, and both get to know why', async (way) => {
     for (const [one, other] of [
       ['old', 'member'],

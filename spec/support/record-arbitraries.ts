@@ -27,15 +27,19 @@ const header = {
   lifeS: fc.integer({ min: 1, max: MAX_LIFE_S }),
 };
 
-export const serviceEntry: fc.Arbitrary<ServiceEntry> = fc.record({
-  service: serviceName,
-  port: uint32,
-  weight: byte,
-  meta: fc.option(
-    fc.jsonValue({ maxDepth: 2 }).map((value) => JSON.parse(JSON.stringify(value))),
-    { nil: undefined },
-  ),
-});
+export const serviceEntry: fc.Arbitrary<ServiceEntry> = fc.record(
+  {
+    service: serviceName,
+    port: uint32,
+    weight: byte,
+    meta: fc.option(
+      fc.jsonValue({ maxDepth: 2 }).map((value) => JSON.parse(JSON.stringify(value))),
+      { nil: undefined },
+    ),
+    instance: fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9_-]{0,8}$/),
+  },
+  { requiredKeys: ['service', 'port', 'weight', 'meta'] },
+);
 
 const address = fc.stringMatching(/^(tcp|tls):\/\/[a-z0-9]{1,20}:[1-9][0-9]{0,3}$/);
 const digest = bytesOf(8).map((bytes) => Buffer.from(bytes).toString('hex'));

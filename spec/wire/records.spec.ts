@@ -17,6 +17,7 @@ import {
   type MeshRecord,
   type NodeRecordFields,
   type ServiceEntry,
+  type ShardRecord,
   type ShardRecordFields,
   SignedRecords,
   shardOfService,
@@ -139,6 +140,39 @@ describe('records', () => {
   it('may have an extension that a later version knows, and it stays in their bytes', () => {
     const bytes = rawNode('00 00 00 0003 aabbcc');
     expect(decodeRecord(bytes)).toMatchObject({ kind: 1, links: [] });
+    expect(decodeRecord(bytes).bytes).toEqual(bytes);
+  });
+
+  const INSTANCES = '0000 0001 0002  01 61 00000000 02 0000  01 62 00000050 01 0000';
+  const namesOf = (bytes: Buffer): unknown[] =>
+    (decodeRecord(bytes) as ShardRecord).services.map(({ instance }) => instance);
+
+  it('have the names of instances in the extension, where the version before skips them', () => {
+    const services = [
+      { service: 'b', port: 80, weight: 1, meta: undefined, instance: 'b-0' },
+      { service: 'a', port: 0, weight: 2, meta: undefined },
+    ];
+    const { bytes } = encodeShardRecord({ ...SOME_SHARD_FIELDS, services }, noSignature);
+    expect(bytes).toEqual(rawShard(`${INSTANCES} 0009 01 0006 0001 03 622d30`));
+    expect(namesOf(bytes)).toEqual([undefined, 'b-0']);
+    expect(() =>
+      encodeShardRecord({ ...SOME_SHARD_FIELDS, services: [{ ...services[0], instance: 'b.0' }] }, noSignature),
+    ).toThrow('an instance called b.0');
+  });
+
+  it.each([
+    ['of a later version', '0005 02 0002 aabb', [undefined, undefined]],
+    ['of a later version and this one', '000c 02 0002 aabb 01 0004 0000 01 30', ['0', undefined]],
+    ['twice, of which the first counts', '000e 01 0004 0000 01 30 01 0004 0001 01 31', ['0', undefined]],
+    ['out of order', '000b 01 0008 0001 01 30 0000 01 31', [undefined, undefined]],
+    ['of a service that is not there', '0007 01 0004 0002 01 30', [undefined, undefined]],
+    ['with a dot', '0007 01 0004 0000 01 2e', [undefined, undefined]],
+    ['that end too early', '0006 01 0004 0000 01', [undefined, undefined]],
+    ['that go beyond their field', '0008 01 0004 0000 02 3030', [undefined, undefined]],
+    ['that are no extension', '0002 01 00', [undefined, undefined]],
+  ])('keep what other versions would keep: instances %s', (_what, extension, names) => {
+    const bytes = rawShard(`${INSTANCES} ${extension}`);
+    expect(namesOf(bytes)).toEqual(names);
     expect(decodeRecord(bytes).bytes).toEqual(bytes);
   });
 
@@ -339,7 +373,7 @@ describe('an entry of a service', () => {
 
   it('is read as it was written', () => {
     fc.assert(
-      fc.property(serviceEntry, (entry) => {
+      fc.property(serviceEntry, ({ instance: _instance, ...entry }) => {
         expect(decode(encodeServiceEntry(entry))).toEqual(entry);
       }),
     );

@@ -1,10 +1,12 @@
-// Where a dial goes, and the ids of circuits. A DialTarget is a parsed address, kept with the parts of OPEN that do not change.
+// Where a dial goes, and the ids of circuits. A DialTarget is a parsed address or several, kept with the parts of OPEN that do not change.
 
 import { randomFillSync } from 'node:crypto';
-import { type NodeId, nodeIdToBytes, parseServiceAddress } from '../../address.js';
+import { type NodeId, nodeIdToBytes, parseServiceAddress, splitInstance } from '../../address.js';
 import { starlaneError } from '../../errors.js';
+import type { ServiceInstance } from '../../mesh/directory/service.js';
 import { hostOfStandIn } from '../../socket/endpoints.js';
 import { readUint32 } from '../../wire/fields.js';
+import { Destination } from './destination.js';
 
 const ID_BYTES = 16;
 const DRAWN_IDS = 256;
@@ -39,9 +41,17 @@ export function circuitHash(circuitId: Uint8Array): number {
 /** How many parsed addresses are kept. A program dials few, and one that dials many gains nothing from any cache. */
 const MAX_TARGETS = 1024;
 
+/** A service of a destination. */
+export interface Alternative {
+  readonly target: DialTarget;
+  /** See Share. */
+  readonly weight: number;
+}
+
 export class DialTarget {
   private lastNodeId: NodeId | undefined;
   private lastNodeIdBytes: Uint8Array | undefined;
+  private keyText: string | undefined;
 
   constructor(
     /** Empty: by port alone. */
@@ -52,7 +62,36 @@ export class DialTarget {
     readonly nodeId: NodeId | undefined,
     /** The name in errors: the service, `@nodeId`, or empty. */
     readonly name: string,
+    /** Services of which one is dialled, in groups, see Destination; undefined: this target has one itself. */
+    readonly groups: ReadonlyArray<readonly Alternative[]> | undefined = undefined,
   ) {}
+
+  /** A text that no other target has. */
+  get key(): string {
+    // Names have no white space.
+    this.keyText ??= this.groups === undefined ? `${this.name}:${this.port ?? ''}` : ` ${this.name}`;
+    return this.keyText;
+  }
+
+  /** The services, of which one is dialled: of a single target that itself. */
+  get alternatives(): readonly DialTarget[] {
+    return this.groups === undefined ? [this] : this.groups.flat().map(({ target }) => target);
+  }
+
+  /** The names under which instances of it may appear. */
+  get names(): readonly string[] {
+    if (this.groups !== undefined) return [...new Set(this.alternatives.flatMap((one) => one.names))];
+    const split = splitInstance(this.service);
+    return split === undefined ? [this.service] : [this.service, split.service];
+  }
+
+  /** Whether an instance that has appeared may be one of it. */
+  fits(instance: ServiceInstance): boolean {
+    if (this.groups !== undefined) return this.alternatives.some((one) => one.fits(instance));
+    if (this.service === instance.service) return true;
+    const split = instance.instance === undefined ? undefined : splitInstance(this.service);
+    return split?.service === instance.service && split.instance === instance.instance;
+  }
 
   /** Returns the bytes of a node id, which is mostly the same one again. */
   bytesOf(nodeId: NodeId): Uint8Array {
@@ -75,16 +114,30 @@ function meant(address: string): string {
 /** Parses addresses, once. */
 export class DialTargets {
   private readonly targets = new Map<string, DialTarget>();
+  private readonly destinations = new WeakMap<Destination, DialTarget>();
 
   constructor(private readonly self: NodeId) {}
 
   /** @throws ERR_STARLANE_ADDRESS */
-  get(address: string): DialTarget {
+  get(address: string | Destination): DialTarget {
+    if (address instanceof Destination) return this.several(address);
     const known = this.targets.get(address);
     if (known !== undefined) return known;
     if (this.targets.size >= MAX_TARGETS) this.targets.clear();
     const target = this.parse(address);
     this.targets.set(address, target);
+    return target;
+  }
+
+  private several(destination: Destination): DialTarget {
+    let target = this.destinations.get(destination);
+    if (target === undefined) {
+      const groups = destination.groups.map((group) =>
+        group.map(({ address, weight }) => ({ target: this.parse(address), weight })),
+      );
+      target = new DialTarget('', undefined, undefined, destination.toString(), groups);
+      this.destinations.set(destination, target);
+    }
     return target;
   }
 

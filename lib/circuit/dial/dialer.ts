@@ -2,8 +2,8 @@
 // is written.
 
 import type { NodeId } from '../../address.js';
-import { netError } from '../../errors.js';
-import type { Selector } from '../../mesh/directory/selector.js';
+import { netError, starlaneError } from '../../errors.js';
+import { byWeight, type Selector } from '../../mesh/directory/selector.js';
 import type { ServiceInstance } from '../../mesh/directory/service.js';
 import type { ServiceTable } from '../../mesh/directory/service-table.js';
 import type { MuxStream } from '../../mux/stream/stream.js';
@@ -15,19 +15,24 @@ import { FIRST_FREE_PORT } from '../bindings.js';
 import { type DirectLinks, RelayedTraffic } from '../direct-links.js';
 import type { FormerMember, Membership } from '../membership.js';
 import { HopSearch } from '../open/hop-search.js';
-import { CircuitOpener, type OpenerHost, type SignedPart } from '../open/opener.js';
+import { CircuitOpener, type OpenerHost, type OpenerOwner, type SignedPart } from '../open/opener.js';
 import type { DirectPath, Hop, Paths, Routes } from '../paths.js';
 import type { RemoteEndpoints } from '../remote-endpoints.js';
+import type { Policies, ResilienceCounters } from '../resilience/policy.js';
+import type { WatchedDial } from '../resilience/watched-dial.js';
 import type { DialHandshake } from '../secure/handshake.js';
 import type { CircuitSecurity } from '../secure/security.js';
 import type { CircuitTerms } from '../secure/transcript.js';
 import { Attempt, type DialRequest } from './attempt.js';
-import { CircuitIds, circuitHash, type DialTarget } from './dial-target.js';
+import { type Alternative, CircuitIds, circuitHash, type DialTarget } from './dial-target.js';
 import { DirectOpen } from './direct-open.js';
 import { Hedging } from './hedging.js';
 
 /** How many links a circuit may cross. More than the diameter of a mesh of ten thousand nodes. */
 const HOP_LIMIT = 16;
+
+/** How many services that are absent are explained in one error. */
+const MAX_EXPLAINED = 4;
 
 const NO_REQUEST: DialRequest = Object.freeze({});
 
@@ -53,6 +58,7 @@ interface DialerOptions {
   readonly timers: Timers;
   /** Whether instances at this node count. */
   readonly loopback: boolean;
+  readonly policies: Policies;
 }
 
 /** Counts since the start. */
@@ -74,6 +80,7 @@ export class Dialer implements OpenerHost {
   readonly timers: Timers;
   readonly hedging: Hedging;
   readonly traffic: RelayedTraffic;
+  readonly resilience: ResilienceCounters;
   private readonly attempts = new Set<Attempt>();
   /** Dials that wait for a service to appear. */
   private readonly waiting = new Map<string, Set<Attempt>>();
@@ -104,6 +111,7 @@ export class Dialer implements OpenerHost {
     this.timers = options.timers;
     this.hedging = new Hedging((nodeId) => paths.link(nodeId));
     this.traffic = new RelayedTraffic(options.directLinks);
+    this.resilience = options.policies.counters;
     this.circuitIds = new CircuitIds();
     this.directOpen = {
       hopLimit: HOP_LIMIT,
@@ -132,7 +140,8 @@ export class Dialer implements OpenerHost {
   ): void {
     this.counters.dialled++;
     this.hedging.onDial();
-    const attempt = new Attempt(this, socket, target, selector, request, request.localPort ?? this.takePort());
+    const watched = request.policy === undefined ? null : request.policy.begin(target);
+    const attempt = new Attempt(this, socket, target, selector, request, request.localPort ?? this.takePort(), watched);
     this.attempts.add(attempt);
     if (socket.destroyed) attempt.cancel();
     else if (this.isClosed) attempt.cancel(netError('ECANCELED', 'connect', attempt.where));
@@ -141,9 +150,10 @@ export class Dialer implements OpenerHost {
 
   /** Called when an instance of a service has appeared. */
   onService(instance: ServiceInstance): void {
+    this.options.policies.onService(instance);
     const waiting = this.waiting.get(instance.service);
     if (waiting === undefined) return;
-    for (const attempt of [...waiting]) attempt.onService();
+    for (const attempt of [...waiting]) if (attempt.target.fits(instance)) attempt.onService();
   }
 
   /** Called when a node is no member any more. */
@@ -167,10 +177,64 @@ export class Dialer implements OpenerHost {
     this.options.watch(remote, stream, socket);
   }
 
-  /** Returns the instances that may be tried. Do not keep the list. */
-  candidates(target: DialTarget, tried: readonly ServiceInstance[] | null): readonly ServiceInstance[] {
+  /**
+   * Returns the service that is dialled next: the target itself, or one of several that has an instance left to try; undefined when none
+   * has.
+   */
+  choose(
+    target: DialTarget,
+    tried: readonly ServiceInstance[] | null,
+    watched: WatchedDial | null,
+    keyHash: number | undefined,
+  ): DialTarget | undefined {
+    const { groups } = target;
+    if (groups === undefined) return watched === null || watched.waitMs(target) === 0 ? target : undefined;
+    return this.chooseOf(groups, tried, watched, keyHash);
+  }
+
+  private chooseOf(
+    groups: ReadonlyArray<readonly Alternative[]>,
+    tried: readonly ServiceInstance[] | null,
+    watched: WatchedDial | null,
+    keyHash: number | undefined,
+  ): DialTarget | undefined {
+    const mayGo = (one: DialTarget): boolean => watched === null || watched.waitMs(one) === 0;
+    // Instances that are left out come after those of all other services.
+    for (const only of watched === null ? [null] : [watched, null]) {
+      for (const group of groups) {
+        const left = group.filter((one) => mayGo(one.target) && this.left(one.target, tried, only).length > 0);
+        if (left.length > 0) return byWeight(left, keyHash, (one) => one.target.key).target;
+      }
+    }
+    return undefined;
+  }
+
+  /** Returns the services of a target that have instances left to try. */
+  offered(target: DialTarget, tried: readonly ServiceInstance[] | null): readonly DialTarget[] {
+    // A node that is dialled by its id, and a breaker that says more than that there is nobody.
+    if (target.groups === undefined) return [target];
+    return target.alternatives.filter((one) => this.left(one, tried, null).length > 0);
+  }
+
+  /** Returns the instances of a service that may be tried; those that are left out only when no other is left. Do not keep the list. */
+  candidates(
+    target: DialTarget,
+    tried: readonly ServiceInstance[] | null,
+    watched: WatchedDial | null,
+  ): readonly ServiceInstance[] {
+    const best = this.left(target, tried, watched);
+    return best.length > 0 || watched === null ? best : this.left(target, tried, null);
+  }
+
+  /** @param watched leaves instances out; null: none */
+  private left(
+    target: DialTarget,
+    tried: readonly ServiceInstance[] | null,
+    watched: WatchedDial | null,
+  ): readonly ServiceInstance[] {
     const { table, loopback } = this.options;
-    const found = table.find(target.service, target.port);
+    const all = table.lookUp(target.service, target.port);
+    const found = watched === null ? all : watched.healthy(target, all);
     if (found.length === 0 || (tried === null && loopback)) return this.hedging.preferred(found);
     return this.hedging.preferred(
       found.filter((instance) => !tried?.includes(instance) && (loopback || !instance.local)),
@@ -179,21 +243,24 @@ export class Dialer implements OpenerHost {
 
   /** Whether the service is offered, but only by this node, which may not dial itself. */
   isOnlyHere(target: DialTarget): boolean {
-    return !this.options.loopback && this.options.table.find(target.service, target.port).length > 0;
+    const { loopback, table } = this.options;
+    return !loopback && target.alternatives.some(({ service, port }) => table.lookUp(service, port).length > 0);
   }
 
-  absenceOf({ service, port }: DialTarget): Error {
-    return this.options.absenceOf(service, port);
+  absenceOf({ service, port, groups }: DialTarget): Error {
+    if (groups === undefined) return this.options.absenceOf(service, port);
+    const each = groups.flat().map(({ target }) => `${target.name}: ${this.absenceOf(target).message}`);
+    return starlaneError('ERR_STARLANE_NOT_FOUND', each.slice(0, MAX_EXPLAINED).join('; '));
   }
 
   /** Opens a circuit over a direct link: OPEN is sent when this returns. @throws as DirectPath.open */
   open(attempt: Attempt, path: DirectPath, instance: ServiceInstance | null, nodeId: NodeId, port: number): DirectOpen {
-    const { target, localPort } = attempt;
+    const { target, localPort, service } = attempt;
     const open = this.directOpen;
     open.dst = target.bytesOf(nodeId);
     open.dstPort = port;
     open.srcPort = localPort;
-    open.service = target.service;
+    open.service = service;
     const circuitId = this.circuitIds.next();
     const secure =
       attempt.request.secure === true
@@ -201,22 +268,22 @@ export class Dialer implements OpenerHost {
         : null;
     open.proof = secure?.proof;
     const end = writeOpen(this.scratch, 0, open);
-    const direct = new DirectOpen(attempt, path, instance, nodeId, port, secure);
+    const direct = new DirectOpen(attempt, path, attempt.current, instance, nodeId, port, secure);
     const queued = direct.start(this.scratch.subarray(0, end));
     if (queued > 0) this.scratch = Buffer.allocUnsafeSlow(MAX_OPEN_BYTES);
     return direct;
   }
 
   /** Returns an opener of a circuit through relays, which is not started. */
-  openerOf(attempt: Attempt, nodeId: NodeId, port: number, timeoutMs: number): CircuitOpener {
+  openerOf(attempt: Attempt, owner: OpenerOwner, nodeId: NodeId, port: number, timeoutMs: number): CircuitOpener {
     const { nodeIdBytes, security, sharedEnv } = this.options;
-    const { localPort, target, request } = attempt;
-    const { service } = target;
+    const { localPort, service, request } = attempt;
     const env = service === '' ? undefined : sharedEnv(nodeId);
     const isSecure = request.secure ?? security.isDefault;
     const sign = (): SignedPart => {
       const circuitId = Uint8Array.prototype.slice.call(this.circuitIds.next());
-      const terms = this.termsOf(attempt, nodeId, port, circuitId, env);
+      // Not of the attempt: it may have gone on to another instance by then.
+      const terms = this.termsOf({ service, localPort }, nodeId, port, circuitId, env);
       if (!isSecure) return { circuitId, proof: security.sign(terms), secure: null };
       const secure = security.dial(terms);
       return { circuitId, proof: secure.proof, secure };
@@ -238,7 +305,7 @@ export class Dialer implements OpenerHost {
       env,
       proof,
     };
-    return new CircuitOpener(this, attempt, search, open, timeoutMs, secure, proof === undefined ? undefined : sign);
+    return new CircuitOpener(this, owner, search, open, timeoutMs, secure, proof === undefined ? undefined : sign);
   }
 
   get hopTimeoutMs(): number {
@@ -249,20 +316,23 @@ export class Dialer implements OpenerHost {
     return this.paths.link(neighbour);
   }
 
-  /** Calls {@link Attempt.onService} when an instance of the service appears. */
-  waitFor(attempt: Attempt, service: string): void {
-    let waiting = this.waiting.get(service);
-    if (waiting === undefined) {
-      waiting = new Set();
-      this.waiting.set(service, waiting);
+  /** Calls {@link Attempt.onService} when an instance of what it dials may have appeared. */
+  waitFor(attempt: Attempt): void {
+    for (const name of attempt.target.names) {
+      let waiting = this.waiting.get(name);
+      if (waiting === undefined) {
+        waiting = new Set();
+        this.waiting.set(name, waiting);
+      }
+      waiting.add(attempt);
     }
-    waiting.add(attempt);
   }
 
-  stopWaiting(attempt: Attempt, service: string): void {
-    const waiting = this.waiting.get(service);
-    if (waiting === undefined || !waiting.delete(attempt)) return;
-    if (waiting.size === 0) this.waiting.delete(service);
+  stopWaiting(attempt: Attempt): void {
+    for (const name of attempt.target.names) {
+      const waiting = this.waiting.get(name);
+      if (waiting?.delete(attempt) && waiting.size === 0) this.waiting.delete(name);
+    }
   }
 
   /** Counts a circuit that is open. `secure`: null when it is not encrypted. */
@@ -284,12 +354,12 @@ export class Dialer implements OpenerHost {
   }
 
   private termsOf(
-    { target, localPort }: Attempt,
+    { service, localPort }: Pick<Attempt, 'service' | 'localPort'>,
     dst: NodeId,
     dstPort: number,
     circuitId: Uint8Array,
     env: string | undefined,
   ): CircuitTerms {
-    return { src: this.nodeId, srcPort: localPort, dst, dstPort, circuitId, env, service: target.service };
+    return { src: this.nodeId, srcPort: localPort, dst, dstPort, circuitId, env, service };
   }
 }

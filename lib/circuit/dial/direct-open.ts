@@ -13,16 +13,22 @@ import { PendingReply } from '../open/opener.js';
 import type { DirectPath } from '../paths.js';
 import type { DialHandshake } from '../secure/handshake.js';
 import type { Attempt } from './attempt.js';
+import type { DialTarget } from './dial-target.js';
 
 export class DirectOpen extends PendingReply {
   /** When the attempt began to time it, by the clock of the timers; 0: not yet. */
   openedMs = 0;
   /** When the attempt looks next whether the answer is overdue. */
   lookAtMs = 0;
+  /** When it began, and when the policy of the dial asks another instance; only set with a policy. */
+  beganMs = 0;
+  hedgeAtMs = Number.POSITIVE_INFINITY;
 
   constructor(
     private readonly attempt: Attempt,
     readonly path: DirectPath,
+    /** The service that was picked. */
+    readonly chosen: DialTarget,
     /** Null when the dial names a node. */
     readonly instance: ServiceInstance | null,
     readonly nodeId: NodeId,

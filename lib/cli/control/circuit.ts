@@ -27,6 +27,8 @@ export class ControlCircuit extends Duplex implements OverlaySocket {
     readonly peer?: PeerInfo | undefined,
   ) {
     super({ allowHalfOpen: true });
+    // As for sockets of nodes: the network must not crash a process whose code does not listen for errors.
+    this.on('error', () => {});
     socket.on('data', (chunk: Buffer) => this.onData(chunk));
     socket.once('end', () => this.onEnd());
     socket.on('error', (error) => this.destroy(isNobodyThere(error) ? nodeHasEnded() : error));
@@ -35,20 +37,8 @@ export class ControlCircuit extends Duplex implements OverlaySocket {
 
   /** Closes at once; the other end sees ECONNRESET. */
   resetAndDestroy(): this {
-    if (this.destroyed) return this;
-    const { socket, session, id } = this;
-    if (this.connecting || session.isLost) return this.destroy();
-    // An end of the socket would be one of the circuit: the node closes it, when it has reset the circuit.
-    session.sendReset(id);
-    socket.removeAllListeners('data');
-    socket.resume();
-    const timer = setTimeout(() => socket.destroy(), RESET_MS);
-    socket.once('close', () => clearTimeout(timer));
-    this.isReset = true;
     return this.destroy();
   }
-
-  private isReset = false;
 
   private onData(chunk: Buffer): void {
     const { answer } = this;
@@ -110,8 +100,18 @@ export class ControlCircuit extends Duplex implements OverlaySocket {
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    if (!this.isReset) this.socket.destroy();
+    const { socket, session } = this;
     this.connecting = false;
+    const isOver = this.readableEnded && this.writableFinished;
+    if (isOver || session.isLost || socket.destroyed) socket.destroy();
+    else {
+      // An end of the socket would be one of the circuit: the node closes it, when it has reset the circuit.
+      session.sendReset(this.id);
+      socket.removeAllListeners('data');
+      socket.resume();
+      const timer = setTimeout(() => socket.destroy(), RESET_MS);
+      socket.once('close', () => clearTimeout(timer));
+    }
     callback(error);
   }
 }

@@ -216,7 +216,13 @@ export class ControlServer {
       case 'take': {
         const waiting = this.waiting.get(query.get('id') ?? '');
         if (waiting === undefined) return refuse(netError('ECONNRESET', 'read'));
-        return waiting.take({ accept, refuse });
+        return waiting.take({
+          accept: (circuit) => {
+            this.sessions.note(query.get('session'), query.get('circuit'), socket, circuit);
+            accept(circuit);
+          },
+          refuse,
+        });
       }
       case 'dial':
         return this.dial(overlay, query, socket, refuse, accept);
@@ -246,6 +252,7 @@ export class ControlServer {
     } catch (error) {
       return refuse(error);
     }
+    this.sessions.note(query.get('session'), query.get('circuit'), socket, dialled);
     const giveUp = () => dialled.destroy();
     dialled.once('error', refuse);
     socket.once('close', giveUp);

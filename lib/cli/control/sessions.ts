@@ -10,7 +10,7 @@ const RESET_MS = 5_000;
 
 interface Session {
   readonly socket: Socket;
-  readonly circuits: Map<string, Duplex>;
+  readonly circuits: Map<string, { readonly socket: Socket; readonly circuit: Duplex }>;
 }
 
 export class ControlSessions {
@@ -20,37 +20,46 @@ export class ControlSessions {
   /** Takes the socket for the lines of a new session. */
   open(socket: Socket, nodeId: string): void {
     const name = String(this.nextName++);
-    const circuits = new Map<string, Duplex>();
+    const circuits: Session['circuits'] = new Map();
     this.sessions.set(name, { socket, circuits });
     readLines(socket, ({ reset: id }) => {
-      const circuit = circuits.get(String(id));
-      if (circuit !== undefined) reset(circuit);
+      const joined = circuits.get(String(id));
+      if (joined === undefined) return;
+      reset(joined.circuit);
+      joined.socket.destroy();
     });
     writeLine(socket, { session: name, id: nodeId });
     socket.once('end', () => socket.destroy());
     socket.once('close', () => {
       this.sessions.delete(name);
       // What its process had not ended is not complete.
-      for (const circuit of circuits.values()) reset(circuit);
+      for (const { circuit, socket: of } of [...circuits.values()]) {
+        reset(circuit);
+        of.destroy();
+      }
     });
   }
 
-  /** Joins a socket of the session with a circuit. Without a session, a reset of the circuit is an end of the socket. */
+  /** Notes a circuit of a session, so that it ends with the session, and can be reset by it. */
+  note(name: string | null, id: string | null, socket: Socket, circuit: Duplex): void {
+    const session = this.sessions.get(name ?? '');
+    if (session === undefined || id === null || session.circuits.has(id)) return;
+    session.circuits.set(id, { socket, circuit });
+    socket.once('close', () => session.circuits.delete(id));
+  }
+
+  /** Joins a socket of a session with the circuit that was noted. Without a session, a reset of the circuit is an end of the socket. */
   join(name: string | null, id: string | null, socket: Socket, circuit: Duplex): void {
     const session = this.sessions.get(name ?? '');
-    if (session === undefined || id === null || session.circuits.has(id)) {
-      new Passage(socket, circuit);
-      return;
+    if (session !== undefined && id !== null && session.circuits.get(id)?.socket === socket) {
+      socket.resetAndDestroy = () => {
+        writeLine(session.socket, { reset: id });
+        // Not yet: its end would look like the end of the circuit.
+        const timer = setTimeout(() => socket.destroy(), RESET_MS);
+        socket.once('close', () => clearTimeout(timer));
+        return socket;
+      };
     }
-    session.circuits.set(id, circuit);
-    circuit.once('close', () => session.circuits.delete(id));
-    socket.resetAndDestroy = () => {
-      writeLine(session.socket, { reset: id });
-      // Not yet: its end would look like the end of the circuit.
-      const timer = setTimeout(() => socket.destroy(), RESET_MS);
-      socket.once('close', () => clearTimeout(timer));
-      return socket;
-    };
     new Passage(socket, circuit);
   }
 }

@@ -1,8 +1,9 @@
 // Listens at an address of this machine, with failures that say what to do.
 
 import { once } from 'node:events';
-import { chmodSync, lstatSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, rmSync } from 'node:fs';
 import { type AddressInfo, connect, type Server } from 'node:net';
+import { dirname } from 'node:path';
 import { codeOf } from '../../errors.js';
 import { ExitCode, Failure } from '../failure.js';
 import { ANY_HOST, type LocalAddress, shownAddress } from './address.js';
@@ -93,6 +94,9 @@ function explained(error: unknown, at: LocalAddress): unknown {
       return failure(isSocket(path) ? `${path} is in use` : `${path} exists, and is no socket`, ExitCode.BUSY);
     case 'EACCES':
     case 'EPERM':
+      // libuv says so for a missing folder as well.
+      if (path !== undefined && !existsSync(dirname(path)))
+        return failure(`${where}: there is no such folder`, ExitCode.NOT_FOUND);
       if (port !== undefined && port <= LAST_PRIVILEGED_PORT)
         return failure(`port ${port} needs the rights of an administrator; take one from 1024 on`, ExitCode.REFUSED);
       return failure(`${where}: no permission to listen there`, ExitCode.REFUSED);

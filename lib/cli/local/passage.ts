@@ -2,6 +2,7 @@
 //
 // Not by stream.pipeline: it costs several times as much for each connection, and knows only errors where TCP knows an end and a reset.
 
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 /** What ended it, if that was not the end of both directions. */
@@ -27,6 +28,9 @@ export class Passage {
     circuit.on('error', (error: Error) => this.onError('circuit', error));
     local.once('close', () => this.onClose(local, circuit));
     circuit.once('close', () => this.onClose(circuit, local));
+    // Paused ones wait for this.
+    local.resume();
+    circuit.resume();
   }
 
   /** Ends both at once, as a reset. */
@@ -64,7 +68,8 @@ interface Resettable {
 export function reset(stream: Duplex): void {
   if (stream.destroyed) return;
   const { connecting, resetAndDestroy } = stream as Resettable;
-  const hasSentEnd = stream.writableEnded && stream.writableLength === 0;
+  // The kernel resets no connection whose end was sent.
+  const hasSentEnd = stream instanceof Socket && stream.writableEnded && stream.writableLength === 0;
   // A dial that goes on for the sake of its reset would hold the other end up.
   if (resetAndDestroy === undefined || connecting === true || hasSentEnd) {
     stream.destroy();

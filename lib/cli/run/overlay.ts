@@ -19,6 +19,8 @@ export interface OverlaySocket extends Duplex {
 export interface OverlayBindOptions {
   readonly weight?: number | undefined;
   readonly meta?: unknown;
+  /** The name of this instance: it is dialled as `instance.service`, too. */
+  readonly instance?: string | undefined;
   /** Patterns of names of members that may dial. */
   readonly allow?: readonly string[] | undefined;
   /** Patterns of tags of members that may dial, besides those that their names let in. */
@@ -79,11 +81,17 @@ export class NodeOverlay implements Overlay {
 
   bind<T = undefined>(
     address: string,
-    { weight, meta, prepare, ...who }: OverlayBindOptions & { readonly prepare?: OverlayPrepare<T> | undefined },
+    {
+      weight,
+      meta,
+      instance,
+      prepare,
+      ...who
+    }: OverlayBindOptions & { readonly prepare?: OverlayPrepare<T> | undefined },
     handler: (socket: OverlaySocket, prepared: T) => void,
   ): Promise<OverlayServer> {
     return new Promise((resolve, reject) => {
-      const options = { weight, meta, prepare, allow: rulesOf(who), allowHalfOpen: true };
+      const options = { weight, meta, instance, prepare, allow: rulesOf(who), allowHalfOpen: true };
       const server = this.node.bind(address, options, (socket, prepared) => handler(socket, prepared as T));
       server.once('error', reject);
       server.once('listening', () => {

@@ -1,7 +1,7 @@
 // Explains why a service is not found, for the reader of the error. Reads a bounded part of what is known, since a program may
 // dial many names that do not exist.
 
-import type { NodeId } from '../../address.js';
+import { type NodeId, splitInstance } from '../../address.js';
 import { type StarlaneError, starlaneError } from '../../errors.js';
 import type { NodeRole } from '../../options/options.js';
 import { NodeFlag, type NodeRecord, type ShardRecord } from '../../wire/records.js';
@@ -18,6 +18,7 @@ interface KnownServices {
   readonly table: {
     readonly nameCount: number;
     find(service: string, port?: number): readonly ServiceInstance[];
+    lookUp(name: string, port?: number): readonly ServiceInstance[];
     names(): Iterable<string>;
   };
   /** Records of all known nodes, including unreachable ones and those in other envs. */
@@ -60,11 +61,12 @@ export function explainAbsence(service: string, port: number | undefined, known:
 /** Names instances that exist, and why they do not count. */
 function offersOf(service: string, port: number | undefined, known: KnownServices): string[] {
   const reasons: string[] = [];
-  const fitting = known.table.find(service, port).length;
+  const fitting = known.table.lookUp(service, port).length;
   if (fitting > 0) reasons.push(`the selector takes none of ${counted(fitting, 'known instance')}`);
   else {
     const ports = new Set(known.table.find(service).map((instance) => String(instance.port)));
     if (ports.size > 0) reasons.push(`it is bound at port ${named([...ports])}, not at ${port}`);
+    else reasons.push(...instancesOf(service, known));
   }
   const hiding = new Set<NodeId>();
   let left = MAX_ENTRIES;
@@ -74,6 +76,21 @@ function offersOf(service: string, port: number | undefined, known: KnownService
   }
   if (hiding.size > 0) reasons.push(`the option allow of this node hides that of ${named([...hiding])}`);
   return [...reasons, ...offersElsewhere(service, known)];
+}
+
+/** Says which instances the service has, of which one was meant by its name. */
+function instancesOf(name: string, { table }: KnownServices): string[] {
+  const split = splitInstance(name);
+  const all = split === undefined ? [] : table.find(split.service);
+  if (split === undefined || all.length === 0) return [];
+  const names = new Set<string>();
+  for (const { instance } of all.slice(0, MAX_NAMES)) if (instance !== undefined) names.add(instance);
+  if (names.has(split.instance)) {
+    const ports = all.filter(({ instance }) => instance === split.instance).map(({ port }) => String(port));
+    return [`instance ${split.instance} of ${split.service} is bound at port ${named([...new Set(ports)])}`];
+  }
+  const there = names.size === 0 ? 'none with a name' : named([...names].sort());
+  return [`${split.service} has no instance ${split.instance}, but ${there}`];
 }
 
 /** Names nodes that offer it in another env or out of reach. */

@@ -111,9 +111,9 @@ export class Registry {
     return envDigests.some((digest) => this.options.envDigests.includes(digest));
   }
 
-  /** Adds a service of this node; `port` 0 when it answers for any port. */
-  bind(service: string, port: number, weight: number, meta: unknown): void {
-    const instance = new ServiceInstance(service, this.options.nodeId, port, weight, meta, undefined);
+  /** Adds a service of this node; `port` 0 when it answers for any port; `name`: of the instance. */
+  bind(service: string, port: number, weight: number, meta: unknown, name?: string): void {
+    const instance = new ServiceInstance(service, this.options.nodeId, port, weight, meta, undefined, name);
     this.local.set(serviceKey(service, port), instance);
     this.add(instance);
     this.notify();
@@ -215,14 +215,14 @@ export class Registry {
   ): ServiceInstance[] {
     const allowed = services.filter(({ service }) => this.rights.mayOffer(nodeId, service));
     return allowed.map((entry) => {
-      const { service, port, weight, meta } = entry;
+      const { service, port, weight, meta, instance: name } = entry;
       const key = serviceKey(service, port);
       const same = known.get(key);
       if (same !== undefined) {
         known.delete(key);
         if (isSame(same, entry)) return same;
       }
-      const instance = new ServiceInstance(service, nodeId, port, weight, meta, via);
+      const instance = new ServiceInstance(service, nodeId, port, weight, meta, via, name);
       this.offer(instance, same);
       return instance;
     });
@@ -311,7 +311,7 @@ function remember(known: Map<string, ServiceInstance>, instances: readonly Servi
   for (const instance of instances) known.set(serviceKey(instance.service, instance.port), instance);
 }
 
-function isSame(instance: ServiceInstance, { weight, meta }: ServiceEntry): boolean {
-  if (instance.weight !== weight) return false;
+function isSame(instance: ServiceInstance, { weight, meta, instance: name }: ServiceEntry): boolean {
+  if (instance.weight !== weight || instance.instance !== name) return false;
   return instance.meta === meta || JSON.stringify(instance.meta) === JSON.stringify(meta);
 }

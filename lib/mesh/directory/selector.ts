@@ -1,5 +1,6 @@
 // How a dial picks an instance of a service.
 
+import { starlaneError } from '../../errors.js';
 import { chance, hashText, mix } from '../../util/choice.js';
 import type { ServiceInfo } from './service.js';
 
@@ -47,7 +48,7 @@ export const nearest: Selector = (instances) => {
  */
 export function hash(key: string | number): Selector {
   const keyHash = hashText(String(key));
-  return (instances) => {
+  const select: Selector = (instances) => {
     let best: ServiceInfo | undefined;
     let bestScore = Number.NEGATIVE_INFINITY;
     for (const instance of instances) {
@@ -59,6 +60,95 @@ export function hash(key: string | number): Selector {
     }
     return best;
   };
+  return Object.assign(select, { [KEY_HASH]: keyHash });
+}
+
+/**
+ * Picks among the instances of the highest priority only, with `then`; the others come when those have failed.
+ * @param order returns the priority of an instance, where the lowest number goes first; or the names of instances, the first one first,
+ * and then all others
+ * @param then default random
+ * @throws ERR_STARLANE_ARGUMENT
+ */
+export function priority(
+  order: ((instance: ServiceInfo) => number) | readonly string[],
+  then: SelectorOption = random,
+): Selector {
+  const next = toSelector(then);
+  if (next === undefined || (typeof order !== 'function' && !Array.isArray(order))) {
+    throw starlaneError('ERR_STARLANE_ARGUMENT', 'priority: a function or a list of names is needed, and a selector');
+  }
+  const rankOf = typeof order === 'function' ? order : byName(order as readonly string[]);
+  const select: Selector = (instances) => {
+    let first: ServiceInfo[] = [];
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const instance of instances) {
+      const rank = rankOf(instance);
+      // Not a number: last.
+      const value = Number.isNaN(rank) || typeof rank !== 'number' ? Number.POSITIVE_INFINITY : rank;
+      if (value < lowest) first = [];
+      if (value <= lowest) first.push(instance);
+      lowest = Math.min(lowest, value);
+    }
+    return next(first);
+  };
+  return withKeyOf(next, select);
+}
+
+function byName(names: readonly string[]): (instance: ServiceInfo) => number {
+  const ranks = new Map(names.map((name, index) => [name, index]));
+  return ({ instance }) => (instance === undefined ? undefined : ranks.get(instance)) ?? names.length;
+}
+
+/** What is known of a selector by a key, so that a split over services follows the key as well. */
+const KEY_HASH = Symbol('starlane.keyHash');
+
+/** @internal Returns the hash of the key by which a selector picks; undefined for others. */
+export function keyHashOf(selector: Selector): number | undefined {
+  return (selector as { [KEY_HASH]?: number })[KEY_HASH];
+}
+
+/** @internal Returns `selector`, which picks by the key of another one that it calls. */
+export function withKeyOf(inner: Selector, selector: Selector): Selector {
+  const keyHash = keyHashOf(inner);
+  return keyHash === undefined ? selector : Object.assign(selector, { [KEY_HASH]: keyHash });
+}
+
+/**
+ * @internal Returns one of several by weight: the same one for the same key as long as it is there, or a random one without a key. There
+ * has to be one.
+ */
+export function byWeight<One extends { readonly weight: number }>(
+  all: readonly One[],
+  keyHash: number | undefined,
+  nameOf: (one: One) => string,
+  source: () => number = chance,
+): One {
+  if (all.length === 1) return all[0];
+  let total = 0;
+  for (const { weight } of all) total += weight;
+  // Weight 0 is the last resort.
+  const weightOf = total === 0 ? () => 1 : ({ weight }: One) => weight;
+  let best = all[0];
+  if (keyHash !== undefined) {
+    let bestScore = Number.NEGATIVE_INFINITY;
+    for (const one of all) {
+      const weight = weightOf(one);
+      const score = weight === 0 ? Number.NEGATIVE_INFINITY : rendezvous(weight, mix(hashText(nameOf(one), keyHash)));
+      if (score > bestScore || (score === bestScore && nameOf(one) < nameOf(best))) best = one;
+      bestScore = Math.max(bestScore, score);
+    }
+    return best;
+  }
+  let left = source() * (total === 0 ? all.length : total);
+  for (const one of all) {
+    const weight = weightOf(one);
+    if (weight === 0) continue;
+    best = one;
+    left -= weight;
+    if (left < 0) return one;
+  }
+  return best;
 }
 
 export function toSelector(option: SelectorOption | undefined): Selector | undefined {
@@ -73,11 +163,14 @@ export function toSelector(option: SelectorOption | undefined): Selector | undef
   }
 }
 
-/** Weighted rendezvous hashing: -w / ln(h) is the largest with a probability in proportion to w. */
 function scoreOf(keyHash: number, instance: ServiceInfo): number {
   if (instance.weight === 0) return Number.NEGATIVE_INFINITY;
-  const mixed = mix(hashText(instance.nodeId, keyHash) ^ Math.imul(instance.port, 0x9e37_79b1));
-  return -instance.weight / Math.log((mixed + 0.5) / 0x1_0000_0000);
+  return rendezvous(instance.weight, mix(hashText(instance.nodeId, keyHash) ^ Math.imul(instance.port, 0x9e37_79b1)));
+}
+
+/** Weighted rendezvous hashing: -w / ln(h) is the largest with a probability in proportion to w. */
+function rendezvous(weight: number, mixed: number): number {
+  return -weight / Math.log((mixed + 0.5) / 0x1_0000_0000);
 }
 
 function isBefore(a: ServiceInfo, b: ServiceInfo): boolean {

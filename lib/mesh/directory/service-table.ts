@@ -1,5 +1,6 @@
 // Instances by name and port, found, added and removed in constant time.
 
+import { splitInstance } from '../../address.js';
 import { ServiceInstance } from './service.js';
 
 const NONE: readonly ServiceInstance[] = Object.freeze([]);
@@ -34,6 +35,22 @@ export class ServiceTable {
     const exact = entry.byPort.get(port);
     if (exact === undefined) return entry.anyPort;
     return entry.anyPort.length === 0 ? exact : exact.concat(entry.anyPort);
+  }
+
+  /**
+   * As {@link find}, also for `0.kafka`: unless there is a service with that name, the instances of `kafka` that are called `0`. An instance
+   * for any port does not answer at a port for which its node has another one.
+   */
+  lookUp(name: string, port?: number): readonly ServiceInstance[] {
+    const found = this.find(name, port);
+    if (found.length > 0) return found;
+    const split = splitInstance(name);
+    if (split === undefined || this.entries.has(name)) return found;
+    const all = this.find(split.service, port);
+    const named = all.filter(({ instance }) => instance === split.instance);
+    if (port === undefined || named.every((one) => one.port !== 0)) return named;
+    const exact = new Set(all.filter((one) => one.port !== 0).map(({ nodeId }) => nodeId));
+    return named.filter((one) => one.port !== 0 || !exact.has(one.nodeId));
   }
 
   add(instance: ServiceInstance): void {

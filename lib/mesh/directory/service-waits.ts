@@ -1,6 +1,6 @@
 // Waits for an instance of a service.
 
-import { parseServiceAddress } from '../../address.js';
+import { parseServiceAddress, splitInstance } from '../../address.js';
 import { netError, starlaneError } from '../../errors.js';
 import { checkWaitOptions, waitWithin } from '../../util/deadline.js';
 import type { Timers } from '../../util/timers.js';
@@ -34,7 +34,7 @@ export class ServiceWaits {
   ) {}
 
   /**
-   * Returns the first instance of `name` or `name:port` that can be dialled, now or as soon as there is one.
+   * Returns the first instance of `name` or `name:port` that can be dialled, now or as soon as there is one. `0.kafka` waits for one by its name.
    * @throws ERR_STARLANE_ADDRESS, ERR_STARLANE_OPTION, ENOTFOUND after the timeout, or the reason of the signal
    */
   async waitFor(address: string, options?: WaitOptions): Promise<ServiceInfo> {
@@ -44,7 +44,7 @@ export class ServiceWaits {
     const { signal, timeoutMs = this.defaultTimeoutMs } = checkWaitOptions('waitFor', options);
     signal?.throwIfAborted();
     const { service, port } = where;
-    const there = this.table.find(service, port).find((instance) => this.loopback || !instance.local);
+    const there = this.table.lookUp(service, port).find((instance) => this.loopback || !instance.local);
     if (there !== undefined) return there.snapshot();
 
     const late = (): Error =>
@@ -60,8 +60,16 @@ export class ServiceWaits {
     if (this.waits.size === 0 || (instance.local && !this.loopback)) return;
     for (const wait of [...this.waits]) {
       const isAtPort = wait.port === undefined || instance.port === 0 || instance.port === wait.port;
-      if (wait.service === instance.service && isAtPort) wait.resolve(instance.snapshot());
+      if (!isAtPort) continue;
+      if (wait.service === instance.service || this.isNamed(wait, instance)) wait.resolve(instance.snapshot());
     }
+  }
+
+  /** Whether it is the instance that a wait means by its name. */
+  private isNamed({ service, port }: Wait, instance: ServiceInstance): boolean {
+    const split = instance.instance === undefined ? undefined : splitInstance(service);
+    if (split?.service !== instance.service || split.instance !== instance.instance) return false;
+    return this.table.lookUp(service, port).includes(instance);
   }
 
   /** Ends every wait with ECANCELED. */

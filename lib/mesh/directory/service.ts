@@ -17,6 +17,8 @@ export interface ServiceInfo {
   readonly weight: number;
   /** What the server has announced with its service, if anything. */
   readonly meta: unknown;
+  /** The name of the instance: with `0`, a service `kafka` is dialled as `0.kafka`, too. Undefined if it has none. */
+  readonly instance?: string | undefined;
 }
 
 /** The route to the node of a service. */
@@ -40,6 +42,7 @@ export class ServiceInstance implements ServiceInfo {
     readonly meta: unknown,
     /** Undefined for an instance on this node. */
     private readonly via: ServiceVia | undefined,
+    readonly instance: string | undefined = undefined,
   ) {}
 
   get local(): boolean {
@@ -56,7 +59,8 @@ export class ServiceInstance implements ServiceInfo {
 
   /** Returns the current values. */
   snapshot(): ServiceInfo {
-    const { service, nodeId, port, cost, hops, local, weight, meta } = this;
-    return { service, nodeId, port, cost, hops, local, weight, meta };
+    const { service, nodeId, port, cost, hops, local, weight, meta, instance } = this;
+    const info = { service, nodeId, port, cost, hops, local, weight, meta };
+    return instance === undefined ? info : { ...info, instance };
   }
 }

@@ -5,10 +5,10 @@ import { type StarlaneError, starlaneError } from '../../errors.js';
 import { RecentMap } from '../../util/recent-map.js';
 import { type Rate, TokenBucket } from '../../util/token-bucket.js';
 import {
-  encodeServiceEntry,
   MAX_SHARD_SERVICES,
   MAX_SHARDS,
   type ServiceEntry,
+  serviceEntryBytes,
   serviceKey,
   shardOfService,
 } from '../../wire/records.js';
@@ -77,7 +77,7 @@ export class OwnShards {
   /** @throws ERR_STARLANE_MESSAGE when the service fits no record */
   bind(entry: ServiceEntry, now: number): void {
     const key = serviceKey(entry.service, entry.port);
-    const service: OwnService = { key, entry, bytes: encodeServiceEntry(entry).length };
+    const service: OwnService = { key, entry, bytes: serviceEntryBytes(entry) };
     this.remove(key, now);
     if (this.services.size + this.withheld.size >= this.maxServices || this.bytes + service.bytes > MAX_BYTES) {
       this.onUnpublished(

@@ -131,9 +131,21 @@ describe('a published service', () => {
     }
   });
 
-  it('shows its weight and its meta to others, and has a virtual port', async () => {
+  it('shows its weight and its meta to others, and has a virtual port and the name of an instance', async () => {
     const port = await listen(echo());
-    const args = ['web:8080', '--port', String(port), '--weight', '7', '--meta', 'zone=a', '--meta', 'version=2'];
+    const args = [
+      'web:8080',
+      '--port',
+      String(port),
+      '--weight',
+      '7',
+      '--meta',
+      'zone=a',
+      '--meta',
+      'version=2',
+      '--instance',
+      'a1',
+    ];
     const { token } = await machine().publish(args);
     const { node } = await caller(token);
     await knows(node, 'web');
@@ -141,9 +153,11 @@ describe('a published service', () => {
       { service: 'web', port: 8080, weight: 7, meta: { zone: 'a', version: '2' } },
     ]);
     expect((await failureOf(node.dial('web:80', { timeoutMs: 500 }))).code).toMatch(/ENOTFOUND|ECONNREFUSED/);
-    const socket = node.dial('web:8080');
-    await within('the connection', once(socket, 'connect'));
-    socket.destroy();
+    for (const address of ['web:8080', 'a1.web:8080']) {
+      const socket = node.dial(address);
+      await within('the connection', once(socket, 'connect'));
+      socket.destroy();
+    }
   });
 
   it('refuses at once when nothing answers locally, says why, and takes dials when it answers again', async () => {

@@ -128,4 +128,29 @@ describe('an instance', () => {
     const here = new ServiceInstance('web', 'n', 80, 1, undefined, undefined);
     expect([here.cost, here.hops, here.local]).toEqual([0, 0, true]);
   });
+
+  it('finds instances by their names, unless a service has the whole name', () => {
+    const table = new ServiceTable();
+    const make = (service: string, nodeId: string, port: number, name?: string): ServiceInstance =>
+      new ServiceInstance(service, nodeId, port, 1, undefined, VIA, name);
+    const [any, exact, twin, plain] = [
+      make('kafka', 'n', 0, '0'),
+      make('kafka', 'n', 80, '1'),
+      make('kafka', 'm', 0, '0'),
+      make('kafka', 'm', 81),
+    ];
+    for (const instance of [any, exact, twin, plain]) table.add(instance);
+    expect(table.lookUp('0.kafka')).toEqual([any, twin]);
+    expect(table.lookUp('1.kafka')).toEqual([exact]);
+    // At port 80, the node n has another one.
+    expect(table.lookUp('0.kafka', 80)).toEqual([twin]);
+    expect(table.lookUp('0.kafka', 81)).toEqual([any]);
+    expect(table.lookUp('1.kafka', 81)).toEqual([]);
+    expect([table.lookUp('2.kafka'), table.lookUp('0.web'), table.lookUp('.kafka')]).toEqual([[], [], []]);
+    const whole = make('0.kafka', 'x', 5);
+    table.add(whole);
+    expect([table.lookUp('0.kafka'), table.lookUp('0.kafka', 80)]).toEqual([[whole], []]);
+    table.delete(whole);
+    expect(table.lookUp('0.kafka')).toEqual([any, twin]);
+  });
 });

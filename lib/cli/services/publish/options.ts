@@ -56,6 +56,7 @@ export const PUBLISH_FLAGS = {
     max: 255,
     otherwise: '1',
   }),
+  instance: flag.text('the name of this instance, which is dialled as INSTANCE.NAME', { value: 'INSTANCE' }),
   meta: flag.list('what others see with the service', { value: 'KEY=VALUE' }),
   allow: flag.list('names of members that may dial, with asterisks', { value: 'PATTERN', otherwise: 'everyone' }),
   allowTag: flag.list('tags of members that may dial, with asterisks', { value: 'PATTERN', otherwise: 'everyone' }),
@@ -71,6 +72,7 @@ export type PublishValues = ValuesOf<typeof PUBLISH_FLAGS>;
 export interface BindTerms {
   readonly weight: number | undefined;
   readonly meta: Readonly<Record<string, string>> | undefined;
+  readonly instance: string | undefined;
   readonly allow: readonly string[] | undefined;
   readonly allowTag: readonly string[] | undefined;
 }
@@ -137,6 +139,7 @@ export function publishOptions(
     bind: {
       weight: values.weight,
       meta: metaOf(values.meta, where),
+      instance: values.instance,
       allow: values.allow,
       allowTag: values.allowTag,
     },
