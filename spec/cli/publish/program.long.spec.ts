@@ -175,6 +175,23 @@ describe('a published program', () => {
     expect(stderr).toBe('starlane: publish web: cannot start no-such-program-here: there is no such program\n');
   });
 
+  it('is not disturbed by checks: they end as a client does, without a reset', async () => {
+    const here = machine();
+    // It says something at once, and has no handler for errors, as careless programs do.
+    const careless = `
+      let count = 0;
+      require('node:net').createServer((socket) => {
+        socket.write('x'.repeat(100));
+        setTimeout(() => socket.end('bye'), 20);
+        socket.once('close', () => console.log('check', ++count));
+      }).listen(process.env.PORT, '127.0.0.1');
+    `;
+    const args = ['web', '--interval', '10ms', '--', process.execPath, script(here, careless)];
+    const { command } = await publishWith(here, args, {});
+    await command.waitFor(/web \| check 30$/m, 'stderr');
+    expect(command.stderr).not.toMatch(/has ended|unhealthy/);
+  });
+
   it('is published when it listens, and not before', async () => {
     const here = machine();
     const gate = net.createServer();

@@ -2,6 +2,7 @@
 
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import type { Socket } from 'node:net';
 import { usage } from '../../failure.js';
 import { connectTo, nameOf, reasonOf, type Target } from './target.js';
 
@@ -9,6 +10,8 @@ import { connectTo, nameOf, reasonOf, type Target } from './target.js';
 export type Probe = (target: Target, timeoutMs: number) => Promise<void>;
 
 const DEFAULT_STATUS = '200-399';
+/** How long a server may take to close the connection of a check. */
+const LEAVE_MS = 1_000;
 
 /**
  * Returns the check that `--check` names: `tcp`, a path, or a URL.
@@ -43,11 +46,21 @@ function statusTest(text: string, where: string): StatusTest {
 
 async function probeConnection(target: Target, timeoutMs: number): Promise<void> {
   try {
-    const socket = await connectTo(target, AbortSignal.timeout(timeoutMs));
-    socket.destroy();
+    leave(await connectTo(target, AbortSignal.timeout(timeoutMs)));
   } catch (error) {
     throw new Error(faultOf(error, timeoutMs), { cause: error });
   }
+}
+
+/** Ends a connection as a client does that has what it wants: a reset would be an error for the server, and end a careless one. */
+function leave(socket: Socket): void {
+  const timer = setTimeout(() => socket.destroy(), LEAVE_MS);
+  timer.unref();
+  socket.once('close', () => clearTimeout(timer));
+  socket.unref();
+  socket.resume();
+  socket.end();
+  socket.once('end', () => socket.destroy());
 }
 
 /** Redirects are not followed: by default they are an answer like any other. */
@@ -65,12 +78,12 @@ function probeHttp(
       typeof what !== 'string'
         ? (what.protocol === 'https:' ? httpsRequest : httpRequest)(what, options)
         : httpRequest({ ...options, path: what, ...placeOf(target as Target) });
-    request.once('error', fail);
+    request.on('error', fail);
     request.once('response', (response) => {
       const { statusCode = 0 } = response;
-      // The body does not matter, however long it is.
-      response.once('error', () => {});
-      response.destroy();
+      // The body does not matter, and is cut when the time is over.
+      response.on('error', () => {});
+      response.resume();
       if (accepts(statusCode)) resolve();
       else reject(new Error(`status ${statusCode}`));
     });
