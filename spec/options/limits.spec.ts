@@ -14,7 +14,7 @@ function textOf(path: string): string {
 
 /** Rows of the table of limits of nodes, by option. */
 const rows = new Map(
-  (/<!-- table: limits -->([^]*?)<!-- end -->/.exec(textOf('SECURITY.md'))?.[1] ?? '')
+  (/<!-- table: limits -->([\s\S]*?)<!-- end -->/.exec(textOf('SECURITY.md'))?.[1] ?? '')
     .split('\n')
     .map((line) => /^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| (.+) \| (.+) \|$/.exec(line))
     .filter((row) => row !== null)
