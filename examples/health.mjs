@@ -1,0 +1,71 @@
+// The health of a whole network from one node, and a tail of the events of another one: every node answers queries.
+//
+//   node examples/health.mjs
+
+import { once } from 'node:events';
+import http from 'node:http';
+import { createNode } from 'starlane';
+import { agent } from 'starlane/http';
+
+// In a network with a secret, all nodes may ask each other. With members, those with the tag 'operator' may (docs/api.md#queries).
+const secret = 'correct horse battery staple';
+const watcher = createNode({ secret });
+const { address } = await watcher.listenAndServe('127.0.0.1:0');
+watcher.on('warning', ({ message }) => console.error(message));
+
+/** Starts a node with a service, which gives it a name here. */
+async function start(service) {
+  const node = createNode({ secret });
+  await node.join(address);
+  node.bind(service, (socket) => socket.end());
+  const { nodeId } = await watcher.waitFor(service);
+  return { node, service, nodeId };
+}
+
+const started = [await start('api'), await start('db'), await start('web')];
+const [api, db, web] = started;
+
+/** Asks each node. One that does not answer in time costs its own line only. */
+async function health() {
+  const lines = started.map(async ({ service, nodeId }) => {
+    try {
+      const options = { timeoutMs: 2_000 };
+      const { version, state } = await watcher.query(`@${nodeId}`, '/v1/health', options);
+      const { ready, reason } = await watcher.query(`@${nodeId}`, '/v1/ready', options);
+      return `  ${service}: ${version}, ${state}, ${ready ? 'ready' : `not ready: ${reason}`}`;
+    } catch (error) {
+      return `  ${service}: down, ${error.code}`;
+    }
+  });
+  return (await Promise.all(lines)).join('\n');
+}
+
+console.log(`all is well:\n${await health()}`);
+
+/** The events that a node sees, as they happen. Any HTTP client over the mesh can read them; port 2 is that of queries. */
+async function* events(nodeId) {
+  const request = http.get({ host: `@${nodeId}`, port: 2, path: '/v1/events', agent: agent(watcher, { keepAlive: false }) });
+  const [response] = await once(request, 'response');
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) {
+    const messages = (text + chunk).split('\n\n');
+    text = messages.pop();
+    for (const message of messages) {
+      const [, kind, data] = /^event: (.*)\ndata: (.*)$/.exec(message) ?? []; // Else it is a comment that keeps the way open.
+      if (kind !== undefined) yield { kind, data: JSON.parse(data) };
+    }
+  }
+}
+
+for await (const { kind, data } of events(web.nodeId)) {
+  if (kind === 'hello') void api.node.drain(); // So that there is something to see.
+  if (kind === 'unservice') {
+    console.log(`web has seen that nobody offers ${data.service} any more`);
+    break; // Ends the request as well.
+  }
+}
+
+await db.node.close();
+console.log(`one drains, one is gone:\n${await health()}`);
+for (const { node } of [api, web]) await node.close();
+await watcher.close();
