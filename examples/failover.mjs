@@ -44,7 +44,12 @@ for (let user = 0; user < 200; user++) {
   const version = await ask(web, { selector: hash(`user ${user}`) });
   seen.set(version, (seen.get(version) ?? 0) + 1);
 }
-console.log('most users get web-v1:', seen.get('web-v1') > seen.get('web-v2'), '- some get web-v2:', seen.has('web-v2'));
+console.log(
+  'most users get web-v1:',
+  seen.get('web-v1') > seen.get('web-v2'),
+  '- some get web-v2:',
+  seen.has('web-v2'),
+);
 const again = await Promise.all([1, 2, 3].map(() => ask(web, { selector: hash('user 7') })));
 console.log('user 7 gets the same one each time:', new Set(again).size === 1);
 

@@ -11,12 +11,12 @@ import { agent } from 'starlane/http';
 const client = createNode();
 const { address } = await client.listenAndServe('tcp://127.0.0.1:0');
 
-/** Starts a version of the server, on a node of its own. Returns what stops it. */
+/** Starts a version of the server on a node of its own. Returns a function that stops it: process.once('SIGTERM', stop). */
 async function start(version) {
   let isStopping = false;
   const server = http.createServer(async (_request, response) => {
     await wait(20); // The work.
-    // Keep-alive connections are circuits, for which drain() waits: the client should not use this one again.
+    // Keep-alive connections are circuits, for which drain() waits: the client must not use this one again.
     if (isStopping) response.setHeader('connection', 'close');
     response.end(version);
   });
@@ -25,7 +25,6 @@ async function start(version) {
   node.bind('web', { instance: version }, server);
   await client.waitFor(`${version}.web`);
 
-  // In a program that is one server: process.once('SIGTERM', stop).
   return async function stop() {
     isStopping = true;
     // Less than the time until SIGKILL. Then close() ends what is still open.
@@ -37,42 +36,35 @@ async function start(version) {
 
 // The load: eight requests at a time, over connections that are kept.
 const toServices = agent(client);
-const answers = { v1: 0, v2: 0, failed: 0 };
+const answers = { v1: 0, v2: 0 };
+let failed = 0;
 let isOver = false;
 async function load() {
   while (!isOver) {
     try {
       const [response] = await once(http.get('http://web/', { agent: toServices }), 'response');
-      const [version] = await response.setEncoding('utf8').toArray();
-      answers[version]++;
+      for await (const version of response.setEncoding('utf8')) answers[version]++;
     } catch (error) {
-      answers.failed++;
+      failed++;
       console.error(error);
     }
   }
 }
 
-/** Waits until a version has answered that many requests. */
-async function answered(version, count) {
-  while (answers[version] < count) await wait(10);
-}
-
 const stopOld = await start('v1');
 const loads = Array.from({ length: 8 }, load);
-await answered('v1', 100);
+while (answers.v1 < 100) await wait(10);
 console.log('v1 serves');
 
-// The new version first, so that there is always one.
-const stopNew = await start('v2');
+const stopNew = await start('v2'); // The new version first, so that there is always one.
 await stopOld();
-const before = answers.v1;
-console.log('v1 is gone');
-await answered('v2', 100);
-console.log('v2 serves, and v1 no more:', answers.v1 === before);
+const { v1, v2 } = answers;
+while (answers.v2 < v2 + 100) await wait(10);
+console.log('v2 serves, and v1 no more:', answers.v1 === v1);
 
 isOver = true;
 await Promise.all(loads);
-console.log('failed requests:', answers.failed);
+console.log('failed requests:', failed);
 
 toServices.destroy();
 await stopNew();

@@ -53,7 +53,10 @@ await enrol(token, { credentials: folder('thief') }).catch(({ code }) => console
 const gone = once(office, 'unlink');
 await office.revoke('till-1');
 await gone;
-console.log('members:', office.members().map(({ name }) => name));
+console.log(
+  'members:',
+  office.members().map(({ name }) => name),
+);
 
 for (const node of [till, office]) await node.close();
 rmSync(home, { recursive: true });

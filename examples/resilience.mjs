@@ -47,7 +47,8 @@ const slow = await start('quote', { instance: 'slow', allow: () => wait(3_000, t
 const quick = await start('quote', { instance: 'quick' });
 const quotes = new Set();
 const begin = performance.now();
-for (let count = 0; count < 20; count++) quotes.add(await ask('quote', { resilience: { hedge: { delayMs: 50, maxShare: 1 } } }));
+for (let count = 0; count < 20; count++)
+  quotes.add(await ask('quote', { resilience: { hedge: { delayMs: 50, maxShare: 1 } } }));
 console.log('20 dials, answered by', quotes, 'in less than 3 s:', performance.now() - begin < 3_000);
 
 for (const node of [full, slow, quick, client]) await node.close();
