@@ -40,15 +40,12 @@ async function printHealth() {
 
 await printHealth();
 
+const toNodes = agent(watcher, { keepAlive: false });
+
 /** The events that a node sees, as they happen. Any HTTP client over the mesh can read them; port 2 is that of queries. */
 async function* events(nodeId) {
-  const request = http.get({
-    host: `@${nodeId}`,
-    port: 2,
-    path: '/v1/events',
-    agent: agent(watcher, { keepAlive: false }),
-  });
-  const [response] = await once(request, 'response');
+  const options = { host: `@${nodeId}`, port: 2, path: '/v1/events', agent: toNodes };
+  const [response] = await once(http.get(options), 'response');
   let text = '';
   for await (const chunk of response.setEncoding('utf8')) {
     const messages = (text + chunk).split('\n\n');
