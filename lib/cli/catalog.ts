@@ -149,6 +149,12 @@ export const CATALOG: readonly CatalogEntry[] = [
   ),
   entry(
     INSPECT,
+    'metrics',
+    'serve metrics for Prometheus, and health for probes',
+    async () => (await import('./services/metrics.js')).metrics,
+  ),
+  entry(
+    INSPECT,
     'bench',
     'measure how fast a service or a node is reached',
     async () => (await import('./inspect/bench.js')).bench,

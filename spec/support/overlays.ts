@@ -41,7 +41,12 @@ export async function taskHost(kind: OverlayKind, node: Node): Promise<SpecHost>
   const folder = mkdtempSync(join(tmpdir(), 'starlane-control-'));
   const control = new ControlServer(join(folder, 'node.sock'));
   await control.listen();
-  control.serve({ node, status: () => ({ id: node.id }), reload: async () => {} });
+  control.serve({
+    node,
+    status: () => ({ id: node.id }),
+    reload: async () => {},
+    start: () => Promise.reject(new Error('not here')),
+  });
   const session = (await ControlSession.open(control.path)) as ControlSession;
   return {
     ...host(new ControlOverlay(new ControlClient(control.path), session, fail)),
