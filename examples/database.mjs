@@ -1,5 +1,5 @@
 // Redis listens on one machine only, at a unix socket. A node there offers it as a service, and ioredis uses it from another node.
-// Other clients: pg and mysql2 take `stream: () => node.dial('db')`, postgres.js takes `socket` (docs/drop-in.md).
+// Other clients: pg takes `stream: () => new node.net.Socket()`, mysql2 `stream: () => node.dial('mariadb')` (docs/drop-in.md).
 //
 //   npm install starlane ioredis      and the program redis-server
 //   node examples/database.mjs
@@ -18,7 +18,7 @@ import { createNode } from 'starlane';
 const folder = mkdtempSync(join(tmpdir(), 'starlane-redis-'));
 const path = join(folder, 'redis.sock');
 const redis = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--dir', folder]);
-redis.on('error', (error) => console.error(`redis-server: ${error.message}`));
+await once(redis, 'spawn'); // Rejects with ENOENT where the program is missing.
 for await (const line of createInterface(redis.stdout)) if (/ready to accept/i.test(line)) break;
 
 // The machine of the database. (`starlane publish redis --unix PATH` does the same without a program.)

@@ -20,7 +20,7 @@ const client = createNode();
 await client.join(address);
 
 // One dispatcher for all requests: it keeps connections for later ones.
-const dispatcher = new Agent({ connect: connector(client, { dial: { timeoutMs: 500 } }) });
+const dispatcher = new Agent({ connect: connector(client, { dial: { timeoutMs: 2_000 } }) });
 const response = await fetch('http://api/orders/7', { method: 'DELETE', dispatcher });
 console.log(response.status, await response.json());
 

@@ -29,8 +29,8 @@ const [api, db, web] = started;
 async function printHealth() {
   for (const { service, nodeId } of started) {
     try {
-      const { version } = await watcher.query(`@${nodeId}`, '/v1/health', { timeoutMs: 2_000 });
-      const { ready, reason } = await watcher.query(`@${nodeId}`, '/v1/ready', { timeoutMs: 2_000 });
+      const { version } = await watcher.query(`@${nodeId}`, '/v1/health', { timeoutMs: 3_000 });
+      const { ready, reason } = await watcher.query(`@${nodeId}`, '/v1/ready', { timeoutMs: 3_000 });
       console.log(`${service}: version ${version},`, ready ? 'ready' : `not ready: ${reason}`);
     } catch (error) {
       console.log(`${service}: ${error.code}`);
