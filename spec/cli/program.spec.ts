@@ -69,11 +69,15 @@ describe('every command', () => {
     }
   });
 
-  it('has no flag with the name of one that all have', async () => {
+  it('has no flag with the name of one that all have, but for the timeout of checks, which goes first', async () => {
+    const meant: Readonly<Record<string, readonly string[]>> = { publish: ['timeout'] };
     const shared = Object.keys(SHARED_FLAGS);
     for (const { name, flags, usesNode } of await loadCommands()) {
       const taken = usesNode ? [...shared, ...Object.keys(NODE_FLAGS)] : shared;
-      expect({ name, twice: Object.keys(flags).filter((flag) => taken.includes(flag)) }).toEqual({ name, twice: [] });
+      expect({ name, twice: Object.keys(flags).filter((flag) => taken.includes(flag)) }).toEqual({
+        name,
+        twice: meant[name] ?? [],
+      });
     }
   });
 });

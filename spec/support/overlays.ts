@@ -32,6 +32,7 @@ export async function taskHost(kind: OverlayKind, node: Node): Promise<SpecHost>
     info: () => {},
     warn: (text) => warnings.push(text),
     error: (text) => warnings.push(text),
+    output: () => {},
   };
   const fail = (error: Error) => faults.push(error);
   const host = (overlay: Overlay) => ({ overlay, log, fail, warnings, faults });
@@ -43,6 +44,7 @@ export async function taskHost(kind: OverlayKind, node: Node): Promise<SpecHost>
   await control.listen();
   control.serve({
     node,
+    offers: true,
     status: () => ({ id: node.id }),
     reload: async () => {},
     start: () => Promise.reject(new Error('not here')),
