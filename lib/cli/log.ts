@@ -78,6 +78,8 @@ function textLine(level: LogLevel, message: string, fields: LogFields, isStyled:
   const text = printable(clean(message));
   const said = Object.entries(fields).flatMap(([name, value]) => {
     if (value === undefined) return [];
+    // Most messages are those of the error.
+    if (value instanceof Error && message.includes(value.message)) return [];
     const shown = SECRET.test(name) ? HIDDEN : value instanceof Error ? causes(value) : plain(value, 0);
     const field = typeof shown === 'string' ? shown : (JSON.stringify(shown) ?? '');
     // Many messages say it already.
