@@ -21,6 +21,8 @@ export interface Flag<K extends FlagKind = FlagKind> {
   readonly value?: string;
   /** One letter. */
   readonly short?: string;
+  /** For a flag that is on by default: what `--no-…` does, for the help. */
+  readonly aboutNot?: string;
   /** The variable of the environment, where it is not the one that follows from the names of command and flag. */
   readonly env?: string;
   /** The values that it takes. */

@@ -5,6 +5,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { codeOf } from '../../errors.js';
 import { ExitCode, Failure, usage } from '../failure.js';
+import { inWords } from '../flags.js';
 
 const MAX_FILE_BYTES = 1024 * 1024;
 
@@ -86,7 +87,10 @@ function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
     (found, other) => (found === undefined || other.path.length > found.path.length ? other : found),
     undefined,
   );
-  return best === undefined || best.path.length === 0 ? issue : { ...best, path: [...issue.path, ...best.path] };
+  if (best !== undefined && best.path.length > 0) return { ...best, path: [...issue.path, ...best.path] };
+  const kinds = issue.errors.flat().flatMap((other) => (other.code === 'invalid_type' ? [kind(other.expected)] : []));
+  if (kinds.length === 0) return issue;
+  return { ...issue, message: `must be ${inWords([...new Set(kinds)])}` };
 }
 
 /** Returns a message of zod in the words of this project. */

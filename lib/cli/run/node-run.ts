@@ -10,7 +10,14 @@ import { AlreadyRunning, ControlServer } from '../control/server.js';
 import { ExitCode, Failure, lineOf } from '../failure.js';
 import { logNode } from '../node-log.js';
 import { firstLink } from './first-link.js';
-import { type ChosenNetwork, DEFAULT_TIMEOUT_MS, isIssuer, type NodeValues, nodeOptionsOf } from './network.js';
+import {
+  type ChosenNetwork,
+  DEFAULT_TIMEOUT_MS,
+  isIssuer,
+  membershipOf,
+  type NodeValues,
+  nodeOptionsOf,
+} from './network.js';
 import { NodeOverlay } from './overlay.js';
 import type { NodeWork, Task } from './task.js';
 import { TaskSet } from './task-set.js';
@@ -40,6 +47,7 @@ export class NodeRun {
   private readonly startedAt = new Date();
   private readonly listeners: string[] = [];
   private isLinking = false;
+  private readonly role: string | undefined;
   private fail: (error: Error) => void = () => {};
   private readonly failed: Promise<never>;
 
@@ -52,6 +60,7 @@ export class NodeRun {
   ) {
     const own = nodeOptionsOf(network, values);
     const role = own.role ?? (options.isClient ? 'client' : undefined);
+    this.role = role;
     this.node = createNode({ ...own, role });
     this.overlay = new NodeOverlay(this.node);
     this.failed = new Promise<never>((_resolve, reject) => {
@@ -61,6 +70,10 @@ export class NodeRun {
     this.failed.catch(() => {});
     this.tasks = new TaskSet({ overlay: this.overlay, log: context.log, fail: (error) => this.fail(error) });
     logNode(context.log, this.node, { isQuiet: () => this.isLinking });
+    const name = membershipOf(network)?.name;
+    if (values.name !== undefined && name !== undefined && values.name !== name) {
+      context.log.warn(`--name ${values.name} has no effect: this machine is a member already, called ${name}`);
+    }
   }
 
   /**
@@ -193,6 +206,11 @@ export class NodeRun {
     for (const port of [DEFAULT_PORT, own, 0]) {
       try {
         await this.listen(`tls://:${port}`);
+        if (port !== DEFAULT_PORT) {
+          this.context.log.warn(
+            `port ${DEFAULT_PORT} is in use: listening at ${this.listeners.at(-1)} instead; others need that one`,
+          );
+        }
         return;
       } catch (error) {
         if (codeOf(error) !== 'EADDRINUSE') throw error;
@@ -203,8 +221,12 @@ export class NodeRun {
   private status(): unknown {
     const { node, network, listeners, context } = this;
     const { state, uptimeMs } = node.stats();
+    const { name, networkId } = membershipOf(network) ?? {};
     return {
       id: node.id,
+      name: name ?? null,
+      network: networkId ?? null,
+      role: this.role ?? 'peer',
       state,
       pid: process.pid,
       since: this.startedAt.toISOString(),

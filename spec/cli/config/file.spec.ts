@@ -69,6 +69,8 @@ describe('a configuration file', () => {
     ['publish:\n  web:\n    prot: 80', ':3: publish.web.prot: unknown key'],
     ['publish:\n  web:\n    port: many', /:3: publish.web.port: must be a number, not a string$/],
     ['a: [1', /:1: /],
+    ['listen: 5', /:1: listen: must be a string or an array$/],
+    ['forward: 6379:redis', /:1: forward: must be an object or an array$/],
     ['log: json\nlog: text', /:2: Map keys must be unique/],
     ['- a', /must be an object, not an array/],
   ])('with %j names the line', async (text, message) => {
