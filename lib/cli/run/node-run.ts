@@ -187,7 +187,8 @@ export class NodeRun {
     if (reload === undefined) throw new Failure('there is nothing to reload: starlane up does that', ExitCode.USAGE);
     const tasks = await reload();
     const changed = changedFlags(this.values, this.context.config.shared(NODE_FLAGS));
-    if (changed.length > 0) log.warn(`a new ${changed.join(', ')} needs a restart: this node goes on with the old one`);
+    if (changed.length > 0)
+      log.warn(`${changed.join(', ')}: the change needs a restart, this node goes on with the old value`);
     await this.tasks.replace(tasks);
     log.info('reloaded the configuration');
   }
