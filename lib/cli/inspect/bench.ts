@@ -35,9 +35,15 @@ export const bench = defineCommand({
     });
     const result = await withAsker(context, async ({ client }) => {
       const response = await client.open({ path: `/control/bench?${query}` });
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => response.destroy());
+      const lines = createInterface({ input: response });
+      const end = () => {
+        response.destroy();
+        // It would wait for an end of its input, which does not come.
+        lines.close();
+      };
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
       let found: BenchResult | undefined;
-      for await (const line of createInterface({ input: response })) {
+      for await (const line of lines) {
         const step = JSON.parse(line) as Step | { error: unknown };
         if ('error' in step) throw receivedError(step.error);
         if ('result' in step) found = step.result;
