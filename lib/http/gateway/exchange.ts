@@ -33,6 +33,7 @@ import {
 } from './headers.js';
 import type { BodySink, Inbound } from './inbound/inbound.js';
 import { inOrder, type Route } from './routes.js';
+import { rulePath } from './rule-path.js';
 import { Tunnel } from './tunnel.js';
 
 /** What requests of a gateway share. */
@@ -107,9 +108,9 @@ export class Exchange implements RequestSink, BodySink, Timed {
   /** Finds the service and sends the request to it. */
   start(): void {
     const { inbound, config } = this;
-    const route = config.routes.find(this.host, inbound.path);
-    if (route === undefined) {
-      this.answerFailure(NO_RULE);
+    const route = config.routes.find(this.host, rulePath(inbound.path));
+    if (route === undefined || route === null) {
+      this.answerFailure(route === null ? badRequest(400) : NO_RULE);
       return;
     }
     this.route = route;
@@ -232,8 +233,9 @@ export class Exchange implements RequestSink, BodySink, Timed {
     const { path } = this.inbound;
     const strip = this.route?.strip ?? '';
     if (strip === '') return path;
-    const rest = path.slice(strip.length);
-    return rest.startsWith('/') ? rest : `/${rest}`;
+    // A rule may have matched another spelling of the prefix. Two slashes at the front would be a host for some.
+    const rest = (path.startsWith(strip) ? path : (rulePath(path) ?? path)).slice(strip.length);
+    return `/${rest.replace(/^\/+/, '')}`;
   }
 
   /** Returns the fields that go to the service as lines: those of the request, and what the gateway adds. */
