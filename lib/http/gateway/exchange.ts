@@ -6,7 +6,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { parseServiceAddress } from '../../address.js';
-import { codeOf, netError } from '../../errors.js';
+import { codeOf, netError, starlaneError } from '../../errors.js';
 import { hash, random, type Selector } from '../../mesh/directory/selector.js';
 import type { ServiceInfo } from '../../mesh/directory/service.js';
 import type { Node } from '../../node/node.js';
@@ -33,6 +33,7 @@ import {
 } from './headers.js';
 import type { BodySink, Inbound } from './inbound/inbound.js';
 import { inOrder, type Route } from './routes.js';
+import { rulePath } from './rule-path.js';
 import { Tunnel } from './tunnel.js';
 
 /** What requests of a gateway share. */
@@ -107,9 +108,9 @@ export class Exchange implements RequestSink, BodySink, Timed {
   /** Finds the service and sends the request to it. */
   start(): void {
     const { inbound, config } = this;
-    const route = config.routes.find(this.host, inbound.path);
-    if (route === undefined) {
-      this.answerFailure(NO_RULE);
+    const route = config.routes.find(this.host, rulePath(inbound.path));
+    if (route === undefined || route === null) {
+      this.answerFailure(route === null ? badRequest(400) : NO_RULE);
       return;
     }
     this.route = route;
@@ -195,7 +196,7 @@ export class Exchange implements RequestSink, BodySink, Timed {
     this.isReused = circuit !== undefined;
     circuit ??= gateway.http1.dial(dial);
     this.outbound = circuit;
-    const body = !hasBody ? 'none' : length === undefined ? 'chunked' : 'length';
+    const body = !hasBody ? 'none' : (length ?? 'chunked');
     circuit.send(head, inbound.method, this, body, upgrade !== undefined);
   }
 
@@ -232,8 +233,9 @@ export class Exchange implements RequestSink, BodySink, Timed {
     const { path } = this.inbound;
     const strip = this.route?.strip ?? '';
     if (strip === '') return path;
-    const rest = path.slice(strip.length);
-    return rest.startsWith('/') ? rest : `/${rest}`;
+    // A rule may have matched another spelling of the prefix. Two slashes at the front would be a host for some.
+    const rest = (path.startsWith(strip) ? path : (rulePath(path) ?? path)).slice(strip.length);
+    return `/${rest.replace(/^\/+/, '')}`;
   }
 
   /** Returns the fields that go to the service as lines: those of the request, and what the gateway adds. */
@@ -389,6 +391,7 @@ export class Exchange implements RequestSink, BodySink, Timed {
   }
 
   onHead(head: AnswerHead): void {
+    if (this.isDone) return;
     this.touch();
     const { inbound } = this;
     this.status = head.status;
@@ -399,12 +402,17 @@ export class Exchange implements RequestSink, BodySink, Timed {
     }
     if (this.gateway.isDraining || (inbound.expectsContinue && !this.isBodyRead)) inbound.setLast();
     const hasBody = !head.isEmpty && inbound.method !== 'HEAD';
-    const headers = answerFields(head.headers, true);
+    // An answer of status 204 has no length (RFC 9110, section 8.6).
+    const headers = answerFields(head.headers, head.status !== 204);
     headers.push('X-Request-Id', this.requestId);
     try {
       inbound.respond(head.status, head.reason, headers, !hasBody ? 'none' : head.isChunked ? 'trailers' : 'plain');
-    } catch (error) {
-      this.onFailure(error as Error);
+    } catch {
+      // The service would send on to nobody.
+      this.outbound?.abort();
+      this.outbound = undefined;
+      this.isAnswering = inbound.hasResponded;
+      this.answerFailure(failureOf(starlaneError('ERR_STARLANE_MESSAGE')));
       return;
     }
     if (!hasBody) return;
@@ -420,6 +428,7 @@ export class Exchange implements RequestSink, BodySink, Timed {
   }
 
   onData(chunk: Buffer): void {
+    if (this.isDone) return;
     this.touch();
     this.mustFlush = false;
     if (this.leftBytes !== undefined) {
@@ -440,6 +449,7 @@ export class Exchange implements RequestSink, BodySink, Timed {
   onEnd(trailers: HeaderList): void {
     const { inbound } = this;
     this.outbound = undefined;
+    if (this.isDone) return;
     this.mustFlush = false;
     // A service may answer before it has the whole request. The client gets the answer, and the rest of the request is dropped.
     if (!this.isBodyRead) {

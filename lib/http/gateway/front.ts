@@ -40,6 +40,7 @@ export interface Connection {
   session: ServerHttp2Session | undefined;
   /** Requests without a whole answer. */
   open: number;
+  readonly requests: Set<Inbound>;
   /** When the last of them ended, or the connection began, in ms. */
   idleSinceMs: number;
   /** Whether a request has come. */
@@ -49,7 +50,6 @@ export interface Connection {
 /** Streams of HTTP/2 that a client may cancel, and control frames that it may send, without losing the connection (CVE-2023-44487). */
 const CANCELS: Rate = { perS: 20, burst: 200 };
 const CONTROLS: Rate = { perS: 20, burst: 200 };
-const CANCELLED: ReadonlySet<number> = new Set([constants.NGHTTP2_CANCEL, constants.NGHTTP2_PROTOCOL_ERROR]);
 const MAX_SESSION_MB = 16;
 const MAX_BAD_FRAMES = 100;
 
@@ -101,11 +101,15 @@ export class Front {
       caller,
       session: undefined,
       open: 0,
+      requests: new Set(),
       idleSinceMs: now,
       hasServed: false,
     };
     this.connections.set(socket, connection);
-    socket.on('close', () => this.connections.delete(socket));
+    socket.on('close', () => {
+      this.connections.delete(socket);
+      for (const request of [...connection.requests]) request.onConnectionClose();
+    });
     socket.on('error', () => {});
     if (protocol === 'h2') this.startHttp2(connection);
     else if (protocol === 'http/1.1') this.http1.emit('connection', socket);
@@ -242,7 +246,7 @@ export class Front {
       try {
         inbound = new Http1Request(connection.caller, message, response, limits, expectsContinue, upgrade, head);
         // Its bytes would be taken for those of the new protocol.
-        if (upgrade !== undefined && inbound.hasBody) failure = badRequest(400);
+        if (head !== undefined && inbound.hasBody) failure = badRequest(400);
       } catch (error) {
         failure = badRequest(error instanceof BadRequest ? error.status : 400);
       }
@@ -253,6 +257,7 @@ export class Front {
 
   private begin(inbound: Inbound, connection: Connection): void {
     connection.open++;
+    connection.requests.add(inbound);
     connection.hasServed = true;
     this.owner.onRequest(inbound, connection);
   }
@@ -337,8 +342,10 @@ export class Front {
       return;
     }
     const { connection, cancels } = found;
-    stream.on('close', () => {
-      if (CANCELLED.has(stream.rstCode)) limit(session as ServerHttp2Session, cancels);
+    let inbound: Http2Request | undefined;
+    // Whatever the code: a reset without an error costs as much.
+    stream.on('aborted', () => {
+      if (inbound?.isAborted !== true) limit(session as ServerHttp2Session, cancels);
     });
     // Cancelled in the same packet that brought it.
     if (stream.closed || stream.destroyed) return;
@@ -346,7 +353,8 @@ export class Front {
     if (raw.length > 2 * (this.limits.maxHeaders + 5)) failure = badRequest(431);
     else {
       try {
-        this.begin(new Http2Request(connection.caller, stream, headers, raw, this.limits), connection);
+        inbound = new Http2Request(connection.caller, stream, headers, raw, this.limits);
+        this.begin(inbound, connection);
         return;
       } catch (error) {
         failure = badRequest(error instanceof BadRequest ? error.status : 400);

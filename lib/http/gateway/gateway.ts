@@ -297,6 +297,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
     this.exchanges.delete(exchange);
     if (connection !== undefined) {
       connection.open--;
+      connection.requests.delete(exchange.inbound);
       connection.idleSinceMs = dateNow();
     }
     const { inbound, service, status, nodeId, bytesIn, bytesOut, failure } = exchange;

@@ -43,6 +43,8 @@ const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
   ['connection', FieldKind.CONNECTION],
   ['proxy-connection', FieldKind.HOP],
   ['proxy-authorization', FieldKind.HOP],
+  // Programs in the style of CGI would take it for the variable HTTP_PROXY (CVE-2016-5385).
+  ['proxy', FieldKind.HOP],
   ['http2-settings', FieldKind.HOP],
   ['keep-alive', FieldKind.KEEP_ALIVE],
   ['host', FieldKind.HOST],
@@ -56,7 +58,14 @@ const KINDS: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
 ]);
 
 /** Fields of which only the true spelling may come through: servers that fold names take other characters for a hyphen. */
-const GUARDED: ReadonlySet<string> = new Set(['host', 'content-length', 'transfer-encoding', 'connection', 'upgrade']);
+const GUARDED: ReadonlySet<string> = new Set([
+  'host',
+  'content-length',
+  'transfer-encoding',
+  'connection',
+  'upgrade',
+  'x-request-id',
+]);
 
 /** As many names as a busy site has; strangers can invent any number. */
 const MAX_KNOWN = 2_000;
@@ -114,13 +123,19 @@ export function namedByConnection(headers: HeaderList): Set<string> | undefined 
   return names;
 }
 
-/** Returns the value of a field, which is spelled in lower case; the first one of several. */
-export function fieldOf(headers: HeaderList, lower: string): string | undefined {
+/** Returns where a field begins, whose name is spelled in lower case: the first one of several; -1 where there is none. */
+export function indexOfField(headers: HeaderList, lower: string): number {
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index];
-    if (name.length === lower.length && (name === lower || name.toLowerCase() === lower)) return headers[index + 1];
+    if (name.length === lower.length && (name === lower || name.toLowerCase() === lower)) return index;
   }
-  return undefined;
+  return -1;
+}
+
+/** Returns the value of a field, which is spelled in lower case; the first one of several. */
+export function fieldOf(headers: HeaderList, lower: string): string | undefined {
+  const index = indexOfField(headers, lower);
+  return index < 0 ? undefined : headers[index + 1];
 }
 
 /** Returns the value of a cookie of the request. */
@@ -150,16 +165,18 @@ export function fieldLines(headers: HeaderList): string {
 
 /**
  * Returns the fields of an answer that go on to the client: without those of the circuit. `hasLength` false also drops Content-Length.
- * Fields of the names that say who the caller is do not come from backends.
+ * Fields of the names that say who the caller is do not come from backends, and the id of the request is that of the gateway.
  */
 export function answerFields(headers: HeaderList, hasLength: boolean): HeaderList {
   const named = namedByConnection(headers);
   const passed: HeaderList = [];
+  let mayHaveLength = hasLength;
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index];
     switch (kindOf(name)) {
       case FieldKind.HOP:
       case FieldKind.CONNECTION:
+      case FieldKind.REQUEST_ID:
       case FieldKind.KEEP_ALIVE:
       case FieldKind.TRANSFER_ENCODING:
       case FieldKind.UPGRADE:
@@ -168,7 +185,9 @@ export function answerFields(headers: HeaderList, hasLength: boolean): HeaderLis
       case FieldKind.TE:
         continue;
       case FieldKind.CONTENT_LENGTH:
-        if (!hasLength) continue;
+        // One of two equal ones is enough.
+        if (!mayHaveLength) continue;
+        mayHaveLength = false;
         break;
       default:
         if (named?.has(name.toLowerCase())) continue;
@@ -202,13 +221,27 @@ export function passedTrailers(trailers: HeaderList): HeaderList {
   return passed;
 }
 
-/** Returns the fields as the object that node:http2 takes: names in lower case, repeated ones as a list. */
+/** Fields that node:http2 does not take as a list, which it says by throwing. */
+const SINGLE: ReadonlySet<string> = new Set(
+  (
+    'access-control-allow-credentials access-control-max-age access-control-request-method age authorization content-encoding ' +
+    'content-language content-length content-location content-md5 content-range content-type date dnt etag expires from host if-match ' +
+    'if-modified-since if-none-match if-range if-unmodified-since last-modified location max-forwards proxy-authorization range referer ' +
+    'retry-after tk upgrade-insecure-requests user-agent x-content-type-options'
+  ).split(' '),
+);
+
+/**
+ * Returns the fields as the object that node:http2 takes: names in lower case, repeated ones as a list, or in one line, which means the same
+ * (RFC 9110, section 5.3).
+ */
 export function headerObject(headers: HeaderList): Record<string, string | string[]> {
   const object: Record<string, string | string[]> = Object.create(null);
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index].toLowerCase();
     const before = object[name];
     if (before === undefined) object[name] = headers[index + 1];
+    else if (SINGLE.has(name)) object[name] = `${before as string}, ${headers[index + 1]}`;
     else if (typeof before === 'string') object[name] = [before, headers[index + 1]];
     else before.push(headers[index + 1]);
   }

@@ -66,18 +66,18 @@ export class Routes {
     this.fallback = options.default === undefined ? undefined : routeOf('default', options.default, '');
   }
 
-  /** Returns the route for a host, without its port, and a path; undefined where no rule matches. */
-  find(host: string, path: string): Route | undefined {
+  /**
+   * Returns the route for a host, without its port, and a path as {@link rulePath} has it; undefined where no rule matches, and null for a
+   * path that leads elsewhere where rules for paths would have to decide about it.
+   */
+  find(host: string, path: string | undefined): Route | undefined | null {
     const name = host.endsWith('.') ? host.slice(0, -1) : host;
     const found = this.hosts.get(name) ?? this.wildcards.find(({ suffix }) => name.endsWith(suffix))?.host;
-    if (found !== undefined) {
-      const route = byPath(found.paths, path) ?? found.route;
-      if (route !== undefined) return route;
-    } else {
-      const route = this.forSuffix(name) ?? byPath(this.paths, path);
-      if (route !== undefined) return route;
-    }
-    return this.fallback;
+    const bySuffix = found === undefined ? this.forSuffix(name) : undefined;
+    if (bySuffix !== undefined) return bySuffix;
+    const paths = found?.paths ?? this.paths;
+    if (path === undefined && paths.length > 0) return null;
+    return byPath(paths, path ?? '') ?? found?.route ?? this.fallback;
   }
 
   private forSuffix(host: string): Route | undefined {
@@ -141,8 +141,8 @@ function byPath(paths: readonly PathRoute[], path: string): Route | undefined {
   for (const { prefix, route } of paths) {
     if (!path.startsWith(prefix)) continue;
     const next = path.charCodeAt(prefix.length);
-    // The end, '/' or '?'; a prefix that ends with '/' needs none.
-    if (Number.isNaN(next) || next === 0x2f || next === 0x3f || prefix.endsWith('/')) return route;
+    // The end, '/', ';' or '?'; a prefix that ends with '/' needs none.
+    if (Number.isNaN(next) || next === 0x2f || next === 0x3b || next === 0x3f || prefix.endsWith('/')) return route;
   }
   return undefined;
 }

@@ -1,12 +1,15 @@
 // One circuit to a service on which requests of HTTP/1.1 follow each other. Requests are written as text and answers read by
 // ResponseParser: node:http would make a request, a response and two sets of listeners for each.
 
-import { netError } from '../../../errors.js';
+import { netError, starlaneError } from '../../../errors.js';
 import type { Socket } from '../../../socket/socket.js';
 import { dateNow } from '../../../util/runtime/real-timers.js';
 import { fieldLines, type HeaderList } from '../headers.js';
 import type { OutboundRequest, RequestSink } from './outbound.js';
 import { type AnswerHead, type AnswerSink, ResponseParser } from './response-parser.js';
+
+/** Methods whose requests usually have no body. */
+const WITHOUT_BODY: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'DELETE']);
 
 export interface CircuitOwner {
   /** The answer is read to its end and the circuit can carry another request. */
@@ -35,6 +38,10 @@ export class Http1Circuit implements AnswerSink, OutboundRequest {
   private isChunked = false;
   private isSent = true;
   private keepsAlive = true;
+  /** Whether a server may have taken the request otherwise than it was meant, so that nothing may follow it. */
+  private isDoubtful = false;
+  /** Bytes of the body that the head has announced and that have not been written; undefined where it has announced none. */
+  private leftBytes: number | undefined;
 
   constructor(
     readonly key: string,
@@ -52,7 +59,9 @@ export class Http1Circuit implements AnswerSink, OutboundRequest {
   /** Whether it can carry a request now. */
   get isUsable(): boolean {
     const { socket } = this;
-    return !this.isRetired && !socket.destroyed && socket.writable && socket.readable && this.parser.isInStep;
+    // What waits in the socket would be taken for the next answer.
+    const isQuiet = socket.readableLength === 0 && !this.parser.isBusy && this.parser.isInStep;
+    return !this.isRetired && !socket.destroyed && socket.writable && socket.readable && isQuiet;
   }
 
   /** Whether bytes of the answer have come. */
@@ -67,13 +76,16 @@ export class Http1Circuit implements AnswerSink, OutboundRequest {
 
   /**
    * Sends a request. `head` is all of it but the body. The body follows by `write` and `end` if there is one: in chunks, or as many bytes as
-   * the head says.
+   * the head says, which is `body`.
    */
-  send(head: string, method: string, sink: RequestSink, body: 'none' | 'chunked' | 'length', upgrades: boolean): void {
+  send(head: string, method: string, sink: RequestSink, body: 'none' | 'chunked' | number, upgrades: boolean): void {
     this.sink = sink;
     this.isChunked = body === 'chunked';
     this.isSent = body === 'none';
+    this.leftBytes = typeof body === 'number' ? body : undefined;
     this.keepsAlive = true;
+    // Some servers do not read the body of such a request, and would take it for the next one.
+    this.isDoubtful = upgrades || (!this.isSent && WITHOUT_BODY.has(method));
     this.parser.expect(method, upgrades);
     this.socket.write(head, 'latin1');
     if (this.isConnected) sink.onConnected();
@@ -82,13 +94,22 @@ export class Http1Circuit implements AnswerSink, OutboundRequest {
   /** Returns whether more may be written at once. */
   write(chunk: Buffer): boolean {
     const { socket } = this;
-    if (!this.isChunked) return socket.write(chunk);
+    if (!this.isChunked) {
+      this.leftBytes = (this.leftBytes ?? 0) - chunk.length;
+      // The rest would be the next request.
+      if (this.leftBytes < 0) this.fail(starlaneError('ERR_STARLANE_MESSAGE', 'the body is longer than announced'));
+      return this.leftBytes < 0 || socket.write(chunk);
+    }
     socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1');
     socket.write(chunk);
     return socket.write('\r\n', 'latin1');
   }
 
   end(trailers: HeaderList): void {
+    if ((this.leftBytes ?? 0) > 0) {
+      this.fail(starlaneError('ERR_STARLANE_MESSAGE', 'the body is shorter than announced'));
+      return;
+    }
     if (this.isChunked) this.socket.write(`0\r\n${fieldLines(trailers)}\r\n`, 'latin1');
     this.isSent = true;
   }
@@ -143,7 +164,9 @@ export class Http1Circuit implements AnswerSink, OutboundRequest {
     this.sink = undefined;
     this.served++;
     // An answer that comes before the whole request leaves the rest of the request without a reader.
-    const isFree = this.isSent && this.keepsAlive && this.isUsable;
+    const isFree = this.isSent && this.keepsAlive && !this.isDoubtful && this.isUsable;
+    // Its reader may have been slow. The next one has to get what comes.
+    this.socket.resume();
     if (isFree) this.owner.onFree(this);
     else this.socket.destroySoon();
     sink?.onEnd(trailers);

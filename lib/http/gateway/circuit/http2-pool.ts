@@ -12,12 +12,16 @@ import { netError, starlaneError } from '../../../errors.js';
 import type { Node } from '../../../node/node.js';
 import type { Socket } from '../../../socket/socket.js';
 import { type HeaderList, headerObject } from '../headers.js';
+import { sendTrailers } from '../trailers.js';
 import type { OutboundRequest, RequestSink, ServiceDial } from './outbound.js';
+import { bad, MAX_INFORMATIONAL } from './response-parser.js';
 
 const IDLE_MS = 60_000;
 /** Of one session, if the server allows as many. */
 const MAX_STREAMS = 100;
 const MAX_HEADER_PAIRS = 500;
+/** To one instance: a server that allows no streams must not make a circuit of each request. */
+const MAX_CIRCUITS = 256;
 
 interface Circuit {
   readonly session: ClientHttp2Session;
@@ -58,6 +62,7 @@ export class Http2Pool {
       return !isGoing && !session.closed && !session.destroyed && streams < most;
     });
     if (found !== undefined) return found;
+    if (list.length >= MAX_CIRCUITS) throw starlaneError('ERR_STARLANE_GO_AWAY', 'too many circuits to the service');
     const circuit = this.open(dial, () => this.remove(key, circuit));
     list.push(circuit);
     this.circuits.set(key, list);
@@ -106,6 +111,7 @@ class Http2Request implements OutboundRequest {
   private trailersIn: HeaderList = [];
   private trailersOut: HeaderList = [];
   private isDone = false;
+  private informational = 0;
 
   constructor(
     private readonly circuit: Circuit,
@@ -125,10 +131,10 @@ class Http2Request implements OutboundRequest {
     const stream = session.request(object, { endStream: !hasBody, waitForTrailers: hasBody });
     this.stream = stream;
     if (circuit.streams++ === 0) session.ref();
-    stream.on('wantTrailers', () => stream.sendTrailers(headerObject(this.trailersOut)));
+    stream.on('wantTrailers', () => sendTrailers(stream, this.trailersOut));
     // Their last argument, a flat list, is missing in the types.
     stream.on('headers', (headers: IncomingHttpHeaders, _flags: number, raw?: string[]) =>
-      this.sink.onInformational(Number(headers[':status']), withoutPseudo(raw)),
+      this.onInformational(Number(headers[':status']), withoutPseudo(raw)),
     );
     stream.on('response', ((headers: IncomingHttpHeaders, flags: number, raw?: string[]) =>
       this.onResponse(headers, flags, withoutPseudo(raw))) as (headers: IncomingHttpHeaders, flags: number) => void);
@@ -172,13 +178,33 @@ class Http2Request implements OutboundRequest {
     this.stream.close(constants.NGHTTP2_CANCEL);
   }
 
+  private onInformational(status: number, raw: HeaderList): void {
+    if (this.isDone) return;
+    this.hasAnswer = true;
+    if (++this.informational > MAX_INFORMATIONAL) this.fail(bad('too many informational answers'));
+    else if (!(status >= 100 && status < 200) || status === 101) this.fail(bad('the status'));
+    else {
+      try {
+        this.sink.onInformational(status, raw);
+      } catch (error) {
+        this.fail(error as Error);
+      }
+    }
+  }
+
   private onResponse(headers: IncomingHttpHeaders, flags: number, raw: HeaderList): void {
+    if (this.isDone) return;
     this.hasAnswer = true;
     const { stream } = this;
+    const status = Number(headers[':status']);
+    if (!(status >= 200 && status <= 999)) {
+      this.fail(bad('the status'));
+      return;
+    }
     const isEmpty = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
     const length = headers['content-length'];
     this.sink.onHead({
-      status: Number(headers[':status']),
+      status,
       reason: '',
       headers: raw,
       length: length === undefined ? undefined : Number(length),

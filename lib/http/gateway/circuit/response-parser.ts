@@ -49,7 +49,7 @@ const MAX_FIELDS = 500;
 /** Bytes of the line with the size of a chunk; extensions are read and dropped. */
 const MAX_CHUNK_LINE_BYTES = 1_024;
 /** Of one answer. */
-const MAX_INFORMATIONAL = 32;
+export const MAX_INFORMATIONAL = 32;
 
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: (.*))?$/;
 const CHUNK_SIZE = /^([0-9a-fA-F]{1,12})[ \t]*(?:;.*)?$/;
@@ -275,13 +275,14 @@ function fieldsOf(lines: readonly string[], from: number): HeaderList {
     const colon = line.indexOf(':');
     // A line that begins with a space would continue the one before (obs-fold): its "name" is no token.
     const name = line.slice(0, Math.max(colon, 0));
-    const value = line.slice(colon + 1).trim();
+    const value = line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, '');
     if (colon <= 0 || kindOf(name) === FieldKind.INVALID || !isValue(value)) throw bad('a header field');
     headers.push(name, value);
   }
   return headers;
 }
 
-function bad(what: string): CodedError {
+/** Returns the error for an answer that cannot be read. */
+export function bad(what: string): CodedError {
   return starlaneError('ERR_STARLANE_MESSAGE', `answer of HTTP/1.1: ${what}`);
 }

@@ -48,6 +48,11 @@ export class Http1Request implements Inbound {
     return this.response.headersSent;
   }
 
+  /** The connection has closed. Node says so only of the request whose answer is due. */
+  onConnectionClose(): void {
+    if (!this.response.writableFinished) this.sink?.onGone();
+  }
+
   setSink(sink: BodySink): void {
     const { response } = this;
     this.sink = sink;
@@ -89,7 +94,8 @@ export class Http1Request implements Inbound {
   respond(status: number, reason: string, headers: HeaderList, body: 'none' | 'plain' | 'trailers'): void {
     const { response } = this;
     // Node refuses it where no trailers can follow.
-    const fields = body === 'trailers' && this.version === '1.1' ? headers : withoutTrailer(headers);
+    const mayFollow = body === 'trailers' && this.version === '1.1' && fieldOf(headers, 'content-length') === undefined;
+    const fields = mayFollow ? headers : withoutTrailer(headers);
     if (reason === '') response.writeHead(status, fields as never);
     else response.writeHead(status, reason, fields as never);
   }
@@ -142,12 +148,17 @@ export function responseFor(message: IncomingMessage): ServerResponse {
   return response;
 }
 
-/** Returns the protocol of the header Upgrade. */
+/** Protocols in which a service would then read requests that the gateway has not seen. */
+const HIDDEN = /^(?:h2c?|http|tls)(?:$|\/)/i;
+
+/** Returns the protocol of the header Upgrade; undefined where it may not reach a service. */
 export function upgradeOf(headers: HeaderList): string | undefined {
+  const names: string[] = [];
   for (let index = 0; index < headers.length; index += 2) {
-    if (kindOf(headers[index]) === FieldKind.UPGRADE) return headers[index + 1];
+    if (kindOf(headers[index]) === FieldKind.UPGRADE) names.push(...headers[index + 1].split(','));
   }
-  return undefined;
+  const protocols = names.map((name) => name.trim()).filter((name) => name !== '');
+  return protocols.length === 0 || protocols.some((name) => HIDDEN.test(name)) ? undefined : protocols.join(', ');
 }
 
 function withoutTrailer(headers: HeaderList): HeaderList {

@@ -3,7 +3,17 @@
 
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { FieldKind, fieldOf, type HeaderList, headerObject, isToken, isValue, kindOf } from '../headers.js';
+import {
+  FieldKind,
+  fieldOf,
+  type HeaderList,
+  headerObject,
+  indexOfField,
+  isToken,
+  isValue,
+  kindOf,
+} from '../headers.js';
+import { sendTrailers } from '../trailers.js';
 import type { RequestLimits } from './http1-request.js';
 import { BadRequest, type BodySink, type Caller, type Inbound } from './inbound.js';
 import { checkAuthority, checkPath } from './target.js';
@@ -20,6 +30,8 @@ export class Http2Request implements Inbound {
   readonly isExtendedConnect: boolean;
   readonly expectsContinue: boolean;
   bytesOut = 0;
+  /** Whether the gateway has broken it off, and not the client. */
+  isAborted = false;
   private sink: BodySink | undefined;
   private trailersIn: HeaderList = [];
   private trailersOut: HeaderList = [];
@@ -47,12 +59,14 @@ export class Http2Request implements Inbound {
     const method = pseudo[':method'] ?? '';
     this.isExtendedConnect = method === 'CONNECT' && protocol !== undefined;
     if (!isToken(method) || (method === 'CONNECT' && !this.isExtendedConnect)) throw new BadRequest(405, 'the method');
-    if (protocol !== undefined && !isToken(protocol)) throw new BadRequest(400, ':protocol');
+    // Others do not mean what the header Upgrade means in HTTP/1.1.
+    if (protocol !== undefined && protocol !== 'websocket') throw new BadRequest(501, ':protocol');
     this.method = this.isExtendedConnect ? 'GET' : method;
     this.upgrade = protocol;
     this.path = checkPath(pseudo[':path'] ?? '', method, limits.maxUrlBytes);
     this.hasBody = !stream.endAfterHeaders && !this.isExtendedConnect;
     const length = fieldOf(this.headers, 'content-length');
+    if (length !== undefined && !/^\d{1,15}$/.test(length)) throw new BadRequest(400, 'Content-Length');
     this.length = this.hasBody ? (length === undefined ? undefined : Number(length)) : 0;
     this.expectsContinue = fieldOf(this.headers, 'expect')?.toLowerCase() === '100-continue';
   }
@@ -65,11 +79,11 @@ export class Http2Request implements Inbound {
     const { stream } = this;
     this.sink = sink;
     stream.on('error', () => {});
-    stream.on('close', () => {
-      if (!stream.writableFinished || stream.rstCode !== constants.NGHTTP2_NO_ERROR) sink.onGone();
-    });
+    // A client may reset it with any code, also with that of no error. What has its answer already does not mind.
+    stream.on('aborted', () => sink.onGone());
+    stream.on('close', () => sink.onGone());
     stream.on('drain', () => sink.onAnswerDrain());
-    stream.on('wantTrailers', () => stream.sendTrailers(headerObject(this.trailersOut)));
+    stream.on('wantTrailers', () => sendTrailers(stream, this.trailersOut));
   }
 
   read(): void {
@@ -99,7 +113,7 @@ export class Http2Request implements Inbound {
 
   informational(status: number, headers: HeaderList): void {
     const { stream } = this;
-    if (!stream.headersSent && !stream.destroyed)
+    if (!stream.headersSent && !stream.destroyed && !stream.closed)
       stream.additionalHeaders({ ...headerObject(headers), ':status': status });
   }
 
@@ -135,11 +149,16 @@ export class Http2Request implements Inbound {
   }
 
   abort(): void {
+    this.isAborted = true;
     this.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
   }
 
   setLast(): void {
     // The session says GOAWAY.
+  }
+
+  onConnectionClose(): void {
+    // Its stream says so.
   }
 
   /** @throws BadRequest */
@@ -153,7 +172,7 @@ export class Http2Request implements Inbound {
         throw new BadRequest(400, 'a header that HTTP/2 does not have');
       case FieldKind.COOKIE: {
         // Cookies may come in several fields (RFC 9113, section 8.2.3), and go on in one.
-        const at = this.headers.indexOf('cookie');
+        const at = indexOfField(this.headers, 'cookie');
         if (at >= 0 && isValue(value)) {
           this.headers[at + 1] += `; ${value}`;
           return;

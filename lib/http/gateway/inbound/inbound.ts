@@ -72,6 +72,8 @@ export interface Inbound {
   abort(): void;
   /** No request follows this one on the connection. */
   setLast(): void;
+  /** The connection has closed. */
+  onConnectionClose(): void;
 }
 
 /** A request that cannot be served as it is. */
