@@ -1,5 +1,7 @@
 // Commands of one user that start together, in any order, and beside processes that were killed or stopped.
 
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { type Command, Machine } from '../support/command.js';
 
@@ -81,5 +83,32 @@ describe('a forward that starts before a publish', () => {
     await watch.stop();
     await later.waitFor(/^published/m, 'stdout');
     expect(await services(second)).toContain('later');
+  });
+});
+
+describe('a command that starts while the node of the machine drains', () => {
+  it('waits for its end, and has a node of its own then', async () => {
+    const echo = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on('error', () => {});
+      socket.pipe(socket);
+    });
+    await once(echo.listen(0, '127.0.0.1'), 'listening');
+    try {
+      const port = String((echo.address() as AddressInfo).port);
+      const { command, token } = await first.publish(['echo', '--port', port]);
+      const connect = second.start(['connect', 'echo', '--join', token]);
+      connect.stdin.write('hello');
+      await connect.waitFor(/hello/, 'stdout');
+      command.signal('SIGTERM');
+      await command.waitFor(/waiting for 1 open streams/, 'stderr');
+      const again = publish(first, 'echo', ...LISTEN);
+      await again.waitFor(/waiting for the node that ends here/, 'stderr');
+      connect.stdin.end();
+      expect(await command.finish()).toMatchObject({ code: 0 });
+      await again.waitFor(/^published/m, 'stdout');
+      expect(await services(first)).toEqual(['echo']);
+    } finally {
+      echo.close();
+    }
   });
 });

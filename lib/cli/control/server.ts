@@ -249,7 +249,12 @@ export class ControlServer {
     switch (kind) {
       case 'session':
         socket.write(ACCEPTED);
-        return this.sessions.open(socket, overlay.id, this.owner?.offers !== false);
+        return this.sessions.open(
+          socket,
+          overlay.id,
+          this.owner?.offers !== false,
+          overlay.node.stats().state !== 'open',
+        );
       case 'take': {
         const waiting = this.waiting.get(query.get('id') ?? '');
         if (waiting === undefined) return refuse(netError('ECONNRESET', 'read'));

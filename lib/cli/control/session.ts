@@ -26,6 +26,8 @@ export class ControlSession {
     readonly nodeId: string,
     /** Whether others find what is bound: not if the node is a client. */
     readonly offers: boolean,
+    /** Whether the node drains, so that its process ends soon. */
+    readonly ends: boolean,
   ) {}
 
   /** Begins a session. Returns undefined when no node runs there, or its process ends meanwhile. @throws Failure, or what the node answers */
@@ -46,9 +48,14 @@ export class ControlSession {
       }
       socket.pause();
       const end = rest.indexOf(0x0a);
-      const first = JSON.parse(rest.toString('utf8', 0, end)) as { session: string; id: string; offers: boolean };
+      const first = JSON.parse(rest.toString('utf8', 0, end)) as {
+        session: string;
+        id: string;
+        offers: boolean;
+        ends: boolean;
+      };
       if (rest.length > end + 1) socket.unshift(rest.subarray(end + 1));
-      const made = new ControlSession(path, socket, first.session, first.id, first.offers);
+      const made = new ControlSession(path, socket, first.session, first.id, first.offers, first.ends);
       made.begin();
       return made;
     } catch (error) {

@@ -18,7 +18,7 @@ export class ControlSessions {
   private nextName = 0;
 
   /** Takes the socket for the lines of a new session. */
-  open(socket: Socket, nodeId: string, offers: boolean): void {
+  open(socket: Socket, nodeId: string, offers: boolean, ends: boolean): void {
     const name = String(this.nextName++);
     const circuits: Session['circuits'] = new Map();
     this.sessions.set(name, { socket, circuits });
@@ -28,7 +28,7 @@ export class ControlSessions {
       reset(joined.circuit);
       joined.socket.destroy();
     });
-    writeLine(socket, { session: name, id: nodeId, offers });
+    writeLine(socket, { session: name, id: nodeId, offers, ends });
     socket.once('end', () => socket.destroy());
     socket.once('close', () => {
       this.sessions.delete(name);

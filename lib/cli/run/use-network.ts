@@ -16,6 +16,8 @@ import { TaskSet } from './task-set.js';
 
 /** How often it looks for a node that ends while it is asked. */
 const ATTEMPTS = 3;
+/** A drain has a deadline of its own; this is for a process that hangs. */
+const LONGEST_DRAIN_MS = 10 * 60_000;
 
 /** A network that can be used: dialled, bound, and closed. */
 export interface Access {
@@ -59,6 +61,11 @@ export async function useChosen(
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (values.share !== false) {
       const session = await ControlSession.open(client.path);
+      if (session?.ends) {
+        context.output.note('starlane: waiting for the node that ends here');
+        await endOf(session, LONGEST_DRAIN_MS);
+        continue;
+      }
       if (session !== undefined && (session.offers || options.isClient === true))
         return shared(context, client, session);
       if (session !== undefined) await endOfClient(session, values.timeout ?? DEFAULT_TIMEOUT_MS);
@@ -80,8 +87,8 @@ export async function useChosen(
   throw nodeHasEnded();
 }
 
-/** Waits for the end of a command whose node announces nothing, as those that ask something have. @throws Failure when it goes on */
-async function endOfClient(session: ControlSession, timeoutMs: number): Promise<void> {
+/** Resolves with whether the process of the node has ended in time. */
+async function endOf(session: ControlSession, timeoutMs: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const isEnded = await Promise.race([
     new Promise<boolean>((resolve) => session.whenLost(() => resolve(true))),
@@ -91,7 +98,12 @@ async function endOfClient(session: ControlSession, timeoutMs: number): Promise<
   ]);
   clearTimeout(timer);
   session.close();
-  if (isEnded) return;
+  return isEnded;
+}
+
+/** Waits for the end of a command whose node announces nothing, as those that ask something have. @throws Failure when it goes on */
+async function endOfClient(session: ControlSession, timeoutMs: number): Promise<void> {
+  if (await endOf(session, timeoutMs)) return;
   throw new Failure(
     'the node that runs here belongs to a command that announces nothing, such as starlane connect or a node with --role client; end that one first, or run all of it with starlane up',
     ExitCode.BUSY,
