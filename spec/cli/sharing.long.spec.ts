@@ -34,6 +34,8 @@ describe('commands that are started together', () => {
     const commands = names.map((name) => publish(first, name, ...LISTEN));
     await Promise.all(commands.map((command) => command.waitFor(/^published/m, 'stdout')));
     expect(await services(first)).toEqual(names);
+    const { tasks } = JSON.parse((await first.run(['status', '--json'])).stdout) as { tasks: { task: string }[] };
+    expect(tasks.map(({ task }) => task).sort()).toEqual(names.map((name) => `publish ${name}`));
   });
 
   it('share one node where a killed process has left its control socket', async () => {

@@ -18,7 +18,7 @@ import { NodeOverlay, type OverlayBindOptions, type OverlayServer, type OverlayS
 import type { NodeWork } from '../run/task.js';
 import { answerTask, type StartHosted } from './hosting.js';
 import { measure } from './measure.js';
-import { ControlSessions } from './sessions.js';
+import { ControlSessions, type SharedTask } from './sessions.js';
 
 import { type BindLine, MAX_BODY_BYTES, sentError } from './wire.js';
 
@@ -87,6 +87,11 @@ export class ControlServer {
     this.owner = owner;
     this.overlay = new NodeOverlay(owner.node);
     for (const begin of this.early.splice(0)) begin();
+  }
+
+  /** What other processes do with the node of this one. */
+  get sharedTasks(): SharedTask[] {
+    return this.sessions.tasks;
   }
 
   async close(): Promise<void> {

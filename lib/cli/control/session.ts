@@ -90,6 +90,11 @@ export class ControlSession {
     writeLine(this.socket, { reset: id });
   }
 
+  /** Says what this process does, for `starlane status`. */
+  report(tasks: readonly string[]): void {
+    writeLine(this.socket, { tasks, pid: process.pid });
+  }
+
   close(): void {
     this.onLost = undefined;
     this.socket.destroy();

@@ -250,7 +250,7 @@ export class NodeRun {
       config: context.config.path ?? null,
       listen: listeners,
       links: node.links(),
-      tasks: this.tasks.status(),
+      tasks: [...this.tasks.status(), ...this.control.sharedTasks],
     };
   }
 }

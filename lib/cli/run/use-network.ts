@@ -130,7 +130,11 @@ function shared(context: Context, client: ControlClient, session: ControlSession
     const own = wanted.map((task) =>
       task.nodeWork === undefined ? task : new HostedTask(client, task.nodeWork, task.title),
     );
-    const started = tasks.replace(own).then(() => onStarted(own));
+    const started = tasks.replace(own).then(() => {
+      // The process with the node knows those that it does for this one.
+      session.report(own.filter((task) => !(task instanceof HostedTask)).map(({ title }) => title));
+      return onStarted(own);
+    });
     try {
       const isEnded = await Promise.race([failed, ended.then(() => true), started.then(() => false)]);
       if (!isEnded) await Promise.race([failed, ended]);
