@@ -17,7 +17,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.stderr.write(`starlane: standard output: ${lineOf(error)}\n`);
   process.exit(ExitCode.FAILURE);
 });
-// Whoever reads the log may go away, or its disk may be full: a node goes on without it.
+// The reader of the log may go away, or its disk may be full: a node goes on without it.
 process.stderr.on('error', () => {});
 
 try {

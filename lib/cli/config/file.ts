@@ -1,6 +1,6 @@
 // Reads starlane.yaml: its text, its structure, and for each fault the line.
 
-import { readFile, stat } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { codeOf } from '../../errors.js';
@@ -70,13 +70,20 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
 }
 
 async function textOf(path: string): Promise<string> {
+  // Its size is not asked for: a pipe has none, and a device may have no end.
+  const chunks: Buffer[] = [];
+  let bytes = 0;
   try {
-    if ((await stat(path)).size > MAX_FILE_BYTES) throw usage(`${path}: has more than ${MAX_FILE_BYTES} bytes`);
-    return await readFile(path, 'utf8');
+    for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > MAX_FILE_BYTES) throw usage(`${path}: has more than ${MAX_FILE_BYTES} bytes`);
+      chunks.push(chunk);
+    }
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw new Failure(`${path}: cannot be read (${codeOf(error)})`, ExitCode.USAGE);
   }
+  return Buffer.concat(chunks).toString();
 }
 
 /** Returns the issue that says most: of the kinds that a value may have, the one that fits best. */

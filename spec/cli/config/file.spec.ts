@@ -59,6 +59,19 @@ describe('a configuration file', () => {
     expect(sections.get('forward')).toEqual({ '6379:redis': null, '80:web': null });
   });
 
+  it('may have sections whose entries are all comments', async () => {
+    const { sections } = await readConfigFile(written('publish:\n  # web: { port: 3000 }\nmetrics:\n'));
+    expect([...sections]).toEqual([
+      ['publish', {}],
+      ['metrics', {}],
+    ]);
+  });
+
+  it('is read to its limit only', async () => {
+    await expect(readConfigFile('/dev/zero')).rejects.toThrow('/dev/zero: has more than 1048576 bytes');
+    await expect(readConfigFile(folder)).rejects.toThrow(`${folder}: cannot be read (EISDIR)`);
+  });
+
   it('may be empty', async () => {
     expect((await readConfigFile(written('# nothing\n'))).top).toEqual({});
   });
