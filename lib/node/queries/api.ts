@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isNodeId } from '../../address.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { AnswerPath, Answers, ErrorAnswer } from './answers.js';
+import type { Bulk } from './bulk.js';
 import {
   describeHealth,
   describeLinks,
@@ -21,6 +22,7 @@ import type { Readiness } from './ready.js';
 import type { CallerRights } from './rights.js';
 import type { QuerySources } from './sources.js';
 import type { StreamWatch } from './streams.js';
+import { charged, UNLIMITED, type Work } from './work.js';
 
 const log = debug('node');
 
@@ -29,8 +31,8 @@ const MAX_LIMIT = 20_000;
 const DEFAULT_STALLED_MS = 2_000;
 const MAX_STALLED_MS = 30_000;
 
-/** Answers one request. Handles all errors itself. */
-export type QueryHandler = (request: IncomingMessage, response: ServerResponse) => void;
+/** Answers one request. Handles all errors itself. `work` counts what it takes; without it nothing is limited. */
+export type QueryHandler = (request: IncomingMessage, response: ServerResponse, work?: Work) => void;
 
 /** Returns what the one who makes a request may ask for. */
 export type RightsOf = (request: IncomingMessage) => CallerRights;
@@ -41,6 +43,7 @@ interface ApiParts {
   readonly meter: HopMeter;
   readonly readiness: Readiness;
   readonly readers: EventReaders;
+  readonly bulk: Bulk;
 }
 
 /** A request as resources see it. */
@@ -49,6 +52,7 @@ interface Query {
   readonly parameters: Parameters;
   /** Aborts when the caller has gone. */
   readonly signal: AbortSignal;
+  readonly work: Work;
 }
 
 interface Resource<Answer> {
@@ -131,7 +135,7 @@ const RESOURCES: { readonly [Path in AnswerPath]: Resource<Answers[Path]> } = {
   },
   '/v1/members': { answer: ({ parameters }, { sources }) => describeMembers(sources, parameters.limit) },
   '/v1/streams': {
-    answer: ({ parameters, rights, signal }, { streams }) => {
+    answer: ({ parameters, rights, signal, work }, { streams }) => {
       if (streams.isFull) throw new Refusal(503, 'EAGAIN', 'too many queries watch the streams of this node');
       const stalledMs = parameters.integer('forMs', DEFAULT_STALLED_MS, 1, MAX_STALLED_MS);
       const request = {
@@ -140,7 +144,7 @@ const RESOURCES: { readonly [Path in AnswerPath]: Resource<Answers[Path]> } = {
         service: parameters.text('service'),
         peerId: parameters.nodeId('peer'),
       };
-      return streams.describe(request, rights, signal);
+      return streams.describe(request, rights, signal, work);
     },
   },
   '/v1/relay': { answer: (_query, { sources }) => describeRelay(sources) },
@@ -150,12 +154,12 @@ const EVENTS = '/v1/events';
 /** Bytes without meaning, `?bytes=<1 to 1073741824>`: for measuring how fast they come. */
 const SOURCE = '/v1/source';
 const MAX_SOURCE_BYTES = 1024 * 1024 * 1024;
-const SOURCE_CHUNK_BYTES = 64 * 1024;
+const DEFAULT_SOURCE_BYTES = 64 * 1024;
 
 /** Returns a handler of requests. `rightsOf`: what the caller of a request may ask for. */
 export function queryHandler(parts: ApiParts, rightsOf: RightsOf): QueryHandler {
-  return (request, response) => {
-    answer(parts, rightsOf, request, response).catch((error: unknown) => {
+  return (request, response, work = UNLIMITED) => {
+    answer(parts, rightsOf, request, response, work).catch((error: unknown) => {
       log('%s could not answer a query: %s', parts.sources.id, (error as Error).message);
       if (!response.headersSent) refuse(response, new Refusal(500, 'ERR_STARLANE_QUERY', 'the node failed to answer'));
       else response.destroy();
@@ -168,6 +172,7 @@ async function answer(
   rightsOf: RightsOf,
   request: IncomingMessage,
   response: ServerResponse,
+  work: Work,
 ): Promise<void> {
   const aborter = new AbortController();
   response.once('close', () => aborter.abort());
@@ -183,21 +188,25 @@ async function answer(
     if (!rights.all && resource?.isOpen !== true) {
       throw new Refusal(403, 'EACCES', `the option queries of this node does not let the one who asks see ${path}`);
     }
+    // What is open to all costs little, and neighbours find out by it whether they are reached.
+    const { isSpent } = work;
+    if (isSpent !== undefined && resource?.isOpen !== true) {
+      const whose = isSpent === 'caller' ? 'your queries have' : 'all queries together have';
+      throw new Refusal(isSpent === 'caller' ? 429 : 503, 'EAGAIN', `${whose} taken too much time of this node`);
+    }
     if (isEvents) {
       sendEvents(parts, request, response, rights);
       return;
     }
     if (path === SOURCE) {
-      sendBytes(
-        response,
-        parameters.integer('bytes', SOURCE_CHUNK_BYTES, 1, MAX_SOURCE_BYTES),
-        request.method === 'HEAD',
-      );
+      const bytes = parameters.integer('bytes', DEFAULT_SOURCE_BYTES, 1, MAX_SOURCE_BYTES);
+      if (parts.bulk.isFull) throw new Refusal(503, 'EAGAIN', 'too many read bulk from this node');
+      parts.bulk.send(response, bytes, request.method === 'HEAD');
       return;
     }
     if (resource === undefined) throw new Refusal(404, 'ENOENT', `${path} is no resource of this version`);
     const { signal } = aborter;
-    await send(parts, resource as Resource<unknown>, { rights, parameters, signal }, response);
+    await send(parts, resource as Resource<unknown>, { rights, parameters, signal, work }, response);
   } catch (error) {
     if (aborter.signal.aborted) return;
     if (!(error instanceof Refusal)) throw error;
@@ -211,9 +220,10 @@ async function send(
   query: Query,
   response: ServerResponse,
 ): Promise<void> {
-  const body = await resource.answer(query, parts);
+  const { work } = query;
+  const body = await charged(work, () => resource.answer(query, parts));
   if (query.signal.aborted) return;
-  sendJson(response, resource.status?.(body) ?? 200, body);
+  charged(work, () => sendJson(response, resource.status?.(body) ?? 200, body));
 }
 
 function sendEvents(
@@ -225,31 +235,6 @@ function sendEvents(
   if (readers.isFull) throw new Refusal(503, 'EAGAIN', `${readers.size} readers follow the events of this node`);
   if (request.method === 'HEAD') throw new Refusal(405, 'ERR_STARLANE_ARGUMENT', 'events are read with GET');
   readers.add(response, rights);
-}
-
-/** Sends so many bytes, as fast as the caller takes them. */
-function sendBytes(response: ServerResponse, bytes: number, isHead: boolean): void {
-  response.writeHead(200, {
-    'content-type': 'application/octet-stream',
-    'content-length': bytes,
-    'cache-control': 'no-store',
-  });
-  if (isHead) {
-    response.end();
-    return;
-  }
-  const chunk = Buffer.alloc(SOURCE_CHUNK_BYTES);
-  let left = bytes;
-  const more = () => {
-    while (left > 0 && !response.destroyed) {
-      const part = left < chunk.length ? chunk.subarray(0, left) : chunk;
-      left -= part.length;
-      if (!response.write(part)) break;
-    }
-    if (left === 0) response.end();
-    else response.once('drain', more);
-  };
-  more();
 }
 
 function parse({ url }: IncomingMessage): { path: string; parameters: Parameters } {
@@ -272,6 +257,7 @@ export function sendJson(response: ServerResponse, status: number, body: unknown
 }
 
 function refuse(response: ServerResponse, { status, code, message }: Refusal): void {
+  if (code === 'EAGAIN') response.setHeader('retry-after', '1');
   const body: ErrorAnswer = { error: { code, message } };
   sendJson(response, status, body);
 }

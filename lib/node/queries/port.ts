@@ -12,6 +12,7 @@ import type { Timers } from '../../util/timers.js';
 import { TokenBucket } from '../../util/token-bucket.js';
 import type { ErrorAnswer } from './answers.js';
 import { type QueryHandler, sendJson } from './api.js';
+import { CallerWork, WORK_OF_ALL } from './work.js';
 
 /** Connections of all callers, and of one. */
 export const MAX_CONNECTIONS = 256;
@@ -28,6 +29,8 @@ export const IDLE_MS = 15_000;
 export const ANSWER_MS = 30_000;
 /** Requests of one caller, over all of its connections. */
 export const RATE = { perS: 50, burst: 100 } as const;
+/** Bytes of answers that wait for their callers, of all together. Beyond that, nothing is answered. */
+export const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 /** Callers whose rate is remembered. */
 const MAX_CALLERS = 1_024;
 
@@ -56,12 +59,14 @@ interface Caller {
   /** Connections that are too many and about to end. */
   refused: number;
   readonly bucket: TokenBucket;
+  readonly work: CallerWork;
 }
 
 export class QueryPort {
   private server: HttpServer | undefined;
   private readonly connections = new Map<Socket, Connection>();
   private readonly callers = new Map<string, Caller>();
+  private readonly work = new TokenBucket(WORK_OF_ALL);
   private isEnding = false;
 
   constructor(
@@ -85,7 +90,7 @@ export class QueryPort {
       return;
     }
     caller.connections++;
-    const connection = new Connection(socket, this.timers, caller.bucket);
+    const connection = new Connection(socket, this.timers, caller);
     this.connections.set(socket, connection);
     socket.once('close', () => {
       connection.dispose();
@@ -153,14 +158,30 @@ export class QueryPort {
       sendJson(response, 429, { error: { code: 'EAGAIN', message } });
       return;
     }
-    this.handler(request, response);
+    if (this.waitingBytes > MAX_WAITING_BYTES) {
+      response.setHeader('retry-after', '1');
+      sendJson(response, 503, { error: { code: 'EAGAIN', message: 'too many answers wait to be read' } });
+      return;
+    }
+    this.handler(request, response, connection.work);
+  }
+
+  private get waitingBytes(): number {
+    let bytes = 0;
+    for (const connection of this.connections.values()) bytes += connection.waitingBytes;
+    return bytes;
   }
 
   private callerOf(key: string): Caller {
     let caller = this.callers.get(key);
     if (caller === undefined) {
       if (this.callers.size >= MAX_CALLERS) this.forgetCallers();
-      caller = { connections: 0, refused: 0, bucket: new TokenBucket(RATE) };
+      caller = {
+        connections: 0,
+        refused: 0,
+        bucket: new TokenBucket(RATE),
+        work: new CallerWork(this.timers, this.work),
+      };
       this.callers.set(key, caller);
     }
     return caller;
@@ -187,11 +208,12 @@ class Connection {
   /** The answer that is being made, or sent. */
   private response: ServerResponse | undefined;
   private sentBytes = 0;
+  private readonly responses = new Set<ServerResponse>();
 
   constructor(
     private readonly socket: Socket,
     private readonly timers: Timers,
-    private readonly bucket: TokenBucket,
+    private readonly caller: Caller,
   ) {
     this.deadline = new Deadline(timers, () => this.onLate());
     this.deadline.set(REQUEST_MS);
@@ -200,21 +222,35 @@ class Connection {
   /** Counts a request. Returns false when there are too many. */
   takeRequest(): boolean {
     const now = this.timers.now();
-    if (!this.bucket.canTake(now)) return false;
-    this.bucket.take(now);
+    const { bucket } = this.caller;
+    if (!bucket.canTake(now)) return false;
+    bucket.take(now);
     return true;
   }
 
   onRequest(response: ServerResponse, isEnding: () => boolean): void {
     this.response = response;
+    this.responses.add(response);
     this.sentBytes = this.taken;
     this.deadline.set(ANSWER_MS);
     response.once('close', () => {
+      this.responses.delete(response);
       if (this.response !== response) return;
       this.response = undefined;
       if (isEnding()) this.socket.end();
       else this.deadline.set(IDLE_MS);
     });
+  }
+
+  /** Bytes of answers that wait for the caller, also those of requests that it has sent before it got the answer to another one. */
+  get waitingBytes(): number {
+    let bytes = 0;
+    for (const response of this.responses) bytes += response.writableLength;
+    return bytes;
+  }
+
+  get work(): CallerWork {
+    return this.caller.work;
   }
 
   endIfIdle(): void {

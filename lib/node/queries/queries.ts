@@ -6,6 +6,7 @@ import { kRemote } from '../../mux/hidden.js';
 import type { RemoteEndpoint } from '../../socket/endpoints.js';
 import type { Socket } from '../../socket/socket.js';
 import { type QueryHandler, queryHandler, type RightsOf } from './api.js';
+import { Bulk } from './bulk.js';
 import { EventReaders, type NodeEvent } from './events.js';
 import { HopMeter } from './hop.js';
 import { MAX_CONNECTIONS, QueryPort } from './port.js';
@@ -19,6 +20,7 @@ export class Queries {
   readonly meter: HopMeter;
   private readonly rights: QueryRights;
   private readonly readers: EventReaders;
+  private readonly bulk = new Bulk();
   private readonly followers = new Set<(event: NodeEvent) => void>();
   private readonly parts: Parameters<typeof queryHandler>[0];
   private readonly port: QueryPort | undefined;
@@ -35,6 +37,7 @@ export class Queries {
       sources,
       meter: this.meter,
       readers: this.readers,
+      bulk: this.bulk,
       readiness,
       streams: new StreamWatch(sources),
     };
@@ -72,11 +75,13 @@ export class Queries {
   drain(): void {
     this.publish({ name: 'drain' });
     this.readers.end();
+    this.bulk.end();
     this.port?.drain();
   }
 
   close(): void {
     this.readers.end();
+    this.bulk.end();
     this.port?.close();
   }
 

@@ -12,10 +12,12 @@ import type { MuxStream } from '../../mux/stream/stream.js';
 import { certifiedOf } from '../../socket/endpoints.js';
 import { Socket } from '../../socket/socket.js';
 import { Deadline } from '../../util/deadline.js';
+import { performanceNow } from '../../util/runtime/real-timers.js';
 import type { StreamAnswer, StreamsAnswer } from './answers.js';
 import { VisibleNodes } from './describe.js';
 import type { CallerRights } from './rights.js';
 import type { QuerySources } from './sources.js';
+import { charged, UNLIMITED, type Work } from './work.js';
 
 /** Streams that are looked at in one turn of the event loop: some milliseconds. */
 const STREAMS_PER_TURN = 10_000;
@@ -75,29 +77,48 @@ export class StreamWatch {
     return this.watchers >= MAX_WATCHERS;
   }
 
-  async describe(request: StreamsRequest, rights: CallerRights, signal: AbortSignal): Promise<StreamsAnswer> {
+  async describe(
+    request: StreamsRequest,
+    rights: CallerRights,
+    signal: AbortSignal,
+    work: Work = UNLIMITED,
+  ): Promise<StreamsAnswer> {
     this.watchers++;
     try {
-      return await this.watch(request, rights, signal);
+      return await this.watch(request, rights, signal, work);
     } finally {
       this.watchers--;
     }
   }
 
-  private async watch(request: StreamsRequest, rights: CallerRights, signal: AbortSignal): Promise<StreamsAnswer> {
+  private async watch(
+    request: StreamsRequest,
+    rights: CallerRights,
+    signal: AbortSignal,
+    work: Work,
+  ): Promise<StreamsAnswer> {
     const { stalledMs } = request;
-    let found = await this.look(request, rights);
+    let found = await this.look(request, rights, signal, work);
     if (stalledMs !== undefined && found.isUndecided) {
       await this.pause(stalledMs, signal);
-      found = await this.look(request, rights);
+      found = await this.look(request, rights, signal, work);
     }
     const { id } = this.sources;
-    const streams = found.seen.map((one) => this.answerOf(one, found.visible));
+    const streams = charged(work, () => {
+      const peers = new Map<unknown, NodeId>();
+      for (const { link, neighbour } of this.sources.circuits.linkPaths()) peers.set(neighbour, link.peerId);
+      return found.seen.map((one) => this.answerOf(one, found.visible, peers));
+    });
     return { id, total: found.total, truncated: found.total > streams.length, streams };
   }
 
   /** Looks at every stream, for some milliseconds in each turn. */
-  private async look({ limit, stalledMs, service, peerId }: StreamsRequest, { envs }: CallerRights) {
+  private async look(
+    { limit, stalledMs, service, peerId }: StreamsRequest,
+    { envs }: CallerRights,
+    signal: AbortSignal,
+    work: Work,
+  ) {
     const visible = new VisibleNodes(this.sources, envs);
     const before = this.looks;
     const looks = new Looks();
@@ -105,9 +126,15 @@ export class StreamWatch {
     let total = 0;
     let isUndecided = false;
     let turn = 0;
+    let beganMs = performanceNow();
     for (const [session, link] of this.sessions()) {
       for (const stream of session.streams.values()) {
-        if (++turn % STREAMS_PER_TURN === 0) await this.nextTurn();
+        if (++turn % STREAMS_PER_TURN === 0) {
+          work.charge(performanceNow() - beganMs);
+          await this.nextTurn();
+          signal.throwIfAborted();
+          beganMs = performanceNow();
+        }
         const owner = ownerOf(stream);
         if (owner === undefined) continue;
         const waiting = waitingOf(stream, owner);
@@ -125,7 +152,9 @@ export class StreamWatch {
       }
     }
     this.looks = looks.all;
-    return { seen: mostWaiting(seen, limit), total, isUndecided, visible };
+    seen = mostWaiting(seen, limit);
+    work.charge(performanceNow() - beganMs);
+    return { seen, total, isUndecided, visible };
   }
 
   private *sessions(): IterableIterator<[MuxSession, NodeId | null]> {
@@ -144,7 +173,11 @@ export class StreamWatch {
     return now - sinceMs;
   }
 
-  private answerOf({ session, link, stream, owner, idleMs }: Seen, visible: VisibleNodes): StreamAnswer {
+  private answerOf(
+    { session, link, stream, owner, idleMs }: Seen,
+    visible: VisibleNodes,
+    peers: ReadonlyMap<unknown, NodeId>,
+  ): StreamAnswer {
     // The two ends of the loopback have the same ids.
     const carrier = link ?? (session.options.client ? 'self/out' : 'self/in');
     const key = `${carrier}/${stream.id}`;
@@ -185,7 +218,7 @@ export class StreamWatch {
       via: [],
       relayed: true,
       link,
-      ...(isOpen ? { nextLink: this.peerOfNeighbour(owner) } : {}),
+      ...(isOpen ? { nextLink: peers.get(owner.to) } : {}),
       ageMs,
       bytesIn: null,
       bytesOut: null,
@@ -193,11 +226,6 @@ export class StreamWatch {
       waitingOut: isOpen ? owner.far.queuedBytes : owner.held,
       idleMs: rounded,
     };
-  }
-
-  private peerOfNeighbour({ to }: Splice): NodeId | undefined {
-    for (const { link, neighbour } of this.sources.circuits.linkPaths()) if (neighbour === to) return link.peerId;
-    return undefined;
   }
 
   private nextTurn(): Promise<void> {

@@ -1,21 +1,27 @@
 // Callers that do not behave: what they take from the port of queries is bounded, and others are answered meanwhile.
 
 import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { duplexPair } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createNode, type Node, type Socket } from '../../../lib/index.js';
 import { sendJson } from '../../../lib/node/queries/api.js';
+import { Bulk } from '../../../lib/node/queries/bulk.js';
 import {
   ANSWER_MS,
   IDLE_MS,
   MAX_CONNECTIONS,
   MAX_CONNECTIONS_PER_CALLER,
   MAX_HEADER_BYTES,
+  MAX_WAITING_BYTES,
   QueryPort,
   RATE,
   REQUEST_MS,
 } from '../../../lib/node/queries/port.js';
+import { CallerWork, WORK_OF_ALL } from '../../../lib/node/queries/work.js';
 import { Timers } from '../../../lib/util/timers.js';
+import { TokenBucket } from '../../../lib/util/token-bucket.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { knows, readToEnd } from '../../support/testnet.js';
 import { turnsUntil } from '../../support/turns.js';
@@ -127,6 +133,82 @@ describe('one caller', () => {
     await Promise.all(sockets.map((socket) => Promise.race([once(socket, 'connect'), once(socket, 'close')])));
     await expectGoodIsAnswered();
     for (const socket of sockets) socket.destroy();
+  });
+});
+
+describe('work', () => {
+  it('of one caller is bounded, and does not stop what neighbours need', () => {
+    const timers = new Timers(new FakeClock());
+    const all = new TokenBucket(WORK_OF_ALL);
+    const one = new CallerWork(timers, all);
+    for (let count = 0; count < 9; count++) one.charge(100);
+    expect(one.isSpent).toBeUndefined();
+    one.charge(200);
+    expect(one.isSpent).toBe('caller');
+    const other = new CallerWork(timers, all);
+    expect(other.isSpent).toBeUndefined();
+    other.charge(900);
+    expect(new CallerWork(timers, all).isSpent).toBe('all');
+  });
+
+  it('that is used up is told with 429 or 503, but for what every node may ask', async () => {
+    const asks = async (isSpent: 'caller' | 'all', url: string): Promise<number> => {
+      const handler = asked.queries.handler();
+      const server = createServer((request, response) => handler(request, response, { isSpent, charge: () => {} }));
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const answer = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}${url}`);
+      await answer.text();
+      server.closeAllConnections();
+      server.close();
+      return answer.status;
+    };
+    expect(await asks('caller', '/v1/topology')).toBe(429);
+    expect(await asks('all', '/v1/source')).toBe(503);
+    expect(await asks('all', '/v1/health')).toBe(200);
+    expect(await asks('all', `/v1/hop?to=${bad.id}`)).toBe(200);
+  });
+
+  it('is charged to the one who asks', async () => {
+    const handler = asked.queries.handler();
+    let charges = 0;
+    const port = new QueryPort(new Timers(), (request, response, work) => {
+      const charge = (tookMs: number): void => {
+        charges++;
+        work?.charge(tookMs);
+      };
+      handler(request, response, { isSpent: work?.isSpent, charge });
+    });
+    asked.bind('charged', (socket) => port.onSocket(socket));
+    await knows(bad, 'charged');
+    const socket = bad.dial('charged').on('error', () => {});
+    socket.write(HEALTH.replace('host', 'connection: close\r\nhost'));
+    expect(statuses((await readToEnd(socket)).toString())).toEqual([200]);
+    expect(charges).toBe(2);
+  });
+
+  it('for answers that nobody reads ends when too much waits', async () => {
+    const port = new QueryPort(new Timers(), (_request, response) =>
+      sendJson(response, 200, 'x'.repeat(MAX_WAITING_BYTES / 4)),
+    );
+    asked.bind('large', (socket) => port.onSocket(socket));
+    await knows(bad, 'large');
+    const socket = bad.dial('large').on('error', () => {});
+    socket.write(HEALTH.repeat(20) + HEALTH.replace('host', 'connection: close\r\nhost'));
+    const seen = statuses((await readToEnd(socket)).toString());
+    expect(seen.filter((status) => status === 200).length).toBeLessThanOrEqual(6);
+    expect(seen.filter((status) => status === 503).length).toBeGreaterThanOrEqual(15);
+  });
+
+  it('of those who read bulk ends when the node drains', async () => {
+    const bulk = new Bulk();
+    const server = createServer((_request, response) => bulk.send(response, 1024 * 1024 * 1024, false));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const answer = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+    bulk.end();
+    await expect(answer.arrayBuffer()).rejects.toThrow();
+    server.close();
   });
 });
 
