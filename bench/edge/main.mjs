@@ -40,8 +40,9 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     warmup: { type: 'string', default: '1000' },
     measure: { type: 'string', default: '5000' },
-    first: { type: 'string', default: '5000' },
+    first: { type: 'string', default: '8000' },
     rest: { type: 'string', default: '0' },
+    other: { type: 'string' },
     profile: { type: 'string' },
     floors: { type: 'boolean' },
     markdown: { type: 'boolean' },
@@ -71,8 +72,9 @@ if (values.help || !isValid || !names.every((name) => NAMES.includes(name))) {
   --rounds N           measurements of each, in turn; default 5
   --warmup MS          of each measurement; default 1000
   --measure MS         of each measurement; default 5000
-  --first MS           load on each before the first round, for code to be compiled; default 5000
+  --first MS           load on each before the first round, at twice the rate, for code to be compiled; default 8000
   --rest S             measures the processes without load as well, for so long; default 0: no
+  --other DIR          another folder 'dist', whose forward and gateway are measured as well
   --profile DIR        write CPU profiles of the commands of Starlane there
   --floors             exit code 1 if a limit is missed
   --markdown, --json   the form of the result`);
@@ -91,7 +93,7 @@ const results = new Map();
 const rests = new Map();
 /** @type {Set<string>} */
 const faults = new Set();
-const subjects = new Subjects(values.profile);
+const subjects = new Subjects(values.profile, values.other);
 const load = new Worker('load', { module: LOAD, execArgv: [] });
 try {
   await run();
@@ -103,10 +105,10 @@ report();
 
 async function run() {
   await subjects.start(names);
-  const list = subjects.list.filter(({ name }) => names.includes(name) || name === 'direct');
+  const list = subjects.list.filter(({ name }) => names.includes(name) || name === 'direct' || name.endsWith('-other'));
   for (const subject of list) {
     results.set(subject.name, []);
-    if (first > 0) await measureOne(subject, first, 1);
+    if (first > 0) await measureOne(subject, first, 1, 2 * rate);
   }
   if (rest > 0) await measureRest(list);
   for (let round = 0; round < rounds; round++) {
@@ -132,11 +134,12 @@ async function run() {
  * @param {import('./subjects.mjs').Subject} subject
  * @param {number} warmupMs
  * @param {number} measureMs
+ * @param {number} [perSecond]
  * @returns {Promise<Figures>}
  */
-async function measureOne({ name, port, pid, farPid }, warmupMs, measureMs) {
+async function measureOne({ name, port, pid, farPid }, warmupMs, measureMs, perSecond = rate) {
   try {
-    const request = { type: 'run', port, rate, connections, warmupMs, measureMs, pids: [pid, farPid] };
+    const request = { type: 'run', port, rate: perSecond, connections, warmupMs, measureMs, pids: [pid, farPid] };
     const measured = await within(load.ask(request), 30_000 + 2 * (warmupMs + measureMs), `load on ${name}`);
     const { cpu, seconds, done } = measured;
     const { rss, peak } = pid === undefined ? { rss: 0, peak: 0 } : memoryMib(pid);
@@ -193,9 +196,12 @@ function report() {
           const direct = of('direct')[round];
           return figures === undefined || direct === undefined ? [] : [figures[key] - direct[key]];
         });
-      const own = ratios(name, reference);
+      const other = `${name}-other`;
+      const unit = results.has(other) ? other : reference;
+      const own = ratios(name, unit);
       const most = MOST[name];
-      const holds = most === undefined || own.length === 0 ? '' : median(own) <= most ? 'yes' : 'NO';
+      const holds =
+        most === undefined || unit !== reference || own.length === 0 ? '' : median(own) <= most ? 'yes' : 'NO';
       isMissed ||= holds === 'NO';
       const us = (/** @type {'us' | 'farUs' | 'load'} */ key) =>
         range(
@@ -209,7 +215,7 @@ function report() {
           isWork ? us('load') : '',
           isWork ? us('us') : '',
           farPid === undefined ? '' : us('farUs'),
-          isWork ? `${describeRatios(own)} x ${reference}` : '',
+          isWork ? `${describeRatios(own)} x ${unit}` : '',
           most === undefined ? '' : `<= ${most}: ${holds}`,
           isWork
             ? `${Math.max(...known.map(({ rss }) => rss)).toFixed(0)} / ${Math.max(...known.map(({ peak }) => peak)).toFixed(0)}`

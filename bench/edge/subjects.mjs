@@ -9,7 +9,7 @@ import { findHaproxy } from '../relay/carriers/haproxy.mjs';
 import { accepting, freePort, Program } from './processes.mjs';
 
 const BARE = fileURLToPath(new URL('./bare.mjs', import.meta.url));
-const COMMAND = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const DIST = fileURLToPath(new URL('../../dist', import.meta.url));
 const BACKEND = fileURLToPath(new URL('./backend.mjs', import.meta.url));
 
 /**
@@ -23,8 +23,12 @@ const BACKEND = fileURLToPath(new URL('./backend.mjs', import.meta.url));
  */
 
 export class Subjects {
-  /** @param {string | undefined} profileFolder for CPU profiles of the commands */
-  constructor(profileFolder) {
+  /**
+   * @param {string | undefined} profileFolder for CPU profiles of the commands
+   * @param {string | undefined} other another build, to compare with
+   */
+  constructor(profileFolder, other) {
+    this.other = other;
     this.folder = mkdtempSync(path.join(os.tmpdir(), 'starlane-edge-'));
     this.profileFolder = profileFolder;
     /** @type {Program[]} */
@@ -48,8 +52,13 @@ export class Subjects {
     if (wants('http-proxy')) await this.bare('http-proxy', 'http', 'http');
     if (wants('http-proxy-ka')) await this.bare('http-proxy-ka', 'http', 'http-keep-alive');
     if (wants('haproxy-http')) await this.haproxy('haproxy-http', 'http');
-    if (wants('forward') || wants('gateway')) {
+    if (wants('forward') || wants('gateway') || this.other !== undefined) {
       const { link, pid } = await this.publishPlain();
+      if (this.other !== undefined) {
+        // With the same publishing side.
+        if (wants('forward')) await this.forward('forward-other', ['--insecure', '--join', link], pid, this.other);
+        if (wants('gateway')) await this.gateway('gateway-other', ['--insecure', '--join', link], pid, this.other);
+      }
       if (wants('forward')) await this.forward('forward', ['--insecure', '--join', link], pid);
       if (wants('gateway')) await this.gateway('gateway', ['--insecure', '--join', link], pid);
     }
@@ -91,8 +100,8 @@ export class Subjects {
    * @param {string[]} args
    * @param {string} home
    */
-  async starlane(args, home) {
-    const program = this.starlaneProgram(args, home);
+  async starlane(args, home, dist = DIST) {
+    const program = this.starlaneProgram(args, home, dist);
     return { program, line: await program.started() };
   }
 
@@ -100,7 +109,7 @@ export class Subjects {
    * @param {string[]} args
    * @param {string} home
    */
-  starlaneProgram(args, home) {
+  starlaneProgram(args, home, dist = DIST) {
     const profile =
       this.profileFolder === undefined
         ? []
@@ -110,7 +119,7 @@ export class Subjects {
             `--cpu-prof-name=${this.list.length}-${args[0]}-${this.homes}.cpuprofile`,
           ];
     const env = { PATH: process.env.PATH, HOME: home, STARLANE_HOME: home, XDG_RUNTIME_DIR: home };
-    const program = new Program(process.execPath, [...profile, COMMAND, ...args], { env });
+    const program = new Program(process.execPath, [...profile, path.join(dist, 'cli', 'main.js'), ...args], { env });
     this.programs.push(program);
     return program;
   }
@@ -140,8 +149,8 @@ export class Subjects {
    * @param {string[]} flags
    * @param {number} farPid
    */
-  async forward(name, flags, farPid) {
-    const { program, line } = await this.starlane(['forward', '0:web', ...flags, '--json'], this.home());
+  async forward(name, flags, farPid, dist = DIST) {
+    const { program, line } = await this.starlane(['forward', '0:web', ...flags, '--json'], this.home(), dist);
     const port = Number(/:(\d+)$/.exec(JSON.parse(line).forwards[0].listen)?.[1]);
     this.add(name, 'tcp', port, program.pid, farPid);
   }
@@ -151,10 +160,11 @@ export class Subjects {
    * @param {string[]} flags
    * @param {number} farPid
    */
-  async gateway(name, flags, farPid) {
+  async gateway(name, flags, farPid, dist = DIST) {
     const port = await freePort();
     const args = ['gateway', '--port', String(port), '--default', 'web', ...flags, '--json'];
-    const { program } = await this.starlane(args, this.home());
+    const program = this.starlaneProgram(args, this.home(), dist);
+    await program.started();
     await accepting(port);
     this.add(name, 'http', port, program.pid, farPid);
   }
