@@ -4,6 +4,7 @@
 /// <reference types="node" preserve="true" />
 
 export type { LinkAddress, NodeId, ServiceAddress } from './address.js';
+export type { Prepare } from './circuit/accept/preparation.js';
 export { Destination, failover, type Share, split } from './circuit/dial/destination.js';
 export type { DrainOptions } from './circuit/drain.js';
 export type { BindOptions, DialOptions } from './circuit/options.js';

@@ -17,6 +17,7 @@ import { netError } from '../errors.js';
 import type { SocketAddresses } from '../socket/endpoints.js';
 import type { AnyServer } from '../socket/server.js';
 import { encodeReply, ReplyCode } from '../wire/open-reply.js';
+import type { Prepare } from './accept/preparation.js';
 
 /** Free ports are picked from here on, as IANA defines it for TCP. Lower ports are always chosen by the user. */
 export const FIRST_FREE_PORT = 49_152;
@@ -54,6 +55,8 @@ export class Binding {
     readonly server: AnyServer,
     /** The guards that have to allow a circuit; undefined: all circuits are allowed. */
     readonly guards: readonly Guard[] | undefined,
+    /** What is called before a circuit is accepted. */
+    readonly prepare: Prepare | undefined,
     /** Whether the library serves it. */
     readonly isReserved = false,
   ) {}
@@ -109,11 +112,17 @@ export class Bindings {
    * Binds a server. `service` empty: by port alone; `port` undefined: by name alone; 0: a free port.
    * @throws EADDRINUSE, EACCES
    */
-  add(service: string, port: number | undefined, server: AnyServer, guards?: readonly Guard[]): Binding {
+  add(
+    service: string,
+    port: number | undefined,
+    server: AnyServer,
+    guards?: readonly Guard[],
+    prepare?: Prepare,
+  ): Binding {
     if (service === '' && this.isReserved(port)) throw netError('EACCES', 'listen', { address: service, port });
     if (this.isTaken(service, port)) throw netError('EADDRINUSE', 'listen', { address: service, port });
     const where = port || this.freePort();
-    const binding = new Binding(this, this.owner, service, where, port === undefined, server, guards);
+    const binding = new Binding(this, this.owner, service, where, port === undefined, server, guards, prepare);
     if (service !== '') {
       let named = this.names.get(service);
       if (named === undefined) {
@@ -133,7 +142,7 @@ export class Bindings {
 
   /** Binds a server of the library at a reserved port. It asks no guards. */
   reserve(port: number, server: AnyServer): Binding {
-    const binding = new Binding(this, this.owner, '', port, false, server, undefined, true);
+    const binding = new Binding(this, this.owner, '', port, false, server, undefined, undefined, true);
     this.reserved.set(port, binding);
     return binding;
   }

@@ -28,6 +28,7 @@ import { WarnOnce } from '../util/warnings.js';
 import { envDigests } from '../wire/messages.js';
 import { type AcceptCounters, Acceptor, type AcceptorHost } from './accept/acceptor.js';
 import { Authorization } from './accept/authorization.js';
+import type { Prepare } from './accept/preparation.js';
 import { type Binding, Bindings, type BindingsOwner } from './bindings.js';
 import type { DialRequest } from './dial/attempt.js';
 import type { Destination } from './dial/destination.js';
@@ -219,7 +220,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   bind(address: string, options: BindOptions | undefined, handler: BindHandler | undefined): Server {
     const where = parseServiceAddress(address);
     if (where.kind === 'node') throw starlaneError('ERR_STARLANE_ADDRESS', `${address}: a node binds at itself only`);
-    const { weight = DEFAULT_WEIGHT, meta, allow, instance } = checkBindOptions(options);
+    const { weight = DEFAULT_WEIGHT, meta, allow, prepare, instance } = checkBindOptions(options);
     if (instance !== undefined && where.kind !== 'service')
       throw optionError('instance', 'needs the name of a service');
     const server = new Server(optionsFor(options, handler), this.processRefs);
@@ -228,7 +229,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     const service = where.kind === 'service' ? where.service : '';
     let binding: Binding;
     try {
-      binding = this.place(server, service, where.port, { weight, meta, allow, instance });
+      binding = this.place(server, service, where.port, { weight, meta, allow, prepare, instance });
     } catch (error) {
       if ((error as { syscall?: string }).syscall === undefined) throw error;
       // As with a net.Server: in an event, later, so that there is time to listen for it.
@@ -315,9 +316,9 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
 
   /** @throws EADDRINUSE, ECANCELED, ERR_STARLANE_OPTION */
   private place(server: AnyServer, service: string, port: number | undefined, terms: Terms): Binding {
-    const { weight, meta, allow, instance } = terms;
+    const { weight, meta, allow, prepare, instance } = terms;
     if (this.isClosed) throw netError('ECANCELED', 'listen', { address: service, port });
-    const binding = this.bindings.add(service, port, server, this.authorization.guardsOf(allow));
+    const binding = this.bindings.add(service, port, server, this.authorization.guardsOf(allow), prepare);
     if (this.setup.options.role === 'client') this.warnOfRole(service);
     if (service === '') return binding;
     try {
@@ -447,9 +448,16 @@ interface Terms {
   readonly weight: number;
   readonly meta: unknown;
   readonly allow: Allow | undefined;
+  readonly prepare: Prepare | undefined;
   readonly instance: string | undefined;
 }
 
-const NO_TERMS: Terms = { weight: DEFAULT_WEIGHT, meta: undefined, allow: undefined, instance: undefined };
+const NO_TERMS: Terms = {
+  weight: DEFAULT_WEIGHT,
+  meta: undefined,
+  allow: undefined,
+  prepare: undefined,
+  instance: undefined,
+};
 
 const NO_RELAYS: readonly NodeId[] = Object.freeze([]);

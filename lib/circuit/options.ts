@@ -1,5 +1,6 @@
 // Options of dial and bind.
 
+import { AsyncResource } from 'node:async_hooks';
 import { isInstanceName } from '../address.js';
 import { starlaneError } from '../errors.js';
 import { type Selector, type SelectorOption, toSelector } from '../mesh/directory/selector.js';
@@ -8,6 +9,7 @@ import type { ResilienceOptions } from '../options/resilience.js';
 import type { ServerOptions } from '../socket/server.js';
 import type { SocketOptions } from '../socket/socket.js';
 import { MAX_TIMEOUT_MS } from '../util/timers.js';
+import type { Prepare } from './accept/preparation.js';
 
 export interface DialOptions extends SocketOptions {
   /** Destroys the socket with an AbortError, before or after it is connected. */
@@ -49,12 +51,20 @@ export interface BindOptions extends ServerOptions {
    * node's `allow` is asked first, and both must allow. Default: the node's `allow` alone.
    */
   allow?: Allow | undefined;
+  /**
+   * Called for each circuit that is allowed, before it is accepted: for what has to be there first, such as a connection to the program
+   * behind this server. The circuit is accepted when the promise resolves, and the event 'connection' has its value as second argument. When
+   * it rejects, or takes longer than the dialler waits or handshakeTimeoutMs, the dial tries another instance, and fails with ECONNREFUSED
+   * without one; the message of the error is the reason that the dialler gets. Default: circuits are accepted at once.
+   */
+  prepare?: Prepare | undefined;
 }
 
 interface CheckedBindOptions {
   readonly weight: number | undefined;
   readonly meta: unknown;
   readonly allow: Allow | undefined;
+  readonly prepare: Prepare | undefined;
   readonly instance: string | undefined;
 }
 
@@ -90,5 +100,16 @@ export function checkBindOptions(options: BindOptions | undefined): CheckedBindO
   if (instance !== undefined && !isInstanceName(instance)) {
     throw starlaneError('ERR_STARLANE_OPTION', 'instance: 1 to 63 letters, digits, _ and - are needed');
   }
-  return { weight, meta: options?.meta, allow: resolveAllow(options?.allow, ['dial']), instance };
+  const prepare = options?.prepare;
+  if (prepare !== undefined && typeof prepare !== 'function') {
+    throw starlaneError('ERR_STARLANE_OPTION', 'prepare: a function is needed');
+  }
+  return {
+    weight,
+    meta: options?.meta,
+    allow: resolveAllow(options?.allow, ['dial']),
+    instance,
+    // It is called when others dial, in the async context in which it was set.
+    prepare: prepare === undefined ? undefined : AsyncResource.bind(prepare),
+  };
 }

@@ -23,7 +23,7 @@ export const CATALOG: readonly CatalogEntry[] = [
     SERVICES,
     'publish',
     'offer a port of this machine as a service',
-    async () => (await import('./services/publish.js')).publish,
+    async () => (await import('./services/publish/publish.js')).publish,
   ),
   entry(
     SERVICES,
@@ -36,6 +36,12 @@ export const CATALOG: readonly CatalogEntry[] = [
     'gateway',
     'let HTTP clients outside reach services, by host and path',
     async () => (await import('./services/gateway.js')).gateway,
+  ),
+  entry(
+    SERVICES,
+    'mcp',
+    'use an MCP server of the network, over standard input and output',
+    async () => (await import('./services/mcp.js')).mcp,
   ),
   entry(
     SERVICES,
@@ -146,6 +152,12 @@ export const CATALOG: readonly CatalogEntry[] = [
     'monitor',
     'serve a page that shows the network, live',
     async () => (await import('./services/monitor.js')).monitor,
+  ),
+  entry(
+    INSPECT,
+    'metrics',
+    'serve metrics for Prometheus, and health for probes',
+    async () => (await import('./services/metrics.js')).metrics,
   ),
   entry(
     INSPECT,

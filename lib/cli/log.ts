@@ -17,6 +17,8 @@ export interface Log {
   info(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
   error(message: string, fields?: LogFields): void;
+  /** Passes on a line that a program has printed, whatever the level. `source` names the program. */
+  output(source: string, stream: 'stdout' | 'stderr', line: string): void;
 }
 
 export interface LogOptions {
@@ -50,7 +52,14 @@ export function createLog({ format, level, stream, environment = process.env, no
       const line = format === 'json' ? jsonLine(of, message, fields, now()) : textLine(of, message, fields, isStyled);
       stream.write(`${line}\n`);
     };
-  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+  const output = (source: string, from: 'stdout' | 'stderr', line: string) => {
+    const text =
+      format === 'json'
+        ? JSON.stringify({ time: new Date().toISOString(), level: 'info', msg: line, program: source, stream: from })
+        : `${source} | ${line}`;
+    stream.write(`${text}\n`);
+  };
+  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), output };
 }
 
 function jsonLine(level: LogLevel, message: string, fields: LogFields, nowMs: number): string {
@@ -69,6 +78,8 @@ function textLine(level: LogLevel, message: string, fields: LogFields, isStyled:
   const text = printable(clean(message));
   const said = Object.entries(fields).flatMap(([name, value]) => {
     if (value === undefined) return [];
+    // Most messages are those of the error.
+    if (value instanceof Error && message.includes(value.message)) return [];
     const shown = SECRET.test(name) ? HIDDEN : value instanceof Error ? causes(value) : plain(value, 0);
     const field = typeof shown === 'string' ? shown : (JSON.stringify(shown) ?? '');
     // Many messages say it already.

@@ -35,7 +35,7 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<numbe
     if (entry !== wanted || command === undefined) addStub(program, entry);
     else {
       addCommand(program, entry, command, async (args, given) => {
-        const context = await contextOf(io, given, behind);
+        const context = await contextOf(io, given, behind, command);
         const key = command.section === 'entries' ? args[0] : undefined;
         code = (await command.run(context, args, context.config.valuesOf(command, key))) ?? ExitCode.OK;
       });
@@ -109,7 +109,9 @@ function addCommand(program: CommanderCommand, { group }: CatalogEntry, definiti
     command.argument(isOptional ? `[${argument}${dots}]` : `<${argument}${dots}>`, about);
   }
   addFlags(command, name, flags);
-  if (usesNode) addFlags(command.optionsGroup('Node:'), '', NODE_FLAGS);
+  // A flag of the command goes before one of the node with the same name.
+  const nodeFlags = Object.fromEntries(Object.entries(NODE_FLAGS).filter(([flag]) => !Object.hasOwn(flags, flag)));
+  if (usesNode) addFlags(command.optionsGroup('Node:'), '', nodeFlags);
   addFlags(command.optionsGroup('Output and files:'), '', SHARED_FLAGS);
   const width = Math.max(...examples.map(({ line }) => line.length)) + 2;
   const lines = examples.map(({ line, about }) => `  ${line.padEnd(width)}${about}`);
@@ -161,6 +163,7 @@ async function contextOf(
   io: Io,
   commandLine: Readonly<Record<string, unknown>>,
   program: readonly string[] | undefined,
+  command: Command,
 ): Promise<Context> {
   const { environment, stdin, stdout, stderr } = io;
   const find = (): string | undefined => {
@@ -168,7 +171,7 @@ async function contextOf(
     if (named !== undefined && named !== '') return named;
     return existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined;
   };
-  const config = await Config.read(environment, commandLine, find);
+  const config = await Config.read(environment, commandLine, find, Object.keys(command.flags));
   const { json, log, logLevel } = config.shared(SHARED_FLAGS);
   return {
     output: new Output({ isJson: json === true, stdout, stderr, environment }),

@@ -74,7 +74,7 @@ export interface NodeLimits {
    */
   opensPerSecond: number;
   /**
-   * 1 to 1000000. Default 1024 circuits of one link that wait for a promise of `allow`; further ones get ECONNREFUSED, those
+   * 1 to 1000000. Default 1024 circuits of one link that wait for a promise of `allow`, or of `prepare`; further ones get ECONNREFUSED, those
    * that rules would decide as well. Of the services that one node offers, so many are asked about at a time; others wait.
    */
   maxPendingDecisions: number;

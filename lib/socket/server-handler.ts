@@ -11,7 +11,7 @@ import type { Closable, Server, ServerOptions, SocketOwner } from './server.js';
 import type { Socket } from './socket.js';
 
 /** Receives the sockets of a server: a function, or a net.Server or http.Server, which gets 'connection' events. */
-export type BindHandler = ((socket: Socket) => void) | EventEmitter;
+export type BindHandler = ((socket: Socket, prepared?: unknown) => void) | EventEmitter;
 
 /** Members of net.Server that its types leave out: it counts its sockets, and emits 'close' when none are open. */
 interface CountingServer extends NodeServer {

@@ -100,7 +100,7 @@ export interface SocketOwner {
 export type AnyServer = Server<ServerAddress | string>;
 
 export interface ServerEvents {
-  connection: [socket: Socket];
+  connection: [socket: Socket, prepared?: unknown];
   listening: [];
   drop: [info?: DropInfo];
   close: [];
@@ -178,17 +178,19 @@ export class Server<Address = ServerAddress> extends EventEmitter<ServerEvents> 
 
   /**
    * @internal Emits 'connection' when the circuit of an accepted socket is complete.
+   * @param prepared the value of `prepare`
    * @param enter calls its argument in another async context, which becomes that of the socket
    */
-  [kAnnounce](socket: Socket, enter?: (emit: () => void) => void): void {
+  [kAnnounce](socket: Socket, prepared?: unknown, enter?: (emit: () => void) => void): void {
+    const args = prepared === undefined ? [socket] : [socket, prepared];
     if (enter !== undefined) {
       this[kScope].runInAsyncScope(enter, undefined, () => {
         socket[kRescope]();
-        this.emit('connection', socket);
+        (this.emit as (...args: unknown[]) => boolean).call(this, 'connection', ...args);
       });
       return;
     }
-    this[kScope].runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'connection', socket);
+    this[kScope].runInAsyncScope(this.emit as (...args: unknown[]) => boolean, this, 'connection', ...args);
   }
 
   /** Whether it is bound. */

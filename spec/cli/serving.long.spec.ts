@@ -127,6 +127,19 @@ describe('starlane up with a gateway in its file', () => {
   });
 });
 
+describe('starlane metrics', () => {
+  it('serves metrics, health and readiness', async () => {
+    const metrics = machine.start(['metrics', '--port', '0']);
+    const url = await urlOf(metrics);
+    const of = (path: string) => get(new URL(path, url).href, 'localhost');
+    expect(await of('/metrics')).toMatchObject({ status: 200, body: expect.stringMatching(/^starlane_links \d+$/m) });
+    expect(await of('/health')).toMatchObject({ status: 200, body: expect.stringMatching(/"alive":true/) });
+    expect(await of('/ready')).toMatchObject({ status: 200, body: expect.stringMatching(/"ready":true/) });
+    expect(await of('/v1/streams')).toMatchObject({ status: 404 });
+    expect(await metrics.stop()).toMatchObject({ code: 0 });
+  });
+});
+
 describe('starlane monitor', () => {
   it('serves its page and its data beside a node that runs, for programs of this machine only', async () => {
     const monitor = machine.start(['monitor', '--port', '0']);

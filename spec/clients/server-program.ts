@@ -72,7 +72,7 @@ export class ServerProgram {
   }
 
   /** Starts the server and waits until what it prints matches `ready`, or until it accepts connections there. */
-  async start(name: string, args: readonly string[], ready: RegExp | net.TcpNetConnectOpts): Promise<void> {
+  async start(name: string, args: readonly string[], ready: RegExp | net.NetConnectOpts): Promise<void> {
     const child = this.spawn(name, args);
     const isReady = ready instanceof RegExp ? this.prints(child, ready) : this.accepts(child, ready);
     const isOver = this.closed.then(() => {
@@ -114,7 +114,7 @@ export class ServerProgram {
     });
   }
 
-  private async accepts(child: ChildProcess, at: net.TcpNetConnectOpts): Promise<void> {
+  private async accepts(child: ChildProcess, at: net.NetConnectOpts): Promise<void> {
     while (child.exitCode === null && child.signalCode === null) {
       const socket = net.connect(at);
       try {

@@ -43,6 +43,6 @@ describe('the options of agents and connectors', () => {
 
 describe('starlane/http', () => {
   it('exports these values', () => {
-    expect(Object.keys(http).sort()).toEqual(['agent', 'connector', 'serviceAddress']);
+    expect(Object.keys(http).sort()).toEqual(['agent', 'connector', 'gateway', 'metrics', 'monitor', 'serviceAddress']);
   });
 });

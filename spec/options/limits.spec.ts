@@ -12,9 +12,9 @@ function textOf(path: string): string {
   return readFileSync(new URL(path, ROOT), 'utf8');
 }
 
-/** Rows of the table of limits, by option. */
+/** Rows of the table of limits of nodes, by option. */
 const rows = new Map(
-  textOf('SECURITY.md')
+  (/<!-- table: limits -->([\s\S]*?)<!-- end -->/.exec(textOf('SECURITY.md'))?.[1] ?? '')
     .split('\n')
     .map((line) => /^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| (.+) \| (.+) \|$/.exec(line))
     .filter((row) => row !== null)

@@ -32,6 +32,7 @@ export async function taskHost(kind: OverlayKind, node: Node): Promise<SpecHost>
     info: () => {},
     warn: (text) => warnings.push(text),
     error: (text) => warnings.push(text),
+    output: () => {},
   };
   const fail = (error: Error) => faults.push(error);
   const host = (overlay: Overlay) => ({ overlay, log, fail, warnings, faults });
@@ -41,7 +42,13 @@ export async function taskHost(kind: OverlayKind, node: Node): Promise<SpecHost>
   const folder = mkdtempSync(join(tmpdir(), 'starlane-control-'));
   const control = new ControlServer(join(folder, 'node.sock'));
   await control.listen();
-  control.serve({ node, status: () => ({ id: node.id }), reload: async () => {} });
+  control.serve({
+    node,
+    offers: true,
+    status: () => ({ id: node.id }),
+    reload: async () => {},
+    start: () => Promise.reject(new Error('not here')),
+  });
   const session = (await ControlSession.open(control.path)) as ControlSession;
   return {
     ...host(new ControlOverlay(new ControlClient(control.path), session, fail)),

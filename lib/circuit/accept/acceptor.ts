@@ -8,6 +8,7 @@ import type { Guard } from '../../access/guard.js';
 import type { NodeId } from '../../address.js';
 import { kAdmit, kAnnounce, kOnData, kOnEnd, kOnReset, kOnSent } from '../../mux/hidden.js';
 import type { MuxStream, StreamSink } from '../../mux/stream/stream.js';
+import type { AllowRequest } from '../../options/allow.js';
 import type { RemoteEndpoint, SocketAddresses } from '../../socket/endpoints.js';
 import type { Socket } from '../../socket/socket.js';
 import { Deadline } from '../../util/deadline.js';
@@ -27,6 +28,7 @@ import type { CircuitSecurity } from '../secure/security.js';
 import { type AcceptTrace, traceAccept } from '../trace/accept-trace.js';
 import { type Authorization, PendingAuthorizations } from './authorization.js';
 import { HeldOpens, IncomingCircuit, OpenRate, SlowOpen } from './pending-open.js';
+import { PendingPreparations, type Preparation } from './preparation.js';
 
 const log = debug('route');
 
@@ -82,6 +84,7 @@ export class Acceptor implements StreamSink {
   private readonly proofs: ProofQueue;
   private readonly authorizations: PendingAuthorizations;
   private readonly confirmations: PendingConfirmations;
+  private readonly preparations: PendingPreparations;
 
   /**
    * @param remote the remote endpoint, which all sockets of the link share
@@ -108,6 +111,7 @@ export class Acceptor implements StreamSink {
     });
     this.authorizations = new PendingAuthorizations(host.authorization);
     this.confirmations = new PendingConfirmations(host);
+    this.preparations = new PendingPreparations(host.timers);
   }
 
   get timers(): Timers {
@@ -154,8 +158,9 @@ export class Acceptor implements StreamSink {
 
   /** Called when a node is no member any more: ends its circuits that wait here. Those that have a socket are not among them. */
   onFormerMember({ nodeId, error, reason }: FormerMember): void {
-    for (const circuits of [this.held.circuits(), this.proofs.circuits(), this.authorizations.circuits()]) {
-      for (const { open, stream } of circuits) if (open.src === nodeId) stream.destroy(error, reason);
+    const { held, proofs, authorizations, preparations } = this;
+    for (const queue of [held, proofs, authorizations, preparations]) {
+      for (const { open, stream } of queue.circuits()) if (open.src === nodeId) stream.destroy(error, reason);
     }
   }
 
@@ -273,8 +278,9 @@ export class Acceptor implements StreamSink {
       return;
     }
     const guards = neighbour === null ? undefined : binding.guards;
-    if (waiting === undefined && open.proof === undefined && guards === undefined) {
-      this.accept(stream, binding, open, this.remoteFor(binding, open, remote), rest, trace);
+    const isChecked = open.proof === undefined && guards === undefined;
+    if (waiting === undefined && isChecked && binding.prepare === undefined) {
+      this.accept(stream, binding, open, this.remoteFor(binding, open, remote), rest, trace, undefined);
       return;
     }
     const circuit = waiting ?? new IncomingCircuit(stream, open, remote, namesMeet, rest);
@@ -323,25 +329,54 @@ export class Acceptor implements StreamSink {
   /** Asks whether the circuit is allowed. The server does not see it before. */
   private authorize(circuit: IncomingCircuit, guards: readonly Guard[] | undefined): void {
     if (guards === undefined) {
-      this.acceptChecked(circuit);
+      this.prepare(circuit);
       return;
     }
     const { authorizations, host } = this;
-    const { stream, open, remote, trace } = circuit;
-    const binding = circuit.binding as Binding;
+    const { stream, trace } = circuit;
     if (authorizations.isFull) {
       const reason = `${authorizations.size} circuits wait to be allowed (maxPendingDecisions)`;
       this.refuse(stream, ReplyCode.LIMIT, reason, trace);
       return;
     }
-    // What is bound, whatever was dialled: a port leads to names as well.
-    const to = { service: binding.service, port: portOf(open, binding) };
-    const request = host.authorization.request(remote, this.envsOf(remote, open.env), to);
-    authorizations.ask(circuit, guards, request, (verdict) => {
+    authorizations.ask(circuit, guards, this.requestOf(circuit), (verdict) => {
       if (verdict !== true) {
         host.counters.denied++;
         this.refuse(stream, ReplyCode.DENIED, verdict, trace);
-      } else if (this.isStillBound(circuit)) this.acceptChecked(circuit);
+      } else if (this.isStillBound(circuit)) this.prepare(circuit);
+    });
+  }
+
+  private requestOf({ open, remote, binding }: IncomingCircuit): AllowRequest {
+    const { service } = binding as Binding;
+    // What is bound, whatever was dialled: a port leads to names as well.
+    const to = { service, port: portOf(open, binding as Binding) };
+    return this.host.authorization.request(remote, this.envsOf(remote, open.env), to);
+  }
+
+  /** Waits until the server has prepared for an allowed circuit, if it has to. */
+  private prepare(circuit: IncomingCircuit): void {
+    const { preparations, host } = this;
+    const { stream, open, trace } = circuit;
+    const { prepare } = circuit.binding as Binding;
+    if (prepare === undefined) {
+      this.acceptChecked(circuit);
+      return;
+    }
+    if (preparations.size >= host.authorization.maxPending) {
+      this.refuse(
+        stream,
+        ReplyCode.LIMIT,
+        `${preparations.size} circuits wait for the server (maxPendingDecisions)`,
+        trace,
+      );
+      return;
+    }
+    const timeoutMs = Math.min(host.authorization.timeoutMs, open.remainingMs ?? host.authorization.timeoutMs);
+    preparations.start(circuit, prepare, this.requestOf(circuit), timeoutMs, (refusal) => {
+      if (refusal !== undefined) this.refuse(stream, ReplyCode.REFUSED, refusal, trace);
+      else if (this.isStillBound(circuit)) this.acceptChecked(circuit);
+      else circuit.preparation?.abandon();
     });
   }
 
@@ -372,13 +407,16 @@ export class Acceptor implements StreamSink {
     const remote = this.remoteFor(binding, open, circuit.remote);
     try {
       if (handshake === undefined) {
-        this.accept(stream, binding, open, remote, received, trace);
+        this.accept(stream, binding, open, remote, received, trace, circuit.preparation);
         return;
       }
+      const { preparation } = circuit;
       const to = { service: open.service, port: portOf(open, binding), srcPort: open.srcPort };
-      const rejection = this.confirmations.accept(stream, binding.server, handshake, remote, to, trace);
-      if (rejection !== undefined) this.refuse(stream, rejection.code, rejection.reason, trace);
-      else if (received.length > 0) stream.sink[kOnData](stream, received);
+      const rejection = this.confirmations.accept(stream, binding.server, handshake, remote, to, trace, preparation);
+      if (rejection !== undefined) {
+        preparation?.abandon();
+        this.refuse(stream, rejection.code, rejection.reason, trace);
+      } else if (received.length > 0) stream.sink[kOnData](stream, received);
     } finally {
       // Also when a listener of the server has thrown: the circuit is open.
       if (circuit.isEnded) stream.sink[kOnEnd](stream);
@@ -392,11 +430,13 @@ export class Acceptor implements StreamSink {
     remote: RemoteEndpoint,
     rest: Buffer,
     trace: AcceptTrace | null,
+    preparation: Preparation | undefined,
   ): void {
     const port = portOf(open, binding);
     stream.accept();
     const socket = binding.server[kAdmit](stream, remote, open.service, port, open.srcPort);
     if (socket === null) {
+      preparation?.abandon();
       this.refuse(stream, ReplyCode.LIMIT, SERVER_FULL, trace);
       return;
     }
@@ -405,8 +445,9 @@ export class Acceptor implements StreamSink {
     const reply = binding.acceptance(port);
     if (!stream.write(reply)) stream.sink = new QueuedPrefix(socket, reply.length);
     try {
-      if (trace === null) binding.server[kAnnounce](socket);
-      else binding.server[kAnnounce](socket, (emit) => trace.accept(emit, remote));
+      const prepared = preparation?.value;
+      if (trace === null) binding.server[kAnnounce](socket, prepared);
+      else binding.server[kAnnounce](socket, prepared, (emit) => trace.accept(emit, remote));
     } finally {
       // After the listeners are there, so that it reaches them without a detour over the socket's buffer.
       if (rest.length > 0) stream.sink[kOnData](stream, rest);

@@ -14,6 +14,8 @@ import type { IncomingCircuit } from './pending-open.js';
 export class Authorization {
   /** Circuits of one link that may wait for a decision. */
   readonly maxPending: number;
+  /** For a decision. */
+  readonly timeoutMs: number;
   private readonly node: Guard | undefined;
   private readonly envNames: EnvNames;
   private readonly warn: Warn;
@@ -33,6 +35,7 @@ export class Authorization {
     const warnings = new WarnOnce(timers, (error) => setup.onWarning(error));
     this.warn = (subject, error) => warnings.warn(subject, error);
     this.maxPending = maxPending;
+    this.timeoutMs = setup.timeoutMs;
     this.node = allow === undefined ? undefined : new Guard(allow, 'node', this.warn);
     this.envNames = new EnvNames(env);
     this.envNames.learn(envsOf(allow));
@@ -67,7 +70,8 @@ export class Authorization {
     remainingMs: number | undefined,
     onVerdict: (verdict: Verdict) => void,
   ): Decision {
-    const { timers, timeoutMs } = this.setup;
+    const { timeoutMs } = this;
+    const { timers } = this.setup;
     const limitMs = Math.min(timeoutMs, remainingMs ?? timeoutMs);
     return new Decision(guards, request, { timers, timeoutMs: limitMs, onDecided: onVerdict });
   }

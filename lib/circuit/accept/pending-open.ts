@@ -13,6 +13,7 @@ import type { Binding } from '../bindings.js';
 import type { AcceptHandshake } from '../secure/handshake.js';
 import type { AcceptTrace } from '../trace/accept-trace.js';
 import type { Acceptor } from './acceptor.js';
+import type { Preparation } from './preparation.js';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -26,6 +27,8 @@ export class IncomingCircuit implements StreamSink {
   handshake: AcceptHandshake | undefined;
   /** Null when nobody watches. */
   trace: AcceptTrace | null = null;
+  /** What is prepared for it, if its server prepares something. */
+  preparation: Preparation | undefined;
   /** Whether the peer has ended its half. */
   isEnded = false;
   private bytes: Buffer;

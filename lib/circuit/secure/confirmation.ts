@@ -15,6 +15,7 @@ import type { Clock, Timed, Timer } from '../../util/timers.js';
 import { encodeReply, ReplyCode } from '../../wire/open-reply.js';
 import type { AcceptorHost } from '../accept/acceptor.js';
 import type { IncomingCircuit } from '../accept/pending-open.js';
+import type { Preparation } from '../accept/preparation.js';
 import { SERVER_FULL } from '../bindings.js';
 import { QueuedPrefix } from '../open/pass-through.js';
 import type { AcceptTrace } from '../trace/accept-trace.js';
@@ -97,6 +98,7 @@ export class PendingConfirmations {
     remote: RemoteEndpoint,
     { service, port, srcPort }: { readonly service: string; readonly port: number; readonly srcPort: number },
     trace: AcceptTrace | null = null,
+    preparation: Preparation | undefined = undefined,
   ): Rejection | undefined {
     const { host } = this;
     if (this.count >= host.maxUnconfirmed) {
@@ -110,7 +112,7 @@ export class PendingConfirmations {
       return { code: ReplyCode.INSECURE, reason: (error as Error).message };
     }
     stream.accept();
-    const pending = new PendingConfirmation(host, server, remote, trace);
+    const pending = new PendingConfirmation(host, server, remote, trace, preparation);
     const secure = SecureStream.accepted(stream, answer.keys, (error, context) => {
       this.count--;
       if (error === undefined) host.security.onConfirmed(handshake);
@@ -142,6 +144,7 @@ class PendingConfirmation implements Timed {
     private readonly server: AnyServer,
     private readonly remote: RemoteEndpoint,
     private readonly trace: AcceptTrace | null,
+    private readonly preparation: Preparation | undefined,
   ) {}
 
   start(stream: SecureStream, socket: Socket): void {
@@ -161,12 +164,16 @@ class PendingConfirmation implements Timed {
     if (failure === undefined) {
       host.counters.accepted++;
       if (this.remote.isQuantumSafe === true) host.counters.quantumSafe++;
-      if (trace === null) this.server[kAnnounce](socket);
+      const prepared = this.preparation?.value;
+      if (trace === null) this.server[kAnnounce](socket, prepared);
       else {
         if (context.length > 0) trace.onContext(context);
-        this.server[kAnnounce](socket, (emit) => trace.accept(emit, this.remote));
+        this.server[kAnnounce](socket, prepared, (emit) => trace.accept(emit, this.remote));
       }
-    } else if (codeOf(failure) === 'ERR_STARLANE_SECURE') {
+      return;
+    }
+    this.preparation?.abandon();
+    if (codeOf(failure) === 'ERR_STARLANE_SECURE') {
       // Not when the dialler, or a link, has gone.
       host.security.refused(this.remote.peerId, this.remote.via, failure);
       trace?.refuse(ReplyCode.INSECURE, failure.message);

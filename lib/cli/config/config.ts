@@ -13,6 +13,8 @@ export class Config {
     private readonly commandLine: Readonly<Record<string, unknown>>,
     private readonly find: () => string | undefined,
     private file: ConfigFile,
+    /** Flags on the command line that belong to the command, whatever the names of others. */
+    private readonly own: readonly string[],
   ) {}
 
   /**
@@ -23,10 +25,11 @@ export class Config {
     environment: Environment,
     commandLine: Readonly<Record<string, unknown>>,
     find: () => string | undefined,
+    own: readonly string[] = [],
   ): Promise<Config> {
     const path = find();
     const file = path === undefined ? NO_FILE : await readConfigFile(path);
-    return new Config(environment, commandLine, find, file);
+    return new Config(environment, commandLine, find, file, own);
   }
 
   /** The path of the file, undefined without one. */
@@ -42,7 +45,8 @@ export class Config {
 
   /** Returns the values of flags that belong to no command. */
   shared<F extends Flags>(flags: F): ValuesOf<F> {
-    const { environment, commandLine } = this;
+    const { environment, own } = this;
+    const commandLine = Object.fromEntries(Object.entries(this.commandLine).filter(([name]) => !own.includes(name)));
     return resolveValues('', flags, { commandLine, environment, section: this.file.top, where: this.file.where });
   }
 

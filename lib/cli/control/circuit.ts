@@ -108,6 +108,7 @@ export class ControlCircuit extends Duplex implements OverlaySocket {
       // An end of the socket would be one of the circuit: the node closes it, when it has reset the circuit.
       session.sendReset(this.id);
       socket.removeAllListeners('data');
+      socket.once('end', () => socket.destroy());
       socket.resume();
       const timer = setTimeout(() => socket.destroy(), RESET_MS);
       socket.once('close', () => clearTimeout(timer));

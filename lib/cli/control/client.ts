@@ -2,14 +2,21 @@
 
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
-import { Duplex } from 'node:stream';
-import { codeOf, netError } from '../../errors.js';
+import { codeOf } from '../../errors.js';
 import type { ServiceInfo } from '../../mesh/directory/service.js';
+import type { AllowRequest } from '../../options/allow.js';
 import type { PeerInfo } from '../../socket/endpoints.js';
 import { ExitCode, Failure } from '../failure.js';
-import type { Overlay, OverlayBindOptions, OverlayDialOptions, OverlayServer, OverlaySocket } from '../run/overlay.js';
+import type {
+  Overlay,
+  OverlayBindOptions,
+  OverlayDialOptions,
+  OverlayPrepare,
+  OverlayServer,
+  OverlaySocket,
+} from '../run/overlay.js';
 import type { ControlSession } from './session.js';
 import { type BindLine, MAX_BODY_BYTES, receivedError } from './wire.js';
 
@@ -55,37 +62,6 @@ export class ControlClient {
     });
   }
 
-  /** Returns a socket that the running node has made of a CONNECT. */
-  connect(path: string): Promise<Socket> {
-    return new Promise((resolve, reject) => {
-      const request = httpRequest({
-        method: 'CONNECT',
-        path,
-        // Without `agent`, which would not use it.
-        createConnection: () => connect({ path: this.path, allowHalfOpen: true }),
-      });
-      request.once('connect', (response, socket: Socket, head: Buffer) => {
-        if (response.statusCode === 200) {
-          if (head.length > 0) socket.unshift(head);
-          resolve(socket);
-          return;
-        }
-        const chunks: Buffer[] = [head];
-        socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-        socket.once('close', () => {
-          try {
-            reject(receivedError(JSON.parse(Buffer.concat(chunks).toString())));
-          } catch (error) {
-            reject(error);
-          }
-        });
-        socket.end();
-      });
-      request.once('error', (error) => reject(this.explained(error)));
-      request.end();
-    });
-  }
-
   private explained(error: Error): Error {
     if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ECONNREFUSED') {
       return new Failure(`no node runs at ${this.path}`, ExitCode.UNREACHABLE, { cause: error });
@@ -126,20 +102,44 @@ export class ControlOverlay implements Overlay {
     return circuit;
   }
 
-  async bind(
+  async bind<T = undefined>(
     address: string,
-    options: OverlayBindOptions,
-    handler: (socket: OverlaySocket) => void,
+    { prepare, ...options }: OverlayBindOptions & { readonly prepare?: OverlayPrepare<T> | undefined },
+    handler: (socket: OverlaySocket, prepared: T) => void,
   ): Promise<OverlayServer> {
     const response = await this.client.open({ method: 'POST', path: '/control/bind' }, { address, ...options });
     if (response.statusCode !== 200) throw receivedError(JSON.parse(await textOf(response)));
     let isClosed = false;
+    const waiting = new Map<string, AbortController>();
+    const take = async (id: string, request: AllowRequest) => {
+      const aborter = new AbortController();
+      waiting.set(id, aborter);
+      try {
+        const prepared = (await prepare?.(request, aborter.signal)) as T;
+        if (aborter.signal.aborted) return;
+        const circuit = this.session.connect('take', new URLSearchParams({ id }), peerOf(request));
+        const isGone = () => aborter.abort();
+        circuit.once('error', isGone);
+        circuit.once('connect', () => {
+          circuit.removeListener('error', isGone);
+          handler(circuit, prepared);
+        });
+      } catch (error) {
+        // When the node has ended meanwhile, the session says so.
+        await this.client.post('/control/refuse', { id, reason: (error as Error).message }).catch(() => {});
+      } finally {
+        waiting.delete(id);
+      }
+    };
     await new Promise<void>((resolve, reject) => {
       const lines = createInterface({ input: response });
+      // It repeats the errors of its input, see below.
+      lines.on('error', () => {});
       lines.on('line', (text) => {
         const line = JSON.parse(text) as BindLine;
         if ('bound' in line) resolve();
-        else handler(new JoinedSocket(this.client.connect(`take?id=${line.id}`), line.peer));
+        else if ('gone' in line) waiting.get(line.gone)?.abort();
+        else void take(line.id, line.request);
       });
       const lost = () => {
         const error = new Failure('the node that this command used has ended', ExitCode.UNREACHABLE);
@@ -166,67 +166,9 @@ export class ControlOverlay implements Overlay {
   }
 }
 
-/** A socket that can be written before it is there. */
-class JoinedSocket extends Duplex implements OverlaySocket {
-  connecting = true;
-  private socket: Socket | undefined;
-
-  constructor(
-    opened: Promise<Socket>,
-    readonly peer?: PeerInfo | undefined,
-  ) {
-    super({ allowHalfOpen: true, autoDestroy: true });
-    opened.then(
-      (socket) => this.use(socket),
-      (error) => this.destroy(error),
-    );
-  }
-
-  override _construct(callback: (error?: Error | null) => void): void {
-    callback();
-  }
-
-  private use(socket: Socket): void {
-    if (this.destroyed) {
-      socket.destroy();
-      return;
-    }
-    this.socket = socket;
-    this.connecting = false;
-    socket.on('data', (chunk: Buffer) => {
-      if (!this.push(chunk)) socket.pause();
-    });
-    socket.once('end', () => this.push(null));
-    socket.once('error', (error) => this.destroy(error));
-    // Before the end of either direction, a close is a reset: the other end of the circuit has gone.
-    socket.once('close', () => {
-      if (!this.readableEnded && !socket.readableEnded) this.destroy(netError('ECONNRESET', 'read'));
-      else if (!this.writableFinished) this.destroy(netError('ECONNRESET', 'write'));
-    });
-    this.emit('connect');
-  }
-
-  override _read(): void {
-    this.socket?.resume();
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    this.whenOpen(() => (this.socket as Socket).write(chunk, callback));
-  }
-
-  override _final(callback: (error?: Error | null) => void): void {
-    this.whenOpen(() => (this.socket as Socket).end(callback));
-  }
-
-  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    this.socket?.destroy();
-    callback(error);
-  }
-
-  private whenOpen(then: () => void): void {
-    if (this.socket !== undefined) then();
-    else this.once('connect', then);
-  }
+function peerOf({ peer: { id, via, name, tags }, service }: AllowRequest): PeerInfo {
+  const named = name === undefined ? {} : { name };
+  return { id, service, via: [...via], ...named, ...(tags.length === 0 ? {} : { tags: [...tags] }) };
 }
 
 async function textOf(response: IncomingMessage): Promise<string> {

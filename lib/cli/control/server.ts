@@ -9,9 +9,10 @@ import type { Node } from '../../node/node.js';
 import type { QueryHandler } from '../../node/queries/api.js';
 import { pingNode, trace } from '../../node/queries/client.js';
 import { createApi } from '../../node/queries/queries.js';
+import type { AllowRequest } from '../../options/allow.js';
 import { Failure } from '../failure.js';
 import { Passage } from '../local/passage.js';
-import { NodeOverlay, type OverlayServer, type OverlaySocket } from '../run/overlay.js';
+import { NodeOverlay, type OverlayBindOptions, type OverlayServer, type OverlaySocket } from '../run/overlay.js';
 
 import type { NodeWork } from '../run/task.js';
 import { answerTask, type StartHosted } from './hosting.js';
@@ -20,12 +21,12 @@ import { ControlSessions } from './sessions.js';
 
 import { type BindLine, MAX_BODY_BYTES, sentError } from './wire.js';
 
-/** How long a bound socket waits for the process that is to serve it. */
-const TAKE_MS = 10_000;
 const PROBE_MS = 2_000;
 
 export interface ControlOwner {
   readonly node: Node;
+  /** Whether others find what is bound: not if the node is a client. */
+  readonly offers: boolean;
   status(): unknown;
   reload(): Promise<void>;
   /** Starts a task for another command. */
@@ -39,8 +40,8 @@ export class ControlServer {
   private readonly server: Server;
   private readonly sockets = new Set<Socket>();
   private readonly sessions = new ControlSessions();
-  /** Sockets of binds that nobody has taken yet. */
-  private readonly waiting = new Map<string, { socket: OverlaySocket; timer: NodeJS.Timeout }>();
+  /** Circuits of binds that nobody has taken yet. */
+  private readonly waiting = new Map<string, WaitingCircuit>();
   private overlay: NodeOverlay | undefined;
   private owner: ControlOwner | undefined;
   private api: QueryHandler | undefined;
@@ -91,11 +92,7 @@ export class ControlServer {
   }
 
   async close(): Promise<void> {
-    for (const { socket, timer } of this.waiting.values()) {
-      clearTimeout(timer);
-      socket.destroy();
-    }
-    this.waiting.clear();
+    for (const { refuse } of [...this.waiting.values()]) refuse(new Error('the node is closing'));
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     for (const socket of this.sockets) socket.destroy();
     await closed;
@@ -165,6 +162,11 @@ export class ControlServer {
       }
       case 'POST /control/task':
         return answerTask(owner.start, (await bodyOf(request)) as NodeWork, response);
+      case 'POST /control/refuse': {
+        const { id, reason } = (await bodyOf(request)) as { id: string; reason: string };
+        this.waiting.get(id)?.refuse(new Error(reason));
+        return sendJson(response, 200, {});
+      }
       case 'POST /control/bind':
         return this.bind((await bodyOf(request)) as BindRequest, response);
       default:
@@ -178,31 +180,57 @@ export class ControlServer {
 
   /** Binds a service for the process at the other end, for as long as the answer is open. */
   private async bind({ address, ...options }: BindRequest, response: ServerResponse): Promise<void> {
+    if (this.owner?.offers === false) {
+      throw new Failure(
+        `nobody would find ${address}: the node that runs here belongs to a command that only uses services, such as starlane forward; end that one first, or run all of it with starlane up`,
+      );
+    }
     let server: OverlayServer | undefined;
-    const send = (line: BindLine) => response.write(`${JSON.stringify(line)}\n`);
     const isGone = () => response.destroyed || response.writableEnded;
-    server = await (this.overlay as NodeOverlay).bind(address, options, (socket) => {
-      if (isGone()) {
-        socket.destroy();
-        return;
-      }
+    const send = (line: BindLine) => {
+      if (!isGone()) response.write(`${JSON.stringify(line)}\n`);
+    };
+    const announced = new Set<string>();
+    const prepare = (request: AllowRequest, signal: AbortSignal) => {
+      if (isGone()) throw new Error('its process has ended');
       const id = String(this.nextTicket++);
-      const timer = setTimeout(() => this.drop(id, socket), TAKE_MS);
-      // Nobody reads its errors before it is taken.
-      socket.on('error', () => {});
-      this.waiting.set(id, { socket, timer });
-      send({ id, peer: socket.peer });
-    });
-    const close = () => void server?.close();
+      announced.add(id);
+      return new Promise<TakenCircuit>((resolve, reject) => {
+        let taken: TakenCircuit | undefined;
+        const leave = () => {
+          announced.delete(id);
+          this.waiting.delete(id);
+        };
+        this.waiting.set(id, {
+          take: (by) => {
+            leave();
+            taken = by;
+            resolve(by);
+          },
+          refuse: (error) => {
+            leave();
+            reject(error);
+          },
+        });
+        signal.addEventListener('abort', () => {
+          leave();
+          taken?.refuse(netError('ECONNRESET', 'read'));
+          send({ gone: id });
+        });
+        send({ id, request });
+      });
+    };
+    server = await (this.overlay as NodeOverlay).bind(address, { ...options, prepare }, (circuit, taken) =>
+      taken.accept(circuit),
+    );
+    const close = () => {
+      void server?.close();
+      for (const id of [...announced]) this.waiting.get(id)?.refuse(new Error('its process has ended'));
+    };
     if (isGone()) return close();
     response.once('close', close);
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
     send({ bound: true });
-  }
-
-  private drop(id: string, socket: OverlaySocket): void {
-    this.waiting.delete(id);
-    socket.destroy();
   }
 
   private onConnect(request: IncomingMessage, socket: Socket, head: Buffer): void {
@@ -230,13 +258,15 @@ export class ControlServer {
         socket.write(ACCEPTED);
         return this.sessions.open(socket, overlay.id);
       case 'take': {
-        const id = query.get('id') ?? '';
-        const taken = this.waiting.get(id);
-        if (taken === undefined) return refuse(netError('ECONNRESET', 'read'));
-        clearTimeout(taken.timer);
-        this.waiting.delete(id);
-        this.sessions.note(query.get('session'), query.get('circuit'), socket, taken.socket);
-        return accept(taken.socket);
+        const waiting = this.waiting.get(query.get('id') ?? '');
+        if (waiting === undefined) return refuse(netError('ECONNRESET', 'read'));
+        return waiting.take({
+          accept: (circuit) => {
+            this.sessions.note(query.get('session'), query.get('circuit'), socket, circuit);
+            accept(circuit);
+          },
+          refuse,
+        });
       }
       case 'dial':
         return this.dial(overlay, query, socket, refuse, accept);
@@ -286,11 +316,20 @@ function splitTarget(target: string): [kind: string, query: URLSearchParams] {
   return at < 0 ? [target, new URLSearchParams()] : [target.slice(0, at), new URLSearchParams(target.slice(at + 1))];
 }
 
-interface BindRequest {
+interface BindRequest extends OverlayBindOptions {
   readonly address: string;
-  readonly weight?: number | undefined;
-  readonly meta?: unknown;
-  readonly allow?: readonly string[] | undefined;
+}
+
+/** A circuit that the process of a bind may take or refuse. */
+interface WaitingCircuit {
+  take(by: TakenCircuit): void;
+  refuse(error: Error): void;
+}
+
+/** The request of the process that takes a circuit. */
+interface TakenCircuit {
+  accept(circuit: OverlaySocket): void;
+  refuse(error: unknown): void;
 }
 
 /** Lets bytes flow both ways, see {@link Passage}. */

@@ -8,16 +8,17 @@
 //   POST /control/task                   work for the process with the node, see hosting.ts
 //   GET  /control/bench                  a stream of lines, see measure.ts
 //   GET  /control/query, ping, trace     what it asks other nodes: ?target=&timeout=MS, with &path= or &samples=
-//   POST /control/bind                   the answer is a stream of lines, one for each socket, until one end closes it
+//   POST /control/bind                   the answer is a stream of lines, one for each circuit, until one end closes it
+//   POST /control/refuse                 refuses a circuit that a bind has announced: { id, reason }
 //   GET  /control/offers?service=NAME    whether a node offers it
 //   CONNECT session                      becomes lines { reset: ID } in both directions; the first is { session, id }, with the id of the node
 //   CONNECT dial?to=ADDRESS              becomes the circuit; session=NAME&circuit=ID say whose it is
-//   CONNECT take?id=ID                   becomes a socket that a bind has announced
+//   CONNECT take?id=ID                   accepts a circuit that a bind has announced, and becomes it
 //
 // An error is a status of 400 or more and a JSON object { code, message, causes }.
 
 import { codeOf } from '../../errors.js';
-import type { PeerInfo } from '../../socket/endpoints.js';
+import type { AllowRequest } from '../../options/allow.js';
 import { exitCodeOf, Failure } from '../failure.js';
 
 /** An error as it is sent. */
@@ -59,8 +60,11 @@ export function receivedError(sent: unknown): Error {
   return code === undefined ? error : Object.assign(error, { code });
 }
 
-/** A line of a bind: the first says that it is bound. */
-export type BindLine = { readonly bound: true } | { readonly id: string; readonly peer?: PeerInfo | undefined };
+/** A line of a bind: the first says that it is bound, each other that a circuit waits, or has gone while it waited. */
+export type BindLine =
+  | { readonly bound: true }
+  | { readonly id: string; readonly request: AllowRequest }
+  | { readonly gone: string };
 
 /** The longest JSON body that either end reads. */
 export const MAX_BODY_BYTES = 16 * 1024 * 1024;

@@ -63,6 +63,16 @@ function hasOwnSecurity({ secretFile, identity, insecure }: NodeValues, environm
   );
 }
 
+/** Whether any program that can connect to a node of this network can join it. */
+export function isUnprotected(
+  { credentials }: ChosenNetwork,
+  { secretFile, insecure }: NodeValues,
+  { environment }: { environment: Environment },
+): boolean {
+  if (credentials !== undefined || secretFile !== undefined || insecure === true) return false;
+  return ['STARLANE_SECRET', 'STARLANE_SECRET_FILE', 'STARLANE_TLS_CERT'].every((name) => !environment[name]);
+}
+
 /** Whether there is a folder of credentials. */
 export function isThere(folder: string): boolean {
   try {

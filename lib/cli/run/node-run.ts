@@ -96,15 +96,17 @@ export class NodeRun {
     const { node, control, values, network } = this;
     for (const address of this.values.listen ?? []) await this.listen(address);
     if (values.listen === undefined && isIssuer(network.credentials)) await this.listenSomewhere();
+    const offers = (values.role ?? (this.options.isClient ? 'client' : '')) !== 'client';
     control.serve({
       node,
+      offers,
       status: () => this.status(),
       reload: () => this.reload(),
       start: (work, onFailed) => this.host(work, onFailed),
     });
     if (!this.options.needsLink) return;
     this.isLinking = true;
-    await firstLink(node, values.timeout ?? DEFAULT_TIMEOUT_MS);
+    await firstLink(node, values.timeout ?? DEFAULT_TIMEOUT_MS, network.credentials);
     this.isLinking = false;
   }
 

@@ -22,7 +22,7 @@ export interface Task {
   /** For logs and `starlane status`: `publish web`. Unique in a process. */
   readonly title: string;
   /** Set where it needs the node itself, and not only what it offers: then the process with the node does it. */
-  readonly nodeWork?: NodeWork;
+  readonly nodeWork?: NodeWork | undefined;
   /** Resolves when it works. @throws Failure, or an error with a code such as EADDRINUSE */
   start(host: TaskHost): Promise<void>;
   /**

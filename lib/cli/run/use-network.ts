@@ -1,5 +1,6 @@
 // Runs tasks over a network: with a node of this process, or with the one that runs already with the same credentials.
 
+import type { InviteOptions } from '../../node/enrolment/invite-options.js';
 import type { Context } from '../command.js';
 import { ControlClient, ControlOverlay } from '../control/client.js';
 import { nodeHasEnded } from '../control/request.js';
@@ -18,6 +19,10 @@ export interface Access {
   readonly overlay: Overlay;
   /** The node of this process; undefined where another process has it. */
   readonly run: NodeRun | undefined;
+  /** Returns a token for another machine. @throws ERR_STARLANE_AUTHORITY and others of Node.invite */
+  invite(options: InviteOptions): Promise<string>;
+  /** Returns the link addresses where the node listens. */
+  listens(): Promise<readonly string[]>;
   /** Runs tasks until a signal ends the process. */
   work(tasks: readonly Task[], onStarted?: OnStarted): Promise<number>;
   close(): Promise<void>;
@@ -60,6 +65,8 @@ export async function useChosen(
     return {
       overlay: run.overlay,
       run,
+      invite: (options) => run.node.invite(options),
+      listens: async () => run.addresses,
       work: (tasks, onStarted) => run.work(tasks, onStarted),
       close: () => run.close(),
     };
@@ -104,5 +111,12 @@ function shared(context: Context, client: ControlClient, session: ControlSession
     session.close();
     return ExitCode.OK;
   };
-  return { overlay, run: undefined, work, close };
+  return {
+    overlay,
+    run: undefined,
+    invite: async (options) => ((await client.post('/control/invite', options)) as { token: string }).token,
+    listens: async () => ((await client.get('/control/status')) as { listen: readonly string[] }).listen,
+    work,
+    close,
+  };
 }

@@ -1,11 +1,11 @@
 // starlane connect
 
 import type { Readable, Writable } from 'node:stream';
-import { parseServiceAddress } from '../../address.js';
 import { type Command, defineCommand } from '../command.js';
-import { ExitCode, exitCodeOf, Failure, lineOf, usage } from '../failure.js';
+import { ExitCode, exitCodeOf, Failure, lineOf } from '../failure.js';
 import { reset } from '../local/passage.js';
 import type { OverlaySocket } from '../run/overlay.js';
+import { checkedTarget } from '../run/target.js';
 import { useNetwork } from '../run/use-network.js';
 
 /**
@@ -69,11 +69,7 @@ export const connect: Command = defineCommand({
     { line: "ssh -o ProxyCommand='starlane connect ssh' host", about: 'to the sshd that is published as ssh' },
   ],
   async run(context, [service]) {
-    try {
-      if (parseServiceAddress(service).kind === 'port') throw usage(`connect ${service}: needs the name of a service`);
-    } catch (error) {
-      throw usage(`connect: ${lineOf(error)}`);
-    }
+    checkedTarget(`connect ${service}`, service);
     const signal = interrupted();
     const { stdin, stdout } = context;
     const access = await useNetwork(context, { needsLink: true, isClient: true });

@@ -1,7 +1,6 @@
 // A port or a unix socket of this machine, of which each connection goes to a service.
 
 import { createServer, type Server, type Socket } from 'node:net';
-import { parseServiceAddress } from '../../address.js';
 import { codeOf } from '../../errors.js';
 import { lineOf, usage } from '../failure.js';
 import { checkedHost, isLoopback, type LocalAddress, shownAddress, splitLocal } from '../local/address.js';
@@ -10,6 +9,7 @@ import type { Break } from '../local/passage.js';
 import { Passages } from '../local/passages.js';
 import { SeldomLog } from '../local/seldom.js';
 import type { Overlay } from '../run/overlay.js';
+import { checkedTarget } from '../run/target.js';
 import type { Task, TaskHost } from '../run/task.js';
 
 export const MAX_CONNECTIONS = 10_000;
@@ -41,7 +41,7 @@ export class ForwardTask implements Task {
     const split = splitLocal(spec, checkedHost(values.bind ?? '127.0.0.1', '--bind'));
     if (split === undefined) throw usage(`forward ${spec}: must be PORT:SERVICE, such as 6379:redis${hintFor(spec)}`);
     this.at = split.at;
-    this.target = checkedTarget(spec, split.rest);
+    this.target = checkedTarget(`forward ${spec}`, split.rest);
     // A changed target is the same task, whose connections go on.
     const which = this.at.port === 0 ? ` to ${this.target}` : '';
     this.title = `forward ${shownAddress(this.at)}${which}`;
@@ -87,7 +87,7 @@ export class ForwardTask implements Task {
   status(): Record<string, unknown> {
     const { listening, target, passages, refused } = this;
     return {
-      ...(listening === undefined ? {} : { listen: shownAddress(listening) }),
+      ...(listening === undefined ? {} : { listens: shownAddress(listening) }),
       to: target,
       ...passages.status(),
       refused,
@@ -120,16 +120,6 @@ export class ForwardTask implements Task {
     const code = codeOf(error) ?? error.name;
     // A client that goes away is its own business.
     if (side === 'circuit') this.seldom?.warn(code, `${this.title}: ${lineOf(error)}`, { code });
-  }
-}
-
-/** @throws Failure */
-function checkedTarget(spec: string, text: string): string {
-  try {
-    if (parseServiceAddress(text).kind === 'port') throw usage(`forward ${spec}: needs the name of a service`);
-    return text;
-  } catch (error) {
-    throw usage(`forward ${spec}: ${lineOf(error)}`);
   }
 }
 

@@ -7,7 +7,7 @@ import { hostOf, portOf, shownAddress } from '../local/address.js';
 import type { Task } from '../run/task.js';
 import { useNetwork } from '../run/use-network.js';
 import { ForwardTask, type ForwardValues, MAX_CONNECTIONS } from './forward-task.js';
-import { publish } from './publish.js';
+import { publish } from './publish/publish.js';
 
 const FLAGS = {
   bind: flag.text('the address of this machine at which to listen, where a port has none in front', {

@@ -11,7 +11,7 @@ import type {
   GatewayTarget,
 } from '../../http/gateway/options.js';
 import { defineCommand } from '../command.js';
-import { lineOf, usage } from '../failure.js';
+import { ExitCode, Failure, lineOf, usage } from '../failure.js';
 import { flag, type ValuesOf } from '../flags.js';
 import type { Log } from '../log.js';
 import type { NodeWork, Task, TaskHost } from '../run/task.js';
@@ -74,18 +74,24 @@ const DEFAULT_PORT = 8081;
 
 class GatewayTask implements Task {
   readonly title = 'gateway';
-  readonly nodeWork: NodeWork;
+  readonly nodeWork: NodeWork | undefined;
   private gateway: Gateway | undefined;
   private log: Log | undefined;
 
   /** @throws Failure */
   constructor(private values: Values) {
-    this.nodeWork = { command: 'gateway', key: '', values };
+    // Another process does not have the socket.
+    if (values.fd === undefined) this.nodeWork = { command: 'gateway', key: '', values };
     optionsOf(values);
   }
 
   async start({ overlay, log }: TaskHost): Promise<void> {
-    if (overlay.node === undefined) throw new Error('the gateway needs the node');
+    if (overlay.node === undefined) {
+      throw new Failure(
+        'gateway: a socket that this process has inherited needs the node here; see --no-share',
+        ExitCode.BUSY,
+      );
+    }
     this.log = log;
     const gateway = await openGateway(overlay.node, optionsOf(this.values));
     this.gateway = gateway;

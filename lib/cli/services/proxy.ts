@@ -278,7 +278,7 @@ export const proxy: Command = defineCommand({
   flags: FLAGS,
   examples: [
     { line: 'starlane proxy --port 3128', about: 'then: curl -x http://localhost:3128 http://web/' },
-    { line: 'HTTPS_PROXY=http://localhost:3128 npm start', about: 'for programs that know the variable' },
+    { line: 'starlane proxy --port 0', about: 'at a free port, which it prints' },
   ],
   task: (_key, values) => new ProxyTask(values as ProxyValues),
   async run(context, _args, values) {

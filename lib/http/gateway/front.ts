@@ -16,7 +16,7 @@ import {
 import type { Socket as NetSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { codeOf } from '../../errors.js';
-import { dateNow, performanceNow, setTimeout } from '../../util/runtime/real-timers.js';
+import { clearTimeout, dateNow, performanceNow, setTimeout } from '../../util/runtime/real-timers.js';
 import { type Rate, TokenBucket } from '../../util/token-bucket.js';
 import type { GatewayConfig } from './config.js';
 import { badRequest, type Failure, pageFor, TOO_MANY } from './failure.js';

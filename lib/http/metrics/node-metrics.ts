@@ -139,6 +139,25 @@ const CIRCUITS: readonly NodeMetric[] = [
     ({ stats: { dials } }) => ({ connected: dials.connected, failed: dials.failed }),
   ),
   gauge('dials_pending', 'Dials that are neither connected nor failed.', ({ dials }) => dials.pending),
+  gauge('breakers_open', 'Services whose circuit breaker is open.', ({ dials }) => dials.openBreakers),
+  gauge('instances_ejected', 'Instances that are left out as outliers.', ({ dials }) => dials.ejected),
+  by(
+    'action',
+    {
+      name: 'resilience_total',
+      type: 'counter',
+      help: 'What the option resilience, and dials of their own, did about failures.',
+    },
+    ({ stats: { dials } }) => ({
+      retry: dials.retries,
+      retry_denied: dials.budgetSpent,
+      hedge: dials.hedges,
+      hedge_won: dials.hedgesWon,
+      breaker_opened: dials.breakersOpened,
+      dial_rejected: dials.rejected,
+      instance_ejected: dials.ejections,
+    }),
+  ),
   counter('dials_quantum_safe_total', 'Connected dials with keys of ML-KEM-768.', ({ dials }) => dials.quantumSafe),
   by(
     'result',

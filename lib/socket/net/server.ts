@@ -97,9 +97,9 @@ export class NetServer extends Server<ServerAddress | string> {
   }
 
   /** @internal */
-  override [kAnnounce](socket: Socket, enter?: (emit: () => void) => void): void {
+  override [kAnnounce](socket: Socket, prepared?: unknown, enter?: (emit: () => void) => void): void {
     if (socket instanceof ExcessSocket) this[kScope].runInAsyncScope(this[kDrop], this, socket);
-    else super[kAnnounce](socket, enter);
+    else super[kAnnounce](socket, prepared, enter);
   }
 
   /** Accepts the circuit all the same, as a kernel does, which has connected a socket before its server learns of it. */

@@ -1,6 +1,6 @@
 // The messages of SOCKS5 (RFC 1928), its passwords (RFC 1929), and SOCKS4 with 4a: bytes in, messages out.
 //
-// Not by @pondwader/socks5-server: it waits for ever for the next byte, puts what follows a message behind what has arrived since, answers
+// Not by @pondwader/socks5-server: it waits for the next byte without a deadline, puts what follows a message behind what has arrived since, answers
 // other versions and commands with a closed or a cut off reply, and an error in a callback ends the process.
 
 import { isIPv4 } from 'node:net';
