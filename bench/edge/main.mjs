@@ -80,7 +80,7 @@ if (values.help || !isValid || !names.every((name) => NAMES.includes(name))) {
   --markdown, --json   the form of the result`);
   process.exit(values.help ? 0 : 2);
 }
-if (findHaproxy() === undefined) {
+if (findHaproxy() === undefined && names.some((name) => name.startsWith('haproxy'))) {
   console.error('haproxy is missing: apt-get install haproxy');
   process.exit(2);
 }
@@ -189,7 +189,7 @@ function report() {
   let isMissed = false;
   const rows = subjects.list
     .filter(({ name }) => results.has(name))
-    .map(({ name, reference, pid, farPid }) => {
+    .map(({ name, references, pid, farPid }) => {
       const known = of(name).filter((figures) => figures !== undefined);
       const added = (/** @type {'p50' | 'p99'} */ key) =>
         of(name).flatMap((figures, round) => {
@@ -197,11 +197,10 @@ function report() {
           return figures === undefined || direct === undefined ? [] : [figures[key] - direct[key]];
         });
       const other = `${name}-other`;
-      const unit = results.has(other) ? other : reference;
-      const own = ratios(name, unit);
+      const units = results.has(other) ? [other] : references.filter((of) => of !== name && results.has(of));
+      const own = ratios(name, references[0]);
       const most = MOST[name];
-      const holds =
-        most === undefined || unit !== reference || own.length === 0 ? '' : median(own) <= most ? 'yes' : 'NO';
+      const holds = most === undefined || own.length === 0 ? '' : median(own) <= most ? 'yes' : 'NO';
       isMissed ||= holds === 'NO';
       const us = (/** @type {'us' | 'farUs' | 'load'} */ key) =>
         range(
@@ -215,8 +214,8 @@ function report() {
           isWork ? us('load') : '',
           isWork ? us('us') : '',
           farPid === undefined ? '' : us('farUs'),
-          isWork ? `${describeRatios(own)} x ${unit}` : '',
-          most === undefined ? '' : `<= ${most}: ${holds}`,
+          isWork ? units.map((unit) => `${describeRatios(ratios(name, unit))} x ${unit}`).join(', ') : '',
+          most === undefined || holds === '' ? '' : `<= ${most} x ${references[0]}: ${holds}`,
           isWork
             ? `${Math.max(...known.map(({ rss }) => rss)).toFixed(0)} / ${Math.max(...known.map(({ peak }) => peak)).toFixed(0)}`
             : '',

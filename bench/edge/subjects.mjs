@@ -16,7 +16,7 @@ const BACKEND = fileURLToPath(new URL('./backend.mjs', import.meta.url));
  * @typedef {object} Subject
  * @property {string} name
  * @property {'tcp' | 'http'} level
- * @property {string} reference whose processor time is the unit
+ * @property {string[]} references with whose processor time it is compared, that of the limit first
  * @property {number} port
  * @property {number | undefined} pid the process that does the work; undefined: nothing is between
  * @property {number | undefined} farPid of Starlane: the publishing side
@@ -86,7 +86,9 @@ export class Subjects {
    * @param {number} [farPid]
    */
   add(name, level, port, pid, farPid) {
-    this.list.push({ name, level, port, pid, farPid, reference: level === 'tcp' ? 'haproxy' : 'http-proxy' });
+    const references = level === 'tcp' ? ['haproxy'] : ['http-proxy', 'http-proxy-ka'];
+    if (name === 'forward-tls') references.push('haproxy-tls');
+    this.list.push({ name, level, port, pid, farPid, references });
   }
 
   /** @param {string[]} args of Node */
