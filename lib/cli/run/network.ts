@@ -68,7 +68,7 @@ function checkSeed(seed: string): void {
 }
 
 /** Whether the node has a secret, certificates of one's own, or says that it is to have none of them. */
-function hasOwnSecurity({ secretFile, identity, insecure }: NodeValues, environment: Environment): boolean {
+export function hasOwnSecurity({ secretFile, identity, insecure }: NodeValues, environment: Environment): boolean {
   const isSet = (name: string) => environment[name] !== undefined && environment[name] !== '';
   return (
     secretFile !== undefined ||
@@ -170,6 +170,11 @@ function secretOf(path: string): string {
   } catch (error) {
     throw usage(`--secret-file: ${path} cannot be read (${codeOf(error)})`);
   }
+}
+
+/** Returns the link addresses that the credentials know. */
+export function seedsOf({ credentials }: ChosenNetwork): readonly string[] {
+  return credentials === undefined || !isThere(credentials) ? [] : readCredentials(credentials).seeds;
 }
 
 /** Returns the name of this machine as a member, and the id of its network; undefined without credentials. */

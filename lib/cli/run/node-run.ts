@@ -20,6 +20,7 @@ import {
   membershipOf,
   type NodeValues,
   nodeOptionsOf,
+  seedsOf,
 } from './network.js';
 import { NODE_FLAGS } from './node-flags.js';
 import { NodeOverlay } from './overlay.js';
@@ -127,7 +128,9 @@ export class NodeRun {
       reload: () => this.reload(),
       start: (work, onFailed) => this.host(work, onFailed),
     });
-    if (!this.options.needsLink) return;
+    // A node that others join may be the first one.
+    const isFirst = this.listeners.length > 0 && network.seeds.length === 0 && seedsOf(network).length === 0;
+    if (!this.options.needsLink || isFirst) return;
     this.isLinking = true;
     await firstLink(node, values.timeout ?? DEFAULT_TIMEOUT_MS, network.credentials);
     this.isLinking = false;

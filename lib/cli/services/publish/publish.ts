@@ -5,7 +5,7 @@ import { type Context, defineCommand } from '../../command.js';
 import { Failure } from '../../failure.js';
 import { withLock } from '../../local/stale-socket.js';
 import { makeNetwork } from '../../network/init.js';
-import { type ChosenNetwork, chooseNetwork, isIssuer } from '../../run/network.js';
+import { type ChosenNetwork, chooseNetwork, hasOwnSecurity, isIssuer } from '../../run/network.js';
 import type { Task } from '../../run/task.js';
 import { nodeValues, useChosen } from '../../run/use-network.js';
 import { announce } from './announcement.js';
@@ -56,7 +56,11 @@ export const publish = defineCommand({
     });
     const nodeOptions = nodeValues(context);
     const isMissing = ({ credentials, token, seeds, key }: ChosenNetwork) =>
-      credentials === undefined && token === undefined && seeds.length === 0 && key.startsWith('process ');
+      credentials === undefined &&
+      token === undefined &&
+      seeds.length === 0 &&
+      key.startsWith('process ') &&
+      !hasOwnSecurity(nodeOptions, context.environment);
     let network = chooseNetwork(nodeOptions, context.environment);
     let isNew = isMissing(network);
     if (isNew) {
