@@ -9,7 +9,7 @@ import { ExitCode, usage } from './failure.js';
 import { type Flag, type Flags, kebab, variableOf } from './flags.js';
 import { createLog, type LogLevel } from './log.js';
 import { Output } from './output.js';
-import { NODE_FLAGS } from './run/node-flags.js';
+import { nodeFlagsOf } from './run/node-flags.js';
 import { SHARED_FLAGS } from './shared-flags.js';
 import { versionOf } from './version.js';
 
@@ -110,8 +110,10 @@ function addCommand(program: CommanderCommand, { group }: CatalogEntry, definiti
   }
   addFlags(command, name, flags);
   // A flag of the command goes before one of the node with the same name.
-  const nodeFlags = Object.fromEntries(Object.entries(NODE_FLAGS).filter(([flag]) => !Object.hasOwn(flags, flag)));
-  if (usesNode) addFlags(command.optionsGroup('Node:'), '', nodeFlags);
+  const nodeFlags = Object.fromEntries(
+    Object.entries(nodeFlagsOf(usesNode)).filter(([flag]) => !Object.hasOwn(flags, flag)),
+  );
+  if (Object.keys(nodeFlags).length > 0) addFlags(command.optionsGroup('Node:'), '', nodeFlags);
   addFlags(command.optionsGroup('Output and files:'), '', SHARED_FLAGS);
   const width = Math.max(...examples.map(({ line }) => line.length)) + 2;
   const lines = examples.map(({ line, about }) => `  ${line.padEnd(width)}${about}`);

@@ -53,6 +53,16 @@ describe('commands that are started together', () => {
   });
 });
 
+describe('a flag of the node', () => {
+  it('that has no effect, as the node runs already, is named', async () => {
+    await publish(first, 'a', ...LISTEN).waitFor(/^published/m, 'stdout');
+    const later = publish(first, 'b', ...LISTEN, '--no-relay');
+    await later.waitFor(/warning: --listen, --relay: without effect/, 'stderr');
+    await later.waitFor(/^published/m, 'stdout');
+    expect((await first.run(['status', ...LISTEN])).code).toBe(2);
+  });
+});
+
 describe('a forward that starts before a publish', () => {
   it('has a node with which others find what is published', async () => {
     const { token } = await first.publish(['web', '--port', '9']);

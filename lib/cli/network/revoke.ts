@@ -2,6 +2,7 @@
 
 import type { MemberInfo } from '../../node/enrolment/member-info.js';
 import { defineCommand } from '../command.js';
+import { WHICH_NODE } from '../run/node-flags.js';
 import { askRunning } from './running.js';
 
 export const revoke = defineCommand({
@@ -10,7 +11,7 @@ export const revoke = defineCommand({
   description:
     'The node of this machine must run, and have the key of the network. Other members drop its links within seconds.',
   args: [{ name: 'MEMBER', about: 'its name, or its node id' }],
-  usesNode: true,
+  usesNode: WHICH_NODE,
   flags: {},
   examples: [
     { line: 'starlane revoke web-1', about: 'by name' },
