@@ -63,6 +63,17 @@ describe('a flag of the node', () => {
   });
 });
 
+describe('a node with --role client', () => {
+  it.each([[['publish', 'web', '--port', '9']], [['forward', '-R', 'web:9']]])(
+    'offers nothing: %j is wrong',
+    async (args) => {
+      const { code, stderr } = await first.run([...args, ...LISTEN, '--role', 'client']);
+      expect(stderr).toMatch(/^starlane: .*announces no.*\n$/);
+      expect(code).toBe(2);
+    },
+  );
+});
+
 describe('a forward that starts before a publish', () => {
   it('has a node with which others find what is published', async () => {
     const { token } = await first.publish(['web', '--port', '9']);
