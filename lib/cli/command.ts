@@ -4,7 +4,7 @@ import type { Config } from './config/config.js';
 import type { Flags, ValuesOf } from './flags.js';
 import type { Log } from './log.js';
 import type { Output } from './output.js';
-import type { NODE_FLAGS } from './run/node-flags.js';
+import type { NodeFlag } from './run/node-flags.js';
 import type { Task } from './run/task.js';
 
 /** What every command has at hand. */
@@ -43,8 +43,8 @@ export interface CommandDefinition<F extends Flags> {
   readonly description?: string;
   readonly args?: readonly Argument[];
   readonly flags: F;
-  /** Whether it takes the flags of nodes as well, or which of them. Default false. */
-  readonly usesNode?: boolean | ReadonlyArray<keyof typeof NODE_FLAGS>;
+  /** Whether it takes the flags of nodes as well, or which of them have an effect. Default false. */
+  readonly usesNode?: boolean | readonly NodeFlag[];
   /** Two at least. */
   readonly examples: readonly Example[];
   /**

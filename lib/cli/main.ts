@@ -5,6 +5,9 @@ import { ExitCode, exitCodeOf, lineOf } from './failure.js';
 import { clean, printable } from './log.js';
 import { runProgram } from './program.js';
 
+/** How long what is open may keep the process. */
+const LINGER_MS = 1_000;
+
 const environment = { ...process.env };
 // These are flags here, with what the file and the command line say on top: nodes must not read them a second time.
 for (const name of ['STARLANE_JOIN', 'STARLANE_LISTEN', 'STARLANE_CREDENTIALS', 'STARLANE_IDENTITY'])
@@ -29,3 +32,8 @@ try {
   process.stderr.write(`starlane: ${lines.join('\n')}\n`);
   process.exitCode = exitCodeOf(error);
 }
+
+// Everything has been said. What is still open, as to a process that does not answer, is no reason to stay; a slow reader of the output is.
+setInterval(() => {
+  if (process.stdout.writableLength === 0 && process.stderr.writableLength === 0) process.exit();
+}, LINGER_MS).unref();

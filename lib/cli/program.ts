@@ -9,7 +9,7 @@ import { ExitCode, usage } from './failure.js';
 import { type Flag, type Flags, kebab, variableOf } from './flags.js';
 import { createLog, type LogLevel } from './log.js';
 import { Output } from './output.js';
-import { NODE_FLAGS } from './run/node-flags.js';
+import { nodeFlagsOf } from './run/node-flags.js';
 import { SHARED_FLAGS } from './shared-flags.js';
 import { versionOf } from './version.js';
 
@@ -111,8 +111,11 @@ function addCommand(program: CommanderCommand, { group }: CatalogEntry, definiti
     command.argument(isOptional ? `[${argument}${dots}]` : `<${argument}${dots}>`, about);
   }
   addFlags(command, name, flags);
-  const nodeFlags = nodeFlagsOf(definition);
-  if (usesNode) addFlags(command.optionsGroup('Node:'), '', nodeFlags);
+  // A flag of the command goes before one of the node with the same name.
+  const nodeFlags = Object.fromEntries(
+    Object.entries(nodeFlagsOf(usesNode)).filter(([flag]) => !Object.hasOwn(flags, flag)),
+  );
+  if (Object.keys(nodeFlags).length > 0) addFlags(command.optionsGroup('Node:'), '', nodeFlags);
   addFlags(command.optionsGroup('Output and files:'), '', SHARED_FLAGS);
   const width = Math.max(...examples.map(({ line }) => line.length)) + 2;
   const lines = examples.map(({ line, about }) => `  ${line.padEnd(width)}${about}`);
@@ -125,13 +128,6 @@ function addCommand(program: CommanderCommand, { group }: CatalogEntry, definiti
       .filter((text): text is string => typeof text === 'string');
     return action(texts, given);
   });
-}
-
-/** Returns the flags of nodes that a command takes. A flag of its own goes before one with the same name. */
-export function nodeFlagsOf({ usesNode, flags }: Pick<Command, 'usesNode' | 'flags'>): Flags {
-  const names = usesNode === true ? Object.keys(NODE_FLAGS) : [...(usesNode || [])];
-  const free = names.filter((name) => !Object.hasOwn(flags, name));
-  return Object.fromEntries(free.map((name) => [name, (NODE_FLAGS as Flags)[name]]));
 }
 
 function addFlags(command: CommanderCommand, of: string, flags: Flags, isHidden = false): void {

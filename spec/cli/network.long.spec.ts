@@ -78,7 +78,11 @@ describe('a network', () => {
       stdout: expect.stringMatching(/^revoked web-1/),
     });
     await node.waitFor(/revoked/, 'stderr');
-    expect(await first.run(['revoke', 'nobody'])).toMatchObject({ code: 5, stdout: '' });
+    expect(await first.run(['revoke', 'nobody'])).toMatchObject({
+      code: 5,
+      stdout: '',
+      stderr: 'starlane: no member has the id or the name "nobody"\n',
+    });
   });
 
   it('refuses a token that was used, in one line at the joiner', async () => {
@@ -93,6 +97,11 @@ describe('a network', () => {
     } finally {
       await third.dispose();
     }
+  });
+
+  it('says how to use the network before, when it makes another one', async () => {
+    const { credentials } = JSON.parse((await first.run(['init', '--json'])).stdout) as { credentials: string };
+    expect((await first.run(['init'])).stderr).toContain(`the one before with --credentials ${credentials}.`);
   });
 
   it('says which clock is wrong', async () => {

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from '@jest/globals';
 import { CATALOG, loadCommands } from '../../lib/cli/catalog.js';
-import { NODE_FLAGS } from '../../lib/cli/run/node-flags.js';
+import { nodeFlagsOf } from '../../lib/cli/run/node-flags.js';
 import { SHARED_FLAGS } from '../../lib/cli/shared-flags.js';
 import { runLine } from '../support/command-line.js';
 
@@ -73,7 +73,7 @@ describe('every command', () => {
     const meant: Readonly<Record<string, readonly string[]>> = { publish: ['timeout'] };
     const shared = Object.keys(SHARED_FLAGS);
     for (const { name, flags, usesNode } of await loadCommands()) {
-      const taken = usesNode ? [...shared, ...Object.keys(NODE_FLAGS)] : shared;
+      const taken = [...shared, ...Object.keys(nodeFlagsOf(usesNode))];
       expect({ name, twice: Object.keys(flags).filter((flag) => taken.includes(flag)) }).toEqual({
         name,
         twice: meant[name] ?? [],

@@ -57,6 +57,27 @@ describe('commands that are started together', () => {
   });
 });
 
+describe('a flag of the node', () => {
+  it('that has no effect, as the node runs already, is named', async () => {
+    await publish(first, 'a', ...LISTEN).waitFor(/^published/m, 'stdout');
+    const later = publish(first, 'b', ...LISTEN, '--no-relay');
+    await later.waitFor(/warning: --listen, --relay: without effect/, 'stderr');
+    await later.waitFor(/^published/m, 'stdout');
+    expect((await first.run(['status', ...LISTEN])).code).toBe(2);
+  });
+});
+
+describe('a node with --role client', () => {
+  it.each([[['publish', 'web', '--port', '9']], [['forward', '-R', 'web:9']]])(
+    'offers nothing: %j is wrong',
+    async (args) => {
+      const { code, stderr } = await first.run([...args, ...LISTEN, '--role', 'client']);
+      expect(stderr).toMatch(/^starlane: .*announces no.*\n$/);
+      expect(code).toBe(2);
+    },
+  );
+});
+
 describe('a forward that starts before a publish', () => {
   it('has a node with which others find what is published', async () => {
     const { token } = await first.publish(['web', '--port', '9']);

@@ -7,6 +7,7 @@ import net, { type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Home } from '../../lib/cli/home.js';
 import { builtUrl } from '../support/built-lib.js';
 import { Machine } from '../support/command.js';
 
@@ -50,6 +51,25 @@ describe('SIGHUP', () => {
     expect(await up.stop()).toMatchObject({ code: 0 });
   });
 
+  it('leaves what has not changed alone', async () => {
+    writeFileSync(
+      join(machine.folder, 'starlane.yaml'),
+      "listen: ['tls://127.0.0.1:0']\nmetrics: { port: 0 }\nmonitor: { port: 0 }\n",
+    );
+    await machine.run(['init']);
+    const up = machine.start(['up']);
+    await up.waitFor(/^node \S+ runs/m, 'stdout');
+    const urls = async () =>
+      (JSON.parse((await machine.run(['status', '--json'])).stdout) as { tasks: { url: string }[] }).tasks.map(
+        ({ url }) => url,
+      );
+    const before = await urls();
+    up.signal('SIGHUP');
+    await up.waitFor(/reloaded the configuration/, 'stderr');
+    expect(before).toHaveLength(2);
+    expect(await urls()).toEqual(before);
+  });
+
   it('does not cut a drain short', async () => {
     writeFileSync(
       join(machine.folder, 'starlane.yaml'),
@@ -81,6 +101,33 @@ describe('SIGTERM', () => {
     await connect.waitFor(/a/, 'stdout');
     expect(await command.stop()).toMatchObject({ code: 0 });
     expect(await connect.finish()).toMatchObject({ code: 3 });
+  });
+
+  it('ends a command whose node does not answer any more', async () => {
+    const { stdout } = await machine.run(['init', '--json']);
+    const path = new Home(machine.env).controlSocket((JSON.parse(stdout) as { credentials: string }).credentials);
+    let onBind = () => {};
+    const asked = new Promise<void>((resolve) => {
+      onBind = resolve;
+    });
+    // It takes the session, and nothing else.
+    const stuck = net.createServer((socket) => {
+      socket
+        .on('error', () => {})
+        .once('data', (chunk) => {
+          if (String(chunk).startsWith('CONNECT session'))
+            socket.write(`HTTP/1.1 200 OK\r\n\r\n${JSON.stringify({ session: '0', id: 'x', offers: true })}\n`);
+          else onBind();
+        });
+    });
+    await once(stuck.listen(path), 'listening');
+    try {
+      const guest = machine.start(['publish', 'echo', '--port', port, '--drain-timeout', '100ms']);
+      await asked;
+      expect(await guest.stop()).toMatchObject({ code: 0 });
+    } finally {
+      stuck.close();
+    }
   });
 
   it('ends watch with code 0, and a wait for the network with 143', async () => {

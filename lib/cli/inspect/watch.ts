@@ -15,8 +15,9 @@ export const watch = defineCommand({
   summary: 'print links, services and warnings as they come and go',
   usesNode: true,
   flags: {
-    until: flag.text('end with the first such event: link, unlink, service, unservice, warning, drain', {
+    until: flag.text('end with the first such event', {
       value: 'EVENT',
+      choices: ['link', 'unlink', 'service', 'unservice', 'warning', 'drain'],
       inFile: false,
     }),
   },

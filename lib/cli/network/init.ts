@@ -46,9 +46,13 @@ export const init = defineCommand({
   ],
   async run(context) {
     const { output } = context;
-    const made = makeNetwork(context, nodeValues(context));
+    const before = new Home(context.environment).defaultCredentials;
+    const values = nodeValues(context);
+    const made = makeNetwork(context, values);
     output.json({ network: made.networkId, credentials: made.credentials, name: made.name });
     output.line(`network ${made.networkId} in ${made.credentials}`);
+    if (before !== undefined && values.credentials === undefined)
+      output.note(`Commands use this network from now on, and the one before with --credentials ${before}.`);
     output.note('Next: starlane up, and starlane invite for each other machine.');
   },
 });

@@ -4,6 +4,7 @@ import type { InviteOptions } from '../../node/enrolment/invite-options.js';
 import { defineCommand } from '../command.js';
 import type { ControlClient } from '../control/client.js';
 import { flag } from '../flags.js';
+import { WHICH_NODE } from '../run/node-flags.js';
 import { askRunning } from './running.js';
 
 export const invite = defineCommand({
@@ -17,7 +18,7 @@ export const invite = defineCommand({
       isOptional: true,
     },
   ],
-  usesNode: ['credentials', 'identity'],
+  usesNode: WHICH_NODE,
   flags: {
     tag: flag.list('tags in its certificate, for rules', { value: 'TAG' }),
     offer: flag.list('names of services that it may offer', { value: 'PATTERN', otherwise: '*' }),

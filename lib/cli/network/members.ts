@@ -2,6 +2,7 @@
 
 import type { ListedMember } from '../../node/enrolment/membership.js';
 import { defineCommand } from '../command.js';
+import { WHICH_NODE } from '../run/node-flags.js';
 import { askRunning } from './running.js';
 
 type SentMember = Omit<ListedMember, 'since' | 'until'> & { since: string; until: string };
@@ -10,7 +11,7 @@ export const members = defineCommand({
   name: 'members',
   summary: 'list the members of the network',
   description: 'The node of this machine must run.',
-  usesNode: ['credentials', 'identity'],
+  usesNode: WHICH_NODE,
   flags: {},
   examples: [
     { line: 'starlane members', about: 'a table' },

@@ -1,9 +1,10 @@
 // starlane revoke
 
-import { codeOf } from '../../errors.js';
 import type { MemberInfo } from '../../node/enrolment/member-info.js';
+import type { ListedMember } from '../../node/enrolment/membership.js';
 import { defineCommand } from '../command.js';
-import { ExitCode, Failure, lineOf } from '../failure.js';
+import { ExitCode, Failure } from '../failure.js';
+import { WHICH_NODE } from '../run/node-flags.js';
 import { askRunning } from './running.js';
 
 export const revoke = defineCommand({
@@ -12,17 +13,18 @@ export const revoke = defineCommand({
   description:
     'The node of this machine must run, and have the key of the network. Other members drop its links within seconds.',
   args: [{ name: 'MEMBER', about: 'its name, or its node id' }],
-  usesNode: ['credentials', 'identity'],
+  usesNode: WHICH_NODE,
   flags: {},
   examples: [
     { line: 'starlane revoke web-1', about: 'by name' },
     { line: 'starlane revoke h2h9zK1b0cM', about: 'by node id, where two members have one name' },
   ],
   async run(context, [member]) {
-    const gone = (await askRunning(context, (client) => client.post('/control/revoke', { member })).catch((error) => {
-      // The name is what the user has typed.
-      if (codeOf(error) === 'ERR_STARLANE_ARGUMENT') throw new Failure(lineOf(error), ExitCode.NOT_FOUND);
-      throw error;
+    const gone = (await askRunning(context, async (client) => {
+      const members = (await client.get('/control/members')) as ListedMember[];
+      if (!members.some(({ id, name }) => id === member || name === member))
+        throw new Failure(`no member has the id or the name ${JSON.stringify(member)}`, ExitCode.NOT_FOUND);
+      return client.post('/control/revoke', { member });
     })) as MemberInfo;
     context.output.json(gone);
     context.output.line(`revoked ${gone.name} (${gone.id})`);

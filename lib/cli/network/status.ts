@@ -3,6 +3,7 @@
 import type { LinkInfo } from '../../link/link.js';
 import { defineCommand } from '../command.js';
 import { printable } from '../output.js';
+import { WHICH_NODE } from '../run/node-flags.js';
 import { askRunning } from './running.js';
 
 interface SentStatus {
@@ -24,7 +25,7 @@ export const status = defineCommand({
   name: 'status',
   summary: 'show what the node of this machine does',
   description: 'Asks over a socket that only this user may open; needs no address.',
-  usesNode: ['credentials', 'identity'],
+  usesNode: WHICH_NODE,
   flags: {},
   examples: [
     { line: 'starlane status', about: 'its links, and what it publishes and forwards' },

@@ -1,6 +1,6 @@
 // Flags of every command that runs a node, or uses the one that runs.
 
-import { flag } from '../flags.js';
+import { type Flags, flag } from '../flags.js';
 
 export const NODE_FLAGS = {
   credentials: flag.text('the folder that makes this machine a member (else the network that was used last)', {
@@ -40,3 +40,14 @@ export const NODE_FLAGS = {
     min: 0,
   }),
 } as const;
+
+export type NodeFlag = keyof typeof NODE_FLAGS;
+
+/** Those that tell which of the nodes of this machine is meant. */
+export const WHICH_NODE: readonly NodeFlag[] = ['credentials', 'join', 'identity'];
+
+/** Returns the flags of nodes that a command takes, by its `usesNode`. */
+export function nodeFlagsOf(usesNode: boolean | readonly NodeFlag[] = false): Flags {
+  const names = typeof usesNode === 'boolean' ? (usesNode ? Object.keys(NODE_FLAGS) : []) : usesNode;
+  return Object.fromEntries(names.map((name) => [name, NODE_FLAGS[name as NodeFlag]]));
+}

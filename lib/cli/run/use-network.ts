@@ -6,6 +6,7 @@ import { ControlClient, ControlOverlay } from '../control/client.js';
 import { nodeHasEnded } from '../control/request.js';
 import { ControlSession } from '../control/session.js';
 import { ExitCode, Failure } from '../failure.js';
+import { kebab } from '../flags.js';
 import { HostedTask } from './hosted-task.js';
 import { type ChosenNetwork, chooseNetwork, DEFAULT_TIMEOUT_MS, type NodeValues, noNetwork } from './network.js';
 import { NODE_FLAGS } from './node-flags.js';
@@ -66,8 +67,10 @@ export async function useChosen(
         await endOf(session, LONGEST_DRAIN_MS);
         continue;
       }
-      if (session !== undefined && (session.offers || options.isClient === true))
+      if (session !== undefined && (session.offers || options.isClient === true)) {
+        warnOfIdleFlags(context, network);
         return shared(context, client, session);
+      }
       if (session !== undefined) await endOfClient(session, values.timeout ?? DEFAULT_TIMEOUT_MS);
     }
     const run = await NodeRun.start(context, network, values, options);
@@ -85,6 +88,18 @@ export async function useChosen(
     // Another command has come first, or is about to end.
   }
   throw nodeHasEnded();
+}
+
+/** Flags that say what a node does, and not which one it is. */
+const OF_NODE = ['listen', 'advertise', 'env', 'role', 'relay', 'insecure', 'via', 'noProxy'] as const;
+
+/** Says which flags of the command line the node that runs already does not follow. */
+function warnOfIdleFlags({ commandLine, log }: Context, { seeds }: ChosenNetwork): void {
+  const idle: string[] = OF_NODE.filter((name) => commandLine[name] !== undefined);
+  if (seeds.length > 0 && commandLine['join'] !== undefined) idle.push('join');
+  if (idle.length === 0) return;
+  const flags = idle.map((name) => `--${kebab(name)}`).join(', ');
+  log.warn(`${flags}: without effect, as this command uses the node that runs already; see starlane status`);
 }
 
 /** Resolves with whether the process of the node has ended in time. */

@@ -5,7 +5,7 @@ import { usage } from '../failure.js';
 import { flag } from '../flags.js';
 import { hostOf, portOf, shownAddress } from '../local/address.js';
 import type { Task } from '../run/task.js';
-import { useNetwork } from '../run/use-network.js';
+import { nodeValues, useNetwork } from '../run/use-network.js';
 import { ForwardTask, type ForwardValues, MAX_CONNECTIONS } from './forward-task.js';
 import { publish } from './publish/publish.js';
 
@@ -72,6 +72,8 @@ export const forward: Command = defineCommand({
     const titles = new Set(forwards.map(({ title }) => title));
     if (titles.size < forwards.length) throw usage('forward: one address of this machine twice');
     const offered = (reverse as readonly string[]).map((text) => reverseTask(text, context));
+    if (offered.length > 0 && nodeValues(context).role === 'client')
+      throw usage('forward: --reverse offers a service, and a node with --role client announces none');
     // Others may use the node to offer something.
     const access = await useNetwork(context, { needsLink: true, isLeaf: offered.length === 0 });
     return access.work([...forwards, ...offered], () => {

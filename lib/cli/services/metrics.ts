@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { type Metrics, metrics as measure } from '../../http/metrics/metrics.js';
 import { createApi } from '../../node/queries/queries.js';
 import { defineCommand } from '../command.js';
@@ -57,6 +58,11 @@ class MetricsTask implements Task {
     }
     this.server = server;
     this.metrics = metrics;
+  }
+
+  /** After a reload without a change of its section, it goes on. */
+  async update(next: Task): Promise<boolean> {
+    return next instanceof MetricsTask && isDeepStrictEqual(next.values, this.values);
   }
 
   async stop(): Promise<void> {

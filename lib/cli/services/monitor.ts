@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { codeOf } from '../../errors.js';
 import { type Monitor, monitor as openMonitor } from '../../http/monitor/monitor.js';
 import { defineCommand } from '../command.js';
@@ -50,6 +51,11 @@ class MonitorTask implements Task {
       allowedHosts: allowHost,
       maxReaders,
     });
+  }
+
+  /** After a reload without a change of its section, its readers stay. */
+  async update(next: Task): Promise<boolean> {
+    return next instanceof MonitorTask && isDeepStrictEqual(next.values, this.values);
   }
 
   async stop(): Promise<void> {

@@ -109,6 +109,17 @@ describe('what publish prints', () => {
     await again.waitFor(/^published two/m, 'stdout');
   });
 
+  it('is an error when the node that runs already is one that nobody finds', async () => {
+    const { token } = await machine().publish(['one', '--port', port]);
+    const there = machine();
+    const forward = there.start(['forward', '0:one', '--join', token, '--role', 'client']);
+    await forward.waitFor(/127\.0\.0\.1:\d+/, 'stdout');
+    const env = { STARLANE_TIMEOUT: '1s' };
+    const { code, stdout, stderr } = await there.run(['publish', 'two', '--port', port], { env });
+    expect({ code, stdout }).toEqual({ code: 6, stdout: '' });
+    expect(stderr).toMatch(/^starlane: the node that runs here .* announces nothing, .* end that one first/);
+  });
+
   it('is an error when the name is taken on this machine, or may not be offered', async () => {
     const here = machine();
     await here.publish(['web', '--port', port]);

@@ -127,7 +127,8 @@ describe('an MCP server of the network', () => {
     await until('the end of its process', async () => !(await isRunning(pid)));
     const third = await until('a free place', () => connect(there).catch(() => undefined));
     expect((await who(third)).calls).toBe(1);
-    expect(command.stderr).not.toMatch(/error/);
+    // Not the field of a link that was lost as its caller ended.
+    expect(command.stderr).not.toMatch(/error:/);
   });
 
   it('ends the command of the caller with a line when it crashes', async () => {

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { type Context, defineCommand } from '../../command.js';
-import { Failure } from '../../failure.js';
+import { Failure, usage } from '../../failure.js';
 import { withLock } from '../../local/stale-socket.js';
 import { makeNetwork } from '../../network/init.js';
 import { type ChosenNetwork, chooseNetwork, hasOwnSecurity, isIssuer } from '../../run/network.js';
@@ -55,6 +55,7 @@ export const publish = defineCommand({
       onProgramEnd: (end) => onProgramEnd(end),
     });
     const nodeOptions = nodeValues(context);
+    if (nodeOptions.role === 'client') throw usage(`publish ${name}: a node with --role client announces no services`);
     const isMissing = ({ credentials, token, seeds, key }: ChosenNetwork) =>
       credentials === undefined &&
       token === undefined &&
