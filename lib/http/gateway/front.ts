@@ -50,6 +50,7 @@ export interface Connection {
 /** Streams of HTTP/2 that a client may cancel, and control frames that it may send, without losing the connection (CVE-2023-44487). */
 const CANCELS: Rate = { perS: 20, burst: 200 };
 const CONTROLS: Rate = { perS: 20, burst: 200 };
+const CANCELLED: ReadonlySet<number> = new Set([constants.NGHTTP2_CANCEL, constants.NGHTTP2_PROTOCOL_ERROR]);
 const MAX_SESSION_MB = 16;
 const MAX_BAD_FRAMES = 100;
 
@@ -344,8 +345,9 @@ export class Front {
     const { connection, cancels } = found;
     let inbound: Http2Request | undefined;
     // Whatever the code: a reset without an error costs as much.
-    stream.on('aborted', () => {
-      if (inbound?.isAborted !== true) limit(session as ServerHttp2Session, cancels);
+    stream.on('close', () => {
+      const isReset = stream.aborted || CANCELLED.has(stream.rstCode);
+      if (isReset && inbound?.isAborted !== true) limit(session as ServerHttp2Session, cancels);
     });
     // Cancelled in the same packet that brought it.
     if (stream.closed || stream.destroyed) return;

@@ -151,7 +151,7 @@ describe('work', () => {
     expect(new CallerWork(timers, all).isSpent).toBe('all');
   });
 
-  it('that is used up is told with 429 or 503, but for what every node may ask', async () => {
+  it('that is used up gets 429 or 503, but for what every node may ask', async () => {
     const asks = async (isSpent: 'caller' | 'all', url: string): Promise<number> => {
       const handler = asked.queries.handler();
       const server = createServer((request, response) => handler(request, response, { isSpent, charge: () => {} }));
