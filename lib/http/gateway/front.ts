@@ -343,14 +343,17 @@ export class Front {
       return;
     }
     const { connection, cancels } = found;
+    // Cancelled in the same packet that brought it: its 'close' may be over.
+    if (stream.closed || stream.destroyed) {
+      limit(session as ServerHttp2Session, cancels);
+      return;
+    }
     let inbound: Http2Request | undefined;
     // Whatever the code: a reset without an error costs as much.
     stream.on('close', () => {
       const isReset = stream.aborted || CANCELLED.has(stream.rstCode);
       if (isReset && inbound?.isAborted !== true) limit(session as ServerHttp2Session, cancels);
     });
-    // Cancelled in the same packet that brought it.
-    if (stream.closed || stream.destroyed) return;
     let failure: Failure;
     if (raw.length > 2 * (this.limits.maxHeaders + 5)) failure = badRequest(431);
     else {
