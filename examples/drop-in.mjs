@@ -1,4 +1,6 @@
 // Code written for node:net runs over a node when it gets `node.net` instead.
+//
+//   node examples/drop-in.mjs
 
 import net from 'node:net';
 import { createNode } from 'starlane';

@@ -1,4 +1,6 @@
 // Two nodes, one link, one service.
+//
+//   node examples/echo.mjs
 
 import { createNode } from 'starlane';
 

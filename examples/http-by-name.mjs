@@ -1,4 +1,6 @@
 // An HTTP server that knows nothing of Starlane, reached by name.
+//
+//   node examples/http-by-name.mjs
 
 import http from 'node:http';
 import { createNode } from 'starlane';

@@ -1,4 +1,6 @@
 // The client and the server have no link to each other. Both are linked to the relay, which passes the circuit on.
+//
+//   node examples/relay.mjs
 
 import { once } from 'node:events';
 import { createNode } from 'starlane';

@@ -1,4 +1,6 @@
 // In a network with a secret, links use TLS 1.3. Both ends prove that they know the secret, and that they own their node ids.
+//
+//   node examples/secret.mjs
 
 import { once } from 'node:events';
 import { createNode } from 'starlane';

@@ -4,6 +4,7 @@ import type { Config } from './config/config.js';
 import type { Flags, ValuesOf } from './flags.js';
 import type { Log } from './log.js';
 import type { Output } from './output.js';
+import type { NODE_FLAGS } from './run/node-flags.js';
 import type { Task } from './run/task.js';
 
 /** What every command has at hand. */
@@ -42,8 +43,8 @@ export interface CommandDefinition<F extends Flags> {
   readonly description?: string;
   readonly args?: readonly Argument[];
   readonly flags: F;
-  /** Whether it takes the flags of nodes as well. Default false. */
-  readonly usesNode?: boolean;
+  /** Whether it takes the flags of nodes as well, or which of them. Default false. */
+  readonly usesNode?: boolean | ReadonlyArray<keyof typeof NODE_FLAGS>;
   /** Two at least. */
   readonly examples: readonly Example[];
   /**

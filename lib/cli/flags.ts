@@ -21,6 +21,8 @@ export interface Flag<K extends FlagKind = FlagKind> {
   readonly value?: string;
   /** One letter. */
   readonly short?: string;
+  /** For a flag that is on by default: what `--no-…` does, for the help. */
+  readonly aboutNot?: string;
   /** The variable of the environment, where it is not the one that follows from the names of command and flag. */
   readonly env?: string;
   /** The values that it takes. */
@@ -119,7 +121,11 @@ function checkChoice({ choices }: Flag, text: string, where: string): void {
   }
 }
 
-function inRange({ kind, min, max }: Flag, value: number | undefined, text: string, where: string): number {
+/** What timers take: 24.8 days. With more, they would be over at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+function inRange(flag: Flag, value: number | undefined, text: string, where: string): number {
+  const { kind, min, max = kind === 'duration' ? LONGEST_MS : undefined } = flag;
   const what = kind === 'integer' ? 'a whole number' : 'a time such as 500ms, 10s or 2m';
   if (value === undefined || !Number.isSafeInteger(value))
     throw usage(`${where}: must be ${what}, not ${JSON.stringify(text)}`);

@@ -2,14 +2,14 @@
 //
 //   <home>/networks/<network id>      a folder of credentials for each network
 //   <home>/network                    the id of the one that commands use when nothing names another
-//   <run>/<hash>.sock                 the control socket of a node, by its credentials
+//   <run>/<hash>.sock                 the control socket of a node, by its credentials; <run> is STARLANE_RUN, else <home>/run
 //
 // <home> is STARLANE_HOME, else $XDG_DATA_HOME/starlane, else ~/.local/share/starlane (XDG Base Directory Specification).
 
 import { createHash } from 'node:crypto';
-import { chmodSync, lstatSync, mkdirSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync } from 'node:fs';
 import { homedir, tmpdir, userInfo } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { codeOf } from '../errors.js';
 import { writeSynced } from '../identity/credentials.js';
 import { ExitCode, Failure } from './failure.js';
@@ -56,7 +56,7 @@ export class Home {
 
   /** Makes the folder for networks, which nobody else may read. */
   make(): void {
-    mkdirSync(join(this.folder, 'networks'), { recursive: true, mode: 0o700 });
+    makeFolder(join(this.folder, 'networks'));
   }
 
   /** Returns the path of the control socket for a node, by what identifies it. Makes its folder. */
@@ -65,25 +65,51 @@ export class Home {
     return join(this.runFolder, `${name}.sock`);
   }
 
-  /** The folder of control sockets, which nobody else may enter. @throws Failure */
+  /**
+   * The folder of control sockets, which nobody else may enter. It follows from the home and not from the session, so that cron, a system
+   * service and a login of one user find the same node; only a home that cannot be written gives way to the session.
+   * @throws Failure
+   */
   get runFolder(): string {
     const { STARLANE_RUN, XDG_RUNTIME_DIR } = this.environment;
-    let folder: string;
-    if (STARLANE_RUN) folder = resolve(STARLANE_RUN);
-    else if (XDG_RUNTIME_DIR) folder = join(resolve(XDG_RUNTIME_DIR), 'starlane');
-    else folder = join(this.folder, 'run');
-    // A deep home: the folder for temporary files has a short path, and its name is not for others to take, see below.
-    if (Buffer.byteLength(folder) + '/0123456789abcdef.sock'.length > MAX_SOCKET_PATH_BYTES) {
-      const unique = createHash('sha256').update(folder).digest('hex').slice(0, 8);
-      folder = join(tmpdir(), `starlane-${userInfo().uid}-${unique}`);
+    if (STARLANE_RUN) return ownFolder(short(resolve(STARLANE_RUN)));
+    try {
+      return ownFolder(short(join(this.folder, 'run')));
+    } catch (error) {
+      const isReadOnly = ['EACCES', 'EPERM', 'EROFS'].includes(codeOf(error) ?? '');
+      if (!isReadOnly || !XDG_RUNTIME_DIR) throw error;
+      return ownFolder(short(join(resolve(XDG_RUNTIME_DIR), 'starlane')));
     }
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const stat = lstatSync(folder);
-    const { uid } = userInfo();
-    if (!stat.isDirectory() || (uid >= 0 && stat.uid !== uid)) {
-      throw new Failure(`${folder}: must be a folder of this user`, ExitCode.REFUSED);
-    }
-    if ((stat.mode & 0o077) !== 0) chmodSync(folder, 0o700);
-    return folder;
+  }
+}
+
+/** Returns the folder, or one with a short path for it: in that for temporary files, where its name is not for others to take, see below. */
+function short(folder: string): string {
+  if (Buffer.byteLength(folder) + '/0123456789abcdef.sock'.length <= MAX_SOCKET_PATH_BYTES) return folder;
+  const unique = createHash('sha256').update(folder).digest('hex').slice(0, 8);
+  return join(tmpdir(), `starlane-${userInfo().uid}-${unique}`);
+}
+
+function ownFolder(folder: string): string {
+  makeFolder(folder);
+  const stat = lstatSync(folder);
+  const { uid } = userInfo();
+  if (!stat.isDirectory() || (uid >= 0 && stat.uid !== uid)) {
+    throw new Failure(`${folder}: must be a folder of this user`, ExitCode.REFUSED);
+  }
+  if ((stat.mode & 0o077) !== 0) chmodSync(folder, 0o700);
+  return folder;
+}
+
+/** Makes a folder and those above it. The option `recursive` of mkdir never returns where nothing can be made, as in /proc. */
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return;
+    const above = dirname(folder);
+    if (codeOf(error) !== 'ENOENT' || above === folder || existsSync(above)) throw error;
+    makeFolder(above);
+    mkdirSync(folder, { mode: 0o700 });
   }
 }

@@ -78,6 +78,8 @@ function textLine(level: LogLevel, message: string, fields: LogFields, isStyled:
   const text = printable(clean(message));
   const said = Object.entries(fields).flatMap(([name, value]) => {
     if (value === undefined) return [];
+    // Most messages are those of the error.
+    if (value instanceof Error && message.includes(value.message)) return [];
     const shown = SECRET.test(name) ? HIDDEN : value instanceof Error ? causes(value) : plain(value, 0);
     const field = typeof shown === 'string' ? shown : (JSON.stringify(shown) ?? '');
     // Many messages say it already.
@@ -112,9 +114,12 @@ function causes(error: Error): string {
   return clean(parts.join(': '));
 }
 
-/** What a peer says must not look like another line, nor move the cursor of a terminal. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (one) => `\\x${one.charCodeAt(0).toString(16).padStart(2, '0')}`);
+/** What a peer says must not look like another line, move the cursor of a terminal, or turn the direction of its text. */
+export function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,
+    (one) => `\\x${one.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
 }
 
 /** Returns a text without tokens, and not without end. */

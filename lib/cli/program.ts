@@ -25,7 +25,9 @@ const DEFAULT_FILE = './starlane.yaml';
 /** Runs a command line, without the names of Node and of the script. Returns the exit code. @throws Failure, or an error with a code */
 export async function runProgram(argv: readonly string[], io: Io): Promise<number> {
   const separator = argv.indexOf('--');
-  const own = separator < 0 ? argv : argv.slice(0, separator);
+  const given = separator < 0 ? argv : argv.slice(0, separator);
+  // As git and docker have it.
+  const own = given[0] === 'help' ? [...given.slice(1, 2), '--help'] : given;
   const behind = separator < 0 ? undefined : argv.slice(separator + 1);
   const wanted = CATALOG.find(({ name }) => own.includes(name) && isCommandAt(own, name));
   const command = await wanted?.load();
@@ -109,8 +111,7 @@ function addCommand(program: CommanderCommand, { group }: CatalogEntry, definiti
     command.argument(isOptional ? `[${argument}${dots}]` : `<${argument}${dots}>`, about);
   }
   addFlags(command, name, flags);
-  // A flag of the command goes before one of the node with the same name.
-  const nodeFlags = Object.fromEntries(Object.entries(NODE_FLAGS).filter(([flag]) => !Object.hasOwn(flags, flag)));
+  const nodeFlags = nodeFlagsOf(definition);
   if (usesNode) addFlags(command.optionsGroup('Node:'), '', nodeFlags);
   addFlags(command.optionsGroup('Output and files:'), '', SHARED_FLAGS);
   const width = Math.max(...examples.map(({ line }) => line.length)) + 2;
@@ -124,6 +125,13 @@ function addCommand(program: CommanderCommand, { group }: CatalogEntry, definiti
       .filter((text): text is string => typeof text === 'string');
     return action(texts, given);
   });
+}
+
+/** Returns the flags of nodes that a command takes. A flag of its own goes before one with the same name. */
+export function nodeFlagsOf({ usesNode, flags }: Pick<Command, 'usesNode' | 'flags'>): Flags {
+  const names = usesNode === true ? Object.keys(NODE_FLAGS) : [...(usesNode || [])];
+  const free = names.filter((name) => !Object.hasOwn(flags, name));
+  return Object.fromEntries(free.map((name) => [name, (NODE_FLAGS as Flags)[name]]));
 }
 
 function addFlags(command: CommanderCommand, of: string, flags: Flags, isHidden = false): void {
@@ -151,7 +159,12 @@ function optionsOf(command: string, name: string, flag: Flag): Option[] {
   const dash = short === undefined ? '' : `-${short}, `;
   if (kind === 'boolean') {
     const on = new Option(`${dash}--${kebab(name)}`, words.join(''));
-    const off = new Option(`--no-${kebab(name)}`, `do not: ${words.join('')}`);
+    const off = new Option(
+      `--no-${kebab(name)}`,
+      flag.aboutNot === undefined
+        ? `not: ${words.join('')}`
+        : `${flag.aboutNot} [${variableOf(command, name, flag)}=false]`,
+    );
     return otherwise === 'true' ? [on.hideHelp(), off] : [on, off.hideHelp()];
   }
   const option = new Option(`${dash}--${kebab(name)} <${value}>`, words.join(''));

@@ -39,6 +39,12 @@ describe('a value', () => {
     expect(thrownBy(() => parseValue(port, '80x', '--port')).message).toBe('--port: must be a whole number, not "80x"');
   });
 
+  it('of a time is no longer than a timer can be', () => {
+    expect(parseValue(flag.duration('x'), '24d', '--x')).toBe(24 * 86_400_000);
+    expect(thrownBy(() => parseValue(flag.duration('x'), '30d', '--x')).message).toMatch(/to 2147483647 ms, not "30d"/);
+    expect(parseValue(flag.duration('x', { max: 30 * 86_400_000 }), '30d', '--x')).toBe(30 * 86_400_000);
+  });
+
   it('must be one of the choices', () => {
     const role = flag.text('a role', { choices: ['peer', 'client', 'server'] });
     expect(thrownBy(() => parseValue(role, 'king', 'STARLANE_ROLE')).message).toBe(

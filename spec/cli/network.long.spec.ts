@@ -36,7 +36,7 @@ async function up(machine: Machine, ...args: string[]): Promise<Command> {
 
 async function tokenOf(machine: Machine, ...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await machine.run(['invite', ...args]);
-  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/^On the other machine: .*\n$/) });
   return stdout.trim();
 }
 
@@ -78,7 +78,7 @@ describe('a network', () => {
       stdout: expect.stringMatching(/^revoked web-1/),
     });
     await node.waitFor(/revoked/, 'stderr');
-    expect(await first.run(['revoke', 'nobody'])).toMatchObject({ code: expect.any(Number), stdout: '' });
+    expect(await first.run(['revoke', 'nobody'])).toMatchObject({ code: 5, stdout: '' });
   });
 
   it('refuses a token that was used, in one line at the joiner', async () => {
@@ -114,7 +114,7 @@ describe('a network', () => {
     const node = await up(first);
     const { stdout } = await first.run(['status', '--json']);
     expect(JSON.parse(stdout)).toMatchObject({ pid: node.pid, state: 'open', tasks: [], links: [] });
-    expect((await first.run(['status'])).stdout).toMatch(/^node +\S+ \(open, pid \d+/);
+    expect((await first.run(['status'])).stdout).toMatch(/^node +first, \S+ \(peer, open, pid \d+/);
   });
 });
 
@@ -123,6 +123,17 @@ describe('a command without a network', () => {
     const { code, stdout, stderr } = await first.run([name]);
     expect({ code, stdout }).toEqual({ code: 5, stdout: '' });
     expect(stderr).toMatch(/^starlane: there is no network yet: make one with .*\n$/);
+  });
+
+  it.each([
+    ['helo', '--join: "helo" is neither a token nor an address such as tls://host:7400'],
+    ['tls://127.0.0.1:1', '--join tls://127.0.0.1:1: needs a token, --credentials, or the secret of the network'],
+  ])('that is to join %s learns at once what it lacks', async (address, line) => {
+    expect(await first.run(['forward', '0:web', '--join', address])).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: `starlane: ${line}\n`,
+    });
   });
 
   it('with a mistyped token says so', async () => {

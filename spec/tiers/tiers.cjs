@@ -5,7 +5,18 @@ const { readFileSync } = require('node:fs');
 const { relative, sep } = require('node:path');
 
 /** Folders of specs that need other programs, a build, or minutes. Elsewhere a spec file of more than 5 s is a `.long.spec.ts`. */
-const LONG_FOLDERS = ['clients', 'fuzz', 'interop', 'network', 'package', 'simulation'];
+const LONG_FOLDERS = [
+  'cli',
+  'clients',
+  'fuzz',
+  'http/gateway',
+  'http/metrics',
+  'http/monitor',
+  'interop',
+  'network',
+  'package',
+  'simulation',
+];
 
 /** Layers whose specs are quick, and need nothing but Node. */
 const UNIT_FOLDERS = ['access', 'identity', 'mesh', 'mux', 'options', 'util', 'wire'];
@@ -19,8 +30,8 @@ function partsOf(path) {
 }
 
 function isLong(path) {
-  const [folder] = partsOf(path);
-  return LONG_FOLDERS.includes(folder) || path.endsWith('.long.spec.ts');
+  const place = `${partsOf(path).join('/')}/`;
+  return LONG_FOLDERS.some((folder) => place.startsWith(`${folder}/`)) || path.endsWith('.long.spec.ts');
 }
 
 function isUnit(path) {

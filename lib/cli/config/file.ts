@@ -1,10 +1,11 @@
 // Reads starlane.yaml: its text, its structure, and for each fault the line.
 
-import { readFile, stat } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { codeOf } from '../../errors.js';
 import { ExitCode, Failure, usage } from '../failure.js';
+import { inWords } from '../flags.js';
 
 const MAX_FILE_BYTES = 1024 * 1024;
 
@@ -69,13 +70,20 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
 }
 
 async function textOf(path: string): Promise<string> {
+  // Its size is not asked for: a pipe has none, and a device may have no end.
+  const chunks: Buffer[] = [];
+  let bytes = 0;
   try {
-    if ((await stat(path)).size > MAX_FILE_BYTES) throw usage(`${path}: has more than ${MAX_FILE_BYTES} bytes`);
-    return await readFile(path, 'utf8');
+    for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > MAX_FILE_BYTES) throw usage(`${path}: has more than ${MAX_FILE_BYTES} bytes`);
+      chunks.push(chunk);
+    }
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw new Failure(`${path}: cannot be read (${codeOf(error)})`, ExitCode.USAGE);
   }
+  return Buffer.concat(chunks).toString();
 }
 
 /** Returns the issue that says most: of the kinds that a value may have, the one that fits best. */
@@ -86,7 +94,10 @@ function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
     (found, other) => (found === undefined || other.path.length > found.path.length ? other : found),
     undefined,
   );
-  return best === undefined || best.path.length === 0 ? issue : { ...best, path: [...issue.path, ...best.path] };
+  if (best !== undefined && best.path.length > 0) return { ...best, path: [...issue.path, ...best.path] };
+  const kinds = issue.errors.flat().flatMap((other) => (other.code === 'invalid_type' ? [kind(other.expected)] : []));
+  if (kinds.length === 0) return issue;
+  return { ...issue, message: `must be ${inWords([...new Set(kinds)])}` };
 }
 
 /** Returns a message of zod in the words of this project. */

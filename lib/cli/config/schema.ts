@@ -33,7 +33,7 @@ function sectionOf({ flags, section }: Command): z.ZodType {
   if (section !== 'entries') return z.strictObject(shapeOf(flags)).nullable();
   const entry = z.strictObject(shapeOf(flags)).nullable();
   const named = z.record(z.string().min(1).max(LONGEST_NAME), entry);
-  return z.union([named, z.array(z.string().min(1).max(LONGEST_NAME))]);
+  return z.union([named, z.array(z.string().min(1).max(LONGEST_NAME))]).nullable();
 }
 
 function keysOf(flags: Flags): readonly string[] {

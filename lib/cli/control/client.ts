@@ -17,6 +17,7 @@ import type {
   OverlayServer,
   OverlaySocket,
 } from '../run/overlay.js';
+import { noAnswer } from './request.js';
 import type { ControlSession } from './session.js';
 import { type BindLine, MAX_BODY_BYTES, receivedError } from './wire.js';
 
@@ -46,11 +47,16 @@ export class ControlClient {
   }
 
   private async call(method: string, path: string, body: unknown, timeoutMs: number): Promise<unknown> {
-    const response = await this.open({ method, path, signal: AbortSignal.timeout(timeoutMs) }, body);
-    const text = await textOf(response);
-    const value = JSON.parse(text);
-    if ((response.statusCode ?? 500) >= 400) throw receivedError(value);
-    return value;
+    const signal = AbortSignal.timeout(timeoutMs);
+    try {
+      const response = await this.open({ method, path, signal }, body);
+      const text = await textOf(response);
+      const value = JSON.parse(text);
+      if ((response.statusCode ?? 500) >= 400) throw receivedError(value);
+      return value;
+    } catch (error) {
+      throw signal.aborted ? noAnswer(timeoutMs) : error;
+    }
   }
 
   /** Returns the answer with its body still to be read. */
@@ -166,6 +172,7 @@ export class ControlOverlay implements Overlay {
   }
 }
 
+/** What is known of a peer when its circuit is announced; the rest comes with the circuit. */
 function peerOf({ peer: { id, via, name, tags }, service }: AllowRequest): PeerInfo {
   const named = name === undefined ? {} : { name };
   return { id, service, via: [...via], ...named, ...(tags.length === 0 ? {} : { tags: [...tags] }) };

@@ -4,6 +4,7 @@
 import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import { QUERY_PORT } from '../../circuit/bindings.js';
+import { codeOf } from '../../errors.js';
 import type { Node } from '../../node/node.js';
 import { nodeOf, pingNode } from '../../node/queries/client.js';
 import type { Socket } from '../../socket/socket.js';
@@ -42,12 +43,13 @@ export interface BenchResult {
   readonly idle: Times;
   /** The same beside the bulk. */
   readonly loaded: Times;
+  /** Null when the node does not let this one ask for it. */
   readonly bulk: {
     readonly streams: number;
     readonly bytes: number;
     readonly bytesPerSecond: number;
     readonly from: 'node' | 'echo';
-  };
+  } | null;
 }
 
 const REPORT_MS = 100;
@@ -57,7 +59,7 @@ const SAMPLES = 10;
 const PING_PAUSE_MS = 300;
 const CHUNK = Buffer.alloc(64 * 1024);
 
-/** @throws what a dial fails with, or EACCES when the node does not let this one ask for bulk */
+/** @throws what a dial fails with */
 export async function* measure(node: Node, plan: Plan): AsyncGenerator<Step> {
   const { target, durationMs } = plan;
   if (!(durationMs >= 1 && plan.streams >= 1)) throw new Failure('the duration and the streams must be 1 at least');
@@ -87,12 +89,19 @@ export async function* measure(node: Node, plan: Plan): AsyncGenerator<Step> {
   yield* during('echoes', plan, () => ping(idle));
   const bulk = new Bulk(node, plan, address, nodeId);
   const loaded: number[] = [];
-  let bulkMs: number;
+  let bulkMs = 0;
+  let isBulk = true;
   try {
-    await bulk.start();
+    isBulk = await bulk.start().then(
+      () => true,
+      (error) => {
+        if (codeOf(error) !== 'EACCES') throw error;
+        return false;
+      },
+    );
     const began = performance.now();
     const before = bulk.bytes;
-    yield* during('bulk', plan, () => Promise.race([ping(loaded), bulk.failed]));
+    if (isBulk) yield* during('bulk', plan, () => Promise.race([ping(loaded), bulk.failed]));
     bulkMs = performance.now() - began;
     bulk.count = bulk.bytes - before;
   } finally {
@@ -106,12 +115,14 @@ export async function* measure(node: Node, plan: Plan): AsyncGenerator<Step> {
       dials: { ...timesOf(dials), perSecond: (dials.length / dialsMs) * 1_000 },
       idle: timesOf(idle),
       loaded: timesOf(loaded),
-      bulk: {
-        streams: plan.streams,
-        bytes: bulk.count,
-        bytesPerSecond: (bulk.count / bulkMs) * 1_000,
-        from: plan.isEcho ? 'echo' : 'node',
-      },
+      bulk: !isBulk
+        ? null
+        : {
+            streams: plan.streams,
+            bytes: bulk.count,
+            bytesPerSecond: (bulk.count / bulkMs) * 1_000,
+            from: plan.isEcho ? 'echo' : 'node',
+          },
     },
   };
 }

@@ -22,6 +22,11 @@ export class ConnectAnswer {
   private bodyAt = -1;
   private isAccepted = false;
 
+  /** Whether nothing has come yet. */
+  get isEmpty(): boolean {
+    return this.bytes.length === 0;
+  }
+
   /** Returns what follows an answer of 200, which may be empty; undefined while it is not complete, or an error. */
   push(chunk: Buffer): Buffer | Error | undefined {
     this.bytes = this.bytes.length === 0 ? chunk : Buffer.concat([this.bytes, chunk]);
@@ -51,6 +56,11 @@ export class ConnectAnswer {
 /** Returns the failure of a command whose node has gone. */
 export function nodeHasEnded(): Failure {
   return new Failure('the node that this command used has ended', ExitCode.UNREACHABLE);
+}
+
+/** Returns the failure of a command whose node is busy, or was stopped (SIGSTOP). */
+export function noAnswer(timeoutMs: number): Failure {
+  return new Failure(`the running node does not answer within ${timeoutMs / 1_000} s`, ExitCode.UNREACHABLE);
 }
 
 /** Whether an error says that nobody listens at the control socket. */

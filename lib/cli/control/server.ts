@@ -1,9 +1,9 @@
 // The control socket of a node that runs: other commands of the same user ask it, and use its node. See wire.ts.
 
 import { once } from 'node:events';
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { codeOf, netError } from '../../errors.js';
 import type { Node } from '../../node/node.js';
 import type { QueryHandler } from '../../node/queries/api.js';
@@ -12,16 +12,15 @@ import { createApi } from '../../node/queries/queries.js';
 import type { AllowRequest } from '../../options/allow.js';
 import { Failure } from '../failure.js';
 import { Passage } from '../local/passage.js';
+import { takeStale } from '../local/stale-socket.js';
 import { NodeOverlay, type OverlayBindOptions, type OverlayServer, type OverlaySocket } from '../run/overlay.js';
 
 import type { NodeWork } from '../run/task.js';
 import { answerTask, type StartHosted } from './hosting.js';
 import { measure } from './measure.js';
-import { ControlSessions } from './sessions.js';
+import { ControlSessions, type SharedTask } from './sessions.js';
 
 import { type BindLine, MAX_BODY_BYTES, sentError } from './wire.js';
-
-const PROBE_MS = 2_000;
 
 export interface ControlOwner {
   readonly node: Node;
@@ -69,19 +68,18 @@ export class ControlServer {
 
   /** Listens. @throws AlreadyRunning, or what listen throws */
   async listen(): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        this.server.listen(this.path);
-        await once(this.server, 'listening');
-        if (process.platform !== 'win32') chmodSync(this.path, 0o600);
-        return;
-      } catch (error) {
-        if (codeOf(error) !== 'EADDRINUSE' || attempt > 0) throw error;
-        if (await isAnswered(this.path)) throw new AlreadyRunning(this.path);
-        // Its process was killed.
-        rmSync(this.path, { force: true });
-      }
+    try {
+      await this.listenThere();
+    } catch (error) {
+      if (codeOf(error) !== 'EADDRINUSE') throw error;
+      if (!(await takeStale(this.path, () => this.listenThere()))) throw new AlreadyRunning(this.path);
     }
+  }
+
+  private async listenThere(): Promise<void> {
+    this.server.listen(this.path);
+    await once(this.server, 'listening');
+    if (process.platform !== 'win32') chmodSync(this.path, 0o600);
   }
 
   /** Answers from now on; until then requests get 503, and circuits wait. */
@@ -89,6 +87,11 @@ export class ControlServer {
     this.owner = owner;
     this.overlay = new NodeOverlay(owner.node);
     for (const begin of this.early.splice(0)) begin();
+  }
+
+  /** What other processes do with the node of this one. */
+  get sharedTasks(): SharedTask[] {
+    return this.sessions.tasks;
   }
 
   async close(): Promise<void> {
@@ -180,11 +183,6 @@ export class ControlServer {
 
   /** Binds a service for the process at the other end, for as long as the answer is open. */
   private async bind({ address, ...options }: BindRequest, response: ServerResponse): Promise<void> {
-    if (this.owner?.offers === false) {
-      throw new Failure(
-        `nobody would find ${address}: the node that runs here belongs to a command that only uses services, such as starlane forward; end that one first, or run all of it with starlane up`,
-      );
-    }
     let server: OverlayServer | undefined;
     const isGone = () => response.destroyed || response.writableEnded;
     const send = (line: BindLine) => {
@@ -256,7 +254,12 @@ export class ControlServer {
     switch (kind) {
       case 'session':
         socket.write(ACCEPTED);
-        return this.sessions.open(socket, overlay.id);
+        return this.sessions.open(
+          socket,
+          overlay.id,
+          this.owner?.offers !== false,
+          overlay.node.stats().state !== 'open',
+        );
       case 'take': {
         const waiting = this.waiting.get(query.get('id') ?? '');
         if (waiting === undefined) return refuse(netError('ECONNRESET', 'read'));
@@ -335,20 +338,6 @@ interface TakenCircuit {
 /** Lets bytes flow both ways, see {@link Passage}. */
 export function join(one: Socket | OverlaySocket, other: Socket | OverlaySocket): void {
   new Passage(one, other);
-}
-
-/** Whether a process answers at the path of a control socket. */
-function isAnswered(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    const done = (is: boolean) => {
-      socket.destroy();
-      resolve(is);
-    };
-    socket.setTimeout(PROBE_MS, () => done(true));
-    socket.once('connect', () => done(true));
-    socket.once('error', () => done(false));
-  });
 }
 
 /** Returns a signal that is aborted when the other end has gone. */

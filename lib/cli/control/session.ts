@@ -3,11 +3,11 @@
 
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import { netError } from '../../errors.js';
+import { codeOf, netError } from '../../errors.js';
 import type { PeerInfo } from '../../socket/endpoints.js';
 import { ControlCircuit } from './circuit.js';
 import { readLines, writeLine } from './lines.js';
-import { ConnectAnswer, isNobodyThere, nodeHasEnded, requestConnect } from './request.js';
+import { ConnectAnswer, isNobodyThere, noAnswer, nodeHasEnded, requestConnect } from './request.js';
 
 const ANSWER_MS = 30_000;
 
@@ -24,17 +24,22 @@ export class ControlSession {
     private readonly name: string,
     /** The id of the node. */
     readonly nodeId: string,
+    /** Whether others find what is bound: not if the node is a client. */
+    readonly offers: boolean,
+    /** Whether the node drains, so that its process ends soon. */
+    readonly ends: boolean,
   ) {}
 
-  /** Begins a session. Returns undefined when no node runs there. @throws Failure, or what the node answers */
+  /** Begins a session. Returns undefined when no node runs there, or its process ends meanwhile. @throws Failure, or what the node answers */
   static async open(path: string): Promise<ControlSession | undefined> {
     const socket = requestConnect(path, 'session');
     const answer = new ConnectAnswer();
-    const timer = setTimeout(() => socket.destroy(netError('ETIMEDOUT', 'read')), ANSWER_MS);
+    const timer = setTimeout(() => socket.destroy(noAnswer(ANSWER_MS)), ANSWER_MS);
     try {
       let rest: Buffer | undefined;
       for (;;) {
         const [chunk] = (await Promise.race([once(socket, 'data'), once(socket, 'end')])) as [Buffer?];
+        if (chunk === undefined && answer.isEmpty) throw netError('ECONNRESET', 'read');
         if (chunk === undefined) throw answer.refusal();
         const got = answer.push(chunk);
         if (got instanceof Error) throw got;
@@ -43,15 +48,20 @@ export class ControlSession {
       }
       socket.pause();
       const end = rest.indexOf(0x0a);
-      const { session, id } = JSON.parse(rest.toString('utf8', 0, end)) as { session: string; id: string };
+      const first = JSON.parse(rest.toString('utf8', 0, end)) as {
+        session: string;
+        id: string;
+        offers: boolean;
+        ends: boolean;
+      };
       if (rest.length > end + 1) socket.unshift(rest.subarray(end + 1));
-      const made = new ControlSession(path, socket, session, id);
+      const made = new ControlSession(path, socket, first.session, first.id, first.offers, first.ends);
       made.begin();
       return made;
     } catch (error) {
       socket.on('error', () => {});
       socket.destroy();
-      if (isNobodyThere(error)) return undefined;
+      if (isNobodyThere(error) || codeOf(error) === 'ECONNRESET' || codeOf(error) === 'EPIPE') return undefined;
       throw error;
     } finally {
       clearTimeout(timer);
@@ -78,6 +88,11 @@ export class ControlSession {
   /** Asks the node to reset a circuit. It closes the socket of it then. */
   sendReset(id: string): void {
     writeLine(this.socket, { reset: id });
+  }
+
+  /** Says what this process does, for `starlane status`. */
+  report(tasks: readonly string[]): void {
+    writeLine(this.socket, { tasks, pid: process.pid });
   }
 
   close(): void {

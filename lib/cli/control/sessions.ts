@@ -8,8 +8,20 @@ import { readLines, writeLine } from './lines.js';
 /** How long a command may take to close the socket of a circuit that was reset. */
 const RESET_MS = 5_000;
 
+/** Something that another process does with the node of this one. */
+export interface SharedTask {
+  readonly task: string;
+  /** The id of its process. */
+  readonly process: number;
+}
+
+/** A command has as many as its command line names. */
+const MAX_TASKS = 1_000;
+
 interface Session {
   readonly socket: Socket;
+  /** What the command does, as it says. */
+  tasks: readonly SharedTask[];
   readonly circuits: Map<string, { readonly socket: Socket; readonly circuit: Duplex }>;
 }
 
@@ -17,18 +29,28 @@ export class ControlSessions {
   private readonly sessions = new Map<string, Session>();
   private nextName = 0;
 
+  /** What other processes do with the node. */
+  get tasks(): SharedTask[] {
+    return [...this.sessions.values()].flatMap(({ tasks }) => tasks);
+  }
+
   /** Takes the socket for the lines of a new session. */
-  open(socket: Socket, nodeId: string): void {
+  open(socket: Socket, nodeId: string, offers: boolean, ends: boolean): void {
     const name = String(this.nextName++);
     const circuits: Session['circuits'] = new Map();
-    this.sessions.set(name, { socket, circuits });
-    readLines(socket, ({ reset: id }) => {
+    const session: Session = { socket, circuits, tasks: [] };
+    this.sessions.set(name, session);
+    readLines(socket, ({ reset: id, tasks, pid }) => {
+      if (Array.isArray(tasks)) {
+        session.tasks = tasks.slice(0, MAX_TASKS).map((task) => ({ task: String(task), process: Number(pid) }));
+        return;
+      }
       const joined = circuits.get(String(id));
       if (joined === undefined) return;
       reset(joined.circuit);
       joined.socket.destroy();
     });
-    writeLine(socket, { session: name, id: nodeId });
+    writeLine(socket, { session: name, id: nodeId, offers, ends });
     socket.once('end', () => socket.destroy());
     socket.once('close', () => {
       this.sessions.delete(name);

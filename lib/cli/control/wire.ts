@@ -11,7 +11,8 @@
 //   POST /control/bind                   the answer is a stream of lines, one for each circuit, until one end closes it
 //   POST /control/refuse                 refuses a circuit that a bind has announced: { id, reason }
 //   GET  /control/offers?service=NAME    whether a node offers it
-//   CONNECT session                      becomes lines { reset: ID } in both directions; the first is { session, id }, with the id of the node
+//   CONNECT session                      becomes lines { reset: ID } in both directions; the first is { session, id, offers, ends }: the id of the
+//                                        node, and whether others find what is bound
 //   CONNECT dial?to=ADDRESS              becomes the circuit; session=NAME&circuit=ID say whose it is
 //   CONNECT take?id=ID                   accepts a circuit that a bind has announced, and becomes it
 //

@@ -35,9 +35,15 @@ export const bench = defineCommand({
     });
     const result = await withAsker(context, async ({ client }) => {
       const response = await client.open({ path: `/control/bench?${query}` });
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => response.destroy());
+      const lines = createInterface({ input: response });
+      const end = () => {
+        response.destroy();
+        // It would wait for an end of its input, which does not come.
+        lines.close();
+      };
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
       let found: BenchResult | undefined;
-      for await (const line of createInterface({ input: response })) {
+      for await (const line of lines) {
         const step = JSON.parse(line) as Step | { error: unknown };
         if ('error' in step) throw receivedError(step.error);
         if ('result' in step) found = step.result;
@@ -67,10 +73,12 @@ function show({ output }: Context, { target, nodeId, via, dials, idle, loaded, b
   output.line(
     `dials        ${Math.round(dials.perSecond)} a second one after the other; p50 ${ms(dials.p50Ms)}, p99 ${ms(dials.p99Ms)} ms`,
   );
-  output.line(
-    `round trips  p50 ${ms(idle.p50Ms)}, p99 ${ms(idle.p99Ms)} ms; beside bulk p50 ${ms(loaded.p50Ms)}, p99 ${ms(loaded.p99Ms)} ms`,
-  );
-  output.line(
-    `bulk         ${bytes(bulk.bytesPerSecond)}/s on ${bulk.streams} streams, ${bulk.from === 'echo' ? 'through the service' : 'from its node'}`,
-  );
+  const beside = bulk === null ? '' : `; beside bulk p50 ${ms(loaded.p50Ms)}, p99 ${ms(loaded.p99Ms)} ms`;
+  output.line(`round trips  p50 ${ms(idle.p50Ms)}, p99 ${ms(idle.p99Ms)} ms${beside}`);
+  if (bulk === null) {
+    output.line('bulk         not measured: the option queries of the node does not let this one ask; see --echo');
+    return;
+  }
+  const from = bulk.from === 'echo' ? 'through the service' : 'from its node';
+  output.line(`bulk         ${bytes(bulk.bytesPerSecond)}/s on ${bulk.streams} streams, ${from}`);
 }

@@ -60,6 +60,11 @@ async function examine(context: Context): Promise<Finding[]> {
   if (network.credentials === undefined && network.seeds.length === 0) return findings;
   const client = new ControlClient(network.home.controlSocket(network.key));
   const isRunning = await client.isRunning();
+  if (!isRunning && network.seeds.length + addresses.length === 0) {
+    const found = 'none runs here, and this machine has none to join: it has made the network';
+    findings.push({ check: 'node', level: 'warning', found, advice: 'starlane up, or starlane publish' });
+    return findings;
+  }
   if (!isRunning) findings.push({ check: 'node', level: 'ok', found: 'none runs here; started one to look around' });
   try {
     if (isRunning) findings.push(...(await nodeFindings(new Asker(client, values.timeout ?? 10_000))));

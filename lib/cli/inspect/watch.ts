@@ -27,12 +27,17 @@ export const watch = defineCommand({
   async run(context, _args, { until }) {
     await withAsker(context, async ({ client }) => {
       const response = await client.open({ path: '/v1/events' });
-      const end = () => response.destroy();
+      const lines = createInterface({ input: response });
+      const end = () => {
+        response.destroy();
+        // It would wait for an end of its input, which does not come.
+        lines.close();
+      };
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
       let isWanted = false;
       try {
         let name = '';
-        for await (const line of createInterface({ input: response })) {
+        for await (const line of lines) {
           if (line.startsWith('event: ')) name = line.slice('event: '.length);
           if (!line.startsWith('data: ')) continue;
           const event = { event: name, ...JSON.parse(line.slice('data: '.length)) } as Event;

@@ -2,13 +2,13 @@
 
 import { once } from 'node:events';
 import { chmodSync, existsSync, lstatSync, rmSync } from 'node:fs';
-import { type AddressInfo, connect, type Server } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import { dirname } from 'node:path';
 import { codeOf } from '../../errors.js';
 import { ExitCode, Failure } from '../failure.js';
 import { ANY_HOST, type LocalAddress, shownAddress } from './address.js';
+import { takeStale } from './stale-socket.js';
 
-const PROBE_MS = 2_000;
 const LAST_PRIVILEGED_PORT = 1023;
 
 /** Unix sockets to be removed when the process ends before they are closed. */
@@ -43,42 +43,29 @@ export function stopListening(server: Server, at: LocalAddress | undefined): voi
 }
 
 async function listenAtPath(server: Server, path: string): Promise<void> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      // The file is made within the call: nobody else can open it between its making and a change of its mode.
-      const before = process.umask(0o177);
-      try {
-        server.listen(path);
-      } finally {
-        process.umask(before);
-      }
-      await once(server, 'listening');
-      if (process.platform !== 'win32') chmodSync(path, 0o600);
-      paths.add(path);
-      return;
-    } catch (error) {
-      if (codeOf(error) !== 'EADDRINUSE' || attempt > 0 || !isSocket(path) || (await isAnswered(path))) throw error;
-      rmSync(path, { force: true });
-    }
+  try {
+    await listenThere(server, path);
+  } catch (error) {
+    if (codeOf(error) !== 'EADDRINUSE' || !isSocket(path)) throw error;
+    if (!(await takeStale(path, () => listenThere(server, path)))) throw error;
   }
+}
+
+async function listenThere(server: Server, path: string): Promise<void> {
+  // The file is made within the call: nobody else can open it between its making and a change of its mode.
+  const before = process.umask(0o177);
+  try {
+    server.listen(path);
+  } finally {
+    process.umask(before);
+  }
+  await once(server, 'listening');
+  if (process.platform !== 'win32') chmodSync(path, 0o600);
+  paths.add(path);
 }
 
 function isSocket(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? true;
-}
-
-/** Whether a process listens there. */
-function isAnswered(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    const done = (is: boolean) => {
-      socket.destroy();
-      resolve(is);
-    };
-    socket.setTimeout(PROBE_MS, () => done(true));
-    socket.once('connect', () => done(true));
-    socket.once('error', (error) => done(codeOf(error) !== 'ECONNREFUSED'));
-  });
 }
 
 function explained(error: unknown, at: LocalAddress): unknown {

@@ -38,7 +38,7 @@ export const init = defineCommand({
   name: 'init',
   summary: 'make a network, with this machine as its first member',
   description: 'The folder of credentials holds the key of the network: keep it as you keep root passwords.',
-  usesNode: true,
+  usesNode: ['credentials', 'name'],
   flags: {},
   examples: [
     { line: 'starlane init', about: 'a network of this user' },

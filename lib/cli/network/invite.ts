@@ -17,11 +17,14 @@ export const invite = defineCommand({
       isOptional: true,
     },
   ],
-  usesNode: true,
+  usesNode: ['credentials', 'identity'],
   flags: {
     tag: flag.list('tags in its certificate, for rules', { value: 'TAG' }),
     offer: flag.list('names of services that it may offer', { value: 'PATTERN', otherwise: '*' }),
-    relayRight: flag.boolean('whether circuits of others may pass through it', { otherwise: 'true' }),
+    relayRight: flag.boolean('whether circuits of others may pass through it', {
+      otherwise: 'true',
+      aboutNot: 'let no circuits of others pass through it',
+    }),
     issue: flag.boolean('let it have the key of the network', { otherwise: 'false' }),
     uses: flag.integer('how many machines may join with the token', { min: 1, max: 1000, otherwise: '1' }),
     expires: flag.duration('how long the token is good', { otherwise: '15m', min: 1_000, max: 30 * 86_400_000 }),
@@ -58,5 +61,6 @@ export const invite = defineCommand({
     )) as { token: string };
     context.output.json({ token });
     context.output.line(token);
+    context.output.note('On the other machine: starlane join TOKEN, or --join TOKEN with any command.');
   },
 });

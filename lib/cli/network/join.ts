@@ -12,7 +12,7 @@ export const join = defineCommand({
   summary: 'make this machine a member, with a token',
   description: 'A token that is - is read from standard input, which keeps it out of the list of processes.',
   args: [{ name: 'TOKEN', about: 'what starlane invite or publish has printed' }],
-  usesNode: true,
+  usesNode: ['credentials', 'name', 'via', 'noProxy', 'timeout'],
   flags: {},
   examples: [
     { line: 'starlane join starlane1.AWn…', about: 'joins, and keeps the credentials for later commands' },

@@ -10,7 +10,7 @@ export const members = defineCommand({
   name: 'members',
   summary: 'list the members of the network',
   description: 'The node of this machine must run.',
-  usesNode: true,
+  usesNode: ['credentials', 'identity'],
   flags: {},
   examples: [
     { line: 'starlane members', about: 'a table' },

@@ -7,6 +7,9 @@ import { askRunning } from './running.js';
 
 interface SentStatus {
   readonly id: string;
+  readonly name: string | null;
+  readonly network: string | null;
+  readonly role: string;
   readonly state: string;
   readonly pid: number;
   readonly since: string;
@@ -21,7 +24,7 @@ export const status = defineCommand({
   name: 'status',
   summary: 'show what the node of this machine does',
   description: 'Asks over a socket that only this user may open; needs no address.',
-  usesNode: true,
+  usesNode: ['credentials', 'identity'],
   flags: {},
   examples: [
     { line: 'starlane status', about: 'its links, and what it publishes and forwards' },
@@ -33,8 +36,9 @@ export const status = defineCommand({
     output.json(found);
     if (output.isJson) return;
     output.line(
-      `node         ${found.id} (${found.state}, pid ${found.pid}, since ${found.since.slice(0, 19).replace('T', ' ')})`,
+      `node         ${found.name === null ? '' : `${printable(found.name)}, `}${found.id} (${found.role}, ${found.state}, pid ${found.pid}, since ${found.since.slice(0, 19).replace('T', ' ')})`,
     );
+    if (found.network !== null) output.line(`network      ${found.network}`);
     if (found.credentials !== null) output.line(`credentials  ${found.credentials}`);
     if (found.config !== null) output.line(`file         ${found.config}`);
     if (found.listen.length > 0) output.line(`listens at   ${found.listen.join(', ')}`);

@@ -2,7 +2,7 @@
 
 import { loadCommands } from '../catalog.js';
 import { type Command, type Context, defineCommand } from '../command.js';
-import { chooseNetwork, enrolIfNeeded, noNetwork } from '../run/network.js';
+import { chooseNetwork, isUnprotected, noNetwork } from '../run/network.js';
 import { NodeRun, runsAlready } from '../run/node-run.js';
 import type { Task } from '../run/task.js';
 import { nodeValues } from '../run/use-network.js';
@@ -31,11 +31,17 @@ export const up = defineCommand({
   ],
   async run(context) {
     const { config, output } = context;
+    // Until its node runs, there is nothing to change: what it starts with is read below.
+    process.on('SIGHUP', () => {});
     const values = nodeValues(context);
     const network = chooseNetwork(values, context.environment);
     if (network.credentials === undefined && network.seeds.length === 0 && (values.listen ?? []).length === 0)
       throw noNetwork();
-    await enrolIfNeeded(network, values);
+    if (isUnprotected(network, values, context)) {
+      context.log.warn(
+        'this node has neither members nor a secret: every program that can connect to it can join; see starlane init',
+      );
+    }
     const tasks = await tasksOf(context);
     const run = await NodeRun.start(context, network, values, {
       needsLink: values.timeout !== undefined,

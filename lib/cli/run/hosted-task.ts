@@ -21,8 +21,8 @@ export class HostedTask implements Task {
   private readonly work: NodeWork;
 
   async start({ fail }: TaskHost): Promise<void> {
-    this.request = await HostedRequest.open(this.client, this.work, () =>
-      fail(new Failure('the process with the node has ended', ExitCode.UNREACHABLE)),
+    this.request = await HostedRequest.open(this.client, this.work, (error) =>
+      fail(error ?? new Failure('the process with the node has ended', ExitCode.UNREACHABLE)),
     );
   }
 

@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
+import { parseSeedAddress } from '../../address.js';
 import { codeOf } from '../../errors.js';
 import { readCredentials } from '../../identity/credentials.js';
 import { networkIdOf } from '../../identity/member-certificate.js';
@@ -44,12 +45,26 @@ export function chooseNetwork(values: NodeValues, environment: Environment): Cho
   const tokens = join.filter((text) => TOKEN.test(text));
   const seeds = join.filter((text) => !TOKEN.test(text));
   if (tokens.length > 1) throw usage('--join: must hold one token at most');
+  for (const seed of seeds) checkSeed(seed);
   const [token] = tokens;
   let credentials = values.credentials === undefined ? undefined : resolve(values.credentials);
   if (credentials === undefined && token !== undefined) credentials = home.credentialsOf(decodeToken(token).networkId);
   if (credentials === undefined && !hasOwnSecurity(values, environment)) credentials = home.defaultCredentials;
+  const isPlain = credentials === undefined && !hasOwnSecurity(values, environment);
+  const secured = isPlain ? seeds.find((seed) => seed.includes('tls://')) : undefined;
+  if (secured !== undefined)
+    throw usage(`--join ${secured}: needs a token, --credentials, or the secret of the network`);
   const key = credentials ?? (values.identity === undefined ? `process ${process.pid}` : resolve(values.identity));
   return { home, credentials, token, key, seeds };
+}
+
+/** @throws Failure */
+function checkSeed(seed: string): void {
+  try {
+    parseSeedAddress(seed, 'tls');
+  } catch {
+    throw usage(`--join: ${JSON.stringify(seed)} is neither a token nor an address such as tls://host:7400`);
+  }
 }
 
 /** Whether the node has a secret, certificates of one's own, or says that it is to have none of them. */
@@ -61,6 +76,16 @@ function hasOwnSecurity({ secretFile, identity, insecure }: NodeValues, environm
     insecure === true ||
     ['STARLANE_SECRET', 'STARLANE_SECRET_FILE', 'STARLANE_TLS_CERT'].some(isSet)
   );
+}
+
+/** Whether any program that can connect to a node of this network can join it. */
+export function isUnprotected(
+  { credentials }: ChosenNetwork,
+  { secretFile, insecure }: NodeValues,
+  { environment }: { environment: Environment },
+): boolean {
+  if (credentials !== undefined || secretFile !== undefined || insecure === true) return false;
+  return ['STARLANE_SECRET', 'STARLANE_SECRET_FILE', 'STARLANE_TLS_CERT'].every((name) => !environment[name]);
 }
 
 /** Whether there is a folder of credentials. */
@@ -145,6 +170,14 @@ function secretOf(path: string): string {
   } catch (error) {
     throw usage(`--secret-file: ${path} cannot be read (${codeOf(error)})`);
   }
+}
+
+/** Returns the name of this machine as a member, and the id of its network; undefined without credentials. */
+export function membershipOf({ credentials }: ChosenNetwork): { name: string; networkId: string } | undefined {
+  if (credentials === undefined || !isThere(credentials)) return undefined;
+  const { member, authorityKeys } = readCredentials(credentials);
+  const newest = authorityKeys[authorityKeys.length - 1];
+  return { name: member.name, networkId: networkIdOf(newest) };
 }
 
 /** Whether a node with these credentials can issue certificates. */

@@ -17,7 +17,10 @@ export const NODE_FLAGS = {
     choices: ['peer', 'client', 'server', 'router'],
     otherwise: 'peer',
   }),
-  relay: flag.boolean('whether circuits of others may pass through the node', { otherwise: 'true' }),
+  relay: flag.boolean('whether circuits of others may pass through the node', {
+    otherwise: 'true',
+    aboutNot: 'let no circuits of others pass through the node',
+  }),
   name: flag.text('the name of this machine in the network (else its host name)', { value: 'NAME' }),
   secretFile: flag.text('a file with the secret of a network without members', { value: 'FILE' }),
   identity: flag.text('the file with the key of a node without credentials', { value: 'FILE' }),
@@ -26,7 +29,10 @@ export const NODE_FLAGS = {
     value: 'URL',
   }),
   noProxy: flag.list('hosts to reach without the proxy', { value: 'HOST' }),
-  share: flag.boolean('use the node that runs already with these credentials', { otherwise: 'true' }),
+  share: flag.boolean('use the node that runs already with these credentials', {
+    otherwise: 'true',
+    aboutNot: 'do not use the node that runs already with these credentials',
+  }),
   timeout: flag.duration('how long to wait for the network', { value: 'TIME', otherwise: '10s', min: 1 }),
   drainTimeout: flag.duration('how long open streams may go on after SIGTERM', {
     value: 'TIME',

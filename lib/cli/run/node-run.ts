@@ -1,6 +1,7 @@
 // A node for as long as a command runs: its start, its control socket, signals, and its end.
 
 import { once } from 'node:events';
+import { isDeepStrictEqual } from 'node:util';
 import { codeOf } from '../../errors.js';
 import { createNode, type Node } from '../../node/node.js';
 import { loadCommands } from '../catalog.js';
@@ -8,9 +9,19 @@ import type { Context } from '../command.js';
 import type { Hosted } from '../control/hosting.js';
 import { AlreadyRunning, ControlServer } from '../control/server.js';
 import { ExitCode, Failure, lineOf } from '../failure.js';
+import { kebab } from '../flags.js';
 import { logNode } from '../node-log.js';
 import { firstLink } from './first-link.js';
-import { type ChosenNetwork, DEFAULT_TIMEOUT_MS, isIssuer, type NodeValues, nodeOptionsOf } from './network.js';
+import {
+  type ChosenNetwork,
+  DEFAULT_TIMEOUT_MS,
+  enrolIfNeeded,
+  isIssuer,
+  membershipOf,
+  type NodeValues,
+  nodeOptionsOf,
+} from './network.js';
+import { NODE_FLAGS } from './node-flags.js';
 import { NodeOverlay } from './overlay.js';
 import type { NodeWork, Task } from './task.js';
 import { TaskSet } from './task-set.js';
@@ -26,6 +37,8 @@ export interface NodeRunOptions {
   readonly needsLink?: boolean;
   /** A node that only uses what others offer, and neither relays nor announces anything. Default false. */
   readonly isClient?: boolean;
+  /** A node through which no circuits of others pass, unless the user says so, or it listens for links. Default false. */
+  readonly isLeaf?: boolean;
   /** Reads the configuration again, and returns the tasks that it asks for. */
   readonly reload?: () => Promise<readonly Task[]>;
 }
@@ -40,6 +53,8 @@ export class NodeRun {
   private readonly startedAt = new Date();
   private readonly listeners: string[] = [];
   private isLinking = false;
+  private readonly role: string | undefined;
+  private isEnding = false;
   private fail: (error: Error) => void = () => {};
   private readonly failed: Promise<never>;
 
@@ -52,7 +67,9 @@ export class NodeRun {
   ) {
     const own = nodeOptionsOf(network, values);
     const role = own.role ?? (options.isClient ? 'client' : undefined);
-    this.node = createNode({ ...own, role });
+    this.role = role;
+    const listens = values.listen === undefined ? isIssuer(network.credentials) : values.listen.length > 0;
+    this.node = createNode({ ...own, role, relay: own.relay ?? (options.isLeaf && !listens ? false : undefined) });
     this.overlay = new NodeOverlay(this.node);
     this.failed = new Promise<never>((_resolve, reject) => {
       this.fail = reject;
@@ -61,10 +78,14 @@ export class NodeRun {
     this.failed.catch(() => {});
     this.tasks = new TaskSet({ overlay: this.overlay, log: context.log, fail: (error) => this.fail(error) });
     logNode(context.log, this.node, { isQuiet: () => this.isLinking });
+    const name = membershipOf(network)?.name;
+    if (values.name !== undefined && name !== undefined && values.name !== name) {
+      context.log.warn(`--name ${values.name} has no effect: this machine is a member already, called ${name}`);
+    }
   }
 
   /**
-   * Starts a node of the network. Returns undefined when another process runs one with the same credentials.
+   * Starts a node of the network, of which this machine becomes a member before if there is a token. Returns undefined when another process runs one with the same credentials.
    * @throws Failure, or an error with a code
    */
   static async start(
@@ -82,6 +103,8 @@ export class NodeRun {
     }
     let run: NodeRun | undefined;
     try {
+      // With the control socket: of two commands that are started together, one uses the token, and the other one its node.
+      await enrolIfNeeded(network, values);
       run = new NodeRun(context, network, values, options, control);
       await run.begin();
       return run;
@@ -117,19 +140,23 @@ export class NodeRun {
 
   /** Runs tasks until a signal ends the process. Returns the exit code. @throws what a task fails with */
   async work(tasks: readonly Task[], onStarted: OnStarted = () => {}): Promise<number> {
-    const ended = endOf(process);
-    const onHangUp = () => void this.reload().catch((error) => this.context.log.error(lineOf(error)));
+    const ended = endOf(process, this.options.reload === undefined ? [...ENDS, 'SIGHUP'] : ENDS);
+    const onHangUp = () => {
+      if (this.options.reload !== undefined && !this.isEnding)
+        void this.reload().catch((error) => this.context.log.error(lineOf(error)));
+    };
+    // To the end: a drain is not to be cut short by it.
     process.on('SIGHUP', onHangUp);
     try {
       const started = this.tasks.replace(tasks).then(() => onStarted(tasks));
       const first = await Promise.race([this.failed, ended, started.then(() => undefined)]);
       if (first === undefined) await Promise.race([this.failed, ended]);
     } catch (error) {
+      this.isEnding = true;
       await this.close();
       throw error;
-    } finally {
-      process.removeListener('SIGHUP', onHangUp);
     }
+    this.isEnding = true;
     await this.drain();
     return ExitCode.OK;
   }
@@ -164,11 +191,12 @@ export class NodeRun {
   private async reload(): Promise<void> {
     const { reload } = this.options;
     const { log } = this.context;
-    if (reload === undefined) {
-      log.warn('there is nothing to reload: this command has no configuration file');
-      return;
-    }
-    await this.tasks.replace(await reload());
+    if (reload === undefined) throw new Failure('there is nothing to reload: starlane up does that', ExitCode.USAGE);
+    const tasks = await reload();
+    const changed = changedFlags(this.values, this.context.config.shared(NODE_FLAGS));
+    if (changed.length > 0)
+      log.warn(`${changed.join(', ')}: the change needs a restart, this node goes on with the old value`);
+    await this.tasks.replace(tasks);
     log.info('reloaded the configuration');
   }
 
@@ -193,6 +221,11 @@ export class NodeRun {
     for (const port of [DEFAULT_PORT, own, 0]) {
       try {
         await this.listen(`tls://:${port}`);
+        if (port !== DEFAULT_PORT) {
+          this.context.log.warn(
+            `port ${DEFAULT_PORT} is in use: listening at ${this.listeners.at(-1)} instead; others need that one`,
+          );
+        }
         return;
       } catch (error) {
         if (codeOf(error) !== 'EADDRINUSE') throw error;
@@ -203,8 +236,12 @@ export class NodeRun {
   private status(): unknown {
     const { node, network, listeners, context } = this;
     const { state, uptimeMs } = node.stats();
+    const { name, networkId } = membershipOf(network) ?? {};
     return {
       id: node.id,
+      name: name ?? null,
+      network: networkId ?? null,
+      role: this.role ?? 'peer',
       state,
       pid: process.pid,
       since: this.startedAt.toISOString(),
@@ -213,14 +250,23 @@ export class NodeRun {
       config: context.config.path ?? null,
       listen: listeners,
       links: node.links(),
-      tasks: this.tasks.status(),
+      tasks: [...this.tasks.status(), ...this.control.sharedTasks],
     };
   }
 }
 
+const ENDS = ['SIGINT', 'SIGTERM'] as const;
+
 /** Resolves with the first signal that asks the process to end. */
-function endOf(from: NodeJS.Process): Promise<string> {
-  return Promise.race(['SIGINT', 'SIGTERM'].map((signal) => once(from, signal).then(() => signal)));
+function endOf(from: NodeJS.Process, signals: readonly NodeJS.Signals[]): Promise<string> {
+  return Promise.race(signals.map((signal) => once(from, signal).then(() => signal)));
+}
+
+/** Returns the keys of the file whose values differ. */
+function changedFlags(before: NodeValues, after: NodeValues): string[] {
+  return (Object.keys(after) as (keyof NodeValues)[])
+    .filter((name) => !isDeepStrictEqual(before[name], after[name]))
+    .map(kebab);
 }
 
 /** Ends the process with the next such signal, as shells expect it: 128 and the number of the signal. */

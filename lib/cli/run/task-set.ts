@@ -49,7 +49,8 @@ export class TaskSet {
   }
 
   async stop(signal: AbortSignal): Promise<void> {
-    await this.last;
+    // A start may wait for a node that never answers.
+    await Promise.race([this.last, aborted(signal)]);
     await Promise.all(this.all().map((task) => task.stop(signal)));
     this.tasks.clear();
     this.guests.clear();
@@ -97,4 +98,11 @@ export class TaskSet {
   private stopLater(task: Task): void {
     task.stop(AbortSignal.timeout(STOP_MS)).catch((error) => this.taskHost.log.warn(`${task.title}: ${lineOf(error)}`));
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }

@@ -5,14 +5,19 @@ import type { Context } from '../command.js';
 import { ControlClient, ControlOverlay } from '../control/client.js';
 import { nodeHasEnded } from '../control/request.js';
 import { ControlSession } from '../control/session.js';
-import { ExitCode } from '../failure.js';
+import { ExitCode, Failure } from '../failure.js';
 import { HostedTask } from './hosted-task.js';
-import { type ChosenNetwork, chooseNetwork, enrolIfNeeded, isThere, type NodeValues, noNetwork } from './network.js';
+import { type ChosenNetwork, chooseNetwork, DEFAULT_TIMEOUT_MS, type NodeValues, noNetwork } from './network.js';
 import { NODE_FLAGS } from './node-flags.js';
 import { NodeRun, type NodeRunOptions, type OnStarted, runsAlready } from './node-run.js';
 import type { Overlay } from './overlay.js';
 import type { Task } from './task.js';
 import { TaskSet } from './task-set.js';
+
+/** How often it looks for a node that ends while it is asked. */
+const ATTEMPTS = 3;
+/** A drain has a deadline of its own; this is for a process that hangs. */
+const LONGEST_DRAIN_MS = 10 * 60_000;
 
 /** A network that can be used: dialled, bound, and closed. */
 export interface Access {
@@ -52,29 +57,57 @@ export async function useChosen(
   values: NodeValues,
   options: NodeRunOptions = {},
 ): Promise<Access> {
-  const isShared = values.share !== false;
   const client = new ControlClient(network.home.controlSocket(network.key));
-  const isMember = network.credentials === undefined || isThere(network.credentials);
-  if (isMember && isShared) {
-    const session = await ControlSession.open(client.path);
-    if (session !== undefined) return shared(context, client, session);
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (values.share !== false) {
+      const session = await ControlSession.open(client.path);
+      if (session?.ends) {
+        context.output.note('starlane: waiting for the node that ends here');
+        await endOf(session, LONGEST_DRAIN_MS);
+        continue;
+      }
+      if (session !== undefined && (session.offers || options.isClient === true))
+        return shared(context, client, session);
+      if (session !== undefined) await endOfClient(session, values.timeout ?? DEFAULT_TIMEOUT_MS);
+    }
+    const run = await NodeRun.start(context, network, values, options);
+    if (run !== undefined) {
+      return {
+        overlay: run.overlay,
+        run,
+        invite: (options) => run.node.invite(options),
+        listens: async () => run.addresses,
+        work: (tasks, onStarted) => run.work(tasks, onStarted),
+        close: () => run.close(),
+      };
+    }
+    if (values.share === false) throw runsAlready(network);
+    // Another command has come first, or is about to end.
   }
-  await enrolIfNeeded(network, values);
-  const run = await NodeRun.start(context, network, values, options);
-  if (run !== undefined) {
-    return {
-      overlay: run.overlay,
-      run,
-      invite: (options) => run.node.invite(options),
-      listens: async () => run.addresses,
-      work: (tasks, onStarted) => run.work(tasks, onStarted),
-      close: () => run.close(),
-    };
-  }
-  if (!isShared) throw runsAlready(network);
-  const session = await ControlSession.open(client.path);
-  if (session === undefined) throw nodeHasEnded();
-  return shared(context, client, session);
+  throw nodeHasEnded();
+}
+
+/** Resolves with whether the process of the node has ended in time. */
+async function endOf(session: ControlSession, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const isEnded = await Promise.race([
+    new Promise<boolean>((resolve) => session.whenLost(() => resolve(true))),
+    new Promise<boolean>((resolve) => {
+      timer = setTimeout(() => resolve(false), timeoutMs);
+    }),
+  ]);
+  clearTimeout(timer);
+  session.close();
+  return isEnded;
+}
+
+/** Waits for the end of a command whose node announces nothing, as those that ask something have. @throws Failure when it goes on */
+async function endOfClient(session: ControlSession, timeoutMs: number): Promise<void> {
+  if (await endOf(session, timeoutMs)) return;
+  throw new Failure(
+    'the node that runs here belongs to a command that announces nothing, such as starlane connect or a node with --role client; end that one first, or run all of it with starlane up',
+    ExitCode.BUSY,
+  );
 }
 
 /** Uses the node of another process. */
@@ -92,12 +125,16 @@ function shared(context: Context, client: ControlClient, session: ControlSession
   };
   const work = async (wanted: readonly Task[], onStarted: OnStarted = () => {}): Promise<number> => {
     const ended = new Promise<void>((resolve) => {
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve());
     });
     const own = wanted.map((task) =>
       task.nodeWork === undefined ? task : new HostedTask(client, task.nodeWork, task.title),
     );
-    const started = tasks.replace(own).then(() => onStarted(own));
+    const started = tasks.replace(own).then(() => {
+      // The process with the node knows those that it does for this one.
+      session.report(own.filter((task) => !(task instanceof HostedTask)).map(({ title }) => title));
+      return onStarted(own);
+    });
     try {
       const isEnded = await Promise.race([failed, ended.then(() => true), started.then(() => false)]);
       if (!isEnded) await Promise.race([failed, ended]);

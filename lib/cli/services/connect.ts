@@ -72,7 +72,10 @@ export const connect: Command = defineCommand({
     checkedTarget(`connect ${service}`, service);
     const signal = interrupted();
     const { stdin, stdout } = context;
-    const access = await useNetwork(context, { needsLink: true, isClient: true });
+    const wanted = useNetwork(context, { needsLink: true, isClient: true });
+    const access = await Promise.race([wanted, signal]);
+    // Nothing is under way yet.
+    if (typeof access === 'number') process.exit(access);
     try {
       const circuit = access.overlay.dial(service);
       const carried = carry(circuit, stdin, stdout, stdin.isTTY === true).then(() => ExitCode.OK as number);

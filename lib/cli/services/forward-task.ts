@@ -87,7 +87,7 @@ export class ForwardTask implements Task {
   status(): Record<string, unknown> {
     const { listening, target, passages, refused } = this;
     return {
-      ...(listening === undefined ? {} : { listen: shownAddress(listening) }),
+      ...(listening === undefined ? {} : { listens: shownAddress(listening) }),
       to: target,
       ...passages.status(),
       refused,

@@ -72,8 +72,8 @@ export const forward: Command = defineCommand({
     const titles = new Set(forwards.map(({ title }) => title));
     if (titles.size < forwards.length) throw usage('forward: one address of this machine twice');
     const offered = (reverse as readonly string[]).map((text) => reverseTask(text, context));
-    // A client announces nothing.
-    const access = await useNetwork(context, { needsLink: true, isClient: offered.length === 0 });
+    // Others may use the node to offer something.
+    const access = await useNetwork(context, { needsLink: true, isLeaf: offered.length === 0 });
     return access.work([...forwards, ...offered], () => {
       const { output } = context;
       const lines = forwards.map(({ listening, target }) => ({

@@ -283,7 +283,7 @@ export const proxy: Command = defineCommand({
   task: (_key, values) => new ProxyTask(values as ProxyValues),
   async run(context, _args, values) {
     const task = new ProxyTask(values as ProxyValues);
-    const access = await useNetwork(context, { needsLink: true, isClient: true });
+    const access = await useNetwork(context, { needsLink: true, isLeaf: true });
     return access.work([task], () => {
       const at = task.listening === undefined ? '' : shownAddress(task.listening);
       context.output.json({ node: access.overlay.id, listen: at });

@@ -59,7 +59,7 @@ export const socks: Command = defineCommand({
   task: (_key, values) => new SocksTask(values as EntryValues),
   async run(context, _args, values) {
     const task = new SocksTask(values as EntryValues);
-    const access = await useNetwork(context, { needsLink: true, isClient: true });
+    const access = await useNetwork(context, { needsLink: true, isLeaf: true });
     return access.work([task], () => {
       const at = task.listening === undefined ? '' : shownAddress(task.listening);
       context.output.json({ node: access.overlay.id, listen: at });

@@ -4,7 +4,7 @@ import { CATALOG, loadCommands } from '../catalog.js';
 import { defineCommand } from '../command.js';
 import { usage } from '../failure.js';
 import { inWords } from '../flags.js';
-import { NODE_FLAGS } from '../run/node-flags.js';
+import { nodeFlagsOf } from '../program.js';
 import { SHARED_FLAGS } from '../shared-flags.js';
 import { bashScript, type Completions, fishScript, zshScript } from './scripts.js';
 
@@ -30,7 +30,7 @@ export const completion = defineCommand({
     const commands = (await loadCommands()).map(({ name, summary, flags, usesNode }) => ({
       name,
       summary: CATALOG.find((entry) => entry.name === name)?.summary ?? summary,
-      flags: { ...flags, ...(usesNode ? NODE_FLAGS : {}), ...SHARED_FLAGS },
+      flags: { ...flags, ...nodeFlagsOf({ usesNode, flags }), ...SHARED_FLAGS },
     }));
     context.stdout.write(SCRIPTS[shell](commands));
     return undefined;

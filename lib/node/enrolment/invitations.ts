@@ -104,6 +104,13 @@ export class Invitations {
     const isExpired = nowMs > expiresAtMs;
     if (nowMs > expiresAtMs + GRACE_MS) return { kind: 'expired' };
     const own = `${Buffer.from(publicKey).toString('base64url')}\n`;
+    // A power cut can lose an earlier use and keep this one: a key must not take a second place.
+    for (const file of await this.list()) {
+      if (!file.startsWith(`${hash}.`) || (await this.text(file)) !== own) continue;
+      // The process that has written it may not have synced the folder yet.
+      await this.syncFolder();
+      return { kind: 'granted', grant, isRepeat: true };
+    }
     for (let use = 1; use <= uses; use++) {
       const file = `${hash}.${use}`;
       let owner = await this.text(file);
@@ -117,8 +124,8 @@ export class Invitations {
         }
         owner = await this.text(file);
       }
+      // Another process has taken it meanwhile.
       if (owner === own) {
-        // The process that has written it may not have synced the folder yet.
         await this.syncFolder();
         return { kind: 'granted', grant, isRepeat: true };
       }

@@ -156,6 +156,8 @@ export class Reception {
   }
 
   private warn(code: number, reason: string): void {
+    // The joiner may ask again with the name that the token is for, as the command does.
+    if (code === RefusalCode.NAME) return;
     this.setup.onWarning(errorOf(code, reason));
   }
 

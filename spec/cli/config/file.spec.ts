@@ -59,6 +59,19 @@ describe('a configuration file', () => {
     expect(sections.get('forward')).toEqual({ '6379:redis': null, '80:web': null });
   });
 
+  it('may have sections whose entries are all comments', async () => {
+    const { sections } = await readConfigFile(written('publish:\n  # web: { port: 3000 }\nmetrics:\n'));
+    expect([...sections]).toEqual([
+      ['publish', {}],
+      ['metrics', {}],
+    ]);
+  });
+
+  it('is read to its limit only', async () => {
+    await expect(readConfigFile('/dev/zero')).rejects.toThrow('/dev/zero: has more than 1048576 bytes');
+    await expect(readConfigFile(folder)).rejects.toThrow(`${folder}: cannot be read (EISDIR)`);
+  });
+
   it('may be empty', async () => {
     expect((await readConfigFile(written('# nothing\n'))).top).toEqual({});
   });
@@ -69,6 +82,8 @@ describe('a configuration file', () => {
     ['publish:\n  web:\n    prot: 80', ':3: publish.web.prot: unknown key'],
     ['publish:\n  web:\n    port: many', /:3: publish.web.port: must be a number, not a string$/],
     ['a: [1', /:1: /],
+    ['listen: 5', /:1: listen: must be a string or an array$/],
+    ['forward: 6379:redis', /:1: forward: must be an object or an array$/],
     ['log: json\nlog: text', /:2: Map keys must be unique/],
     ['- a', /must be an object, not an array/],
   ])('with %j names the line', async (text, message) => {

@@ -79,6 +79,16 @@ describe('Invitations on a disk', () => {
     expect(await redeem(KEYS[0], NOW + 60_001 + GRACE_MS)).toBe('expired');
   });
 
+  it('give a key one place, also where a power cut has lost an earlier one', async () => {
+    await invitations.add(CODE, invitation({ uses: 2 }), NOW);
+    await redeem(KEYS[0]);
+    await redeem(KEYS[1]);
+    const [first] = readdirSync(folder).filter((name) => name.endsWith('.1'));
+    rmSync(join(folder, first));
+    expect(await redeem(KEYS[1])).toBe('repeated');
+    expect(await redeem(KEYS[2])).toBe('granted');
+  });
+
   it('are private files without the code', async () => {
     await invitations.add(CODE, invitation(), NOW);
     await redeem(KEYS[0]);

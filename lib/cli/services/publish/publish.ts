@@ -1,9 +1,11 @@
 // starlane publish
 
+import { join } from 'node:path';
 import { type Context, defineCommand } from '../../command.js';
 import { Failure } from '../../failure.js';
+import { withLock } from '../../local/stale-socket.js';
 import { makeNetwork } from '../../network/init.js';
-import { chooseNetwork, isIssuer } from '../../run/network.js';
+import { type ChosenNetwork, chooseNetwork, isIssuer } from '../../run/network.js';
 import type { Task } from '../../run/task.js';
 import { nodeValues, useChosen } from '../../run/use-network.js';
 import { announce } from './announcement.js';
@@ -53,14 +55,19 @@ export const publish = defineCommand({
       onProgramEnd: (end) => onProgramEnd(end),
     });
     const nodeOptions = nodeValues(context);
+    const isMissing = ({ credentials, token, seeds, key }: ChosenNetwork) =>
+      credentials === undefined && token === undefined && seeds.length === 0 && key.startsWith('process ');
     let network = chooseNetwork(nodeOptions, context.environment);
-    const isNew =
-      network.credentials === undefined &&
-      network.token === undefined &&
-      network.seeds.length === 0 &&
-      network.key.startsWith('process ');
+    let isNew = isMissing(network);
     if (isNew) {
-      makeNetwork(context, nodeOptions);
+      // Two commands that are started together make one network.
+      const { home } = network;
+      home.make();
+      isNew = await withLock(join(home.folder, '.lock'), () => {
+        if (!isMissing(chooseNetwork(nodeOptions, context.environment))) return false;
+        makeNetwork(context, nodeOptions);
+        return true;
+      });
       network = chooseNetwork(nodeOptions, context.environment);
     }
     const access = await useChosen(context, network, nodeOptions, { needsLink: !isIssuer(network.credentials) });
