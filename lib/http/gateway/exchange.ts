@@ -1,7 +1,7 @@
 // One request and its answer: chooses a service, sends the request on, and brings the answer back. Nothing is collected: each side reads
 // as fast as the other one writes.
 //
-// A request goes to one service only. It is sent again in two cases: a dial has failed, so that no service has got it; or the circuit had
+// A request goes to one service only. It is sent again in two cases: a dial has failed so that no service has got it; or the circuit had
 // waited idle and broke before a byte of the answer, and the request is idempotent and has no body (RFC 9110, section 9.2.2).
 
 import { randomBytes } from 'node:crypto';
@@ -52,6 +52,8 @@ export interface ExchangeHost {
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 /** Requests with these methods say that they have no body, as some servers ask for it (RFC 9110, section 8.6). */
 const USUALLY_WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
+/** Ends of a dial that do not say whether the service has got what was written. */
+const UNKNOWN_ENDS: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT']);
 const USUAL_HTTP_PORT = 80;
 const REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
 
@@ -480,11 +482,19 @@ export class Exchange implements RequestSink, BodySink, Timed {
     if (isLost && !inbound.hasBody && IDEMPOTENT.has(inbound.method)) {
       this.gateway.counters.retried++;
       this.send(false);
-    } else if (!wasConnected && !this.isReading && this.attempt + 1 < this.services.length) {
+    } else if (!wasConnected && this.mayGoOn(error) && this.attempt + 1 < this.services.length) {
       this.gateway.counters.retried++;
       this.attempt++;
       this.send(true);
     } else this.answerFailure(failureOf(error));
+  }
+
+  /** Whether the next service may get the request after a dial that has failed. */
+  private mayGoOn(error: Error): boolean {
+    if (this.isReading) return false;
+    const { hasBody, method } = this.inbound;
+    // The head leaves with the dial. Where no answer to the dial has come, a service may have read it, which is the whole request.
+    return hasBody || IDEMPOTENT.has(method) || !UNKNOWN_ENDS.has(codeOf(error) ?? '');
   }
 
   // --- a protocol of its own ---

@@ -50,6 +50,7 @@ export interface Connection {
 /** Streams of HTTP/2 that a client may cancel, and control frames that it may send, without losing the connection (CVE-2023-44487). */
 const CANCELS: Rate = { perS: 20, burst: 200 };
 const CONTROLS: Rate = { perS: 20, burst: 200 };
+const CANCELLED: ReadonlySet<number> = new Set([constants.NGHTTP2_CANCEL, constants.NGHTTP2_PROTOCOL_ERROR]);
 const MAX_SESSION_MB = 16;
 const MAX_BAD_FRAMES = 100;
 
@@ -305,8 +306,6 @@ export class Front {
       maxSessionRejectedStreams: MAX_BAD_FRAMES,
     });
     server.on('session', (session) => this.onSession(session));
-    server.on('stream', ((stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags: number, raw: string[]) =>
-      this.onStream(stream, headers, raw)) as (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void);
     server.on('sessionError', () => {});
     return server;
   }
@@ -326,6 +325,12 @@ export class Front {
     connection.session = session;
     sessions.set(session, { connection, cancels: new TokenBucket(CANCELS) });
     session.on('error', () => {});
+    // Not by the server: a stream that has ended already does not say whose it is.
+    session.on('stream', ((stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags: number, raw: string[]) =>
+      this.onStream(session, stream, headers, raw)) as (
+      stream: ServerHttp2Stream,
+      headers: IncomingHttpHeaders,
+    ) => void);
     const controls = new TokenBucket(CONTROLS);
     const onControl = (): void => limit(session, controls);
     session.on('remoteSettings', onControl);
@@ -333,22 +338,30 @@ export class Front {
     if (this.owner.isDraining) session.close();
   }
 
-  private onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, raw: string[]): void {
-    const { session } = stream;
-    const found = session === undefined ? undefined : sessions.get(session as ServerHttp2Session);
+  private onStream(
+    session: ServerHttp2Session,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    raw: string[],
+  ): void {
+    const found = sessions.get(session);
     stream.on('error', () => {});
     if (found === undefined) {
       stream.close(constants.NGHTTP2_REFUSED_STREAM);
       return;
     }
     const { connection, cancels } = found;
+    // Cancelled in the same packet that brought it: its 'close' may be over.
+    if (stream.closed || stream.destroyed) {
+      limit(session, cancels);
+      return;
+    }
     let inbound: Http2Request | undefined;
     // Whatever the code: a reset without an error costs as much.
-    stream.on('aborted', () => {
-      if (inbound?.isAborted !== true) limit(session as ServerHttp2Session, cancels);
+    stream.on('close', () => {
+      const isReset = stream.aborted || CANCELLED.has(stream.rstCode);
+      if (isReset && inbound?.isAborted !== true) limit(session, cancels);
     });
-    // Cancelled in the same packet that brought it.
-    if (stream.closed || stream.destroyed) return;
     let failure: Failure;
     if (raw.length > 2 * (this.limits.maxHeaders + 5)) failure = badRequest(431);
     else {

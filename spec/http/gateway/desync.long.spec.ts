@@ -330,3 +330,26 @@ describe('a request ends', () => {
     expect(isLeft()).toBe(false);
   });
 });
+
+describe('the next service of a rule', () => {
+  it.each([
+    ['POST', 504, 0],
+    ['GET', 200, 1],
+  ])('gets a %s whose first service may have read it: status %i', async (method, status, count) => {
+    let served = 0;
+    // It does not answer the dial, as when the reply is lost.
+    net.far.bind('first', { allow: () => new Promise<boolean>(() => {}) }, () => {});
+    await net.serve('second', (_message, response) => {
+      served++;
+      response.end('second');
+    });
+    await within('the service', net.near.waitFor('first'));
+    const opened = await net.open({ default: ['first', 'second'], suffix: undefined, dialTimeoutMs: 200 });
+    const answer = await rawExchange(
+      opened,
+      `${method} / HTTP/1.1\r\n${HOST}Content-Length: 0\r\nConnection: close\r\n\r\n`,
+    );
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(served).toBe(count);
+  });
+});
