@@ -78,8 +78,8 @@ describe('SIGHUP', () => {
     await machine.run(['init']);
     const up = machine.start(['up']);
     await up.waitFor(/^node \S+ runs/m, 'stdout');
-    const { tasks } = JSON.parse((await machine.run(['status', '--json'])).stdout) as { tasks: { listen?: string }[] };
-    const local = tasks.find(({ listen }) => listen !== undefined)?.listen?.split(':')[1];
+    const { tasks } = JSON.parse((await machine.run(['status', '--json'])).stdout) as { tasks: { listens?: string }[] };
+    const local = tasks.find(({ listens }) => listens !== undefined)?.listens?.split(':')[1];
     const socket = net.connect(Number(local), '127.0.0.1');
     socket.write('a');
     await once(socket, 'data');
