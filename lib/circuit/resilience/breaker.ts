@@ -17,6 +17,8 @@ export class Breaker {
   /** When it lets a probe through; undefined while it is closed. */
   private probeAtMs: number | undefined;
   private isProbing = false;
+  /** When a new instance has let a probe through for the last time. */
+  private hastenedAtMs = Number.NEGATIVE_INFINITY;
   /** Changes with the state. */
   private generation: BreakerTicket = 0;
 
@@ -57,9 +59,15 @@ export class Breaker {
     return this.isTooMuch(now) && this.open(now);
   }
 
-  /** Lets a probe through now: there is a new instance, of which nothing bad is known. */
+  /**
+   * Lets a probe through now: there is a new instance, of which nothing bad is known. Not more often than a breaker probes by itself, as
+   * a member could go on announcing instances.
+   */
   hasten(now: number): void {
-    if (this.probeAtMs !== undefined) this.probeAtMs = Math.min(this.probeAtMs, now);
+    if (this.probeAtMs === undefined || this.probeAtMs <= now) return;
+    if (now < this.hastenedAtMs + this.terms.openMs) return;
+    this.hastenedAtMs = now;
+    this.probeAtMs = now;
   }
 
   private isTooMuch(now: number): boolean {

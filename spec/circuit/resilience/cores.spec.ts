@@ -142,6 +142,19 @@ describe('a circuit breaker', () => {
     expect([breaker.waitMs(1), breaker.isOpen]).toEqual([0, true]);
   });
 
+  it('lets no more probes through for a member that goes on announcing instances', () => {
+    const breaker = new Breaker(breakerTerms({ failures: 1, openMs: 100 }));
+    fail(breaker, 0);
+    let probes = 0;
+    for (let now = 1; now <= 1_000; now++) {
+      breaker.hasten(now);
+      if (breaker.waitMs(now) > 0) continue;
+      probes++;
+      fail(breaker, now);
+    }
+    expect(probes).toBeLessThanOrEqual(20);
+  });
+
   it('has one probe at a time, never waits longer than openMs, and always lets one through in the end', () => {
     fc.assert(
       fc.property(steps(fc.constantFrom('failed', 'connected', 'none', 'begin'), 90), (events) => {
