@@ -158,9 +158,22 @@ export function nodeOptionsOf(network: ChosenNetwork, values: NodeValues): NodeO
     role: role as NodeRole | undefined,
     relay,
     advertise: advertise === undefined ? undefined : [...advertise],
+    resilience: resilienceOf(values.resilience),
     insecure,
     via,
     noProxy: noProxy === undefined ? undefined : [...noProxy],
+  };
+}
+
+/** Returns the option `resilience` with the defaults of these parts. */
+function resilienceOf(parts: readonly string[] | undefined): NodeOptions['resilience'] {
+  if (parts === undefined) return undefined;
+  const has = (part: string) => (parts.includes(part) ? true : undefined);
+  return {
+    retryBudget: has('retry-budget'),
+    circuitBreaker: has('circuit-breaker'),
+    outlierEjection: has('outlier-ejection'),
+    hedge: has('hedge'),
   };
 }
 

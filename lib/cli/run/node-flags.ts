@@ -29,6 +29,11 @@ export const NODE_FLAGS = {
     value: 'URL',
   }),
   noProxy: flag.list('hosts to reach without the proxy', { value: 'HOST' }),
+  resilience: flag.list('what dials do about instances that fail or are slow', {
+    value: 'PART',
+    choices: ['retry-budget', 'circuit-breaker', 'outlier-ejection', 'hedge'],
+    otherwise: 'none',
+  }),
   share: flag.boolean('use the node that runs already with these credentials', {
     otherwise: 'true',
     aboutNot: 'do not use the node that runs already with these credentials',

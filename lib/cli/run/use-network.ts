@@ -91,7 +91,7 @@ export async function useChosen(
 }
 
 /** Flags that say what a node does, and not which one it is. */
-const OF_NODE = ['listen', 'advertise', 'env', 'role', 'relay', 'insecure', 'via', 'noProxy'] as const;
+const OF_NODE = ['listen', 'advertise', 'env', 'role', 'relay', 'insecure', 'via', 'noProxy', 'resilience'] as const;
 
 /** Says which flags of the command line the node that runs already does not follow. */
 function warnOfIdleFlags({ commandLine, log }: Context, { seeds }: ChosenNetwork): void {
