@@ -170,6 +170,8 @@ describeWithPrograms('the monitor page', CHROMIUM, () => {
       await until(async () => (await rowsOf(page)).length > 0, true);
       const violations = async (): Promise<unknown> => {
         await page.evaluate(AXE);
+        // What fades in has other colours until it is there.
+        await page.evaluate('Promise.all(document.getAnimations().map(({ finished }) => finished)).then(() => {})');
         return page.evaluate(`axe.run().then(({ violations }) =>
         violations.map(({ id, nodes }) => [id, ...nodes.map(({ html, failureSummary }) => html + failureSummary)]))`);
       };
