@@ -71,6 +71,8 @@ async function says(socket: Socket, text: string): Promise<string> {
 async function restartAll(optionsOf: (index: number) => NodeOptions): Promise<void> {
   for (const [index, site] of sites.entries()) {
     const others = sites.filter((other) => other !== site);
+    // A circuit through the node that is restarted would end with it.
+    for (const { node } of sites) await turnsUntil('all are linked', () => node.links().length === others.length);
     const stream = await openStream(others[0].node, others[1].own);
     expect(await says(stream, 'before')).toBe('before');
     const links = others.map(({ node }) => node.links().map(({ peerId }) => peerId));
