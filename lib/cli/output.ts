@@ -2,6 +2,7 @@
 
 import { styleText } from 'node:util';
 import Table from 'cli-table3';
+import { printable } from './log.js';
 
 export interface OutputOptions {
   readonly isJson: boolean;
@@ -86,12 +87,6 @@ export class Output {
     const isForced = FORCE_COLOR !== undefined && FORCE_COLOR !== '' && FORCE_COLOR !== '0';
     return !isOff && (isForced || this.isTerminal) ? styleText(style, text) : text;
   }
-}
-
-/** Names come from other machines: control characters of a terminal must not be among what they print. */
-export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not reach the terminal
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
 }
 
 function cell(value: unknown): string {

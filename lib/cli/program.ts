@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { Command as CommanderCommand, CommanderError, Option } from 'commander';
+import { VERSION } from '../util/version.js';
 import { CATALOG, type CatalogEntry } from './catalog.js';
 import type { Command, Context } from './command.js';
 import { Config } from './config/config.js';
@@ -11,7 +12,6 @@ import { createLog, type LogLevel } from './log.js';
 import { Output } from './output.js';
 import { nodeFlagsOf } from './run/node-flags.js';
 import { SHARED_FLAGS } from './shared-flags.js';
-import { versionOf } from './version.js';
 
 export interface Io {
   readonly stdin: NodeJS.ReadStream;
@@ -73,7 +73,7 @@ function programOf(io: Io): CommanderCommand {
   const program = new CommanderCommand('starlane')
     .description('Connects programs by service name instead of by address.')
     .usage('COMMAND [ARGUMENTS] [FLAGS]')
-    .version(versionOf(), '-V, --version', 'print the version')
+    .version(VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help, or that of a command')
     .helpCommand(false)
     .showSuggestionAfterError(true)

@@ -39,7 +39,7 @@ export interface ResilienceCounters {
   ejections: number;
 }
 
-export function noCounts(): ResilienceCounters {
+function noCounts(): ResilienceCounters {
   return { retries: 0, budgetSpent: 0, hedges: 0, hedgesWon: 0, rejected: 0, breakersOpened: 0, ejections: 0 };
 }
 

@@ -11,7 +11,6 @@ import { pingNode, trace } from '../../node/queries/client.js';
 import { createApi } from '../../node/queries/queries.js';
 import type { AllowRequest } from '../../options/allow.js';
 import { Failure } from '../failure.js';
-import { Passage } from '../local/passage.js';
 import { takeStale } from '../local/stale-socket.js';
 import { NodeOverlay, type OverlayBindOptions, type OverlayServer, type OverlaySocket } from '../run/overlay.js';
 
@@ -333,11 +332,6 @@ interface WaitingCircuit {
 interface TakenCircuit {
   accept(circuit: OverlaySocket): void;
   refuse(error: unknown): void;
-}
-
-/** Lets bytes flow both ways, see {@link Passage}. */
-export function join(one: Socket | OverlaySocket, other: Socket | OverlaySocket): void {
-  new Passage(one, other);
 }
 
 /** Returns a signal that is aborted when the other end has gone. */

@@ -17,7 +17,7 @@ type WithQuery = AnswerPath | `${AnswerPath}?${string}`;
 type Bare<Path extends string> = Path extends `${infer Resource}?${string}` ? Resource : Path;
 type AnswerOf<Path extends WithQuery> = Bare<Path> extends AnswerPath ? Answers[Bare<Path>] : never;
 
-/** How long a node that has just started may take to hear of what the others know. */
+/** How long a node that has just started may take for its first sync. */
 const SETTLE_MS = 3_000;
 const POLL_MS = 50;
 /** It has heard everything when nothing came for so many polls. */

@@ -7,8 +7,8 @@ import { release } from 'node:os';
 import { parseLinkAddress } from '../../address.js';
 import { readCredentials } from '../../identity/credentials.js';
 import type { ReadyAnswer } from '../../node/queries/answers.js';
+import { VERSION } from '../../util/version.js';
 import { lineOf } from '../failure.js';
-import { versionOf } from '../version.js';
 import { type Asker, ms, span } from './ask.js';
 
 export interface Finding {
@@ -34,7 +34,7 @@ export async function systemFindings(): Promise<Finding[]> {
   found.push({
     check: 'versions',
     level: 'ok',
-    found: `starlane ${versionOf()}, Node ${process.versions.node}, ${process.platform} ${release()} ${process.arch}`,
+    found: `starlane ${VERSION}, Node ${process.versions.node}, ${process.platform} ${release()} ${process.arch}`,
   });
   const mtus = mtusOf();
   if (mtus.length > 0) {

@@ -3,7 +3,7 @@
 import { type Context, defineCommand } from '../command.js';
 import { ControlClient } from '../control/client.js';
 import { ExitCode, lineOf } from '../failure.js';
-import { printable } from '../output.js';
+import { printable } from '../log.js';
 import { chooseNetwork, isThere } from '../run/network.js';
 import { nodeValues } from '../run/use-network.js';
 import { Asker, withAsker } from './ask.js';

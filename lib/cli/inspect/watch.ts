@@ -5,7 +5,7 @@ import type { EventAnswers, EventName } from '../../node/queries/answers.js';
 import { type Context, defineCommand } from '../command.js';
 import { ExitCode, Failure } from '../failure.js';
 import { flag } from '../flags.js';
-import { printable } from '../output.js';
+import { printable } from '../log.js';
 import { withAsker } from './ask.js';
 
 type Event = { [Name in EventName]: { readonly event: Name } & EventAnswers[Name] }[EventName];

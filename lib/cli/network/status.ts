@@ -2,7 +2,7 @@
 
 import type { LinkInfo } from '../../link/link.js';
 import { defineCommand } from '../command.js';
-import { printable } from '../output.js';
+import { printable } from '../log.js';
 import { WHICH_NODE } from '../run/node-flags.js';
 import { askRunning } from './running.js';
 

@@ -5,7 +5,7 @@ import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { optionError } from '../../errors.js';
 import type { Node } from '../../node/node.js';
 import { dateNow, queueMicrotask } from '../../util/runtime/real-timers.js';
-import { packageVersion } from '../../util/runtime/version.js';
+import { VERSION } from '../../util/version.js';
 import { observeDials } from './dial-observer.js';
 import { NODE_METRICS, type NodeMetric, PEER_METRICS, type Snapshot } from './node-metrics.js';
 
@@ -167,7 +167,7 @@ class NodeMetrics implements Metrics {
       links: node.links(),
       members: members === 0 ? undefined : members,
       startedAtS,
-      version: packageVersion(),
+      version: VERSION,
     });
   }
 }

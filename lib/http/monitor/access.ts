@@ -21,7 +21,7 @@ export function randomToken(): string {
 }
 
 export interface AccessOptions {
-  /** Undefined where everybody who reaches the page may see it. */
+  /** Undefined where no token is needed. */
   readonly token: string | undefined;
   /** Host names that are accepted; undefined for any. Names that lead to this machine are always accepted. */
   readonly hosts: readonly string[] | undefined;

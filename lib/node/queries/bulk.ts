@@ -3,7 +3,7 @@
 import type { ServerResponse } from 'node:http';
 
 /** Callers that get bytes at a time, of all. */
-export const MAX_BULK = 32;
+const MAX_BULK = 32;
 
 const CHUNK_BYTES = 64 * 1024;
 

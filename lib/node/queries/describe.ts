@@ -27,7 +27,7 @@ import type { CallerRights } from './rights.js';
 import { envsOf, nameOf, type QuerySources } from './sources.js';
 
 /** Of the interface: the number in its paths. */
-export const API_VERSION = 1;
+const API_VERSION = 1;
 
 export function describeHealth(sources: QuerySources): HealthAnswer {
   const { id, options, timers, startedAtMs } = sources;

@@ -13,7 +13,7 @@ const MAX_ASKED = 4;
 /** How long an answer is reused, in ms: any number of probes cost the neighbours no more. */
 const REUSED_MS = 1_000;
 /** For the answer of a neighbour. */
-export const READY_MS = 2_000;
+const READY_MS = 2_000;
 
 /** Asks a neighbour how far this node is. @throws ERR_STARLANE_QUERY when it answers no queries, EACCES, ETIMEDOUT */
 export type AskNeighbour = (

@@ -7,7 +7,7 @@ import { certifiedOf, type RemoteEndpoint } from '../../socket/endpoints.js';
 import { envsOf, type QuerySources } from './sources.js';
 
 /** The tag of members that may ask for everything, as issuers may. */
-export const OPERATOR_TAG = 'operator';
+const OPERATOR_TAG = 'operator';
 
 export interface CallerRights {
   /** Whether everything may be asked for. */

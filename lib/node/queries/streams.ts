@@ -23,7 +23,7 @@ import { charged, UNLIMITED, type Work } from './work.js';
 const STREAMS_PER_TURN = 10_000;
 
 /** Queries that look, or wait for their second look, at the same time. */
-export const MAX_WATCHERS = 8;
+const MAX_WATCHERS = 8;
 
 /** Looks that are remembered. */
 const MAX_LOOKS = 100_000;

@@ -6,7 +6,7 @@ import type { Timers } from '../../util/timers.js';
 import { type Rate, TokenBucket } from '../../util/token-bucket.js';
 
 /** Milliseconds of work for one caller. */
-export const WORK_OF_CALLER: Rate = { perS: 100, burst: 1_000 };
+const WORK_OF_CALLER: Rate = { perS: 100, burst: 1_000 };
 /** Milliseconds of work for all callers together: a quarter of the event loop. */
 export const WORK_OF_ALL: Rate = { perS: 250, burst: 2_000 };
 

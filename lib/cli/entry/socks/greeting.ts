@@ -23,7 +23,7 @@ import {
 } from './wire.js';
 
 /** How long a client may take for all it has to say. */
-export const GREETING_MS = 10_000;
+const GREETING_MS = 10_000;
 /** More than any greeting, password and request together. */
 const MAX_BYTES = 2048;
 
