@@ -127,6 +127,21 @@ describe('a network', () => {
   });
 });
 
+describe('starlane completion', () => {
+  it('prints a script for a shell, and says which shells there are', async () => {
+    expect(await first.run(['completion', 'bash'])).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^complete -o filenames -F _starlane starlane$/m),
+      stderr: '',
+    });
+    expect(await first.run(['completion', 'tcsh'])).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: 'starlane: completion: must be bash, zsh or fish, not tcsh\n',
+    });
+  });
+});
+
 describe('a command without a network', () => {
   it.each([['status'], ['services'], ['up'], ['invite']])('%s says how to get one', async (name) => {
     const { code, stdout, stderr } = await first.run([name]);

@@ -1,9 +1,11 @@
 // The gateway and the monitor by the command, as processes.
 
+import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Command, Machine } from '../support/command.js';
 
@@ -62,6 +64,14 @@ describe('starlane gateway', () => {
     expect(JSON.parse((await machine.run(['status', '--json'])).stdout)).toMatchObject({
       tasks: expect.arrayContaining([expect.objectContaining({ task: 'gateway', requests: 3 })]),
     });
+    expect(await gateway.stop()).toMatchObject({ code: 0 });
+  });
+
+  it('serves curl', async () => {
+    const gateway = machine.start(['gateway', '--port', '0', '--suffix', '.example.test']);
+    const url = await urlOf(gateway);
+    const args = ['--silent', '--show-error', '--max-time', '20', '--header', 'Host: web.example.test', `${url}/curl`];
+    expect((await promisify(execFile)('curl', args)).stdout).toBe('GET /curl');
     expect(await gateway.stop()).toMatchObject({ code: 0 });
   });
 
