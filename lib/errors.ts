@@ -74,6 +74,28 @@ export const ERRORS = {
 
   ERR_STARLANE_QUERY: { message: 'the node did not answer the query' },
 
+  // Messages, commands and topics.
+  ERR_STARLANE_NOT_HANDLED: { message: 'the message certainly reached no handler' },
+  ERR_STARLANE_OUTCOME_UNKNOWN: { message: 'whether a handler ran is not known' },
+  ERR_STARLANE_HANDLER_FAILED: { message: 'the handler ran, and failed' },
+  ERR_STARLANE_NO_HANDLER: { message: 'the receiver has no handler for this command, or the topic no subscriber' },
+  ERR_STARLANE_QUEUE_FULL: { message: 'too much waits to be sent or handled' },
+  ERR_STARLANE_MESSAGE_SIZE: { message: 'the message is longer than the receiver accepts' },
+  ERR_STARLANE_MESSAGE_PROTOCOL: { message: 'the other end does not speak the protocol of messages, or broke it' },
+  ERR_STARLANE_SCHEMA: { message: 'the input or output of a command does not fit its schema' },
+  ERR_STARLANE_API: { message: 'the definition of the API is invalid, or does not fit that of the other end' },
+  ERR_STARLANE_SLOW_SUBSCRIBER: { message: 'a subscriber is slower than its messages, and some were dropped' },
+
+  // Hosts: bundles, deployments and jobs.
+  ERR_STARLANE_BUNDLE: { message: 'the bundle is malformed, or holds what it must not' },
+  ERR_STARLANE_BUNDLE_SIGNATURE: {
+    message: 'the signature of the bundle is not valid, or not of a key that the host accepts',
+  },
+  ERR_STARLANE_BUNDLE_OLD: { message: 'the bundle is older than one that the host has taken before' },
+  ERR_STARLANE_DEPLOY: { message: 'the deployment failed' },
+  ERR_STARLANE_JOB: { message: 'the job failed, or the host does not have it' },
+  ERR_STARLANE_JOB_LOST: { message: 'the host ended while the job ran' },
+
   // Sessions and streams.
   ERR_STARLANE_PROTOCOL: { message: 'the peer broke the session protocol' },
   ERR_STARLANE_MESSAGE: { message: 'malformed message' },

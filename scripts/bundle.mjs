@@ -42,6 +42,7 @@ const entryPoints = [
   'lib/mux/index.ts',
   'lib/http/index.ts',
   'lib/members/index.ts',
+  'lib/messages/index.ts',
   'lib/preload/index.ts',
 ];
 await build({ ...options, entryPoints });

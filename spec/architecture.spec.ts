@@ -33,7 +33,7 @@ const LAYERS: ReadonlyArray<[RegExp, Layer]> = [
   [/^mesh\//, { rank: 4, name: 'mesh' }],
   [/^circuit\//, { rank: 5, name: 'circuit' }],
   [/^node\//, { rank: 6, name: 'node' }],
-  [/^(index\.ts$|http\/|members\/|preload\/)/, { rank: 7, name: 'edge' }],
+  [/^(index\.ts$|http\/|members\/|messages\/|preload\/)/, { rank: 7, name: 'edge' }],
   [/^cli\//, { rank: 8, name: 'cli' }],
 ];
 
