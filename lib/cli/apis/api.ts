@@ -1,9 +1,9 @@
 // starlane api
 
+import type { UntypedClient } from '../../messages/api/client.js';
 import type { ApiDescription, ShapeDescription } from '../../messages/api/description.js';
 import { mcpServer } from '../../messages/api/mcp.js';
 import { openApi } from '../../messages/api/open-api.js';
-import type { UntypedClient } from '../../messages/api/client.js';
 import { type Command, type Context, defineCommand } from '../command.js';
 import { ExitCode, usage } from '../failure.js';
 import { flag } from '../flags.js';

@@ -5,6 +5,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { ApiDescription, CommandDescription } from '../../messages/api/description.js';
 import { type Command, type Context, defineCommand } from '../command.js';
 import { ExitCode, Failure, usage } from '../failure.js';
+import { nodeValues } from '../run/use-network.js';
 import { parsedJson, withApi } from './used-api.js';
 
 const MAX_STDIN_BYTES = 16 * 1024 * 1024;
@@ -58,8 +59,9 @@ function commandOf(
 }
 
 /** Of a stream, `--timeout` bounds the whole only where somebody gives it. */
-function timeoutOf({ commandLine }: Context): { timeoutMs?: number } {
-  return commandLine['timeout'] === undefined ? {} : {};
+function timeoutOf(context: Context): { readonly timeoutMs?: number } {
+  const { timeout } = nodeValues(context);
+  return timeout === undefined ? {} : { timeoutMs: timeout };
 }
 
 function inputFrom(value: unknown, { input }: CommandDescription): unknown {

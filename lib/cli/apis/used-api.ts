@@ -2,7 +2,7 @@
 // own, as there is no node in this process that could share one.
 
 import { codeOf } from '../../errors.js';
-import { type UntypedClient, clientOver } from '../../messages/api/client.js';
+import { clientOver, type UntypedClient } from '../../messages/api/client.js';
 import { MessageError } from '../../messages/outcome.js';
 import { MESSAGE_PORT } from '../../messages/ports.js';
 import type { Context } from '../command.js';
@@ -24,7 +24,11 @@ export async function withApi(
   checkedTarget(`API ${name}`, name);
   const aborter = new AbortController();
   let interrupted: number | undefined;
-  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const) {
     process.once(signal, () => {
       interrupted ??= code;
       aborter.abort(new Failure(`ended by ${signal}`, code));
@@ -62,7 +66,8 @@ function abortOf(signal: AbortSignal): Promise<never> {
 /** Returns the failure of a call: its exit code says what is certain. */
 function failureOf(name: string, error: unknown): Failure {
   if (error instanceof Failure) return error;
-  if (!(error instanceof MessageError)) return new Failure(`${name}: ${lineOf(error)}`, exitCodeOf(error), { cause: error });
+  if (!(error instanceof MessageError))
+    return new Failure(`${name}: ${lineOf(error)}`, exitCodeOf(error), { cause: error });
   return new Failure(`${name}: ${lineOf(error)} (${error.outcome})`, exitCodeOfCall(error), { cause: error });
 }
 

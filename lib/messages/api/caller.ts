@@ -1,9 +1,9 @@
 // Calls commands of an API, with a definition of it or by its self-description, and over lanes or circuits as the command needs.
 
-import type { Selector } from '../../mesh/directory/selector.js';
 import { optionError } from '../../errors.js';
-import { MAX_TIMEOUT_MS } from '../../util/timers.js';
+import type { Selector } from '../../mesh/directory/selector.js';
 import { performanceNow, setTimeout } from '../../util/runtime/real-timers.js';
+import { MAX_TIMEOUT_MS } from '../../util/timers.js';
 import { MessageError, messageError } from '../outcome.js';
 import { type AskedCommand, askMany, askOnce } from './call/ask.js';
 import { askedCommand, DESCRIBE_COMMAND, describedCommand } from './commands.js';
@@ -62,7 +62,11 @@ export class ApiCaller {
     checkOptions(options, ['timeoutMs', 'maxItemBytes']);
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.maxItemBytes = options.maxItemBytes ?? DEFAULT_ITEM_BYTES;
-    this.versions = new Versions(service, () => network.instances(service), (selector) => this.fetch(selector));
+    this.versions = new Versions(
+      service,
+      () => network.instances(service),
+      (selector) => this.fetch(selector),
+    );
     if (api === undefined) return;
     const digest = digestOf(describeApi(api));
     for (const [name, command] of Object.entries(api.commands)) {
@@ -225,7 +229,10 @@ function checkOptions(
     throw optionError('timeoutMs', 'must be a number from 1 to 2147483647');
   }
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw optionError('signal', 'must be an AbortSignal');
-  if (maxItemBytes !== undefined && !(Number.isInteger(maxItemBytes) && maxItemBytes >= 1024 && maxItemBytes <= 2 ** 30)) {
+  if (
+    maxItemBytes !== undefined &&
+    !(Number.isInteger(maxItemBytes) && maxItemBytes >= 1024 && maxItemBytes <= 2 ** 30)
+  ) {
     throw optionError('maxItemBytes', 'must be an integer from 1024 to 1073741824');
   }
 }

@@ -1,17 +1,29 @@
 // The client of an API: an object with a method for each command.
 
-import type { Node } from '../../node/node.js';
-import { starlaneError } from '../../errors.js';
 import { isServiceName } from '../../address.js';
+import { starlaneError } from '../../errors.js';
+import type { Node } from '../../node/node.js';
 import { ApiCaller, type ApiClientOptions, type CallOptions } from './caller.js';
-import { type Api, type Command, type Commands, type Given, type Got, isCommandName, type Streamed } from './definition.js';
+import {
+  type Api,
+  type Command,
+  type Commands,
+  type Given,
+  type Got,
+  isCommandName,
+  type Streamed,
+} from './definition.js';
 import type { ApiDescription } from './description.js';
 import type { ApiNetwork } from './network.js';
 import { networkOf } from './node-network.js';
 import { PendingOutput } from './pending-output.js';
 
 /** What a call returns: a promise, or for an output that is a stream what is iterated. Leaving the loop cancels the call. */
-export type Output<O> = O extends Streamed ? (Got<O> extends AsyncIterable<infer Item> ? AsyncIterable<Item> : never) : Promise<Got<O>>;
+export type Output<O> = O extends Streamed
+  ? Got<O> extends AsyncIterable<infer Item>
+    ? AsyncIterable<Item>
+    : never
+  : Promise<Got<O>>;
 
 /** A command as a method. */
 export type Method<I, O> = unknown extends I

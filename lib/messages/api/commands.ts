@@ -42,8 +42,7 @@ function answeredCommand(name: string, { input, output }: Command, handler: AnyH
     streamsInput: isStreamed(input),
     streamsOutput: isStreamed(output),
     // An item is read by a handler that runs already.
-    checkInput: (value, isItem) =>
-      checked(inputSchema, value, `input of ${name}`, isItem ? 'handled' : 'not-handled'),
+    checkInput: (value, isItem) => checked(inputSchema, value, `input of ${name}`, isItem ? 'handled' : 'not-handled'),
     checkOutput: (value) => {
       // What is sent is what the handler gave: the schema makes its own of it at the caller.
       const result = checked(outputSchema, value, `output of ${name}`, 'handled');

@@ -103,7 +103,16 @@ const VERSION = /^[A-Za-z0-9._+-]{1,64}$/;
 /** Names become methods of a client, words of a command line, and parts of a path. */
 const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 /** What a client has itself, and what JavaScript asks of every object. */
-const RESERVED: ReadonlySet<string> = new Set(['call', 'describe', 'then', 'constructor', 'prototype', 'toJSON', 'toString', 'valueOf']);
+const RESERVED: ReadonlySet<string> = new Set([
+  'call',
+  'describe',
+  'then',
+  'constructor',
+  'prototype',
+  'toJSON',
+  'toString',
+  'valueOf',
+]);
 
 /**
  * Returns a checked definition of an API. Clients and servers use the same one: it says what a command takes and returns, and both ends check
@@ -124,7 +133,8 @@ export function defineApi<const N extends string, I, O>(
   },
 ): Api<{ readonly [K in keyof I & keyof O & string]: Command<I[K], O[K]> }, N> {
   const { name, short = '', long = '', version, commands } = definition;
-  if (typeof name !== 'string' || !isServiceName(name)) throw apiError(`name: ${shown(name)} is not the name of a service`);
+  if (typeof name !== 'string' || !isServiceName(name))
+    throw apiError(`name: ${shown(name)} is not the name of a service`);
   checkText('short', short, MAX_SHORT);
   checkText('long', long, MAX_LONG);
   if (typeof version !== 'string' || !VERSION.test(version)) {

@@ -1,7 +1,15 @@
 // The self-description of an API as plain JSON: what command 0 of each API answers, for clients that have no definition of it.
 
 import { nodeCrypto } from '../../util/runtime/builtins.js';
-import { type Api, apiError, type Command, isCommandName, isCommandNumber, isStreamed, schemaOf } from './definition.js';
+import {
+  type Api,
+  apiError,
+  type Command,
+  isCommandName,
+  isCommandNumber,
+  isStreamed,
+  schemaOf,
+} from './definition.js';
 import type { StandardSchema } from './standard-schema.js';
 
 /** The command that every API has: it answers the self-description. */

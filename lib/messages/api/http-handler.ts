@@ -57,8 +57,16 @@ async function answer(
     }
     const { input, output } = commands[name];
     const text = await bodyOf(request, options.maxBodyBytes ?? DEFAULT_BODY_BYTES);
-    const value = input.stream ? text.split('\n').filter((line) => line.trim() !== '').map(parsed) : parsed(text);
-    const terms = { signal: aborter.signal, ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }) };
+    const value = input.stream
+      ? text
+          .split('\n')
+          .filter((line) => line.trim() !== '')
+          .map(parsed)
+      : parsed(text);
+    const terms = {
+      signal: aborter.signal,
+      ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+    };
     const pending = client.call(name, value, terms);
     if (output.stream) await sendLines(pending as AsyncIterable<unknown>, response);
     else {

@@ -1,10 +1,10 @@
 // An API as tools of the Model Context Protocol (modelcontextprotocol.io): each command is a tool, for models that act through an MCP client.
 
+import { starlaneError } from '../../errors.js';
+import { MessageError, type Outcome } from '../outcome.js';
 import type { Api } from './definition.js';
 import type { ApiDescription, CommandDescription, JsonSchema, ShapeDescription } from './description.js';
-import { starlaneError } from '../../errors.js';
 import { asDescription } from './open-api.js';
-import { type Outcome, MessageError } from '../outcome.js';
 import { SchemaError } from './validation.js';
 
 /** The package that serves tools: loaded when that is asked for, and not a dependency. */
@@ -49,7 +49,10 @@ export interface McpTool {
   readonly outputSchema: JsonSchema | undefined;
   readonly annotations: { readonly idempotentHint: boolean };
   /** Calls the command. Errors are results, so that the model sees them. */
-  run(input: Readonly<Record<string, unknown>>, options?: { readonly signal?: AbortSignal | undefined }): Promise<ToolResult>;
+  run(
+    input: Readonly<Record<string, unknown>>,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<ToolResult>;
 }
 
 /**
@@ -96,7 +99,11 @@ async function loadServer(): Promise<typeof import('@modelcontextprotocol/server
   try {
     return await import(PACKAGE);
   } catch (error) {
-    throw starlaneError('ERR_STARLANE_API', `tools need the package ${PACKAGE} 2.4 or later: npm install ${PACKAGE}`, error);
+    throw starlaneError(
+      'ERR_STARLANE_API',
+      `tools need the package ${PACKAGE} 2.4 or later: npm install ${PACKAGE}`,
+      error,
+    );
   }
 }
 

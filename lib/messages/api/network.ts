@@ -18,7 +18,9 @@ export interface ApiNetwork {
    * Makes a call without streams to any instance; undefined where every call has a circuit of its own. The input has been checked, the output is
    * checked later.
    */
-  readonly call: ((service: string, command: AskedCommand, input: unknown, options: UnaryOptions) => Promise<unknown>) | undefined;
+  readonly call:
+    | ((service: string, command: AskedCommand, input: unknown, options: UnaryOptions) => Promise<unknown>)
+    | undefined;
   /** Opens a circuit. `selector`: which instance; undefined for any. */
   dial(
     service: string,

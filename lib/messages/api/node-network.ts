@@ -1,7 +1,7 @@
 // The network of a node of this process, for clients of APIs: calls without streams share lanes, others have circuits of their own.
 
 import type { Node } from '../../node/node.js';
-import { messages } from '../post.js';
+import { messages } from '../messages.js';
 import { MESSAGE_PORT } from '../ports.js';
 import type { ApiNetwork } from './network.js';
 import { receivedUnary } from './unary-failure.js';
@@ -10,7 +10,11 @@ import { receivedUnary } from './unary-failure.js';
 export function networkOf(node: Node): ApiNetwork {
   const post = messages(node);
   return {
-    instances: (service) => node.serviceMap().get(service).filter(({ port }) => port === MESSAGE_PORT || port === 0),
+    instances: (service) =>
+      node
+        .serviceMap()
+        .get(service)
+        .filter(({ port }) => port === MESSAGE_PORT || port === 0),
     call: async (service, command, input, options) => {
       try {
         return await post.call(service, command.number, input, options);

@@ -1,7 +1,13 @@
 // An API as an OpenAPI 3.1 document, for what is made of such documents: pages, clients of other languages, rules of gateways.
 
 import { type Api, isDefinition } from './definition.js';
-import { type ApiDescription, type CommandDescription, describeApi, type JsonSchema, type ShapeDescription } from './description.js';
+import {
+  type ApiDescription,
+  type CommandDescription,
+  describeApi,
+  type JsonSchema,
+  type ShapeDescription,
+} from './description.js';
 
 export interface OpenApiOptions {
   /** Where the commands are served by HTTP, such as `https://example.org/orders`. Default none: paths are relative to the document. */

@@ -1,14 +1,14 @@
 // Serves an API: binds its service through an inbox, checks inputs and outputs, and runs the handlers.
 
-import type { Node } from '../../node/node.js';
 import { optionError } from '../../errors.js';
+import type { Node } from '../../node/node.js';
 import type { Socket } from '../../socket/socket.js';
 import { dateNow } from '../../util/runtime/real-timers.js';
 import type { Inbox } from '../inbox.js';
 import type { Call } from '../message.js';
+import { messages } from '../messages.js';
 import type { InboxOptions } from '../options.js';
 import { messageError } from '../outcome.js';
-import { messages } from '../post.js';
 import type { Sender } from '../receive/incoming.js';
 import { metaOf } from './announcement.js';
 import { type AnsweredCommand, answerCall } from './call/answer.js';
@@ -16,7 +16,7 @@ import { decodeHeader } from './call/header.js';
 import { DEFAULT_ITEM_BYTES } from './caller.js';
 import { answeredCommands } from './commands.js';
 import type { Api, Command, Commands, Given, Got } from './definition.js';
-import { type ApiDescription, DESCRIBE, describeApi } from './description.js';
+import { type ApiDescription, describeApi } from './description.js';
 import type { HandlerCall } from './handler-call.js';
 import { unaryFailure } from './unary-failure.js';
 
@@ -45,11 +45,16 @@ const DEFAULT_STREAMING_CALLS = 1_000;
  * @throws ERR_STARLANE_API for a command without a handler, ERR_STARLANE_OPTION, EADDRINUSE
  */
 export function serveApi<A extends Api>(node: Node, api: A, options: ServeOptions<A> = {}): ApiServer {
-  const { handlers = {}, maxStreamingCalls = DEFAULT_STREAMING_CALLS, maxItemBytes = DEFAULT_ITEM_BYTES, ...rest } = options;
+  const {
+    handlers = {},
+    maxStreamingCalls = DEFAULT_STREAMING_CALLS,
+    maxItemBytes = DEFAULT_ITEM_BYTES,
+    ...rest
+  } = options;
   checkInteger('maxStreamingCalls', maxStreamingCalls, 1, 1_000_000);
   checkInteger('maxItemBytes', maxItemBytes, 1_024, 2 ** 30);
   const commands = answeredCommands(api, handlers as Readonly<Record<string, unknown>>);
-  const inbox = messages(node).inbox(api.name, { ...rest, meta: metaOf(api, rest.meta) });
+  const inbox = messages(node).inbox(api.name, { ...rest, allowHalfOpen: true, meta: metaOf(api, rest.meta) });
   return new ApiServer(inbox, describeApi(api), commands, maxStreamingCalls, maxItemBytes);
 }
 

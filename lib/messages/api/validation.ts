@@ -1,7 +1,7 @@
 // Checks values by schemas, at both ends. What travels is the value that was given; each end uses what the schema makes of it.
 
-import { type Outcome, MessageError } from '../outcome.js';
 import { ERRORS } from '../../errors.js';
+import { MessageError, type Outcome } from '../outcome.js';
 import type { StandardIssue, StandardResult, StandardSchema } from './standard-schema.js';
 
 /** What is wrong with a value, at one place in it. */
@@ -49,9 +49,9 @@ export function checked(
   } catch (error) {
     throw failedCheck(error, what, outcome);
   }
-  if (!isPromise(result)) return valueOf(result, what, outcome);
+  if (!isPromise(result)) return checkedValue(result, what, outcome);
   return result.then(
-    (settled) => valueOf(settled, what, outcome),
+    (settled) => checkedValue(settled, what, outcome),
     (error: unknown) => {
       throw failedCheck(error, what, outcome);
     },
@@ -72,7 +72,7 @@ export function readIssues(value: unknown): readonly SchemaIssue[] {
   }));
 }
 
-function valueOf(result: StandardResult<unknown>, what: string, outcome: Outcome): unknown {
+function checkedValue(result: StandardResult<unknown>, what: string, outcome: Outcome): unknown {
   if (result.issues === undefined) return result.value;
   const issues = result.issues.slice(0, MAX_ISSUES).map(issueOf);
   throw new SchemaError(outcome, `${what}: ${inWords(issues)}`, issues);
@@ -91,7 +91,9 @@ function issueOf({ message, path = [] }: StandardIssue): SchemaIssue {
 
 function pathOf(keys: readonly unknown[]): readonly (string | number)[] {
   // Those of arktype are of a class of its own.
-  return Array.from(keys).slice(0, MAX_PATH).map((key) => (typeof key === 'number' ? key : String(key).slice(0, 200)));
+  return Array.from(keys)
+    .slice(0, MAX_PATH)
+    .map((key) => (typeof key === 'number' ? key : String(key).slice(0, 200)));
 }
 
 function inWords(issues: readonly SchemaIssue[]): string {

@@ -101,7 +101,11 @@ export class Versions {
         `${this.service}: command ${number} is not ${name} with the same streams at any instance`,
       );
     }
-    return messageError('ERR_STARLANE_NO_HANDLER', 'not-handled', `${this.service}: no instance has ${name} (${number})`);
+    return messageError(
+      'ERR_STARLANE_NO_HANDLER',
+      'not-handled',
+      `${this.service}: no instance has ${name} (${number})`,
+    );
   }
 }
 
@@ -109,7 +113,8 @@ export class Versions {
 export function fitOf({ name, number, streamsInput, streamsOutput }: AskedCommand, { commands }: ApiDescription): Fit {
   const named = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (named !== undefined) {
-    const isSame = named.number === number && named.input.stream === streamsInput && named.output.stream === streamsOutput;
+    const isSame =
+      named.number === number && named.input.stream === streamsInput && named.output.stream === streamsOutput;
     return isSame ? 'fits' : 'differs';
   }
   return Object.values(commands).some((other) => other.number === number) ? 'differs' : 'lacks';

@@ -44,14 +44,32 @@ describe('a definition', () => {
     ['one number twice', { ...base, commands: { a: { number: 7 }, b: { number: 7 } } }, /a has the number 7/],
     ['a command named with a space', { ...base, commands: { 'a b': { number: 1 } } }, /a b/],
     ['a command named as a method of clients', { ...base, commands: { call: { number: 1 } } }, /call/],
-    ['a command that would make clients promises', { ...base, commands: { then: { number: 1 } } }, /then/],
-    ['a schema that is none', { ...base, commands: { a: { number: 1, input: { type: 'object' } } } }, /Standard Schema/],
-    ['a stream of what is no schema', { ...base, commands: { a: { number: 1, output: stream(3 as never) } } }, /Standard/],
+    [
+      'a command that would make clients promises',
+      { ...base, commands: Object.fromEntries([['then', { number: 1 }]]) },
+      /then/,
+    ],
+    [
+      'a schema that is none',
+      { ...base, commands: { a: { number: 1, input: { type: 'object' } } } },
+      /Standard Schema/,
+    ],
+    [
+      'a stream of what is no schema',
+      { ...base, commands: { a: { number: 1, output: stream(3 as never) } } },
+      /Standard/,
+    ],
     ['a handler that is no function', { ...base, commands: { a: { number: 1, handler: 3 } } }, /handler/],
-    ['a description that is long', { ...base, commands: { a: { number: 1, description: 'x'.repeat(2_001) } } }, /descri/],
+    [
+      'a description that is long',
+      { ...base, commands: { a: { number: 1, description: 'x'.repeat(2_001) } } },
+      /descri/,
+    ],
     ['too many commands', { ...base, commands: many(1_001) }, /1000/],
   ])('is refused with %s', (_what, definition, message) => {
-    expect(define(definition)).toThrow(expect.objectContaining({ code: 'ERR_STARLANE_API', message: expect.stringMatching(message) }));
+    expect(define(definition)).toThrow(
+      expect.objectContaining({ code: 'ERR_STARLANE_API', message: expect.stringMatching(message) }),
+    );
   });
 });
 

@@ -62,7 +62,9 @@ describe('the self-description of an API', () => {
 
   it('goes without schemas where it would be too long', () => {
     const long = z.object({ a: z.string().describe('x'.repeat(MAX_DESCRIPTION_BYTES)) });
-    const { commands } = describeApi(defineApi({ name: 'x', version: '1', commands: { a: { number: 1, input: long } } }));
+    const { commands } = describeApi(
+      defineApi({ name: 'x', version: '1', commands: { a: { number: 1, input: long } } }),
+    );
     expect(commands['a'].input).toEqual({ stream: false });
   });
 
@@ -95,14 +97,21 @@ describe('the digest of an API', () => {
 describe('the description of another node', () => {
   const read = (commands: unknown) => readDescription({ name: 'x', version: '1', commands });
 
-  it.each([undefined, null, 3, 'x', [], {}, { commands: 3 }, { commands: { a: 3 } }, { commands: { a: { input: 3 } } }])(
-    'is refused when it is %j',
-    (value) => {
-      const refused = () => readDescription(value);
-      if (JSON.stringify(value)?.includes('"input"')) expect(refused().commands).toEqual({});
-      else expect(refused).toThrow(expect.objectContaining({ code: 'ERR_STARLANE_API' }));
-    },
-  );
+  it.each([
+    undefined,
+    null,
+    3,
+    'x',
+    [],
+    {},
+    { commands: 3 },
+    { commands: { a: 3 } },
+    { commands: { a: { input: 3 } } },
+  ])('is refused when it is %j', (value) => {
+    const refused = () => readDescription(value);
+    if (JSON.stringify(value)?.includes('"input"')) expect(refused().commands).toEqual({});
+    else expect(refused).toThrow(expect.objectContaining({ code: 'ERR_STARLANE_API' }));
+  });
 
   it('loses commands that cannot be called, and fields that are not known', () => {
     const { commands } = read({

@@ -1,7 +1,7 @@
 // Commands as tools of MCP: their schemas, and what a real MCP client gets when it calls them.
 
-import { Client } from '@modelcontextprotocol/client';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { Client } from '@modelcontextprotocol/client';
 import { InMemoryTransport } from '@modelcontextprotocol/server';
 import { z } from 'zod';
 import { defineApi, stream } from '../../../lib/messages/api/definition.js';
@@ -62,7 +62,11 @@ describe('the tools of an API', () => {
   it('take objects, as MCP asks for', () => {
     const [hello, double, many, bare] = tools;
     expect(hello.inputSchema).toMatchObject({ type: 'object', properties: { name: { type: 'string' } } });
-    expect(double.inputSchema).toEqual({ type: 'object', properties: { input: { type: 'number' } }, required: ['input'] });
+    expect(double.inputSchema).toEqual({
+      type: 'object',
+      properties: { input: { type: 'number' } },
+      required: ['input'],
+    });
     expect(many.inputSchema).toMatchObject({ properties: { items: { type: 'array', items: { type: 'string' } } } });
     expect(bare.inputSchema).toEqual({ type: 'object', properties: { input: {} } });
     expect(bare.outputSchema).toBeUndefined();

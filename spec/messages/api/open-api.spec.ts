@@ -88,8 +88,7 @@ describe('the HTTP handler', () => {
     servers.push(server);
     await once(server.listen(0, '127.0.0.1'), 'listening');
     const { port } = server.address() as AddressInfo;
-    return (path, body) =>
-      fetch(`http://127.0.0.1:${port}${path}`, body === undefined ? {} : { method: 'POST', body });
+    return (path, body) => fetch(`http://127.0.0.1:${port}${path}`, body === undefined ? {} : { method: 'POST', body });
   }
 
   it('answers a command', async () => {

@@ -64,7 +64,10 @@ describe('a check', () => {
   });
 
   it('bounds the issues, their texts and their paths', () => {
-    const issue = { message: 'x'.repeat(10_000), path: Array.from({ length: 1_000 }, () => ({ key: 'y'.repeat(1_000) })) };
+    const issue = {
+      message: 'x'.repeat(10_000),
+      path: Array.from({ length: 1_000 }, () => ({ key: 'y'.repeat(1_000) })),
+    };
     const schema = standard(() => ({ issues: Array.from({ length: 1_000 }, () => issue) }));
     const { issues } = thrown(() => checked(schema, 1, 'input', 'not-handled'));
     expect(issues).toHaveLength(32);

@@ -1,11 +1,11 @@
 // Instances of several versions side by side: which of them a client calls.
 
 import { describe, expect, it } from '@jest/globals';
+import type { ServiceInfo } from '../../../lib/mesh/directory/service.js';
 import type { AskedCommand } from '../../../lib/messages/api/call/ask.js';
 import { defineApi, stream } from '../../../lib/messages/api/definition.js';
 import { type ApiDescription, describeApi, digestOf } from '../../../lib/messages/api/description.js';
 import { fitOf, Versions } from '../../../lib/messages/api/versions.js';
-import type { ServiceInfo } from '../../../lib/mesh/directory/service.js';
 
 const described = (commands: object): ApiDescription =>
   describeApi(defineApi({ name: 'x', version: '1', commands } as never));
@@ -63,7 +63,13 @@ describe('a client', () => {
   });
 
   it('asks each version once, also when many calls come at a time', async () => {
-    const { versions, asked } = view([instance('a', OLD), instance('b', OLD)], new Map([['a', OLD], ['b', OLD]]));
+    const { versions, asked } = view(
+      [instance('a', OLD), instance('b', OLD)],
+      new Map([
+        ['a', OLD],
+        ['b', OLD],
+      ]),
+    );
     await Promise.all(Array.from({ length: 20 }, () => versions.selectorFor(command('hello', 1), digestOf(NEW))));
     expect(asked).toHaveLength(1);
   });

@@ -1,17 +1,17 @@
 // One call at the server, on a circuit of its own: reads the input, runs the handler, and writes the output, each as fast as the slower end.
 
-import type { Sender } from '../../receive/incoming.js';
-import { MessageError, messageError, notHandled } from '../../outcome.js';
-import { dateNow } from '../../../util/runtime/real-timers.js';
 import { Deadline } from '../../../util/deadline.js';
-import { type Timers, sharedTimers } from '../../../util/timers.js';
+import { dateNow } from '../../../util/runtime/real-timers.js';
+import { sharedTimers, type Timers } from '../../../util/timers.js';
+import { MessageError, messageError, notHandled } from '../../outcome.js';
+import type { Sender } from '../../receive/incoming.js';
 import type { HandlerCall } from '../handler-call.js';
-import { type CallCircuit, CallChannel } from './channel.js';
-import { endOf, iteratorOf, untilAborted } from './iteration.js';
-import { handlerFailed, sentFailure } from './failure.js';
+import { CallChannel, type CallCircuit } from './channel.js';
+import { handlerFailed, type SentFailure, sentFailure } from './failure.js';
 import { FrameKind } from './frames.js';
 import type { CallHeader } from './header.js';
 import { decodeItem, encodeItem } from './item.js';
+import { endOf, iteratorOf, untilAborted } from './iteration.js';
 
 /** What a server does with the calls of one command. */
 export interface AnsweredCommand {
@@ -117,18 +117,20 @@ class Answer {
   }
 
   fail(error: unknown): void {
-    this.channel.send(FrameKind.ERROR, [Buffer.from(JSON.stringify(sentFailure(this.failureFor(error))))]);
+    const failure = this.failureFor(error);
+    this.channel.send(FrameKind.ERROR, [Buffer.from(JSON.stringify(failure))]);
     this.aborter.abort(error);
     this.close();
   }
 
-  private failureFor(error: unknown): MessageError {
-    // The caller has cancelled, has gone, or does not wait any longer: it hears this only in the last case.
-    if (error instanceof MessageError && error === this.aborter.signal.reason) {
-      return new MessageError(error.code, this.hasBegun ? 'unknown' : 'not-handled', error.message);
+  private failureFor(error: unknown): SentFailure {
+    if (!this.hasBegun) {
+      return sentFailure(error instanceof MessageError ? error : notHandled(this.call.command, error), 'not-handled');
     }
-    if (error instanceof MessageError && (!this.hasBegun || this.own.has(error))) return error;
-    return this.hasBegun ? handlerFailed(error) : notHandled(this.call.command, error);
+    // The caller does not wait any longer, or the server closes: the handler may run on.
+    if (error instanceof MessageError && error === this.aborter.signal.reason) return sentFailure(error, 'unknown');
+    const isOwn = error instanceof MessageError && this.own.has(error);
+    return sentFailure(isOwn ? error : handlerFailed(error), 'handled');
   }
 
   private close(): void {
@@ -159,7 +161,7 @@ class Answer {
 
   /** Reads a frame, for as long as somebody waits for the answer. */
   private next(): ReturnType<CallChannel['read']> {
-    return untilAborted(this.channel.read(), this.aborter.signal);
+    return this.blame(() => untilAborted(this.channel.read(), this.aborter.signal));
   }
 
   private async sendAll(command: AnsweredCommand, output: unknown): Promise<void> {
@@ -187,10 +189,10 @@ class Answer {
     await untilAborted(this.channel.write(FrameKind.ITEM, item), this.aborter.signal);
   }
 
-  /** Remembers an error of the check as one that the handler has not thrown. */
-  private async blame<T>(check: () => Promise<T>): Promise<T> {
+  /** Remembers an error as one that the handler has not made. */
+  private async blame<T>(work: () => Promise<T>): Promise<T> {
     try {
-      return await check();
+      return await work();
     } catch (error) {
       if (error instanceof Error) this.own.add(error);
       throw error;

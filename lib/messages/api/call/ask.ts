@@ -1,14 +1,14 @@
 // One call at the caller, on a circuit of its own: sends the input and yields the output, each as fast as the slower end.
 
 import { once } from 'node:events';
+import { codeOf } from '../../../errors.js';
+import { Deadline } from '../../../util/deadline.js';
 import { nodeCrypto } from '../../../util/runtime/builtins.js';
 import { performanceNow } from '../../../util/runtime/real-timers.js';
-import { Deadline } from '../../../util/deadline.js';
 import { sharedTimers } from '../../../util/timers.js';
-import { codeOf } from '../../../errors.js';
-import { CircuitKind, encodePreamble } from '../../wire/preamble.js';
 import { MessageError, messageError, notHandled, outcomeUnknown } from '../../outcome.js';
-import { type CallCircuit, CallChannel } from './channel.js';
+import { CircuitKind, encodePreamble } from '../../wire/preamble.js';
+import { CallChannel, type CallCircuit } from './channel.js';
 import { receivedFailure } from './failure.js';
 import { type Frame, FrameKind } from './frames.js';
 import { encodeHeader } from './header.js';
@@ -113,7 +113,7 @@ class Asking {
     circuit.write(encodePreamble({ kind: CircuitKind.CALL, header: this.header() }));
     if (single !== undefined) {
       channel.send(FrameKind.ITEM, single);
-      this.endInput(channel);
+      channel.send(FrameKind.END);
     } else if (items !== undefined) {
       void this.sendAll(channel, items);
     }
@@ -194,7 +194,7 @@ class Asking {
         const item = encodeItem(await command.checkInput(next.value), maxItemBytes);
         await untilAborted(channel.write(FrameKind.ITEM, item), signal);
       }
-      this.endInput(channel);
+      channel.send(FrameKind.END);
     } catch (error) {
       // Once the call has ended, or the circuit was lost, that is what counts.
       if (this.isOver || signal.aborted || channel.isGone) return;
@@ -203,11 +203,6 @@ class Asking {
     } finally {
       if (!isAtEnd) endOf(items);
     }
-  }
-
-  private endInput(channel: CallChannel): void {
-    channel.send(FrameKind.END);
-    channel.end();
   }
 }
 

@@ -2,8 +2,8 @@
 // a slow end slows the other one down.
 
 import type { Duplex } from 'node:stream';
-import { messageError } from '../../outcome.js';
 import { nextTick, setTimeout } from '../../../util/runtime/real-timers.js';
+import { messageError } from '../../outcome.js';
 import { CallFrameDecoder, encodeFrame, type Frame, type FrameKind } from './frames.js';
 
 /** How long the other end may take to close the circuit after everything was said. */
@@ -45,7 +45,8 @@ export class CallChannel {
     });
     circuit.on('error', (error: Error) => this.lose(error));
     circuit.once('close', () => this.lose(messageError('ECONNRESET', 'unknown', 'the circuit of the call was closed')));
-    if (circuit.destroyed) this.lose(circuit.errored ?? messageError('ECONNRESET', 'unknown', 'the circuit was closed'));
+    if (circuit.destroyed)
+      this.lose(circuit.errored ?? messageError('ECONNRESET', 'unknown', 'the circuit was closed'));
   }
 
   /** Whether the circuit is reset, lost or closed. */

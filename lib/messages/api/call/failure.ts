@@ -15,10 +15,10 @@ export interface SentFailure {
   readonly issues?: unknown;
 }
 
-/** Returns what the caller may know of an error of this layer. */
-export function sentFailure(error: MessageError): SentFailure {
+/** Returns what the caller may know of an error, and of the call. */
+export function sentFailure(error: MessageError, outcome: Outcome): SentFailure {
   const issues = error instanceof SchemaError ? { issues: error.issues } : {};
-  return { code: error.code, outcome: error.outcome, message: error.message.slice(0, MAX_TEXT), ...issues };
+  return { code: error.code, outcome, message: error.message.slice(0, MAX_TEXT), ...issues };
 }
 
 /** Returns the error for what a handler has thrown. An error of a call that the handler has made itself says nothing of its own call. */

@@ -3,7 +3,8 @@
 //   caller -> server   ITEM... (the input), then END
 //   server -> caller   ITEM... (the output), then END, or ERROR
 //
-// What is called stands in the header of the preamble. Each end closes its direction behind its last frame. A reset cancels the call.
+// What is called stands in the header of the preamble. The server closes its direction behind its last frame, and the caller when it has that:
+// until then a reset cancels the call, and is noticed at once. (After the end of a direction, a reset comes behind what is still to be read.)
 
 import { messageError } from '../../outcome.js';
 

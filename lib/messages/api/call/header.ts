@@ -30,7 +30,12 @@ export function decodeHeader(bytes: Buffer): CallHeader {
     read = null;
   }
   const { id, command, timeoutMs, streamsInput, streamsOutput } = read ?? {};
-  if (typeof id !== 'string' || id === '' || id.length > MAX_ID || !(isCommandNumber(command) || command === DESCRIBE)) {
+  if (
+    typeof id !== 'string' ||
+    id === '' ||
+    id.length > MAX_ID ||
+    !(isCommandNumber(command) || command === DESCRIBE)
+  ) {
     throw messageError('ERR_STARLANE_MESSAGE_PROTOCOL', 'not-handled', 'a call without an id or a command');
   }
   const limit = typeof timeoutMs === 'number' && timeoutMs >= 0 ? Math.min(timeoutMs, MAX_TIMEOUT_MS) : undefined;

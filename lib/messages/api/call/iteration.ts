@@ -5,12 +5,14 @@ import { SchemaError } from '../validation.js';
 /** Returns the iterator of what is given for a stream. @throws ERR_STARLANE_SCHEMA */
 export function iteratorOf(value: unknown, what: string): AsyncIterator<unknown> | Iterator<unknown> {
   const iterable = value as Partial<AsyncIterable<unknown> & Iterable<unknown>> | null | undefined;
-  const make = iterable?.[Symbol.asyncIterator] ?? (typeof value === 'string' ? undefined : iterable?.[Symbol.iterator]);
+  // A text is one item, not its characters.
+  const make =
+    iterable?.[Symbol.asyncIterator] ?? (typeof value === 'string' ? undefined : iterable?.[Symbol.iterator]);
   if (typeof make !== 'function') {
     const message = 'an iterable is needed for a stream';
     throw new SchemaError('handled', `${what}: ${message}`, [{ message, path: [] }]);
   }
-  return make.call(iterable) as AsyncIterator<unknown>;
+  return Reflect.apply(make, iterable, []) as AsyncIterator<unknown>;
 }
 
 /** Ends an iterator that is not read to its end, without waiting for it. */

@@ -2,7 +2,13 @@
 
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { CallFrameDecoder, encodeFrame, type Frame, FrameKind, MAX_ERROR_BYTES } from '../../../../lib/messages/api/call/frames.js';
+import {
+  CallFrameDecoder,
+  encodeFrame,
+  type Frame,
+  FrameKind,
+  MAX_ERROR_BYTES,
+} from '../../../../lib/messages/api/call/frames.js';
 import { decodeHeader, encodeHeader } from '../../../../lib/messages/api/call/header.js';
 import { decodeItem, encodeItem } from '../../../../lib/messages/api/call/item.js';
 
@@ -51,12 +57,17 @@ describe('frames of a call', () => {
 });
 
 describe('an item', () => {
-  it.each([[undefined], [null], [3], ['a text ä'], [{ a: [1, { b: null }] }], [Buffer.from([0, 255, 3])], [Buffer.alloc(0)]])(
-    'arrives as what it was: %j',
-    (value) => {
-      expect(decodeItem(Buffer.concat(encodeItem(value, 1_000)))).toEqual(value);
-    },
-  );
+  it.each([
+    [undefined],
+    [null],
+    [3],
+    ['a text ä'],
+    [{ a: [1, { b: null }] }],
+    [Buffer.from([0, 255, 3])],
+    [Buffer.alloc(0)],
+  ])('arrives as what it was: %j', (value) => {
+    expect(decodeItem(Buffer.concat(encodeItem(value, 1_000)))).toEqual(value);
+  });
 
   it.each([
     ['a function', () => {}],
@@ -67,7 +78,9 @@ describe('an item', () => {
   });
 
   it('has a limit', () => {
-    expect(() => encodeItem('x'.repeat(100), 100)).toThrow(expect.objectContaining({ code: 'ERR_STARLANE_MESSAGE_SIZE' }));
+    expect(() => encodeItem('x'.repeat(100), 100)).toThrow(
+      expect.objectContaining({ code: 'ERR_STARLANE_MESSAGE_SIZE' }),
+    );
   });
 
   it.each([[Buffer.alloc(0)], [Buffer.from([9])], [Buffer.from([1, 0x7b])]])('is refused when it is %j', (payload) => {
@@ -79,17 +92,26 @@ describe('the header of a call', () => {
   it('comes out as it went in', () => {
     const header = { id: 'x', command: 7, timeoutMs: 100, streamsInput: true, streamsOutput: false };
     expect(decodeHeader(encodeHeader(header))).toEqual(header);
-    expect(decodeHeader(encodeHeader({ ...header, timeoutMs: undefined }))).toEqual({ ...header, timeoutMs: undefined });
+    expect(decodeHeader(encodeHeader({ ...header, timeoutMs: undefined }))).toEqual({
+      ...header,
+      timeoutMs: undefined,
+    });
   });
 
-  it.each(['', 'null', '3', '{}', '{"id":"x"}', '{"id":"x","command":-1}', '{"id":"","command":1}', `{"id":"${'x'.repeat(65)}","command":1}`])(
-    'is refused when it is %s',
-    (text) => {
-      expect(() => decodeHeader(Buffer.from(text))).toThrow(
-        expect.objectContaining({ code: 'ERR_STARLANE_MESSAGE_PROTOCOL', outcome: 'not-handled' }),
-      );
-    },
-  );
+  it.each([
+    '',
+    'null',
+    '3',
+    '{}',
+    '{"id":"x"}',
+    '{"id":"x","command":-1}',
+    '{"id":"","command":1}',
+    `{"id":"${'x'.repeat(65)}","command":1}`,
+  ])('is refused when it is %s', (text) => {
+    expect(() => decodeHeader(Buffer.from(text))).toThrow(
+      expect.objectContaining({ code: 'ERR_STARLANE_MESSAGE_PROTOCOL', outcome: 'not-handled' }),
+    );
+  });
 });
 
 function circle(): unknown {
