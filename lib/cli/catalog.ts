@@ -62,6 +62,13 @@ export const CATALOG: readonly CatalogEntry[] = [
     async () => (await import('./services/connect.js')).connect,
   ),
   entry(
+    SERVICES,
+    'api',
+    'show an API of the network, or serve its commands as tools',
+    async () => (await import('./apis/api.js')).api,
+  ),
+  entry(SERVICES, 'call', 'call a command of an API', async () => (await import('./apis/call.js')).call),
+  entry(
     NETWORK,
     'up',
     'run a node, and what the configuration file asks for',
