@@ -2,13 +2,14 @@
 
 import { type Command, type Context, defineCommand } from '../command.js';
 import { useNetwork } from '../run/use-network.js';
+import { AppsPart } from './apps/part.js';
 import { AGENT_FLAGS, type AgentValues } from './options.js';
 import type { AgentPart } from './part.js';
 import { AgentTask } from './task.js';
 
 /** The parts of an agent, in the order in which they start. */
 function partsOf(_context: Context): readonly AgentPart[] {
-  return [];
+  return [new AppsPart()];
 }
 
 export const agent: Command = defineCommand({

@@ -117,6 +117,16 @@ export class Journal {
     return from + bytes.indexOf(0x0a) + 1;
   }
 
+  /** Removes what there is. Positions go on. */
+  clear(): void {
+    this.closeFile();
+    const { end } = this;
+    for (const segment of this.segments.splice(0)) rmSync(this.pathOf(segment), { force: true });
+    const empty = { start: end, size: 0 };
+    closeSync(openSync(this.pathOf(empty), 'a', 0o600));
+    this.segments.push(empty);
+  }
+
   close(): void {
     this.closeFile();
   }
