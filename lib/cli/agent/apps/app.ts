@@ -211,7 +211,6 @@ export class App {
   /** Removes versions and logs, and the data where that is asked for. Its highest number stays. */
   remove(withData: boolean): Promise<object> {
     return this.alone(async () => {
-      this.checkInstalled();
       this.save({ wanted: false });
       await this.stopRun(AbortSignal.timeout(REPLACE_MS));
       this.save({ versions: [], current: undefined, previous: undefined });
