@@ -11,6 +11,7 @@ export interface CatalogEntry {
 
 const NETWORK = 'Networks and members:';
 const SERVICES = 'Services:';
+const HOSTS = 'Hosts:';
 const INSPECT = 'Looking around:';
 const SHELL = 'Shell:';
 
@@ -102,6 +103,12 @@ export const CATALOG: readonly CatalogEntry[] = [
     'status',
     'show what the node of this machine does',
     async () => (await import('./network/status.js')).status,
+  ),
+  entry(
+    HOSTS,
+    'agent',
+    'let others deploy apps and start jobs on this machine, by rules',
+    async () => (await import('./agent/agent.js')).agent,
   ),
   entry(
     INSPECT,
