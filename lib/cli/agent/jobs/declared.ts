@@ -51,7 +51,7 @@ export interface JobRequest {
   readonly command: string;
   readonly params: Readonly<Record<string, string>>;
   readonly env: Readonly<Record<string, string>>;
-  /** Whether the caller sends input; without it the program reads an empty one. */
+  /** Whether the caller would send input, if the command takes any. Without it the program reads an empty one. */
   readonly input: boolean;
 }
 
@@ -115,16 +115,28 @@ export function wholePattern(text: string): RegExp {
   return new RegExp(`^(?:${text})$`, 'u');
 }
 
-/** Returns the program for a request. `own` is the environment of this process. @throws ERR_STARLANE_ARGUMENT with what does not fit */
+/** Returns what programs get of the agent's own environment. `pass` names more of it. */
+export function inheritedFrom(
+  own: Readonly<Record<string, string | undefined>>,
+  pass: readonly string[],
+): Record<string, string> {
+  const variables: Record<string, string> = {};
+  for (const name of [...INHERITED, ...pass]) {
+    const value = own[name];
+    if (value !== undefined) variables[name] = value;
+  }
+  return variables;
+}
+
+/** Returns the program for a request. `inherited`: see {@link inheritedFrom}. @throws ERR_STARLANE_ARGUMENT with what does not fit */
 export function programFor(
   command: JobCommand,
-  { params, env, input }: JobRequest,
-  own: Readonly<Record<string, string | undefined>>,
+  { params, env }: JobRequest,
+  inherited: Readonly<Record<string, string>>,
 ): JobProgram {
   const refuse = (why: string): never => {
     throw starlaneError('ERR_STARLANE_ARGUMENT', `${command.name}: ${why}`);
   };
-  if (input && !command.stdin) refuse('it takes no input');
   for (const name of Object.keys(params)) {
     if (!command.params.has(name)) refuse(`it has no parameter ${shown(name)}`);
   }
@@ -138,12 +150,7 @@ export function programFor(
     if (!fits(value, declared)) return refuse(`the value of ${name} is not allowed`);
     values.set(name, value);
   }
-  const variables: Record<string, string> = {};
-  for (const name of INHERITED) {
-    const value = own[name];
-    if (value !== undefined) variables[name] = value;
-  }
-  Object.assign(variables, command.env);
+  const variables: Record<string, string> = { ...inherited, ...command.env };
   for (const [name, declared] of command.callerEnv) {
     const value = Object.hasOwn(env, name) ? env[name] : declared.byDefault;
     if (value === undefined) continue;

@@ -125,6 +125,11 @@ export class Job {
     this.process?.stop();
   }
 
+  /** Kills what is being stopped. */
+  kill(): void {
+    if (!this.hasEnded && this.reason !== undefined) this.process?.kill();
+  }
+
   /** Takes a piece of its input. @throws as {@link JobInput.take}; ERR_STARLANE_JOB when it has none */
   async takeInput(from: number, data: Buffer, isLast: boolean): Promise<InputState> {
     if (this.hasEnded) return { position: this.input?.state.position ?? 0, open: false };

@@ -34,7 +34,8 @@ export interface JobsOptions {
   /** Since 1970. */
   readonly now: () => number;
   readonly startProcess: typeof startProcess;
-  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** What programs get of the environment of the agent. */
+  readonly inherited: () => Readonly<Record<string, string>>;
   readonly warn: (text: string) => void;
 }
 
@@ -124,7 +125,7 @@ export class Jobs {
         `the rules of this host do not let you start ${JSON.stringify(request.command.slice(0, 64))}`,
       );
     }
-    const program = programFor(command, request, this.options.environment);
+    const program = programFor(command, request, this.options.inherited());
     this.checkRoom(command, caller);
     const { name } = caller;
     const job = new Job(
@@ -133,7 +134,7 @@ export class Jobs {
         command: command.name,
         params: request.params,
         env: request.env,
-        input: request.input,
+        input: request.input && command.stdin,
         owner: { id: caller.id, ...(name === undefined ? {} : { name }) },
         state: 'starting',
         createdMs: this.options.now(),
@@ -198,13 +199,23 @@ export class Jobs {
     await this.drop(job);
   }
 
-  /** Ends all jobs as lost, and takes no more. Resolves when all have ended. */
-  async close(): Promise<void> {
+  /** Returns the commands that the caller may start. */
+  commandsFor(caller: JobCaller): JobCommand[] {
+    return [...this.commands.values()].filter((command) => caller.mayStart(command));
+  }
+
+  /** Ends all jobs as lost, each within its time or at once when the signal aborts, and takes no more. Resolves when all have ended. */
+  async close(signal: AbortSignal): Promise<void> {
     this.isEnding = true;
     this.sweeper.clear();
     await Promise.allSettled(this.starting.values());
     for (const job of this.jobs.values()) job.stop('lost', 'the agent was stopped while the job ran');
     if (this.running === 0) return;
+    const kill = () => {
+      for (const job of this.jobs.values()) job.kill();
+    };
+    if (signal.aborted) kill();
+    else signal.addEventListener('abort', kill, { once: true });
     await new Promise<void>((resolve) => {
       this.whenIdle = () => {
         if (this.running === 0) resolve();
@@ -214,12 +225,8 @@ export class Jobs {
 
   private async submittedAgain(job: Job, request: JobRequest, caller: JobCaller): Promise<JobStatus> {
     if (job.record.owner.id !== caller.id) throw coded('EACCES', 'the job is of another caller');
-    const { command, params, env, input } = job.record;
-    const isSame =
-      command === request.command &&
-      input === request.input &&
-      areSame(params, request.params) &&
-      areSame(env, request.env);
+    const { command, params, env } = job.record;
+    const isSame = command === request.command && areSame(params, request.params) && areSame(env, request.env);
     if (!isSame) throw coded('EEXIST', `the id ${job.id} is that of another job`);
     await this.starting.get(job.id);
     return job.status;

@@ -16,6 +16,8 @@ export interface JobProcess {
   readonly ended: Promise<ProgramEnd>;
   /** Sends SIGTERM to all of it, and SIGKILL to what is left after the time for that. */
   stop(): void;
+  /** Sends SIGKILL to all of it. */
+  kill(): void;
 }
 
 /** Starts the program of a job. @throws ENOENT, EACCES and others of spawn */
@@ -39,5 +41,6 @@ export async function startProcess(
     stderr: stderr as Readable,
     ended: group.ended,
     stop: () => void group.stop(),
+    kill: () => group.kill(),
   };
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import {
   faultsOf,
+  inheritedFrom,
   type JobCommand,
   MAX_VALUE_LENGTH,
   programFor,
@@ -37,7 +38,7 @@ function request(params: Record<string, string>, env: Record<string, string> = {
   return { command: 'backup', params, env, input: false };
 }
 
-const own = { PATH: '/bin', HOME: '/root', AWS_SECRET: 's', STARLANE_SECRET: 's' };
+const own = inheritedFrom({ PATH: '/bin', HOME: '/root', AWS_SECRET: 's', STARLANE_SECRET: 's', LEVEL: '1' }, []);
 
 describe('the program of a declared command', () => {
   it('is its file with its arguments, of which parameters are whole ones', () => {
