@@ -54,6 +54,7 @@ export class Jobs {
   private readonly ports: JobPorts;
   private readonly sweeper: Deadline;
   private isEnding = false;
+  private pruning: Promise<void> = Promise.resolve();
   private whenIdle: (() => void) | undefined;
 
   constructor(
@@ -210,6 +211,7 @@ export class Jobs {
     this.sweeper.clear();
     await Promise.allSettled(this.starting.values());
     for (const job of this.jobs.values()) job.stop('lost', 'the agent was stopped while the job ran');
+    await this.pruning;
     if (this.running === 0) return;
     const kill = () => {
       for (const job of this.jobs.values()) job.kill();
@@ -252,13 +254,18 @@ export class Jobs {
 
   private onEnded(): void {
     this.whenIdle?.();
-    void this.prune();
+    this.pruneSoon();
+  }
+
+  /** One after the other: removing takes its time. */
+  private pruneSoon(): void {
+    this.pruning = this.pruning.then(() => this.prune());
   }
 
   private onSweep(): void {
     this.sweeper.set(SWEEP_MS);
     for (const job of this.jobs.values()) void job.save();
-    void this.prune();
+    this.pruneSoon();
   }
 
   /** Removes jobs whose time is over, and the oldest where there are too many: of a caller with more than half first. */
