@@ -9,8 +9,7 @@ import { lineOf } from '../../failure.js';
 import { bytesOf, jsonOf } from '../answer.js';
 import type { AgentHost, AgentPart } from '../part.js';
 import type { Call, Route } from '../routes.js';
-import { readJobCommands } from './config.js';
-import { inheritedFrom, type JobCommand, type JobRequest } from './declared.js';
+import { inheritedFrom, type JobCommand, type JobCommands, type JobRequest } from './declared.js';
 import { FrameKind, headerOf } from './frames.js';
 import { MAX_INPUT_BYTES } from './input.js';
 import type { Job } from './job.js';
@@ -20,6 +19,8 @@ import { JobStore } from './store.js';
 
 /** How often a reader that waits for output learns that the host is there. */
 export const ALIVE_MS = 2_000;
+/** Nothing is declared. */
+const NONE = '{}';
 
 export class JobsPart implements AgentPart {
   readonly routes: readonly Route[];
@@ -51,7 +52,7 @@ export class JobsPart implements AgentPart {
   async start(host: AgentHost): Promise<void> {
     this.host = host;
     const { jobs, limits } = this.configured();
-    const commands = await readJobCommands(jobs);
+    const commands = await commandsOf(jobs);
     this.declared = jobs;
     this.jobs = new Jobs(
       {
@@ -70,7 +71,7 @@ export class JobsPart implements AgentPart {
 
   onOptions(): void {
     const { jobs, limits } = this.configured();
-    readJobCommands(jobs).then(
+    commandsOf(jobs).then(
       (commands) => {
         this.declared = jobs;
         this.jobs?.configure(commands, limits);
@@ -86,7 +87,7 @@ export class JobsPart implements AgentPart {
 
   status(): Record<string, unknown> {
     const { jobs } = this;
-    if (jobs === undefined || (jobs.size === 0 && this.declared === '{}')) return {};
+    if (jobs === undefined || (jobs.size === 0 && this.declared === NONE)) return {};
     return { jobs: jobs.running, keptJobs: jobs.size - jobs.running };
   }
 
@@ -141,6 +142,12 @@ export class JobsPart implements AgentPart {
     response.writeHead(200, { 'content-type': 'application/octet-stream' });
     await sendFrames(job, from, call.query.get('follow') === 'true', response, signal);
   }
+}
+
+/** @throws Failure */
+async function commandsOf(text: string): Promise<JobCommands> {
+  if (text === NONE) return new Map();
+  return (await import('./declarations.js')).readJobCommands(text);
 }
 
 /** Sends what there is from a position on, and what comes while the job runs, and its status at the end. */
