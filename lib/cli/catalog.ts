@@ -118,6 +118,12 @@ export const CATALOG: readonly CatalogEntry[] = [
     async () => (await import('./agent/agent.js')).agent,
   ),
   entry(
+    HOSTS,
+    'job',
+    'start and follow commands that hosts declare',
+    async () => (await import('./agent/jobs/job-command.js')).job,
+  ),
+  entry(
     INSPECT,
     'services',
     'list the services of the network',
