@@ -38,6 +38,8 @@ export interface ExportSource {
 export type ExportBind = (
   prepare: (request: AllowRequest, signal: AbortSignal) => Promise<Inner>,
   onCircuit: (circuit: Duplex, inner: Inner) => void,
+  /** To be called when it is bound no more, without a close. */
+  onLost: () => void,
 ) => Promise<{ close(): unknown }>;
 
 /** A circuit to the service that waits to be joined. */
@@ -76,7 +78,7 @@ export class ServiceExport extends EventEmitter<ServiceExportEvents> {
   private pending = 0;
   private accepted = 0;
   private refused = 0;
-  private onEmpty: (() => void) | undefined;
+  private readonly onEmpty = new Set<() => void>();
   private readonly pins: Pins | undefined;
   private readonly unheard = new UnheardFaults(() => sharedTimers.now());
   private readonly retry = new Deadline(sharedTimers, () => this.look());
@@ -110,8 +112,8 @@ export class ServiceExport extends EventEmitter<ServiceExportEvents> {
   }
 
   /**
-   * Offers the service no more. Open circuits have `timeoutMs` (default 5000) to end, and are reset then. The promise resolves when none is
-   * left.
+   * Offers the service no more. Open circuits have `timeoutMs` (default 5000) to end, and are reset then; a second call may give them less.
+   * The promise resolves when none is left.
    */
   async close({ timeoutMs = CLOSE_MS }: { timeoutMs?: number | undefined } = {}): Promise<void> {
     this.stop();
@@ -119,9 +121,7 @@ export class ServiceExport extends EventEmitter<ServiceExportEvents> {
     if (this.passages.size === 0) return;
     const late = new Deadline(sharedTimers, () => this.resetAll());
     late.set(Math.max(0, timeoutMs));
-    await new Promise<void>((resolve) => {
-      this.onEmpty = resolve;
-    });
+    await new Promise<void>((resolve) => this.onEmpty.add(resolve));
     late.clear();
   }
 
@@ -171,6 +171,7 @@ export class ServiceExport extends EventEmitter<ServiceExportEvents> {
       const server = await this.bind(
         (request, signal) => this.prepare(request, signal),
         (circuit, inner) => this.onCircuit(circuit, inner),
+        () => this.onLost(),
       );
       this.server = server;
       if (this.wantsOffer) this.emit('offer');
@@ -180,6 +181,13 @@ export class ServiceExport extends EventEmitter<ServiceExportEvents> {
       this.retry.set(RETRY_MS);
       if (!this.emit('warning', error as Error)) this.unheard.report(error as Error);
     }
+  }
+
+  private onLost(): void {
+    if (this.server === undefined) return;
+    this.server = undefined;
+    this.emit('withdraw');
+    if (!this.isClosed) this.retry.set(RETRY_MS);
   }
 
   private withdraw(): void {
@@ -246,7 +254,8 @@ export class ServiceExport extends EventEmitter<ServiceExportEvents> {
     this.accepted++;
     const passage = new Passage(circuit, socket, (over) => {
       this.passages.delete(over);
-      if (this.passages.size === 0) this.onEmpty?.();
+      if (this.passages.size > 0) return;
+      for (const resolve of this.onEmpty) resolve();
     });
     this.passages.add(passage);
   }
