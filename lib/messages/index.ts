@@ -4,5 +4,10 @@
 
 export { type ExportServiceOptions, exportService } from './export/export-service.js';
 export type { ServiceExport, ServiceExportEvents, ServiceExportStats } from './export/service-export.js';
+export type { Inbox } from './inbox.js';
+export type { Call, CommandHandler, Message, MessageHandler } from './message.js';
+export { Messages, type MessagesEvents, messages } from './messages.js';
+export type { CommandOptions, InboxOptions, MessagesOptions, SendOptions } from './options.js';
 export { MessageError, type Outcome } from './outcome.js';
 export { BROADCAST_PORT, MESSAGE_PORT, TOPIC_PORT } from './ports.js';
+export type { MessagesStats, Receipt } from './post.js';
