@@ -34,6 +34,12 @@ export const CATALOG: readonly CatalogEntry[] = [
   ),
   entry(
     SERVICES,
+    'export',
+    'offer a service of one network in another one',
+    async () => (await import('./services/export/export.js')).exportCommand,
+  ),
+  entry(
+    SERVICES,
     'gateway',
     'let HTTP clients outside reach services, by host and path',
     async () => (await import('./services/gateway.js')).gateway,
