@@ -117,6 +117,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   private readonly envDigests: readonly string[];
   private readonly relayLimits: RelayLimits;
   private isClosed = false;
+  private readonly closeCallbacks: Array<() => void> = [];
   private hasWarnedOfRole = false;
 
   constructor(private readonly setup: CircuitsSetup) {
@@ -433,9 +434,15 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     await this.relay.close();
   }
 
+  /** Adds a function that is called when the circuits begin to close: what stands on them then ends what it has open. */
+  beforeClose(callback: () => void): void {
+    this.closeCallbacks.push(callback);
+  }
+
   /** Closes servers, fails dials, and gives sockets of the loopback time to end. */
   async close(): Promise<void> {
     this.isClosed = true;
+    for (const callback of this.closeCallbacks.splice(0)) callback();
     this.dialer.close();
     const { bindings } = this;
     for (const server of [...bindings.servers(), ...bindings.reservedServers()]) server.close();

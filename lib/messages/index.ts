@@ -2,5 +2,9 @@
 
 /// <reference types="node" preserve="true" />
 
+export type { Inbox } from './inbox.js';
+export type { Call, CommandHandler, Message, MessageHandler } from './message.js';
+export { Messages, type MessagesEvents, type MessagesStats, messages, type Receipt } from './messages.js';
+export type { CommandOptions, InboxOptions, MessagesOptions, SendOptions } from './options.js';
 export { MessageError, type Outcome } from './outcome.js';
 export { BROADCAST_PORT, MESSAGE_PORT, TOPIC_PORT } from './ports.js';
