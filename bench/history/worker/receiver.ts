@@ -1,10 +1,11 @@
 // The inboxes of one process, and the handlers that write down that they ran.
 
+import { Readable } from 'node:stream';
 import type { Messages } from '../../../lib/messages/index.js';
 import { type BeginEvent, type MessageKind, monotonicMs, type ProcessEvent } from '../events.js';
 import type { Journal } from '../journal.js';
 import { ITERATED, OWN, POOL, STREAMED } from '../run/shape.js';
-import { type Header, headerOf, type Opened, open, openBytes } from './content.js';
+import { type Header, headerOf, open, openBytes } from './content.js';
 import { COMMAND } from './sender.js';
 
 /** A receiver is done when no handler has run for so long. */
@@ -13,9 +14,8 @@ const QUIET_MS = 1_000;
 /** What a handler gets, of a message or a call. */
 interface Arrived {
   readonly data?: unknown;
-  readonly from?: string;
-  readonly signal?: AbortSignal;
-  readonly stream?: AsyncIterable<Uint8Array> | undefined;
+  readonly from: string;
+  readonly signal: AbortSignal;
 }
 
 export class Receiver {
@@ -33,10 +33,10 @@ export class Receiver {
   serve(name: string, inPool: boolean): void {
     this.offer(undefined, 'own');
     for (const service of [OWN(name), ...(inPool ? [POOL] : [])]) this.offer(service, service);
-    const iterated = this.post.inbox(ITERATED(name));
-    void this.iterate(iterated, ITERATED(name));
-    const streamed = this.post.inbox(STREAMED(name), { streamed: true });
-    streamed.onMessage((message) => this.runStreamed(message, STREAMED(name)));
+    void this.iterate(this.post.inbox(ITERATED(name)), ITERATED(name));
+    this.post
+      .inbox(STREAMED(name), { streamed: true })
+      .onMessage((message) => this.run('send', STREAMED(name), message, message.data));
   }
 
   /** Resolves when no handler runs, and none has for a while. */
@@ -48,28 +48,25 @@ export class Receiver {
 
   private offer(service: string | undefined, label: string): void {
     const inbox = this.post.inbox(service);
-    inbox.onMessage((message) => this.run('send', label, message, open(message.data)));
-    inbox.onCommand(COMMAND, (input, call) => this.run('call', label, call as Arrived, open(input)));
+    inbox.onMessage((message) => this.run('send', label, message, message.data));
+    inbox.onCommand(COMMAND, (input, call) => this.run('call', label, call, input));
   }
 
-  private async iterate(inbox: AsyncIterable<Arrived>, service: string): Promise<void> {
-    for await (const message of inbox) await this.run('send', service, message, open(message.data)).catch(() => {});
+  private async iterate(inbox: AsyncIterable<Arrived & { readonly data: unknown }>, service: string): Promise<void> {
+    for await (const message of inbox) await this.run('send', service, message, message.data).catch(() => {});
   }
 
-  private async run(
-    kind: MessageKind,
-    service: string,
-    message: Arrived,
-    { header, damage }: Opened,
-  ): Promise<unknown> {
+  private async run(kind: MessageKind, service: string, message: Arrived, data: unknown): Promise<unknown> {
+    if (data instanceof Readable) return await this.runStreamed(kind, service, message, data);
+    const { header, damage } = open(data);
     const run = this.begin(kind, service, message, header);
     return await this.finish(run, message, header, async () => damage);
   }
 
   /** Its content arrives as the handler reads it: which message it is, is in the first bytes. */
-  private async runStreamed(message: Arrived, service: string): Promise<unknown> {
+  private async runStreamed(kind: MessageKind, service: string, message: Arrived, data: Readable): Promise<unknown> {
     const parts: Buffer[] = [];
-    const iterator = partsOf(message)[Symbol.asyncIterator]();
+    const iterator = data[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
     let header: Header | undefined;
     let broken: unknown;
     try {
@@ -82,7 +79,7 @@ export class Receiver {
     } catch (error) {
       broken = error;
     }
-    const run = this.begin('send', service, message, header);
+    const run = this.begin(kind, service, message, header);
     return await this.finish(run, message, header, async () => {
       if (broken !== undefined) throw broken;
       for (let next = await iterator.next(); !next.done; next = await iterator.next())
@@ -141,9 +138,4 @@ function slow(ms: number, signal: AbortSignal | undefined): Promise<void> {
     if (signal?.aborted) onAbort();
     else signal?.addEventListener('abort', onAbort, { once: true });
   });
-}
-
-async function* partsOf({ stream, data }: Arrived): AsyncIterable<Uint8Array> {
-  if (stream !== undefined) yield* stream;
-  else yield data as Uint8Array;
 }
