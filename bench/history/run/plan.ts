@@ -2,7 +2,7 @@
 
 import type { Random } from '../../simulation/random.js';
 import type { FaultKind } from '../events.js';
-import type { Shape } from './shape.js';
+import type { Role, Shape } from './shape.js';
 
 interface Common {
   /** When it begins, in ms since the traffic began. */
@@ -39,12 +39,25 @@ interface Kind {
 }
 
 const KINDS: readonly Kind[] = [
-  { kind: 'cut', share: 32 },
+  { kind: 'cut', share: 31 },
   { kind: 'isolate', share: 6 },
   { kind: 'silence', share: 16 },
   { kind: 'kill', share: 20 },
-  { kind: 'stop', share: 21 },
-  { kind: 'restart', share: 5 },
+  { kind: 'stop', share: 20 },
+  { kind: 'restart', share: 7 },
+];
+
+/** What also a short plan has, in any order. */
+const FIRST: ReadonlyArray<readonly [kind: FaultKind, role?: Role]> = [
+  ['cut'],
+  ['silence'],
+  ['isolate', 'receiver'],
+  ['kill', 'receiver'],
+  ['kill', 'relay'],
+  ['kill', 'sender'],
+  ['stop', 'receiver'],
+  ['stop', 'relay'],
+  ['restart', 'receiver'],
 ];
 
 /** How long a process takes to be there again, about. */
@@ -56,23 +69,16 @@ const LONG_SHARE = 0.15;
 
 export function planOf(random: Random, { places, edges }: Shape, { faults, everyMs }: PlanOptions): Fault[] {
   const plan: Fault[] = [];
+  const first = random.sample(FIRST, FIRST.length);
   // A process or link has one fault at a time.
   const busy = new Map<string | number, number>();
   let at = 0;
   while (plan.length < faults) {
     at += random.exponential(everyMs);
-    const kind = pickKind(random);
-    const forMs = Math.round(
-      random.next() < LONG_SHARE ? random.between(SHORT_MS, LONG_MS) : random.between(20, SHORT_MS),
-    );
-    const target = kind === 'cut' || kind === 'silence' ? random.below(edges.length) : pickPlace(random, kind, places);
-    const fault = faultOf(
-      random,
-      kind,
-      target,
-      Math.round(at),
-      kind === 'cut' || kind === 'isolate' ? Math.min(forMs, SHORT_MS) : forMs,
-    );
+    const [kind, role] = first[plan.length] ?? [pickKind(random)];
+    const isLink = kind === 'cut' || kind === 'silence';
+    const target = isLink ? random.below(edges.length) : pickPlace(random, kind, places, role);
+    const fault = faultOf(random, kind, target, Math.round(at));
     if ((busy.get(target) ?? 0) > at) continue;
     const endsProcess = kind === 'kill' || kind === 'restart' || (fault.kind === 'stop' && fault.kills);
     busy.set(target, at + fault.forMs + (endsProcess ? START_MS : 0));
@@ -91,14 +97,18 @@ function pickKind(random: Random): FaultKind {
 }
 
 /** Senders are killed less often: each takes its open sends with it. */
-function pickPlace(random: Random, kind: FaultKind, places: Shape['places']): string {
+function pickPlace(random: Random, kind: FaultKind, places: Shape['places'], wanted: Role | undefined): string {
   for (;;) {
     const { name, role } = random.pick(places);
-    if (role !== 'sender' || kind === 'isolate' || kind === 'stop' || random.next() < 0.4) return name;
+    if (wanted !== undefined) {
+      if (role === wanted) return name;
+    } else if (role !== 'sender' || kind === 'isolate' || kind === 'stop' || random.next() < 0.4) return name;
   }
 }
 
-function faultOf(random: Random, kind: FaultKind, target: string | number, at: number, forMs: number): Fault {
+function faultOf(random: Random, kind: FaultKind, target: string | number, at: number): Fault {
+  const isLong = kind !== 'cut' && random.next() < LONG_SHARE;
+  const forMs = Math.round(isLong ? random.between(SHORT_MS, LONG_MS) : random.between(20, SHORT_MS));
   const common = { at, forMs };
   switch (kind) {
     case 'cut':

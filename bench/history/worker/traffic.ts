@@ -94,7 +94,8 @@ export class Traffic {
   private slowness(): { slowMs?: number } {
     const { random } = this;
     const share = random.next();
-    if (share < 0.003) return { slowMs: 200 + random.below(1_500) };
-    return share < 0.03 ? { slowMs: random.below(40) } : {};
+    // Behind them others wait, which have arrived and not run when a link breaks.
+    if (share < 0.008) return { slowMs: 200 + random.below(1_500) };
+    return share < 0.06 ? { slowMs: random.below(80) } : {};
   }
 }
