@@ -4,7 +4,8 @@
 
 export type { Inbox } from './inbox.js';
 export type { Call, CommandHandler, Message, MessageHandler } from './message.js';
-export { Messages, type MessagesEvents, type MessagesStats, messages, type Receipt } from './messages.js';
+export { Messages, type MessagesEvents, messages } from './messages.js';
 export type { CommandOptions, InboxOptions, MessagesOptions, SendOptions } from './options.js';
 export { MessageError, type Outcome } from './outcome.js';
 export { BROADCAST_PORT, MESSAGE_PORT, TOPIC_PORT } from './ports.js';
+export type { MessagesStats, Receipt } from './post.js';

@@ -283,6 +283,7 @@ export class Target implements LaneHost, OutgoingPlace {
   private onUnknown(lane: Lane, out: Outgoing, error: Error): void {
     if (out.isIdempotent && !out.isSourceUsed) {
       out.state = OutgoingState.WAITING;
+      out.isDoubtful = true;
       out.failure = error;
       avoid(out, lane.nodeId);
       if (out.command === undefined) this.park(out);

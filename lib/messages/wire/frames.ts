@@ -184,7 +184,8 @@ export class FrameWriter {
 
   /** SKIP, CANCEL, ACK, WANT and NO_BODY. */
   number(type: number, number: number): void {
-    this.at = writeUint32(this.slab, this.begin(type, 4), number);
+    const at = this.begin(type, 4);
+    this.at = writeUint32(this.slab, at, number);
   }
 
   /** CLOSE and LEAVING. */
