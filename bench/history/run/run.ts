@@ -32,6 +32,8 @@ const UP_MS = 60_000;
 const SETTLE_MS = 60_000;
 const PROGRESS_MS = 10_000;
 const STEP_MS = 100;
+/** Messages of each sender that are handled before the first fault. */
+const WARM = 50;
 
 /** A place in the shape: the process that is there now, and those that were there before. */
 interface Spot {
@@ -82,6 +84,7 @@ class Run {
     for (const { name } of this.shape.places) this.settle(name);
     await Promise.all([...this.spots.values()].map((spot) => this.isUp(spot)));
     for (const { worker } of this.spots.values()) worker.ask('go');
+    await this.isWarm();
     const progress = setInterval(() => this.options.onProgress?.(this.progress()), PROGRESS_MS);
     try {
       await this.injectFaults();
@@ -98,6 +101,15 @@ class Run {
     for (const proxy of this.proxies) proxy.close();
     await Promise.all([...this.spots.values()].map(({ worker }) => worker.kill()));
     this.journal.close();
+  }
+
+  /** Before that faults would hit little but starting processes. */
+  private async isWarm(): Promise<void> {
+    const senders = this.shape.places.filter(({ role }) => role === 'sender').map(({ name }) => this.spotOf(name));
+    for (const deadline = monotonicMs() + UP_MS; ; await pause(STEP_MS)) {
+      if (senders.every(({ worker }) => worker.handled >= WARM)) return;
+      if (monotonicMs() > deadline) throw new Error(`not every sender had ${WARM} messages handled within ${UP_MS} ms`);
+    }
   }
 
   private async injectFaults(): Promise<void> {

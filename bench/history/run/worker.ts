@@ -18,6 +18,8 @@ export class Worker {
   readonly ended: Promise<Ended>;
   /** Messages that it has sent. */
   sent = 0;
+  /** Of those, how many were handled. */
+  handled = 0;
   /** Whether the run wants it to end. */
   isMeant = false;
   hasEnded = false;
@@ -44,7 +46,9 @@ export class Worker {
     this.up = this.saying('up');
     this.finished = this.saying('finished').then(() => {});
     this.child.on('message', (line: FromWorker) => {
-      if (line.type === 'sent') this.sent = line.count;
+      if (line.type !== 'sent') return;
+      this.sent = line.count;
+      this.handled = line.handled;
     });
   }
 

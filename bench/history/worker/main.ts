@@ -46,13 +46,13 @@ const requests: Record<ToWorker['type'], () => Promise<void>> = {
     if (sender === undefined) return;
     for (const operation of openKeys(start)) sender.send(operation);
     sender.start();
-    setInterval(() => say({ type: 'sent', count: sender.count }), PROGRESS_MS).unref();
+    setInterval(report, PROGRESS_MS).unref();
   },
   async finish() {
     const open = (await sender?.finish(OUTCOMES_MS)) ?? 0;
     await receiver?.quiet();
     journal.write({ e: 'closed', t: monotonicMs(), open, stats: post.stats() });
-    if (sender !== undefined) say({ type: 'sent', count: sender.count });
+    report();
     say({ type: 'finished' });
   },
   /** An orderly end in the middle of everything: the promise holds for it too. */
@@ -72,6 +72,10 @@ const tls = start.secret === undefined ? undefined : await node.listenAndServe('
 journal.write({ e: 'up', t: monotonicMs(), nodeId: node.id });
 for (const address of start.joins) node.join(address).catch(() => {});
 say({ type: 'up', tcp: portOf(tcp.address), tls: tls === undefined ? undefined : portOf(tls.address) });
+
+function report(): void {
+  if (sender !== undefined) say({ type: 'sent', count: sender.count, handled: sender.handled });
+}
 
 function makeSender(): Sender {
   const random = new Random(start.seed);

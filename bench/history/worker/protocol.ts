@@ -14,7 +14,6 @@ export interface Start {
   readonly secret: string | undefined;
   /** Addresses of links that it dials. */
   readonly joins: readonly string[];
-  /** Whether each node dials it by TLS is up to them: it listens for both. */
   readonly services: ReadonlyArray<readonly [service: string, receivers: readonly string[]]>;
   /** Messages a second that a sender sends. */
   readonly rate: number;
@@ -28,5 +27,6 @@ export type ToWorker = { readonly type: 'go' | 'finish' | 'quit' };
 export type FromWorker =
   /** The node listens, at the ports of tcp and tls. */
   | { readonly type: 'up'; readonly tcp: number; readonly tls: number | undefined }
-  | { readonly type: 'sent'; readonly count: number }
+  /** Messages that a sender has sent, and that were handled. */
+  | { readonly type: 'sent'; readonly count: number; readonly handled: number }
   | { readonly type: 'finished' };

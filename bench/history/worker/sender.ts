@@ -17,6 +17,7 @@ export const COMMAND = 1;
 export class Sender {
   /** Messages so far. */
   count = 0;
+  handled = 0;
   private open = 0;
   private due = 0;
   private timer: NodeJS.Timeout | undefined;
@@ -90,6 +91,7 @@ export class Sender {
   private settle(operation: Operation, event: OutcomeEvent): void {
     this.journal.write(event);
     this.open--;
+    if (event.outcome === 'handled') this.handled++;
     // What a key is for: nothing is known of the message, and it is sent again.
     if (event.outcome === 'unknown' && operation.key !== undefined) this.traffic.remember(operation);
     if (this.open === 0) this.onIdle?.();
