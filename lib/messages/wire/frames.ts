@@ -72,9 +72,11 @@ export const OutcomeCode = {
   FORGOTTEN: 9,
   /** The handler was not called, as the input is not valid. */
   REFUSED: 10,
+  /** It was handled before, and its answer is not kept. */
+  NO_ANSWER: 11,
 } as const;
 
-const LAST_OUTCOME: number = OutcomeCode.REFUSED;
+const LAST_OUTCOME: number = OutcomeCode.NO_ANSWER;
 
 /** What the bytes of a content stand for. */
 export const Kind = {
