@@ -10,8 +10,7 @@ import { AgentTask } from './task.js';
 
 /** The parts of an agent, in the order in which they start. */
 function partsOf(_context: Context): readonly AgentPart[] {
-  return [new AppsPart()];
-  return [new JobsPart()];
+  return [new AppsPart(), new JobsPart()];
 }
 
 export const agent: Command = defineCommand({
