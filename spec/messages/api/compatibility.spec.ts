@@ -206,6 +206,7 @@ describe('rule 8: a client repeats what its own definition calls idempotent', ()
       }),
     );
     await knows(near, 'count');
+    messages(near, { resumeMs: 100 });
     const called = apiClient(near, careful).up(undefined, { timeoutMs: 20_000 });
     while (runs === 0) await new Promise(setImmediate);
     serveApi(near, careful, { handlers: { up: () => 100 } });

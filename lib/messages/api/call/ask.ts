@@ -73,12 +73,16 @@ export async function* askMany(options: AskOptions): AsyncGenerator<unknown, voi
   }
 }
 
+/** How much later than its time a dial may say why it has failed. */
+const DIAL_GRACE_MS = 250;
+
 class Asking {
   private readonly aborter = new AbortController();
   private readonly deadline: Deadline;
   private readonly untilMs: number;
   private channel: CallChannel | undefined;
   private isOver = false;
+  private isDialling = false;
   /** Why the own input has ended the call. */
   private inputFailure: { readonly error: unknown } | undefined;
   private readonly onAbort = (): void => this.aborter.abort(this.options.signal?.reason);
@@ -87,6 +91,12 @@ class Asking {
     const { signal, timeoutMs } = options;
     this.untilMs = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performanceNow() + timeoutMs;
     this.deadline = new Deadline(sharedTimers, () => {
+      if (this.isDialling) {
+        // The dial has the same time, and its error says more, such as that nobody offers the service.
+        this.isDialling = false;
+        this.deadline.set(DIAL_GRACE_MS);
+        return;
+      }
       const outcome = this.channel === undefined ? 'not-handled' : 'unknown';
       this.aborter.abort(messageError('ETIMEDOUT', outcome, `${options.command.name}: within ${timeoutMs} ms`));
     });
@@ -162,6 +172,7 @@ class Asking {
   private async dialled(dialTimeoutMs: number): Promise<DialledCircuit> {
     const { command, dial } = this.options;
     const { signal } = this.aborter;
+    this.isDialling = true;
     try {
       const left = Math.min(dialTimeoutMs, Math.max(1, this.untilMs - performanceNow()));
       const circuit = dial({ timeoutMs: Math.ceil(left), signal });
@@ -171,6 +182,8 @@ class Asking {
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       throw error instanceof MessageError ? error : notHandled(command.name, error);
+    } finally {
+      this.isDialling = false;
     }
   }
 
