@@ -3,6 +3,7 @@
 import type { NodeId } from '../../address.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { Content } from '../content.js';
+import { MessageError, outcomeUnknown } from '../outcome.js';
 import { NO_LIMIT_MS } from '../wire/frames.js';
 
 export const OutgoingState = {
@@ -46,6 +47,12 @@ export class Outgoing implements Timed {
   place: OutgoingPlace | undefined;
   /** The content has begun to be read, so that it cannot be sent again. */
   isSourceUsed = false;
+  /** Its handler has finished, and its answer is on its way. */
+  isHandled = false;
+  /** Ends what its content, or that of its answer, does at the moment. */
+  giveUpContent: (() => void) | undefined;
+  /** The outcome of an attempt is unknown: whatever comes of the next one, it may have run. */
+  isDoubtful = false;
   /** Instances that are of no use for it. */
   avoided: NodeId[] | undefined;
   /** Why the last attempt came to nothing. */
@@ -106,16 +113,25 @@ export class Outgoing implements Timed {
     this.resolve(value);
   }
 
-  fail(error: Error): void {
+  fail(error: MessageError): void {
     if (this.isSettled) return;
-    this.settle(error);
-    this.reject(error);
+    const known = this.isDoubtful && error.outcome === 'not-handled' ? inDoubt(error) : error;
+    this.settle(known);
+    this.reject(known);
   }
 
   private settle(error: Error | undefined): void {
     this.state = OutgoingState.SETTLED;
     if (this.timer !== undefined) this.owner.timers.cancel(this.timer);
     if (this.onAbort !== undefined) this.signal?.removeEventListener('abort', this.onAbort);
+    const { giveUpContent } = this;
+    this.giveUpContent = undefined;
+    giveUpContent?.();
     this.owner.onSettled(this, error);
   }
+}
+
+function inDoubt(error: MessageError): MessageError {
+  if (error.code === 'ETIMEDOUT') return new MessageError(error.code, 'unknown', error.message, { cause: error.cause });
+  return outcomeUnknown('an attempt before this one may have reached a handler', error);
 }
