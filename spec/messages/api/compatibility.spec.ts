@@ -213,4 +213,29 @@ describe('rule 8: a client repeats what its own definition calls idempotent', ()
     expect(await called).toBe(100);
     expect(runs).toBe(1);
   });
+
+  it('and nothing else', async () => {
+    let runs = 0;
+    const counting = defineApi({
+      name: 'count',
+      version: '1',
+      commands: {
+        up: {
+          number: 1,
+          handler: () => {
+            runs++;
+            net.cut();
+          },
+        },
+      },
+    });
+    serveApi(far, counting);
+    await knows(near, 'count');
+    messages(near, { resumeMs: 100 });
+    const called = apiClient(near, counting).up();
+    while (runs === 0) await new Promise(setImmediate);
+    serveApi(near, counting, { handlers: { up: () => runs++ } });
+    await expect(called).rejects.toMatchObject({ outcome: 'unknown' });
+    expect(runs).toBe(1);
+  });
 });

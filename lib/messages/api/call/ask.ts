@@ -41,7 +41,9 @@ export interface AskOptions {
   /** How long the whole may take, in ms; undefined without a limit. */
   readonly timeoutMs: number | undefined;
   readonly signal: AbortSignal | undefined;
+  /** Of an item of a stream, and of an input or output that is none. */
   readonly maxItemBytes: number;
+  readonly maxMessageBytes: number;
 }
 
 /** Makes a call, and resolves with its output. @throws MessageError, SchemaError, the reason of the signal */
@@ -107,17 +109,17 @@ class Asking {
   }
 
   async *run(): AsyncGenerator<unknown, void, undefined> {
-    const { command, input, maxItemBytes, dialTimeoutMs } = this.options;
+    const { command, input, maxItemBytes, maxMessageBytes, dialTimeoutMs } = this.options;
     const { signal } = this.aborter;
     signal.throwIfAborted();
     // Before a circuit is made: an input that does not fit costs nothing.
-    const single = command.streamsInput ? undefined : encodeItem(await command.checkInput(input), maxItemBytes);
+    const single = command.streamsInput ? undefined : encodeItem(await command.checkInput(input), maxMessageBytes);
     const items = command.streamsInput ? iteratorOf(input, `input of ${command.name}`) : undefined;
     const circuit = await this.dialled(dialTimeoutMs).catch((error: unknown) => {
       if (items !== undefined) endOf(items);
       throw error;
     });
-    const channel = new CallChannel(circuit, maxItemBytes);
+    const channel = new CallChannel(circuit, command.streamsOutput ? maxItemBytes : maxMessageBytes);
     this.channel = channel;
     signal.throwIfAborted();
     circuit.write(encodePreamble({ kind: CircuitKind.CALL, header: this.header() }));
