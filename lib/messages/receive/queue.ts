@@ -3,18 +3,21 @@
 
 import { OutcomeCode } from '../wire/frames.js';
 import { type Incoming, IncomingState } from './incoming.js';
+import { IncomingList } from './incoming-list.js';
 
 /** A command with its limit. */
 export interface Turnstile {
   readonly concurrency: number;
   running: number;
-  readonly waiting: Set<Incoming>;
+  readonly waiting: IncomingList;
 }
 
 export interface QueueHost {
   readonly now: () => number;
   /** Returns the limit of a command; undefined when there is no such command. */
   command(number: number): Turnstile | undefined;
+  /** The limits of all commands. */
+  turnstiles(): Iterable<Turnstile>;
   /** Whether a message can be taken now; 'never': there is no handler for messages. */
   readonly takesMessages: 'now' | 'later' | 'never';
   /** Its turn has come. `onDone` of the queue follows. */
@@ -26,7 +29,7 @@ interface Chain {
   readonly key: string;
   /** Whose turn it is. */
   current: Incoming | undefined;
-  readonly waiting: Set<Incoming>;
+  readonly waiting: IncomingList;
 }
 
 export class InboxQueue {
@@ -34,8 +37,9 @@ export class InboxQueue {
   /** Chains whose next message may begin as soon as there is room. */
   private readonly ready = new Set<Chain>();
   /** Calls that wait for room. */
-  private readonly calls = new Set<Incoming>();
+  private readonly calls = new IncomingList();
   private running = 0;
+  private isPumping = false;
 
   constructor(
     private readonly host: QueueHost,
@@ -75,7 +79,7 @@ export class InboxQueue {
     const { key } = incoming.sender;
     let chain = this.chains.get(key);
     if (chain === undefined) {
-      chain = { key, current: undefined, waiting: new Set() };
+      chain = { key, current: undefined, waiting: new IncomingList() };
       this.chains.set(key, chain);
     }
     chain.waiting.add(incoming);
@@ -88,8 +92,7 @@ export class InboxQueue {
   remove(incoming: Incoming): boolean {
     if (incoming.state !== IncomingState.WAITING) return false;
     if (incoming.command !== undefined) {
-      this.calls.delete(incoming);
-      this.host.command(incoming.command)?.waiting.delete(incoming);
+      incoming.list?.delete(incoming);
       return true;
     }
     const chain = this.chains.get(incoming.sender.key);
@@ -106,7 +109,11 @@ export class InboxQueue {
       const command = this.host.command(incoming.command);
       if (command !== undefined) {
         command.running--;
-        this.admit(command);
+        const { first } = command.waiting;
+        if (first !== undefined) {
+          command.waiting.delete(first);
+          this.calls.add(first);
+        }
       }
     } else {
       const chain = this.chains.get(incoming.sender.key);
@@ -119,46 +126,48 @@ export class InboxQueue {
     if (this.calls.size > 0 || this.ready.size > 0) this.pump();
   }
 
-  /** Moves calls of a command on to where they wait for room. */
-  private admit(command: Turnstile): void {
-    for (const incoming of command.waiting) {
-      if (command.running >= command.concurrency) return;
-      command.waiting.delete(incoming);
-      if (this.running >= this.concurrency) {
-        this.calls.add(incoming);
-        return;
-      }
-      command.running++;
-      this.begin(incoming);
+  /** Begins what may begin. Called when a handler was added as well. */
+  pump(): void {
+    // Handlers that end at once come back here: one loop for all of them, however many wait.
+    if (this.isPumping) return;
+    this.isPumping = true;
+    try {
+      while (this.pumpCall() || this.pumpMessage()) {}
+    } finally {
+      this.isPumping = false;
     }
   }
 
-  /** Begins what may begin. Called when a handler was added as well. */
-  pump(): void {
-    for (const incoming of this.calls) {
-      if (this.running >= this.concurrency) return;
-      this.calls.delete(incoming);
-      this.addCall(incoming, incoming.command as number);
-    }
-    for (const chain of this.ready) {
-      const takes = this.host.takesMessages;
-      if (this.running >= this.concurrency || takes === 'later') return;
-      this.ready.delete(chain);
-      const [first] = chain.waiting;
-      if (first === undefined) {
-        this.tidy(chain);
-        continue;
-      }
+  private pumpCall(): boolean {
+    const { first } = this.calls;
+    if (first === undefined || this.running >= this.concurrency) return false;
+    this.calls.delete(first);
+    this.addCall(first, first.command as number);
+    // In turn with messages.
+    this.pumpMessage();
+    return true;
+  }
+
+  private pumpMessage(): boolean {
+    if (this.ready.size === 0 || this.running >= this.concurrency) return false;
+    const takes = this.host.takesMessages;
+    if (takes === 'later') return false;
+    const [chain] = this.ready;
+    this.ready.delete(chain);
+    const { first } = chain.waiting;
+    if (first === undefined) this.tidy(chain);
+    else {
       chain.waiting.delete(first);
-      if (takes === 'never') {
+      if (takes === 'now') {
+        chain.current = first;
+        this.begin(first);
+      } else {
         first.refuse(OutcomeCode.NO_HANDLER);
         if (chain.waiting.size > 0) this.ready.add(chain);
         else this.tidy(chain);
-        continue;
       }
-      chain.current = first;
-      this.begin(first);
     }
+    return true;
   }
 
   private begin(incoming: Incoming): void {
@@ -181,6 +190,7 @@ export class InboxQueue {
   /** Returns everything whose turn has not come, for those that settle it otherwise. */
   *waiting(): IterableIterator<Incoming> {
     yield* this.calls;
+    for (const { waiting } of this.host.turnstiles()) yield* waiting;
     for (const { waiting } of this.chains.values()) yield* waiting;
   }
 }
