@@ -71,6 +71,14 @@ api: version ${VERSION}, not ready: the node is draining
 db: ETIMEDOUT
 web: version ${VERSION}, ready
 `,
+  'api.mjs': `{ greeting: 'hello Ada' }
+G
+A
+ERR_STARLANE_SCHEMA not-handled [ 'name' ]
+{ greeting: 'hallo Ada' }
+[ '/hello', '/initials' ]
+hello {"greeting":"hello Grace"}
+`,
   'command.mjs': `forward: you asked for /news
 gateway: you asked for /news
 tasks: [ 'forward ./web-here.sock', 'gateway' ]
