@@ -42,6 +42,8 @@ export interface Route {
   readonly topicBytes: Buffer;
   readonly plain: Target[];
   readonly groups: Group[];
+  /** Who would answer a request: the places whose patterns have the fewest wildcards. Found when it is first asked for. */
+  responders: Place[] | undefined;
 }
 
 /** What a publisher calls. */
@@ -119,8 +121,14 @@ export class Publisher implements TargetOwner {
   }
 
   /** Returns the places from which one would answer a request: the patterns with the fewest wildcards. */
-  responders(topic: string, without: ReadonlySet<Target>): Place[] {
-    const { plain, groups } = this.routeOf(topic);
+  responders(topic: string, without: ReadonlySet<Target> | undefined): Place[] {
+    const route = this.routeOf(topic);
+    if (without !== undefined) return this.findResponders(route, without);
+    route.responders ??= this.findResponders(route, new Set());
+    return route.responders;
+  }
+
+  private findResponders({ plain, groups }: Route, without: ReadonlySet<Target>): Place[] {
     const places: Place[] = plain.map((target) => ({ target, mask: Mask.ONE, redeliver: false }));
     for (const { members } of groups) places.push(...members);
     const left = places.filter(({ target }) => !without.has(target));
@@ -200,6 +208,9 @@ export class Publisher implements TargetOwner {
     this.trie.delete(local.pattern, local);
     this.onRoutesChanged();
     local.end();
+    this.slow.get(local)?.close();
+    this.slow.delete(local);
+    this.owner.requests.forget(local);
   }
 
   close(): void {
@@ -345,6 +356,7 @@ export class Publisher implements TargetOwner {
       topicBytes: known?.topicBytes ?? Buffer.from(topic),
       plain,
       groups: [...groups.values()],
+      responders: undefined,
     };
     if (this.routes.size >= MAX_ROUTES && known === undefined) this.routes.clear();
     this.routes.set(topic, route);

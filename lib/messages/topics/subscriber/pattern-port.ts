@@ -15,7 +15,7 @@ import { decodeHello, FrameType, frame, MAX_GROUPS, Mask, ReplyStatus } from '..
 import { SERVICE_PREFIX } from '../codec/pattern.js';
 import type { TopicMessage } from '../message.js';
 import type { ResolvedTopicsOptions } from '../options.js';
-import { InboundSession, LEAVE, type SessionOwner } from './inbound-session.js';
+import { InboundSession, type SessionOwner } from './inbound-session.js';
 import type { Subscription, SubscriptionOwner } from './subscription.js';
 
 /** Circuits to one pattern, and those of one node among them. */
@@ -185,10 +185,7 @@ export class PatternPort implements SessionOwner, SubscriptionOwner {
     this.bindDue.clear();
     this.server?.close();
     this.server = undefined;
-    for (const session of [...this.sessions.values()]) {
-      session.write(LEAVE);
-      session.end();
-    }
+    for (const session of [...this.sessions.values()]) session.leave();
     for (const circuit of [...this.circuits]) circuit.close();
     for (const { resolve } of this.withdrawals) resolve();
     this.withdrawals.clear();
