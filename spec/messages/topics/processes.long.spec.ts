@@ -24,6 +24,7 @@ function subscriber(address: string, options: object, handlerMs = 0): Child {
       if (${handlerMs} > 0) await new Promise((resolve) => setTimeout(resolve, ${handlerMs}));
       say({ event: 'handled', data });
     });
+    topics(node).subscribe('end', () => say({ event: 'end' }));
     say({ event: 'up' });
   `);
   children.push(child);
@@ -41,6 +42,7 @@ async function publisherWith(count: number, options: object, handlerMs = 0, node
   const those = range(count).map(() => subscriber(address, options, handlerMs));
   await Promise.all(those.map((child) => child.waitFor('up', ({ event }) => event === 'up', 60_000)));
   await known(publisher, 'work', count);
+  await known(publisher, 'end', count);
   return { publisher, those };
 }
 
@@ -73,6 +75,10 @@ describe('a subscriber process', () => {
         if (number % 20 === 0) await new Promise((resolve) => setImmediate(resolve));
       }
       await publisher.bus.flush({ timeoutMs: 60_000 });
+      publisher.bus.publish('end');
+      await Promise.all(
+        those.slice(1).map((child) => child.waitFor('the end', ({ event }) => event === 'end', 60_000)),
+      );
       const handled = those.flatMap(handledBy);
       const distinct = new Set(handled);
       if (redeliver) expect([...distinct].sort((a, b) => a - b)).toEqual(range(total));

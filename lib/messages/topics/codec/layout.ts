@@ -37,6 +37,8 @@ export const FRAME_HEAD_BYTES = 5;
 export const DATA_HEAD_BYTES = 10;
 export const MESSAGE_HEAD_BYTES = 6;
 export const SESSION_BYTES = 16;
+/** What a circuit buffers before it makes its writer wait: several frames of messages. */
+export const CIRCUIT_BUFFER_BYTES = 256 * 1024;
 /** Of any frame but DATA. */
 export const MAX_CONTROL_BYTES = 8 * 1024;
 

@@ -68,6 +68,8 @@ export class Publisher implements TargetOwner {
   private readonly routes = new Map<string, Route>();
   private version = 0;
   private turn = 0;
+  /** Messages that went to another member of their queue group. */
+  private moves = 0;
   private dirty: Target[] = [];
   private unflushed = 0;
   private isFlushDue = false;
@@ -173,8 +175,13 @@ export class Publisher implements TargetOwner {
 
   /** Resolves when all subscribers have confirmed everything. */
   async confirmed(): Promise<void> {
-    this.flushTurn();
-    await Promise.all([...this.remotes.values(), ...this.locals].map((target) => target.confirmed()));
+    let moves: number;
+    do {
+      ({ moves } = this);
+      this.flushTurn();
+      await Promise.all([...this.remotes.values(), ...this.locals].map((target) => target.confirmed()));
+      // Meanwhile a subscriber may have ended, and left its messages to others.
+    } while (moves !== this.moves);
   }
 
   // --- the directory ---
@@ -322,6 +329,7 @@ export class Publisher implements TargetOwner {
     const group = this.routeOf(topic).groups.find((one) => one.name === name);
     const place = this.pick((group?.members ?? []).filter((member) => member.target !== target));
     if (place === undefined) return;
+    this.moves++;
     place.target.append(topic, buffer, start, end, place.mask);
     this.onAdded();
   }

@@ -14,6 +14,7 @@ import { TOPIC_PORT } from '../../ports.js';
 import { broken, FrameReader, type FrameSink } from '../codec/frame-reader.js';
 import { type Interest, readInterest } from '../codec/interest.js';
 import {
+  CIRCUIT_BUFFER_BYTES,
   decodeWelcome,
   encodeHello,
   encodeNumber,
@@ -113,6 +114,8 @@ export class RemoteSubscriber implements Target, FrameSink {
     if (!this.isOver && outlet.bytes > this.options.highWaterMark) {
       this.isOver = true;
       this.owner.onOver(this, true);
+      // The publisher may wait for it.
+      if (this.isUp) this.afterSent.push(FLUSH);
     }
     return sequence;
   }
@@ -244,7 +247,7 @@ export class RemoteSubscriber implements Target, FrameSink {
     this.retryMs = RETRY_MIN_MS;
     this.lastError = undefined;
     if (!this.isListed && !this.isEnded) this.unlistedDue.set(UNLISTED_MS);
-    if (this.waiters.length > 0) this.afterSent.push(FLUSH);
+    if (this.waiters.length > 0 || this.isOver) this.afterSent.push(FLUSH);
     this.afterConfirm();
     this.send();
   }
@@ -319,6 +322,7 @@ export class RemoteSubscriber implements Target, FrameSink {
     const socket = withoutContext(() =>
       this.node.dial(`${SERVICE_PREFIX}${this.pattern}:${TOPIC_PORT}`, {
         timeoutMs,
+        highWaterMark: CIRCUIT_BUFFER_BYTES,
         selector: (instances) => instances.find((instance) => instance.nodeId === nodeId),
       }),
     );

@@ -18,8 +18,8 @@ import { Outlet } from '../outlet.js';
 /** How long a publisher without a circuit is remembered. */
 export const REMEMBER_MS = 60_000;
 /** Handled bytes and messages that are confirmed at once; fewer wait for others. */
-const ACK_BYTES = 64 * 1024;
-const ACK_MESSAGES = 2_048;
+const ACK_BYTES = 256 * 1024;
+const ACK_MESSAGES = 8_192;
 const ACK_MS = 10;
 /** Topics that are known to fit, of a pattern with wildcards. */
 const MAX_KNOWN_TOPICS = 256;
