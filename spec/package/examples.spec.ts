@@ -52,6 +52,11 @@ dial failed: ECONNREFUSED - cause: ERR_STARLANE_BREAKER_OPEN
 20 dials, answered by Set(1) { 'quick' } in less than 3 s: true
 `,
   'graceful-restart.mjs': 'v1 serves\nv2 serves, and v1 no more: true\nfailed requests: 0\n',
+  'topics.mjs': `orders.new 1, orders.new 2, orders.new 3, orders.new 4, orders.new 5, orders.new 6
+packed once each: 1, 2, 3, 4, 5, 6
+tea: { left: 7 }
+ERR_STARLANE_NO_HANDLER not-handled
+`,
   'edge.mjs': `200 /news for 127.0.0.1 by http
 404${' '}
 200 /status for 127.0.0.1 by http
