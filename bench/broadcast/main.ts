@@ -1,23 +1,30 @@
 // npm run bench:broadcast: a thousand participants in virtual time, for several seeds. Exits with 1 when something does not hold.
 //
 //   npm run bench:broadcast -- --participants 1000 --seeds 1,2,3
+//   npm run bench:broadcast -- --processes 20 --seeds ''          real processes on loopback instead
 
 import { parseArgs } from 'node:util';
+import { reportProcesses } from './processes-main.js';
 import { gatesOf, type Measured, type Report, runScenario } from './scenario.js';
 
 const { values } = parseArgs({
-  options: { participants: { type: 'string', default: '1000' }, seeds: { type: 'string', default: '1,2,3' } },
+  options: {
+    participants: { type: 'string', default: '1000' },
+    seeds: { type: 'string', default: '1,2,3' },
+    processes: { type: 'string', default: '0' },
+  },
 });
 const participants = Number(values.participants);
 
 let failed = 0;
-for (const seed of values.seeds.split(',').map(Number)) {
+if (Number(values.processes) > 0 && !(await reportProcesses(Number(values.processes)))) failed++;
+for (const seed of values.seeds.split(',').filter(Boolean).map(Number)) {
   const began = performance.now();
   const report = await runScenario({ participants, seed });
-  console.log(`\nseed ${seed}: ${report.participants} participants, ${report.degree.toFixed(2)} neighbours each, `);
+  console.log(`\nseed ${seed}: ${report.participants} participants, ${report.degree.toFixed(2)} neighbours each,`);
   console.log(`${report.messages} messages, ${report.lost} reported as lost, ${seconds(began)} s of real time\n`);
   table('the first message after it', report.repairs);
-  table('settled: the sixth message after it', report.settled);
+  table('settled: the tenth message after it', report.settled);
   table('the tree that all share', report.shared);
   const one = await runScenario({ participants, seed, sharedOnly: true });
   table('one tree for all origins, without trees of their own', one.shared);

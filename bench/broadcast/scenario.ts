@@ -10,7 +10,7 @@ import { Network, type Participant, type Sent } from './network.js';
 const MESSAGE_MS = 1_500;
 const START_MS = 8_000;
 /** After a change it takes so many messages until the tree is settled again. */
-const SETTLING = 5;
+const SETTLING = 9;
 const CRASHES = 4;
 /** Origins besides the first one. */
 const ORIGINS = 4;

@@ -55,6 +55,16 @@ function besides(self: string, others: readonly string[], ring: number): [string
   return [next, before];
 }
 
+/** The places of ids on all rings, as every change asks for those of everybody. */
+const places = new Map<string, readonly number[]>();
+const MAX_PLACES = 65_536;
+
 function placeOf(id: string, ring: number): number {
-  return mix(hashText(id, Math.imul(ring + 1, 0x9e37_79b1)));
+  let known = places.get(id);
+  if (known === undefined) {
+    if (places.size >= MAX_PLACES) places.clear();
+    known = Array.from({ length: MOST_RINGS }, (_, index) => mix(hashText(id, Math.imul(index + 1, 0x9e37_79b1))));
+    places.set(id, known);
+  }
+  return known[ring];
 }

@@ -5,7 +5,7 @@
 import { RecentMap } from '../../../util/recent-map.js';
 
 /** Messages in a row that must have been had sooner by the same other neighbour. */
-const TIMES = 3;
+const TIMES = 4;
 
 export class Edges {
   readonly lazy = new Set<string>();

@@ -39,7 +39,7 @@ export const TREE_LIMITS: TreeLimits = {
   compareMs: 5_000,
   joinMs: 2_000,
   sharedFirst: 4,
-  gainMs: 15,
+  gainMs: 20,
   cacheMessages: 4_096,
   cacheBytes: 16 * 1024 * 1024,
   maxOrigins: 1_024,
