@@ -85,6 +85,8 @@ export type Frame =
   /** From now on the sender wants announcements instead of messages of that tree. */
   | { readonly kind: 'prune'; readonly origin: OriginKey; readonly own: boolean };
 
+/** The greatest number of a message: what is counted from there on can still be counted exactly. */
+export const MAX_COUNTER = 2 ** 48;
 /** Entries of one frame; longer lists take several frames. */
 export const MAX_ENTRIES = 1_024;
 export const MAX_RANGES = 256;
@@ -286,7 +288,7 @@ function originAt(bytes: Buffer, at: number): OriginKey {
 
 function counterAt(bytes: Uint8Array, at: number, least = 1): number {
   const counter = readUint32(bytes, at) * 2 ** 32 + readUint32(bytes, at + 4);
-  if (counter < least || counter >= Number.MAX_SAFE_INTEGER) throw broken('a counter beyond its range');
+  if (counter < least || counter > MAX_COUNTER) throw broken('a counter beyond its range');
   return counter;
 }
 
