@@ -47,6 +47,17 @@ export type { Inbox } from './inbox.js';
 export type { Call, CommandHandler, Message, MessageHandler } from './message.js';
 export { Messages, type MessagesEvents, messages } from './messages.js';
 export type { CommandOptions, InboxOptions, MessagesOptions, SendOptions } from './options.js';
+  Broadcast,
+  type BroadcastEvents,
+  type BroadcastGap,
+  type BroadcastHandler,
+  type BroadcastMessage,
+  type BroadcastSlow,
+  type BroadcastStats,
+  broadcast,
+} from './broadcast/broadcast.js';
+export type { BroadcastData } from './broadcast/content.js';
+export type { BroadcastOptions } from './broadcast/options.js';
 export { MessageError, type Outcome } from './outcome.js';
 export { BROADCAST_PORT, MESSAGE_PORT, TOPIC_PORT } from './ports.js';
 export type { MessagesStats, Receipt } from './post.js';
