@@ -111,6 +111,12 @@ export const CATALOG: readonly CatalogEntry[] = [
     async () => (await import('./agent/agent.js')).agent,
   ),
   entry(
+    HOSTS,
+    'deploy',
+    'run an app on hosts that have an agent, and follow it',
+    async () => (await import('./agent/deploy/deploy.js')).deploy,
+  ),
+  entry(
     INSPECT,
     'services',
     'list the services of the network',

@@ -18,6 +18,8 @@ import { type AppState, type KeptVersion, readAppState, writeAppState } from './
 const POLL_MS = 25;
 /** Of the log, in the error of a version that is not healthy. */
 const SHOWN_LOG_BYTES = 2_048;
+/** In front of it. */
+export const LOG_FOLLOWS = '; its log ends: ';
 /** For streams and the program of a version that another one replaces. */
 const REPLACE_MS = 10_000;
 
@@ -162,17 +164,15 @@ export class App {
         // For a first version, an agent that starts again has nothing to go back to but not to run.
         trial: restores && isOther,
       });
+      const logFrom = this.journal.end;
       this.note(`version ${version.version} (${version.number}) is deployed`);
       try {
         await this.stopRun(AbortSignal.timeout(REPLACE_MS));
         await this.startRun();
         await this.healthy();
       } catch (error) {
-        throw await this.failed(
-          error,
-          version,
-          restores ? { current: before, previous, wanted: wasRunning } : undefined,
-        );
+        const state = restores ? { current: before, previous, wanted: wasRunning } : undefined;
+        throw await this.failed(error, version, logFrom, state);
       }
       this.save({ trial: false });
       this.prune();
@@ -314,9 +314,11 @@ export class App {
   private async failed(
     error: unknown,
     { version, number }: KeptVersion,
+    logFrom: number,
     before: Pick<AppState, 'current' | 'previous' | 'wanted'> | undefined,
   ): Promise<Error> {
-    const tail = await this.journal.lastLines(SHOWN_LOG_BYTES).then((from) => this.journal.read(from, SHOWN_LOG_BYTES));
+    const from = Math.max(logFrom, await this.journal.lastLines(SHOWN_LOG_BYTES));
+    const tail = await this.journal.read(from, SHOWN_LOG_BYTES);
     let what = `version ${version} (${number}) is not healthy: ${lineOf(error)}`;
     if (before !== undefined) {
       await this.stopRun(AbortSignal.timeout(REPLACE_MS));
@@ -327,7 +329,7 @@ export class App {
     }
     this.log.warn(`app ${this.name}: ${what}`);
     const log = tail?.toString().trim() ?? '';
-    return deployError(log === '' ? what : `${what}; its log ends: ${log}`);
+    return deployError(log === '' ? what : `${what}${LOG_FOLLOWS}${log}`);
   }
 
   /** Removes what is more than the host keeps, but neither the current version nor the one before it. */
