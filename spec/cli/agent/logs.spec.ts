@@ -126,7 +126,7 @@ describe('a log', () => {
     expect(await reader.stop()).toBe(written.length);
   });
 
-  it('is complete when the link itself is cut while lines come', async () => {
+  it('is complete when a circuit fails while lines come', async () => {
     const reader = new Reader();
     journal.append(Buffer.from('before\n'));
     await reader.until(() => reader.text === 'before\n');
