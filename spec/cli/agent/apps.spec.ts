@@ -210,19 +210,24 @@ describe('a host refuses', () => {
   });
 
   it('a bundle for which the disk is too full, before or while it comes', async () => {
+    let isFull = false;
     let free = 1_000;
     const disk: Disk = {
       freeBytes: async () => free,
-      write: async () => {
-        throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+      write: async (file, piece) => {
+        if (isFull) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+        await file.writeFile(piece);
       },
     };
     await begin({}, disk);
     await expect(send(host, web(1))).rejects.toMatchObject({ code: 'ENOSPC' });
     free = 1e12;
+    isFull = true;
     await expect(send(host, web(1))).rejects.toMatchObject({ code: 'ENOSPC' });
     expect(readdirSync(join(net.folder, 'agent1/incoming'))).toEqual([]);
     expect(existsSync(join(net.folder, 'agent1/apps/web'))).toBe(false);
+    isFull = false;
+    await send(host, web(1));
   });
 });
 
