@@ -1,5 +1,6 @@
 // Flags as data: the command line, the environment, the configuration file, its schema, the help and the completion all follow from them.
 
+import type { ZodType, z } from 'zod';
 import { usage } from './failure.js';
 
 interface FlagValues {
@@ -36,6 +37,8 @@ export interface Flag<K extends FlagKind = FlagKind> {
   readonly isWhole?: boolean;
   /** For lists: an entry of the file may also be an object with these fields, each a text or a list. It stands for `field=a,b field=c`. */
   readonly fields?: readonly string[];
+  /** For texts: in the file it may also be an object of this schema, which stands for its JSON. */
+  readonly object?: (zod: typeof z) => ZodType;
   /** False where a key in the file makes no sense, as for `--config`. Default true. */
   readonly inFile?: boolean;
 }
@@ -106,6 +109,7 @@ export function parseValue(flag: Flag, given: string | readonly string[], where:
 /** Returns the value of a key of the file, whose type has been checked. @throws Failure */
 export function fileValue(flag: Flag, given: unknown, where: string): FlagValues[FlagKind] {
   if (Array.isArray(given)) return listOf(flag, given.map(entryText), where);
+  if (flag.object !== undefined && typeof given === 'object') return parseValue(flag, JSON.stringify(given), where);
   return parseValue(flag, entryText(given), where);
 }
 

@@ -3,20 +3,21 @@
 import { type Command, type Context, defineCommand } from '../command.js';
 import { useNetwork } from '../run/use-network.js';
 import { AppsPart } from './apps/part.js';
+import { JobsPart } from './jobs/part.js';
 import { AGENT_FLAGS, type AgentValues } from './options.js';
 import type { AgentPart } from './part.js';
 import { AgentTask } from './task.js';
 
 /** The parts of an agent, in the order in which they start. */
 function partsOf(_context: Context): readonly AgentPart[] {
-  return [new AppsPart()];
+  return [new AppsPart(), new JobsPart()];
 }
 
 export const agent: Command = defineCommand({
   name: 'agent',
   summary: 'let others deploy apps and start jobs on this machine, by rules',
   description:
-    'Nobody may do anything that no rule names. A rule is members=…, tags=… or nodes=… with rights=… (deploy, jobs, status, logs), and apps=… if not for all.',
+    'Nobody may do anything that no rule names. A rule is members=…, tags=… or nodes=… with rights=… (deploy, jobs, all-jobs, status, logs), and apps=… if not for all.',
   usesNode: true,
   flags: AGENT_FLAGS,
   examples: [

@@ -15,12 +15,14 @@ const STATUSES: ReadonlyMap<string, number> = new Map([
   ['ENOENT', 404],
   ['EAGAIN', 429],
   ['EBUSY', 409],
+  ['EEXIST', 409],
   ['ENOSPC', 507],
   ['ERR_STARLANE_ARGUMENT', 400],
   ['ERR_STARLANE_BUNDLE', 422],
   ['ERR_STARLANE_BUNDLE_SIGNATURE', 403],
   ['ERR_STARLANE_BUNDLE_OLD', 409],
   ['ERR_STARLANE_DEPLOY', 409],
+  ['ERR_STARLANE_JOB', 409],
 ]);
 
 export interface ErrorBody {

@@ -2,6 +2,7 @@
 
 import { usage } from '../failure.js';
 import { flag, type ValuesOf } from '../flags.js';
+import { jobsSchema } from './jobs/config.js';
 import { HostRules, RULE_FIELDS } from './rules.js';
 import { parseSigner, type Signer } from './signer.js';
 
@@ -40,6 +41,24 @@ export const AGENT_FLAGS = {
     max: 1_048_576,
     otherwise: '64',
   }),
+  jobs: flag.text('commands that may be started here as jobs: a YAML file; or an object in the configuration file', {
+    value: 'FILE',
+    object: jobsSchema,
+    otherwise: 'none',
+  }),
+  maxJobs: flag.integer('how many jobs may run at once', { min: 1, max: 10_000, otherwise: '16' }),
+  maxJobsCaller: flag.integer('how many jobs of one caller may run at once', {
+    min: 1,
+    max: 10_000,
+    otherwise: '8',
+  }),
+  keepJobs: flag.integer('how many jobs are kept when they have ended', { min: 1, max: 100_000, otherwise: '1000' }),
+  maxJobsDisk: flag.integer('the output of all jobs that are kept at most, in MiB', {
+    value: 'MIB',
+    min: 1,
+    max: 16_777_216,
+    otherwise: '1024',
+  }),
 } as const;
 
 export type AgentValues = ValuesOf<typeof AGENT_FLAGS>;
@@ -55,6 +74,12 @@ export interface AgentOptions {
   readonly maxBundleBytes: number;
   readonly maxDiskBytes: number;
   readonly maxLogBytes: number;
+  /** JSON of declared commands, or the path of a file with them. */
+  readonly jobs: string;
+  readonly maxJobs: number;
+  readonly maxJobsCaller: number;
+  readonly keepJobs: number;
+  readonly maxJobsDiskBytes: number;
 }
 
 /** @throws Failure */
@@ -85,5 +110,10 @@ export function agentOptions(values: AgentValues): AgentOptions {
     maxBundleBytes: (values.maxBundle ?? 1_024) * MIB,
     maxDiskBytes: (values.maxDisk ?? 10_240) * MIB,
     maxLogBytes: (values.maxLog ?? 64) * MIB,
+    jobs: values.jobs ?? '{}',
+    maxJobs: values.maxJobs ?? 16,
+    maxJobsCaller: values.maxJobsCaller ?? 8,
+    keepJobs: values.keepJobs ?? 1_000,
+    maxJobsDiskBytes: (values.maxJobsDisk ?? 1_024) * MIB,
   };
 }

@@ -4,8 +4,11 @@ import { isNodeId } from '../../address.js';
 import { Pattern } from '../../util/pattern.js';
 import { inWords } from '../flags.js';
 
-/** 'deploy': send bundles, start and stop apps; it includes 'status'. 'jobs': start jobs, and see one's own. */
-export const RIGHTS = ['deploy', 'jobs', 'status', 'logs'] as const;
+/**
+ * 'deploy': send bundles, start and stop apps; it includes 'status'. 'jobs': start jobs, and see and end one's own. 'all-jobs': see and end
+ * those of others.
+ */
+export const RIGHTS = ['deploy', 'jobs', 'all-jobs', 'status', 'logs'] as const;
 export type Right = (typeof RIGHTS)[number];
 
 /** The fields of a rule, as the configuration file has them. */

@@ -49,10 +49,11 @@ function shapeOf(flags: Flags): Record<string, z.ZodType> {
   );
 }
 
-function flagValueOf({ kind, choices, min, max, fields }: Flag): z.ZodType {
+function flagValueOf({ kind, choices, min, max, fields, object }: Flag): z.ZodType {
   const text = choices === undefined ? z.string() : z.enum(choices as [string, ...string[]]);
   switch (kind) {
     case 'text':
+      if (object !== undefined) return z.union([text, object(z)]);
       // A port or a version is a number for YAML.
       return choices === undefined ? z.union([text, z.number(), z.boolean()]) : text;
     case 'list': {

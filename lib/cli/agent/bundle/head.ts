@@ -109,7 +109,7 @@ export function verifyHead(
     throw starlaneError('ERR_STARLANE_BUNDLE', 'it expires before it was made');
 }
 
-/** Whether the signature fits its key, accepted or not: for those who send a bundle. */
+/** Whether the signature fits its key, not whether a host accepts that key: for those who send a bundle. */
 export function isSound({ bytes, signer, signature }: BundleHead): boolean {
   const key = parseSigner(signer);
   return key !== undefined && isSignedBy(key, bytes, signature);

@@ -87,6 +87,11 @@ export class ProcessGroup {
     await this.ended;
   }
 
+  /** Sends SIGKILL to all of it. */
+  kill(): void {
+    this.signal('SIGKILL');
+  }
+
   private terminate(): void {
     if (this.killAtMs !== Number.POSITIVE_INFINITY) return;
     this.killAtMs = performance.now() + this.stopTimeoutMs;
