@@ -62,6 +62,9 @@ const UNREACHED: ReadonlySet<string | undefined> = new Set([
 ]);
 
 export class RemoteJob {
+  /** Whether the host has had it. */
+  private isKnown = false;
+
   constructor(
     private readonly host: JobHost,
     readonly id: string,
@@ -77,7 +80,9 @@ export class RemoteJob {
     try {
       return await this.persist(async () => {
         try {
-          return (await this.ask('PUT', '', request)) as JobStatus;
+          const status = (await this.ask('PUT', '', request)) as JobStatus;
+          this.isKnown = true;
+          return status;
         } catch (error) {
           mayRun ||= !UNREACHED.has(codeOf(error));
           throw error;
@@ -124,18 +129,17 @@ export class RemoteJob {
     sink: (kind: OutputKind, data: Buffer, position: number) => Promise<void> | void,
   ): Promise<JobStatus> {
     let position = from;
-    let isKnown = false;
     return this.persist(async (onAlive) => {
       let response: IncomingMessage;
       try {
         response = await this.open(`/output?from=${position}&follow=${isFollowed}`);
       } catch (error) {
-        if (isKnown && codeOf(error) === 'ENOENT') {
+        if (this.isKnown && codeOf(error) === 'ENOENT') {
           throw starlaneError('ERR_STARLANE_JOB_LOST', `${this.options.hostName} does not know the job any more`);
         }
         throw error;
       }
-      isKnown = true;
+      this.isKnown = true;
       onAlive();
       let status: JobStatus | undefined;
       const pieces: Array<readonly [OutputKind, Buffer]> = [];
