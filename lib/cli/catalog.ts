@@ -34,6 +34,12 @@ export const CATALOG: readonly CatalogEntry[] = [
   ),
   entry(
     SERVICES,
+    'export',
+    'offer a service of one network in another one',
+    async () => (await import('./services/export/export.js')).exportCommand,
+  ),
+  entry(
+    SERVICES,
     'gateway',
     'let HTTP clients outside reach services, by host and path',
     async () => (await import('./services/gateway.js')).gateway,
@@ -62,6 +68,13 @@ export const CATALOG: readonly CatalogEntry[] = [
     'connect standard input and output with a service',
     async () => (await import('./services/connect.js')).connect,
   ),
+  entry(
+    SERVICES,
+    'api',
+    'show an API of the network, or serve its commands as tools',
+    async () => (await import('./apis/api.js')).api,
+  ),
+  entry(SERVICES, 'call', 'call a command of an API', async () => (await import('./apis/call.js')).call),
   entry(
     NETWORK,
     'up',

@@ -101,7 +101,7 @@ export class HandJobs {
     return made;
   }
 
-  /** Begins anew with the same folder, as an agent does that was killed. */
+  /** Begins again with the same folder, as an agent does that was killed. */
   async restart(commands: readonly JobCommand[] = [jobCommand()], limits: Partial<JobLimits> = {}): Promise<void> {
     // What is being removed is nothing of the one that begins.
     if (this.jobs !== undefined) await this.pruned();

@@ -2,6 +2,7 @@
 
 import { type Command, type Context, defineCommand } from '../command.js';
 import { useNetwork } from '../run/use-network.js';
+import { AppsPart } from './apps/part.js';
 import { JobsPart } from './jobs/part.js';
 import { AGENT_FLAGS, type AgentValues } from './options.js';
 import type { AgentPart } from './part.js';
@@ -9,7 +10,7 @@ import { AgentTask } from './task.js';
 
 /** The parts of an agent, in the order in which they start. */
 function partsOf(_context: Context): readonly AgentPart[] {
-  return [new JobsPart()];
+  return [new AppsPart(), new JobsPart()];
 }
 
 export const agent: Command = defineCommand({

@@ -30,7 +30,7 @@ export interface RemoteJobOptions {
 const ATTEMPT_MS = 5_000;
 /** For the answer to a piece of input, which waits for the program to read. */
 const INPUT_MS = 25_000;
-/** How long a follower hears nothing before it asks anew: the host shows every 2 s that it is there. */
+/** How long a follower hears nothing before it asks again: the host shows every 2 s that it is there. */
 export const SILENCE_MS = 7_000;
 /** How long failures may go on before they are worth a word. */
 const AWAY_MS = 1_500;
