@@ -1,7 +1,8 @@
 // One circuit with frames on it, at either end: cuts what arrives into frames, and writes what its owner has to send once a turn.
 
 import type { Socket } from '../socket/socket.js';
-import { nextTick } from '../util/runtime/real-timers.js';
+import { withoutContext } from '../util/runtime/no-context.js';
+import { setImmediate } from '../util/runtime/real-timers.js';
 import { throwLater } from '../util/runtime/throw-later.js';
 import { FrameDecoder, FrameWriter, MalformedFrame } from './wire/frames.js';
 
@@ -79,7 +80,8 @@ export class FrameCircuit implements LaneCircuit {
   request(): void {
     if (this.isRequested || this.isBlocked) return;
     this.isRequested = true;
-    nextTick(this.flush);
+    // Not in a tick: what arrives in one turn comes in many ticks, and each answer would leave, and be answered, alone.
+    withoutContext(setImmediate, this.flush);
   }
 
   end(): void {

@@ -44,6 +44,8 @@ export function errorOfOutcome(code: number, text: string, where: string): Messa
         error.code !== undefined && error.code in ERRORS ? (error.code as ErrorCode) : 'ERR_STARLANE_NOT_HANDLED';
       return messageError(known, 'not-handled', error.message, error);
     }
+    case OutcomeCode.NO_ANSWER:
+      return messageError('ERR_STARLANE_ANSWER_LOST', 'handled', `${where}: it was handled before`);
     case OutcomeCode.NO_HANDLER:
       return messageError('ERR_STARLANE_NO_HANDLER', 'not-handled', where);
     case OutcomeCode.SIZE:

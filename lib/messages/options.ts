@@ -11,6 +11,8 @@ export interface MessagesOptions {
   maxPending?: number | undefined;
   /** Their bytes, without streams. Default 67108864. */
   maxPendingBytes?: number | undefined;
+  /** The longest answer of a call that is not a stream, in bytes. Default 67108864. */
+  maxAnswerBytes?: number | undefined;
   /** How long a lost receiver is searched, in ms, before outcomes are unknown. Default 5000. */
   resumeMs?: number | undefined;
   /** How long a circuit stays open that nobody uses, in ms. Default 30000. */
@@ -49,16 +51,18 @@ const DEFAULT_MESSAGE_BYTES = 16 * 1024 * 1024;
 export interface ResolvedMessagesOptions {
   readonly maxPending: number;
   readonly maxPendingBytes: number;
+  readonly maxAnswerBytes: number;
   readonly resumeMs: number;
   readonly idleMs: number;
 }
 
 /** @throws ERR_STARLANE_OPTION */
 export function resolveMessagesOptions(options: MessagesOptions = {}): ResolvedMessagesOptions {
-  known('messages', options, ['maxPending', 'maxPendingBytes', 'resumeMs', 'idleMs']);
+  known('messages', options, ['maxPending', 'maxPendingBytes', 'maxAnswerBytes', 'resumeMs', 'idleMs']);
   return {
     maxPending: integer('maxPending', options.maxPending, 1, Number.MAX_SAFE_INTEGER, 100_000),
     maxPendingBytes: integer('maxPendingBytes', options.maxPendingBytes, 1, Number.MAX_SAFE_INTEGER, 64 * 1024 * 1024),
+    maxAnswerBytes: integer('maxAnswerBytes', options.maxAnswerBytes, 1, 2 ** 31, 64 * 1024 * 1024),
     resumeMs: integer('resumeMs', options.resumeMs, 1, 60_000, 5_000),
     idleMs: integer('idleMs', options.idleMs, 1, MAX_TIMEOUT_MS, 30_000),
   };

@@ -6,7 +6,7 @@ import { netError, starlaneError } from '../errors.js';
 import type { Node } from '../node/node.js';
 import type { Socket } from '../socket/socket.js';
 import { NextTurn } from '../util/next-turn.js';
-import type { Timers } from '../util/timers.js';
+import { MAX_TIMEOUT_MS, type Timers } from '../util/timers.js';
 import { FrameCircuit } from './circuit.js';
 import { contentOf, NOTHING, payloadOf, readValue } from './content.js';
 import { errorOfOutcome } from './failure.js';
@@ -22,6 +22,7 @@ import { type MessageError, messageError, notHandled, outcomeUnknown } from './o
 import { MESSAGE_PORT } from './ports.js';
 import { InboxCore } from './receive/inbox-core.js';
 import { Reception } from './receive/reception.js';
+import { type ApartHost, Fetch, sendContent } from './send/apart.js';
 import { dialReceiver } from './send/dialling.js';
 import { parseTarget, type Receiver, receiversOf } from './send/directory.js';
 import type { Lane, LaneDial } from './send/lane.js';
@@ -56,7 +57,7 @@ export interface MessagesStats {
 /** Targets that are remembered although nothing is on its way to them. */
 const MAX_TARGETS = 1_024;
 
-export class Post implements OutgoingOwner, TargetHost {
+export class Post implements OutgoingOwner, TargetHost, ApartHost {
   readonly resumeMs: number;
   readonly idleMs: number;
   private readonly targets = new Map<string, Target>();
@@ -151,7 +152,8 @@ export class Post implements OutgoingOwner, TargetHost {
     return receiversOf(this.node, name);
   }
 
-  dial(lane: Lane, receiver: Receiver, preamble: Buffer, timeoutMs: number, waits: boolean): LaneDial {
+  dial(lane: Lane, preamble: Buffer, timeoutMs: number, waits: boolean): LaneDial {
+    const { receiver } = lane;
     const socket = dialReceiver(this.node, receiver, timeoutMs, waits);
     let isOver = false;
     socket.write(preamble);
@@ -188,11 +190,13 @@ export class Post implements OutgoingOwner, TargetHost {
       target.onReturned(lane, out);
       return;
     }
-    if (code !== OutcomeCode.HANDLED) {
+    const isReceipt = code === OutcomeCode.NO_ANSWER && out.command === undefined;
+    if (code !== OutcomeCode.HANDLED && !isReceipt) {
       out.fail(errorOfOutcome(code, bytes.toString('utf8', from, to), target.name));
       return;
     }
     if (out.command === undefined) out.succeed(this.receipt(lane, out));
+    else if (outcome.isApart) this.fetch(lane, out, kind);
     else this.answer(out, kind, bytes, from, to);
   }
 
@@ -212,10 +216,35 @@ export class Post implements OutgoingOwner, TargetHost {
   }
 
   onWanted(lane: Lane, out: Outgoing): void {
-    lane.refuseBody(out);
+    sendContent(this, lane, out);
+  }
+
+  dialContent({ receiver }: Lane, timeoutMs: number): Socket {
+    return dialReceiver(this.node, receiver, Math.min(timeoutMs, MAX_TIMEOUT_MS), true);
+  }
+
+  get maxAnswerBytes(): number {
+    return this.options.maxAnswerBytes;
+  }
+
+  private fetch(lane: Lane, out: Outgoing, kind: number): void {
+    out.isHandled = true;
+    new Fetch(this, lane, out, kind, {
+      onAnswer: (bytes) => this.answer(out, kind, bytes, 0, bytes.length),
+      onStream: (stream) => out.succeed(stream),
+      onTooLong: () =>
+        out.fail(
+          messageError('ERR_STARLANE_MESSAGE_SIZE', 'handled', `an answer of more than ${this.maxAnswerBytes} bytes`),
+        ),
+    });
   }
 
   onLate(out: Outgoing): void {
+    if (out.isHandled) {
+      const late = netError('ETIMEDOUT', 'call', { address: out.target });
+      out.fail(messageError('ERR_STARLANE_ANSWER_LOST', 'handled', out.target, late));
+      return;
+    }
     const cause = netError(
       'ETIMEDOUT',
       out.command === undefined ? 'send' : 'call',
@@ -232,6 +261,10 @@ export class Post implements OutgoingOwner, TargetHost {
   }
 
   onAborted(out: Outgoing, reason: unknown): void {
+    if (out.isHandled) {
+      out.fail(messageError('ERR_STARLANE_ANSWER_LOST', 'handled', out.target, reason));
+      return;
+    }
     this.giveUp(out, (out.state === OutgoingState.WRITTEN ? outcomeUnknown : notHandled)(out.target, reason));
   }
 

@@ -1,6 +1,7 @@
 // What is behind an inbox: its server, its sessions, whose turn it is, and the handlers.
 
 import { AsyncResource } from 'node:async_hooks';
+import type { Readable } from 'node:stream';
 import { netError, starlaneError } from '../../errors.js';
 import type { Node } from '../../node/node.js';
 import type { Server } from '../../socket/server.js';
@@ -8,19 +9,23 @@ import type { Socket } from '../../socket/socket.js';
 import { Deadline } from '../../util/deadline.js';
 import type { Timers } from '../../util/timers.js';
 import { FrameCircuit } from '../circuit.js';
-import { contentOf, readValue } from '../content.js';
+import { contentOf, payloadOf, readValue } from '../content.js';
 import { failureOf } from '../failure.js';
 import { Call, type CommandHandler, Message, type MessageHandler } from '../message.js';
 import { isFrom } from '../numbers.js';
 import type { ResolvedInboxOptions } from '../options.js';
 import { MESSAGE_PORT } from '../ports.js';
-import { FrameWriter, MalformedFrame, OutcomeCode, Welcome } from '../wire/frames.js';
-import { CircuitKind, type Preamble } from '../wire/preamble.js';
+import { FrameWriter, Kind, MalformedFrame, OutcomeCode, Welcome } from '../wire/frames.js';
+import { CircuitKind, type Preamble, type SessionName } from '../wire/preamble.js';
+import { Answers } from './answers.js';
+import { Bodies } from './bodies.js';
 import { Entrance, type EntranceHost } from './entrance.js';
 import { type Answer, type Incoming, IncomingState, refusal, type Sender } from './incoming.js';
 import { LaneEnd, type LaneEndHost } from './lane-end.js';
 import { InboxQueue, type QueueHost, type Turnstile } from './queue.js';
 import type { Reception } from './reception.js';
+import { Remembered } from './remembered.js';
+import type { ReceiverSession } from './session.js';
 
 /** How often messages that wait are looked through for those whose time is over. */
 const SWEEP_MS = 1_000;
@@ -45,6 +50,9 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
   private readonly queue: InboxQueue;
   private readonly entrance = new Entrance(this);
   private readonly sessions = new Map<string, LaneEnd>();
+  private readonly bodies: Bodies;
+  private readonly answers: Answers;
+  private readonly remembered = new Remembered();
   private readonly commands = new Map<number, Command>();
   private readonly scope = new AsyncResource('STARLANEINBOX');
   private readonly sweep: Deadline;
@@ -67,6 +75,8 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
     private readonly onOver: () => void,
   ) {
     this.queue = new InboxQueue(this, options.concurrency);
+    this.bodies = new Bodies(timers, reception.bodies);
+    this.answers = new Answers(timers);
     this.sweep = new Deadline(timers, () => this.refuseLate());
     this.server = node.bind(`${service}:${MESSAGE_PORT}`, options.bind, (socket) => this.accept(socket));
   }
@@ -129,11 +139,40 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
   }
 
   begin(incoming: Incoming): void {
-    this.run(incoming);
+    if (incoming.key !== undefined) {
+      const before = this.remembered.begin(incoming);
+      if (before === 'joined') return;
+      if (before !== undefined) {
+        this.end(incoming, before);
+        return;
+      }
+    }
+    if (!incoming.isApart) this.read(incoming);
+    else {
+      this.bodies.want(
+        incoming,
+        this.isStreamed(incoming),
+        (content) => this.onContent(incoming, content),
+        (code) => this.finish(incoming, refusal(code)),
+      );
+    }
   }
 
-  private run(incoming: Incoming): void {
-    const { command } = incoming;
+  private isStreamed({ kind }: Incoming): boolean {
+    return kind === Kind.STREAM || this.options.isStreamed;
+  }
+
+  private onContent(incoming: Incoming, content: Buffer | Readable): void {
+    if (!Buffer.isBuffer(content)) {
+      incoming.release = () => content.destroy();
+      this.run(incoming, content);
+      return;
+    }
+    incoming.payload = payloadOf(incoming.kind, content, 0, content.length);
+    this.read(incoming);
+  }
+
+  private read(incoming: Incoming): void {
     let value: unknown;
     try {
       value = readValue(incoming.kind, incoming.payload);
@@ -142,6 +181,11 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
       return;
     }
     incoming.payload = undefined;
+    this.run(incoming, value);
+  }
+
+  private run(incoming: Incoming, value: unknown): void {
+    const { command } = incoming;
     if (command === undefined) this.runMessage(incoming, value);
     else this.runCommand(incoming, command, value);
   }
@@ -194,6 +238,16 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
 
   private finish(incoming: Incoming, answer: Answer): void {
     if (incoming.state !== IncomingState.RUNNING) return;
+    this.end(incoming, answer);
+    if (incoming.key === undefined) return;
+    const hasRun = answer.code === OutcomeCode.HANDLED || answer.code === OutcomeCode.FAILED;
+    for (const joined of this.remembered.end(incoming, answer)) {
+      if (hasRun) this.end(joined, answer.source === undefined ? answer : refusal(OutcomeCode.NO_ANSWER));
+      else this.begin(joined);
+    }
+  }
+
+  private end(incoming: Incoming, answer: Answer): void {
     const { counters } = this;
     if (answer.code === OutcomeCode.HANDLED) counters.handled++;
     else if (answer.code === OutcomeCode.FAILED) counters.failed++;
@@ -208,19 +262,31 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
   onMessage(incoming: Incoming): void {
     this.counters.received++;
     if (this.isLeaving) incoming.refuse(OutcomeCode.LEAVING);
-    else if (incoming.isApart) incoming.refuse(OutcomeCode.SIZE);
+    else if (this.isTooLong(incoming)) incoming.refuse(OutcomeCode.SIZE);
     else {
       this.queue.add(incoming);
       if (incoming.state === IncomingState.WAITING && !this.sweep.isSet) this.sweep.set(SWEEP_MS);
     }
   }
 
+  private isTooLong(incoming: Incoming): boolean {
+    const { isApart, cost, apartBytes } = incoming;
+    if (!isApart) return cost > this.options.maxMessageBytes;
+    return !this.isStreamed(incoming) && apartBytes > this.options.maxMessageBytes;
+  }
+
+  onApart(incoming: Incoming): void {
+    this.answers.add(incoming);
+  }
+
   onCancel(incoming: Incoming): void {
+    if (this.bodies.fail(incoming, OutcomeCode.CANCELLED)) return;
     if (this.queue.remove(incoming)) incoming.refuse(OutcomeCode.CANCELLED);
     else incoming.cancel();
   }
 
   onNoBody(incoming: Incoming): void {
+    if (this.bodies.fail(incoming, OutcomeCode.CONTENT)) return;
     if (this.queue.remove(incoming)) incoming.refuse(OutcomeCode.CONTENT);
   }
 
@@ -232,6 +298,8 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
       this.queue.remove(incoming);
       incoming.refuse(OutcomeCode.FORGOTTEN);
     }
+    for (const incoming of [...session.open.values()]) this.bodies.fail(incoming, OutcomeCode.FORGOTTEN);
+    for (const incoming of [...session.apart.values()]) this.answers.drop(incoming);
     for (const incoming of session.open.values())
       incoming.abort(starlaneError('ERR_STARLANE_CLOSED', 'the sender is gone'));
     if (this.isLeaving) this.endIfDone();
@@ -266,9 +334,21 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
           this.scope.runInAsyncScope(this.onCallCircuit, undefined, socket, preamble.header, sender);
         }
         return;
-      default:
-        socket.destroy();
+      case CircuitKind.BODY: {
+        const incoming = this.sessionOf(sender, preamble)?.open.get(preamble.number);
+        if (incoming === undefined || !this.bodies.accept(incoming, socket, rest)) socket.destroy();
+        return;
+      }
+      default: {
+        const incoming = this.sessionOf(sender, preamble)?.apart.get(preamble.number);
+        if (incoming === undefined || !this.answers.send(incoming, socket)) socket.destroy();
+      }
     }
+  }
+
+  private sessionOf(sender: Sender, { run, epoch }: SessionName): ReceiverSession | undefined {
+    const end = this.sessions.get(run);
+    return end?.sender.nodeId === sender.nodeId && end.session.epoch === epoch ? end.session : undefined;
   }
 
   private onLane(

@@ -58,6 +58,8 @@ export class Incoming implements Timed {
   /** What it takes of the credit of its sender. */
   readonly cost: number;
   answer: Answer | undefined;
+  /** Called with the outcome: gives back what the content took. */
+  release: (() => void) | undefined;
   /** The sender was asked for its content. */
   isWanted = false;
   private aborter: AbortController | undefined;
@@ -129,6 +131,9 @@ export class Incoming implements Timed {
     this.answer = answer;
     if (this.timer !== undefined) this.owner.timers.cancel(this.timer);
     this.timer = undefined;
+    const { release } = this;
+    this.release = undefined;
+    release?.();
     this.owner.onSettled(this);
   }
 

@@ -15,6 +15,7 @@ export interface LaneEndHost {
   onMessage(incoming: Incoming): void;
   onCancel(incoming: Incoming): void;
   onNoBody(incoming: Incoming): void;
+  onApart(incoming: Incoming): void;
   /** A session has lost its circuit. */
   onDetached(): void;
   /** The session is over. `waiting`: what has not begun, and must not begin any more. */
@@ -101,6 +102,10 @@ export class LaneEnd implements CircuitOwner, SessionHost {
 
   onNoBody(incoming: Incoming): void {
     this.host.onNoBody(incoming);
+  }
+
+  onApart(incoming: Incoming): void {
+    this.host.onApart(incoming);
   }
 
   onClose(): void {

@@ -1,5 +1,6 @@
 // What the inboxes of a node share: how many sessions there may be, of all senders and of one, and the memory for what they may send.
 
+import { BodyBudget } from './body-budget.js';
 import type { Credit } from './session.js';
 
 /** Sessions at a time. */
@@ -17,6 +18,7 @@ export const CREDIT_MESSAGES = 1_024;
 const SHARE = 32;
 
 export class Reception {
+  readonly bodies = new BodyBudget();
   private readonly perSender = new Map<string, number>();
   private sessions = 0;
   private leftBytes = BUDGET_BYTES;

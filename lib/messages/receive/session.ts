@@ -22,6 +22,8 @@ export interface SessionHost {
   onMessage(incoming: Incoming): void;
   /** Called when the sender takes back a message that may wait for its turn. */
   onCancel(incoming: Incoming): void;
+  /** A message has an answer that travels apart. */
+  onApart(incoming: Incoming): void;
   /** The content of a message does not come. */
   onNoBody(incoming: Incoming): void;
   /** The sender needs the session no more. */
@@ -205,7 +207,10 @@ export class ReceiverSession implements IncomingOwner {
     this.outcomes.push(incoming);
     const { isApart: isApartAnswer, bytes } = answerOf(incoming);
     this.answerBytes += Math.max(0, bytes);
-    if (isApartAnswer) this.apart.set(incoming.number, incoming);
+    if (isApartAnswer) {
+      this.apart.set(incoming.number, incoming);
+      this.host.onApart(incoming);
+    }
     this.host.request(this);
   }
 
@@ -246,7 +251,6 @@ export class ReceiverSession implements IncomingOwner {
     const waiting = [...this.open.values()].filter(({ state }) => state === IncomingState.WAITING);
     this.outcomes = [];
     this.outcomesAt = 0;
-    this.apart.clear();
     this.held.clear();
     return waiting;
   }

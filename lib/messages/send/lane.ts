@@ -27,6 +27,7 @@ import {
   type WelcomeFields,
 } from '../wire/frames.js';
 import { CircuitKind, encodePreamble, type SessionName } from '../wire/preamble.js';
+import type { Receiver } from './directory.js';
 import type { Outgoing, OutgoingPlace } from './outgoing.js';
 import { SenderSession } from './session.js';
 
@@ -97,7 +98,7 @@ export class Lane implements CircuitOwner, OutgoingPlace {
 
   constructor(
     private readonly host: LaneHost,
-    readonly nodeId: NodeId,
+    readonly receiver: Receiver,
   ) {
     const { timers } = host;
     this.name = host.newSession();
@@ -113,6 +114,10 @@ export class Lane implements CircuitOwner, OutgoingPlace {
   /** Starts. Not in the constructor, as the host has to know the lane first. */
   start(): void {
     this.connect();
+  }
+
+  get nodeId(): NodeId {
+    return this.receiver.nodeId;
   }
 
   get isClosed(): boolean {

@@ -47,6 +47,10 @@ export class Outgoing implements Timed {
   place: OutgoingPlace | undefined;
   /** The content has begun to be read, so that it cannot be sent again. */
   isSourceUsed = false;
+  /** Its handler has finished, and its answer is on its way. */
+  isHandled = false;
+  /** Ends what its content, or that of its answer, does at the moment. */
+  giveUpContent: (() => void) | undefined;
   /** The outcome of an attempt is unknown: whatever comes of the next one, it may have run. */
   isDoubtful = false;
   /** Instances that are of no use for it. */
@@ -120,6 +124,9 @@ export class Outgoing implements Timed {
     this.state = OutgoingState.SETTLED;
     if (this.timer !== undefined) this.owner.timers.cancel(this.timer);
     if (this.onAbort !== undefined) this.signal?.removeEventListener('abort', this.onAbort);
+    const { giveUpContent } = this;
+    this.giveUpContent = undefined;
+    giveUpContent?.();
     this.owner.onSettled(this, error);
   }
 }

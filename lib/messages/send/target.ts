@@ -24,8 +24,8 @@ export interface TargetHost {
   readonly idleMs: number;
   /** Returns the receivers that the target has now. */
   receivers(target: Target): readonly Receiver[];
-  /** Whether there is only one receiver there can ever be: what it refuses is refused for good. */
-  dial(lane: Lane, receiver: Receiver, preamble: Buffer, timeoutMs: number, waits: boolean): LaneDial;
+  /** @param waits whether to wait for a receiver that the directory does not have now */
+  dial(lane: Lane, preamble: Buffer, timeoutMs: number, waits: boolean): LaneDial;
   newSession(): SessionName;
   onOutcome(target: Target, lane: Lane, out: Outgoing, outcome: OutcomeFields, bytes: Buffer): void;
   onWanted(lane: Lane, out: Outgoing): void;
@@ -54,7 +54,6 @@ export class Target implements LaneHost, OutgoingPlace {
   private readonly parkedCalls = new Set<Outgoing>();
   private readonly retry: Deadline;
   private known: readonly Receiver[] | undefined;
-  private readonly receiverOf = new Map<Lane, Receiver>();
 
   constructor(
     private readonly host: TargetHost,
@@ -187,8 +186,7 @@ export class Target implements LaneHost, OutgoingPlace {
   private laneTo(receiver: Receiver): Lane {
     const existing = this.lanes.get(receiver.nodeId);
     if (existing !== undefined) return existing;
-    const lane = new Lane(this, receiver.nodeId);
-    this.receiverOf.set(lane, receiver);
+    const lane = new Lane(this, receiver);
     this.lanes.set(receiver.nodeId, lane);
     lane.start();
     return lane;
@@ -222,7 +220,7 @@ export class Target implements LaneHost, OutgoingPlace {
   // --- lanes ---
 
   dial(lane: Lane, preamble: Buffer, timeoutMs: number, isResumed: boolean): LaneDial {
-    return this.host.dial(lane, this.receiverOf.get(lane) as Receiver, preamble, timeoutMs, isResumed);
+    return this.host.dial(lane, preamble, timeoutMs, isResumed);
   }
 
   newSession(): SessionName {
@@ -269,7 +267,6 @@ export class Target implements LaneHost, OutgoingPlace {
   ): void {
     if (this.lanes.get(lane.nodeId) === lane) this.lanes.delete(lane.nodeId);
     this.leaving.delete(lane);
-    this.receiverOf.delete(lane);
     if (this.sticky === lane) this.sticky = undefined;
     if (!wasWelcome) this.onFault(lane.nodeId, error);
     for (const out of written) this.onUnknown(lane, out, error);

@@ -72,9 +72,11 @@ export const OutcomeCode = {
   FORGOTTEN: 9,
   /** The handler was not called, as the input is not valid. */
   REFUSED: 10,
+  /** It was handled before, and its answer is not kept. */
+  NO_ANSWER: 11,
 } as const;
 
-const LAST_OUTCOME: number = OutcomeCode.REFUSED;
+const LAST_OUTCOME: number = OutcomeCode.NO_ANSWER;
 
 /** What the bytes of a content stand for. */
 export const Kind = {
@@ -184,7 +186,8 @@ export class FrameWriter {
 
   /** SKIP, CANCEL, ACK, WANT and NO_BODY. */
   number(type: number, number: number): void {
-    this.at = writeUint32(this.slab, this.begin(type, 4), number);
+    const at = this.begin(type, 4);
+    this.at = writeUint32(this.slab, at, number);
   }
 
   /** CLOSE and LEAVING. */
