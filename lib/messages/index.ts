@@ -43,6 +43,13 @@ export type { StandardSchema } from './api/standard-schema.js';
 export { SchemaError, type SchemaIssue } from './api/validation.js';
 export { type ExportServiceOptions, exportService } from './export/export-service.js';
 export type { ServiceExport, ServiceExportEvents, ServiceExportStats } from './export/service-export.js';
+export {
+  type ExportTopicOptions,
+  exportTopic,
+  type TopicExport,
+  type TopicExportEvents,
+  type TopicExportStats,
+} from './export/topic-export.js';
 export type { Inbox } from './inbox.js';
 export type { Call, CommandHandler, Message, MessageHandler } from './message.js';
 export { Messages, type MessagesEvents, messages } from './messages.js';

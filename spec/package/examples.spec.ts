@@ -83,6 +83,22 @@ ERR_STARLANE_SCHEMA not-handled [ 'name' ]
 { greeting: 'hallo Ada' }
 [ '/hello', '/initials' ]
 hello {"greeting":"hello Grace"}
+  'nestjs.mjs': `sum: 6
+countdown: [ 3, 2, 1, 0 ]
+event: hello
+error: no division by zero
+error: There is no matching message handler for {"cmd":"nothing"}
+ticks: [ 0, 1 ]
+the server has stopped ticking
+`,
+  'trpc.mjs': `hello Ada
+orders: 1 2 - by this node: true
+error: BAD_REQUEST
+error: BAD_REQUEST
+error: NOT_FOUND
+countdown: [ 3, 2, 1, 0 ]
+aborted here: TRPCClientError
+aborted at the server
 `,
   'command.mjs': `forward: you asked for /news
 gateway: you asked for /news
