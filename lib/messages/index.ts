@@ -9,3 +9,14 @@ export type { CommandOptions, InboxOptions, MessagesOptions, SendOptions } from 
 export { MessageError, type Outcome } from './outcome.js';
 export { BROADCAST_PORT, MESSAGE_PORT, TOPIC_PORT } from './ports.js';
 export type { MessagesStats, Receipt } from './post.js';
+export type { TopicMessage } from './topics/message.js';
+export type {
+  FlushOptions,
+  PublishOptions,
+  RequestManyOptions,
+  RequestOptions,
+  SubscribeOptions,
+  TopicsOptions,
+} from './topics/options.js';
+export type { Subscription, SubscriptionEvents, TopicHandler } from './topics/subscriber/subscription.js';
+export { type SlowSubscriber, type Topics, type TopicsEvents, topics } from './topics/topics.js';
