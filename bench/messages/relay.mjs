@@ -1,6 +1,6 @@
-// The relay in the middle, in a process of its own; says its address.
+// The relay between the processes of a case, in a process of its own: it says its address.
 
-import { createNode } from '../../../dist/index.js';
+import { createNode } from '../../dist/index.js';
 
 const { address } = await createNode({ role: 'server' }).listenAndServe('tcp://127.0.0.1:0');
 process.send?.(address);
