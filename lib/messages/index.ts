@@ -41,6 +41,18 @@ export { type OpenApiDocument, type OpenApiOptions, openApi } from './api/open-a
 export { type ApiServer, type Handlers, type ServeOptions, serveApi } from './api/serve.js';
 export type { StandardSchema } from './api/standard-schema.js';
 export { SchemaError, type SchemaIssue } from './api/validation.js';
+export {
+  Broadcast,
+  type BroadcastEvents,
+  type BroadcastGap,
+  type BroadcastHandler,
+  type BroadcastMessage,
+  type BroadcastSlow,
+  type BroadcastStats,
+  broadcast,
+} from './broadcast/broadcast.js';
+export type { BroadcastData } from './broadcast/content.js';
+export type { BroadcastOptions } from './broadcast/options.js';
 export { type ExportServiceOptions, exportService } from './export/export-service.js';
 export type { ServiceExport, ServiceExportEvents, ServiceExportStats } from './export/service-export.js';
 export {
@@ -54,17 +66,6 @@ export type { Inbox } from './inbox.js';
 export type { Call, CommandHandler, Message, MessageHandler } from './message.js';
 export { Messages, type MessagesEvents, messages } from './messages.js';
 export type { CommandOptions, InboxOptions, MessagesOptions, SendOptions } from './options.js';
-  Broadcast,
-  type BroadcastEvents,
-  type BroadcastGap,
-  type BroadcastHandler,
-  type BroadcastMessage,
-  type BroadcastSlow,
-  type BroadcastStats,
-  broadcast,
-} from './broadcast/broadcast.js';
-export type { BroadcastData } from './broadcast/content.js';
-export type { BroadcastOptions } from './broadcast/options.js';
 export { MessageError, type Outcome } from './outcome.js';
 export { BROADCAST_PORT, MESSAGE_PORT, TOPIC_PORT } from './ports.js';
 export type { MessagesStats, Receipt } from './post.js';

@@ -83,6 +83,7 @@ ERR_STARLANE_SCHEMA not-handled [ 'name' ]
 { greeting: 'hallo Ada' }
 [ '/hello', '/initials' ]
 hello {"greeting":"hello Grace"}
+`,
   'nestjs.mjs': `sum: 6
 countdown: [ 3, 2, 1, 0 ]
 event: hello
