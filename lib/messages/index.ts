@@ -41,6 +41,8 @@ export { type OpenApiDocument, type OpenApiOptions, openApi } from './api/open-a
 export { type ApiServer, type Handlers, type ServeOptions, serveApi } from './api/serve.js';
 export type { StandardSchema } from './api/standard-schema.js';
 export { SchemaError, type SchemaIssue } from './api/validation.js';
+export { type ExportServiceOptions, exportService } from './export/export-service.js';
+export type { ServiceExport, ServiceExportEvents, ServiceExportStats } from './export/service-export.js';
 export type { Inbox } from './inbox.js';
 export type { Call, CommandHandler, Message, MessageHandler } from './message.js';
 export { Messages, type MessagesEvents, messages } from './messages.js';
@@ -48,3 +50,14 @@ export type { CommandOptions, InboxOptions, MessagesOptions, SendOptions } from 
 export { MessageError, type Outcome } from './outcome.js';
 export { BROADCAST_PORT, MESSAGE_PORT, TOPIC_PORT } from './ports.js';
 export type { MessagesStats, Receipt } from './post.js';
+export type { TopicMessage } from './topics/message.js';
+export type {
+  FlushOptions,
+  PublishOptions,
+  RequestManyOptions,
+  RequestOptions,
+  SubscribeOptions,
+  TopicsOptions,
+} from './topics/options.js';
+export type { Subscription, SubscriptionEvents, TopicHandler } from './topics/subscriber/subscription.js';
+export { type SlowSubscriber, type Topics, type TopicsEvents, topics } from './topics/topics.js';

@@ -5,6 +5,7 @@ import { addresses } from './addresses.js';
 import { enrolment } from './enrolment.js';
 import { frames } from './frames.js';
 import { handshake } from './handshake.js';
+import { lanes } from './lanes.js';
 import { linkTargets } from './link.js';
 import { certificates, statements } from './members.js';
 import { mesh } from './mesh.js';
@@ -33,4 +34,5 @@ export const TARGETS: readonly Target[] = [
   addresses,
   token,
   enrolment,
+  lanes,
 ];

@@ -73,6 +73,7 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
     private readonly reception: Reception,
     readonly service: string,
     private readonly options: ResolvedInboxOptions,
+    private readonly onWarning: (error: Error) => void,
     private readonly onOver: () => void,
   ) {
     this.queue = new InboxQueue(this, options.concurrency);
@@ -308,6 +309,10 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
     for (const incoming of session.open.inOrder(0))
       incoming.abort(starlaneError('ERR_STARLANE_CLOSED', 'the sender is gone'));
     if (this.isLeaving) this.endIfDone();
+  }
+
+  onMalformed({ nodeId }: Sender, error: Error): void {
+    this.onWarning(starlaneError('ERR_STARLANE_MESSAGE_PROTOCOL', `@${nodeId}: ${error.message}`, error));
   }
 
   onDetached(): void {

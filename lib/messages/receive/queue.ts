@@ -24,6 +24,19 @@ export interface QueueHost {
   begin(incoming: Incoming): void;
 }
 
+/** The calls of one sender. */
+interface Caller {
+  running: number;
+  readonly waiting: IncomingList;
+}
+
+/** Callers that are remembered although they have no calls. */
+const MAX_IDLE_CALLERS = 1_024;
+
+/** So many calls one sender may run in any case, and beyond that this share of all: no sender takes every place. */
+const FREE_CALLS = 64;
+const SHARE = 0.5;
+
 /** The messages of one sender. */
 interface Chain {
   readonly key: string;
@@ -38,17 +51,23 @@ export class InboxQueue {
   private readonly ready = new Set<Chain>();
   /** Calls that wait for room. */
   private readonly calls = new IncomingList();
-  private running = 0;
+  private readonly callers = new Map<string, Caller>();
+  private readonly perCaller: number;
+  /** Calls, and messages, that run. */
+  private runningCalls = 0;
+  private runningMessages = 0;
   private isPumping = false;
 
   constructor(
     private readonly host: QueueHost,
     private readonly concurrency: number,
-  ) {}
+  ) {
+    this.perCaller = Math.max(Math.min(concurrency, FREE_CALLS), Math.floor(concurrency * SHARE));
+  }
 
   /** Handlers that run. */
   get active(): number {
-    return this.running;
+    return this.runningCalls + this.runningMessages;
   }
 
   get hasWaiting(): boolean {
@@ -64,11 +83,29 @@ export class InboxQueue {
     const command = this.host.command(number);
     if (command === undefined) incoming.refuse(OutcomeCode.NO_HANDLER);
     else if (command.running >= command.concurrency) command.waiting.add(incoming);
-    else if (this.running >= this.concurrency) this.calls.add(incoming);
+    else if (this.runningCalls >= this.concurrency) this.calls.add(incoming);
     else {
-      command.running++;
-      this.begin(incoming);
+      const caller = this.callerOf(incoming);
+      if (caller.running >= this.perCaller) caller.waiting.add(incoming);
+      else {
+        caller.running++;
+        command.running++;
+        this.runningCalls++;
+        this.begin(incoming);
+      }
     }
+  }
+
+  private callerOf({ sender: { key } }: Incoming): Caller {
+    let caller = this.callers.get(key);
+    if (caller === undefined) {
+      caller = { running: 0, waiting: new IncomingList() };
+      if (this.callers.size >= MAX_IDLE_CALLERS) {
+        for (const [other, { running }] of this.callers) if (running === 0) this.callers.delete(other);
+      }
+      this.callers.set(key, caller);
+    }
+    return caller;
   }
 
   private addMessage(incoming: Incoming): void {
@@ -104,18 +141,18 @@ export class InboxQueue {
 
   /** Called when what `begin` has begun is over. */
   onDone(incoming: Incoming): void {
-    this.running--;
     if (incoming.command !== undefined) {
+      this.runningCalls--;
+      const caller = this.callerOf(incoming);
+      caller.running--;
+      this.moveOn(caller.waiting);
       const command = this.host.command(incoming.command);
       if (command !== undefined) {
         command.running--;
-        const { first } = command.waiting;
-        if (first !== undefined) {
-          command.waiting.delete(first);
-          this.calls.add(first);
-        }
+        this.moveOn(command.waiting);
       }
     } else {
+      this.runningMessages--;
       const chain = this.chains.get(incoming.sender.key);
       if (chain !== undefined && chain.current === incoming) {
         chain.current = undefined;
@@ -124,6 +161,14 @@ export class InboxQueue {
       }
     }
     if (this.calls.size > 0 || this.ready.size > 0) this.pump();
+  }
+
+  /** Moves the next call of a list on to where it waits for room. */
+  private moveOn(waiting: IncomingList): void {
+    const { first } = waiting;
+    if (first === undefined) return;
+    waiting.delete(first);
+    this.calls.add(first);
   }
 
   /** Begins what may begin. Called when a handler was added as well. */
@@ -140,7 +185,7 @@ export class InboxQueue {
 
   private pumpCall(): boolean {
     const { first } = this.calls;
-    if (first === undefined || this.running >= this.concurrency) return false;
+    if (first === undefined || this.runningCalls >= this.concurrency) return false;
     this.calls.delete(first);
     this.addCall(first, first.command as number);
     // In turn with messages.
@@ -149,7 +194,7 @@ export class InboxQueue {
   }
 
   private pumpMessage(): boolean {
-    if (this.ready.size === 0 || this.running >= this.concurrency) return false;
+    if (this.ready.size === 0 || this.runningMessages >= this.concurrency) return false;
     const takes = this.host.takesMessages;
     if (takes === 'later') return false;
     const [chain] = this.ready;
@@ -160,6 +205,7 @@ export class InboxQueue {
       chain.waiting.delete(first);
       if (takes === 'now') {
         chain.current = first;
+        this.runningMessages++;
         this.begin(first);
       } else {
         first.refuse(OutcomeCode.NO_HANDLER);
@@ -171,7 +217,6 @@ export class InboxQueue {
   }
 
   private begin(incoming: Incoming): void {
-    this.running++;
     incoming.state = IncomingState.RUNNING;
     if (incoming.deadlineMs !== Number.POSITIVE_INFINITY && this.host.now() >= incoming.deadlineMs) {
       incoming.refuse(OutcomeCode.LATE);
@@ -191,6 +236,7 @@ export class InboxQueue {
   *waiting(): IterableIterator<Incoming> {
     yield* this.calls;
     for (const { waiting } of this.host.turnstiles()) yield* waiting;
+    for (const { waiting } of this.callers.values()) yield* waiting;
     for (const { waiting } of this.chains.values()) yield* waiting;
   }
 }

@@ -97,7 +97,7 @@ export class SenderSession {
     return out;
   }
 
-  /** The receiver is told that the content of a message does not come. */
+  /** Lets the receiver know that the content of a message does not come. */
   refuseBody(number: number): void {
     this.withoutBody.push(number);
   }
