@@ -2,6 +2,45 @@
 
 /// <reference types="node" preserve="true" />
 
+export type { ApiClientOptions, CallOptions } from './api/caller.js';
+export {
+  type ApiClient,
+  apiClient,
+  type ClientMethods,
+  type Method,
+  type Output,
+  type UntypedClient,
+  type UntypedOutput,
+} from './api/client.js';
+export {
+  type Api,
+  type ApiTexts,
+  type Command,
+  type Commands,
+  type CommandTexts,
+  defineApi,
+  type Given,
+  type Got,
+  type Shape,
+  type Streamed,
+  stream,
+} from './api/definition.js';
+export type { ApiDescription, CommandDescription, JsonSchema, ShapeDescription } from './api/description.js';
+export type { HandlerCall } from './api/handler-call.js';
+export { type ApiHttpOptions, apiHttpHandler } from './api/http-handler.js';
+export {
+  type McpOptions,
+  type McpTool,
+  mcpServer,
+  mcpTools,
+  type ToolClient,
+  type ToolResult,
+  type ToolServer,
+} from './api/mcp.js';
+export { type OpenApiDocument, type OpenApiOptions, openApi } from './api/open-api.js';
+export { type ApiServer, type Handlers, type ServeOptions, serveApi } from './api/serve.js';
+export type { StandardSchema } from './api/standard-schema.js';
+export { SchemaError, type SchemaIssue } from './api/validation.js';
 export { type ExportServiceOptions, exportService } from './export/export-service.js';
 export type { ServiceExport, ServiceExportEvents, ServiceExportStats } from './export/service-export.js';
 export {

@@ -7,7 +7,7 @@ import { ControlClient } from '../control/client.js';
 import { usage } from '../failure.js';
 import { flag } from '../flags.js';
 import { chooseNetwork, DEFAULT_TIMEOUT_MS } from '../run/network.js';
-import { nodeValues, useNetwork } from '../run/use-network.js';
+import { type Access, nodeValues, useNetwork } from '../run/use-network.js';
 
 /** For commands that can ask another node than that of this machine. */
 export const NODE_FLAG = {
@@ -52,7 +52,12 @@ export class Asker {
 }
 
 /** Asks, with the node that runs or with one for this purpose. @throws Failure, or an error with a code */
-export async function withAsker<T>(context: Context, ask: (asker: Asker) => Promise<T>): Promise<T> {
+export function withAsker<T>(context: Context, ask: (asker: Asker) => Promise<T>): Promise<T> {
+  return withAccess(context, ask);
+}
+
+/** As {@link withAsker}, for commands that dial as well. */
+export async function withAccess<T>(context: Context, ask: (asker: Asker, access: Access) => Promise<T>): Promise<T> {
   const values = nodeValues(context);
   const access = await useNetwork(context, { needsLink: true, isClient: true });
   try {
@@ -60,7 +65,7 @@ export async function withAsker<T>(context: Context, ask: (asker: Asker) => Prom
     const client = new ControlClient(network.home.controlSocket(network.key));
     const asker = new Asker(client, values.timeout ?? DEFAULT_TIMEOUT_MS);
     if (access.run !== undefined) await settled(asker);
-    return await ask(asker);
+    return await ask(asker, access);
   } finally {
     await access.close();
   }

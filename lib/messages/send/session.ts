@@ -95,7 +95,7 @@ export class SenderSession {
     return out;
   }
 
-  /** The receiver is told that the content of a message does not come. */
+  /** Answers the receiver that the content of a message does not come. */
   refuseBody(number: number): void {
     this.withoutBody.push(number);
   }
