@@ -80,6 +80,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     private readonly options: ResolvedMessagesOptions,
     readonly timers: Timers,
     readonly onWarning: (error: Error) => void,
+    private readonly onClosed: () => void = () => {},
   ) {
     this.resumeMs = options.resumeMs;
     this.idleMs = options.idleMs;
@@ -191,7 +192,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     }
     const isReceipt = code === OutcomeCode.NO_ANSWER && out.command === undefined;
     if (code !== OutcomeCode.HANDLED && !isReceipt) {
-      out.fail(errorOfOutcome(code, bytes.toString('utf8', from, to), target.name));
+      out.fail(errorOfOutcome(code, bytes.toString('utf8', from, to), target.name, out.command !== undefined));
       return;
     }
     if (out.command === undefined) out.succeed(this.receipt(lane, out));
@@ -387,6 +388,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     await this.idle(closeTimeoutMs);
     for (const target of this.targets.values()) target.end(error);
     await Promise.all(inboxes);
+    this.onClosed();
   }
 
   /** Waits until nothing is pending. */
