@@ -64,6 +64,8 @@ export class HostClient {
           : Buffer.from(JSON.stringify(body));
     const address = `@${this.nodeId}:${AGENT_PORT}`;
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      // Not left to the request: one whose circuit is still being opened does not always report that it was destroyed.
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
       const request = nodeHttp().request(
         {
           method,

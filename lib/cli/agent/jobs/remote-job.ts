@@ -33,7 +33,7 @@ const INPUT_MS = 25_000;
 /** How long a follower hears nothing before it asks again: the host shows every 2 s that it is there. */
 export const SILENCE_MS = 7_000;
 /** How long failures may go on before they are worth a word. */
-const AWAY_MS = 1_000;
+const AWAY_MS = 1_500;
 const FIRST_WAIT_MS = 50;
 const LONGEST_WAIT_MS = 1_000;
 /** Failures of the way to the host. */
@@ -62,6 +62,9 @@ const UNREACHED: ReadonlySet<string | undefined> = new Set([
 ]);
 
 export class RemoteJob {
+  /** Whether the host has had it. */
+  private isKnown = false;
+
   constructor(
     private readonly host: JobHost,
     readonly id: string,
@@ -77,7 +80,9 @@ export class RemoteJob {
     try {
       return await this.persist(async () => {
         try {
-          return (await this.ask('PUT', '', request)) as JobStatus;
+          const status = (await this.ask('PUT', '', request)) as JobStatus;
+          this.isKnown = true;
+          return status;
         } catch (error) {
           mayRun ||= !UNREACHED.has(codeOf(error));
           throw error;
@@ -124,18 +129,17 @@ export class RemoteJob {
     sink: (kind: OutputKind, data: Buffer, position: number) => Promise<void> | void,
   ): Promise<JobStatus> {
     let position = from;
-    let isKnown = false;
     return this.persist(async (onAlive) => {
       let response: IncomingMessage;
       try {
         response = await this.open(`/output?from=${position}&follow=${isFollowed}`);
       } catch (error) {
-        if (isKnown && codeOf(error) === 'ENOENT') {
+        if (this.isKnown && codeOf(error) === 'ENOENT') {
           throw starlaneError('ERR_STARLANE_JOB_LOST', `${this.options.hostName} does not know the job any more`);
         }
         throw error;
       }
-      isKnown = true;
+      this.isKnown = true;
       onAlive();
       let status: JobStatus | undefined;
       const pieces: Array<readonly [OutputKind, Buffer]> = [];
@@ -196,39 +200,66 @@ export class RemoteJob {
 
   /** Tries again while the host is away. @throws ERR_STARLANE_JOB_UNKNOWN when it is for too long */
   private async persist<T>(attempt: (onAlive: () => void) => Promise<T>): Promise<T> {
-    const { patienceMs, signal, onAway, onBack, hostName } = this.options;
-    let failingSinceMs: number | undefined;
+    const { patienceMs, signal, hostName } = this.options;
+    const absence = new Absence(this.options);
     let waitMs = FIRST_WAIT_MS;
-    let isAway = false;
     const onAlive = () => {
-      failingSinceMs = undefined;
+      absence.end();
       waitMs = FIRST_WAIT_MS;
-      if (isAway) onBack?.();
-      isAway = false;
     };
-    for (;;) {
-      try {
-        const value = await attempt(onAlive);
-        onAlive();
-        return value;
-      } catch (error) {
-        signal?.throwIfAborted();
-        if (!RETRIED.has(codeOf(error))) throw error;
-        const nowMs = performanceNow();
-        failingSinceMs ??= nowMs;
-        const failingMs = nowMs - failingSinceMs;
-        if (failingMs >= Math.min(AWAY_MS, patienceMs) && !isAway) {
-          isAway = true;
-          onAway?.(error as Error);
+    try {
+      for (;;) {
+        try {
+          const value = await attempt(onAlive);
+          onAlive();
+          return value;
+        } catch (error) {
+          signal?.throwIfAborted();
+          if (!RETRIED.has(codeOf(error))) throw error;
+          if (absence.begin(error as Error) >= patienceMs) {
+            const what = `${hostName} is gone: the state of the job is unknown until it returns`;
+            throw starlaneError('ERR_STARLANE_JOB_UNKNOWN', what, error);
+          }
         }
-        if (failingMs >= patienceMs) {
-          const what = `${hostName} is gone: the state of the job is unknown until it returns`;
-          throw starlaneError('ERR_STARLANE_JOB_UNKNOWN', what, error);
-        }
+        await pause(waitMs, signal);
+        waitMs = Math.min(LONGEST_WAIT_MS, 2 * waitMs);
       }
-      await pause(waitMs, signal);
-      waitMs = Math.min(LONGEST_WAIT_MS, 2 * waitMs);
+    } finally {
+      absence.dispose();
     }
+  }
+}
+
+/** How long a host has not answered, and that somebody learns of it while a try still goes on. */
+class Absence {
+  private sinceMs: number | undefined;
+  private isKnown = false;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly options: Pick<RemoteJobOptions, 'onAway' | 'onBack'>) {}
+
+  /** Returns for how long it has been away. */
+  begin(why: Error): number {
+    const now = performanceNow();
+    if (this.sinceMs === undefined) {
+      this.sinceMs = now;
+      this.timer = setTimeout(() => {
+        this.isKnown = true;
+        this.options.onAway?.(why);
+      }, AWAY_MS) as NodeJS.Timeout;
+    }
+    return now - this.sinceMs;
+  }
+
+  end(): void {
+    this.dispose();
+    this.sinceMs = undefined;
+    if (this.isKnown) this.options.onBack?.();
+    this.isKnown = false;
+  }
+
+  dispose(): void {
+    clearTimeout(this.timer);
   }
 }
 
