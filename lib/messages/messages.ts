@@ -47,9 +47,10 @@ export class Messages extends EventEmitter<MessagesEvents> {
   /** @internal */
   constructor(node: Node, options: ResolvedMessagesOptions) {
     super();
-    this.#post = new Post(node, options, sharedTimers, (error) => {
+    const warn = (error: Error): void => {
       if (this.listenerCount('warning') > 0) this.emit('warning', error);
-    });
+    };
+    this.#post = new Post(node, options, sharedTimers, warn, () => this.emit('close'));
   }
 
   /**

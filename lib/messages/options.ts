@@ -72,7 +72,6 @@ export function resolveMessagesOptions(options: MessagesOptions = {}): ResolvedM
 }
 
 const DEFAULT_TERMS: OutgoingTerms = Object.freeze({
-  command: undefined,
   timeoutMs: DEFAULT_TIMEOUT_MS,
   signal: undefined,
   key: undefined,
@@ -80,8 +79,8 @@ const DEFAULT_TERMS: OutgoingTerms = Object.freeze({
 });
 
 /** @throws ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT */
-export function termsOf(command: number | undefined, options: SendOptions | undefined): OutgoingTerms {
-  if (options === undefined) return command === undefined ? DEFAULT_TERMS : { ...DEFAULT_TERMS, command };
+export function termsOf(options: SendOptions | undefined): OutgoingTerms {
+  if (options === undefined) return DEFAULT_TERMS;
   known('send', options, ['timeoutMs', 'signal', 'idempotencyKey', 'idempotent']);
   const { timeoutMs = DEFAULT_TIMEOUT_MS, signal, idempotencyKey: key, idempotent = false } = options;
   const isTime = timeoutMs === Number.POSITIVE_INFINITY || (timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS);
@@ -92,7 +91,7 @@ export function termsOf(command: number | undefined, options: SendOptions | unde
     throw optionError('idempotencyKey', `a text of 1 to ${MAX_KEY_BYTES} bytes is needed`);
   }
   if (typeof idempotent !== 'boolean') throw optionError('idempotent', 'true or false is needed');
-  return { command, timeoutMs, signal, key, isIdempotent: idempotent };
+  return { timeoutMs, signal, key, isIdempotent: idempotent };
 }
 
 export interface ResolvedInboxOptions {

@@ -80,6 +80,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     private readonly options: ResolvedMessagesOptions,
     readonly timers: Timers,
     readonly onWarning: (error: Error) => void,
+    private readonly onClosed: () => void = () => {},
   ) {
     this.resumeMs = options.resumeMs;
     this.idleMs = options.idleMs;
@@ -93,7 +94,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
 
   send(target: string, data: unknown, command: number | undefined, options: SendOptions | undefined): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const terms = termsOf(command, options);
+      const terms = termsOf(options);
       if (command !== undefined && !(command >= 0 && command <= 0xffff_ffff && Number.isInteger(command))) {
         throw starlaneError('ERR_STARLANE_ARGUMENT', 'the number of a command has 32 bits');
       }
@@ -101,7 +102,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
       const to = this.targetOf(target);
       const fault = this.faultBefore(target, content.bytes, terms);
       if (fault !== undefined) throw fault;
-      const out = new Outgoing(++this.order, this, target, content, terms, resolve, reject);
+      const out = new Outgoing(++this.order, this, target, command, content, terms, resolve, reject);
       this.pending++;
       this.pendingBytes += Math.max(0, content.bytes);
       if (!this.isHolding) this.updateHold();
@@ -191,7 +192,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     }
     const isReceipt = code === OutcomeCode.NO_ANSWER && out.command === undefined;
     if (code !== OutcomeCode.HANDLED && !isReceipt) {
-      out.fail(errorOfOutcome(code, bytes.toString('utf8', from, to), target.name));
+      out.fail(errorOfOutcome(code, bytes.toString('utf8', from, to), target.name, out.command !== undefined));
       return;
     }
     if (out.command === undefined) out.succeed(this.receipt(lane, out));
@@ -283,7 +284,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     else if (outcome === 'handled') counts.failed++;
     else if (outcome === 'unknown') counts.unknown++;
     else counts.notHandled++;
-    out.content = out.content.bytes === 0 ? NOTHING : { ...NOTHING, kind: out.content.kind, bytes: out.content.bytes };
+    out.content = NOTHING;
     if (this.pending > 0) return;
     // A program that sends one message after the other has none for a moment.
     this.letGo.request();
@@ -303,7 +304,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
   // --- streaming calls ---
 
   openCall(target: string, header: Buffer, options: SendOptions | undefined): Promise<Socket> {
-    const { timeoutMs, signal } = termsOf(0, options);
+    const { timeoutMs, signal } = termsOf(options);
     const parsed = parseTarget(target);
     const preamble = encodePreamble({ kind: CircuitKind.CALL, header });
     const limitMs = Math.min(timeoutMs, 0x7fff_ffff);
@@ -387,6 +388,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     await this.idle(closeTimeoutMs);
     for (const target of this.targets.values()) target.end(error);
     await Promise.all(inboxes);
+    this.onClosed();
   }
 
   /** Waits until nothing is pending. */

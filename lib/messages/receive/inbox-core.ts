@@ -170,7 +170,14 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
 
   private onContent(incoming: Incoming, content: Buffer | Readable): void {
     if (!Buffer.isBuffer(content)) {
-      incoming.release = () => content.destroy();
+      // What its sender does not go on with must not keep the handler, whatever that listens to.
+      const late = new Deadline(this.timers, () => incoming.abort(netError('ETIMEDOUT', 'message')));
+      if (incoming.deadlineMs !== Number.POSITIVE_INFINITY) late.set(incoming.remainingMs);
+      incoming.onAborted = (reason) => content.destroy(reason);
+      incoming.release = () => {
+        late.clear();
+        content.destroy();
+      };
       this.run(incoming, content);
       return;
     }
