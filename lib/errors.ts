@@ -78,6 +78,7 @@ export const ERRORS = {
   ERR_STARLANE_NOT_HANDLED: { message: 'the message certainly reached no handler' },
   ERR_STARLANE_OUTCOME_UNKNOWN: { message: 'whether a handler ran is not known' },
   ERR_STARLANE_HANDLER_FAILED: { message: 'the handler ran, and failed' },
+  ERR_STARLANE_ANSWER_LOST: { message: 'the handler has finished, and its answer did not arrive' },
   ERR_STARLANE_NO_HANDLER: { message: 'the receiver has no handler for this command, or the topic no subscriber' },
   ERR_STARLANE_QUEUE_FULL: { message: 'too much waits to be sent or handled' },
   ERR_STARLANE_MESSAGE_SIZE: { message: 'the message is longer than the receiver accepts' },
@@ -95,6 +96,9 @@ export const ERRORS = {
   ERR_STARLANE_DEPLOY: { message: 'the deployment failed' },
   ERR_STARLANE_JOB: { message: 'the job failed, or the host does not have it' },
   ERR_STARLANE_JOB_LOST: { message: 'the host ended while the job ran' },
+  ERR_STARLANE_JOB_UNKNOWN: {
+    message: 'the host of the job is gone, and the state of the job unknown until it returns',
+  },
 
   // Sessions and streams.
   ERR_STARLANE_PROTOCOL: { message: 'the peer broke the session protocol' },

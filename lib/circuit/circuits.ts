@@ -117,6 +117,7 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
   private readonly envDigests: readonly string[];
   private readonly relayLimits: RelayLimits;
   private isClosed = false;
+  private readonly closeCallbacks: Array<() => void> = [];
   private hasWarnedOfRole = false;
 
   constructor(private readonly setup: CircuitsSetup) {
@@ -314,6 +315,17 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     return this.place(server, where.kind === 'service' ? where.service : '', where.port, NO_TERMS);
   }
 
+  /**
+   * Returns whether a node may dial a service of this one, as far as rules say ahead of it.
+   * @param port 0: the one that answers at any port
+   */
+  mayDial(remote: RemoteEndpoint, envDigests: readonly string[], service: string, port: number): boolean {
+    const binding = this.bindings.find(service, port);
+    if (binding === undefined) return false;
+    const request = this.authorization.request(remote, envDigests, { service, port: binding.port });
+    return binding.guards?.every((guard) => guard.allowsByRules(request)) !== false;
+  }
+
   /** @throws EADDRINUSE, ECANCELED, ERR_STARLANE_OPTION */
   private place(server: AnyServer, service: string, port: number | undefined, terms: Terms): Binding {
     const { weight, meta, allow, prepare, instance } = terms;
@@ -433,9 +445,15 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     await this.relay.close();
   }
 
+  /** Adds a function that is called when the circuits begin to close: what stands on them then ends what it has open. */
+  beforeClose(callback: () => void): void {
+    this.closeCallbacks.push(callback);
+  }
+
   /** Closes servers, fails dials, and gives sockets of the loopback time to end. */
   async close(): Promise<void> {
     this.isClosed = true;
+    for (const callback of this.closeCallbacks.splice(0)) callback();
     this.dialer.close();
     const { bindings } = this;
     for (const server of [...bindings.servers(), ...bindings.reservedServers()]) server.close();

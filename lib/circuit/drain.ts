@@ -28,6 +28,7 @@ interface IncomingLink {
 export class Drain {
   hasBegun = false;
   private whenEnded: Promise<void> | undefined;
+  private readonly beginCallbacks: Array<() => void> = [];
 
   constructor(
     private readonly nodeId: NodeId,
@@ -45,11 +46,17 @@ export class Drain {
     return Math.max(count, this.relay.pool.size);
   }
 
+  /** Adds a function that is called when draining begins: what keeps circuits open for others then ends them. */
+  beforeBegin(callback: () => void): void {
+    this.beginCallbacks.push(callback);
+  }
+
   /** Refuses circuits of other nodes from now on. */
   begin(): void {
     if (!this.hasBegun) this.publish('begin');
     this.hasBegun = true;
     this.relay.drain();
+    for (const callback of this.beginCallbacks.splice(0)) callback();
   }
 
   /** Resolves when the last circuit of another node has ended. */

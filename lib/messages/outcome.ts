@@ -41,3 +41,15 @@ export function messageError(code: ErrorCode, outcome: Outcome, detail: string, 
     cause === undefined ? undefined : { cause },
   );
 }
+
+/** @internal Thrown by handlers of the library that have not run the handler of the user: the message counts as not handled. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal';
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+  ) {
+    super(message);
+  }
+}

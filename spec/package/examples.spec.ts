@@ -71,6 +71,10 @@ api: version ${VERSION}, not ready: the node is draining
 db: ETIMEDOUT
 web: version ${VERSION}, ready
 `,
+  'broadcast.mjs': `ann: [ 'the shop is open' ] eve: [ 'the shop is open' ] cat: []
+without a link: [ 'the shop is open' ]
+with another one: [ 'the shop is open', 'bread is sold out' ]
+`,
   'command.mjs': `forward: you asked for /news
 gateway: you asked for /news
 tasks: [ 'forward ./web-here.sock', 'gateway' ]

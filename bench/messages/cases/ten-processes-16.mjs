@@ -1,0 +1,10 @@
+import { throughput } from '../publishing.mjs';
+
+export const benchCase = throughput({
+  name: 'to ten processes, 16 B',
+  bytes: 16,
+  processes: 10,
+  connections: 1,
+  count: 40_000,
+  atLeast: 0.7,
+});

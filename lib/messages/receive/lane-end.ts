@@ -1,0 +1,121 @@
+// A session at the receiver, with the circuit it has at the moment, if any. Without one it is kept for a while: its sender may come back.
+
+import { Deadline } from '../../util/deadline.js';
+import type { Timers } from '../../util/timers.js';
+import type { CircuitOwner, LaneCircuit } from '../circuit.js';
+import type { FrameWriter } from '../wire/frames.js';
+import type { Incoming, Sender } from './incoming.js';
+import { type Credit, ReceiverSession, type SessionHost } from './session.js';
+
+/** How long a session without a circuit is kept, in ms. Longer than senders search for it. */
+export const KEEP_MS = 60_000;
+
+export interface LaneEndHost {
+  readonly timers: Timers;
+  onMessage(incoming: Incoming): void;
+  onCancel(incoming: Incoming): void;
+  onNoBody(incoming: Incoming): void;
+  onApart(incoming: Incoming): void;
+  /** A session has lost its circuit. */
+  onDetached(): void;
+  /** The session is over. `waiting`: what has not begun, and must not begin any more. */
+  onRetired(end: LaneEnd, waiting: readonly Incoming[]): void;
+}
+
+export class LaneEnd implements CircuitOwner, SessionHost {
+  readonly session: ReceiverSession;
+  readonly timers: Timers;
+  private circuit: LaneCircuit | undefined;
+  private readonly forgetting: Deadline;
+  private isLeaving = false;
+
+  constructor(
+    private readonly host: LaneEndHost,
+    run: string,
+    epoch: number,
+    readonly sender: Sender,
+    readonly credit: Credit,
+  ) {
+    this.timers = host.timers;
+    this.session = new ReceiverSession(this, run, epoch, sender, credit);
+    this.forgetting = new Deadline(host.timers, () => this.retire());
+  }
+
+  get isAttached(): boolean {
+    return this.circuit !== undefined;
+  }
+
+  /** Gives the session another circuit. @throws MalformedFrame */
+  attach(circuit: LaneCircuit, status: number, outcomes: number, sender: Sender): void {
+    this.circuit?.destroy();
+    this.circuit = circuit;
+    this.forgetting.clear();
+    this.session.attach(status, outcomes, sender);
+    if (this.isLeaving) this.session.leave();
+  }
+
+  /** Ends the session at once. */
+  retire(): void {
+    if (this.session.isRetired) return;
+    this.forgetting.clear();
+    const waiting = this.session.retire();
+    this.circuit?.destroy();
+    this.circuit = undefined;
+    this.host.onRetired(this, waiting);
+  }
+
+  /** Lets the sender know that no more messages are taken. */
+  leave(): void {
+    this.isLeaving = true;
+    this.session.leave();
+  }
+
+  // --- the circuit ---
+
+  onFrame(type: number, bytes: Buffer, from: number, to: number): void {
+    this.session.onFrame(type, bytes, from, to);
+  }
+
+  fill(writer: FrameWriter): void {
+    this.session.fill(writer);
+  }
+
+  onLost(circuit: LaneCircuit, _error: Error | undefined, malformed: boolean): void {
+    if (circuit !== this.circuit) return;
+    this.circuit = undefined;
+    if (malformed) this.retire();
+    else {
+      this.forgetting.set(KEEP_MS);
+      this.host.onDetached();
+    }
+  }
+
+  // --- the session ---
+
+  onMessage(incoming: Incoming): void {
+    this.host.onMessage(incoming);
+  }
+
+  onCancel(incoming: Incoming): void {
+    this.host.onCancel(incoming);
+  }
+
+  onNoBody(incoming: Incoming): void {
+    this.host.onNoBody(incoming);
+  }
+
+  onApart(incoming: Incoming): void {
+    this.host.onApart(incoming);
+  }
+
+  onClose(): void {
+    const { circuit } = this;
+    this.circuit = undefined;
+    circuit?.end();
+    this.retire();
+  }
+
+  request(): void {
+    this.circuit?.request();
+  }
+}

@@ -1,0 +1,179 @@
+// Requests that wait for replies.
+
+import { netError } from '../../../errors.js';
+import { sharedTimers, type Timed, type Timer } from '../../../util/timers.js';
+import { messageError, notHandled, outcomeUnknown } from '../../outcome.js';
+import { Flag, Kind, ReplyStatus } from '../codec/layout.js';
+import { type Reply, readData } from '../message.js';
+import type { Target } from './target.js';
+
+/** What a request waits for, and where it went. */
+export interface Waiter {
+  /** Called with each value. Returns whether more are wanted. */
+  onValue(value: unknown): boolean;
+  /** Called when no more values come. */
+  onDone(error: Error | undefined): void;
+  /** Called when the subscriber is gone and certainly has not got it. Returns whether it went to another one. */
+  onUnsent(target: Target): boolean;
+}
+
+export class PendingRequest implements Timed {
+  target: Target | undefined;
+  sequence = 0;
+  isOver = false;
+  private readonly timer: Timer;
+
+  constructor(
+    readonly id: number,
+    readonly topic: string,
+    readonly timeoutMs: number,
+    private readonly signal: AbortSignal | undefined,
+    private readonly waiter: Waiter,
+    private readonly requests: Requests,
+  ) {
+    this.timer = sharedTimers.schedule(timeoutMs, this);
+    signal?.addEventListener('abort', this.onAbort, { once: true });
+  }
+
+  /** Called by the timers. What has arrived meanwhile is read first. */
+  onDeadline(): void {
+    sharedTimers.afterInput(() => {
+      if (this.isOver) return;
+      const { target } = this;
+      const wasSent = target?.wasSent(this.sequence) === true;
+      target?.cancel(this.id);
+      this.end(timedOut(this.topic, wasSent));
+    });
+  }
+
+  onReply({ status, buffer, start, end }: Reply): void {
+    switch (status) {
+      case ReplyStatus.VALUE:
+      case ReplyStatus.MORE: {
+        let value: unknown;
+        try {
+          value = readData(buffer, start, end);
+        } catch (error) {
+          this.end(error as Error);
+          return;
+        }
+        if (!this.waiter.onValue(value)) this.end(undefined);
+        else if (status === ReplyStatus.VALUE) this.end(undefined);
+        break;
+      }
+      case ReplyStatus.END:
+        this.end(undefined);
+        break;
+      case ReplyStatus.FAILED: {
+        const text = (buffer[start] & Flag.KIND) === Kind.STRING ? (readData(buffer, start, end) as string) : '';
+        this.end(messageError('ERR_STARLANE_HANDLER_FAILED', 'handled', text));
+        break;
+      }
+      case ReplyStatus.DROPPED:
+        this.end(messageError('ERR_STARLANE_QUEUE_FULL', 'not-handled', `a subscription of ${this.topic} is full`));
+        break;
+      default:
+        this.onUnsent();
+    }
+  }
+
+  /** Called when the subscriber is gone. */
+  onLost(wasSent: boolean): void {
+    if (wasSent) this.end(outcomeUnknown(`the subscriber of ${this.topic} is gone`));
+    else this.onUnsent();
+  }
+
+  end(error: Error | undefined): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    sharedTimers.cancel(this.timer);
+    this.signal?.removeEventListener('abort', this.onAbort);
+    this.requests.delete(this);
+    this.waiter.onDone(error);
+  }
+
+  private onUnsent(): void {
+    const { target } = this;
+    this.requests.leave(this);
+    if (target !== undefined && this.waiter.onUnsent(target)) return;
+    this.end(notHandled(`the subscriber of ${this.topic} is gone`));
+  }
+
+  private readonly onAbort = (): void => {
+    this.target?.cancel(this.id);
+    this.end(this.signal?.reason as Error);
+  };
+}
+
+export class Requests {
+  private readonly byId = new Map<number, PendingRequest>();
+  private readonly ofTarget = new Map<Target, Set<PendingRequest>>();
+  private lastId = 0;
+
+  get size(): number {
+    return this.byId.size;
+  }
+
+  /** How many wait for a target. */
+  countOf(target: Target): number {
+    return this.ofTarget.get(target)?.size ?? 0;
+  }
+
+  nextId(): number {
+    do this.lastId = (this.lastId + 1) >>> 0;
+    while (this.byId.has(this.lastId));
+    return this.lastId;
+  }
+
+  /** Adds a request that has gone to a target. */
+  add(request: PendingRequest, target: Target, sequence: number): void {
+    request.target = target;
+    request.sequence = sequence;
+    this.byId.set(request.id, request);
+    let there = this.ofTarget.get(target);
+    if (there === undefined) {
+      there = new Set();
+      this.ofTarget.set(target, there);
+    }
+    there.add(request);
+  }
+
+  leave(request: PendingRequest): void {
+    const { target } = request;
+    if (target === undefined) return;
+    request.target = undefined;
+    this.ofTarget.get(target)?.delete(request);
+  }
+
+  delete(request: PendingRequest): void {
+    this.leave(request);
+    this.byId.delete(request.id);
+  }
+
+  onReply(target: Target, reply: Reply): void {
+    const request = this.byId.get(reply.request);
+    // Anybody could answer for others otherwise.
+    if (request?.target === target) request.onReply(reply);
+  }
+
+  /** Called when a target is gone. `unsent`: the numbers of messages that it certainly has not got. */
+  onLost(target: Target, unsent: ReadonlySet<number>): void {
+    const there = this.ofTarget.get(target);
+    if (there === undefined) return;
+    for (const request of [...there]) request.onLost(!unsent.has(request.sequence));
+  }
+
+  /** Forgets a target without requests. */
+  forget(target: Target): void {
+    if (this.countOf(target) === 0) this.ofTarget.delete(target);
+  }
+
+  close(error: Error): void {
+    for (const request of [...this.byId.values()]) request.end(error);
+  }
+}
+
+function timedOut(topic: string, wasSent: boolean): Error {
+  const error = netError('ETIMEDOUT', 'request', { address: topic });
+  return Object.assign(error, { outcome: wasSent ? 'unknown' : 'not-handled' });
+}
