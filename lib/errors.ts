@@ -96,6 +96,9 @@ export const ERRORS = {
   ERR_STARLANE_DEPLOY: { message: 'the deployment failed' },
   ERR_STARLANE_JOB: { message: 'the job failed, or the host does not have it' },
   ERR_STARLANE_JOB_LOST: { message: 'the host ended while the job ran' },
+  ERR_STARLANE_JOB_UNKNOWN: {
+    message: 'the host of the job is gone, and the state of the job unknown until it returns',
+  },
 
   // Sessions and streams.
   ERR_STARLANE_PROTOCOL: { message: 'the peer broke the session protocol' },

@@ -32,6 +32,8 @@ export type { MemberInfo } from './node/enrolment/member-info.js';
 export type { ListedMember, ReplaceOptions } from './node/enrolment/membership.js';
 export type { NodeEvents } from './node/node.js';
 export { createNode, Node } from './node/node.js';
+export type { NodeAnswer, ServiceAnswer } from './node/queries/answers.js';
+export { findNodes, findServices, type NodeQuery, type ServiceQuery } from './node/queries/lists/find.js';
 export type { QueryOptions } from './node/queries/request.js';
 export type { NodeStats } from './node/stats.js';
 export type {

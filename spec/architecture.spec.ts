@@ -176,6 +176,8 @@ describe('the package', () => {
       'StarlaneError',
       'createNode',
       'failover',
+      'findNodes',
+      'findServices',
       'hash',
       'nearest',
       'priority',

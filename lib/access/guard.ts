@@ -41,6 +41,11 @@ export class Guard {
     }
   }
 
+  /** Whether rules allow a request, ahead of it; false where a function decides. */
+  allowsByRules(request: AllowRequest): boolean {
+    return this.rules?.allows(request) === true;
+  }
+
   /** Returns the decision that the result of a function means. */
   read(answer: unknown): Verdict {
     if (answer === true) return true;

@@ -315,6 +315,17 @@ export class Circuits implements AcceptorHost, BindingsOwner, NetHost {
     return this.place(server, where.kind === 'service' ? where.service : '', where.port, NO_TERMS);
   }
 
+  /**
+   * Returns whether a node may dial a service of this one, as far as rules say ahead of it.
+   * @param port 0: the one that answers at any port
+   */
+  mayDial(remote: RemoteEndpoint, envDigests: readonly string[], service: string, port: number): boolean {
+    const binding = this.bindings.find(service, port);
+    if (binding === undefined) return false;
+    const request = this.authorization.request(remote, envDigests, { service, port: binding.port });
+    return binding.guards?.every((guard) => guard.allowsByRules(request)) !== false;
+  }
+
   /** @throws EADDRINUSE, ECANCELED, ERR_STARLANE_OPTION */
   private place(server: AnyServer, service: string, port: number | undefined, terms: Terms): Binding {
     const { weight, meta, allow, prepare, instance } = terms;

@@ -11,6 +11,7 @@ export interface CatalogEntry {
 
 const NETWORK = 'Networks and members:';
 const SERVICES = 'Services:';
+const HOSTS = 'Hosts:';
 const INSPECT = 'Looking around:';
 const SHELL = 'Shell:';
 
@@ -30,6 +31,12 @@ export const CATALOG: readonly CatalogEntry[] = [
     'forward',
     'make services of the network ports of this machine',
     async () => (await import('./services/forward.js')).forward,
+  ),
+  entry(
+    SERVICES,
+    'export',
+    'offer a service of one network in another one',
+    async () => (await import('./services/export/export.js')).exportCommand,
   ),
   entry(
     SERVICES,
@@ -61,6 +68,13 @@ export const CATALOG: readonly CatalogEntry[] = [
     'connect standard input and output with a service',
     async () => (await import('./services/connect.js')).connect,
   ),
+  entry(
+    SERVICES,
+    'api',
+    'show an API of the network, or serve its commands as tools',
+    async () => (await import('./apis/api.js')).api,
+  ),
+  entry(SERVICES, 'call', 'call a command of an API', async () => (await import('./apis/call.js')).call),
   entry(
     NETWORK,
     'up',
@@ -102,6 +116,24 @@ export const CATALOG: readonly CatalogEntry[] = [
     'status',
     'show what the node of this machine does',
     async () => (await import('./network/status.js')).status,
+  ),
+  entry(
+    HOSTS,
+    'agent',
+    'let others deploy apps and start jobs on this machine, by rules',
+    async () => (await import('./agent/agent.js')).agent,
+  ),
+  entry(
+    HOSTS,
+    'deploy',
+    'run an app on hosts that have an agent, and follow it',
+    async () => (await import('./agent/deploy/deploy.js')).deploy,
+  ),
+  entry(
+    HOSTS,
+    'job',
+    'start and follow commands that hosts declare',
+    async () => (await import('./agent/jobs/job-command.js')).job,
   ),
   entry(
     INSPECT,

@@ -47,6 +47,8 @@ export interface CommandDefinition<F extends Flags> {
   readonly usesNode?: boolean | readonly NodeFlag[];
   /** Two at least. */
   readonly examples: readonly Example[];
+  /** Commands below it, whose names begin with its own: `deploy status`. They have no section in the file. */
+  readonly subcommands?: readonly Command[];
   /**
    * The section of the configuration file: flags of the command (`gateway:`), or named entries, each with flags (`publish: { web: ... }`).
    * Default 'flags'.

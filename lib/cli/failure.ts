@@ -17,6 +17,8 @@ export const ExitCode = {
   NOT_FOUND: 5,
   /** The port, the path or the name is taken. */
   BUSY: 6,
+  /** Whether what was asked for has happened is not known: the other end was lost in between. */
+  UNKNOWN: 7,
 } as const;
 
 /** An error that is shown as one line, without a stack trace. */

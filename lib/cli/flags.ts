@@ -1,5 +1,6 @@
 // Flags as data: the command line, the environment, the configuration file, its schema, the help and the completion all follow from them.
 
+import type { ZodType, z } from 'zod';
 import { usage } from './failure.js';
 
 interface FlagValues {
@@ -34,6 +35,10 @@ export interface Flag<K extends FlagKind = FlagKind> {
   readonly otherwise?: string;
   /** For lists: a comma is part of a value, so that only several flags, or a list in the file, make several. Default false. */
   readonly isWhole?: boolean;
+  /** For lists: an entry of the file may also be an object with these fields, each a text or a list. It stands for `field=a,b field=c`. */
+  readonly fields?: readonly string[];
+  /** For texts: in the file it may also be an object of this schema, which stands for its JSON. */
+  readonly object?: (zod: typeof z) => ZodType;
   /** False where a key in the file makes no sense, as for `--config`. Default true. */
   readonly inFile?: boolean;
 }
@@ -64,7 +69,7 @@ export function kebab(name: string): string {
 export function variableOf(command: string, name: string, { env }: Flag): string {
   if (env !== undefined) return env;
   const words = command === '' ? kebab(name) : `${command}-${kebab(name)}`;
-  return `STARLANE_${words.replaceAll('-', '_').toUpperCase()}`;
+  return `STARLANE_${words.replace(/[- ]/g, '_').toUpperCase()}`;
 }
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -103,8 +108,24 @@ export function parseValue(flag: Flag, given: string | readonly string[], where:
 
 /** Returns the value of a key of the file, whose type has been checked. @throws Failure */
 export function fileValue(flag: Flag, given: unknown, where: string): FlagValues[FlagKind] {
-  if (Array.isArray(given)) return listOf(flag, given.map(String), where);
-  return parseValue(flag, String(given), where);
+  if (Array.isArray(given)) return listOf(flag, given.map(entryText), where);
+  if (flag.object !== undefined && typeof given === 'object') return parseValue(flag, JSON.stringify(given), where);
+  return parseValue(flag, entryText(given), where);
+}
+
+/** Returns a value of the file as a text: an object as its fields, in which characters that separate are percent-encoded. */
+function entryText(given: unknown): string {
+  if (typeof given !== 'object' || given === null) return String(given);
+  return Object.entries(given)
+    .filter(([, value]) => value !== null)
+    .map(
+      ([field, value]) =>
+        `${field}=${[value]
+          .flat()
+          .map((one) => encodeURIComponent(String(one)))
+          .join(',')}`,
+    )
+    .join(' ');
 }
 
 function listOf(flag: Flag, given: string | readonly string[], where: string): readonly string[] {

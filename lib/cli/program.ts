@@ -36,10 +36,10 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<numbe
   for (const entry of CATALOG) {
     if (entry !== wanted || command === undefined) addStub(program, entry);
     else {
-      addCommand(program, entry, command, async (args, given) => {
-        const context = await contextOf(io, given, behind, command);
-        const key = command.section === 'entries' ? args[0] : undefined;
-        code = (await command.run(context, args, context.config.valuesOf(command, key))) ?? ExitCode.OK;
+      addCommand(program, command, entry.group, async (chosen, args, given) => {
+        const context = await contextOf(io, given, behind, chosen);
+        const key = chosen.section === 'entries' ? args[0] : undefined;
+        code = (await chosen.run(context, args, context.config.valuesOf(chosen, key))) ?? ExitCode.OK;
       });
     }
   }
@@ -100,11 +100,14 @@ function addStub(program: CommanderCommand, { name, summary, group }: CatalogEnt
   program.command(name).description(summary).helpGroup(group);
 }
 
-type Action = (args: readonly string[], given: Readonly<Record<string, unknown>>) => Promise<void>;
+type Action = (command: Command, args: readonly string[], given: Readonly<Record<string, unknown>>) => Promise<void>;
 
-function addCommand(program: CommanderCommand, { group }: CatalogEntry, definition: Command, action: Action): void {
-  const { name, summary, description, args = [], flags, examples, usesNode } = definition;
-  const command = program.command(name).summary(summary).helpGroup(group);
+function addCommand(parent: CommanderCommand, definition: Command, group: string, action: Action): void {
+  const { name, summary, description, args = [], flags, examples, usesNode, subcommands = [] } = definition;
+  const command = parent
+    .command(name.slice(name.lastIndexOf(' ') + 1))
+    .summary(summary)
+    .helpGroup(group);
   command.description(description === undefined ? `${sentence(summary)}.` : `${sentence(summary)}. ${description}`);
   for (const { name: argument, about, isOptional, isVariadic } of args) {
     const dots = isVariadic ? '...' : '';
@@ -126,8 +129,10 @@ function addCommand(program: CommanderCommand, { group }: CatalogEntry, definiti
       .slice(0, -2)
       .flat()
       .filter((text): text is string => typeof text === 'string');
-    return action(texts, given);
+    return action(definition, texts, given);
   });
+  command.helpCommand(false);
+  for (const below of subcommands) addCommand(command, below, 'Commands:', action);
 }
 
 function addFlags(command: CommanderCommand, of: string, flags: Flags, isHidden = false): void {

@@ -42,6 +42,25 @@ describe('services', () => {
     expect((await laptop.run(['services', 'echo'])).stdout).toMatch(/^SERVICE +NODE .*\necho +server /);
   });
 
+  it.each([
+    [['services', 'e*o'], 1],
+    [['services', '--at', 'serv*', '--no-local'], 1],
+    [['services', '--meta', 'region=eu'], 0],
+    [['services', '--local'], 0],
+    [['nodes', 'server'], 1],
+    [['nodes', '--offers', 'e*', '--reachable'], 1],
+    [['nodes', '--tag', 'nobody'], 0],
+    [['nodes', '--kind', 'router'], 0],
+  ])('and nodes are chosen by %j', async (args, count) => {
+    const { code, stdout } = await laptop.run([...args, '--json']);
+    expect(code).toBe(count === 0 ? 5 : 0);
+    expect(JSON.parse(stdout)).toHaveLength(count);
+  });
+
+  it('are not chosen by what is no KEY=VALUE', async () => {
+    expect(await laptop.run(['nodes', '--meta', 'region'])).toMatchObject({ code: 2 });
+  });
+
   it('that nobody offers are exit code 5', async () => {
     expect(await laptop.run(['services', 'nothing'])).toMatchObject({
       code: 5,

@@ -2,6 +2,7 @@
 
 import type { Target } from '../target.js';
 import { addresses } from './addresses.js';
+import { broadcast } from './broadcast.js';
 import { enrolment } from './enrolment.js';
 import { frames } from './frames.js';
 import { handshake } from './handshake.js';
@@ -35,4 +36,5 @@ export const TARGETS: readonly Target[] = [
   token,
   enrolment,
   lanes,
+  broadcast,
 ];

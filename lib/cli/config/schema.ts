@@ -49,14 +49,17 @@ function shapeOf(flags: Flags): Record<string, z.ZodType> {
   );
 }
 
-function flagValueOf({ kind, choices, min, max }: Flag): z.ZodType {
+function flagValueOf({ kind, choices, min, max, fields, object }: Flag): z.ZodType {
   const text = choices === undefined ? z.string() : z.enum(choices as [string, ...string[]]);
   switch (kind) {
     case 'text':
+      if (object !== undefined) return z.union([text, object(z)]);
       // A port or a version is a number for YAML.
       return choices === undefined ? z.union([text, z.number(), z.boolean()]) : text;
-    case 'list':
-      return z.union([text, z.array(text)]);
+    case 'list': {
+      const entry = fields === undefined ? text : z.union([text, entryOf(fields)]);
+      return z.union([entry, z.array(entry)]);
+    }
     case 'boolean':
       return z.boolean();
     case 'integer':
@@ -67,4 +70,10 @@ function flagValueOf({ kind, choices, min, max }: Flag): z.ZodType {
     case 'duration':
       return z.union([z.number(), z.string()]);
   }
+}
+
+/** An entry of a list that has fields. */
+function entryOf(fields: readonly string[]): z.ZodType {
+  const value = z.union([z.string(), z.array(z.string())]);
+  return z.strictObject(Object.fromEntries(fields.map((name) => [name, value.nullable().optional()])));
 }

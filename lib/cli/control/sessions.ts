@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { Passage, reset } from '../local/passage.js';
+import { Passage, reset } from '../../socket/passage.js';
 import { readLines, writeLine } from './lines.js';
 
 /** How long a command may take to close the socket of a circuit that was reset. */

@@ -3,11 +3,11 @@
 import type { Server, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { codeOf } from '../../errors.js';
+import { type Break, reset } from '../../socket/passage.js';
 import { lineOf, usage } from '../failure.js';
 import { flag } from '../flags.js';
 import { checkedHost, isLoopback, type LocalAddress, shownAddress } from '../local/address.js';
 import { listen, stopListening } from '../local/listening.js';
-import { type Break, reset } from '../local/passage.js';
 import { Passages } from '../local/passages.js';
 import { SeldomLog } from '../local/seldom.js';
 import type { Overlay } from '../run/overlay.js';

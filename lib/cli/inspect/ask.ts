@@ -4,9 +4,10 @@ import type { AnswerPath, Answers } from '../../node/queries/answers.js';
 import type { PingAnswer, TraceAnswer } from '../../node/queries/client.js';
 import type { Context } from '../command.js';
 import { ControlClient } from '../control/client.js';
+import { usage } from '../failure.js';
 import { flag } from '../flags.js';
 import { chooseNetwork, DEFAULT_TIMEOUT_MS } from '../run/network.js';
-import { nodeValues, useNetwork } from '../run/use-network.js';
+import { type Access, nodeValues, useNetwork } from '../run/use-network.js';
 
 /** For commands that can ask another node than that of this machine. */
 export const NODE_FLAG = {
@@ -51,7 +52,12 @@ export class Asker {
 }
 
 /** Asks, with the node that runs or with one for this purpose. @throws Failure, or an error with a code */
-export async function withAsker<T>(context: Context, ask: (asker: Asker) => Promise<T>): Promise<T> {
+export function withAsker<T>(context: Context, ask: (asker: Asker) => Promise<T>): Promise<T> {
+  return withAccess(context, ask);
+}
+
+/** As {@link withAsker}, for commands that dial as well. */
+export async function withAccess<T>(context: Context, ask: (asker: Asker, access: Access) => Promise<T>): Promise<T> {
   const values = nodeValues(context);
   const access = await useNetwork(context, { needsLink: true, isClient: true });
   try {
@@ -59,7 +65,7 @@ export async function withAsker<T>(context: Context, ask: (asker: Asker) => Prom
     const client = new ControlClient(network.home.controlSocket(network.key));
     const asker = new Asker(client, values.timeout ?? DEFAULT_TIMEOUT_MS);
     if (access.run !== undefined) await settled(asker);
-    return await ask(asker);
+    return await ask(asker, access);
   } finally {
     await access.close();
   }
@@ -76,6 +82,39 @@ async function settled(asker: Asker): Promise<void> {
     quiet = now === before ? quiet + 1 : 0;
     before = now;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** One page of a list. */
+interface Page<Entry> {
+  readonly entries: readonly Entry[];
+  readonly next?: string | undefined;
+}
+
+const PAGE = '20000';
+
+/** Returns all pages of a list, as far as memory goes: tables are sorted and aligned. */
+export async function everyPage<Entry>(
+  search: URLSearchParams,
+  read: (query: string) => Promise<Page<Entry>>,
+): Promise<Entry[]> {
+  const found: Entry[] = [];
+  const query = new URLSearchParams(search);
+  query.set('limit', PAGE);
+  for (;;) {
+    const { entries, next } = await read(query.toString());
+    for (const entry of entries) found.push(entry);
+    if (next === undefined) return found;
+    query.set('after', next);
+  }
+}
+
+/** Adds what `--meta KEY=VALUE` says. @throws Failure */
+export function putMeta(search: URLSearchParams, given: readonly string[], where: string): void {
+  for (const text of given) {
+    const at = text.indexOf('=');
+    if (at < 1) throw usage(`${where}: --meta must be KEY=VALUE, not ${JSON.stringify(text)}`);
+    search.append(`meta.${text.slice(0, at)}`, text.slice(at + 1));
   }
 }
 

@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type Break, Passage } from './passage.js';
+import { type Break, Passage } from '../../socket/passage.js';
 
 export interface PassageCounts {
   readonly open: number;

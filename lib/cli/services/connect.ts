@@ -1,9 +1,9 @@
 // starlane connect
 
 import type { Readable, Writable } from 'node:stream';
+import { reset } from '../../socket/passage.js';
 import { type Command, defineCommand } from '../command.js';
 import { ExitCode, exitCodeOf, Failure, lineOf } from '../failure.js';
-import { reset } from '../local/passage.js';
 import type { OverlaySocket } from '../run/overlay.js';
 import { checkedTarget } from '../run/target.js';
 import { useNetwork } from '../run/use-network.js';

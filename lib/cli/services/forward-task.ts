@@ -2,10 +2,10 @@
 
 import { createServer, type Server, type Socket } from 'node:net';
 import { codeOf } from '../../errors.js';
+import type { Break } from '../../socket/passage.js';
 import { lineOf, usage } from '../failure.js';
 import { checkedHost, isLoopback, type LocalAddress, shownAddress, splitLocal } from '../local/address.js';
 import { listen, stopListening } from '../local/listening.js';
-import type { Break } from '../local/passage.js';
 import { Passages } from '../local/passages.js';
 import { SeldomLog } from '../local/seldom.js';
 import type { Overlay } from '../run/overlay.js';

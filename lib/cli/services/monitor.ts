@@ -17,6 +17,12 @@ const FLAGS = {
   tokenFile: flag.text('a file with what a reader has to know (else a random one, beyond this machine)', {
     value: 'FILE',
   }),
+  guestTokenFile: flag.text(
+    'a file with what clients send that may only ask for services and nodes which all may dial',
+    {
+      value: 'FILE',
+    },
+  ),
   cert: flag.text('the certificate for https, in PEM', { value: 'FILE' }),
   key: flag.text('its key', { value: 'FILE' }),
   plain: flag.boolean('permit http beyond this machine, as behind a proxy with https', { otherwise: 'false' }),
@@ -36,13 +42,14 @@ class MonitorTask implements Task {
   }
 
   async start({ overlay }: TaskHost): Promise<void> {
-    const { port = 8080, bind, tokenFile, cert, key, plain, allowHost, maxReaders } = this.values;
+    const { port = 8080, bind, tokenFile, guestTokenFile, cert, key, plain, allowHost, maxReaders } = this.values;
     if ((cert === undefined) !== (key === undefined)) throw usage('monitor: --cert and --key belong together');
     if (overlay.node === undefined) throw new Error('the monitor needs the node');
     this.monitor = await openMonitor(overlay.node, {
       port,
       host: bind,
       token: tokenFile === undefined ? undefined : textOf(tokenFile, '--token-file').trim(),
+      guestToken: guestTokenFile === undefined ? undefined : textOf(guestTokenFile, '--guest-token-file').trim(),
       tls:
         cert === undefined || key === undefined
           ? undefined
@@ -98,8 +105,14 @@ export const monitor = defineCommand({
 
 /** The process with the node may be in another folder. */
 function absolute(values: Values): Values {
-  const { tokenFile, cert, key } = values;
-  return { ...values, tokenFile: resolved(tokenFile), cert: resolved(cert), key: resolved(key) };
+  const { tokenFile, guestTokenFile, cert, key } = values;
+  return {
+    ...values,
+    tokenFile: resolved(tokenFile),
+    guestTokenFile: resolved(guestTokenFile),
+    cert: resolved(cert),
+    key: resolved(key),
+  };
 }
 
 function resolved(path: string | undefined): string | undefined {

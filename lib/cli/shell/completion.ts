@@ -3,7 +3,7 @@
 import { CATALOG, loadCommands } from '../catalog.js';
 import { defineCommand } from '../command.js';
 import { usage } from '../failure.js';
-import { inWords } from '../flags.js';
+import { type Flags, inWords } from '../flags.js';
 import { nodeFlagsOf } from '../run/node-flags.js';
 import { SHARED_FLAGS } from '../shared-flags.js';
 import { bashScript, type Completions, fishScript, zshScript } from './scripts.js';
@@ -27,10 +27,16 @@ export const completion = defineCommand({
   async run(context, [shell]) {
     if (!Object.hasOwn(SCRIPTS, shell))
       throw usage(`completion: must be ${inWords(Object.keys(SCRIPTS))}, not ${shell}`);
-    const commands = (await loadCommands()).map(({ name, summary, flags, usesNode }) => ({
+    const commands = (await loadCommands()).map(({ name, summary, flags, usesNode, subcommands = [] }) => ({
       name,
       summary: CATALOG.find((entry) => entry.name === name)?.summary ?? summary,
-      flags: { ...flags, ...nodeFlagsOf(usesNode), ...SHARED_FLAGS },
+      flags: {
+        ...Object.assign({}, ...subcommands.map((below) => below.flags)),
+        ...flags,
+        ...nodeFlagsOf(usesNode),
+        ...SHARED_FLAGS,
+      } as Flags,
+      words: subcommands.map((below) => below.name.slice(name.length + 1)),
     }));
     context.stdout.write(SCRIPTS[shell](commands));
     return undefined;

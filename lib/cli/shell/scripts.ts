@@ -2,8 +2,14 @@
 
 import { type Flag, type Flags, kebab } from '../flags.js';
 
-/** What can be completed: commands with all of their flags. */
-export type Completions = ReadonlyArray<{ readonly name: string; readonly summary: string; readonly flags: Flags }>;
+/** What can be completed: commands with all of their flags, and those below them. */
+export type Completions = ReadonlyArray<{
+  readonly name: string;
+  readonly summary: string;
+  readonly flags: Flags;
+  /** Names of the commands below it. */
+  readonly words: readonly string[];
+}>;
 
 const FILES: ReadonlySet<string | undefined> = new Set(['FILE', 'FOLDER', 'PATH']);
 
@@ -14,7 +20,7 @@ function wordsOf(name: string, { kind, otherwise, short }: Flag): string[] {
 }
 
 export function bashScript(commands: Completions): string {
-  const cases = commands.map(({ name, flags }) => {
+  const cases = commands.map(({ name, flags, words: below }) => {
     const entries = Object.entries(flags);
     const values = entries
       .filter(([, { kind }]) => kind !== 'boolean')
@@ -28,7 +34,7 @@ ${values.join('\n')}
       esac
       case $cur in
         -*) COMPREPLY=($(compgen -W '${words}' -- "$cur")) ;;
-        *) COMPREPLY=($(compgen -f -- "$cur")) ;;
+        *) COMPREPLY=($(compgen ${below.length === 0 ? '' : `-W '${below.join(' ')}' `}-f -- "$cur")) ;;
       esac ;;`;
   });
   return `# bash completion of starlane
@@ -60,9 +66,10 @@ export function zshScript(commands: Completions): string {
   const list = commands
     .map(({ name, summary }) => `    ${quoted(`${name}:${summary.replaceAll(':', '\\:')}`)}`)
     .join('\n');
-  const cases = commands.map(({ name, flags }) => {
+  const cases = commands.map(({ name, flags, words: below }) => {
+    const first = below.length === 0 ? [] : [`        ${quoted(`1:command:(${below.join(' ')})`)}`];
     const specs = Object.entries(flags).map(([flag, definition]) => `        ${quoted(zshSpec(flag, definition))}`);
-    return `      ${name}) _arguments -s \\\n${[...specs, `        ${quoted('--help[print help]')}`, `        '*:argument:_files'`].join(' \\\n')} ;;`;
+    return `      ${name}) _arguments -s \\\n${[...specs, `        ${quoted('--help[print help]')}`, ...first, `        '*:argument:_files'`].join(' \\\n')} ;;`;
   });
   return `#compdef starlane
 _starlane() {
@@ -95,8 +102,9 @@ function zshSpec(name: string, flag: Flag): string {
 }
 
 export function fishScript(commands: Completions): string {
-  const lines = commands.flatMap(({ name, summary, flags }) => [
+  const lines = commands.flatMap(({ name, summary, flags, words }) => [
     `complete -c starlane -n __fish_use_subcommand -f -a ${name} -d ${quoted(summary)}`,
+    ...words.map((word) => `complete -c starlane -n '__fish_seen_subcommand_from ${name}' -a ${word}`),
     ...Object.entries(flags).map(([flag, definition]) => {
       const { kind, about, choices, value, short } = definition;
       const [word] = wordsOf(flag, definition);

@@ -23,6 +23,8 @@ export function randomToken(): string {
 export interface AccessOptions {
   /** Undefined where no token is needed. */
   readonly token: string | undefined;
+  /** Of clients that may only ask a part; undefined for none. */
+  readonly guestToken?: string | undefined;
   /** Host names that are accepted; undefined for any. Names that lead to this machine are always accepted. */
   readonly hosts: readonly string[] | undefined;
   readonly isSecure: boolean;
@@ -31,6 +33,7 @@ export interface AccessOptions {
 
 export class Access {
   private readonly digest: Buffer | undefined;
+  private readonly guestDigest: Buffer | undefined;
   /** From the digest of a cookie to when it was made. */
   private readonly sessions = new RecentMap<string, number>(MAX_SESSIONS);
   /** By address. */
@@ -39,6 +42,7 @@ export class Access {
 
   constructor(private readonly options: AccessOptions) {
     this.digest = options.token === undefined ? undefined : sha256(options.token);
+    this.guestDigest = options.guestToken === undefined ? undefined : sha256(options.guestToken);
   }
 
   /** Whether a token is needed. */
@@ -65,8 +69,14 @@ export class Access {
     if (this.digest === undefined) return true;
     const id = this.sessionOf(request);
     if (id !== undefined && this.isLive(id)) return true;
-    const bearer = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
+    const bearer = bearerOf(request);
     return bearer !== undefined && this.accepts(bearer, request) === 'yes';
+  }
+
+  /** Whether the request has the token of guests. A wrong one counts when it is compared with that of readers. */
+  isGuest(request: IncomingMessage): boolean {
+    const bearer = this.guestDigest === undefined ? undefined : bearerOf(request);
+    return bearer !== undefined && timingSafeEqual(sha256(bearer), this.guestDigest as Buffer);
   }
 
   /** Compares in constant time. Returns 'later' when too many wrong tokens came from the address. */
@@ -115,6 +125,10 @@ export class Access {
     }
     return undefined;
   }
+}
+
+function bearerOf({ headers }: IncomingMessage): string | undefined {
+  return /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1];
 }
 
 /** Returns the name in a Host header without the port, in lower case; undefined when it is none. */

@@ -15,6 +15,11 @@ export interface MonitorOptions {
    * may read the page, and a random one elsewhere.
    */
   readonly token?: string | true | undefined;
+  /**
+   * What clients send that are no members, as `Authorization: Bearer`, 16 to 256 characters without spaces: they get `/api/v1/services` and
+   * `/api/v1/nodes`, with what a node may dial that proves nothing, and `/api/v1/health`, `ready` and `hop`, and nothing else. Default: none.
+   */
+  readonly guestToken?: string | undefined;
   /** Certificate and key, in PEM, for https. */
   readonly tls?: Pick<TlsFiles, 'cert' | 'key'> | undefined;
   /** True permits http without TLS beyond loopback, where others may read the token and the page on the way. */

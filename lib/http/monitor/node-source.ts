@@ -7,8 +7,11 @@ import { describeLinks, describeMembers, describeServices, describeTopology } fr
 import type { NodeEvent } from '../../node/queries/events.js';
 import { createApi } from '../../node/queries/queries.js';
 import type { CallerRights } from '../../node/queries/rights.js';
+import type { QuerySources } from '../../node/queries/sources.js';
 import { StreamWatch } from '../../node/queries/streams.js';
+import { CallerWork, WORK_OF_ALL } from '../../node/queries/work.js';
 import { dateNow } from '../../util/runtime/real-timers.js';
+import { TokenBucket } from '../../util/token-bucket.js';
 import {
   type EdgeRow,
   type LinkRow,
@@ -26,9 +29,27 @@ const META_CHARACTERS = 200;
 /** Looks at streams of a node that has this many of them would take longer than what they show is worth. */
 const MAX_WATCHED_STREAMS = 200_000;
 
+/** Returns the rights of a client that is no node: those of one that is in the envs of this node and proves nothing. */
+function guestRights({ id, envDigests, circuits }: QuerySources): CallerRights {
+  const remote = {
+    localId: id,
+    peerId: '',
+    via: [],
+    isVerified: false,
+    addresses: circuits.addresses,
+    name: undefined,
+  };
+  return {
+    all: false,
+    envs: new Set(envDigests),
+    mayDial: (service, port) => circuits.mayDial(remote, envDigests, service, port),
+  };
+}
+
 export class NodeSource implements MonitorSource {
   readonly id: string;
   readonly api: MonitorSource['api'];
+  readonly guestApi: MonitorSource['api'];
   private readonly rights: CallerRights;
   private readonly streams: StreamWatch;
   /** The last look at the streams, which takes several turns of the event loop. */
@@ -40,6 +61,11 @@ export class NodeSource implements MonitorSource {
     const { sources } = node.queries;
     this.id = node.id;
     this.api = createApi(node);
+    const guest = guestRights(sources);
+    const guestApi = createApi(node, () => guest);
+    // All of them are one caller.
+    const work = new CallerWork(sources.timers, new TokenBucket(WORK_OF_ALL));
+    this.guestApi = (request, response) => guestApi(request, response, work);
     this.rights = { all: true, envs: new Set(sources.envDigests) };
     this.streams = new StreamWatch(sources);
   }
@@ -50,7 +76,7 @@ export class NodeSource implements MonitorSource {
     const stats = sources.stats();
     this.look(stats.streams.links + stats.streams.loopback);
     const topology = describeTopology(sources, rights, MAX_ROWS.nodes);
-    const services = describeServices(sources, rights, undefined, MAX_ROWS.services);
+    const services = describeServices(sources, rights, { limit: MAX_ROWS.services });
     const { links } = describeLinks(sources, rights);
     const members = describeMembers(sources, MAX_ROWS.members);
     const routes = new Map(node.routes().map((route) => [route.nodeId, route]));

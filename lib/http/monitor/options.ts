@@ -13,6 +13,7 @@ export interface ResolvedOptions {
   readonly address: string;
   readonly port: number;
   readonly token: string | undefined;
+  readonly guestToken: string | undefined;
   readonly tls: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
   readonly hosts: readonly string[] | undefined;
   readonly maxReaders: number;
@@ -24,7 +25,7 @@ const DEFAULT_READERS = 32;
 const MAX_READERS = 1_024;
 const MAX_ALLOWED_HOSTS = 64;
 const TOKEN = /^[\x21-\x7e]{16,256}$/;
-const NAMES = ['host', 'port', 'token', 'tls', 'insecure', 'allowedHosts', 'maxReaders'];
+const NAMES = ['host', 'port', 'token', 'guestToken', 'tls', 'insecure', 'allowedHosts', 'maxReaders'];
 
 /** @throws ERR_STARLANE_OPTION, ERR_STARLANE_INSECURE, or the error of node:dns for a host that is not known */
 export async function resolveOptions(options: MonitorOptions): Promise<ResolvedOptions> {
@@ -37,6 +38,10 @@ export async function resolveOptions(options: MonitorOptions): Promise<ResolvedO
   if (token !== undefined && token !== true && (typeof token !== 'string' || !TOKEN.test(token))) {
     throw optionError('token', 'must be true, or 16 to 256 characters without spaces');
   }
+  const { guestToken } = options;
+  if (guestToken !== undefined && (typeof guestToken !== 'string' || !TOKEN.test(guestToken) || guestToken === token)) {
+    throw optionError('guestToken', 'must be another one than token, of 16 to 256 characters without spaces');
+  }
   if (typeof insecure !== 'boolean') throw optionError('insecure', 'must be a boolean');
   const tls = checkTls(options.tls);
   const allowedHosts = checkHosts(options.allowedHosts);
@@ -48,7 +53,7 @@ export async function resolveOptions(options: MonitorOptions): Promise<ResolvedO
   const needed = token ?? (isLoopback ? undefined : true);
   // Beyond loopback a foreign name is no danger: it gets no cookie.
   const hosts = isLoopback || allowedHosts !== undefined ? [host.toLowerCase(), ...(allowedHosts ?? [])] : undefined;
-  return { host, address, port, token: needed === true ? randomToken() : needed, tls, hosts, maxReaders };
+  return { host, address, port, token: needed === true ? randomToken() : needed, guestToken, tls, hosts, maxReaders };
 }
 
 /** Returns a host as URLs have it. */

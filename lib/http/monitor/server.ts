@@ -99,9 +99,9 @@ class RunningMonitor implements Monitor {
     private readonly files: Site,
     private readonly server: Server,
   ) {
-    const { token, hosts, tls, maxReaders } = options;
+    const { token, guestToken, hosts, tls, maxReaders } = options;
     this.token = token;
-    this.access = new Access({ token, hosts, isSecure: tls !== undefined, now: dateNow });
+    this.access = new Access({ token, guestToken, hosts, isSecure: tls !== undefined, now: dateNow });
     this.feed = new Feed(source, maxReaders, () => void this.close());
     // Connections that read the live stream do not count twice.
     server.maxConnections = MAX_CONNECTIONS + maxReaders;
@@ -170,6 +170,7 @@ class RunningMonitor implements Monitor {
     }
     const open = PUBLIC_FILES[path];
     if (open !== undefined) return this.files.send(open, request, response);
+    if (this.access.isGuest(request)) return this.answerGuest(path, request, response);
     if (!this.access.isAuthorized(request)) {
       // A browser keeps what is behind # in the address.
       return path === '/' ? redirect(response, '/login') : fail(response, 401, 'log in first');
@@ -178,6 +179,16 @@ class RunningMonitor implements Monitor {
     if (file !== undefined) return this.files.send(file, request, response);
     if (path.startsWith('/api/')) return this.answerApi(path.slice('/api/'.length), request, response);
     return fail(response, 404, 'there is no such page');
+  }
+
+  /** Answers a client that is no member: queries, within what every node may ask. */
+  private answerGuest(path: string, request: IncomingMessage, response: ServerResponse): void {
+    const { guestApi } = this.feed.source;
+    if (!path.startsWith('/api/v1/') || guestApi === undefined) return fail(response, 403, 'guests may read /api/v1/');
+    if (this.answers >= MAX_ANSWERS) return busy(response);
+    this.countAnswer(response);
+    request.url = (request.url as string).replace('/api/', '/');
+    guestApi(request, response);
   }
 
   private answerApi(name: string, request: IncomingMessage, response: ServerResponse): void {

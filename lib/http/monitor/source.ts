@@ -16,6 +16,8 @@ export interface MonitorSource {
   readonly id: string;
   /** Answers requests of the queries of a node, whose paths begin with /v1/. */
   readonly api?: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
+  /** As `api`, for clients that are no members: it answers what all nodes may ask. */
+  readonly guestApi?: MonitorSource['api'];
   /** Returns what there is now. */
   read(): Snapshot;
   /** Starts to report changes; returns a function that ends it. */

@@ -45,7 +45,7 @@ export class TopicMessage {
     return this.origin.from;
   }
 
-  /** What was published: a Uint8Array (a view of what was received), a string, undefined, or a value of JSON, which is read anew each time. */
+  /** What was published: a Uint8Array (a view of what was received), a string, undefined, or a value of JSON, which is read again each time. */
   get data(): unknown {
     return readData(this.buffer, this.start, this.endAt);
   }

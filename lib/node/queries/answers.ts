@@ -16,9 +16,10 @@ export interface Answers {
   '/v1/hop': HopAnswer;
   '/v1/stats': NodeStats;
   '/v1/links': LinksAnswer;
-  /** `?name=<service>`, `?limit=`. */
+  /** Filtered by what lists/filters.ts reads: `?service=web*`, `&meta.region=eu` and more; `&limit=`, `&after=`. */
   '/v1/services': ServicesAnswer;
   '/v1/routes': RoutesAnswer;
+  /** Filtered by what lists/filters.ts reads: `?tag=edge`, `&service=web*` and more; `&limit=`, `&after=`. */
   '/v1/nodes': NodesAnswer;
   '/v1/topology': TopologyAnswer;
   '/v1/members': MembersAnswer;
@@ -136,18 +137,26 @@ export interface ServiceAnswer {
   readonly nodeName?: string | undefined;
   readonly weight: number;
   readonly meta?: unknown;
+  /** The name of the instance, if it has one. */
+  readonly instance?: string | undefined;
   readonly local: boolean;
   readonly costMs: number;
   readonly hops: number;
 }
 
-/** A list that may be cut at `?limit=`: `total` counts what there is. */
+/** A list that may be cut at `?limit=`: `total` counts what there is, of what the query asks for. */
 interface Limited {
   readonly total: number;
   readonly truncated: boolean;
 }
 
-export interface ServicesAnswer extends Limited {
+/** A list of which `?after=` has the next page. */
+interface Paged extends Limited {
+  /** What `after` of the query for the next page is; missing on the last one. */
+  readonly next?: string | undefined;
+}
+
+export interface ServicesAnswer extends Paged {
   readonly id: NodeId;
   readonly services: readonly ServiceAnswer[];
 }
@@ -174,7 +183,7 @@ export interface NodeAnswer {
   readonly self: boolean;
   /** Known of the node that answers and of the peers of its links, else missing: records do not have it. */
   readonly role?: NodeRole | undefined;
-  /** Where others reach it, as it says. Empty where it shares no env with the one who asks. */
+  /** Where others reach it, as it says. Empty where it shares no env with the one who asks, and for those who may not see everything. */
   readonly addresses: readonly string[];
   readonly relay: boolean;
   readonly draining: boolean;
@@ -187,11 +196,11 @@ export interface NodeAnswer {
   /** Null without a route. */
   readonly hops: number | null;
   readonly costMs: number | null;
-  /** As it announces them. `costMs` null: not to be used. */
+  /** As it announces them. `costMs` null: not to be used. Empty for those who may not see everything. */
   readonly links: ReadonlyArray<{ readonly peerId: NodeId; readonly costMs: number | null }>;
 }
 
-export interface NodesAnswer extends Limited {
+export interface NodesAnswer extends Paged {
   readonly id: NodeId;
   readonly nodes: readonly NodeAnswer[];
 }

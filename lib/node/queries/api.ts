@@ -2,7 +2,6 @@
 // queries, the control socket of the command, and the monitor; each says what its callers may ask for.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isNodeId } from '../../address.js';
 import { debug } from '../../util/runtime/debug.js';
 import type { AnswerPath, Answers, ErrorAnswer } from './answers.js';
 import type { Bulk } from './bulk.js';
@@ -18,6 +17,8 @@ import {
 } from './describe.js';
 import type { EventReaders } from './events.js';
 import { type HopMeter, MAX_SAMPLES } from './hop.js';
+import { NodeFilter, ServiceFilter } from './lists/filters.js';
+import { Parameters, Refusal } from './parameters.js';
 import type { Readiness } from './ready.js';
 import type { CallerRights } from './rights.js';
 import type { QuerySources } from './sources.js';
@@ -26,8 +27,6 @@ import { charged, UNLIMITED, type Work } from './work.js';
 
 const log = debug('node');
 
-const DEFAULT_LIMIT = 1_000;
-const MAX_LIMIT = 20_000;
 const DEFAULT_STALLED_MS = 2_000;
 const MAX_STALLED_MS = 30_000;
 
@@ -56,55 +55,13 @@ interface Query {
 }
 
 interface Resource<Answer> {
-  /** Whether every caller that shares an env may ask. */
+  /** Whether every caller that shares an env may ask, and costs little. */
   readonly isOpen?: true;
+  /** Whether every caller that shares an env may ask, and sees what it may dial. */
+  readonly isPartly?: true;
   /** The status of an answer. Default 200. */
   status?(answer: Answer): number;
   answer(query: Query, parts: ApiParts): Answer | Promise<Answer>;
-}
-
-/** Refuses a request. */
-class Refusal extends Error {
-  constructor(
-    readonly status: number,
-    readonly code: string,
-    message: string,
-  ) {
-    super(message);
-  }
-}
-
-class Parameters {
-  constructor(private readonly search: URLSearchParams) {}
-
-  text(name: string): string | undefined {
-    return this.search.get(name) ?? undefined;
-  }
-
-  isSet(name: string): boolean {
-    const value = this.search.get(name);
-    if (value === null || value === 'false') return false;
-    if (value === 'true' || value === '') return true;
-    throw new Refusal(400, 'ERR_STARLANE_ARGUMENT', `${name} must be true or false`);
-  }
-
-  integer(name: string, normal: number, min: number, max: number): number {
-    const value = this.search.get(name);
-    if (value === null) return normal;
-    const number = Number(value);
-    if (/^\d+$/.test(value) && number >= min && number <= max) return number;
-    throw new Refusal(400, 'ERR_STARLANE_ARGUMENT', `${name} must be an integer from ${min} to ${max}`);
-  }
-
-  nodeId(name: string): string | undefined {
-    const value = this.text(name);
-    if (value === undefined || isNodeId(value)) return value;
-    throw new Refusal(400, 'ERR_STARLANE_ARGUMENT', `${name} must be the id of a node`);
-  }
-
-  get limit(): number {
-    return this.integer('limit', DEFAULT_LIMIT, 1, MAX_LIMIT);
-  }
 }
 
 const RESOURCES: { readonly [Path in AnswerPath]: Resource<Answers[Path]> } = {
@@ -125,11 +82,20 @@ const RESOURCES: { readonly [Path in AnswerPath]: Resource<Answers[Path]> } = {
   '/v1/stats': { answer: (_query, { sources }) => sources.stats() },
   '/v1/links': { answer: ({ rights }, { sources }) => describeLinks(sources, rights) },
   '/v1/services': {
-    answer: ({ parameters, rights }, { sources }) =>
-      describeServices(sources, rights, parameters.text('name'), parameters.limit),
+    isPartly: true,
+    answer: ({ parameters, rights }, { sources }) => {
+      const { limit, after } = parameters;
+      return describeServices(sources, rights, { filter: new ServiceFilter(parameters), limit, after });
+    },
   },
   '/v1/routes': { answer: ({ parameters }, { sources }) => describeRoutes(sources, parameters.limit) },
-  '/v1/nodes': { answer: ({ parameters, rights }, { sources }) => describeNodes(sources, rights, parameters.limit) },
+  '/v1/nodes': {
+    isPartly: true,
+    answer: ({ parameters, rights }, { sources }) => {
+      const { limit, after } = parameters;
+      return describeNodes(sources, rights, { filter: new NodeFilter(parameters), limit, after });
+    },
+  },
   '/v1/topology': {
     answer: ({ parameters, rights }, { sources }) => describeTopology(sources, rights, parameters.limit),
   },
@@ -185,7 +151,7 @@ async function answer(
     const resource = Object.hasOwn(RESOURCES, path) ? RESOURCES[path as AnswerPath] : undefined;
     const rights = rightsOf(request);
     if (rights.envs.size === 0) throw new Refusal(403, 'EACCES', 'this node is in no env of the one who asks');
-    if (!rights.all && resource?.isOpen !== true) {
+    if (!rights.all && resource?.isOpen !== true && resource?.isPartly !== true) {
       throw new Refusal(403, 'EACCES', `the option queries of this node does not let the one who asks see ${path}`);
     }
     // What is open to all costs little, and neighbours find out by it whether they are reached.

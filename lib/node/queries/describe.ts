@@ -23,6 +23,8 @@ import type {
   TopologyEdge,
   TopologyNode,
 } from './answers.js';
+import type { NodeFilter, NodeNames, NodeSubject, ServiceFilter } from './lists/filters.js';
+import { PageBuilder } from './lists/page.js';
 import type { CallerRights } from './rights.js';
 import { envsOf, nameOf, type QuerySources } from './sources.js';
 
@@ -77,21 +79,55 @@ export function heardMs({ lastHeardMs }: { readonly lastHeardMs: number }, now: 
   return Math.max(0, Math.round(now - lastHeardMs));
 }
 
+/** What a list is to have. */
+interface ListRequest<Filter> {
+  readonly filter?: Filter | undefined;
+  readonly limit: number;
+  /** The key of the last entry of the page before. */
+  readonly after?: string | undefined;
+}
+
+/** Sorted by name, node and port. */
 export function describeServices(
   sources: QuerySources,
-  { envs }: CallerRights,
-  name: string | undefined,
-  limit: number,
+  rights: CallerRights,
+  { filter, limit, after }: ListRequest<ServiceFilter>,
 ): ServicesAnswer {
   const { table } = sources.mesh;
-  const visible = new VisibleNodes(sources, envs);
-  const found: ServiceAnswer[] = [];
-  let total = 0;
-  for (const instance of name === undefined ? table.values() : table.find(name)) {
-    if (!visible.has(instance.nodeId)) continue;
-    if (total++ < limit) found.push(describeInstance(sources, instance));
+  const isVisible = visibleServices(sources, rights);
+  const namesOf = rememberedNames(sources);
+  const page = new PageBuilder<ServiceInstance>(limit, after);
+  for (const instance of filter?.name === undefined ? table.values() : table.find(filter.name)) {
+    if (!isVisible(instance) || filter?.fits(instance, namesOf) === false) continue;
+    const { service, nodeId, port } = instance;
+    page.add(`${service}\n${nodeId}${String(port).padStart(PORT_DIGITS, '0')}`, instance);
   }
-  return { id: sources.id, total, truncated: total > found.length, services: found };
+  const { entries, total, truncated, next } = page.build();
+  const services = entries.map((instance) => describeInstance(sources, instance));
+  return { id: sources.id, total, truncated, ...(next === undefined ? {} : { next }), services };
+}
+
+/** Those of 2^32 - 1. */
+const PORT_DIGITS = 10;
+
+/** Returns whether a caller sees an instance: it is in an env of both, and a caller of few rights may dial it as far as this node knows. */
+function visibleServices(sources: QuerySources, { all, envs, mayDial }: CallerRights) {
+  const visible = new VisibleNodes(sources, envs);
+  return (instance: ServiceInstance): boolean =>
+    visible.has(instance.nodeId) && (all || !instance.local || mayDial?.(instance.service, instance.port) === true);
+}
+
+/** Returns a function for names and tags of nodes, each of which is looked up once. */
+function rememberedNames(sources: QuerySources): (nodeId: NodeId) => NodeNames {
+  const known = new Map<NodeId, NodeNames>();
+  return (nodeId) => {
+    let names = known.get(nodeId);
+    if (names === undefined) {
+      names = { name: nameOf(sources, nodeId), tags: sources.members?.member(nodeId)?.tags ?? [] };
+      known.set(nodeId, names);
+    }
+    return names;
+  };
 }
 
 function describeInstance(sources: QuerySources, instance: ServiceInstance): ServiceAnswer {
@@ -99,7 +135,7 @@ function describeInstance(sources: QuerySources, instance: ServiceInstance): Ser
 }
 
 export function describeService(sources: QuerySources, info: ServiceInfo): ServiceAnswer {
-  const { service, port, nodeId, weight, meta, local, cost: costMs, hops } = info;
+  const { service, port, nodeId, weight, meta, instance, local, cost: costMs, hops } = info;
   const nodeName = nameOf(sources, nodeId);
   return {
     service,
@@ -108,6 +144,7 @@ export function describeService(sources: QuerySources, info: ServiceInfo): Servi
     ...(nodeName === undefined ? {} : { nodeName }),
     weight,
     ...(meta === undefined ? {} : { meta }),
+    ...(instance === undefined ? {} : { instance }),
     local,
     costMs,
     hops,
@@ -146,14 +183,55 @@ export function describeRoutes(sources: QuerySources, limit: number): RoutesAnsw
   return { id: sources.id, total: routing.size, truncated: routes.length < routing.size, routes };
 }
 
-export function describeNodes(sources: QuerySources, { envs }: CallerRights, limit: number): NodesAnswer {
+/** The node itself first, then by id. */
+export function describeNodes(
+  sources: QuerySources,
+  rights: CallerRights,
+  { filter, limit, after }: ListRequest<NodeFilter>,
+): NodesAnswer {
+  const { all, envs } = rights;
   const visible = new VisibleNodes(sources, envs);
-  const nodes: NodeAnswer[] = [];
-  let total = 0;
-  for (const { nodeId, record } of everyNode(sources)) {
-    if (total++ < limit) nodes.push(describeNode(sources, nodeId, record, visible.has(nodeId)));
+  const offering = all && filter?.isAboutServices !== true ? undefined : nodesOffering(sources, rights, filter);
+  const isWanted = (nodeId: NodeId): boolean =>
+    offering === undefined || offering.has(nodeId) || (nodeId === sources.id && filter?.isAboutServices !== true);
+  const page = new PageBuilder<KnownNode>(limit, after);
+  for (const known of everyNode(sources)) {
+    const { nodeId } = known;
+    if (!isWanted(nodeId) || filter?.fits(nodeSubject(sources, known)) === false) continue;
+    page.add(nodeId === sources.id ? '!' : nodeId, known);
   }
-  return { id: sources.id, total, truncated: total > nodes.length, nodes };
+  const { entries, total, truncated, next } = page.build();
+  const nodes = entries.map(({ nodeId, record }) => {
+    const node = describeNode(sources, nodeId, record, visible.has(nodeId));
+    // Where nodes are, and how they are linked, is for those who may see everything.
+    return all ? node : { ...node, addresses: [], links: [] };
+  });
+  return { id: sources.id, total, truncated, ...(next === undefined ? {} : { next }), nodes };
+}
+
+/** Returns the nodes that offer something that the caller sees, and that the filter means. */
+function nodesOffering(sources: QuerySources, rights: CallerRights, filter: NodeFilter | undefined): Set<NodeId> {
+  const isVisible = visibleServices(sources, rights);
+  const offering = new Set<NodeId>();
+  for (const instance of sources.mesh.table.values()) {
+    if (offering.has(instance.nodeId) || filter?.fitsService(instance) === false) continue;
+    if (isVisible(instance)) offering.add(instance.nodeId);
+  }
+  return offering;
+}
+
+function nodeSubject(sources: QuerySources, { nodeId, record }: KnownNode): NodeSubject {
+  const { relay, draining } = describeFlags(record);
+  return {
+    id: nodeId,
+    name: nameOf(sources, nodeId),
+    tags: sources.members?.member(nodeId)?.tags ?? [],
+    self: nodeId === sources.id,
+    ...roleOf(sources, nodeId),
+    relay,
+    draining,
+    reachable: sources.mesh.routing.isReachable(nodeId),
+  };
 }
 
 interface KnownNode {

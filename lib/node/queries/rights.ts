@@ -1,5 +1,6 @@
 // Who may ask what. A caller who shares no env with the node gets nothing. One who does gets what says nothing about others: whether the
-// node is alive and ready, and how far a hop is. Everything else is for those whom the option `queries` names.
+// node is alive and ready, and how far a hop is, and those services and nodes that it may dial. Everything else is for those whom the option
+// `queries` names.
 
 import { AllowRules, EnvNames, envsOf as envsOfRules } from '../../access/rules.js';
 import type { AllowRule } from '../../options/allow.js';
@@ -12,6 +13,11 @@ const OPERATOR_TAG = 'operator';
 export interface CallerRights {
   /** Whether everything may be asked for. */
   readonly all: boolean;
+  /**
+   * Without `all`: whether the caller may dial a service of this node, as far as rules say. What a function of the user would decide is not
+   * asked ahead of a dial, and counts as no.
+   */
+  mayDial?(service: string, port: number): boolean;
   /** The envs of the node whose services and addresses may be seen. Without any, every query is denied. */
   readonly envs: ReadonlySet<string>;
 }
@@ -39,7 +45,8 @@ export class QueryRights {
     // What it says in OPEN, and what its link or its record say: a circuit carries one env of those that it shares.
     const claimed = [...(remote.envDigests ?? []), ...(envsOf(sources, remote.peerId) ?? [])];
     const envs = new Set(claimed.filter((digest) => sources.envDigests.includes(digest)));
-    return { all: envs.size > 0 && this.mayAskAll(remote, claimed), envs };
+    if (envs.size > 0 && this.mayAskAll(remote, claimed)) return { all: true, envs };
+    return { all: false, envs, mayDial: (service, port) => sources.circuits.mayDial(remote, claimed, service, port) };
   }
 
   private mayAskAll(remote: RemoteEndpoint, envDigests: readonly string[]): boolean {

@@ -184,7 +184,8 @@ function checkOf(values: PublishValues, hasProgram: boolean, where: string): Che
   };
 }
 
-function metaOf(given: readonly string[] | undefined, where: string): Record<string, string> | undefined {
+/** Returns what `--meta KEY=VALUE` says. @throws Failure */
+export function metaOf(given: readonly string[] | undefined, where: string): Record<string, string> | undefined {
   if (given === undefined || given.length === 0) return undefined;
   return Object.fromEntries(
     given.map((text) => {

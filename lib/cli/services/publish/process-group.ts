@@ -10,6 +10,11 @@ export type ProgramCommand = readonly string[] | string;
 
 export interface ProcessGroupOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The folder that it runs in. Default that of this process. */
+  readonly cwd?: string | undefined;
+  /** The user and the group that it runs as. Default those of this process. */
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
   /** Default 'ignore'. */
   readonly stdin?: 'ignore' | 'pipe';
   /** The time between SIGTERM and SIGKILL. */
@@ -46,10 +51,13 @@ export class ProcessGroup {
   /** Starts the program. @throws ENOENT, EACCES and others of spawn */
   static async start(
     command: ProgramCommand,
-    { env, stdin = 'ignore', stopTimeoutMs }: ProcessGroupOptions,
+    { env, cwd, uid, gid, stdin = 'ignore', stopTimeoutMs }: ProcessGroupOptions,
   ): Promise<ProcessGroup> {
     const options = {
       env: { ...env },
+      cwd,
+      uid,
+      gid,
       stdio: [stdin, 'pipe', 'pipe'] as ['ignore' | 'pipe', 'pipe', 'pipe'],
       detached: hasGroups,
       windowsHide: true,
@@ -77,6 +85,11 @@ export class ProcessGroup {
       clearTimeout(timer);
     }
     await this.ended;
+  }
+
+  /** Sends SIGKILL to all of it. */
+  kill(): void {
+    this.signal('SIGKILL');
   }
 
   private terminate(): void {

@@ -9,6 +9,8 @@ import { endInWords, type ProgramEnd, type RestartPolicy, Restarts } from './res
 export interface ProgramOptions {
   readonly command: ProgramCommand;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The folder that it runs in. Default that of this process. */
+  readonly cwd?: string | undefined;
   readonly restart: RestartPolicy;
   readonly stopTimeoutMs: number;
 }
@@ -71,9 +73,9 @@ export class Program {
   }
 
   private async run(): Promise<void> {
-    const { command, env, stopTimeoutMs } = this.options;
+    const { command, env, cwd, stopTimeoutMs } = this.options;
     const { owner } = this;
-    const group = await ProcessGroup.start(command, { env, stopTimeoutMs });
+    const group = await ProcessGroup.start(command, { env, cwd, stopTimeoutMs });
     const startedAt = performance.now();
     this.group = group;
     for (const stream of ['stdout', 'stderr'] as const) {

@@ -3,8 +3,8 @@
 import type { Socket } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import type { AllowRequest } from '../../../options/allow.js';
+import { reset } from '../../../socket/passage.js';
 import { lineOf } from '../../failure.js';
-import { reset } from '../../local/passage.js';
 import { Passages } from '../../local/passages.js';
 import type { OverlayServer, OverlaySocket } from '../../run/overlay.js';
 import type { Task, TaskHost } from '../../run/task.js';

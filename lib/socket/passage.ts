@@ -1,4 +1,4 @@
-// Joins a socket of this machine with a circuit: bytes, half-close, resets and back-pressure, in both directions.
+// Joins two duplexes, such as a socket of this machine and a circuit: bytes, half-close, resets and back-pressure, in both directions.
 //
 // Not by stream.pipeline: it costs several times as much for each connection, and knows only errors where TCP knows an end and a reset.
 
@@ -56,7 +56,9 @@ function flow(from: Duplex, to: Duplex): void {
     if (!to.write(chunk)) from.pause();
   });
   to.on('drain', () => from.resume());
-  from.once('end', () => to.end());
+  // A socket whose peer has ended without a byte emits 'end' at once, also before anybody listens.
+  if (from.readableEnded) to.end();
+  else from.once('end', () => to.end());
 }
 
 interface Resettable {

@@ -1,0 +1,137 @@
+// The other side of an agent's port: requests to the agent of one host, each over a circuit of its own.
+
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { NodeId } from '../../address.js';
+import { codeOf } from '../../errors.js';
+import { nodeHttp } from '../../util/runtime/builtins.js';
+import { clearTimeout, setTimeout } from '../../util/runtime/real-timers.js';
+import { ExitCode, Failure } from '../failure.js';
+import type { Overlay } from '../run/overlay.js';
+import type { ErrorBody } from './answer.js';
+import { AGENT_PORT } from './port.js';
+
+/** Answers of an agent that are read as a whole. */
+const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
+
+export interface HostRequest {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly path: string;
+  /** A value that is sent as JSON, bytes, or a stream. */
+  readonly body?: unknown;
+  /** How long the answer may take to begin, and to end where it is read as a whole. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class HostClient {
+  constructor(
+    private readonly overlay: Overlay,
+    readonly nodeId: NodeId,
+  ) {}
+
+  /** Returns the answer as JSON. @throws what the agent answers, with its code; what the dial fails with */
+  async ask(request: HostRequest): Promise<unknown> {
+    return within(request, async (signal) => {
+      const response = await this.send(request, signal);
+      return JSON.parse((await textOf(response)).toString()) as unknown;
+    });
+  }
+
+  /** Returns the answer with its body still to be read; its end is no longer limited. @throws as {@link ask} */
+  async open(request: HostRequest): Promise<IncomingMessage> {
+    const aborter = new AbortController();
+    const { signal } = request;
+    const abort = () => aborter.abort(signal?.reason);
+    signal?.addEventListener('abort', abort, { once: true });
+    const response = await within(request, (late) => {
+      late.addEventListener('abort', () => aborter.abort(late.reason), { once: true });
+      return this.send(request, aborter.signal);
+    });
+    response.once('close', () => signal?.removeEventListener('abort', abort));
+    return response;
+  }
+
+  private async send({ method, path, body, timeoutMs }: HostRequest, signal: AbortSignal): Promise<IncomingMessage> {
+    signal.throwIfAborted();
+    const isStream = typeof body === 'object' && body !== null && 'pipe' in body;
+    const bytes =
+      body === undefined || isStream
+        ? undefined
+        : body instanceof Uint8Array
+          ? body
+          : Buffer.from(JSON.stringify(body));
+    const address = `@${this.nodeId}:${AGENT_PORT}`;
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      // Not left to the request: one whose circuit is still being opened does not always report that it was destroyed.
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      const request = nodeHttp().request(
+        {
+          method,
+          path,
+          signal,
+          createConnection: () => this.overlay.dial(address, { timeoutMs, signal }) as never,
+          headers: { host: 'agent', ...(bytes === undefined ? {} : { 'content-length': bytes.byteLength }) },
+        },
+        resolve,
+      );
+      request.once('error', (error) => reject(signal.aborted ? signal.reason : explained(error)));
+      if (isStream) {
+        // Its error is that of the request; an answer may come before all is sent.
+        pipeline(body as Readable, request).catch((error) => request.destroy(error));
+      } else request.end(bytes);
+    });
+    response.on('error', () => {});
+    if ((response.statusCode ?? 500) < 400) return response;
+    throw errorOf(await textOf(response));
+  }
+}
+
+/** Runs a request within its time. @throws ETIMEDOUT */
+async function within<T>({ timeoutMs, signal }: HostRequest, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const aborter = new AbortController();
+  const abort = () => aborter.abort(signal?.reason);
+  if (signal?.aborted) abort();
+  signal?.addEventListener('abort', abort, { once: true });
+  const timer = setTimeout(() => {
+    aborter.abort(Object.assign(new Error(`no answer within ${timeoutMs / 1000} s`), { code: 'ETIMEDOUT' }));
+  }, timeoutMs);
+  try {
+    return await run(aborter.signal);
+  } catch (error) {
+    throw aborter.signal.aborted ? aborter.signal.reason : error;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', abort);
+  }
+}
+
+function explained(error: Error): Error {
+  if (codeOf(error) !== 'ECONNREFUSED' && codeOf(error) !== 'ENOTFOUND') return error;
+  return Object.assign(new Error('no agent runs there', { cause: error }), { code: codeOf(error) });
+}
+
+function errorOf(bytes: Buffer): Error {
+  let body: Partial<ErrorBody>;
+  try {
+    body = JSON.parse(bytes.toString()) as Partial<ErrorBody>;
+  } catch {
+    body = {};
+  }
+  const { code, message } = body.error ?? {};
+  if (typeof code !== 'string' || typeof message !== 'string')
+    return new Failure('the answer of the agent cannot be read', ExitCode.FAILURE);
+  return Object.assign(new Error(message), { code });
+}
+
+async function textOf(response: IncomingMessage): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of response as AsyncIterable<Buffer>) {
+    bytes += piece.length;
+    if (bytes > MAX_ANSWER_BYTES) throw new Failure('the answer of the agent is too long');
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}

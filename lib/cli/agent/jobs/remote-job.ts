@@ -1,0 +1,295 @@
+// A job as seen from elsewhere: everything that is asked of its host goes on by itself over lost links and restarts of the agent, for as long
+// as the host may be away.
+
+import type { IncomingMessage } from 'node:http';
+import { codeOf, starlaneError } from '../../../errors.js';
+import { clearTimeout, performanceNow, setTimeout } from '../../../util/runtime/real-timers.js';
+import type { HostRequest } from '../host-client.js';
+import type { JobRequest } from './declared.js';
+import { FrameReader, type OutputKind } from './frames.js';
+import type { JobStatus } from './record.js';
+
+/** What is needed of the agent of a host. */
+export interface JobHost {
+  ask(request: HostRequest): Promise<unknown>;
+  open(request: HostRequest): Promise<IncomingMessage>;
+}
+
+export interface RemoteJobOptions {
+  /** For people. */
+  readonly hostName: string;
+  /** How long the host may be away. */
+  readonly patienceMs: number;
+  /** The host is away for more than a moment. */
+  readonly onAway?: (why: Error) => void;
+  readonly onBack?: () => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What one request may take; the next one is another try. */
+const ATTEMPT_MS = 5_000;
+/** For the answer to a piece of input, which waits for the program to read. */
+const INPUT_MS = 25_000;
+/** How long a follower hears nothing before it asks again: the host shows every 2 s that it is there. */
+export const SILENCE_MS = 7_000;
+/** How long failures may go on before they are worth a word. */
+const AWAY_MS = 1_500;
+const FIRST_WAIT_MS = 50;
+const LONGEST_WAIT_MS = 1_000;
+/** Failures of the way to the host. */
+const RETRIED: ReadonlySet<string | undefined> = new Set([
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'ECONNABORTED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EAI_AGAIN',
+  'ERR_STARLANE_LINK_LOST',
+  'ERR_STARLANE_NOT_FOUND',
+  'ERR_STARLANE_RELAY_LIMIT',
+  'ERR_STARLANE_STREAM_RESET',
+]);
+/** With these nothing has reached the host. */
+const UNREACHED: ReadonlySet<string | undefined> = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'ERR_STARLANE_NOT_FOUND',
+]);
+
+export class RemoteJob {
+  /** Whether the host has had it. */
+  private isKnown = false;
+
+  constructor(
+    private readonly host: JobHost,
+    readonly id: string,
+    private readonly options: RemoteJobOptions,
+  ) {}
+
+  /**
+   * Starts it. The id makes it safe to ask again.
+   * @throws what the host refuses it with; the error of the dial when it has certainly not been started; ERR_STARLANE_JOB_UNKNOWN
+   */
+  async submit(request: JobRequest): Promise<JobStatus> {
+    let mayRun = false;
+    try {
+      return await this.persist(async () => {
+        try {
+          const status = (await this.ask('PUT', '', request)) as JobStatus;
+          this.isKnown = true;
+          return status;
+        } catch (error) {
+          mayRun ||= !UNREACHED.has(codeOf(error));
+          throw error;
+        }
+      });
+    } catch (error) {
+      throw codeOf(error) === 'ERR_STARLANE_JOB_UNKNOWN' && !mayRun ? (error as Error).cause : error;
+    }
+  }
+
+  /** @throws ENOENT, EACCES; ERR_STARLANE_JOB_UNKNOWN */
+  async status(): Promise<JobStatus> {
+    return (await this.persist(() => this.ask('GET', ''))) as JobStatus;
+  }
+
+  /** @throws as {@link status} */
+  async cancel(): Promise<JobStatus> {
+    return (await this.persist(() => this.ask('POST', '/cancel'))) as JobStatus;
+  }
+
+  /** @throws as {@link status}; EBUSY while it runs */
+  async remove(): Promise<void> {
+    let isAgain = false;
+    await this.persist(async () => {
+      try {
+        await this.ask('DELETE', '');
+      } catch (error) {
+        // The answer to an earlier try may have been lost.
+        if (!isAgain || codeOf(error) !== 'ENOENT') throw error;
+      } finally {
+        isAgain = true;
+      }
+    });
+  }
+
+  /**
+   * Gives on the output from a position on, each byte once, and resolves with the status of the job: when it has ended, or with
+   * `isFollowed` false when everything that is there was given on. `sink` may make it wait.
+   * @throws ENOENT, EACCES; ERR_STARLANE_JOB_LOST when the host has forgotten the job meanwhile; ERR_STARLANE_JOB_UNKNOWN
+   */
+  async follow(
+    from: number,
+    isFollowed: boolean,
+    sink: (kind: OutputKind, data: Buffer, position: number) => Promise<void> | void,
+  ): Promise<JobStatus> {
+    let position = from;
+    return this.persist(async (onAlive) => {
+      let response: IncomingMessage;
+      try {
+        response = await this.open(`/output?from=${position}&follow=${isFollowed}`);
+      } catch (error) {
+        if (this.isKnown && codeOf(error) === 'ENOENT') {
+          throw starlaneError('ERR_STARLANE_JOB_LOST', `${this.options.hostName} does not know the job any more`);
+        }
+        throw error;
+      }
+      this.isKnown = true;
+      onAlive();
+      let status: JobStatus | undefined;
+      const pieces: Array<readonly [OutputKind, Buffer]> = [];
+      const frames = new FrameReader(
+        (kind, data) => pieces.push([kind, data]),
+        (text) => {
+          status = JSON.parse(text) as JobStatus;
+        },
+      );
+      for await (const chunk of audible(response)) {
+        onAlive();
+        frames.push(chunk);
+        for (const [kind, data] of pieces.splice(0)) {
+          position += data.length;
+          await sink(kind, data, position);
+        }
+      }
+      if (status === undefined) throw coded('ECONNRESET', 'the output was cut off');
+      return status;
+    });
+  }
+
+  /**
+   * Sends a piece of its input, and resolves with what the host has taken of it all.
+   * @throws as {@link status}
+   */
+  async sendInput(
+    position: number,
+    data: Uint8Array,
+    isLast: boolean,
+  ): Promise<{ readonly position: number; readonly open: boolean }> {
+    const path = `/input?from=${position}${isLast ? '&last=true' : ''}`;
+    const answer = await this.persist(async () => {
+      try {
+        return await this.ask('POST', path, data, INPUT_MS);
+      } catch (error) {
+        // As many requests a second as one caller may make.
+        throw codeOf(error) === 'EAGAIN' ? coded('ETIMEDOUT', (error as Error).message) : error;
+      }
+    });
+    return answer as { position: number; open: boolean };
+  }
+
+  private ask(
+    method: HostRequest['method'],
+    path: string,
+    body?: JobRequest | Uint8Array,
+    timeoutMs = ATTEMPT_MS,
+  ): Promise<unknown> {
+    const { signal } = this.options;
+    return this.host.ask({ method, path: `/v1/jobs/${this.id}${path}`, body, timeoutMs, signal });
+  }
+
+  private open(path: string): Promise<IncomingMessage> {
+    const { signal } = this.options;
+    return this.host.open({ method: 'GET', path: `/v1/jobs/${this.id}${path}`, timeoutMs: ATTEMPT_MS, signal });
+  }
+
+  /** Tries again while the host is away. @throws ERR_STARLANE_JOB_UNKNOWN when it is for too long */
+  private async persist<T>(attempt: (onAlive: () => void) => Promise<T>): Promise<T> {
+    const { patienceMs, signal, hostName } = this.options;
+    const absence = new Absence(this.options);
+    let waitMs = FIRST_WAIT_MS;
+    const onAlive = () => {
+      absence.end();
+      waitMs = FIRST_WAIT_MS;
+    };
+    try {
+      for (;;) {
+        try {
+          const value = await attempt(onAlive);
+          onAlive();
+          return value;
+        } catch (error) {
+          signal?.throwIfAborted();
+          if (!RETRIED.has(codeOf(error))) throw error;
+          if (absence.begin(error as Error) >= patienceMs) {
+            const what = `${hostName} is gone: the state of the job is unknown until it returns`;
+            throw starlaneError('ERR_STARLANE_JOB_UNKNOWN', what, error);
+          }
+        }
+        await pause(waitMs, signal);
+        waitMs = Math.min(LONGEST_WAIT_MS, 2 * waitMs);
+      }
+    } finally {
+      absence.dispose();
+    }
+  }
+}
+
+/** How long a host has not answered, and that somebody learns of it while a try still goes on. */
+class Absence {
+  private sinceMs: number | undefined;
+  private isKnown = false;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly options: Pick<RemoteJobOptions, 'onAway' | 'onBack'>) {}
+
+  /** Returns for how long it has been away. */
+  begin(why: Error): number {
+    const now = performanceNow();
+    if (this.sinceMs === undefined) {
+      this.sinceMs = now;
+      this.timer = setTimeout(() => {
+        this.isKnown = true;
+        this.options.onAway?.(why);
+      }, AWAY_MS) as NodeJS.Timeout;
+    }
+    return now - this.sinceMs;
+  }
+
+  end(): void {
+    this.dispose();
+    this.sinceMs = undefined;
+    if (this.isKnown) this.options.onBack?.();
+    this.isKnown = false;
+  }
+
+  dispose(): void {
+    clearTimeout(this.timer);
+  }
+}
+
+/** Yields what comes. @throws ETIMEDOUT when nothing comes for too long while somebody waits for it */
+async function* audible(response: IncomingMessage): AsyncGenerator<Buffer> {
+  const pieces = (response as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const timer = setTimeout(() => response.destroy(coded('ETIMEDOUT', 'the host is silent')), SILENCE_MS);
+      const next = await pieces.next().finally(() => clearTimeout(timer));
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    response.destroy();
+  }
+}
+
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const onEnd = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onEnd);
+      resolve();
+    };
+    const timer = setTimeout(onEnd, ms);
+    signal?.addEventListener('abort', onEnd, { once: true });
+  });
+}
+
+function coded(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code });
+}
