@@ -118,7 +118,10 @@ describe('starlane job', () => {
       const detached = await laptop.run(['job', 'run', 'host', 'greet', '-p', 'who=you', '--detach']);
       const id = detached.stdout.trim();
       expect(id).toMatch(/^host\/[\w-]{36}$/);
-      expect(await laptop.run(['job', 'output', id, '--follow', '--from', '3'])).toMatchObject({ code: 7, stdout: 'you\n' });
+      expect(await laptop.run(['job', 'output', id, '--follow', '--from', '3'])).toMatchObject({
+        code: 7,
+        stdout: 'you\n',
+      });
       const listed = await laptop.run(['job', 'list', 'host', '--json']);
       expect(JSON.parse(listed.stdout)).toHaveLength(3);
       expect(await laptop.run(['job', 'remove', id])).toMatchObject({ code: 0 });
