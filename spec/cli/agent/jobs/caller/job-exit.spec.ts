@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
-import { exitCodeFor, JobExit } from '../../../../lib/cli/agent/jobs/job-exit.js';
-import type { JobEnd, JobStatus } from '../../../../lib/cli/agent/jobs/record.js';
+import { exitCodeFor, JobExit } from '../../../../../lib/cli/agent/jobs/caller/job-exit.js';
+import type { JobEnd, JobStatus } from '../../../../../lib/cli/agent/jobs/record.js';
 
 const of = (end: JobEnd | undefined) => exitCodeFor({ end } as JobStatus);
 
