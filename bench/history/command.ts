@@ -36,6 +36,7 @@ they have written down against the promise of docs/messages.md. Exits with 1 whe
   --every MS       between two faults, in the mean; default ${LONG.faultEveryMs}
   --messages N     at least; default ${LONG.messages}
   --rate N         messages a second of one sender; default ${LONG.rate}
+  --minutes N      stops after so many, with what there is; default 60
   --resume MS      how long a sender looks for a receiver again; default ${LONG.resumeMs}
   --keep           keeps the history also when the promise holds
   --check FOLDER   checks a history again`;
@@ -57,6 +58,7 @@ export function readOptions(args: string[]): HistoryOptions {
       messages: { type: 'string' },
       rate: { type: 'string' },
       resume: { type: 'string' },
+      minutes: { type: 'string' },
       check: { type: 'string' },
     },
   });
@@ -76,6 +78,7 @@ export function readOptions(args: string[]): HistoryOptions {
     faultEveryMs: readNumber('every', values.every) ?? size.faultEveryMs,
     messages: readNumber('messages', values.messages) ?? size.messages,
     rate: readNumber('rate', values.rate) ?? size.rate,
+    minutes: readNumber('minutes', values.minutes) ?? 60,
     resumeMs: readNumber('resume', values.resume) ?? size.resumeMs,
   };
 }

@@ -18,6 +18,7 @@ export const SHORT = {
   faultEveryMs: 800,
   messages: 3_000,
   rate: 120,
+  minutes: 3,
   resumeMs: 5_000,
 };
 

@@ -24,6 +24,7 @@
  * @property {string} name
  * @property {string} about one line
  * @property {string[]} carriers names of modules in `carriers`
+ * @property {import('../report.mjs').RatioOf[]} [ratios] shown besides those of starlane
  * @property {Record<string, number>} processes of each role, in the order in which they start; the first is the hub of carriers without a broker
  * @property {import('../cases/case.mjs').Figure[]} figures
  * @property {Record<string, (child: Child) => Promise<Methods> | Methods>} roles

@@ -95,9 +95,29 @@ async function measure(benchCase, url, carriers) {
 
 /** @param {string[]} carriers */
 function report(carriers) {
-  const { head, rows } = tabulate(outcomes, carriers, undefined);
+  const { head, rows } = tabulate(outcomes, carriers, undefined, ratiosOf(carriers));
   console.log(describeMachine());
   console.log(values.markdown ? toMarkdown({ head, rows }) : toText({ head, rows }));
-  if (values.json !== undefined) writeFileSync(values.json, toJson(outcomes, carriers, { rounds, measureMs }));
+  if (values.json !== undefined)
+    writeFileSync(values.json, toJson(outcomes, carriers, { rounds, measureMs }, ratiosOf(carriers)));
   if (values.floors && rows.some(({ missed }) => missed)) process.exitCode = 1;
+}
+
+/**
+ * Those of starlane to each of the others, and those that cases want besides.
+ *
+ * @param {string[]} carriers
+ * @returns {import('../report.mjs').RatioOf[]}
+ */
+function ratiosOf(carriers) {
+  /** @type {import('../report.mjs').RatioOf[]} */
+  const ratios = carriers.includes('starlane')
+    ? ['nats', 'grpc'].filter((other) => carriers.includes(other)).map((other) => ['starlane', other])
+    : [];
+  const more = outcomes.flatMap(({ benchCase }) => /** @type {any} */ (benchCase).ratios ?? []);
+  for (const [ours, theirs] of more) {
+    const isThere = ratios.some((ratio) => ratio[0] === ours && ratio[1] === theirs);
+    if (!isThere && carriers.includes(ours) && carriers.includes(theirs)) ratios.push([ours, theirs]);
+  }
+  return ratios;
 }

@@ -125,6 +125,12 @@ export const CATALOG: readonly CatalogEntry[] = [
   ),
   entry(
     HOSTS,
+    'deploy',
+    'run an app on hosts that have an agent, and follow it',
+    async () => (await import('./agent/deploy/deploy.js')).deploy,
+  ),
+  entry(
+    HOSTS,
     'job',
     'start and follow commands that hosts declare',
     async () => (await import('./agent/jobs/caller/job-command.js')).job,

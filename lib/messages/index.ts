@@ -41,8 +41,27 @@ export { type OpenApiDocument, type OpenApiOptions, openApi } from './api/open-a
 export { type ApiServer, type Handlers, type ServeOptions, serveApi } from './api/serve.js';
 export type { StandardSchema } from './api/standard-schema.js';
 export { SchemaError, type SchemaIssue } from './api/validation.js';
+export {
+  Broadcast,
+  type BroadcastEvents,
+  type BroadcastGap,
+  type BroadcastHandler,
+  type BroadcastMessage,
+  type BroadcastSlow,
+  type BroadcastStats,
+  broadcast,
+} from './broadcast/broadcast.js';
+export type { BroadcastData } from './broadcast/content.js';
+export type { BroadcastOptions } from './broadcast/options.js';
 export { type ExportServiceOptions, exportService } from './export/export-service.js';
 export type { ServiceExport, ServiceExportEvents, ServiceExportStats } from './export/service-export.js';
+export {
+  type ExportTopicOptions,
+  exportTopic,
+  type TopicExport,
+  type TopicExportEvents,
+  type TopicExportStats,
+} from './export/topic-export.js';
 export type { Inbox } from './inbox.js';
 export type { Call, CommandHandler, Message, MessageHandler } from './message.js';
 export { Messages, type MessagesEvents, messages } from './messages.js';

@@ -31,7 +31,10 @@ export interface SendOptions {
 }
 
 export interface InboxOptions extends BindOptions {
-  /** Handlers that run at a time, of messages and calls. Messages of one sender still run one by one. Default 1000. */
+  /**
+   * Calls that run at a time, and messages of different senders. One sender has up to 64 places for its calls, or half of them if that is
+   * more. Default 1000.
+   */
   concurrency?: number | undefined;
   /** The longest message and input, in bytes. Streams have no limit. Default 16777216. */
   maxMessageBytes?: number | undefined;

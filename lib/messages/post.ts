@@ -62,7 +62,6 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
   readonly idleMs: number;
   private readonly targets = new Map<string, Target>();
   private readonly inboxes = new Map<string, InboxCore>();
-  private readonly inboxOf = new Map<string, Inbox>();
   private readonly reception = new Reception();
   private readonly run = randomFillSync(Buffer.alloc(RUN_BYTES)).toString('latin1');
   private epoch = 0;
@@ -345,15 +344,12 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     if (this.closing !== undefined) throw starlaneError('ERR_STARLANE_CLOSED');
     if (this.inboxes.has(service)) throw netError('EADDRINUSE', 'bind', { address: service, port: MESSAGE_PORT });
     const resolved = resolveInboxOptions(options);
-    const core = new InboxCore(this.node, this.timers, this.reception, service, resolved, () => {
-      if (this.inboxes.get(service) !== core) return;
-      this.inboxes.delete(service);
-      this.inboxOf.delete(service);
-    });
+    const onOver = (): void => {
+      if (this.inboxes.get(service) === core) this.inboxes.delete(service);
+    };
+    const core = new InboxCore(this.node, this.timers, this.reception, service, resolved, this.onWarning, onOver);
     this.inboxes.set(service, core);
-    const inbox = new Inbox(core, this.node.queries.sources.options.closeTimeoutMs);
-    this.inboxOf.set(service, inbox);
-    return inbox;
+    return new Inbox(core, this.node.queries.sources.options.closeTimeoutMs);
   }
 
   // --- the end ---

@@ -156,6 +156,8 @@ export function readStream(socket: Socket, rest: Buffer): Readable {
       socket.resume();
     }
   };
+  // A handler that does not read it now, or any more, has no listener: a peer that is lost must not end the process.
+  readable.on('error', ignore);
   let failure: Error | undefined;
   socket.on('error', (error) => {
     failure = error;
@@ -170,3 +172,5 @@ export function readStream(socket: Socket, rest: Buffer): Readable {
   if (rest.length > 0) onData(rest);
   return readable;
 }
+
+function ignore(): void {}

@@ -60,6 +60,19 @@ describe('every command', () => {
     }
   });
 
+  it('has two examples in each command below it', async () => {
+    for (const { name, subcommands = [] } of await loadCommands()) {
+      for (const below of subcommands) {
+        expect(below.name.split(' ')[0]).toBe(name);
+        expect(below.examples.length).toBeGreaterThanOrEqual(2);
+        expect(below.examples[0].line).toContain(`starlane ${below.name}`);
+        const { code, out } = await runLine([...below.name.split(' '), '--help']);
+        expect({ name: below.name, code }).toEqual({ name: below.name, code: 0 });
+        for (const { line } of below.examples) expect(out).toContain(line);
+      }
+    }
+  });
+
   it('shows its flags, their variables and its examples in its help', async () => {
     for (const { name, examples } of await loadCommands()) {
       const { code, out } = await runLine([name, '--help']);

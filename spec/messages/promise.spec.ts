@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import fc from 'fast-check';
 import { InboxCore } from '../../lib/messages/receive/inbox-core.js';
 import { refusal } from '../../lib/messages/receive/incoming.js';
+import { Remembered } from '../../lib/messages/receive/remembered.js';
 import { ReceiverSession } from '../../lib/messages/receive/session.js';
 import { SenderSession } from '../../lib/messages/send/session.js';
 import { OutcomeCode } from '../../lib/messages/wire/frames.js';
@@ -21,6 +22,7 @@ const step = fc.tuple(
     { weight: 1, arbitrary: fc.constant('abort' as const) },
     { weight: 3, arbitrary: fc.constant('advance' as const) },
     { weight: 1, arbitrary: fc.constant('restart' as const) },
+    { weight: 1, arbitrary: fc.constant('replace' as const) },
     { weight: 1, arbitrary: fc.constant('all' as const) },
   ),
   fc.nat(1_000),
@@ -44,17 +46,19 @@ async function play(plan: Steps, receivers?: readonly string[]): Promise<string[
       case 'call': {
         const aborter = new AbortController();
         aborters.push(aborter);
-        world.send(kind === 'call', TIMEOUTS_MS[a % 4], kind === 'call' && b % 8 === 0, aborter.signal);
+        const key = b % 7 === 0 ? `k${b % 3}` : undefined;
+        const isIdempotent = key === undefined && kind === 'call' && b % 8 === 0;
+        world.send(kind === 'call', TIMEOUTS_MS[a % 4], isIdempotent, b % 5 === 0, key, aborter.signal);
         break;
       }
       case 'deliver':
-        wire?.deliver(b % 2 === 0, 1 + (b % 100 < 70 ? 1_000 : b % 30));
+        wire?.deliver(b % 2 === 0, 1 + (b % 100 < 70 ? 30_000 : b % 30));
         break;
       case 'all':
         for (const one of wires) {
-          one.deliver(true, 10_000);
+          one.deliver(true, 200_000);
           await world.settle();
-          one.deliver(false, 10_000);
+          one.deliver(false, 200_000);
         }
         break;
       case 'finish': {
@@ -70,6 +74,9 @@ async function play(plan: Steps, receivers?: readonly string[]): Promise<string[
         break;
       case 'abort':
         aborters[a % Math.max(1, aborters.length)]?.abort();
+        break;
+      case 'replace':
+        world.replace(world.receiverIds[a % world.receiverIds.length]);
         break;
       case 'advance':
         await world.advance(ADVANCES_MS[a % 5]);
@@ -125,6 +132,11 @@ describe('the promise', () => {
         session.next -= this.open.size;
         attach.apply(this, args);
       });
+      expect((await check(400)).failed).toBe(true);
+    });
+
+    it('that forgets the keys of messages', async () => {
+      jest.spyOn(Remembered.prototype, 'begin').mockReturnValue(undefined);
       expect((await check(400)).failed).toBe(true);
     });
 

@@ -52,6 +52,11 @@ dial failed: ECONNREFUSED - cause: ERR_STARLANE_BREAKER_OPEN
 20 dials, answered by Set(1) { 'quick' } in less than 3 s: true
 `,
   'graceful-restart.mjs': 'v1 serves\nv2 serves, and v1 no more: true\nfailed requests: 0\n',
+  'topics.mjs': `orders.new 1, orders.new 2, orders.new 3, orders.new 4, orders.new 5, orders.new 6
+packed once each: 1, 2, 3, 4, 5, 6
+tea: { left: 7 }
+ERR_STARLANE_NO_HANDLER not-handled
+`,
   'edge.mjs': `200 /news for 127.0.0.1 by http
 404${' '}
 200 /status for 127.0.0.1 by http
@@ -70,6 +75,31 @@ web has seen that nobody offers api any more
 api: version ${VERSION}, not ready: the node is draining
 db: ETIMEDOUT
 web: version ${VERSION}, ready
+`,
+  'api.mjs': `{ greeting: 'hello Ada' }
+G
+A
+ERR_STARLANE_SCHEMA not-handled [ 'name' ]
+{ greeting: 'hallo Ada' }
+[ '/hello', '/initials' ]
+hello {"greeting":"hello Grace"}
+`,
+  'nestjs.mjs': `sum: 6
+countdown: [ 3, 2, 1, 0 ]
+event: hello
+error: no division by zero
+error: There is no matching message handler for {"cmd":"nothing"}
+ticks: [ 0, 1 ]
+the server has stopped ticking
+`,
+  'trpc.mjs': `hello Ada
+orders: 1 2 - by this node: true
+error: BAD_REQUEST
+error: BAD_REQUEST
+error: NOT_FOUND
+countdown: [ 3, 2, 1, 0 ]
+aborted here: TRPCClientError
+aborted at the server
 `,
   'command.mjs': `forward: you asked for /news
 gateway: you asked for /news

@@ -20,6 +20,7 @@ export interface Sent {
   readonly id: number;
   readonly isCall: boolean;
   readonly isIdempotent: boolean;
+  readonly key: string | undefined;
   outcome: Outcome | undefined;
   code: string | undefined;
   /** Of the log, when the outcome was known. */
@@ -29,6 +30,7 @@ export interface Sent {
 /** A run of a handler. */
 export interface Run {
   readonly id: number;
+  readonly key: string | undefined;
   readonly isCall: boolean;
   /** The process of the receiver. */
   readonly process: number;
@@ -247,8 +249,10 @@ export class World {
     receiver.process = ++this.processes;
     this.receivers.set(id, receiver);
     const inbox = receiver.post.inbox(SERVICE, { concurrency: 8 });
-    inbox.onMessage(({ data }) => this.handle(receiver.process, data as number, false));
-    inbox.onCommand(1, (input) => this.handle(receiver.process, input as number, true), { concurrency: 3 });
+    inbox.onMessage(({ data, idempotencyKey }) => this.handle(receiver.process, data, false, idempotencyKey));
+    inbox.onCommand(1, (input, call) => this.handle(receiver.process, input, true, call.idempotencyKey), {
+      concurrency: 3,
+    });
     this.sender.services.emit('add', { port: 16 });
   }
 
@@ -262,10 +266,20 @@ export class World {
     this.start(id);
   }
 
-  private handle(process: number, id: number, isCall: boolean): unknown {
+  /** Closes a receiver in order, while another process takes its place. */
+  replace(id: string): void {
+    const old = this.receivers.get(id) as Receiver;
+    this.receivers.delete(id);
+    void old.post.close();
+    this.start(id);
+  }
+
+  private handle(process: number, data: unknown, isCall: boolean, key: string | undefined): unknown {
+    const id = Number.parseInt(String(data), 10);
     return new Promise((resolve, reject) => {
       const run: Run = {
         id,
+        key,
         isCall,
         process,
         beganAt: ++this.time,
@@ -276,7 +290,7 @@ export class World {
           run.endedAt = ++this.time;
           run.failed = failed;
           if (failed) reject(new Error('failed'));
-          else resolve(id);
+          else resolve(data);
         },
       };
       this.runs.push(run);
@@ -284,16 +298,25 @@ export class World {
     });
   }
 
-  send(isCall: boolean, timeoutMs: number, isIdempotent: boolean, signal?: AbortSignal): Sent {
+  /** @param isLong whether its content, and its answer, travel on circuits of their own */
+  send(
+    isCall: boolean,
+    timeoutMs: number,
+    isIdempotent: boolean,
+    isLong: boolean,
+    key?: string,
+    signal?: AbortSignal,
+  ): Sent {
     const id = this.sent.length + 1;
-    const sent: Sent = { id, isCall, isIdempotent, outcome: undefined, code: undefined, settledAt: 0 };
+    const sent: Sent = { id, isCall, isIdempotent, key, outcome: undefined, code: undefined, settledAt: 0 };
     this.sent.push(sent);
-    const options = { timeoutMs, idempotent: isIdempotent, signal };
-    this.sender.post.send(SERVICE, id, isCall ? 1 : undefined, options).then(
+    const options = { timeoutMs, idempotent: isIdempotent, idempotencyKey: key, signal };
+    const data = isLong ? `${id}${' '.repeat(70_000)}` : id;
+    this.sender.post.send(SERVICE, data, isCall ? 1 : undefined, options).then(
       (value) => {
         sent.outcome = 'handled';
         sent.settledAt = ++this.time;
-        if (isCall && value !== id) sent.code = `the answer ${value}`;
+        if (isCall && key === undefined && value !== data) sent.code = `the answer ${String(value).trim()}`;
       },
       (error: MessageError) => {
         sent.outcome = error.outcome;
@@ -337,16 +360,25 @@ export class World {
     const found: string[] = [];
     const runsOf = new Map<number, Run[]>();
     for (const run of this.runs) runsOf.set(run.id, [...(runsOf.get(run.id) ?? []), run]);
-    for (const { id, outcome, code, settledAt, isIdempotent } of this.sent) {
-      const runs = runsOf.get(id) ?? [];
+    for (const { id, outcome, code, settledAt, isIdempotent, isCall, key } of this.sent) {
+      const own = runsOf.get(id) ?? [];
+      // The run of another one with the same key counts for this one.
+      const runs = key === undefined ? own : this.runs.filter((run) => run.key === key && run.isCall === isCall);
       if (outcome === undefined) found.push(`${id} has no outcome`);
-      if (outcome === 'not-handled' && runs.length > 0) found.push(`${id} is not handled, and ran`);
+      if (outcome === 'not-handled' && own.length > 0) found.push(`${id} is not handled, and ran`);
       if (outcome === 'handled' && !runs.some(({ endedAt }) => endedAt > 0 && endedAt < settledAt)) {
         found.push(`${id} is handled, and has not run`);
       }
-      if (outcome === 'handled' && code !== undefined && code !== 'ERR_STARLANE_HANDLER_FAILED')
+      if (
+        outcome === 'handled' &&
+        code !== undefined &&
+        code !== 'ERR_STARLANE_HANDLER_FAILED' &&
+        code !== 'ERR_STARLANE_ANSWER_LOST'
+      )
         found.push(`${id}: ${code}`);
-      if (!isIdempotent && runs.length > 1) found.push(`${id} ran ${runs.length} times`);
+      if (!isIdempotent && own.length > 1) found.push(`${id} ran ${own.length} times`);
+      if (key !== undefined && new Set(runs.map(({ process }) => process)).size < runs.length)
+        found.push(`${key} ran twice`);
     }
     const last = new Map<number, Run>();
     for (const run of this.runs) {

@@ -2,9 +2,11 @@
 
 import type { Target } from '../target.js';
 import { addresses } from './addresses.js';
+import { broadcast } from './broadcast.js';
 import { enrolment } from './enrolment.js';
 import { frames } from './frames.js';
 import { handshake } from './handshake.js';
+import { lanes } from './lanes.js';
 import { linkTargets } from './link.js';
 import { certificates, statements } from './members.js';
 import { mesh } from './mesh.js';
@@ -33,4 +35,6 @@ export const TARGETS: readonly Target[] = [
   addresses,
   token,
   enrolment,
+  lanes,
+  broadcast,
 ];

@@ -23,6 +23,8 @@ export interface RunOptions {
   /** Messages a second that one sender sends. */
   readonly rate: number;
   readonly resumeMs: number;
+  /** Ends the run with what there is. */
+  readonly minutes: number;
   readonly folder: string;
   readonly program: string;
   readonly onProgress?: (line: string) => void;
@@ -88,7 +90,7 @@ class Run {
     const progress = setInterval(() => this.options.onProgress?.(this.progress()), PROGRESS_MS);
     try {
       await this.injectFaults();
-      while (this.sent() < this.options.messages && this.failure === undefined) await pause(STEP_MS);
+      while (this.sent() < this.options.messages && this.failure === undefined && !this.isLate) await pause(STEP_MS);
       await Promise.all(this.going);
       await this.finish();
     } finally {
@@ -116,6 +118,7 @@ class Run {
     const begin = monotonicMs();
     for (const fault of this.plan) {
       if (this.failure !== undefined) throw this.failure;
+      if (this.isLate) return;
       for (let now = monotonicMs() - begin; now < fault.at; now = monotonicMs() - begin) {
         await pause(Math.min(STEP_MS, fault.at - now));
       }
@@ -277,6 +280,10 @@ class Run {
     this.shape.edges.forEach(({ to, tls }, at) => {
       if (to === name) this.proxies[at].leadTo(tls ? ports.tls : ports.tcp);
     });
+  }
+
+  private get isLate(): boolean {
+    return monotonicMs() - this.since > this.options.minutes * 60_000;
   }
 
   private progress(): string {

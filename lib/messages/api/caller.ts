@@ -14,6 +14,8 @@ import { Versions } from './versions.js';
 
 export const DEFAULT_TIMEOUT_MS = 10_000;
 export const DEFAULT_ITEM_BYTES = 1024 * 1024;
+/** Of an input or output that is no stream, on a circuit of its own, in bytes. */
+export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** How long an instance may take to describe itself. */
 const DESCRIBE_MS = 5_000;
 /** Between two attempts of an idempotent command. */
@@ -166,6 +168,7 @@ export class ApiCaller {
       timeoutMs: isStreamed && !terms.isGiven ? undefined : terms.leftMs(),
       signal: terms.signal,
       maxItemBytes: this.maxItemBytes,
+      maxMessageBytes: MAX_MESSAGE_BYTES,
     };
   }
 

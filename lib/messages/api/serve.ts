@@ -13,7 +13,7 @@ import type { Sender } from '../receive/incoming.js';
 import { metaOf } from './announcement.js';
 import { type AnsweredCommand, answerCall } from './call/answer.js';
 import { decodeHeader } from './call/header.js';
-import { DEFAULT_ITEM_BYTES } from './caller.js';
+import { DEFAULT_ITEM_BYTES, MAX_MESSAGE_BYTES } from './caller.js';
 import { answeredCommands } from './commands.js';
 import type { Api, Command, Commands, Given, Got } from './definition.js';
 import { type ApiDescription, describeApi } from './description.js';
@@ -33,6 +33,8 @@ export interface ServeOptions<A = Api> extends Omit<InboxOptions, 'streamed' | '
   readonly handlers?: Handlers<A> | undefined;
   /** Calls with streams that run at a time, 1 to 1000000. Beyond that they fail with ERR_STARLANE_QUEUE_FULL. Default 1000. */
   readonly maxStreamingCalls?: number | undefined;
+  /** Those of one caller. Default half of `maxStreamingCalls`. */
+  readonly maxStreamingCallsPerCaller?: number | undefined;
   /** Of an item of a stream, in bytes. Default 1 MiB. */
   readonly maxItemBytes?: number | undefined;
 }
@@ -45,29 +47,37 @@ const DEFAULT_STREAMING_CALLS = 1_000;
  * @throws ERR_STARLANE_API for a command without a handler, ERR_STARLANE_OPTION, EADDRINUSE
  */
 export function serveApi<A extends Api>(node: Node, api: A, options: ServeOptions<A> = {}): ApiServer {
-  const {
-    handlers = {},
-    maxStreamingCalls = DEFAULT_STREAMING_CALLS,
-    maxItemBytes = DEFAULT_ITEM_BYTES,
-    ...rest
-  } = options;
-  checkInteger('maxStreamingCalls', maxStreamingCalls, 1, 1_000_000);
-  checkInteger('maxItemBytes', maxItemBytes, 1_024, 2 ** 30);
+  const { handlers = {}, maxStreamingCalls, maxStreamingCallsPerCaller, maxItemBytes, ...rest } = options;
+  const most = integer('maxStreamingCalls', maxStreamingCalls, 1, 1_000_000, DEFAULT_STREAMING_CALLS);
+  const half = Math.ceil(most / 2);
+  const limits: ServerLimits = {
+    streamingCalls: most,
+    perCaller: integer('maxStreamingCallsPerCaller', maxStreamingCallsPerCaller, 1, 1_000_000, half),
+    itemBytes: integer('maxItemBytes', maxItemBytes, 1_024, 2 ** 30, DEFAULT_ITEM_BYTES),
+    messageBytes: rest.maxMessageBytes ?? MAX_MESSAGE_BYTES,
+  };
   const commands = answeredCommands(api, handlers as Readonly<Record<string, unknown>>);
   const inbox = messages(node).inbox(api.name, { ...rest, allowHalfOpen: true, meta: metaOf(api, rest.meta) });
-  return new ApiServer(inbox, describeApi(api), commands, maxStreamingCalls, maxItemBytes);
+  return new ApiServer(inbox, describeApi(api), commands, limits);
+}
+
+interface ServerLimits {
+  readonly streamingCalls: number;
+  readonly perCaller: number;
+  readonly itemBytes: number;
+  readonly messageBytes: number;
 }
 
 /** Made by {@link serveApi}. */
 export class ApiServer {
   readonly #inbox: Inbox;
   readonly #commands: ReadonlyMap<number, AnsweredCommand>;
-  readonly #maxStreamingCalls: number;
-  readonly #maxItemBytes: number;
+  readonly #limits: ServerLimits;
   readonly #aborter = new AbortController();
   /** Circuits of calls, with their ends. */
   readonly #circuits = new Set<Promise<void>>();
   #running = 0;
+  readonly #ofCaller = new Map<string, number>();
 
   /** @internal */
   constructor(
@@ -75,13 +85,11 @@ export class ApiServer {
     /** As clients see it. */
     readonly description: ApiDescription,
     commands: ReadonlyMap<number, AnsweredCommand>,
-    maxStreamingCalls: number,
-    maxItemBytes: number,
+    limits: ServerLimits,
   ) {
     this.#inbox = inbox;
     this.#commands = commands;
-    this.#maxStreamingCalls = maxStreamingCalls;
-    this.#maxItemBytes = maxItemBytes;
+    this.#limits = limits;
     for (const [number, command] of commands) {
       inbox.onCommand(number, (input, call) => unary(command, input, call));
     }
@@ -123,22 +131,32 @@ export class ApiServer {
     const answered = answerCall(socket, {
       header,
       sender,
-      maxItemBytes: this.#maxItemBytes,
+      maxItemBytes: this.#limits.itemBytes,
+      maxMessageBytes: this.#limits.messageBytes,
       command: this.#commands.get(header.command),
-      begin: () => this.#begin(),
+      begin: () => this.#begin(sender.key),
       signal: this.#aborter.signal,
     });
     this.#circuits.add(answered);
     void answered.then(() => this.#circuits.delete(answered));
   }
 
-  #begin(): () => void {
-    if (this.#running >= this.#maxStreamingCalls) {
-      throw messageError('ERR_STARLANE_QUEUE_FULL', 'not-handled', `${this.#maxStreamingCalls} calls run`);
+  /** Takes a place for a call. Returns what to call when it has ended. @throws ERR_STARLANE_QUEUE_FULL */
+  #begin(caller: string): () => void {
+    const { streamingCalls, perCaller } = this.#limits;
+    const ofCaller = this.#ofCaller.get(caller) ?? 0;
+    if (this.#running >= streamingCalls || ofCaller >= perCaller) {
+      const count =
+        this.#running >= streamingCalls ? `${this.#running} calls run` : `${ofCaller} calls of this caller run`;
+      throw messageError('ERR_STARLANE_QUEUE_FULL', 'not-handled', count);
     }
     this.#running++;
+    this.#ofCaller.set(caller, ofCaller + 1);
     return () => {
       this.#running--;
+      const left = (this.#ofCaller.get(caller) ?? 1) - 1;
+      if (left === 0) this.#ofCaller.delete(caller);
+      else this.#ofCaller.set(caller, left);
     };
   }
 }
@@ -181,7 +199,8 @@ function handlerCallOf(command: string, call: Call): HandlerCall {
   };
 }
 
-function checkInteger(name: string, value: unknown, min: number, max: number): void {
-  if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return;
+function integer(name: string, value: number | undefined, min: number, max: number, initial: number): number {
+  if (value === undefined) return initial;
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
   throw optionError(name, `must be an integer from ${min} to ${max}`);
 }

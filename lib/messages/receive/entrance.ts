@@ -17,6 +17,8 @@ const MAX_PENDING_PER_SENDER = 64;
 
 export interface EntranceHost {
   readonly timers: Timers;
+  /** A sender has broken the protocol. */
+  onMalformed(sender: Sender, error: Error): void;
   /** Called with a circuit whose preamble was read. `rest`: what came with it. @throws MalformedFrame */
   onCircuit(socket: Socket, sender: Sender, preamble: Preamble, rest: Buffer): void;
 }
@@ -52,7 +54,8 @@ export class Entrance {
         isRead = true;
         over();
         this.host.onCircuit(socket, sender, read.preamble, bytes.subarray(read.bytes));
-      } catch {
+      } catch (error) {
+        this.host.onMalformed(sender, error as Error);
         if (!isRead) over();
         socket.destroy();
       }

@@ -21,6 +21,7 @@ import { Answers } from './answers.js';
 import { Bodies } from './bodies.js';
 import { Entrance, type EntranceHost } from './entrance.js';
 import { type Answer, type Incoming, IncomingState, refusal, type Sender } from './incoming.js';
+import { IncomingList } from './incoming-list.js';
 import { LaneEnd, type LaneEndHost } from './lane-end.js';
 import { InboxQueue, type QueueHost, type Turnstile } from './queue.js';
 import type { Reception } from './reception.js';
@@ -72,6 +73,7 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
     private readonly reception: Reception,
     readonly service: string,
     private readonly options: ResolvedInboxOptions,
+    private readonly onWarning: (error: Error) => void,
     private readonly onOver: () => void,
   ) {
     this.queue = new InboxQueue(this, options.concurrency);
@@ -105,7 +107,7 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
 
   setCommand(number: number, handler: CommandHandler, concurrency: number): void {
     if (this.commands.has(number)) throw starlaneError('ERR_STARLANE_ARGUMENT', `command ${number} has a handler`);
-    this.commands.set(number, { handler, concurrency, running: 0, waiting: new Set() });
+    this.commands.set(number, { handler, concurrency, running: 0, waiting: new IncomingList() });
   }
 
   setCallCircuitHandler(handler: CallCircuitHandler): void {
@@ -130,6 +132,10 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
 
   command(number: number): Command | undefined {
     return this.commands.get(number);
+  }
+
+  turnstiles(): Iterable<Turnstile> {
+    return this.commands.values();
   }
 
   get takesMessages(): 'now' | 'later' | 'never' {
@@ -298,11 +304,15 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
       this.queue.remove(incoming);
       incoming.refuse(OutcomeCode.FORGOTTEN);
     }
-    for (const incoming of [...session.open.values()]) this.bodies.fail(incoming, OutcomeCode.FORGOTTEN);
+    for (const incoming of [...session.open.inOrder(0)]) this.bodies.fail(incoming, OutcomeCode.FORGOTTEN);
     for (const incoming of [...session.apart.values()]) this.answers.drop(incoming);
-    for (const incoming of session.open.values())
+    for (const incoming of session.open.inOrder(0))
       incoming.abort(starlaneError('ERR_STARLANE_CLOSED', 'the sender is gone'));
     if (this.isLeaving) this.endIfDone();
+  }
+
+  onMalformed({ nodeId }: Sender, error: Error): void {
+    this.onWarning(starlaneError('ERR_STARLANE_MESSAGE_PROTOCOL', `@${nodeId}: ${error.message}`, error));
   }
 
   onDetached(): void {
@@ -420,7 +430,7 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
     });
     const late = netError('ECANCELED', 'message');
     for (const end of [...this.sessions.values()]) {
-      for (const incoming of end.session.open.values()) incoming.abort(late);
+      for (const incoming of end.session.open.inOrder(0)) incoming.abort(late);
       end.retire();
     }
     this.onOver();

@@ -5,6 +5,7 @@ import { netError, starlaneError } from '../../errors.js';
 import type { Timed, Timer, Timers } from '../../util/timers.js';
 import type { ByteSource } from '../content.js';
 import { type MessageFields, NO_LIMIT_MS, OutcomeCode, type Payload } from '../wire/frames.js';
+import type { IncomingList } from './incoming-list.js';
 
 export const IncomingState = {
   /** Its turn has not come. */
@@ -58,6 +59,10 @@ export class Incoming implements Timed {
   /** What it takes of the credit of its sender. */
   readonly cost: number;
   answer: Answer | undefined;
+  /** The list in which it waits, and its neighbours there. */
+  list: IncomingList | undefined;
+  previous: Incoming | undefined;
+  next: Incoming | undefined;
   /** Called with the outcome: gives back what the content took. */
   release: (() => void) | undefined;
   /** The sender was asked for its content. */

@@ -16,6 +16,8 @@ export interface LaneEndHost {
   onCancel(incoming: Incoming): void;
   onNoBody(incoming: Incoming): void;
   onApart(incoming: Incoming): void;
+  /** A sender has broken the protocol. */
+  onMalformed(sender: Sender, error: Error): void;
   /** A session has lost its circuit. */
   onDetached(): void;
   /** The session is over. `waiting`: what has not begun, and must not begin any more. */
@@ -80,11 +82,13 @@ export class LaneEnd implements CircuitOwner, SessionHost {
     this.session.fill(writer);
   }
 
-  onLost(circuit: LaneCircuit, _error: Error | undefined, malformed: boolean): void {
+  onLost(circuit: LaneCircuit, error: Error | undefined, malformed: boolean): void {
     if (circuit !== this.circuit) return;
     this.circuit = undefined;
-    if (malformed) this.retire();
-    else {
+    if (malformed) {
+      this.host.onMalformed(this.session.sender, error as Error);
+      this.retire();
+    } else {
       this.forgetting.set(KEEP_MS);
       this.host.onDetached();
     }

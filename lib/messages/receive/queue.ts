@@ -3,30 +3,46 @@
 
 import { OutcomeCode } from '../wire/frames.js';
 import { type Incoming, IncomingState } from './incoming.js';
+import { IncomingList } from './incoming-list.js';
 
 /** A command with its limit. */
 export interface Turnstile {
   readonly concurrency: number;
   running: number;
-  readonly waiting: Set<Incoming>;
+  readonly waiting: IncomingList;
 }
 
 export interface QueueHost {
   readonly now: () => number;
   /** Returns the limit of a command; undefined when there is no such command. */
   command(number: number): Turnstile | undefined;
+  /** The limits of all commands. */
+  turnstiles(): Iterable<Turnstile>;
   /** Whether a message can be taken now; 'never': there is no handler for messages. */
   readonly takesMessages: 'now' | 'later' | 'never';
   /** Its turn has come. `onDone` of the queue follows. */
   begin(incoming: Incoming): void;
 }
 
+/** The calls of one sender. */
+interface Caller {
+  running: number;
+  readonly waiting: IncomingList;
+}
+
+/** Callers that are remembered although they have no calls. */
+const MAX_IDLE_CALLERS = 1_024;
+
+/** So many calls one sender may run in any case, and beyond that this share of all: no sender takes every place. */
+const FREE_CALLS = 64;
+const SHARE = 0.5;
+
 /** The messages of one sender. */
 interface Chain {
   readonly key: string;
   /** Whose turn it is. */
   current: Incoming | undefined;
-  readonly waiting: Set<Incoming>;
+  readonly waiting: IncomingList;
 }
 
 export class InboxQueue {
@@ -34,17 +50,24 @@ export class InboxQueue {
   /** Chains whose next message may begin as soon as there is room. */
   private readonly ready = new Set<Chain>();
   /** Calls that wait for room. */
-  private readonly calls = new Set<Incoming>();
-  private running = 0;
+  private readonly calls = new IncomingList();
+  private readonly callers = new Map<string, Caller>();
+  private readonly perCaller: number;
+  /** Calls, and messages, that run. */
+  private runningCalls = 0;
+  private runningMessages = 0;
+  private isPumping = false;
 
   constructor(
     private readonly host: QueueHost,
     private readonly concurrency: number,
-  ) {}
+  ) {
+    this.perCaller = Math.max(Math.min(concurrency, FREE_CALLS), Math.floor(concurrency * SHARE));
+  }
 
   /** Handlers that run. */
   get active(): number {
-    return this.running;
+    return this.runningCalls + this.runningMessages;
   }
 
   get hasWaiting(): boolean {
@@ -60,11 +83,29 @@ export class InboxQueue {
     const command = this.host.command(number);
     if (command === undefined) incoming.refuse(OutcomeCode.NO_HANDLER);
     else if (command.running >= command.concurrency) command.waiting.add(incoming);
-    else if (this.running >= this.concurrency) this.calls.add(incoming);
+    else if (this.runningCalls >= this.concurrency) this.calls.add(incoming);
     else {
-      command.running++;
-      this.begin(incoming);
+      const caller = this.callerOf(incoming);
+      if (caller.running >= this.perCaller) caller.waiting.add(incoming);
+      else {
+        caller.running++;
+        command.running++;
+        this.runningCalls++;
+        this.begin(incoming);
+      }
     }
+  }
+
+  private callerOf({ sender: { key } }: Incoming): Caller {
+    let caller = this.callers.get(key);
+    if (caller === undefined) {
+      caller = { running: 0, waiting: new IncomingList() };
+      if (this.callers.size >= MAX_IDLE_CALLERS) {
+        for (const [other, { running }] of this.callers) if (running === 0) this.callers.delete(other);
+      }
+      this.callers.set(key, caller);
+    }
+    return caller;
   }
 
   private addMessage(incoming: Incoming): void {
@@ -75,7 +116,7 @@ export class InboxQueue {
     const { key } = incoming.sender;
     let chain = this.chains.get(key);
     if (chain === undefined) {
-      chain = { key, current: undefined, waiting: new Set() };
+      chain = { key, current: undefined, waiting: new IncomingList() };
       this.chains.set(key, chain);
     }
     chain.waiting.add(incoming);
@@ -88,8 +129,7 @@ export class InboxQueue {
   remove(incoming: Incoming): boolean {
     if (incoming.state !== IncomingState.WAITING) return false;
     if (incoming.command !== undefined) {
-      this.calls.delete(incoming);
-      this.host.command(incoming.command)?.waiting.delete(incoming);
+      incoming.list?.delete(incoming);
       return true;
     }
     const chain = this.chains.get(incoming.sender.key);
@@ -101,14 +141,18 @@ export class InboxQueue {
 
   /** Called when what `begin` has begun is over. */
   onDone(incoming: Incoming): void {
-    this.running--;
     if (incoming.command !== undefined) {
+      this.runningCalls--;
+      const caller = this.callerOf(incoming);
+      caller.running--;
+      this.moveOn(caller.waiting);
       const command = this.host.command(incoming.command);
       if (command !== undefined) {
         command.running--;
-        this.admit(command);
+        this.moveOn(command.waiting);
       }
     } else {
+      this.runningMessages--;
       const chain = this.chains.get(incoming.sender.key);
       if (chain !== undefined && chain.current === incoming) {
         chain.current = undefined;
@@ -119,50 +163,60 @@ export class InboxQueue {
     if (this.calls.size > 0 || this.ready.size > 0) this.pump();
   }
 
-  /** Moves calls of a command on to where they wait for room. */
-  private admit(command: Turnstile): void {
-    for (const incoming of command.waiting) {
-      if (command.running >= command.concurrency) return;
-      command.waiting.delete(incoming);
-      if (this.running >= this.concurrency) {
-        this.calls.add(incoming);
-        return;
-      }
-      command.running++;
-      this.begin(incoming);
-    }
+  /** Moves the next call of a list on to where it waits for room. */
+  private moveOn(waiting: IncomingList): void {
+    const { first } = waiting;
+    if (first === undefined) return;
+    waiting.delete(first);
+    this.calls.add(first);
   }
 
   /** Begins what may begin. Called when a handler was added as well. */
   pump(): void {
-    for (const incoming of this.calls) {
-      if (this.running >= this.concurrency) return;
-      this.calls.delete(incoming);
-      this.addCall(incoming, incoming.command as number);
-    }
-    for (const chain of this.ready) {
-      const takes = this.host.takesMessages;
-      if (this.running >= this.concurrency || takes === 'later') return;
-      this.ready.delete(chain);
-      const [first] = chain.waiting;
-      if (first === undefined) {
-        this.tidy(chain);
-        continue;
-      }
-      chain.waiting.delete(first);
-      if (takes === 'never') {
-        first.refuse(OutcomeCode.NO_HANDLER);
-        if (chain.waiting.size > 0) this.ready.add(chain);
-        else this.tidy(chain);
-        continue;
-      }
-      chain.current = first;
-      this.begin(first);
+    // Handlers that end at once come back here: one loop for all of them, however many wait.
+    if (this.isPumping) return;
+    this.isPumping = true;
+    try {
+      while (this.pumpCall() || this.pumpMessage()) {}
+    } finally {
+      this.isPumping = false;
     }
   }
 
+  private pumpCall(): boolean {
+    const { first } = this.calls;
+    if (first === undefined || this.runningCalls >= this.concurrency) return false;
+    this.calls.delete(first);
+    this.addCall(first, first.command as number);
+    // In turn with messages.
+    this.pumpMessage();
+    return true;
+  }
+
+  private pumpMessage(): boolean {
+    if (this.ready.size === 0 || this.runningMessages >= this.concurrency) return false;
+    const takes = this.host.takesMessages;
+    if (takes === 'later') return false;
+    const [chain] = this.ready;
+    this.ready.delete(chain);
+    const { first } = chain.waiting;
+    if (first === undefined) this.tidy(chain);
+    else {
+      chain.waiting.delete(first);
+      if (takes === 'now') {
+        chain.current = first;
+        this.runningMessages++;
+        this.begin(first);
+      } else {
+        first.refuse(OutcomeCode.NO_HANDLER);
+        if (chain.waiting.size > 0) this.ready.add(chain);
+        else this.tidy(chain);
+      }
+    }
+    return true;
+  }
+
   private begin(incoming: Incoming): void {
-    this.running++;
     incoming.state = IncomingState.RUNNING;
     if (incoming.deadlineMs !== Number.POSITIVE_INFINITY && this.host.now() >= incoming.deadlineMs) {
       incoming.refuse(OutcomeCode.LATE);
@@ -181,6 +235,8 @@ export class InboxQueue {
   /** Returns everything whose turn has not come, for those that settle it otherwise. */
   *waiting(): IterableIterator<Incoming> {
     yield* this.calls;
+    for (const { waiting } of this.host.turnstiles()) yield* waiting;
+    for (const { waiting } of this.callers.values()) yield* waiting;
     for (const { waiting } of this.chains.values()) yield* waiting;
   }
 }

@@ -6,9 +6,11 @@
 
 import type { Timers } from '../../util/timers.js';
 import { payloadOf } from '../content.js';
+import { NumberRing } from '../number-ring.js';
 import { isApart } from '../numbers.js';
 import { FrameType, type FrameWriter, MalformedFrame, readBare, readMessage, readNumber } from '../wire/frames.js';
 import { Incoming, type IncomingOwner, IncomingState, type Sender } from './incoming.js';
+import { IncomingList } from './incoming-list.js';
 
 /** What a sender may have on its way. */
 export interface Credit {
@@ -37,7 +39,7 @@ export class ReceiverSession implements IncomingOwner {
   /** The number that comes next. */
   private next = 0;
   /** Those without an outcome. */
-  readonly open = new Map<number, Incoming>();
+  readonly open = new NumberRing<Incoming>();
   /** Outcomes that the sender has not confirmed, the oldest first. */
   private outcomes: Incoming[] = [];
   private outcomesAt = 0;
@@ -50,7 +52,7 @@ export class ReceiverSession implements IncomingOwner {
   private welcome: number | undefined;
   private wanted: number[] = [];
   /** Calls that wait until the sender has confirmed answers. */
-  private readonly held = new Set<Incoming>();
+  private readonly held = new IncomingList();
   private saysLeaving = false;
   private hasSaidLeaving = false;
   /** Answers that travel apart and were not fetched, by number. */
@@ -92,7 +94,7 @@ export class ReceiverSession implements IncomingOwner {
     this.hasSaidLeaving = false;
     this.welcome = status;
     this.wanted = [];
-    for (const incoming of this.open.values()) if (incoming.isWanted) this.wanted.push(incoming.number);
+    for (const incoming of this.open.inOrder(this.next)) if (incoming.isWanted) this.wanted.push(incoming.number);
     this.host.request(this);
   }
 
@@ -145,7 +147,7 @@ export class ReceiverSession implements IncomingOwner {
     }
     this.usedCount++;
     this.usedBytes += incoming.cost;
-    this.open.set(fields.number, incoming);
+    this.open.add(incoming);
     if (fields.command !== undefined && this.isCongested) this.held.add(incoming);
     else this.host.onMessage(incoming);
   }
@@ -181,10 +183,9 @@ export class ReceiverSession implements IncomingOwner {
   }
 
   private releaseHeld(): void {
-    for (const incoming of this.held) {
-      if (this.isCongested) return;
-      this.held.delete(incoming);
-      this.host.onMessage(incoming);
+    for (let { first } = this.held; first !== undefined && !this.isCongested; { first } = this.held) {
+      this.held.delete(first);
+      this.host.onMessage(first);
     }
   }
 
@@ -248,10 +249,9 @@ export class ReceiverSession implements IncomingOwner {
   /** Ends the session: what has not begun is dropped, and what runs has nobody to answer to. Returns what has not begun. */
   retire(): Incoming[] {
     this.isRetired = true;
-    const waiting = [...this.open.values()].filter(({ state }) => state === IncomingState.WAITING);
+    const waiting = this.open.inOrder(this.next).filter(({ state }) => state === IncomingState.WAITING);
     this.outcomes = [];
     this.outcomesAt = 0;
-    this.held.clear();
     return waiting;
   }
 }

@@ -3,6 +3,7 @@
 // Messages are numbered in the order in which they are first written. Everything that was written and has no outcome stays in `written`,
 // so that it can be written again, under its number, when the receiver has not got it. Numbers have 32 bits and begin again.
 
+import { NumberRing } from '../number-ring.js';
 import { isApart, isFrom } from '../numbers.js';
 import { FrameType, type FrameWriter, MalformedFrame, type WelcomeFields } from '../wire/frames.js';
 import { type Outgoing, OutgoingState } from './outgoing.js';
@@ -14,7 +15,7 @@ export function costOf({ content: { bytes } }: Outgoing): number {
 
 export class SenderSession {
   /** By number, in the order of numbers. */
-  readonly written = new Map<number, Outgoing>();
+  readonly written = new NumberRing<Outgoing>();
   /** Not written yet. */
   private waiting: Outgoing[] = [];
   private waitingAt = 0;
@@ -80,7 +81,8 @@ export class SenderSession {
     this.again = [];
     // The receiver learns with the preamble how many there are.
     this.confirmed = this.outcomes;
-    for (const [number, out] of this.written) {
+    for (const out of this.written.inOrder(this.next)) {
+      const { number } = out;
       if (isFrom(number, next)) this.again.push(out);
       else if (out.isSettled && !this.cancelled.includes(number)) this.cancelled.push(number);
     }
@@ -95,7 +97,7 @@ export class SenderSession {
     return out;
   }
 
-  /** Answers the receiver that the content of a message does not come. */
+  /** Lets the receiver know that the content of a message does not come. */
   refuseBody(number: number): void {
     this.withoutBody.push(number);
   }
@@ -132,7 +134,7 @@ export class SenderSession {
       this.next = (this.next + 1) >>> 0;
       this.usedCount++;
       this.usedBytes += costOf(out);
-      this.written.set(out.number, out);
+      this.written.add(out);
       write(writer, out, now);
     }
     if (this.waitingAt === waiting.length) {
@@ -152,7 +154,7 @@ export class SenderSession {
 
   /** Takes out everything that has no outcome: what a receiver may have, and what has never left. */
   takeAll(): { written: Outgoing[]; waiting: Outgoing[] } {
-    const written = [...this.written.values()].filter((out) => !out.isSettled);
+    const written = this.written.inOrder(this.next).filter((out) => !out.isSettled);
     const waiting = this.takeWaiting();
     this.written.clear();
     return { written, waiting };

@@ -10,7 +10,7 @@ import type { FullPolicy } from './outlet.js';
 export interface TopicsOptions {
   /** The longest message with its topic and headers, in bytes, 1024 to 67108864. Default 1 MiB. */
   maxMessageBytes?: number | undefined;
-  /** Unconfirmed bytes for one subscriber above which `publish` returns false, 1024 to 1073741824. Default 1 MiB. */
+  /** Unconfirmed bytes for one subscriber above which `publish` returns false, 1024 to 1073741824. Default 4 MiB. */
   highWaterMark?: number | undefined;
   /** Unconfirmed bytes for one subscriber at most, 1024 to 1073741824. Default 16 MiB. */
   maxBufferedBytes?: number | undefined;
@@ -78,7 +78,7 @@ export function resolveTopicsOptions(options: TopicsOptions = {}): ResolvedTopic
   if (!POLICIES.includes(whenFull)) throw optionError('whenFull', "must be 'drop-oldest' or 'drop-newest'");
   return {
     maxMessageBytes: integer('maxMessageBytes', options.maxMessageBytes, MIB, 1_024, 64 * MIB),
-    highWaterMark: integer('highWaterMark', options.highWaterMark, MIB, 1_024, GIB),
+    highWaterMark: integer('highWaterMark', options.highWaterMark, 4 * MIB, 1_024, GIB),
     maxBufferedBytes: integer('maxBufferedBytes', options.maxBufferedBytes, 16 * MIB, 1_024, GIB),
     whenFull,
     resumeMs: integer('resumeMs', options.resumeMs, 10_000, 0, 3_600_000),

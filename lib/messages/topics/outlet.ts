@@ -53,25 +53,37 @@ export class Outlet {
   pending = 0;
   /** How many were dropped. */
   dropped = 0;
-  private last = 0;
-  private confirmedUpTo = 0;
+  private readonly pendingByBit = new Int32Array(32);
+  private last: number;
+  private confirmedUpTo: number;
   private runs: Run[] = [];
   /** Frames from `head` on; those before `unsent` were written. */
   private frames: Frame[] = [];
   private head = 0;
   private unsent = 0;
-  private sentUpTo = 0;
+  private sentUpTo: number;
 
   constructor(
     private readonly maxBytes: number,
     private readonly whenFull: FullPolicy,
     /** Called with the number of messages that were dropped. */
     private readonly onDropped: (count: number) => void,
-  ) {}
+    /** The number before that of the first message. */
+    private readonly start = 0,
+  ) {
+    this.last = start;
+    this.confirmedUpTo = start;
+    this.sentUpTo = start;
+  }
 
   /** The number of the last message. */
   get lastSequence(): number {
     return this.last;
+  }
+
+  /** Whether the other end may have any message. */
+  get hasSent(): boolean {
+    return this.sentUpTo > this.start;
   }
 
   /** The number of the last message that the other end may have. */
@@ -100,6 +112,16 @@ export class Outlet {
     return this.runs.length > 0 ? this.runs[0].first - 1 : this.last;
   }
 
+  /** Called when the other end has certainly not got what follows that number. */
+  limitSent(sequence: number): void {
+    this.sentUpTo = Math.max(this.confirmedUpTo, Math.min(this.sentUpTo, sequence));
+  }
+
+  /** Messages of a mask of one bit that are not confirmed. */
+  pendingOf(mask: number): number {
+    return this.pendingByBit[31 - Math.clz32(mask)];
+  }
+
   /** Whether the other end may have the message of that number. */
   wasSent(sequence: number): boolean {
     return sequence <= this.sentUpTo;
@@ -115,6 +137,7 @@ export class Outlet {
     }
     const sequence = ++this.last;
     this.pending++;
+    this.count(mask, 1);
     this.bytes += end - start;
     const { runs } = this;
     const run = runs.length === 0 ? undefined : runs[runs.length - 1];
@@ -158,10 +181,11 @@ export class Outlet {
     this.confirmedUpTo = sequence;
     const { frames } = this;
     while (this.head < this.unsent) {
-      const { first, count, cost } = frames[this.head];
+      const { first, count, cost, mask } = frames[this.head];
       if (first + count - 1 > sequence) break;
       this.bytes -= cost;
       this.pending -= count;
+      this.count(mask, -count);
       (frames as Array<Frame | undefined>)[this.head++] = undefined;
     }
     if (this.head === frames.length) {
@@ -217,8 +241,19 @@ export class Outlet {
     this.unsent = 0;
     this.bytes = 0;
     this.pending = 0;
+    this.pendingByBit.fill(0);
     this.confirmedUpTo = this.last;
     this.sentUpTo = this.last;
+  }
+
+  /** Counts messages of a mask, which has one bit nearly always. */
+  private count(mask: number, count: number): void {
+    let left = mask;
+    while (left !== 0) {
+      const bit = 31 - Math.clz32(left);
+      this.pendingByBit[bit] += count;
+      left &= ~(1 << bit);
+    }
   }
 
   private makeRoom(bytes: number): boolean {
@@ -231,6 +266,7 @@ export class Outlet {
       const frame = frames[this.unsent + drop++];
       this.bytes -= frame.cost;
       count += frame.count;
+      this.count(frame.mask, -frame.count);
     }
     if (drop > 0) {
       frames.splice(this.unsent, drop);

@@ -67,6 +67,7 @@ export class Topics extends EventEmitter<TopicsEvents> implements PortOwner, Pub
   private readonly binds = new RecentMap<string, number[]>(MAX_BIND_COUNTS);
   private readonly hasLoopback: boolean;
   private readonly unfollow: () => void;
+  private readonly unfollowClose: () => void;
   private isClosed = false;
 
   /** @internal */
@@ -87,7 +88,7 @@ export class Topics extends EventEmitter<TopicsEvents> implements PortOwner, Pub
     this.unfollow = node.queries.follow(({ name }) => {
       if (name === 'drain') for (const subscription of this.subscriptions) subscription.drain().catch(() => {});
     });
-    node.once('close', this.onNodeClosed);
+    this.unfollowClose = node.queries.beforeClose(() => this.close());
   }
 
   /**
@@ -131,8 +132,8 @@ export class Topics extends EventEmitter<TopicsEvents> implements PortOwner, Pub
    * @throws ERR_STARLANE_NO_HANDLER, ERR_STARLANE_HANDLER_FAILED, ERR_STARLANE_QUEUE_FULL, ERR_STARLANE_NOT_HANDLED, ERR_STARLANE_OUTCOME_UNKNOWN,
    * ETIMEDOUT after `timeoutMs` (default 10000), each with `outcome`; the reason of the signal; as {@link publish}
    */
-  async request<T = unknown>(topic: string, data?: TopicData, options?: RequestOptions): Promise<T> {
-    if (this.isClosed) throw starlaneError('ERR_STARLANE_CLOSED');
+  request<T = unknown>(topic: string, data?: TopicData, options?: RequestOptions): Promise<T> {
+    if (this.isClosed) return Promise.reject(starlaneError('ERR_STARLANE_CLOSED'));
     return this.requester.request(topic, data, options);
   }
 
@@ -178,8 +179,8 @@ export class Topics extends EventEmitter<TopicsEvents> implements PortOwner, Pub
     const services = this.node.serviceMap();
     services.off('add', this.onAdd);
     services.off('remove', this.onRemove);
-    this.node.off('close', this.onNodeClosed);
     this.unfollow();
+    this.unfollowClose();
     for (const subscription of [...this.subscriptions]) subscription.close();
     for (const port of [...this.ports.values()]) this.onUnused(port);
     this.requester.close();
@@ -237,8 +238,6 @@ export class Topics extends EventEmitter<TopicsEvents> implements PortOwner, Pub
     // The first routes are found while this object is made.
     this.requester?.onRoutes();
   }
-
-  private readonly onNodeClosed = (): void => this.close();
 
   private readonly onAdd = ({ service, nodeId, port, local, meta }: ServiceInfo): void => {
     if (port !== TOPIC_PORT || local || !service.startsWith(SERVICE_PREFIX)) return;

@@ -22,6 +22,7 @@ export class Queries {
   private readonly readers: EventReaders;
   private readonly bulk = new Bulk();
   private readonly followers = new Set<(event: NodeEvent) => void>();
+  private readonly closers = new Set<() => void>();
   private readonly parts: Parameters<typeof queryHandler>[0];
   private readonly port: QueryPort | undefined;
 
@@ -79,7 +80,14 @@ export class Queries {
     this.port?.drain();
   }
 
+  /** Calls back, within this process, when the node begins to close. Returns a function that ends it. */
+  beforeClose(listener: () => void): () => void {
+    this.closers.add(listener);
+    return () => this.closers.delete(listener);
+  }
+
   close(): void {
+    for (const listener of [...this.closers]) listener();
     this.readers.end();
     this.bulk.end();
     this.port?.close();

@@ -1,6 +1,6 @@
 // Apps at a host: from a signed bundle to a service, and what is refused, undone, kept and ended.
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -210,19 +210,24 @@ describe('a host refuses', () => {
   });
 
   it('a bundle for which the disk is too full, before or while it comes', async () => {
+    let isFull = false;
     let free = 1_000;
     const disk: Disk = {
       freeBytes: async () => free,
-      write: async () => {
-        throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+      write: async (file, piece) => {
+        if (isFull) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+        await file.writeFile(piece);
       },
     };
     await begin({}, disk);
     await expect(send(host, web(1))).rejects.toMatchObject({ code: 'ENOSPC' });
     free = 1e12;
+    isFull = true;
     await expect(send(host, web(1))).rejects.toMatchObject({ code: 'ENOSPC' });
     expect(readdirSync(join(net.folder, 'agent1/incoming'))).toEqual([]);
     expect(existsSync(join(net.folder, 'agent1/apps/web'))).toBe(false);
+    isFull = false;
+    await send(host, web(1));
   });
 });
 
@@ -279,6 +284,18 @@ describe('an app', () => {
       DATA_FOLDER: join(net.folder, 'agent1/apps/web/data'),
     });
     expect(Object.keys(env).filter((name) => name.startsWith('STARLANE'))).toEqual([]);
+  });
+
+  it('whose state is damaged is refused, and not taken for a new one', async () => {
+    await begin();
+    await send(host, web(5));
+    await net.stop(1);
+    writeFileSync(join(net.folder, 'agent1/apps/web/state.json'), '{"highest":');
+    await restart();
+    await expect(send(host, web(1))).rejects.toMatchObject({
+      code: 'ERR_STARLANE_DEPLOY',
+      message: expect.stringMatching(/damaged/),
+    });
   });
 
   it('leaves its data when it is removed, unless that is asked for', async () => {

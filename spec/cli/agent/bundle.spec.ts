@@ -175,6 +175,21 @@ describe('a tar that is not that of its manifest', () => {
     );
   });
 
+  it('is refused: other content than was signed, in the first or the last byte', async () => {
+    const manifest = manifestOf(FILES);
+    const tar = tarBytes(FILES, manifest);
+    // The content of the second file.
+    for (const at of [3 * 512, 3 * 512 + 1_499]) {
+      rmSync(target, { recursive: true });
+      mkdirSync(target);
+      const changed = Buffer.from(tar);
+      changed[at] ^= 1;
+      await expect(unpack(manifest, changed)).rejects.toMatchObject({
+        message: expect.stringContaining('lib/a.js is not'),
+      });
+    }
+  });
+
   it('is refused: sparse files, and sizes in another base', async () => {
     const manifest = manifestOf(FILE);
     for (const change of [

@@ -163,7 +163,7 @@ describe('streams of a call', () => {
 
   it('carry many items in order', async () => {
     work = forward;
-    const items = Array.from({ length: 5_000 }, (_, at) => at);
+    const items = Array.from({ length: 1_000 }, (_, at) => at);
     expect(await all(client().raw(items))).toEqual(items);
   });
 
@@ -182,57 +182,6 @@ describe('streams of a call', () => {
     await until(
       () => server.streamingCalls === 0 && near.stats().streams.links === 0 && far.stats().streams.links === 0,
     );
-  });
-});
-
-describe('a slow end', () => {
-  const chunk = 'x'.repeat(16_000);
-  const rounds = async () => {
-    // Everything that could move has had the time for it.
-    for (let turn = 0; turn < 100; turn++) await client().early([]);
-  };
-
-  it('slows a fast handler down', async () => {
-    let made = 0;
-    work = async function* () {
-      for (;;) {
-        made++;
-        yield chunk;
-      }
-    };
-    let read = 0;
-    for await (const _item of client().raw([])) {
-      read++;
-      if (read === 1) {
-        await rounds();
-        expect(made * chunk.length).toBeLessThan(8 * 1024 * 1024);
-      }
-      if (read > 2 * made || read === 2_000) break;
-    }
-    expect(made).toBeGreaterThanOrEqual(read);
-  });
-
-  it('slows a fast caller down', async () => {
-    let made = 0;
-    let goOn: (value?: unknown) => void = () => {};
-    const gate = new Promise((resolve) => {
-      goOn = resolve;
-    });
-    work = async function* (input) {
-      await gate;
-      let count = 0;
-      for await (const _item of input) count++;
-      yield count;
-    };
-    const input = (async function* () {
-      for (made = 0; made < 2_000; made++) yield chunk;
-    })();
-    const counted = all(client().raw(input));
-    await until(() => made > 0);
-    await rounds();
-    expect(made * chunk.length).toBeLessThan(8 * 1024 * 1024);
-    goOn();
-    expect(await counted).toEqual([2_000]);
   });
 });
 

@@ -33,6 +33,7 @@ import {
   connector,
   serviceAddress,
 } from 'starlane/http';
+import { type ApiClient, apiClient, defineApi, serveApi, stream } from 'starlane/messages';
 import { GoAwayCode, Session, type SessionOptions, type Stream } from 'starlane/mux';
 import 'starlane/register';
 
@@ -132,3 +133,46 @@ const session = new Session(new PassThrough(), { client: true, keepAliveMs: unde
 session.on('stream', (stream: Stream) => stream.reset());
 session.on('error', (error) => error.code);
 session.goAway(GoAwayCode.NORMAL);
+
+/** A schema of any library: it takes texts and makes numbers of them. */
+interface NumberSchema {
+  readonly '~standard': {
+    readonly version: 1;
+    readonly vendor: string;
+    readonly validate: (
+      value: unknown,
+    ) => { readonly value: number } | { readonly issues: readonly { readonly message: string }[] };
+    readonly types?: { readonly input: string; readonly output: number };
+  };
+}
+declare const schema: NumberSchema;
+
+const api = defineApi({
+  name: 'numbers',
+  version: '1.0.0',
+  commands: {
+    double: { number: 1, input: schema, output: schema, handler: (input) => (input * 2).toFixed() },
+    many: {
+      number: 2,
+      input: stream(schema),
+      output: stream(schema),
+      async *handler(input, { signal }) {
+        for await (const item of input) yield signal.aborted ? '0' : item.toFixed();
+      },
+    },
+    wrong: {
+      number: 3,
+      output: schema,
+      // @ts-expect-error a text is needed
+      handler: () => 3,
+    },
+  },
+});
+serveApi(node, api, { handlers: { double: (input) => input.toFixed() } });
+
+export async function calls(client: ApiClient<typeof api> = apiClient(node, api)): Promise<number> {
+  // @ts-expect-error a text is needed
+  await client.double(3);
+  for await (const item of apiClient<typeof api>(node, 'numbers').many(['1'])) return item;
+  return client.double('3', { timeoutMs: 1000 });
+}

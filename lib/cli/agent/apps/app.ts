@@ -13,11 +13,13 @@ import { Journal } from '../journal.js';
 import type { AgentHost } from '../part.js';
 import { endLeftover, markOf } from './leftover.js';
 import { AppRun, type RunStatus } from './run.js';
-import { type AppState, type KeptVersion, readAppState, writeAppState } from './state.js';
+import { type AppState, type Before, type KeptVersion, readAppState, writeAppState } from './state.js';
 
 const POLL_MS = 25;
 /** Of the log, in the error of a version that is not healthy. */
 const SHOWN_LOG_BYTES = 2_048;
+/** In front of it. */
+export const LOG_FOLLOWS = '; its log ends: ';
 /** For streams and the program of a version that another one replaces. */
 const REPLACE_MS = 10_000;
 
@@ -99,18 +101,17 @@ export class App {
 
   /** Takes up what an earlier agent has left: ends its program, undoes what it was trying, and starts what is to run. */
   async boot(): Promise<void> {
-    const { group, trial, previous, versions } = this.state;
+    const { group, trial, versions } = this.state;
     if (group !== undefined && (await endLeftover(group)))
       this.log.warn(`app ${this.name}: ended the program that an earlier agent has left`);
     const kept = new Set(versions.map(({ number }) => String(number)));
     for (const name of readdirSync(this.versionsFolder))
       if (!kept.has(name)) rmSync(join(this.versionsFolder, name), { recursive: true, force: true });
-    if (trial) this.log.warn(`app ${this.name}: its deployment was cut off, and is undone`);
-    this.save({
-      group: undefined,
-      trial: false,
-      ...(trial ? { current: previous, previous: undefined, wanted: previous !== undefined } : {}),
-    });
+    if (trial !== undefined) {
+      this.log.warn(`app ${this.name}: its deployment was cut off, and is undone`);
+      this.goBack(trial);
+    }
+    if (group !== undefined) this.save({ group: undefined });
     if (!this.state.wanted) return;
     // An app that cannot be started must not keep the others from it.
     await this.startRun().catch((error) => this.log.error(lineOf(error)));
@@ -155,26 +156,18 @@ export class App {
       if (before === version.number && this.run?.status().state === 'healthy')
         return { ...result, previous: previous ?? null, changed: false };
       const isOther = before !== version.number;
-      this.save({
-        current: version.number,
-        previous: isOther ? before : previous,
-        wanted: true,
-        // For a first version, an agent that starts again has nothing to go back to but not to run.
-        trial: restores && isOther,
-      });
+      const state = restores ? { current: before, previous, wanted: wasRunning } : undefined;
+      this.save({ current: version.number, previous: isOther ? before : previous, wanted: true, trial: state });
+      const logFrom = this.journal.end;
       this.note(`version ${version.version} (${version.number}) is deployed`);
       try {
         await this.stopRun(AbortSignal.timeout(REPLACE_MS));
         await this.startRun();
         await this.healthy();
       } catch (error) {
-        throw await this.failed(
-          error,
-          version,
-          restores ? { current: before, previous, wanted: wasRunning } : undefined,
-        );
+        throw await this.failed(error, version, logFrom, state);
       }
-      this.save({ trial: false });
+      this.save({ trial: undefined });
       this.prune();
       return { ...result, changed: true };
     });
@@ -314,20 +307,22 @@ export class App {
   private async failed(
     error: unknown,
     { version, number }: KeptVersion,
-    before: Pick<AppState, 'current' | 'previous' | 'wanted'> | undefined,
+    logFrom: number,
+    before: Before | undefined,
   ): Promise<Error> {
-    const tail = await this.journal.lastLines(SHOWN_LOG_BYTES).then((from) => this.journal.read(from, SHOWN_LOG_BYTES));
+    const from = Math.max(logFrom, await this.journal.lastLines(SHOWN_LOG_BYTES));
+    const tail = await this.journal.read(from, SHOWN_LOG_BYTES);
     let what = `version ${version} (${number}) is not healthy: ${lineOf(error)}`;
     if (before !== undefined) {
       await this.stopRun(AbortSignal.timeout(REPLACE_MS));
-      this.save({ ...before, trial: false });
+      this.goBack(before);
       const runsAgain = before.wanted && before.current !== undefined;
       if (runsAgain) await this.startRun().catch((fault) => this.log.error(lineOf(fault)));
       what += runsAgain ? `; version ${before.current} runs again` : '; the app is stopped, as it was before';
     }
     this.log.warn(`app ${this.name}: ${what}`);
     const log = tail?.toString().trim() ?? '';
-    return deployError(log === '' ? what : `${what}; its log ends: ${log}`);
+    return deployError(log === '' ? what : `${what}${LOG_FOLLOWS}${log}`);
   }
 
   /** Removes what is more than the host keeps, but neither the current version nor the one before it. */
@@ -348,6 +343,11 @@ export class App {
   private checkInstalled(): void {
     if (!this.isInstalled || this.state.current === undefined)
       throw missing(`there is no app ${this.name} that could run`);
+  }
+
+  private goBack({ current, previous, wanted }: Before): void {
+    // Each by its name: what was undefined is not on disk.
+    this.save({ current, previous, wanted, trial: undefined });
   }
 
   private save(changes: Partial<AppState>): void {

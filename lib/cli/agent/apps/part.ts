@@ -3,6 +3,7 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { starlaneError } from '../../../errors.js';
+import { lineOf } from '../../failure.js';
 import { bytesOf, piecesOf } from '../answer.js';
 import { type BundleHead, MAX_HEAD_BYTES } from '../bundle/head.js';
 import { APP_NAME } from '../bundle/manifest.js';
@@ -61,7 +62,12 @@ export class AppsPart implements AgentPart {
     const bytes = () => [...this.apps.values()].reduce((sum, app) => sum + app.bytes, 0);
     for (const entry of readdirSync(host.folder.apps, { withFileTypes: true })) {
       if (!entry.isDirectory() || !APP_NAME.test(entry.name)) continue;
-      this.apps.set(entry.name, new App(entry.name, join(host.folder.apps, entry.name), host));
+      try {
+        this.apps.set(entry.name, new App(entry.name, join(host.folder.apps, entry.name), host));
+      } catch (error) {
+        // The others go on, and this one is refused until somebody looks at it.
+        host.log.error(`app ${entry.name}: ${lineOf(error)}`);
+      }
     }
     // Each may have to end what an earlier agent has left.
     await Promise.all([...this.apps.values()].map((app) => app.boot()));

@@ -1,5 +1,7 @@
 // What is known of an app besides its files: on disk, and read again when the agent starts.
 
+import { existsSync } from 'node:fs';
+import { starlaneError } from '../../../errors.js';
 import { readState, writeState } from '../folder.js';
 
 export interface KeptVersion {
@@ -12,6 +14,9 @@ export interface KeptVersion {
   readonly installedMs: number;
 }
 
+/** What a failed deployment goes back to. */
+export type Before = Pick<AppState, 'current' | 'previous' | 'wanted'>;
+
 export interface AppState {
   /** The highest number that was ever taken: older bundles are refused, also after the app was removed. */
   readonly highest: number;
@@ -20,8 +25,8 @@ export interface AppState {
   readonly current: number | undefined;
   /** The one before it. */
   readonly previous: number | undefined;
-  /** A version that is being tried: if the agent ends meanwhile, the previous one runs again. */
-  readonly trial: boolean;
+  /** What was before a version that is being tried: if the agent ends meanwhile, it is so again. */
+  readonly trial: Before | undefined;
   /** Whether it is to run. */
   readonly wanted: boolean;
   /** The process group that runs it, to end what a killed agent has left. */
@@ -40,16 +45,22 @@ export const NEW_APP: AppState = {
   versions: [],
   current: undefined,
   previous: undefined,
-  trial: false,
+  trial: undefined,
   wanted: false,
   group: undefined,
 };
 
-/** Returns the state of an app; that of a new one where none is kept. */
+/**
+ * Returns the state of an app; that of a new one where none is kept.
+ * @throws ERR_STARLANE_DEPLOY when there is one that cannot be read: the host would take old bundles again
+ */
 export function readAppState(path: string): AppState {
   const value = readState(path);
-  if (typeof value !== 'object' || value === null) return NEW_APP;
-  return { ...NEW_APP, ...(value as Partial<AppState>) };
+  if (value === undefined && !existsSync(path)) return NEW_APP;
+  const state = { ...NEW_APP, ...(value as Partial<AppState> | undefined) };
+  if (!Number.isSafeInteger(state.highest) || state.highest < 1 || !Array.isArray(state.versions))
+    throw starlaneError('ERR_STARLANE_DEPLOY', `${path} is damaged`);
+  return state;
 }
 
 export function writeAppState(path: string, state: AppState): void {

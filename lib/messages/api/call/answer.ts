@@ -31,15 +31,20 @@ export interface AnswerOptions {
   readonly sender: Sender;
   /** Bytes behind the preamble that have been read already. */
   readonly first?: Buffer | undefined;
+  /** Of an item of a stream, and of an input or output that is none. */
   readonly maxItemBytes: number;
+  readonly maxMessageBytes: number;
   /** Undefined if the API has no such command. */
   readonly command: AnsweredCommand | undefined;
-  /** Called before the handler runs. Returns what to call when it has ended. @throws why it must not run */
+  /** Takes a place for the call. Returns what to call when its handler has ended. @throws why there is none */
   readonly begin: () => () => void;
   /** Aborts when the server closes at once. */
   readonly signal: AbortSignal;
   readonly timers?: Timers | undefined;
 }
+
+/** How long an input that is no stream may take. */
+const INPUT_MS = 30_000;
 
 /** Answers one call. Resolves when the circuit needs no more care, and never rejects. */
 export async function answerCall(circuit: CallCircuit, options: AnswerOptions): Promise<void> {
@@ -65,8 +70,9 @@ class Answer {
     circuit: CallCircuit,
     private readonly options: AnswerOptions,
   ) {
-    const { header, sender, first, maxItemBytes, command, timers = sharedTimers, signal } = options;
-    this.channel = new CallChannel(circuit, maxItemBytes, first, (reason) => this.aborter.abort(reason));
+    const { header, sender, first, maxItemBytes, maxMessageBytes, command, timers = sharedTimers, signal } = options;
+    const maxBytes = command?.streamsInput === true ? maxItemBytes : maxMessageBytes;
+    this.channel = new CallChannel(circuit, maxBytes, first, (reason) => this.aborter.abort(reason));
     this.deadline = new Deadline(timers, () => {
       this.aborter.abort(messageError('ETIMEDOUT', 'unknown', 'the caller does not wait any longer'));
     });
@@ -93,9 +99,12 @@ class Answer {
     if (command.streamsInput !== header.streamsInput || command.streamsOutput !== header.streamsOutput) {
       throw messageError('ERR_STARLANE_API', 'not-handled', `${command.name}: the ends differ in what is a stream`);
     }
-    const input = command.streamsInput ? this.items(command) : await this.single(command);
-    this.aborter.signal.throwIfAborted();
+    // From here on: a caller that sends no input takes a place as well.
     const ended = this.options.begin();
+    const input = await this.input(command).catch((error: unknown) => {
+      ended();
+      throw error;
+    });
     this.hasBegun = true;
     try {
       const work = this.work(command, input);
@@ -139,13 +148,25 @@ class Answer {
     this.channel.finish();
   }
 
-  private async single(command: AnsweredCommand): Promise<unknown> {
-    const frame = await this.next();
-    const end = frame?.kind === FrameKind.ITEM ? await this.next() : undefined;
-    if (frame === undefined || end?.kind !== FrameKind.END) {
-      throw messageError('ERR_STARLANE_MESSAGE_PROTOCOL', 'not-handled', 'a call without its input');
+  private async input(command: AnsweredCommand): Promise<unknown> {
+    if (command.streamsInput) return this.items(command);
+    const { timers = sharedTimers } = this.options;
+    const late = new Deadline(timers, () => {
+      this.aborter.abort(messageError('ETIMEDOUT', 'not-handled', 'the input did not come in time'));
+    });
+    late.set(INPUT_MS);
+    try {
+      const frame = await this.next();
+      const end = frame?.kind === FrameKind.ITEM ? await this.next() : undefined;
+      if (frame === undefined || end?.kind !== FrameKind.END) {
+        throw messageError('ERR_STARLANE_MESSAGE_PROTOCOL', 'not-handled', 'a call without its input');
+      }
+      const input = await command.checkInput(decodeItem(frame.payload), false);
+      this.aborter.signal.throwIfAborted();
+      return input;
+    } finally {
+      late.clear();
     }
-    return command.checkInput(decodeItem(frame.payload), false);
   }
 
   private async *items(command: AnsweredCommand): AsyncGenerator<unknown, void, undefined> {
@@ -184,7 +205,9 @@ class Answer {
   }
 
   private async sendItem(command: AnsweredCommand, value: unknown): Promise<void> {
-    const item = await this.blame(async () => encodeItem(await command.checkOutput(value), this.options.maxItemBytes));
+    const { maxItemBytes, maxMessageBytes } = this.options;
+    const maxBytes = command.streamsOutput ? maxItemBytes : maxMessageBytes;
+    const item = await this.blame(async () => encodeItem(await command.checkOutput(value), maxBytes));
     this.aborter.signal.throwIfAborted();
     await untilAborted(this.channel.write(FrameKind.ITEM, item), this.aborter.signal);
   }

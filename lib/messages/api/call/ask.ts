@@ -41,7 +41,9 @@ export interface AskOptions {
   /** How long the whole may take, in ms; undefined without a limit. */
   readonly timeoutMs: number | undefined;
   readonly signal: AbortSignal | undefined;
+  /** Of an item of a stream, and of an input or output that is none. */
   readonly maxItemBytes: number;
+  readonly maxMessageBytes: number;
 }
 
 /** Makes a call, and resolves with its output. @throws MessageError, SchemaError, the reason of the signal */
@@ -73,12 +75,16 @@ export async function* askMany(options: AskOptions): AsyncGenerator<unknown, voi
   }
 }
 
+/** How much later than its time a dial may say why it has failed. */
+const DIAL_GRACE_MS = 250;
+
 class Asking {
   private readonly aborter = new AbortController();
   private readonly deadline: Deadline;
   private readonly untilMs: number;
   private channel: CallChannel | undefined;
   private isOver = false;
+  private isDialling = false;
   /** Why the own input has ended the call. */
   private inputFailure: { readonly error: unknown } | undefined;
   private readonly onAbort = (): void => this.aborter.abort(this.options.signal?.reason);
@@ -87,6 +93,12 @@ class Asking {
     const { signal, timeoutMs } = options;
     this.untilMs = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performanceNow() + timeoutMs;
     this.deadline = new Deadline(sharedTimers, () => {
+      if (this.isDialling) {
+        // The dial has the same time, and its error says more, such as that nobody offers the service.
+        this.isDialling = false;
+        this.deadline.set(DIAL_GRACE_MS);
+        return;
+      }
       const outcome = this.channel === undefined ? 'not-handled' : 'unknown';
       this.aborter.abort(messageError('ETIMEDOUT', outcome, `${options.command.name}: within ${timeoutMs} ms`));
     });
@@ -97,17 +109,17 @@ class Asking {
   }
 
   async *run(): AsyncGenerator<unknown, void, undefined> {
-    const { command, input, maxItemBytes, dialTimeoutMs } = this.options;
+    const { command, input, maxItemBytes, maxMessageBytes, dialTimeoutMs } = this.options;
     const { signal } = this.aborter;
     signal.throwIfAborted();
     // Before a circuit is made: an input that does not fit costs nothing.
-    const single = command.streamsInput ? undefined : encodeItem(await command.checkInput(input), maxItemBytes);
+    const single = command.streamsInput ? undefined : encodeItem(await command.checkInput(input), maxMessageBytes);
     const items = command.streamsInput ? iteratorOf(input, `input of ${command.name}`) : undefined;
     const circuit = await this.dialled(dialTimeoutMs).catch((error: unknown) => {
       if (items !== undefined) endOf(items);
       throw error;
     });
-    const channel = new CallChannel(circuit, maxItemBytes);
+    const channel = new CallChannel(circuit, command.streamsOutput ? maxItemBytes : maxMessageBytes);
     this.channel = channel;
     signal.throwIfAborted();
     circuit.write(encodePreamble({ kind: CircuitKind.CALL, header: this.header() }));
@@ -162,6 +174,7 @@ class Asking {
   private async dialled(dialTimeoutMs: number): Promise<DialledCircuit> {
     const { command, dial } = this.options;
     const { signal } = this.aborter;
+    this.isDialling = true;
     try {
       const left = Math.min(dialTimeoutMs, Math.max(1, this.untilMs - performanceNow()));
       const circuit = dial({ timeoutMs: Math.ceil(left), signal });
@@ -171,6 +184,8 @@ class Asking {
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       throw error instanceof MessageError ? error : notHandled(command.name, error);
+    } finally {
+      this.isDialling = false;
     }
   }
 

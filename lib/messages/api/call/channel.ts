@@ -2,11 +2,13 @@
 // a slow end slows the other one down.
 
 import type { Duplex } from 'node:stream';
-import { nextTick, setTimeout } from '../../../util/runtime/real-timers.js';
+import { clearTimeout, nextTick, setTimeout } from '../../../util/runtime/real-timers.js';
 import { messageError } from '../../outcome.js';
 import { CallFrameDecoder, encodeFrame, type Frame, type FrameKind } from './frames.js';
 
-/** How long the other end may take to close the circuit after everything was said. */
+/** How long the last frames may take to leave, to a slow reader. */
+const FLUSH_MS = 60_000;
+/** How long the other end may take to close the circuit after that. */
 const LINGER_MS = 5_000;
 
 /** A circuit, as nodes and the command have them. */
@@ -104,8 +106,12 @@ export class CallChannel {
     if (circuit.destroyed) return;
     circuit.removeAllListeners('readable');
     circuit.resume();
-    const timer = setTimeout(() => circuit.destroy(), LINGER_MS);
-    timer.unref();
+    const linger = (delayMs: number): NodeJS.Timeout => setTimeout(() => circuit.destroy(), delayMs).unref();
+    let timer = linger(circuit.writableFinished ? LINGER_MS : FLUSH_MS);
+    circuit.once('finish', () => {
+      clearTimeout(timer);
+      timer = linger(LINGER_MS);
+    });
     circuit.once('close', () => clearTimeout(timer));
   }
 

@@ -8,7 +8,7 @@
 //   DATA      first u48, mask u32, messages; those of a publisher are messages, those of a subscriber are replies
 //   ACK       handled u48: all up to that number
 //   FLUSH     publisher: confirm everything at once from now on, up to here
-//   LEAVE     subscriber: nothing is taken any more
+//   LEAVE     subscriber: received u48; nothing is taken any more, and what follows that number was not
 //   SEEN      publisher: number u32 of the last INTEREST, behind everything that was sent before it was known
 //   END       publisher: nothing follows
 //   CANCEL    publisher: request u32
@@ -37,6 +37,8 @@ export const FRAME_HEAD_BYTES = 5;
 export const DATA_HEAD_BYTES = 10;
 export const MESSAGE_HEAD_BYTES = 6;
 export const SESSION_BYTES = 16;
+/** What a circuit buffers before it makes its writer wait: several frames of messages. */
+export const CIRCUIT_BUFFER_BYTES = 256 * 1024;
 /** Of any frame but DATA. */
 export const MAX_CONTROL_BYTES = 8 * 1024;
 
@@ -129,10 +131,11 @@ export function decodeWelcome(body: Buffer): Welcome | undefined {
   return { resumed: body[1] === 1, received: body.readUIntLE(2, 6), handled: body.readUIntLE(8, 6) };
 }
 
-export function encodeAck(handled: number): Buffer {
+/** Returns an ACK or LEAVE with the number of a message. */
+export function encodeSequence(type: number, sequence: number): Buffer {
   const body = Buffer.allocUnsafe(6);
-  body.writeUIntLE(handled, 0, 6);
-  return frame(FrameType.ACK, body);
+  body.writeUIntLE(sequence, 0, 6);
+  return frame(type, body);
 }
 
 /** Returns a frame that holds a number of 32 bits. */

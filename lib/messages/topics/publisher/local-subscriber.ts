@@ -148,13 +148,14 @@ export class LocalSubscriber implements Target, Origin {
 
   /** Called when the subscriptions are gone. */
   end(): void {
+    const leftovers = this.waiting.slice(this.head).map((one) => ({ ...one, wasSent: false }));
     this.waiting = [];
     this.head = 0;
     this.bytes = 0;
     if (this.isOver) this.owner.onOver(this, false);
     this.isOver = false;
     for (const resolve of this.waiters.splice(0)) resolve();
-    this.owner.onLeftovers(this, [], this.interest);
+    this.owner.onLeftovers(this, leftovers, this.interest);
   }
 
   onReleased(message: TopicMessage): void {

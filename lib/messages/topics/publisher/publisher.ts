@@ -42,6 +42,8 @@ export interface Route {
   readonly topicBytes: Buffer;
   readonly plain: Target[];
   readonly groups: Group[];
+  /** Who would answer a request: the places whose patterns have the fewest wildcards. Found when it is first asked for. */
+  responders: Place[] | undefined;
 }
 
 /** What a publisher calls. */
@@ -66,6 +68,8 @@ export class Publisher implements TargetOwner {
   private readonly routes = new Map<string, Route>();
   private version = 0;
   private turn = 0;
+  /** Messages that went to another member of their queue group. */
+  private moves = 0;
   private dirty: Target[] = [];
   private unflushed = 0;
   private isFlushDue = false;
@@ -119,8 +123,14 @@ export class Publisher implements TargetOwner {
   }
 
   /** Returns the places from which one would answer a request: the patterns with the fewest wildcards. */
-  responders(topic: string, without: ReadonlySet<Target>): Place[] {
-    const { plain, groups } = this.routeOf(topic);
+  responders(topic: string, without: ReadonlySet<Target> | undefined): Place[] {
+    const route = this.routeOf(topic);
+    if (without !== undefined) return this.findResponders(route, without);
+    route.responders ??= this.findResponders(route, new Set());
+    return route.responders;
+  }
+
+  private findResponders({ plain, groups }: Route, without: ReadonlySet<Target>): Place[] {
     const places: Place[] = plain.map((target) => ({ target, mask: Mask.ONE, redeliver: false }));
     for (const { members } of groups) places.push(...members);
     const left = places.filter(({ target }) => !without.has(target));
@@ -165,8 +175,13 @@ export class Publisher implements TargetOwner {
 
   /** Resolves when all subscribers have confirmed everything. */
   async confirmed(): Promise<void> {
-    this.flushTurn();
-    await Promise.all([...this.remotes.values(), ...this.locals].map((target) => target.confirmed()));
+    let moves: number;
+    do {
+      ({ moves } = this);
+      this.flushTurn();
+      await Promise.all([...this.remotes.values(), ...this.locals].map((target) => target.confirmed()));
+      // Meanwhile a subscriber may have ended, and left its messages to others.
+    } while (moves !== this.moves);
   }
 
   // --- the directory ---
@@ -200,6 +215,9 @@ export class Publisher implements TargetOwner {
     this.trie.delete(local.pattern, local);
     this.onRoutesChanged();
     local.end();
+    this.slow.get(local)?.close();
+    this.slow.delete(local);
+    this.owner.requests.forget(local);
   }
 
   close(): void {
@@ -311,6 +329,7 @@ export class Publisher implements TargetOwner {
     const group = this.routeOf(topic).groups.find((one) => one.name === name);
     const place = this.pick((group?.members ?? []).filter((member) => member.target !== target));
     if (place === undefined) return;
+    this.moves++;
     place.target.append(topic, buffer, start, end, place.mask);
     this.onAdded();
   }
@@ -345,6 +364,7 @@ export class Publisher implements TargetOwner {
       topicBytes: known?.topicBytes ?? Buffer.from(topic),
       plain,
       groups: [...groups.values()],
+      responders: undefined,
     };
     if (this.routes.size >= MAX_ROUTES && known === undefined) this.routes.clear();
     this.routes.set(topic, route);

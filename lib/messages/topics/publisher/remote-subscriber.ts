@@ -14,10 +14,11 @@ import { TOPIC_PORT } from '../../ports.js';
 import { broken, FrameReader, type FrameSink } from '../codec/frame-reader.js';
 import { type Interest, readInterest } from '../codec/interest.js';
 import {
+  CIRCUIT_BUFFER_BYTES,
   decodeWelcome,
-  encodeAck,
   encodeHello,
   encodeNumber,
+  encodeSequence,
   FrameType,
   frame,
   Mask,
@@ -41,7 +42,7 @@ const ACK_REPLIES = 256;
 const ACK_REPLY_BYTES = 64 * 1024;
 /** How long the other end may take for its first frame. */
 const WELCOME_MS = 10_000;
-/** A node that does not allow it is not asked again for so long. */
+/** A node that does not allow it, or has broken the protocol, is not asked again for so long. */
 const DENIED_MS = 10_000;
 
 const FLUSH = frame(FrameType.FLUSH);
@@ -56,6 +57,7 @@ export class RemoteSubscriber implements Target, FrameSink {
   private outlet: Outlet;
   private session = randomBytes(SESSION_BYTES);
   private socket: Socket | undefined;
+  private reader: FrameReader | undefined;
   private isUp = false;
   private isRef = true;
   private isDirty = false;
@@ -87,7 +89,7 @@ export class RemoteSubscriber implements Target, FrameSink {
     private readonly owner: TargetOwner,
   ) {
     this.interest = readInterest(meta);
-    this.outlet = this.newOutlet();
+    this.outlet = this.newOutlet(0);
     this.retryDue = new Deadline(sharedTimers, () => this.dial());
     this.unlistedDue = new Deadline(sharedTimers, () => this.onUnlistedForLong());
     this.welcomeDue = new Deadline(sharedTimers, () => this.socket?.destroy());
@@ -98,8 +100,8 @@ export class RemoteSubscriber implements Target, FrameSink {
     return this.isListed && this.lostUntilMs === 0;
   }
 
-  load(): number {
-    return this.outlet.pending;
+  load(mask: number): number {
+    return this.outlet.pendingOf(mask);
   }
 
   append(_topic: string, buffer: Buffer, start: number, end: number, mask: number): number {
@@ -112,6 +114,8 @@ export class RemoteSubscriber implements Target, FrameSink {
     if (!this.isOver && outlet.bytes > this.options.highWaterMark) {
       this.isOver = true;
       this.owner.onOver(this, true);
+      // The publisher may wait for it.
+      if (this.isUp) this.afterSent.push(FLUSH);
     }
     return sequence;
   }
@@ -190,6 +194,7 @@ export class RemoteSubscriber implements Target, FrameSink {
     this.isEnded = true;
     this.setRouted(false);
     for (const due of [this.retryDue, this.unlistedDue, this.welcomeDue, this.deniedDue]) due.clear();
+    if (this.isUp) this.socket?.write(END);
     this.dropCircuit();
     this.handBack(false);
     this.owner.onEnded(this);
@@ -206,7 +211,7 @@ export class RemoteSubscriber implements Target, FrameSink {
     }
     if (type === FrameType.ACK) this.onAck(body);
     else if (type === FrameType.INTEREST) this.onInterest(body);
-    else if (type === FrameType.LEAVE) this.onLeave();
+    else if (type === FrameType.LEAVE) this.onLeave(body);
   }
 
   onData(first: number): void {
@@ -229,7 +234,7 @@ export class RemoteSubscriber implements Target, FrameSink {
     this.welcomeDue.clear();
     const { outlet } = this;
     const isMissed = outlet.confirmed < outlet.sentSequence || this.owner.isWaitedFor(this);
-    if (!resumed && outlet.sentSequence > 0 && isMissed) {
+    if (!resumed && outlet.hasSent && isMissed) {
       // It is another process, or has forgotten.
       this.restart();
       return;
@@ -242,7 +247,7 @@ export class RemoteSubscriber implements Target, FrameSink {
     this.retryMs = RETRY_MIN_MS;
     this.lastError = undefined;
     if (!this.isListed && !this.isEnded) this.unlistedDue.set(UNLISTED_MS);
-    if (this.waiters.length > 0) this.afterSent.push(FLUSH);
+    if (this.waiters.length > 0 || this.isOver) this.afterSent.push(FLUSH);
     this.afterConfirm();
     this.send();
   }
@@ -265,10 +270,7 @@ export class RemoteSubscriber implements Target, FrameSink {
         return false;
       });
     }
-    if (outlet.isEmpty && !this.isRouted && !this.isListed) {
-      this.socket?.write(END);
-      this.end();
-    }
+    if (outlet.isEmpty && !this.isRouted && !this.isListed) this.end();
   }
 
   private onInterest(body: Buffer): void {
@@ -286,7 +288,8 @@ export class RemoteSubscriber implements Target, FrameSink {
     this.send();
   }
 
-  private onLeave(): void {
+  private onLeave(body: Buffer): void {
+    if (body.length >= 6) this.outlet.limitSent(body.readUIntLE(0, 6));
     this.hasLeft = true;
     if (!this.isListed) {
       this.end();
@@ -319,12 +322,14 @@ export class RemoteSubscriber implements Target, FrameSink {
     const socket = withoutContext(() =>
       this.node.dial(`${SERVICE_PREFIX}${this.pattern}:${TOPIC_PORT}`, {
         timeoutMs,
+        highWaterMark: CIRCUIT_BUFFER_BYTES,
         selector: (instances) => instances.find((instance) => instance.nodeId === nodeId),
       }),
     );
     this.socket = socket;
     this.isRef = true;
     const reader = new FrameReader(this, this.options.maxMessageBytes);
+    this.reader = reader;
     socket.write(encodeHello({ session: this.session, base: this.outlet.base, replies: this.replies }));
     socket.once('connect', () => {
       if (this.socket === socket) this.welcomeDue.set(WELCOME_MS);
@@ -347,7 +352,7 @@ export class RemoteSubscriber implements Target, FrameSink {
       // Nothing of it can be trusted any more.
       this.owner.onWarning(error as Error);
       this.lastError = error as Error;
-      this.giveUp();
+      this.shun();
       return;
     }
     if (this.unackedReplies >= ACK_REPLIES || this.unackedReplyBytes >= ACK_REPLY_BYTES) this.ackReplies();
@@ -356,7 +361,7 @@ export class RemoteSubscriber implements Target, FrameSink {
   private ackReplies(): void {
     this.unackedReplies = 0;
     this.unackedReplyBytes = 0;
-    if (this.isUp) this.socket?.write(encodeAck(this.replies));
+    if (this.isUp) this.socket?.write(encodeSequence(FrameType.ACK, this.replies));
   }
 
   private onClose(socket: Socket): void {
@@ -369,10 +374,7 @@ export class RemoteSubscriber implements Target, FrameSink {
     if (wasUp || this.lostUntilMs === 0) this.lostUntilMs = now + this.options.resumeMs;
     if (code === 'EACCES' && !wasUp) {
       this.owner.onWarning(this.lastError as Error);
-      this.giveUp();
-      if (this.isEnded) return;
-      this.setRouted(false);
-      this.deniedDue.set(DENIED_MS);
+      this.shun();
       return;
     }
     const isGone = !this.isListed && (this.hasLeft || code === 'ECONNREFUSED');
@@ -387,6 +389,14 @@ export class RemoteSubscriber implements Target, FrameSink {
     }
     this.retryDue.set(this.retryMs);
     this.retryMs = Math.min(2 * this.retryMs, RETRY_MAX_MS);
+  }
+
+  /** Sends it nothing for a while. */
+  private shun(): void {
+    this.giveUp();
+    if (this.isEnded) return;
+    this.setRouted(false);
+    this.deniedDue.set(DENIED_MS);
   }
 
   /** It was not found in time. */
@@ -425,9 +435,12 @@ export class RemoteSubscriber implements Target, FrameSink {
 
   /** Forgets the circuit. */
   private dropCircuit(): void {
-    const { socket } = this;
+    const { socket, reader } = this;
     this.socket = undefined;
+    this.reader = undefined;
     this.isUp = false;
+    // It may be in the middle of a chunk.
+    reader?.stop();
     this.afterSent = [];
     this.welcomeDue.clear();
     this.unlistedDue.clear();
@@ -455,15 +468,15 @@ export class RemoteSubscriber implements Target, FrameSink {
 
   private renew(): void {
     this.session = randomBytes(SESSION_BYTES);
-    this.outlet = this.newOutlet();
+    this.outlet = this.newOutlet(this.outlet.lastSequence);
     this.replies = 0;
     this.unackedReplies = 0;
     this.unackedReplyBytes = 0;
   }
 
-  private newOutlet(): Outlet {
+  private newOutlet(last: number): Outlet {
     const { maxBufferedBytes, whenFull } = this.options;
-    return new Outlet(maxBufferedBytes, whenFull, (count) => this.owner.onDropped(this, count));
+    return new Outlet(maxBufferedBytes, whenFull, (count) => this.owner.onDropped(this, count), last);
   }
 
   private setRouted(isRouted: boolean): void {

@@ -31,8 +31,8 @@ export class Requester {
   }
 
   request<T>(topic: string, data: TopicData, options: RequestOptions | undefined): Promise<T> {
-    const timeoutMs = resolveTimeout(options, REQUEST_MS);
     return new Promise((resolve, reject) => {
+      const timeoutMs = resolveTimeout(options, REQUEST_MS);
       options?.signal?.throwIfAborted();
       let result: T;
       const call = new Call(this.publisher, this.requests, topic, data, options, timeoutMs, {
@@ -131,7 +131,8 @@ export class Requester {
 /** One request to one subscriber, or to another one as long as none has got it. */
 class Call implements Waiter {
   private readonly pending: PendingRequest;
-  private readonly tried = new Set<Target>();
+  /** Those that have not taken it; undefined before the second attempt. */
+  private tried: Set<Target> | undefined;
   private readonly untilMs: number;
 
   constructor(
@@ -163,7 +164,6 @@ class Call implements Waiter {
 
   startAt({ target, mask }: Place): void {
     const { publisher, pending } = this;
-    this.tried.add(target);
     try {
       const remainingMs = Math.max(1, this.untilMs - sharedTimers.now());
       const { headers } = this.options ?? {};
@@ -203,7 +203,9 @@ class Call implements Waiter {
     this.waiter.onDone(error);
   }
 
-  onUnsent(): boolean {
+  onUnsent(target: Target): boolean {
+    this.tried ??= new Set();
+    this.tried.add(target);
     return this.start();
   }
 }

@@ -22,6 +22,7 @@ export class PendingRequest implements Timed {
   sequence = 0;
   isOver = false;
   private readonly timer: Timer;
+  private onAbort: (() => void) | undefined;
 
   constructor(
     readonly id: number,
@@ -32,7 +33,12 @@ export class PendingRequest implements Timed {
     private readonly requests: Requests,
   ) {
     this.timer = sharedTimers.schedule(timeoutMs, this);
-    signal?.addEventListener('abort', this.onAbort, { once: true });
+    if (signal === undefined) return;
+    this.onAbort = () => {
+      this.target?.cancel(this.id);
+      this.end(signal.reason as Error);
+    };
+    signal.addEventListener('abort', this.onAbort, { once: true });
   }
 
   /** Called by the timers. What has arrived meanwhile is read first. */
@@ -87,7 +93,7 @@ export class PendingRequest implements Timed {
     if (this.isOver) return;
     this.isOver = true;
     sharedTimers.cancel(this.timer);
-    this.signal?.removeEventListener('abort', this.onAbort);
+    if (this.onAbort !== undefined) this.signal?.removeEventListener('abort', this.onAbort);
     this.requests.delete(this);
     this.waiter.onDone(error);
   }
@@ -98,11 +104,6 @@ export class PendingRequest implements Timed {
     if (target !== undefined && this.waiter.onUnsent(target)) return;
     this.end(notHandled(`the subscriber of ${this.topic} is gone`));
   }
-
-  private readonly onAbort = (): void => {
-    this.target?.cancel(this.id);
-    this.end(this.signal?.reason as Error);
-  };
 }
 
 export class Requests {

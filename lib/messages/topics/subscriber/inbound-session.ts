@@ -8,7 +8,7 @@ import { Deadline } from '../../../util/deadline.js';
 import { nextTick } from '../../../util/runtime/real-timers.js';
 import { sharedTimers } from '../../../util/timers.js';
 import { broken } from '../codec/frame-reader.js';
-import { encodeAck, encodeWelcome, Flag, FrameType, frame, type Hello, MESSAGE_HEAD_BYTES } from '../codec/layout.js';
+import { encodeSequence, encodeWelcome, Flag, FrameType, type Hello, MESSAGE_HEAD_BYTES } from '../codec/layout.js';
 import { MessageWriter, type TopicData } from '../codec/message-writer.js';
 import { fits, hasWildcards, isTopic } from '../codec/pattern.js';
 import { isWhole, type Origin, TopicMessage } from '../message.js';
@@ -18,8 +18,8 @@ import { Outlet } from '../outlet.js';
 /** How long a publisher without a circuit is remembered. */
 export const REMEMBER_MS = 60_000;
 /** Handled bytes and messages that are confirmed at once; fewer wait for others. */
-const ACK_BYTES = 64 * 1024;
-const ACK_MESSAGES = 2_048;
+const ACK_BYTES = 256 * 1024;
+const ACK_MESSAGES = 8_192;
 const ACK_MS = 10;
 /** Topics that are known to fit, of a pattern with wildcards. */
 const MAX_KNOWN_TOPICS = 256;
@@ -121,6 +121,13 @@ export class InboundSession implements Origin {
     this.socket = undefined;
     socket?.end();
     this.owner.onEnded(this);
+  }
+
+  /** Ends it for good: nothing more is taken of this publisher. */
+  leave(): void {
+    this.flush();
+    this.write(encodeSequence(FrameType.LEAVE, this.received));
+    this.end();
   }
 
   // --- from the circuit ---
@@ -260,7 +267,7 @@ export class InboundSession implements Origin {
     this.unconfirmedBytes = 0;
     if (this.isIdle) this.wantsAck = false;
     this.ackDue.clear();
-    socket.write(encodeAck(this.handled));
+    socket.write(encodeSequence(FrameType.ACK, this.handled));
   }
 
   private endIfDone(): void {
@@ -292,6 +299,3 @@ export class InboundSession implements Origin {
     return topic;
   }
 }
-
-/** The frame that ends a session at the publisher. */
-export const LEAVE: Buffer = frame(FrameType.LEAVE);

@@ -11,11 +11,11 @@ import { sharedTimers } from '../../../util/timers.js';
 import { TOPIC_PORT } from '../../ports.js';
 import { broken, FrameReader, type FrameSink } from '../codec/frame-reader.js';
 import { type GroupInterest, type Interest, interestMeta } from '../codec/interest.js';
-import { decodeHello, FrameType, frame, MAX_GROUPS, Mask, ReplyStatus } from '../codec/layout.js';
+import { CIRCUIT_BUFFER_BYTES, decodeHello, FrameType, frame, MAX_GROUPS, Mask, ReplyStatus } from '../codec/layout.js';
 import { SERVICE_PREFIX } from '../codec/pattern.js';
 import type { TopicMessage } from '../message.js';
 import type { ResolvedTopicsOptions } from '../options.js';
-import { InboundSession, LEAVE, type SessionOwner } from './inbound-session.js';
+import { InboundSession, type SessionOwner } from './inbound-session.js';
 import type { Subscription, SubscriptionOwner } from './subscription.js';
 
 /** Circuits to one pattern, and those of one node among them. */
@@ -185,10 +185,7 @@ export class PatternPort implements SessionOwner, SubscriptionOwner {
     this.bindDue.clear();
     this.server?.close();
     this.server = undefined;
-    for (const session of [...this.sessions.values()]) {
-      session.write(LEAVE);
-      session.end();
-    }
+    for (const session of [...this.sessions.values()]) session.leave();
     for (const circuit of [...this.circuits]) circuit.close();
     for (const { resolve } of this.withdrawals) resolve();
     this.withdrawals.clear();
@@ -306,7 +303,12 @@ export class PatternPort implements SessionOwner, SubscriptionOwner {
     this.boundMeta = text;
     this.server = this.owner.node.bind(
       `${SERVICE_PREFIX}${this.pattern}:${TOPIC_PORT}`,
-      { meta, maxConnections: MAX_CIRCUITS, ...(this.allow === undefined ? {} : { allow: this.allow }) },
+      {
+        meta,
+        maxConnections: MAX_CIRCUITS,
+        highWaterMark: CIRCUIT_BUFFER_BYTES,
+        ...(this.allow === undefined ? {} : { allow: this.allow }),
+      },
       (socket: Socket) => this.onSocket(socket),
     );
     this.server.on('error', (error) => this.owner.warn(error));

@@ -1,0 +1,96 @@
+// Reads the log of an app, and goes on behind the last byte when a circuit breaks.
+
+import type { IncomingMessage } from 'node:http';
+import { codeOf } from '../../../errors.js';
+import { backOffMs } from '../../../util/back-off.js';
+import { performanceNow, setTimeout } from '../../../util/runtime/real-timers.js';
+import type { HostClient } from '../host-client.js';
+import { POSITION_HEADER } from '../journal-route.js';
+
+const BACK_OFF = { minMs: 200, maxMs: 5_000 };
+
+export interface FollowOptions {
+  /** The path of the log: `/v1/apps/web/logs`. */
+  readonly path: string;
+  /** The position of the first byte; undefined: the last lines of up to `tailBytes`. */
+  readonly from?: number | undefined;
+  readonly tailBytes: number;
+  /** Whether to wait for what comes later. */
+  readonly follows: boolean;
+  /** How long one request may take to be answered. */
+  readonly timeoutMs: number;
+  /** How long to try again when nothing is answered. */
+  readonly giveUpMs: number;
+  readonly signal: AbortSignal;
+  /** Takes bytes; the next ones come when it has resolved. */
+  onBytes(bytes: Buffer): Promise<void> | void;
+  /** So many bytes are not kept at the host any more. */
+  onGap(bytes: number): void;
+  /** The circuit broke; it is asked again. */
+  onBreak?(error: Error): void;
+}
+
+/** Resolves with the position behind the last byte when all is read, or the signal is aborted. @throws what the host answers */
+export async function follow(client: HostClient, options: FollowOptions): Promise<number | undefined> {
+  const { path, follows, timeoutMs, giveUpMs, signal } = options;
+  let position = options.from;
+  let failures = 0;
+  let untilMs = performanceNow() + giveUpMs;
+  while (!signal.aborted) {
+    const query = new URLSearchParams({
+      follow: String(follows),
+      ...(position === undefined ? { tail: String(options.tailBytes) } : { from: String(position) }),
+    });
+    try {
+      const response = await client.open({ method: 'GET', path: `${path}?${query}`, timeoutMs, signal });
+      const first = Number(response.headers[POSITION_HEADER]);
+      if (position !== undefined && first > position) options.onGap(first - position);
+      position = first;
+      failures = 0;
+      for await (const bytes of response as AsyncIterable<Buffer>) {
+        untilMs = performanceNow() + giveUpMs;
+        position += bytes.length;
+        await options.onBytes(bytes);
+      }
+      if (isWhole(response)) return position;
+      throw Object.assign(new Error('the host ended'), { code: 'ECONNRESET' });
+    } catch (error) {
+      if (signal.aborted) break;
+      if (!canMend(error) || performanceNow() >= untilMs) throw error;
+      options.onBreak?.(error as Error);
+      await waitFor(backOffMs(failures++, BACK_OFF, Math.random), signal);
+    }
+  }
+  return position;
+}
+
+function isWhole(response: IncomingMessage): boolean {
+  return response.complete;
+}
+
+/** Whether asking again may help: the way to the host is at fault, and not what was asked. */
+export function canMend(error: unknown): boolean {
+  const code = codeOf(error) ?? '';
+  return (
+    code.startsWith('ERR_STREAM') ||
+    code.startsWith('HPE_') ||
+    ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENOTFOUND', 'EAGAIN', 'ABORT_ERR'].includes(
+      code,
+    )
+  );
+}
+
+/** Waits, or until the signal is aborted. */
+export function waitFor(delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, delayMs) as NodeJS.Timeout;
+    signal?.addEventListener(
+      'abort',
+      () => {
+        timer.unref?.();
+        resolve();
+      },
+      { once: true },
+    );
+  });
+}

@@ -1,0 +1,157 @@
+// The circuits that a participant has and wants: which to dial, which to end. Without circuits and clocks, so that the simulation has the
+// same code.
+
+import { chooseNeighbours } from './choice.js';
+
+export interface NeighbourhoodLimits {
+  /** How long the participant with the greater id waits for the other one to dial, in ms. */
+  readonly graceMs: number;
+  /** How long a circuit that is not wanted any more stays, so that trees find others first, in ms. */
+  readonly lingerMs: number;
+  /** How long a participant that failed is left out of the choice: the first time, and at most, in ms. */
+  readonly suspectMs: number;
+  readonly maxSuspectMs: number;
+  /** Circuits, of which others dial some. */
+  readonly maxNeighbours: number;
+}
+
+export const NEIGHBOURHOOD_LIMITS: NeighbourhoodLimits = {
+  graceMs: 1_000,
+  lingerMs: 3_000,
+  suspectMs: 2_000,
+  maxSuspectMs: 60_000,
+  maxNeighbours: 32,
+};
+
+/** A dial of the other end may arrive so long after that of this one was answered, in ms. */
+const CROSSING_MS = 2_000;
+
+export interface NeighbourhoodHost {
+  now(): number;
+  dial(id: string): void;
+  hangUp(id: string): void;
+  /** Asks for {@link Neighbourhood.onTime} after so many ms. */
+  wake(delayMs: number): void;
+}
+
+interface Circuit {
+  state: 'dialling' | 'up';
+  /** Whether this participant has dialled. */
+  readonly ours: boolean;
+  readonly sinceMs: number;
+  unwantedSinceMs: number | undefined;
+}
+
+interface Suspect {
+  untilMs: number;
+  lastMs: number;
+}
+
+export class Neighbourhood {
+  private members: readonly string[] = [];
+  private direct: readonly string[] = [];
+  private readonly circuits = new Map<string, Circuit>();
+  private readonly suspects = new Map<string, Suspect>();
+  /** Those that are wanted, and since when. */
+  private wanted = new Map<string, number>();
+  private wakeAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(
+    private readonly self: string,
+    private readonly host: NeighbourhoodHost,
+    private readonly limits: NeighbourhoodLimits = NEIGHBOURHOOD_LIMITS,
+  ) {}
+
+  /** The participants that there are, and those with a link to this node, the nearest one first. */
+  update(members: readonly string[], direct: readonly string[]): void {
+    this.members = members;
+    this.direct = direct;
+    const known = new Set(members);
+    for (const id of this.suspects.keys()) if (!known.has(id)) this.suspects.delete(id);
+    this.refresh();
+  }
+
+  isUp(id: string): boolean {
+    return this.circuits.get(id)?.state === 'up';
+  }
+
+  get wantedCount(): number {
+    return this.wanted.size;
+  }
+
+  /**
+   * Returns whether a circuit that another one has dialled is taken. Of two that were dialled at the same time both ends keep that of the
+   * smaller id; a later one takes the place of one that the other end has lost.
+   */
+  mayAccept(id: string): boolean {
+    const circuit = this.circuits.get(id);
+    if (circuit === undefined) return this.circuits.size < this.limits.maxNeighbours;
+    const isCrossing =
+      circuit.state === 'dialling' || (circuit.ours && this.host.now() - circuit.sinceMs < CROSSING_MS);
+    return !isCrossing || id < this.self;
+  }
+
+  onUp(id: string, ours: boolean): void {
+    this.circuits.set(id, { state: 'up', ours, sinceMs: this.host.now(), unwantedSinceMs: undefined });
+    const suspect = this.suspects.get(id);
+    if (suspect !== undefined) suspect.untilMs = 0;
+    this.refresh();
+  }
+
+  /** A circuit has ended, or a dial has failed. `isFault`: the other one seems to be gone, and has not hung up. */
+  onDown(id: string, isFault: boolean): void {
+    this.circuits.delete(id);
+    const now = this.host.now();
+    if (isFault) {
+      const { suspectMs, maxSuspectMs } = this.limits;
+      const last = this.suspects.get(id);
+      const lastMs = last === undefined ? suspectMs : Math.min(2 * last.lastMs, maxSuspectMs);
+      this.suspects.set(id, { untilMs: now + lastMs, lastMs });
+    } else if (this.wanted.has(id)) this.wanted.set(id, now);
+    this.refresh();
+  }
+
+  onTime(): void {
+    this.wakeAtMs = Number.POSITIVE_INFINITY;
+    this.refresh();
+  }
+
+  private refresh(): void {
+    const { host, limits, self } = this;
+    const now = host.now();
+    const isTrusted = (id: string): boolean => (this.suspects.get(id)?.untilMs ?? 0) <= now;
+    const chosen = chooseNeighbours(self, this.members.filter(isTrusted), this.direct.filter(isTrusted));
+    const wanted = new Map<string, number>();
+    for (const id of chosen) wanted.set(id, this.wanted.get(id) ?? now);
+    this.wanted = wanted;
+    for (const [id, sinceMs] of wanted) {
+      if (this.circuits.has(id)) continue;
+      const dialAtMs = self < id ? sinceMs : sinceMs + limits.graceMs;
+      if (dialAtMs > now) this.wakeBy(dialAtMs, now);
+      else {
+        this.circuits.set(id, { state: 'dialling', ours: true, sinceMs: now, unwantedSinceMs: undefined });
+        host.dial(id);
+      }
+    }
+    for (const [id, circuit] of this.circuits) {
+      if (circuit.state !== 'up' || !circuit.ours || wanted.has(id)) {
+        circuit.unwantedSinceMs = undefined;
+        continue;
+      }
+      circuit.unwantedSinceMs ??= now;
+      const endMs = circuit.unwantedSinceMs + limits.lingerMs;
+      if (endMs > now) this.wakeBy(endMs, now);
+      else {
+        this.circuits.delete(id);
+        host.hangUp(id);
+      }
+    }
+    for (const { untilMs } of this.suspects.values()) if (untilMs > now) this.wakeBy(untilMs, now);
+  }
+
+  private wakeBy(atMs: number, now: number): void {
+    if (atMs >= this.wakeAtMs) return;
+    this.wakeAtMs = atMs;
+    this.host.wake(atMs - now);
+  }
+}
