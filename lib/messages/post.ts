@@ -41,16 +41,17 @@ export interface Receipt {
 
 /** What is counted since the start, and what there is now. */
 export interface MessagesStats {
-  /** Messages and calls of this node by their outcomes. */
+  /** Messages and calls of this node by their outcomes; `failed`: handled, with an error. */
   readonly sent: { handled: number; failed: number; notHandled: number; unknown: number };
-  /** Those without an outcome, and their bytes. */
+  /** Those that wait for their outcomes. */
   readonly pending: number;
+  /** Their bytes, without streams. */
   readonly pendingBytes: number;
-  /** Circuits to receivers. */
+  /** Circuits to receivers, with those that are being dialled. */
   readonly lanes: number;
-  /** Messages and calls of others, by what became of them, and handlers that run. */
+  /** Messages and calls that have come to the inboxes that are open, by what became of them; `running`: whose handlers run. */
   readonly received: { total: number; handled: number; failed: number; refused: number; running: number };
-  /** Sessions of senders. */
+  /** Sessions of senders, whose outcomes are remembered. */
   readonly sessions: number;
 }
 

@@ -44,6 +44,7 @@ export interface Leftover {
   readonly wasSent: boolean;
 }
 
+/** What is dropped when a bound is reached: the new message, or the oldest. */
 export type FullPolicy = 'drop-newest' | 'drop-oldest';
 
 export class Outlet {
