@@ -25,11 +25,11 @@ import {
   type TopicsOptions,
 } from './options.js';
 import { LocalSubscriber } from './publisher/local-subscriber.js';
-import { Publisher, type PublisherOwner } from './publisher/publisher.js';
+import { Publisher } from './publisher/publisher.js';
 import { Requester } from './publisher/requester.js';
 import { Requests } from './publisher/requests.js';
 import type { Target } from './publisher/target.js';
-import { PatternPort, type PortOwner } from './subscriber/pattern-port.js';
+import { PatternPort } from './subscriber/pattern-port.js';
 import { Subscription, type TopicHandler } from './subscriber/subscription.js';
 
 const FLUSH_MS = 10_000;
@@ -54,8 +54,9 @@ export interface TopicsEvents {
   warning: [error: Error];
 }
 
+// It is a PortOwner and a PublisherOwner. It does not say so, as users do not see the members for that in its declaration.
 /** Publish, subscribe and request by topic. Made by {@link topics}. */
-export class Topics extends EventEmitter<TopicsEvents> implements PortOwner, PublisherOwner {
+export class Topics extends EventEmitter<TopicsEvents> {
   /** @internal */
   readonly options: ResolvedTopicsOptions;
   /** @internal */

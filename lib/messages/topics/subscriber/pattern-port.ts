@@ -4,6 +4,7 @@
 import { starlaneError } from '../../../errors.js';
 import { unpinned } from '../../../mux/stream-duplex.js';
 import type { Node } from '../../../node/node.js';
+import type { Allow } from '../../../options/allow.js';
 import type { Server } from '../../../socket/server.js';
 import type { Socket } from '../../../socket/socket.js';
 import { Deadline } from '../../../util/deadline.js';
@@ -67,7 +68,7 @@ export class PatternPort implements SessionOwner, SubscriptionOwner {
   constructor(
     readonly pattern: string,
     private readonly owner: PortOwner,
-    private readonly allow: Subscription['options']['allow'],
+    private readonly allow: Allow | undefined,
     /** When the service was bound, within the last minute; of all ports that this pattern has had. */
     private readonly binds: number[],
   ) {
