@@ -25,6 +25,8 @@ const TIMEOUT_MS = 8_000;
 const SHORT_TIMEOUT_MS = 300;
 const LARGE_BYTES = { min: 70_000, max: 700_000 };
 const SMALL_BYTES = 400;
+/** How long the first one of a pile runs: longer than most cuts. */
+const PILE_MS = { min: 300, max: 1_500 };
 /** Of so many keys any may be used again: far fewer than a receiver remembers. */
 const RECENT_KEYS = 30;
 
@@ -64,6 +66,24 @@ export class Traffic {
     const keyed = { ...operation, key: `${this.process}-${this.keys++}` };
     this.remember(keyed);
     return keyed;
+  }
+
+  /**
+   * Short messages to one inbox, the first of which is slow: while it runs the others wait at the receiver, which has got them. What a link
+   * that breaks then must not run twice.
+   */
+  pile(count: number): Operation[] {
+    const { random } = this;
+    const to = OWN(random.pick(this.receivers));
+    return Array.from({ length: count }, (_, at) => ({
+      kind: 'send',
+      to,
+      form: 'json',
+      body: 'small',
+      length: random.below(SMALL_BYTES),
+      timeoutMs: TIMEOUT_MS,
+      ...(at === 0 ? { slowMs: Math.round(random.between(PILE_MS.min, PILE_MS.max)) } : {}),
+    }));
   }
 
   private target(kind: MessageKind): string {
