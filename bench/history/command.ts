@@ -16,9 +16,9 @@ export interface HistoryOptions extends Omit<TrialOptions, 'folder' | 'onProgres
 const LONG = {
   sizes: { senders: 7, receivers: 8, relays: 5 },
   faults: 1_000,
-  faultEveryMs: 600,
+  faultEveryMs: 550,
   messages: 500_000,
-  rate: 90,
+  rate: 130,
   resumeMs: 5_000,
   minutes: 12,
 };
