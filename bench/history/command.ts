@@ -16,10 +16,11 @@ export interface HistoryOptions extends Omit<TrialOptions, 'folder' | 'onProgres
 const LONG = {
   sizes: { senders: 7, receivers: 8, relays: 5 },
   faults: 1_000,
-  faultEveryMs: 900,
+  faultEveryMs: 550,
   messages: 500_000,
-  rate: 90,
+  rate: 130,
   resumeMs: 5_000,
+  minutes: 12,
 };
 
 export function usage(): string {
@@ -36,7 +37,7 @@ they have written down against the promise of docs/messages.md. Exits with 1 whe
   --every MS       between two faults, in the mean; default ${LONG.faultEveryMs}
   --messages N     at least; default ${LONG.messages}
   --rate N         messages a second of one sender; default ${LONG.rate}
-  --minutes N      stops after so many, with what there is; default 60
+  --minutes N      stops after so many, with what there is; default ${LONG.minutes}. The end and the check take one or two more
   --resume MS      how long a sender looks for a receiver again; default ${LONG.resumeMs}
   --keep           keeps the history also when the promise holds
   --check FOLDER   checks a history again`;
@@ -78,7 +79,7 @@ export function readOptions(args: string[]): HistoryOptions {
     faultEveryMs: readNumber('every', values.every) ?? size.faultEveryMs,
     messages: readNumber('messages', values.messages) ?? size.messages,
     rate: readNumber('rate', values.rate) ?? size.rate,
-    minutes: readNumber('minutes', values.minutes) ?? 60,
+    minutes: readNumber('minutes', values.minutes) ?? size.minutes,
     resumeMs: readNumber('resume', values.resume) ?? size.resumeMs,
   };
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BREAKS, type Break } from './breaks.js';
 import { readOptions, usage } from './command.js';
-import { reportOf } from './report.js';
+import { reportOf, rowOf } from './report.js';
 import { judge, type Trial, trial } from './trial.js';
 
 /** Each broken copy is tried with so many seeds. */
@@ -22,8 +22,15 @@ async function runWhole(): Promise<void> {
   console.log(`seed ${options.seed}, history in ${folder}`);
   const begin = performance.now();
   const found = await trial({ ...options, folder, onProgress: (line) => console.log(line) });
-  console.log(`${Math.round((performance.now() - begin) / 1000)} s`);
+  const seconds = Math.round((performance.now() - begin) / 1000);
   show(found);
+  const { counts } = found.verdict;
+  const { sizes, faults, messages, seed } = options;
+  console.log(`\n${rowOf(found.verdict, seed, sizes.senders + sizes.receivers + sizes.relays)}`);
+  console.log(
+    `${seconds} s, with the check; ${counts.faults} of ${faults} faults, ${counts.messages} of ${messages} messages`,
+  );
+  if (counts.faults < faults || counts.messages < messages) console.log('it ended before it was done: see --minutes');
   if (found.verdict.violations.length === 0 && !options.keep) rmSync(folder, { recursive: true });
 }
 

@@ -15,6 +15,29 @@ export function reportOf(history: History, { counts, violations }: Verdict): str
   return parts.join('\n');
 }
 
+/** The line of the table in docs/messages.md, with its head. */
+export function rowOf({ counts, violations }: Verdict, seed: number, places: number): string {
+  const head = [
+    'seed',
+    'processes',
+    'faults',
+    'messages',
+    'handled',
+    'not handled',
+    'unknown',
+    'in flight at faults',
+    'broken',
+  ];
+  const numbers = [seed, counts.processes, counts.faults, counts.messages, counts.handled, counts.notHandled];
+  const cells = [
+    ...numbers.map((number, at) => (at === 0 ? `${number}, ${places} places` : number.toLocaleString('en-US'))),
+    `${counts.unknown.toLocaleString('en-US')}: ${shares(counts.unknownByCause)}`,
+    counts.inFlight.toLocaleString('en-US'),
+    violations.length === 0 ? 'nothing' : `${violations.length}`,
+  ];
+  return [head, head.map(() => '---'), cells].map((row) => `| ${row.join(' | ')} |`).join('\n');
+}
+
 function figures(counts: Counts): string {
   const rows: [string, string][] = [
     ['processes', `${counts.processes}`],

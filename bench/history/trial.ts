@@ -18,7 +18,7 @@ export const SHORT = {
   faultEveryMs: 800,
   messages: 3_000,
   rate: 120,
-  minutes: 3,
+  minutes: 2,
   resumeMs: 5_000,
 };
 

@@ -5,6 +5,9 @@ import { Samples } from '../statistics.mjs';
 
 const TOPIC = 'bench.calls';
 const CALLERS = 100;
+/** A warm-up is over when so many calls are done: before that much of the code of some carriers is not compiled. */
+const WARM_CALLS = 10_000;
+const WARM_MS = 30_000;
 
 /**
  * @param {string} name
@@ -44,14 +47,14 @@ export function callCase(name, bytes) {
       },
       caller: ({ bus }) => ({
         ready: () => bus.ready(TOPIC, 1),
-        /** @param {number} measureMs */
-        run: (measureMs) => call(bus, bytes, measureMs),
+        /** @param {number} measureMs @param {boolean} isWarmup */
+        run: (measureMs, isWarmup) => call(bus, bytes, measureMs, isWarmup ? WARM_CALLS : 0),
       }),
     },
-    async round(fleet, { measureMs }) {
+    async round(fleet, { measureMs, isWarmup }) {
       await fleet.call('caller', 'ready');
       const cpuBefore = fleet.cpuSeconds();
-      const { count, ...values } = await fleet.call('caller', 'run', measureMs);
+      const { count, ...values } = await fleet.call('caller', 'run', measureMs, isWarmup);
       return { ...values, cpuUs: ((fleet.cpuSeconds() - cpuBefore) * 1e6) / count };
     },
   };
@@ -61,8 +64,9 @@ export function callCase(name, bytes) {
  * @param {Pick<import('./case.mjs').Bus, 'request'>} bus
  * @param {number} bytes
  * @param {number} measureMs
+ * @param {number} minCalls goes on until there are so many, too
  */
-async function call(bus, bytes, measureMs) {
+async function call(bus, bytes, measureMs, minCalls) {
   const samples = new Samples();
   const data = Buffer.alloc(bytes, 97);
   const startedMs = performance.now();
@@ -71,7 +75,7 @@ async function call(bus, bytes, measureMs) {
   const caller = async () => {
     for (;;) {
       const atMs = performance.now();
-      if (atMs >= endMs) return;
+      if (atMs >= endMs && (count >= minCalls || atMs >= startedMs + WARM_MS)) return;
       const reply = await bus.request(TOPIC, data);
       if (reply.length !== bytes || reply[bytes - 1] !== 97) throw new Error(`a reply of ${reply.length} bytes`);
       samples.add(performance.now() - atMs);

@@ -73,24 +73,44 @@ export class Inbox implements AsyncIterable<Message> {
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Message> {
     const core = this.#core;
+    const end: IteratorResult<Message> = { done: true, value: undefined };
     let taken: Taken | undefined;
     let isOver = false;
-    const done = (): void => {
+    let stopWaiting: (() => void) | undefined;
+    const take = (): Promise<IteratorResult<Message>> => {
       taken?.done();
       taken = undefined;
+      if (isOver) return Promise.resolve(end);
+      return new Promise((resolve) => {
+        const giveBack = core.next((next) => {
+          stopWaiting = undefined;
+          taken = next;
+          isOver ||= next === undefined;
+          resolve(next === undefined ? end : { done: false, value: next.message });
+        });
+        if (taken !== undefined || isOver) return;
+        stopWaiting = () => {
+          giveBack();
+          resolve(end);
+        };
+      });
     };
+    // One after the other, as those of an async generator.
+    let last: Promise<unknown> = Promise.resolve();
     return {
-      next: async () => {
-        done();
-        if (!isOver) taken = await core.next();
-        if (taken !== undefined) return { done: false, value: taken.message };
-        isOver = true;
-        return { done: true, value: undefined };
+      next: () => {
+        const result = last.then(take);
+        last = result;
+        return result;
       },
+      // Unlike that of a generator: who ends the loop from elsewhere must not wait for a message.
       return: async () => {
         isOver = true;
-        done();
-        return { done: true, value: undefined };
+        stopWaiting?.();
+        stopWaiting = undefined;
+        taken?.done();
+        taken = undefined;
+        return end;
       },
       [Symbol.asyncIterator]() {
         return this;

@@ -3,7 +3,6 @@
 import { EventEmitter } from 'node:events';
 import { starlaneError } from '../errors.js';
 import type { Node } from '../node/node.js';
-import type { Socket } from '../socket/socket.js';
 import { sharedTimers } from '../util/timers.js';
 import type { Inbox } from './inbox.js';
 import type { MessageHandler } from './message.js';
@@ -90,11 +89,6 @@ export class Messages extends EventEmitter<MessagesEvents> {
   onMessage(service: string | MessageHandler<never>, handler?: MessageHandler<never>, options?: InboxOptions): Inbox {
     if (typeof service === 'function') return this.inbox().onMessage(service);
     return this.inbox(service, options).onMessage(handler as MessageHandler<never>);
-  }
-
-  /** @internal Opens a circuit of kind CALL. Resolves when it is connected. @throws MessageError that is not handled */
-  openCall(target: string, header: Buffer, options?: SendOptions): Promise<Socket> {
-    return this.#post.openCall(target, header, options);
   }
 
   /** Returns everything that is counted. */

@@ -1,6 +1,5 @@
 // What is behind the messages of a node: its targets, its inboxes, and what is on its way.
 
-import { randomFillSync } from 'node:crypto';
 import type { NodeId } from '../address.js';
 import { netError, starlaneError } from '../errors.js';
 import type { Node } from '../node/node.js';
@@ -29,7 +28,6 @@ import type { Lane, LaneDial } from './send/lane.js';
 import { Outgoing, type OutgoingOwner, OutgoingState, type OutgoingTerms } from './send/outgoing.js';
 import { Target, type TargetHost } from './send/target.js';
 import { Kind, OutcomeCode, type OutcomeFields } from './wire/frames.js';
-import { CircuitKind, encodePreamble, RUN_BYTES, type SessionName } from './wire/preamble.js';
 
 /** Where a message was handled. */
 export interface Receipt {
@@ -64,8 +62,6 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
   private readonly targets = new Map<string, Target>();
   private readonly inboxes = new Map<string, InboxCore>();
   private readonly reception = new Reception();
-  private readonly run = randomFillSync(Buffer.alloc(RUN_BYTES)).toString('latin1');
-  private epoch = 0;
   private order = 0;
   private pending = 0;
   private pendingBytes = 0;
@@ -176,10 +172,6 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
         socket.destroy();
       },
     };
-  }
-
-  newSession(): SessionName {
-    return { run: this.run, epoch: ++this.epoch >>> 0 };
   }
 
   // --- outcomes ---
@@ -300,44 +292,6 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     const { processRefs } = this.node.queries.sources.circuits;
     if (isNeeded) processRefs.ref();
     else processRefs.unref();
-  }
-
-  // --- streaming calls ---
-
-  openCall(target: string, header: Buffer, options: SendOptions | undefined): Promise<Socket> {
-    const { timeoutMs, signal } = termsOf(options);
-    const parsed = parseTarget(target);
-    const preamble = encodePreamble({ kind: CircuitKind.CALL, header });
-    const limitMs = Math.min(timeoutMs, 0x7fff_ffff);
-    return new Promise((resolve, reject) => {
-      if (this.closing !== undefined) throw notHandled(target, starlaneError('ERR_STARLANE_CLOSED'));
-      if (signal?.aborted === true) throw notHandled(target, signal.reason);
-      const known = 'nodeId' in parsed ? undefined : receiversOf(this.node, parsed.service);
-      const only = 'nodeId' in parsed ? parsed.nodeId : known?.find(({ service }) => service === undefined)?.nodeId;
-      const socket =
-        only !== undefined
-          ? dialReceiver(this.node, { nodeId: only, weight: 1, service: undefined }, limitMs, true)
-          : this.node.dial(`${target}:${MESSAGE_PORT}`, { timeoutMs: limitMs });
-      socket.ref();
-      socket.write(preamble);
-      const onError = (error: Error): void => {
-        signal?.removeEventListener('abort', onAbort);
-        reject(notHandled(target, error));
-      };
-      const onAbort = (): void => {
-        socket.removeListener('error', onError);
-        socket.on('error', () => {});
-        socket.destroy();
-        reject(notHandled(target, signal?.reason));
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      socket.once('error', onError);
-      socket.once('connect', () => {
-        signal?.removeEventListener('abort', onAbort);
-        socket.removeListener('error', onError);
-        resolve(socket);
-      });
-    });
   }
 
   // --- inboxes ---

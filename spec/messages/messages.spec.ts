@@ -143,6 +143,31 @@ describe('a loop over an inbox', () => {
   });
 });
 
+describe('a loop over an inbox that is ended from elsewhere', () => {
+  it('takes no message that comes later', async () => {
+    const inbox = messages(net.listener).inbox('orders');
+    const loop = inbox[Symbol.asyncIterator]();
+    const waiting = loop.next();
+    await loop.return?.();
+    expect(await waiting).toEqual({ done: true, value: undefined });
+    const sent = messages(net.joiner).send('orders', 1);
+    const other = inbox[Symbol.asyncIterator]();
+    expect((await other.next()).value?.data).toBe(1);
+    await other.return?.();
+    await sent;
+  });
+
+  it('gives what it is asked for at once one after the other', async () => {
+    const loop = messages(net.listener).inbox('orders')[Symbol.asyncIterator]();
+    const results = [loop.next(), loop.next(), loop.next()];
+    const post = messages(net.joiner);
+    const sends = [1, 2, 3].map((data) => post.send('orders', data));
+    expect((await Promise.all(results)).map(({ value }) => value.data)).toEqual([1, 2, 3]);
+    await loop.return?.();
+    await Promise.all(sends);
+  });
+});
+
 it('a node has one object for its messages', () => {
   const node = createNode();
   expect(messages(node)).toBe(messages(node));

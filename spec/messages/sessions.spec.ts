@@ -240,3 +240,31 @@ it('no more waits than there may be', async () => {
     { status: 'rejected' },
   ]);
 });
+
+describe('two targets that lead to one inbox', () => {
+  it('have a session each', async () => {
+    const sender = made();
+    const receiver = made();
+    await linked(sender, receiver);
+    const runs: unknown[] = [];
+    const release: Array<() => void> = [];
+    messages(receiver)
+      .inbox('orders', { instance: 'one' })
+      .onMessage(({ data }) => {
+        runs.push(data);
+        return new Promise<void>((resolve) => release.push(resolve));
+      });
+    await knowsAll(sender, 'orders', 1);
+    const post = messages(sender);
+    const sent = [post.send('orders', 1), post.send('orders', 2)];
+    while (release.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    sent.push(post.send('one.orders', 3));
+    while (messages(receiver).stats().sessions < 2) await new Promise((resolve) => setImmediate(resolve));
+    for (let at = 0; at < 3; at++) {
+      while (release.length <= at) await new Promise((resolve) => setImmediate(resolve));
+      release[at]();
+    }
+    await Promise.all(sent);
+    expect(runs).toEqual([1, 2, 3]);
+  });
+});

@@ -21,7 +21,8 @@ export async function bundleWorker(broken?: Break): Promise<string> {
       format: 'esm',
       platform: 'node',
       target: 'node20.19',
-      sourcemap: 'inline',
+      // No map: hundreds of processes would read it as they start.
+      sourcemap: false,
       logLevel: 'warning',
       plugins: broken === undefined ? [] : [breaking(broken, touched)],
     });

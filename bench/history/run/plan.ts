@@ -52,6 +52,8 @@ const FIRST: ReadonlyArray<readonly [kind: FaultKind, role?: Role]> = [
   ['cut'],
   ['silence'],
   ['isolate', 'receiver'],
+  ['isolate', 'receiver'],
+  ['isolate', 'sender'],
   ['kill', 'receiver'],
   ['kill', 'relay'],
   ['kill', 'sender'],
@@ -65,7 +67,7 @@ const START_MS = 1_500;
 /** Most faults are short, few outlast what a node bears with: keep-alive, sessions, timeouts. */
 const SHORT_MS = 800;
 const LONG_MS = 9_000;
-const LONG_SHARE = 0.15;
+const LONG_SHARE = 0.08;
 
 export function planOf(random: Random, { places, edges }: Shape, { faults, everyMs }: PlanOptions): Fault[] {
   const plan: Fault[] = [];

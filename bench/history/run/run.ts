@@ -30,8 +30,10 @@ export interface RunOptions {
   readonly onProgress?: (line: string) => void;
 }
 
-const UP_MS = 180_000;
-const SETTLE_MS = 60_000;
+const UP_MS = 120_000;
+const SETTLE_MS = 45_000;
+/** How long faults that have begun may take to end when the time of the run is over. */
+const FAULTS_MS = 15_000;
 const PROGRESS_MS = 10_000;
 const STEP_MS = 100;
 /** Messages of each sender that are handled before the first fault. */
@@ -91,7 +93,7 @@ class Run {
     try {
       await this.injectFaults();
       while (this.sent() < this.options.messages && this.failure === undefined && !this.isLate) await pause(STEP_MS);
-      await Promise.all(this.going);
+      await within(Promise.all(this.going), this.isLate ? FAULTS_MS : UP_MS);
       await this.finish();
     } finally {
       clearInterval(progress);

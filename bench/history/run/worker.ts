@@ -32,7 +32,7 @@ export class Worker {
   ) {
     this.child = fork(program, [JSON.stringify(start)], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      execArgv: ['--enable-source-maps'],
+      execArgv: [],
     });
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.errors = (this.errors + text).slice(-MAX_ERRORS);

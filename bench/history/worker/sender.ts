@@ -10,8 +10,9 @@ import type { Operation, Traffic } from './traffic.js';
 const TICK_MS = 20;
 /** So many at once; then it waits for outcomes. */
 const MAX_OPEN = 400;
-/** Now and then many at once, as programs do. */
-const BURST = { share: 0.01, count: 60 };
+/** Now and then many at once, as programs do: to anybody, or to one. */
+const BURST = { share: 0.005, count: 60 };
+const PILE = { share: 0.01, count: 30 };
 export const COMMAND = 1;
 
 export class Sender {
@@ -84,6 +85,9 @@ export class Sender {
   private tick(): void {
     this.due += (this.options.rate * TICK_MS) / 1000;
     if (this.options.random() < BURST.share) this.due += BURST.count;
+    if (this.options.random() < PILE.share && this.open + PILE.count <= MAX_OPEN) {
+      for (const operation of this.traffic.pile(PILE.count)) this.send(operation);
+    }
     this.due = Math.min(this.due, MAX_OPEN - this.open);
     for (; this.due >= 1; this.due--) this.send(this.traffic.next());
   }

@@ -23,8 +23,13 @@ export interface Operation {
 
 const TIMEOUT_MS = 8_000;
 const SHORT_TIMEOUT_MS = 300;
-const LARGE_BYTES = { min: 70_000, max: 700_000 };
+const LARGE_BYTES = { min: 70_000, max: 300_000 };
+/** Few: their bytes would take the time that short messages need. */
+const LARGE_SHARE = 0.006;
+const STREAM_SHARE = { streamed: 0.12, other: 0.004 };
 const SMALL_BYTES = 400;
+/** How long the first one of a pile runs: longer than most cuts. */
+const PILE_MS = { min: 300, max: 1_500 };
 /** Of so many keys any may be used again: far fewer than a receiver remembers. */
 const RECENT_KEYS = 30;
 
@@ -66,6 +71,24 @@ export class Traffic {
     return keyed;
   }
 
+  /**
+   * Short messages to one inbox, the first of which is slow: while it runs the others wait at the receiver, which has got them. What a link
+   * that breaks then must not run twice.
+   */
+  pile(count: number): Operation[] {
+    const { random } = this;
+    const to = OWN(random.pick(this.receivers));
+    return Array.from({ length: count }, (_, at) => ({
+      kind: 'send',
+      to,
+      form: 'json',
+      body: 'small',
+      length: random.below(SMALL_BYTES),
+      timeoutMs: TIMEOUT_MS,
+      ...(at === 0 ? { slowMs: Math.round(random.between(PILE_MS.min, PILE_MS.max)) } : {}),
+    }));
+  }
+
   private target(kind: MessageKind): string {
     const { random } = this;
     if (random.next() < 0.25) return POOL;
@@ -79,11 +102,11 @@ export class Traffic {
   private content(kind: MessageKind, to: string): Pick<Operation, 'form' | 'body' | 'length'> {
     const { random } = this;
     const streamed = to.endsWith(STREAMED(''));
-    if (kind === 'send' && random.next() < (streamed ? 0.4 : 0.015)) {
-      const length = random.below(LARGE_BYTES.max / 2);
+    if (kind === 'send' && random.next() < (streamed ? STREAM_SHARE.streamed : STREAM_SHARE.other)) {
+      const length = random.below(LARGE_BYTES.max);
       return { form: 'stream', body: 'stream', length };
     }
-    if (random.next() < 0.02) {
+    if (random.next() < LARGE_SHARE) {
       const length = Math.round(random.between(LARGE_BYTES.min, LARGE_BYTES.max));
       return { form: 'bytes', body: 'large', length };
     }

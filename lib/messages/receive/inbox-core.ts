@@ -121,20 +121,32 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
     return this.options.concurrency;
   }
 
-  /** Returns the next message; undefined when the inbox is closed. */
-  next(): Promise<Taken | undefined> {
+  /**
+   * Calls `taker` once with the next message; with undefined when the inbox is closed. Returns what takes the request back, as long as
+   * `taker` was not called.
+   */
+  next(taker: (taken: Taken | undefined) => void): () => void {
     this.wasIterated = true;
-    if (this.isClosed) return Promise.resolve(undefined);
+    const isOver = (): void => {};
+    if (this.isClosed) {
+      taker(undefined);
+      return isOver;
+    }
     for (let first = this.arrived.shift(); first !== undefined; first = this.arrived.shift()) {
       const { incoming, data } = first;
       if (incoming.state !== IncomingState.RUNNING) continue;
-      if (this.now() < incoming.deadlineMs) return Promise.resolve(this.taken(incoming, data));
+      if (this.now() < incoming.deadlineMs) {
+        taker(this.taken(incoming, data));
+        return isOver;
+      }
       this.finish(incoming, refusal(OutcomeCode.LATE));
     }
-    return new Promise((resolve) => {
-      this.takers.push(resolve);
-      this.queue.pump();
-    });
+    this.takers.push(taker);
+    this.queue.pump();
+    return () => {
+      const at = this.takers.indexOf(taker);
+      if (at >= 0) this.takers.splice(at, 1);
+    };
   }
 
   // --- the queue ---

@@ -3,6 +3,7 @@
 // Messages stick to one receiver as long as its lane lasts, so that their order holds. Calls take the less busy one of two receivers that
 // are picked at random by their weights.
 
+import { randomFillSync } from 'node:crypto';
 import type { NodeId } from '../../address.js';
 import { codeOf, netError } from '../../errors.js';
 import { backOffMs } from '../../util/back-off.js';
@@ -11,7 +12,7 @@ import { Deadline } from '../../util/deadline.js';
 import type { Timers } from '../../util/timers.js';
 import { notHandled, outcomeUnknown } from '../outcome.js';
 import type { OutcomeFields } from '../wire/frames.js';
-import type { SessionName } from '../wire/preamble.js';
+import { RUN_BYTES, type SessionName } from '../wire/preamble.js';
 import type { Receiver } from './directory.js';
 import { Lane, type LaneDial, type LaneHost } from './lane.js';
 import { type Outgoing, type OutgoingPlace, OutgoingState } from './outgoing.js';
@@ -26,7 +27,6 @@ export interface TargetHost {
   receivers(target: Target): readonly Receiver[];
   /** @param waits whether to wait for a receiver that the directory does not have now */
   dial(lane: Lane, preamble: Buffer, timeoutMs: number, waits: boolean): LaneDial;
-  newSession(): SessionName;
   onOutcome(target: Target, lane: Lane, out: Outgoing, outcome: OutcomeFields, bytes: Buffer): void;
   onWanted(lane: Lane, out: Outgoing): void;
   readonly onWarning: (error: Error) => void;
@@ -55,6 +55,9 @@ export class Target implements LaneHost, OutgoingPlace {
   private readonly parkedCalls = new Set<Outgoing>();
   private readonly retry: Deadline;
   private known: readonly Receiver[] | undefined;
+  /** Of this target alone: another one may lead to the same inbox, and a session there ends the one before it of the same run. */
+  private readonly run = randomFillSync(Buffer.alloc(RUN_BYTES)).toString('latin1');
+  private epoch = 0;
 
   constructor(
     private readonly host: TargetHost,
@@ -225,7 +228,7 @@ export class Target implements LaneHost, OutgoingPlace {
   }
 
   newSession(): SessionName {
-    return this.host.newSession();
+    return { run: this.run, epoch: ++this.epoch >>> 0 };
   }
 
   onWelcomed(lane: Lane): void {

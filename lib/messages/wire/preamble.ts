@@ -24,7 +24,7 @@ export const CircuitKind = {
   CALL: 4,
 } as const;
 
-/** A session of a sender: the run of its process, and a number that grows with each session. */
+/** A session of a sender: the run of a target in its process, and a number that grows with each session of it. */
 export interface SessionName {
   /** 16 random bytes as latin1. */
   readonly run: string;
