@@ -3,6 +3,7 @@
 
 import type { Socket } from '../../socket/socket.js';
 import { DATA_HEAD_BYTES, FRAME_HEAD_BYTES, MESSAGE_HEAD_BYTES, writeDataHead } from './codec/layout.js';
+import { type PiecePool, sharedPieces } from './codec/piece-pool.js';
 
 const HEAD_BYTES = FRAME_HEAD_BYTES + DATA_HEAD_BYTES;
 /** Shorter frames are copied, head and messages, into one piece; longer ones refer to the memory of the writer. */
@@ -30,7 +31,12 @@ interface Frame {
   /** The whole frame, or its head when `body` is set. */
   readonly head: Buffer;
   readonly body: Buffer | undefined;
+  /** Where the body lies. */
+  readonly piece: Buffer | undefined;
   readonly cost: number;
+  /** Writes of the body that have not left this process, or never will. */
+  writing: number;
+  isConfirmed: boolean;
 }
 
 /** Messages that were not confirmed, as they are handed back at the end. */
@@ -73,6 +79,7 @@ export class Outlet {
     private readonly onDropped: (count: number) => void,
     /** The number before that of the first message. */
     private readonly start = 0,
+    private readonly pieces: PiecePool = sharedPieces,
   ) {
     this.last = start;
     this.confirmedUpTo = start;
@@ -154,7 +161,10 @@ export class Outlet {
     ) {
       run.end = end;
       run.count++;
-    } else runs.push({ buffer, start, end, first: sequence, count: 1, mask });
+    } else {
+      this.pieces.hold(buffer);
+      runs.push({ buffer, start, end, first: sequence, count: 1, mask });
+    }
     return sequence;
   }
 
@@ -176,8 +186,26 @@ export class Outlet {
       this.sentBytes += frame.cost;
       this.sentUpTo = frame.first + frame.count - 1;
       socket.write(frame.head);
-      if (frame.body !== undefined) socket.write(frame.body);
+      if (frame.body !== undefined) this.writeBody(socket, frame, frame.body);
     }
+  }
+
+  private writeBody(socket: Socket, frame: Frame, body: Buffer): void {
+    frame.writing++;
+    socket.write(body, (error) => {
+      // A circuit that is lost may still refer to it.
+      if (error) return;
+      frame.writing--;
+      this.releaseBody(frame);
+    });
+  }
+
+  /**
+   * Lets the memory of a body be used again. Confirmed is not enough: a subscriber that confirms what it has not got must not see what comes
+   * there next.
+   */
+  private releaseBody(frame: Frame): void {
+    if (frame.isConfirmed && frame.writing === 0 && frame.piece !== undefined) this.pieces.release(frame.piece);
   }
 
   /** Called when the other end has confirmed everything up to that number. Returns false when it cannot have. */
@@ -187,8 +215,11 @@ export class Outlet {
     this.confirmedUpTo = sequence;
     const { frames } = this;
     while (this.head < this.unsent) {
-      const { first, count, cost, mask } = frames[this.head];
+      const frame = frames[this.head];
+      const { first, count, cost, mask } = frame;
       if (first + count - 1 > sequence) break;
+      frame.isConfirmed = true;
+      this.releaseBody(frame);
       this.bytes -= cost;
       this.sentBytes -= cost;
       this.pending -= count;
@@ -293,18 +324,19 @@ export class Outlet {
 
   /** Makes a frame of the runs from `at` on whose numbers follow each other. Returns the index of the next one. */
   private sealFrom(runs: readonly Run[], at: number): number {
-    const [{ first, mask, buffer, start, end }] = [runs[at]];
+    const { first, mask, buffer, start, end } = runs[at];
     let next = at + 1;
     let length = end - start;
     let { count } = runs[at];
+    // Long ones are not worth a copy: they stay where they are, each in a frame of its own.
     while (next < runs.length && runs[next].mask === mask && runs[next].first === first + count) {
       const more = runs[next].end - runs[next].start;
-      if (length + more > MAX_FRAME_BYTES) break;
+      if (length + more > COPIED_BYTES) break;
       length += more;
       count += runs[next].count;
       next++;
     }
-    const isCopied = next > at + 1 || length <= COPIED_BYTES;
+    const isCopied = length <= COPIED_BYTES;
     const head = Buffer.allocUnsafe(isCopied ? HEAD_BYTES + length : HEAD_BYTES);
     writeDataHead(head, length, first, mask);
     let body: Buffer | undefined;
@@ -314,9 +346,21 @@ export class Outlet {
         const run = runs[index];
         run.buffer.copy(head, to, run.start, run.end);
         to += run.end - run.start;
+        this.pieces.release(run.buffer);
       }
     } else body = buffer.subarray(start, end);
-    this.frames.push({ first, count, mask, head, body, cost: length + FRAME_COST });
+    const piece = isCopied ? undefined : buffer;
+    this.frames.push({
+      first,
+      count,
+      mask,
+      head,
+      body,
+      piece,
+      cost: length + FRAME_COST,
+      writing: 0,
+      isConfirmed: false,
+    });
     this.bytes += FRAME_COST;
     return next;
   }

@@ -1,19 +1,20 @@
-// Encodes messages side by side into pieces of memory that are never written twice: subscribers share the bytes, and a piece is collected when
-// the last one has confirmed what lies in it.
+// Encodes messages side by side into pieces of memory: subscribers share the bytes, and a piece is used again when the last one has confirmed what
+// lies in it.
 
 import { starlaneError } from '../../../errors.js';
 import { messageError } from '../../outcome.js';
 import { Flag, Kind, MESSAGE_HEAD_BYTES } from './layout.js';
+import { type PiecePool, sharedPieces } from './piece-pool.js';
 
 /** What can be published: bytes, a text, any value that JSON can hold, or nothing. */
 export type TopicData = unknown;
 /** Headers of a message: texts by name. */
 export type TopicHeaders = Readonly<Record<string, string>>;
 
-const PIECE_BYTES = 64 * 1024;
 /** Shorter strings and arrays are copied byte by byte, which is faster than a call into Node. */
 const SHORT = 40;
 const MAX_HEADERS_BYTES = 0xffff;
+const NOTHING = Buffer.alloc(0);
 
 /** What a message has besides topic and data. */
 export interface Extras {
@@ -28,12 +29,15 @@ export interface Extras {
 
 export class MessageWriter {
   /** Where the last message is. */
-  buffer: Buffer = Buffer.allocUnsafeSlow(PIECE_BYTES);
+  buffer: Buffer = NOTHING;
   start = 0;
   end = 0;
 
   /** @param maxBytes of a message as it is encoded, without its head */
-  constructor(private readonly maxBytes: number) {}
+  constructor(
+    private readonly maxBytes: number,
+    private readonly pieces: PiecePool = sharedPieces,
+  ) {}
 
   /**
    * Encodes a message behind the last one, at {@link buffer} from {@link start} to {@link end}.
@@ -105,7 +109,8 @@ export class MessageWriter {
 
   private reserve(bytes: number): void {
     if (this.buffer.length - this.end >= bytes) return;
-    this.buffer = Buffer.allocUnsafeSlow(Math.max(PIECE_BYTES, bytes));
+    this.pieces.release(this.buffer);
+    this.buffer = this.pieces.take(bytes);
     this.start = 0;
     this.end = 0;
   }

@@ -6,6 +6,7 @@ import { sharedTimers } from '../../../util/timers.js';
 import type { Interest } from '../codec/interest.js';
 import { Flag, MESSAGE_HEAD_BYTES } from '../codec/layout.js';
 import { MessageWriter, type TopicData } from '../codec/message-writer.js';
+import { sharedPieces } from '../codec/piece-pool.js';
 import { type Origin, readReply, TopicMessage } from '../message.js';
 import type { ResolvedTopicsOptions } from '../options.js';
 import type { PatternPort } from '../subscriber/pattern-port.js';
@@ -24,6 +25,7 @@ interface Waiting {
 
 export class LocalSubscriber implements Target, Origin {
   mask = 0;
+  requests = 0;
   readonly isRouted = true;
   readonly isReady = true;
   /** Those before `head` were delivered. */
@@ -40,7 +42,7 @@ export class LocalSubscriber implements Target, Origin {
   private isOver = false;
   private isDelivering = false;
   private waiters: Array<() => void> = [];
-  private readonly requests = new Map<number, TopicMessage>();
+  private readonly open = new Map<number, TopicMessage>();
   private writer: MessageWriter | undefined;
 
   constructor(
@@ -74,6 +76,8 @@ export class LocalSubscriber implements Target, Origin {
       return 0;
     }
     this.bytes += end - start;
+    // Handlers may keep views of it.
+    sharedPieces.withdraw(buffer);
     this.waiting.push({ topic, buffer, start, end, mask, sequence });
     if (!this.isDirty) {
       this.isDirty = true;
@@ -118,7 +122,7 @@ export class LocalSubscriber implements Target, Origin {
       port.deliver(message, mask);
       if (--message.holders === 0) continue;
       this.running++;
-      if (isRequest) this.requests.set(message.request, message);
+      if (isRequest) this.open.set(message.request, message);
     }
     this.isDelivering = false;
     if (this.head === waiting.length) {
@@ -143,7 +147,7 @@ export class LocalSubscriber implements Target, Origin {
   }
 
   cancel(request: number): void {
-    this.requests.get(request)?.abort(new Error('the request was cancelled'));
+    this.open.get(request)?.abort(new Error('the request was cancelled'));
   }
 
   /** Called when the subscriptions are gone. */
@@ -160,7 +164,7 @@ export class LocalSubscriber implements Target, Origin {
 
   onReleased(message: TopicMessage): void {
     this.running--;
-    if (message.expectsReply) this.requests.delete(message.request);
+    if (message.expectsReply) this.open.delete(message.request);
     this.checkWaiters();
   }
 
@@ -168,6 +172,7 @@ export class LocalSubscriber implements Target, Origin {
     this.writer ??= new MessageWriter(this.options.maxMessageBytes);
     this.writer.encode(NO_TOPIC, data, { reply: message.request, status });
     const { buffer, start, end } = this.writer;
+    sharedPieces.withdraw(buffer);
     // As from anywhere else, the reply comes later.
     nextTick(() => {
       const reply = readReply(buffer, start, end);

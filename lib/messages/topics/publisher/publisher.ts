@@ -3,7 +3,8 @@
 import type { NodeId } from '../../../address.js';
 import type { Node } from '../../../node/node.js';
 import { Deadline } from '../../../util/deadline.js';
-import { nextTick } from '../../../util/runtime/real-timers.js';
+import { withoutContext } from '../../../util/runtime/no-context.js';
+import { nextTick, setImmediate } from '../../../util/runtime/real-timers.js';
 import { sharedTimers } from '../../../util/timers.js';
 import type { Interest } from '../codec/interest.js';
 import { Mask, MESSAGE_HEAD_BYTES } from '../codec/layout.js';
@@ -20,8 +21,6 @@ import type { Target, TargetOwner } from './target.js';
 
 /** Topics whose subscribers are remembered. */
 const MAX_ROUTES = 8_192;
-/** Messages of so many bytes do not wait for the end of the turn. */
-const FLUSH_BYTES = 48 * 1024;
 const SWEEP_MS = 1_000;
 
 /** Where a message can go: a target, and the bit of its mask. */
@@ -49,10 +48,8 @@ export interface Route {
 /** What a publisher calls. */
 export interface PublisherOwner {
   readonly requests: {
-    countOf(target: Target): number;
     onReply(target: Target, reply: Reply): void;
     onLost(target: Target, unsent: ReadonlySet<number>): void;
-    forget(target: Target): void;
   };
   onSlow(target: Target, count: number): void;
   onWarning(error: Error): void;
@@ -71,8 +68,8 @@ export class Publisher implements TargetOwner {
   /** Messages that went to another member of their queue group. */
   private moves = 0;
   private dirty: Target[] = [];
-  private unflushed = 0;
   private isFlushDue = false;
+  private isLateFlushDue = false;
   private readonly over = new Set<Target>();
   private drainWaiters: Array<() => void> = [];
   private readonly slow = new Map<Target, SlowReports>();
@@ -105,6 +102,8 @@ export class Publisher implements TargetOwner {
     const route = this.routeOf(topic);
     const { writer } = this;
     writer.encode(route.topicBytes, data, extras);
+    // What fills a piece does not wait for the end of the turn.
+    if (writer.start === 0) this.flushTurn();
     const { plain, groups } = route;
     if (groups.length > 0) this.toGroups(route, topic);
     else {
@@ -158,12 +157,19 @@ export class Publisher implements TargetOwner {
 
   /** Schedules what was added for the end of this turn. */
   onAdded(): void {
-    this.unflushed += this.writer.end - this.writer.start;
-    if (this.unflushed >= FLUSH_BYTES) this.flushTurn();
-    else if (!this.isFlushDue) {
-      this.isFlushDue = true;
-      nextTick(this.flushLater);
-    }
+    if (this.isFlushDue) return;
+    this.isFlushDue = true;
+    nextTick(this.flushLater);
+  }
+
+  /**
+   * Schedules a request. Answers of one turn come in many ticks, and those who get them ask again: in the end of each tick, every request would
+   * leave alone.
+   */
+  onRequestAdded(): void {
+    if (this.isFlushDue || this.isLateFlushDue) return;
+    this.isLateFlushDue = true;
+    withoutContext(setImmediate, this.flushLate);
   }
 
   /** Resolves when no subscriber has more unconfirmed bytes than the mark. */
@@ -217,7 +223,6 @@ export class Publisher implements TargetOwner {
     local.end();
     this.slow.get(local)?.close();
     this.slow.delete(local);
-    this.owner.requests.forget(local);
   }
 
   close(): void {
@@ -279,12 +284,7 @@ export class Publisher implements TargetOwner {
     this.over.delete(target);
     this.slow.get(target)?.close();
     this.slow.delete(target);
-    this.owner.requests.forget(target);
     this.onRoutesChanged();
-  }
-
-  isWaitedFor(target: Target): boolean {
-    return this.owner.requests.countOf(target) > 0;
   }
 
   onWarning(error: Error): void {
@@ -296,8 +296,12 @@ export class Publisher implements TargetOwner {
     this.flushTurn();
   };
 
+  private readonly flushLate = (): void => {
+    this.isLateFlushDue = false;
+    this.flushTurn();
+  };
+
   private flushTurn(): void {
-    this.unflushed = 0;
     const { dirty } = this;
     if (dirty.length === 0) return;
     this.dirty = [];
@@ -372,7 +376,7 @@ export class Publisher implements TargetOwner {
   }
 
   private sweep(now: number): void {
-    for (const remote of this.remotes.values()) remote.sweep(now, this.owner.requests.countOf(remote));
+    for (const remote of this.remotes.values()) remote.sweep(now);
     if (this.remotes.size > 0) this.sweepDue.set(SWEEP_MS, SWEEP_MS);
   }
 }

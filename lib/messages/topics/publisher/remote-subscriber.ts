@@ -50,6 +50,7 @@ const END = frame(FrameType.END);
 
 export class RemoteSubscriber implements Target, FrameSink {
   mask = 0;
+  requests = 0;
   interest: Interest;
   isRouted = true;
   private isListed = true;
@@ -167,10 +168,10 @@ export class RemoteSubscriber implements Target, FrameSink {
     else if (this.isUp) this.unlistedDue.set(UNLISTED_MS);
   }
 
-  /** Looks after circuits that are not used. `requests`: how many answers of it are waited for. */
-  sweep(now: number, requests: number): void {
+  /** Looks after circuits that are not used. */
+  sweep(now: number): void {
     const { socket } = this;
-    const isBusy = !this.outlet.isEmpty || requests > 0;
+    const isBusy = !this.outlet.isEmpty || this.requests > 0;
     if (isBusy) this.usedMs = now;
     if (socket === undefined || isBusy) return;
     if (this.unackedReplies > 0) this.ackReplies();
@@ -233,7 +234,7 @@ export class RemoteSubscriber implements Target, FrameSink {
   private onWelcome({ resumed, received, handled }: Welcome): void {
     this.welcomeDue.clear();
     const { outlet } = this;
-    const isMissed = outlet.confirmed < outlet.sentSequence || this.owner.isWaitedFor(this);
+    const isMissed = outlet.confirmed < outlet.sentSequence || this.requests > 0;
     if (!resumed && outlet.hasSent && isMissed) {
       // It is another process, or has forgotten.
       this.restart();
@@ -383,7 +384,7 @@ export class RemoteSubscriber implements Target, FrameSink {
       this.giveUp();
       return;
     }
-    if (this.outlet.isEmpty && this.waiters.length === 0 && !this.owner.isWaitedFor(this)) {
+    if (this.outlet.isEmpty && this.waiters.length === 0 && this.requests === 0) {
       this.lostUntilMs = 0;
       if (!this.isListed) this.end();
       return;

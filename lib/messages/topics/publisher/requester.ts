@@ -147,7 +147,7 @@ class Call implements Waiter {
     this.untilMs = sharedTimers.now() + timeoutMs;
     // Before anything else, so that a wrong topic is an error of the call.
     publisher.routeOf(topic);
-    this.pending = new PendingRequest(requests.nextId(), topic, timeoutMs, options?.signal, this, requests);
+    this.pending = new PendingRequest(requests.nextNumber(), topic, timeoutMs, options?.signal, this, requests);
   }
 
   get isOver(): boolean {
@@ -169,7 +169,7 @@ class Call implements Waiter {
       const { headers } = this.options ?? {};
       publisher.writer.encode(publisher.routeOf(this.topic).topicBytes, this.data, {
         headers,
-        request: pending.id,
+        request: pending.number,
         remainingMs,
       });
       const { buffer, start, end } = publisher.writer;
@@ -179,7 +179,7 @@ class Call implements Waiter {
         return;
       }
       this.requests.add(pending, target, sequence);
-      publisher.onAdded();
+      publisher.onRequestAdded();
     } catch (error) {
       pending.end(error as Error);
     }
@@ -191,7 +191,7 @@ class Call implements Waiter {
 
   cancel(): void {
     if (this.pending.isOver) return;
-    this.pending.target?.cancel(this.pending.id);
+    this.pending.target?.cancel(this.pending.number);
     this.pending.end(undefined);
   }
 

@@ -2,6 +2,7 @@
 
 import { netError } from '../../../errors.js';
 import { sharedTimers, type Timed, type Timer } from '../../../util/timers.js';
+import { NumberRing } from '../../number-ring.js';
 import { messageError, notHandled, outcomeUnknown } from '../../outcome.js';
 import { Flag, Kind, ReplyStatus } from '../codec/layout.js';
 import { type Reply, readData } from '../message.js';
@@ -25,7 +26,7 @@ export class PendingRequest implements Timed {
   private onAbort: (() => void) | undefined;
 
   constructor(
-    readonly id: number,
+    readonly number: number,
     readonly topic: string,
     readonly timeoutMs: number,
     private readonly signal: AbortSignal | undefined,
@@ -35,7 +36,7 @@ export class PendingRequest implements Timed {
     this.timer = sharedTimers.schedule(timeoutMs, this);
     if (signal === undefined) return;
     this.onAbort = () => {
-      this.target?.cancel(this.id);
+      this.target?.cancel(this.number);
       this.end(signal.reason as Error);
     };
     signal.addEventListener('abort', this.onAbort, { once: true });
@@ -47,7 +48,7 @@ export class PendingRequest implements Timed {
       if (this.isOver) return;
       const { target } = this;
       const wasSent = target?.wasSent(this.sequence) === true;
-      target?.cancel(this.id);
+      target?.cancel(this.number);
       this.end(timedOut(this.topic, wasSent));
     });
   }
@@ -107,70 +108,59 @@ export class PendingRequest implements Timed {
 }
 
 export class Requests {
-  private readonly byId = new Map<number, PendingRequest>();
-  private readonly ofTarget = new Map<Target, Set<PendingRequest>>();
-  private lastId = 0;
+  private readonly waiting = new NumberRing<PendingRequest>();
+  private lastNumber = 0;
 
   get size(): number {
-    return this.byId.size;
+    return this.waiting.size;
   }
 
-  /** How many wait for a target. */
-  countOf(target: Target): number {
-    return this.ofTarget.get(target)?.size ?? 0;
-  }
-
-  nextId(): number {
-    do this.lastId = (this.lastId + 1) >>> 0;
-    while (this.byId.has(this.lastId));
-    return this.lastId;
+  nextNumber(): number {
+    do this.lastNumber = (this.lastNumber + 1) >>> 0;
+    while (this.waiting.has(this.lastNumber));
+    return this.lastNumber;
   }
 
   /** Adds a request that has gone to a target. */
   add(request: PendingRequest, target: Target, sequence: number): void {
+    // It may go to a second one.
+    if (!this.waiting.has(request.number)) this.waiting.add(request);
     request.target = target;
     request.sequence = sequence;
-    this.byId.set(request.id, request);
-    let there = this.ofTarget.get(target);
-    if (there === undefined) {
-      there = new Set();
-      this.ofTarget.set(target, there);
-    }
-    there.add(request);
+    target.requests++;
   }
 
   leave(request: PendingRequest): void {
     const { target } = request;
     if (target === undefined) return;
     request.target = undefined;
-    this.ofTarget.get(target)?.delete(request);
+    target.requests--;
   }
 
   delete(request: PendingRequest): void {
     this.leave(request);
-    this.byId.delete(request.id);
+    this.waiting.delete(request.number);
   }
 
   onReply(target: Target, reply: Reply): void {
-    const request = this.byId.get(reply.request);
+    const request = this.waiting.get(reply.request);
     // Anybody could answer for others otherwise.
     if (request?.target === target) request.onReply(reply);
   }
 
   /** Called when a target is gone. `unsent`: the numbers of messages that it certainly has not got. */
   onLost(target: Target, unsent: ReadonlySet<number>): void {
-    const there = this.ofTarget.get(target);
-    if (there === undefined) return;
-    for (const request of [...there]) request.onLost(!unsent.has(request.sequence));
-  }
-
-  /** Forgets a target without requests. */
-  forget(target: Target): void {
-    if (this.countOf(target) === 0) this.ofTarget.delete(target);
+    if (target.requests === 0) return;
+    for (const request of this.all()) if (request.target === target) request.onLost(!unsent.has(request.sequence));
   }
 
   close(error: Error): void {
-    for (const request of [...this.byId.values()]) request.end(error);
+    for (const request of this.all()) request.end(error);
+  }
+
+  /** Returns those that wait, oldest first. */
+  private all(): PendingRequest[] {
+    return this.waiting.inOrder(this.lastNumber + 1);
   }
 }
 

@@ -15,6 +15,8 @@ export interface Target {
   readonly isReady: boolean;
   /** @internal The mask of the message that is being published. */
   mask: number;
+  /** @internal Requests that wait for its answers. */
+  requests: number;
   /** Unconfirmed messages of a mask. */
   load(mask: number): number;
   /** Adds a message. Returns its number; 0 when it was dropped. */
@@ -44,7 +46,5 @@ export interface TargetOwner {
   onLeftovers(target: Target, leftovers: readonly Leftover[], interest: Interest): void;
   /** Called when a target is gone. */
   onEnded(target: Target): void;
-  /** Whether a reply of it is waited for. */
-  isWaitedFor(target: Target): boolean;
   onWarning(error: Error): void;
 }

@@ -5,7 +5,8 @@ import type { NodeId } from '../../../address.js';
 import type { Socket } from '../../../socket/socket.js';
 import { copyOf } from '../../../util/buffers.js';
 import { Deadline } from '../../../util/deadline.js';
-import { nextTick } from '../../../util/runtime/real-timers.js';
+import { withoutContext } from '../../../util/runtime/no-context.js';
+import { setImmediate } from '../../../util/runtime/real-timers.js';
 import { sharedTimers } from '../../../util/timers.js';
 import { broken } from '../codec/frame-reader.js';
 import { encodeSequence, encodeWelcome, Flag, FrameType, type Hello, MESSAGE_HEAD_BYTES } from '../codec/layout.js';
@@ -235,7 +236,8 @@ export class InboundSession implements Origin {
     if (this.replies.append(buffer, start, end, 0) === 0) return false;
     if (this.isFlushDue) return true;
     this.isFlushDue = true;
-    nextTick(this.flushLater);
+    // As with requests: see Publisher.onRequestAdded.
+    withoutContext(setImmediate, this.flushLater);
     return true;
   }
 
