@@ -20,6 +20,8 @@ import { type MessagesStats, Post, type Receipt } from './post.js';
 export interface MessagesEvents {
   /** A peer has broken the protocol of messages (ERR_STARLANE_MESSAGE_PROTOCOL), and its circuit has ended. */
   warning: [error: Error];
+  /** Everything is closed. */
+  close: [];
 }
 
 const instances = new WeakMap<Node, Messages>();
