@@ -1,8 +1,9 @@
 // What users send, as bytes and back. It arrives as what it was: bytes as bytes, a text as a text, any other value as JSON has it.
 
+import { EventEmitter } from 'node:events';
 import { Readable } from 'node:stream';
 import { starlaneError } from '../errors.js';
-import { Kind, type Payload, UNKNOWN_LENGTH } from './wire/frames.js';
+import { Kind, MAX_INLINE_BYTES, type Payload, UNKNOWN_LENGTH } from './wire/frames.js';
 
 /** A stream of bytes, which is sent as it is read. */
 export type ByteSource = AsyncIterable<Uint8Array>;
@@ -25,8 +26,16 @@ export function contentOf(data: unknown): Content {
   if (typeof data === 'string') {
     return { kind: Kind.TEXT, payload: data, bytes: Buffer.byteLength(data), source: undefined };
   }
-  if (data instanceof Uint8Array) return { kind: Kind.BYTES, payload: data, bytes: data.length, source: undefined };
-  if (isByteSource(data)) return { kind: Kind.STREAM, payload: undefined, bytes: UNKNOWN_LENGTH, source: data };
+  if (data instanceof Uint8Array) {
+    // A copy, as what waits must not change: a frame of another length than was announced would break the lane for all of its messages.
+    const payload = data.length > MAX_INLINE_BYTES ? data : Buffer.from(data);
+    return { kind: Kind.BYTES, payload, bytes: payload.length, source: undefined };
+  }
+  if (isByteSource(data)) {
+    // It may fail before anybody reads it, which must not end the process: who reads it gets the error.
+    if (data instanceof EventEmitter) data.on('error', ignore);
+    return { kind: Kind.STREAM, payload: undefined, bytes: UNKNOWN_LENGTH, source: data };
+  }
   let text: string | undefined;
   try {
     text = JSON.stringify(data);
@@ -52,3 +61,11 @@ export function payloadOf(kind: number, bytes: Buffer, from: number, to: number)
 export function readValue(kind: number, payload: Payload): unknown {
   return kind === Kind.JSON ? JSON.parse(payload as string) : payload;
 }
+
+/** Ends a stream that is not read any more, so that it gives back what it holds. */
+export function endSource(source: ByteSource | undefined): void {
+  const { destroy } = (source ?? {}) as { destroy?: unknown };
+  if (typeof destroy === 'function') destroy.call(source);
+}
+
+function ignore(): void {}

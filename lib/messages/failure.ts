@@ -12,10 +12,19 @@ const MAX_CODE = 100;
 /** Returns the outcome of a handler that has thrown. */
 export function failureOf(error: unknown): Answer {
   const isRefusal = error instanceof Refusal;
-  const message = String((error as Error | undefined)?.message ?? error).slice(0, MAX_MESSAGE);
-  const payload = JSON.stringify([codeOf(error)?.slice(0, MAX_CODE) ?? null, message]);
+  const thrown = wordsOf(error);
+  const payload = JSON.stringify([thrown.code?.slice(0, MAX_CODE) ?? null, thrown.text.slice(0, MAX_MESSAGE)]);
   const code = isRefusal ? OutcomeCode.REFUSED : OutcomeCode.FAILED;
   return { code, kind: Kind.TEXT, payload, bytes: Buffer.byteLength(payload), source: undefined };
+}
+
+/** Returns the code and the text of what code of the user has thrown. It may be anything, also what throws when it is looked at. */
+export function wordsOf(thrown: unknown): { readonly code: string | undefined; readonly text: string } {
+  try {
+    return { code: codeOf(thrown), text: String((thrown as Error | null | undefined)?.message ?? thrown) };
+  } catch {
+    return { code: undefined, text: 'an error without words' };
+  }
 }
 
 /** What a handler has thrown, at the sender. */
@@ -41,7 +50,9 @@ export function errorOfOutcome(code: number, text: string, where: string, isCall
     case OutcomeCode.REFUSED: {
       const error = readFailure(text);
       const known =
-        error.code !== undefined && error.code in ERRORS ? (error.code as ErrorCode) : 'ERR_STARLANE_NOT_HANDLED';
+        error.code !== undefined && Object.hasOwn(ERRORS, error.code)
+          ? (error.code as ErrorCode)
+          : 'ERR_STARLANE_NOT_HANDLED';
       return messageError(known, 'not-handled', error.message, error);
     }
     case OutcomeCode.NO_ANSWER:

@@ -94,11 +94,19 @@ export function termsOf(options: SendOptions | undefined): OutgoingTerms {
   if (typeof timeoutMs !== 'number' || !isTime)
     throw optionError('timeoutMs', 'a number from 1 to 2147483647 is needed, or Infinity');
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw optionError('signal', 'an AbortSignal is needed');
-  if (key !== undefined && !(typeof key === 'string' && key !== '' && Buffer.byteLength(key) <= MAX_KEY_BYTES)) {
+  if (
+    key !== undefined &&
+    !(typeof key === 'string' && key !== '' && isWellFormed(key) && Buffer.byteLength(key) <= MAX_KEY_BYTES)
+  ) {
     throw optionError('idempotencyKey', `a text of 1 to ${MAX_KEY_BYTES} bytes is needed`);
   }
   if (typeof idempotent !== 'boolean') throw optionError('idempotent', 'true or false is needed');
   return { timeoutMs, signal, key, isIdempotent: idempotent };
+}
+
+/** Whether it arrives as it is: halves of surrogates would all arrive as one character, and two keys as one. */
+function isWellFormed(text: string): boolean {
+  return Buffer.from(text).toString() === text;
 }
 
 export interface ResolvedInboxOptions {

@@ -7,7 +7,7 @@ import type { Socket } from '../socket/socket.js';
 import { NextTurn } from '../util/next-turn.js';
 import { MAX_TIMEOUT_MS, type Timers } from '../util/timers.js';
 import { FrameCircuit } from './circuit.js';
-import { contentOf, NOTHING, payloadOf, readValue } from './content.js';
+import { contentOf, endSource, NOTHING, payloadOf, readValue } from './content.js';
 import { errorOfOutcome } from './failure.js';
 import { Inbox } from './inbox.js';
 import {
@@ -62,6 +62,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
   private readonly targets = new Map<string, Target>();
   private readonly inboxes = new Map<string, InboxCore>();
   private readonly reception = new Reception();
+  private maxTargets = MAX_TARGETS;
   private order = 0;
   private pending = 0;
   private pendingBytes = 0;
@@ -98,7 +99,10 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
       const content = contentOf(data);
       const to = this.targetOf(target);
       const fault = this.faultBefore(target, content.bytes, terms);
-      if (fault !== undefined) throw fault;
+      if (fault !== undefined) {
+        endSource(content.source);
+        throw fault;
+      }
       const out = new Outgoing(++this.order, this, target, command, content, terms, resolve, reject);
       this.pending++;
       this.pendingBytes += Math.max(0, content.bytes);
@@ -122,8 +126,10 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     let target = this.targets.get(name);
     if (target !== undefined) return target;
     const parsed = parseTarget(name);
-    if (this.targets.size >= MAX_TARGETS) {
+    if (this.targets.size >= this.maxTargets) {
       for (const [other, { isIdle }] of this.targets) if (isIdle) this.targets.delete(other);
+      // Those that are in use stay, and must not be looked through again for each new one.
+      this.maxTargets = Math.max(MAX_TARGETS, 2 * this.targets.size);
     }
     target = new Target(this, name, 'nodeId' in parsed);
     this.targets.set(name, target);
@@ -225,6 +231,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     new Fetch(this, lane, out, kind, {
       onAnswer: (bytes) => this.answer(out, kind, bytes, 0, bytes.length),
       onStream: (stream) => out.succeed(stream),
+      onLost: (error) => out.fail(messageError('ERR_STARLANE_ANSWER_LOST', 'handled', out.target, error)),
       onTooLong: () =>
         out.fail(
           messageError('ERR_STARLANE_MESSAGE_SIZE', 'handled', `an answer of more than ${this.maxAnswerBytes} bytes`),
@@ -277,6 +284,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     else if (outcome === 'handled') counts.failed++;
     else if (outcome === 'unknown') counts.unknown++;
     else counts.notHandled++;
+    endSource(out.content.source);
     out.content = NOTHING;
     if (this.pending > 0) return;
     // A program that sends one message after the other has none for a moment.

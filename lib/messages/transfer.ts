@@ -64,6 +64,47 @@ function lost(): Error {
   return netError('ECONNRESET', 'write');
 }
 
+/** Shorter parts are copied together, or a peer that sends a content byte by byte makes it take a hundred times its memory. */
+const SMALL_PART_BYTES = 4 * 1024;
+const SLAB_BYTES = 64 * 1024;
+
+/** The parts of a content. */
+class Parts {
+  private parts: Buffer[] = [];
+  private slab: Buffer | undefined;
+  private at = 0;
+
+  add(bytes: Buffer): void {
+    if (bytes.length >= SMALL_PART_BYTES) {
+      this.cut();
+      this.parts.push(bytes);
+      return;
+    }
+    if (this.slab !== undefined && this.at + bytes.length > this.slab.length) this.cut();
+    this.slab ??= Buffer.allocUnsafeSlow(SLAB_BYTES);
+    this.at += bytes.copy(this.slab, this.at);
+  }
+
+  join(): Buffer {
+    this.cut();
+    return Buffer.concat(this.parts);
+  }
+
+  clear(): void {
+    this.parts = [];
+    this.slab = undefined;
+    this.at = 0;
+  }
+
+  private cut(): void {
+    if (this.slab === undefined) return;
+    this.parts.push(this.slab.subarray(0, this.at));
+    // What is left is used for the next ones.
+    this.slab = this.at + SMALL_PART_BYTES <= this.slab.length ? this.slab.subarray(this.at) : undefined;
+    this.at = 0;
+  }
+}
+
 /** Called with how the reading of a content ends. */
 export interface WholeOwner {
   onWhole(bytes: Buffer): void;
@@ -85,18 +126,18 @@ export function readWhole(
   limit: number,
   owner: WholeOwner,
 ): () => void {
-  const parts: Buffer[] = [];
+  const parts = new Parts();
   let total = 0;
   let isOver = false;
   const over = (): boolean => {
     if (isOver) return false;
     isOver = true;
-    parts.length = 0;
+    parts.clear();
     return true;
   };
   const decoder = new ChunkDecoder((bytes) => {
     total += bytes.length;
-    if (total <= limit) parts.push(bytes);
+    if (total <= limit) parts.add(bytes);
   });
   const onData = (chunk: Buffer): void => {
     if (isOver) return;
@@ -106,7 +147,7 @@ export function readWhole(
       socket.destroy();
       owner.onMisfit();
     } else if (decoder.isWhole) {
-      const whole = Buffer.concat(parts, total);
+      const whole = parts.join();
       if (!over()) return;
       socket.end();
       owner.onWhole(whole);

@@ -2,14 +2,16 @@
 
 import { optionError } from '../../errors.js';
 import type { Selector } from '../../mesh/directory/selector.js';
+import { waitWithin } from '../../util/deadline.js';
 import { performanceNow, setTimeout } from '../../util/runtime/real-timers.js';
-import { MAX_TIMEOUT_MS } from '../../util/timers.js';
-import { MessageError, messageError } from '../outcome.js';
+import { MAX_TIMEOUT_MS, sharedTimers } from '../../util/timers.js';
+import { MessageError, messageError, notHandled } from '../outcome.js';
 import { type AskedCommand, askMany, askOnce } from './call/ask.js';
 import { askedCommand, DESCRIBE_COMMAND, describedCommand } from './commands.js';
 import type { Api } from './definition.js';
 import { type ApiDescription, describeApi, digestOf, readDescription } from './description.js';
 import type { ApiNetwork } from './network.js';
+import { isPromise } from './validation.js';
 import { Versions } from './versions.js';
 
 export const DEFAULT_TIMEOUT_MS = 10_000;
@@ -94,8 +96,13 @@ export class ApiCaller {
     return this.api === undefined;
   }
 
-  /** Returns a command by its name, also if it has to be asked for. @throws ERR_STARLANE_API */
-  async resolve(name: string): Promise<Resolved> {
+  /** Returns a command by its name, also if it has to be asked for, within the time of a call. @throws ERR_STARLANE_API */
+  async find(name: string, options: CallOptions = {}): Promise<AskedCommand> {
+    const { command } = await this.terms(options).within(this.resolve(name), name);
+    return command;
+  }
+
+  private async resolve(name: string): Promise<Resolved> {
     if (this.api !== undefined) return this.commands.get(name) ?? this.unknown(name);
     let description = await this.described(false);
     let digest = digestOf(description);
@@ -112,14 +119,14 @@ export class ApiCaller {
   /** Makes a call of a command without an output of many items. */
   async once(name: string, input: unknown, options: CallOptions = {}): Promise<unknown> {
     const terms = this.terms(options);
-    const resolved = await this.resolve(name);
+    const resolved = this.commands.get(name) ?? (await terms.within(this.resolve(name), name));
     try {
       return await this.attempts(resolved, input, terms);
     } catch (error) {
       if (!this.isDescribed || (error as MessageError).code !== 'ERR_STARLANE_NO_HANDLER') throw error;
       // The instance is of another version than the one that has described itself.
-      await this.described(true);
-      return this.attempts(await this.resolve(name), input, terms);
+      const anew = this.described(true).then(() => this.resolve(name));
+      return this.attempts(await terms.within(anew, name), input, terms);
     }
   }
 
@@ -127,19 +134,20 @@ export class ApiCaller {
   async *many(name: string, input: unknown, options: CallOptions = {}): AsyncGenerator<unknown, void, undefined> {
     const terms = this.terms(options);
     if (terms.key !== undefined) throw optionError('idempotencyKey', 'a call on a circuit of its own takes none');
-    const { command, digest } = await this.resolve(name);
-    const selector = await this.versions.selectorFor(command, digest);
+    const { command, digest } = await terms.within(this.resolve(name), name);
+    const selector = await this.selectorFor(command, digest, terms);
     yield* askMany(this.asking(command, input, terms, selector));
   }
 
   private async attempts({ command, isIdempotent, digest }: Resolved, input: unknown, terms: Terms): Promise<unknown> {
-    const selector = await this.versions.selectorFor(command, digest);
+    const selector = await this.selectorFor(command, digest, terms);
     const { call } = this.network;
     if (terms.key !== undefined && (call === undefined || command.streamsInput)) {
       throw optionError('idempotencyKey', 'a call on a circuit of its own takes none');
     }
     if (call !== undefined && !command.streamsInput && (selector === undefined || terms.key !== undefined)) {
-      const sent = await command.checkInput(input);
+      const checked = command.checkInput(input);
+      const sent = isPromise(checked) ? await terms.within(checked, command.name) : checked;
       const output = await call(this.service, command, sent, {
         timeoutMs: terms.leftMs(),
         signal: terms.signal,
@@ -157,6 +165,11 @@ export class ApiCaller {
         await new Promise<void>((resolve) => setTimeout(resolve, REPEAT_MS));
       }
     }
+  }
+
+  private selectorFor(command: AskedCommand, digest: string, terms: Terms): Promise<Selector | undefined> | undefined {
+    if (!this.versions.differFrom(digest)) return undefined;
+    return terms.within(this.versions.selectorFor(command, digest), command.name);
   }
 
   private asking(command: AskedCommand, input: unknown, terms: Terms, selector: Selector | undefined) {
@@ -218,6 +231,22 @@ class Terms {
 
   leftMs(): number {
     return Math.max(1, Math.ceil(this.untilMs - performanceNow()));
+  }
+
+  /** Settles as what comes before the call does, as long as there is time for it: an instance that does not describe itself must not take more. */
+  within<T>(before: Promise<T>, what: string): Promise<T> {
+    // The call itself says why it does not begin.
+    if (this.signal?.aborted === true) return before;
+    const late = (): Error =>
+      messageError('ETIMEDOUT', 'not-handled', `${what}: nothing was sent before its time was over`);
+    return waitWithin<T>(sharedTimers, { signal: this.signal, timeoutMs: this.leftMs(), late }, (resolve, reject) => {
+      before.then(resolve, reject);
+      return undefined;
+    }).catch((error: unknown) => {
+      before.catch(() => {});
+      const { signal } = this;
+      throw signal?.aborted === true && error === signal.reason ? notHandled(what, error) : error;
+    });
   }
 }
 

@@ -8,8 +8,8 @@ export class PendingOutput implements PromiseLike<unknown>, AsyncIterable<unknow
 
   constructor(caller: ApiCaller, command: string, input: unknown, options: CallOptions | undefined) {
     this.started = (async () => {
-      const { command: resolved } = await caller.resolve(command);
-      if (resolved.streamsOutput) return { items: caller.many(command, input, options) };
+      const { streamsOutput } = await caller.find(command, options);
+      if (streamsOutput) return { items: caller.many(command, input, options) };
       return { value: await caller.once(command, input, options) };
     })();
     // It fails where it is awaited or iterated.

@@ -19,6 +19,7 @@ import type { Api, Command, Commands, Given, Got } from './definition.js';
 import { type ApiDescription, describeApi } from './description.js';
 import type { HandlerCall } from './handler-call.js';
 import { unaryFailure } from './unary-failure.js';
+import { isPromise } from './validation.js';
 
 /** The handlers of an API, by the names of its commands. */
 export type Handlers<A> = A extends { readonly commands: infer C extends Commands }
@@ -170,7 +171,12 @@ async function unary(command: AnsweredCommand, input: unknown, call: Call): Prom
   }
   let checkedInput: unknown;
   try {
-    checkedInput = await command.checkInput(input, false);
+    const checking = command.checkInput(input, false);
+    checkedInput = await checking;
+    // A check may take its time, and no handler begins after that of the call.
+    if (isPromise(checking) && (call.remainingMs === 0 || call.signal.aborted)) {
+      throw messageError('ETIMEDOUT', 'not-handled', `${command.name}: the check of the input took too long`);
+    }
   } catch (error) {
     throw unaryFailure(error);
   }

@@ -1,6 +1,7 @@
 // Checks values by schemas, at both ends. What travels is the value that was given; each end uses what the schema makes of it.
 
 import { ERRORS } from '../../errors.js';
+import { wordsOf } from '../failure.js';
 import { MessageError, type Outcome } from '../outcome.js';
 import type { StandardIssue, StandardResult, StandardSchema } from './standard-schema.js';
 
@@ -82,7 +83,7 @@ function checkedValue(result: StandardResult<unknown>, what: string, outcome: Ou
 
 /** A schema with code of its own, such as a refinement, may throw. */
 function failedCheck(error: unknown, what: string, outcome: Outcome): SchemaError {
-  const message = `the check has failed: ${String((error as Error)?.message ?? error).slice(0, MAX_ISSUE_TEXT)}`;
+  const message = `the check has failed: ${wordsOf(error).text.slice(0, MAX_ISSUE_TEXT)}`;
   return new SchemaError(outcome, `${what}: ${message}`, [{ message, path: [] }], { cause: error });
 }
 

@@ -53,6 +53,12 @@ export class Versions {
     return digests;
   }
 
+  /** Whether an instance announces other commands than those with the digest `own`. */
+  differFrom(own: string): boolean {
+    for (const digest of this.current()) if (digest !== own) return true;
+    return false;
+  }
+
   /**
    * Returns a selector of the instances that fit the command of a client whose commands have the digest `own`; undefined if all may be called.
    * @throws ERR_STARLANE_NO_HANDLER or ERR_STARLANE_API, 'not-handled', if no instance fits

@@ -2,6 +2,7 @@
 
 import type { Socket } from '../../socket/socket.js';
 import type { Timer, Timers } from '../../util/timers.js';
+import { endSource } from '../content.js';
 import { writeContent } from '../transfer.js';
 import type { Answer, Incoming } from './incoming.js';
 import type { ReceiverSession } from './session.js';
@@ -35,7 +36,13 @@ export class Answers {
       this.drop(incoming);
       socket.end();
     });
-    if (source !== undefined) socket.once('close', () => this.drop(incoming));
+    if (source !== undefined) {
+      socket.once('close', () => {
+        this.drop(incoming);
+        // It may have nothing more for a long time, and only then find out that nobody reads it.
+        endSource(source);
+      });
+    }
     socket.resume();
     writeContent(socket, { payload, source }).catch(() => socket.destroy());
     return true;
@@ -52,13 +59,7 @@ export class Answers {
     this.stopTimer(incoming);
     const { answer } = incoming;
     (incoming.owner as ReceiverSession).dropApart(incoming);
-    if (answer?.source !== undefined && !this.begun.has(incoming)) destroySource(answer.source);
+    if (!this.begun.has(incoming)) endSource(answer?.source);
     if (answer !== undefined) incoming.answer = { ...answer, payload: undefined, source: undefined };
   }
-}
-
-/** Lets the source of a stream end that nobody reads. */
-function destroySource(source: unknown): void {
-  const { destroy } = source as { destroy?: () => void };
-  if (typeof destroy === 'function') destroy.call(source);
 }

@@ -104,7 +104,8 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
   setHandler(handler: MessageHandler): void {
     if (this.handler !== undefined) throw starlaneError('ERR_STARLANE_ARGUMENT', 'the inbox has a handler of messages');
     this.handler = handler;
-    for (const { incoming, data } of this.arrived.splice(0)) this.runMessage(incoming, data);
+    for (let one = this.nextArrived(); one !== undefined; one = this.nextArrived())
+      this.runMessage(one.incoming, one.data);
     this.queue.pump();
   }
 
@@ -132,14 +133,10 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
       taker(undefined);
       return isOver;
     }
-    for (let first = this.arrived.shift(); first !== undefined; first = this.arrived.shift()) {
-      const { incoming, data } = first;
-      if (incoming.state !== IncomingState.RUNNING) continue;
-      if (this.now() < incoming.deadlineMs) {
-        taker(this.taken(incoming, data));
-        return isOver;
-      }
-      this.finish(incoming, refusal(OutcomeCode.LATE));
+    const first = this.nextArrived();
+    if (first !== undefined) {
+      taker(this.taken(first.incoming, first.data));
+      return isOver;
     }
     this.takers.push(taker);
     this.queue.pump();
@@ -147,6 +144,17 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
       const at = this.takers.indexOf(taker);
       if (at >= 0) this.takers.splice(at, 1);
     };
+  }
+
+  /** Returns the next one that has arrived, and that is still waited for. */
+  private nextArrived(): { readonly incoming: Incoming; readonly data: unknown } | undefined {
+    for (let first = this.arrived.shift(); first !== undefined; first = this.arrived.shift()) {
+      const { incoming } = first;
+      if (incoming.state !== IncomingState.RUNNING) continue;
+      if (this.now() < incoming.deadlineMs) return first;
+      this.finish(incoming, refusal(OutcomeCode.LATE));
+    }
+    return undefined;
   }
 
   // --- the queue ---
@@ -282,6 +290,8 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
     const hasRun = answer.code === OutcomeCode.HANDLED || answer.code === OutcomeCode.FAILED;
     for (const joined of this.remembered.end(incoming, answer)) {
       if (hasRun) this.end(joined, answer.source === undefined ? answer : refusal(OutcomeCode.NO_ANSWER));
+      else if (joined.isGivenUp) this.finish(joined, refusal(OutcomeCode.CANCELLED));
+      else if (this.now() >= joined.deadlineMs) this.finish(joined, refusal(OutcomeCode.LATE));
       else this.begin(joined);
     }
   }

@@ -119,6 +119,11 @@ export class Incoming implements Timed {
     this.abort(netError('ETIMEDOUT', 'message'));
   }
 
+  /** Whether nobody waits for the outcome any more. */
+  get isGivenUp(): boolean {
+    return this.abortReason !== undefined;
+  }
+
   /** Called when the sender takes it back after it has begun. */
   cancel(): void {
     this.abort(starlaneError('ERR_STARLANE_CLOSED', 'the sender has taken the message back'));

@@ -9,6 +9,7 @@ import { IncomingList } from './incoming-list.js';
 export interface Turnstile {
   readonly concurrency: number;
   running: number;
+  /** Calls that wait for a place of it. Each call waits in one place at most, also when it needs several. */
   readonly waiting: IncomingList;
 }
 
@@ -22,12 +23,6 @@ export interface QueueHost {
   readonly takesMessages: 'now' | 'later' | 'never';
   /** Its turn has come. `onDone` of the queue follows. */
   begin(incoming: Incoming): void;
-}
-
-/** The calls of one sender. */
-interface Caller {
-  running: number;
-  readonly waiting: IncomingList;
 }
 
 /** Callers that are remembered although they have no calls. */
@@ -51,7 +46,10 @@ export class InboxQueue {
   private readonly ready = new Set<Chain>();
   /** Calls that wait for room. */
   private readonly calls = new IncomingList();
-  private readonly callers = new Map<string, Caller>();
+  private readonly callers = new Map<string, Turnstile>();
+  /** Commands and callers that had room, and whose calls may go on: all of them, as the first ones may have to wait for something else. */
+  private readonly freed = new Set<Turnstile>();
+  private takesFreed = true;
   private readonly perCaller: number;
   /** Calls, and messages, that run. */
   private runningCalls = 0;
@@ -86,7 +84,7 @@ export class InboxQueue {
     else if (this.runningCalls >= this.concurrency) this.calls.add(incoming);
     else {
       const caller = this.callerOf(incoming);
-      if (caller.running >= this.perCaller) caller.waiting.add(incoming);
+      if (caller.running >= caller.concurrency) caller.waiting.add(incoming);
       else {
         caller.running++;
         command.running++;
@@ -96,12 +94,15 @@ export class InboxQueue {
     }
   }
 
-  private callerOf({ sender: { key } }: Incoming): Caller {
+  /** The calls of one sender. */
+  private callerOf({ sender: { key } }: Incoming): Turnstile {
     let caller = this.callers.get(key);
     if (caller === undefined) {
-      caller = { running: 0, waiting: new IncomingList() };
+      caller = { concurrency: this.perCaller, running: 0, waiting: new IncomingList() };
       if (this.callers.size >= MAX_IDLE_CALLERS) {
-        for (const [other, { running }] of this.callers) if (running === 0) this.callers.delete(other);
+        for (const [other, { running, waiting }] of this.callers) {
+          if (running === 0 && waiting.size === 0) this.callers.delete(other);
+        }
       }
       this.callers.set(key, caller);
     }
@@ -145,11 +146,11 @@ export class InboxQueue {
       this.runningCalls--;
       const caller = this.callerOf(incoming);
       caller.running--;
-      this.moveOn(caller.waiting);
+      this.free(caller);
       const command = this.host.command(incoming.command);
       if (command !== undefined) {
         command.running--;
-        this.moveOn(command.waiting);
+        this.free(command);
       }
     } else {
       this.runningMessages--;
@@ -160,15 +161,32 @@ export class InboxQueue {
         else this.tidy(chain);
       }
     }
-    if (this.calls.size > 0 || this.ready.size > 0) this.pump();
+    if (this.calls.size > 0 || this.ready.size > 0 || this.freed.size > 0) this.pump();
   }
 
-  /** Moves the next call of a list on to where it waits for room. */
-  private moveOn(waiting: IncomingList): void {
-    const { first } = waiting;
-    if (first === undefined) return;
-    waiting.delete(first);
-    this.calls.add(first);
+  private free(gate: Turnstile): void {
+    if (gate.waiting.size > 0) this.freed.add(gate);
+  }
+
+  /** Returns the next call that waits for what has room now. */
+  private nextFreed(): Incoming | undefined {
+    for (const gate of this.freed) {
+      const { first } = gate.waiting;
+      if (first !== undefined && gate.running < gate.concurrency) {
+        // In turn with the others.
+        this.freed.delete(gate);
+        this.freed.add(gate);
+        return first;
+      }
+      this.freed.delete(gate);
+    }
+    return undefined;
+  }
+
+  /** Those that wait for room only, and those that waited for something else before, in turn. */
+  private nextCall(): Incoming | undefined {
+    this.takesFreed = !this.takesFreed;
+    return this.takesFreed ? (this.nextFreed() ?? this.calls.first) : (this.calls.first ?? this.nextFreed());
   }
 
   /** Begins what may begin. Called when a handler was added as well. */
@@ -184,9 +202,10 @@ export class InboxQueue {
   }
 
   private pumpCall(): boolean {
-    const { first } = this.calls;
-    if (first === undefined || this.runningCalls >= this.concurrency) return false;
-    this.calls.delete(first);
+    if (this.runningCalls >= this.concurrency) return false;
+    const first = this.nextCall();
+    if (first === undefined) return false;
+    first.list?.delete(first);
     this.addCall(first, first.command as number);
     // In turn with messages.
     this.pumpMessage();

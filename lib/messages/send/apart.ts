@@ -2,6 +2,7 @@
 // here. What breaks off begins again on another circuit, until the time of the message is over; only a stream cannot.
 
 import type { Readable } from 'node:stream';
+import { netError } from '../../errors.js';
 import type { Socket } from '../../socket/socket.js';
 import { backOffMs } from '../../util/back-off.js';
 import { chance } from '../../util/choice.js';
@@ -14,6 +15,9 @@ import type { Lane } from './lane.js';
 import type { Outgoing } from './outgoing.js';
 
 const RETRY = { minMs: 50, maxMs: 1_000 };
+
+/** How long another circuit is tried for an answer. The receiver keeps it as long. */
+export const FETCH_MS = 30_000;
 
 export interface ApartHost {
   readonly timers: Timers;
@@ -51,6 +55,7 @@ export class Fetch {
   private failures = 0;
   private socket: Socket | undefined;
   private readonly retry: Deadline;
+  private readonly untilMs: number;
   private isOver = false;
 
   constructor(
@@ -62,9 +67,12 @@ export class Fetch {
       onAnswer(payload: Buffer): void;
       onStream(stream: Readable): void;
       onTooLong(): void;
+      /** The receiver does not have it any more. */
+      onLost(error: Error): void;
     },
   ) {
     lane.hold();
+    this.untilMs = host.timers.now() + FETCH_MS;
     this.retry = new Deadline(host.timers, () => this.dial());
     out.giveUpContent = () => {
       this.socket?.destroy();
@@ -80,14 +88,18 @@ export class Fetch {
     this.lane.release();
   }
 
-  private again(): void {
+  private again(error: Error): void {
     if (this.isOver || this.out.isSettled) this.end();
-    else this.retry.set(backOffMs(this.failures++, RETRY, chance));
+    else if (this.host.timers.now() >= this.untilMs) {
+      this.end();
+      this.owner.onLost(error);
+    } else this.retry.set(backOffMs(this.failures++, RETRY, chance));
   }
 
   private dial(): void {
     const { host, lane, out } = this;
-    const socket = host.dialContent(lane, out.remainingMs(host.timers.now()));
+    const now = host.timers.now();
+    const socket = host.dialContent(lane, Math.max(1, Math.min(out.remainingMs(now), this.untilMs - now)));
     this.socket = socket;
     socket.write(encodePreamble({ kind: CircuitKind.FETCH, ...lane.name, number: out.number }));
     if (this.kind === Kind.STREAM) this.readStream(socket);
@@ -97,7 +109,7 @@ export class Fetch {
           this.end();
           this.owner.onAnswer(bytes);
         },
-        onBroken: () => this.again(),
+        onBroken: (error) => this.again(error),
         onMisfit: () => {
           this.end();
           this.owner.onTooLong();
@@ -108,7 +120,10 @@ export class Fetch {
 
   private readStream(socket: Socket): void {
     let isConnected = false;
-    socket.on('error', () => {});
+    let failure: Error = netError('ECONNRESET', 'connect', { address: this.out.target });
+    socket.on('error', (error) => {
+      failure = error;
+    });
     socket.once('connect', () => {
       isConnected = true;
       this.out.giveUpContent = undefined;
@@ -117,7 +132,7 @@ export class Fetch {
       this.owner.onStream(stream);
     });
     socket.once('close', () => {
-      if (!isConnected) this.again();
+      if (!isConnected) this.again(failure);
     });
   }
 }

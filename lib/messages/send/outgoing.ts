@@ -45,6 +45,8 @@ export class Outgoing implements Timed {
   /** What it takes of the credit, once it is written. */
   cost = 0;
   place: OutgoingPlace | undefined;
+  /** It is in the queue of a session. */
+  isQueued = false;
   /** The content has begun to be read, so that it cannot be sent again. */
   isSourceUsed = false;
   /** Its handler has finished, and its answer is on its way. */

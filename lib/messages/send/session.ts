@@ -19,8 +19,12 @@ export class SenderSession {
   /** Not written yet. */
   private waiting: Outgoing[] = [];
   private waitingAt = 0;
+  /** Of those, how many were given up. They are passed over: to take each one out of the middle of many would take long. */
+  private gone = 0;
   /** Has to be written again, before anything that waits. */
-  private again: Outgoing[] = [];
+  private again: Array<Outgoing | number> = [];
+  /** Numbers without a message that the receiver may not have got: they have to be written again, too. */
+  private skipped: number[] = [];
   private cancelled: number[] = [];
   private withoutBody: number[] = [];
   private next = 0;
@@ -44,12 +48,12 @@ export class SenderSession {
 
   /** Messages without an outcome. */
   get size(): number {
-    return this.written.size + this.waiting.length - this.waitingAt;
+    return this.written.size + this.waiting.length - this.waitingAt - this.gone;
   }
 
   /** Whether something waits for credit, or for its turn to be written. */
   get waits(): boolean {
-    return this.waitingAt < this.waiting.length;
+    return this.waitingAt + this.gone < this.waiting.length;
   }
 
   get isIdle(): boolean {
@@ -57,6 +61,7 @@ export class SenderSession {
   }
 
   add(out: Outgoing): void {
+    out.isQueued = true;
     this.waiting.push(out);
   }
 
@@ -67,9 +72,10 @@ export class SenderSession {
       this.cancelled.push(number);
       return false;
     }
-    // It is passed over when its turn comes; one that waits for credit must not keep a content meanwhile.
-    const index = this.waiting.indexOf(out, this.waitingAt);
-    if (index >= 0) this.waiting.splice(index, 1);
+    if (out.isQueued) {
+      out.isQueued = false;
+      if (++this.gone * 2 > this.waiting.length - this.waitingAt) this.waiting = this.takeWaiting();
+    }
     return true;
   }
 
@@ -81,11 +87,18 @@ export class SenderSession {
     this.again = [];
     // The receiver learns with the preamble how many there are.
     this.confirmed = this.outcomes;
+    const cancelled = new Set(this.cancelled);
     for (const out of this.written.inOrder(this.next)) {
       const { number } = out;
       if (isFrom(number, next)) this.again.push(out);
-      else if (out.isSettled && !this.cancelled.includes(number)) this.cancelled.push(number);
+      else if (out.isSettled) cancelled.add(number);
     }
+    this.cancelled = [...cancelled];
+    this.skipped = this.skipped.filter((number) => isFrom(number, next));
+    if (this.skipped.length === 0) return;
+    const ageOf = (item: Outgoing | number): number =>
+      (this.next - (typeof item === 'number' ? item : item.number)) >>> 0;
+    this.again = [...this.again, ...this.skipped].sort((a, b) => ageOf(b) - ageOf(a));
   }
 
   /** Called with an outcome; undefined for one that is not expected. @throws MalformedFrame */
@@ -109,8 +122,10 @@ export class SenderSession {
       const { again } = this;
       this.again = [];
       for (const out of again) {
-        if (out.isSettled) {
+        if (typeof out === 'number') writer.number(FrameType.SKIP, out);
+        else if (out.isSettled) {
           this.forget(out.number, out);
+          this.skipped.push(out.number);
           writer.number(FrameType.SKIP, out.number);
         } else write(writer, out, now);
       }
@@ -127,8 +142,14 @@ export class SenderSession {
     const { waiting } = this;
     while (this.waitingAt < waiting.length) {
       const out = waiting[this.waitingAt];
+      if (!out.isQueued) {
+        this.waitingAt++;
+        this.gone--;
+        continue;
+      }
       if (!this.mayWrite(out)) break;
       this.waitingAt++;
+      out.isQueued = false;
       out.number = this.next;
       out.state = OutgoingState.WRITTEN;
       this.next = (this.next + 1) >>> 0;
@@ -162,9 +183,10 @@ export class SenderSession {
   }
 
   takeWaiting(): Outgoing[] {
-    const waiting = this.waiting.slice(this.waitingAt);
+    const waiting = this.waiting.slice(this.waitingAt).filter(({ isQueued }) => isQueued);
     this.waiting = [];
     this.waitingAt = 0;
+    this.gone = 0;
     return waiting;
   }
 

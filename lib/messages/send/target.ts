@@ -50,7 +50,7 @@ export class Target implements LaneHost, OutgoingPlace {
   /** The lane of messages. */
   private sticky: Lane | undefined;
   /** Messages that wait for a receiver, or until the one before has answered everything. */
-  private parked: Outgoing[] = [];
+  private readonly parked = new Set<Outgoing>();
   /** Calls that wait for a receiver. */
   private readonly parkedCalls = new Set<Outgoing>();
   private readonly retry: Deadline;
@@ -73,7 +73,7 @@ export class Target implements LaneHost, OutgoingPlace {
 
   /** Nothing waits, and there is no lane. */
   get isIdle(): boolean {
-    return this.lanes.size === 0 && this.leaving.size === 0 && this.parked.length === 0 && this.parkedCalls.size === 0;
+    return this.lanes.size === 0 && this.leaving.size === 0 && this.parked.size === 0 && this.parkedCalls.size === 0;
   }
 
   get laneCount(): number {
@@ -82,7 +82,7 @@ export class Target implements LaneHost, OutgoingPlace {
 
   send(out: Outgoing): void {
     if (out.command !== undefined) this.sendCall(out);
-    else if (this.parked.length > 0) this.park(out);
+    else if (this.parked.size > 0) this.park(out);
     else this.sendMessage(out);
   }
 
@@ -112,7 +112,7 @@ export class Target implements LaneHost, OutgoingPlace {
 
   private park(out: Outgoing): void {
     out.place = this;
-    this.parked.push(out);
+    this.parked.add(out);
   }
 
   onGivenUp(out: Outgoing): void {
@@ -120,14 +120,13 @@ export class Target implements LaneHost, OutgoingPlace {
       this.parkedCalls.delete(out);
       return;
     }
-    const index = this.parked.indexOf(out);
-    if (index >= 0) this.parked.splice(index, 1);
+    this.parked.delete(out);
   }
 
   /** Called when the directory has changed. */
   onChanged(): void {
     this.known = undefined;
-    if (this.parked.length > 0 || this.parkedCalls.size > 0) this.release();
+    if (this.parked.size > 0 || this.parkedCalls.size > 0) this.release();
   }
 
   /** Sends what waits, as far as it has a receiver now. */
@@ -139,15 +138,19 @@ export class Target implements LaneHost, OutgoingPlace {
   }
 
   private releaseParked(): void {
-    if (this.parked.length === 0) return;
+    if (this.parked.size === 0) return;
     const { sticky } = this;
     if (sticky?.isLeaving) {
       if (!sticky.isClosed && sticky.size > 0) return;
       this.sticky = undefined;
     }
-    const parked = this.parked.sort((a, b) => a.order - b.order);
-    this.parked = [];
-    for (const out of parked) this.send(out);
+    for (const out of this.takeParked()) this.send(out);
+  }
+
+  private takeParked(): Outgoing[] {
+    const parked = [...this.parked].sort((a, b) => a.order - b.order);
+    this.parked.clear();
+    return parked;
   }
 
   // --- receivers ---
@@ -277,7 +280,7 @@ export class Target implements LaneHost, OutgoingPlace {
     for (const out of written) this.onUnknown(lane, out, error);
     if (!wasWelcome && this.isFinal(error)) {
       for (const out of waiting) out.fail(notHandled(this.name, error));
-      for (const out of this.parked.splice(0)) out.fail(notHandled(this.name, error));
+      for (const out of this.takeParked()) out.fail(notHandled(this.name, error));
     } else this.moveOn(waiting);
     this.releaseParked();
   }
@@ -310,7 +313,7 @@ export class Target implements LaneHost, OutgoingPlace {
 
   /** Gives up what has not left, and has the lanes end when the rest has its outcomes. */
   close(error: Error): void {
-    for (const out of [...this.parked.splice(0), ...this.parkedCalls]) out.fail(notHandled(this.name, error));
+    for (const out of [...this.takeParked(), ...this.parkedCalls]) out.fail(notHandled(this.name, error));
     this.parkedCalls.clear();
     this.retry.clear();
     for (const lane of [...this.lanes.values(), ...this.leaving]) {

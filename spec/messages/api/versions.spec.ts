@@ -1,10 +1,13 @@
 // Instances of several versions side by side: which of them a client calls.
 
+import { Duplex } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import type { ServiceInfo } from '../../../lib/mesh/directory/service.js';
 import type { AskedCommand } from '../../../lib/messages/api/call/ask.js';
+import { clientOver } from '../../../lib/messages/api/client.js';
 import { defineApi, stream } from '../../../lib/messages/api/definition.js';
 import { type ApiDescription, describeApi, digestOf } from '../../../lib/messages/api/description.js';
+import type { ApiNetwork } from '../../../lib/messages/api/network.js';
 import { fitOf, Versions } from '../../../lib/messages/api/versions.js';
 
 const described = (commands: object): ApiDescription =>
@@ -110,5 +113,34 @@ describe('a command of a client and an API', () => {
     ['fits', { ...command('tail', 1), streamsOutput: true }, streams],
   ])('%s', (fit, asked, description) => {
     expect(fitOf(asked, description)).toBe(fit);
+  });
+});
+
+describe('an instance that does not describe itself', () => {
+  it('takes no more time of a call than the call has, and ends with its signal', async () => {
+    const dialled: unknown[] = [];
+    const network = {
+      instances: () => [instance('a', OLD)],
+      dial: (_service: string, options: unknown) => {
+        dialled.push(options);
+        return new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() });
+      },
+      call: async () => {
+        throw new Error('nothing is to be sent');
+      },
+    } as unknown as ApiNetwork;
+    const api = defineApi({ name: 'x', version: '1', commands: { hello: { number: 1 }, bye: { number: 2 } } });
+    const client = clientOver(network, api);
+    await expect(client.call('hello', 1, { timeoutMs: 20 })).rejects.toMatchObject({
+      code: 'ETIMEDOUT',
+      outcome: 'not-handled',
+    });
+    const aborter = new AbortController();
+    const aborted = client.call('hello', 1, { signal: aborter.signal });
+    aborter.abort();
+    await expect(aborted).rejects.toMatchObject({ outcome: 'not-handled' });
+    const described = clientOver(network, 'x').call('hello', 1, { timeoutMs: 20 });
+    await expect(described).rejects.toMatchObject({ code: 'ETIMEDOUT', outcome: 'not-handled' });
+    expect(dialled.length).toBeGreaterThan(0);
   });
 });

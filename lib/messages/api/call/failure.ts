@@ -1,6 +1,7 @@
 // Errors of a call as they travel: the code, what is certain, a text, and what does not fit.
 
-import { codeOf, ERRORS, type ErrorCode } from '../../../errors.js';
+import { ERRORS, type ErrorCode } from '../../../errors.js';
+import { wordsOf } from '../../failure.js';
 import { MessageError, messageError, type Outcome } from '../../outcome.js';
 import { readIssues, SchemaError } from '../validation.js';
 
@@ -23,8 +24,7 @@ export function sentFailure(error: MessageError, outcome: Outcome): SentFailure 
 
 /** Returns the error for what a handler has thrown. An error of a call that the handler has made itself says nothing of its own call. */
 export function handlerFailed(error: unknown): MessageError {
-  const text = error instanceof Error ? error.message : String(error);
-  const code = codeOf(error);
+  const { code, text } = wordsOf(error);
   const detail = code === undefined || text.includes(code) ? text : `${code}: ${text}`;
   return messageError('ERR_STARLANE_HANDLER_FAILED', 'handled', detail, error);
 }

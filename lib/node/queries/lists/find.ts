@@ -67,9 +67,9 @@ export async function* findServices(
   const search = searchOf(query);
   for (let after: string | undefined; ; ) {
     const { services, next } = (await node.query(target, pathOf('/v1/services', search, after), options)) as Services;
-    yield* services;
+    yield* listOf(target, services);
     if (next === undefined) return;
-    after = next;
+    after = cursorOf(target, next, after);
   }
 }
 
@@ -83,9 +83,9 @@ export async function* findNodes(
   const search = searchOf(query);
   for (let after: string | undefined; ; ) {
     const { nodes, next } = (await node.query(target, pathOf('/v1/nodes', search, after), options)) as Nodes;
-    yield* nodes;
+    yield* listOf(target, nodes);
     if (next === undefined) return;
-    after = next;
+    after = cursorOf(target, next, after);
   }
 }
 
@@ -97,6 +97,23 @@ interface Services {
 interface Nodes {
   readonly nodes: readonly NodeAnswer[];
   readonly next?: string | undefined;
+}
+
+/** The node that is asked may answer anything. */
+function listOf<Entry>(target: string, entries: readonly Entry[]): readonly Entry[] {
+  if (Array.isArray(entries)) return entries;
+  throw starlaneError('ERR_STARLANE_QUERY', `${target} has answered no list`);
+}
+
+/** Returns where the list goes on. Keys grow, so that no node keeps its caller for good by the same pages again and again. */
+function cursorOf(target: string, next: unknown, before: string | undefined): string {
+  const isFurther = typeof next === 'string' && (before === undefined || keyOf(next) > keyOf(before));
+  if (isFurther) return next;
+  throw starlaneError('ERR_STARLANE_QUERY', `${target} has answered a list that does not go on`);
+}
+
+function keyOf(cursor: string): string {
+  return Buffer.from(cursor, 'base64url').toString();
 }
 
 function searchOf(query: ServiceQuery | NodeQuery): URLSearchParams {
