@@ -2,7 +2,7 @@
 
 import { optionError } from '../../errors.js';
 import type { Selector } from '../../mesh/directory/selector.js';
-import { performanceNow, setTimeout } from '../../util/runtime/real-timers.js';
+import { clearTimeout, performanceNow, setTimeout } from '../../util/runtime/real-timers.js';
 import { MAX_TIMEOUT_MS } from '../../util/timers.js';
 import { MessageError, messageError } from '../outcome.js';
 import { type AskedCommand, askMany, askOnce } from './call/ask.js';
@@ -95,13 +95,13 @@ export class ApiCaller {
   }
 
   /** Returns a command by its name, also if it has to be asked for. @throws ERR_STARLANE_API */
-  async resolve(name: string): Promise<Resolved> {
+  async resolve(name: string, terms: Terms): Promise<Resolved> {
     if (this.api !== undefined) return this.commands.get(name) ?? this.unknown(name);
-    let description = await this.described(false);
+    let description = await terms.bound(this.described(false), this.service);
     let digest = digestOf(description);
     const current = this.versions.current();
     if (!Object.hasOwn(description.commands, name) || (current.size > 0 && !current.has(digest))) {
-      description = await this.described(true);
+      description = await terms.bound(this.described(true), this.service);
       digest = digestOf(description);
     }
     if (!Object.hasOwn(description.commands, name)) return this.unknown(name);
@@ -110,24 +110,28 @@ export class ApiCaller {
   }
 
   /** Makes a call of a command without an output of many items. */
-  async once(name: string, input: unknown, options: CallOptions = {}): Promise<unknown> {
+  async once(name: string, input: unknown, options: CallOptions | Terms = {}): Promise<unknown> {
     const terms = this.terms(options);
-    const resolved = await this.resolve(name);
+    const resolved = await this.resolve(name, terms);
     try {
       return await this.attempts(resolved, input, terms);
     } catch (error) {
       if (!this.isDescribed || (error as MessageError).code !== 'ERR_STARLANE_NO_HANDLER') throw error;
       // The instance is of another version than the one that has described itself.
-      await this.described(true);
-      return this.attempts(await this.resolve(name), input, terms);
+      await terms.bound(this.described(true), this.service);
+      return this.attempts(await this.resolve(name, terms), input, terms);
     }
   }
 
   /** Makes a call of a command with an output of many items, when the first one is asked for. */
-  async *many(name: string, input: unknown, options: CallOptions = {}): AsyncGenerator<unknown, void, undefined> {
+  async *many(
+    name: string,
+    input: unknown,
+    options: CallOptions | Terms = {},
+  ): AsyncGenerator<unknown, void, undefined> {
     const terms = this.terms(options);
     if (terms.key !== undefined) throw optionError('idempotencyKey', 'a call on a circuit of its own takes none');
-    const { command, digest } = await this.resolve(name);
+    const { command, digest } = await this.resolve(name, terms);
     const selector = await this.versions.selectorFor(command, digest);
     yield* askMany(this.asking(command, input, terms, selector));
   }
@@ -191,7 +195,9 @@ export class ApiCaller {
     return readDescription(await askOnce(this.asking(DESCRIBE_COMMAND, undefined, terms, selector)));
   }
 
-  private terms(options: CallOptions): Terms {
+  /** Returns the time and the signal of a call, which begins now. @throws ERR_STARLANE_OPTION */
+  terms(options: CallOptions | Terms = {}): Terms {
+    if (options instanceof Terms) return options;
     checkOptions(options, ['timeoutMs', 'signal', 'idempotencyKey']);
     const { timeoutMs, signal, idempotencyKey } = options;
     return new Terms(timeoutMs ?? this.timeoutMs, timeoutMs !== undefined, signal, idempotencyKey);
@@ -218,6 +224,27 @@ class Terms {
 
   leftMs(): number {
     return Math.max(1, Math.ceil(this.untilMs - performanceNow()));
+  }
+
+  /**
+   * Resolves as a description for which other calls may wait as well, within the time of this one.
+   * @throws ETIMEDOUT, 'not-handled'; the reason of the signal
+   */
+  bound(described: Promise<ApiDescription>, service: string): Promise<ApiDescription> {
+    const { signal } = this;
+    return new Promise((resolve, reject) => {
+      const onLate = () =>
+        reject(messageError('ETIMEDOUT', 'not-handled', `${service}: it has not described itself in time`));
+      const onAbort = () => reject(signal?.reason);
+      if (signal?.aborted === true) return onAbort();
+      const timer = setTimeout(onLate, this.leftMs());
+      signal?.addEventListener('abort', onAbort, { once: true });
+      const forget = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+      };
+      described.finally(forget).then(resolve, reject);
+    });
   }
 }
 

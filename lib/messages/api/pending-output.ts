@@ -8,9 +8,10 @@ export class PendingOutput implements PromiseLike<unknown>, AsyncIterable<unknow
 
   constructor(caller: ApiCaller, command: string, input: unknown, options: CallOptions | undefined) {
     this.started = (async () => {
-      const { command: resolved } = await caller.resolve(command);
-      if (resolved.streamsOutput) return { items: caller.many(command, input, options) };
-      return { value: await caller.once(command, input, options) };
+      const terms = caller.terms(options);
+      const { command: resolved } = await caller.resolve(command, terms);
+      if (resolved.streamsOutput) return { items: caller.many(command, input, terms) };
+      return { value: await caller.once(command, input, terms) };
     })();
     // It fails where it is awaited or iterated.
     this.started.catch(() => {});
