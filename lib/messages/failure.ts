@@ -41,7 +41,7 @@ class HandlerError extends Error {
 }
 
 /** Returns the error of a call or message for the outcome that its receiver has reported. */
-export function errorOfOutcome(code: number, text: string, where: string, isCall: boolean): MessageError {
+export function errorOfOutcome(code: number, text: string, where: string, command: number | undefined): MessageError {
   switch (code) {
     case OutcomeCode.FAILED: {
       const error = readFailure(text);
@@ -58,13 +58,17 @@ export function errorOfOutcome(code: number, text: string, where: string, isCall
     case OutcomeCode.NO_ANSWER:
       return messageError('ERR_STARLANE_ANSWER_LOST', 'handled', `${where}: it was handled before`);
     case OutcomeCode.NO_HANDLER:
-      return messageError('ERR_STARLANE_NO_HANDLER', 'not-handled', where);
+      return messageError(
+        'ERR_STARLANE_NO_HANDLER',
+        'not-handled',
+        command === undefined ? where : `command ${command} of ${where}`,
+      );
     case OutcomeCode.SIZE:
       return messageError('ERR_STARLANE_MESSAGE_SIZE', 'not-handled', where);
     case OutcomeCode.FULL:
       return messageError('ERR_STARLANE_QUEUE_FULL', 'not-handled', where);
     case OutcomeCode.LATE:
-      return late(where, isCall);
+      return late(where, command !== undefined);
     case OutcomeCode.CANCELLED:
       return notHandled(`${where}: it was taken back`);
     case OutcomeCode.CONTENT:

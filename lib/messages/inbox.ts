@@ -48,7 +48,11 @@ export class Inbox implements AsyncIterable<Message> {
    * @throws ERR_STARLANE_ARGUMENT, ERR_STARLANE_OPTION
    */
   onCommand<Input = unknown>(number: number, handler: CommandHandler<Input>, options: CommandOptions = {}): this {
-    if (!isCommandNumber(number)) throw starlaneError('ERR_STARLANE_ARGUMENT', 'the number of a command has 32 bits');
+    if (!isCommandNumber(number))
+      throw starlaneError(
+        'ERR_STARLANE_ARGUMENT',
+        'the number of a command is an integer from 0 to 4294967295; for names use an API: serveApi(node, api)',
+      );
     if (typeof handler !== 'function') throw starlaneError('ERR_STARLANE_ARGUMENT', 'the handler must be a function');
     this.#core.setCommand(
       number,

@@ -94,7 +94,10 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     return new Promise((resolve, reject) => {
       const terms = termsOf(options);
       if (command !== undefined && !(command >= 0 && command <= 0xffff_ffff && Number.isInteger(command))) {
-        throw starlaneError('ERR_STARLANE_ARGUMENT', 'the number of a command has 32 bits');
+        throw starlaneError(
+          'ERR_STARLANE_ARGUMENT',
+          'the number of a command is an integer from 0 to 4294967295; for names use an API: apiClient(node, service)',
+        );
       }
       const content = contentOf(data);
       const to = this.targetOf(target);
@@ -191,7 +194,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     }
     const isReceipt = code === OutcomeCode.NO_ANSWER && out.command === undefined;
     if (code !== OutcomeCode.HANDLED && !isReceipt) {
-      out.fail(errorOfOutcome(code, bytes.toString('utf8', from, to), target.name, out.command !== undefined));
+      out.fail(errorOfOutcome(code, bytes.toString('utf8', from, to), target.name, out.command));
       return;
     }
     if (out.command === undefined) out.succeed(this.receipt(lane, out));

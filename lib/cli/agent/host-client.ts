@@ -45,12 +45,18 @@ export class HostClient {
     const { signal } = request;
     const abort = () => aborter.abort(signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
-    const response = await within(request, (late) => {
-      late.addEventListener('abort', () => aborter.abort(late.reason), { once: true });
-      return this.send(request, aborter.signal);
-    });
-    response.once('close', () => signal?.removeEventListener('abort', abort));
-    return response;
+    const forget = () => signal?.removeEventListener('abort', abort);
+    try {
+      const response = await within(request, (late) => {
+        late.addEventListener('abort', () => aborter.abort(late.reason), { once: true });
+        return this.send(request, aborter.signal);
+      });
+      response.once('close', forget);
+      return response;
+    } catch (error) {
+      forget();
+      throw error;
+    }
   }
 
   private async send({ method, path, body, timeoutMs }: HostRequest, signal: AbortSignal): Promise<IncomingMessage> {
@@ -108,8 +114,14 @@ async function within<T>({ timeoutMs, signal }: HostRequest, run: (signal: Abort
 }
 
 function explained(error: Error): Error {
-  if (codeOf(error) !== 'ECONNREFUSED' && codeOf(error) !== 'ENOTFOUND') return error;
-  return Object.assign(new Error('no agent runs there', { cause: error }), { code: codeOf(error) });
+  const code = codeOf(error);
+  const what =
+    code === 'ECONNREFUSED' || code === 'ENOTFOUND'
+      ? 'no agent runs there'
+      : code === 'EHOSTUNREACH'
+        ? 'the host is not in the network now'
+        : undefined;
+  return what === undefined ? error : Object.assign(new Error(what, { cause: error }), { code });
 }
 
 function errorOf(bytes: Buffer): Error {

@@ -54,6 +54,11 @@ export class HostRules {
     this.rules = texts.map(parseRule);
   }
 
+  /** Whether some rule gives the right to somebody. */
+  give(right: Right): boolean {
+    return this.rules.some(({ rights }) => rights.has(right));
+  }
+
   of(caller: Caller): CallerRights {
     if (!caller.verified) return NOTHING;
     const rules = this.rules.filter((rule) => names(rule, caller));

@@ -72,6 +72,9 @@ export class AgentTask implements Task {
       throw error;
     }
     log.info(`agent: apps and jobs are in ${folder.path}`);
+    const { rules, signers } = this.options;
+    if (rules.give('deploy') && signers.length === 0)
+      log.warn('agent: there is no --signers, so this host accepts no bundle; starlane deploy --init-key makes a key');
   }
 
   async update(next: Task): Promise<boolean> {

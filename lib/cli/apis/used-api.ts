@@ -86,6 +86,6 @@ export function parsedJson(text: string, where: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw usage(`${where}: ${(error as Error).message}`);
+    throw usage(`${where}: ${(error as Error).message}; a text needs quotes of JSON, as in '"text"'`);
   }
 }

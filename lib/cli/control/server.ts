@@ -21,6 +21,9 @@ import { ControlSessions, type SharedTask } from './sessions.js';
 
 import { type BindLine, MAX_BODY_BYTES, sentError } from './wire.js';
 
+/** How long a command may take to close the socket of a circuit that was refused. */
+const REFUSED_MS = 5_000;
+
 export interface ControlOwner {
   readonly node: Node;
   /** Whether others find what is bound: not if the node is a client. */
@@ -235,8 +238,12 @@ export class ControlServer {
     const refuse = (error: unknown) => {
       const text = JSON.stringify(sentError(error));
       const answer = `HTTP/1.1 502 Bad Gateway\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`;
-      // It has nothing more to say, and need not be waited for.
-      socket.end(answer, () => socket.destroy());
+      socket.end(answer);
+      // What was written ahead of the circuit: left unread, it would make a reset of the end, and the reason would be lost.
+      socket.resume();
+      socket.once('end', () => socket.destroy());
+      const timer = setTimeout(() => socket.destroy(), REFUSED_MS);
+      socket.once('close', () => clearTimeout(timer));
     };
     const { overlay } = this;
     if (overlay === undefined) {

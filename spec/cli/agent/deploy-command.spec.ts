@@ -92,7 +92,7 @@ describe('starlane deploy', () => {
     [['--command', 'x', '--', 'y'], 'two programs'],
     [['--app-env', 'X', '--', 'y'], 'must be NAME=VALUE'],
     [['--service', 'a b', '--', 'y'], 'no name that services may have'],
-    [['--check', 'rm', '--service', 'a', '--', 'y'], 'check of a service'],
+    [['--check', 'rm', '--service', 'a', '--', 'y'], '--check: must be tcp, none, or a path'],
     [['--ignore', '*', '--', 'y'], 'has no files'],
   ])('packs nothing for %j', async (more, text) => {
     const { code, err } = await pack(...more);

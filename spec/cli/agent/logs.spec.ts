@@ -1,11 +1,12 @@
 // Logs that are followed: complete over cut circuits, with their gaps named.
 
+import { getEventListeners } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type FollowOptions, follow } from '../../../lib/cli/agent/deploy/follow.js';
+import { type FollowOptions, follow, waitFor } from '../../../lib/cli/agent/deploy/follow.js';
 import { HostClient } from '../../../lib/cli/agent/host-client.js';
 import { Journal } from '../../../lib/cli/agent/journal.js';
 import { sendJournal } from '../../../lib/cli/agent/journal-route.js';
@@ -134,6 +135,15 @@ describe('a log', () => {
     journal.append(Buffer.from('meanwhile\n'));
     await reader.until(() => reader.text === 'before\nmeanwhile\n');
     await reader.stop();
+  });
+
+  it('leaves nothing behind at the signal of one who follows it for long', async () => {
+    const { signal } = new AbortController();
+    await waitFor(0, signal);
+    await client()
+      .open({ method: 'GET', path: '/v1/nothing', timeoutMs: 10_000, signal })
+      .catch(() => {});
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   it('is read from a position on, to its end', async () => {

@@ -53,6 +53,13 @@ describe('a control socket', () => {
     expect(await host.overlay.services()).toEqual([]);
   });
 
+  it('says why a dial has failed, also when data was written ahead of the circuit', async () => {
+    const circuit = host.overlay.dial('nobody', { timeoutMs: 50 });
+    circuit.write('early');
+    const [error] = await within('the refusal', once(circuit, 'error'));
+    expect(error).toMatchObject({ code: expect.stringMatching(/^(ENOTFOUND|ETIMEDOUT)$/) });
+  });
+
   it('drops a session that sends no lines, or one without an end, and goes on', async () => {
     const begin = 'CONNECT session HTTP/1.1\r\nHost: x\r\n\r\n';
     for (const lines of ['{]\n', '7\n', 'x'.repeat(100_000)]) expect(await send(begin + lines)).toMatch(/"session"/);

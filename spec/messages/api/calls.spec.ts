@@ -196,6 +196,15 @@ describe('a client with a definition', () => {
     expect(await call).toBe('early');
   });
 
+  it('ends in its own time, also when the API is not there to describe itself', async () => {
+    await expect(apiClient(near, 'nowhere').hello({}, { timeoutMs: 50 })).rejects.toMatchObject({
+      code: 'ETIMEDOUT',
+      outcome: 'not-handled',
+    });
+    const signal = AbortSignal.abort(new Error('enough'));
+    await expect(apiClient(near, 'nowhere').hello({}, { signal })).rejects.toThrow('enough');
+  });
+
   it('refuses options that are not known, and a name that is none', async () => {
     expect(() => apiClient(near, 'a b')).toThrow(expect.objectContaining({ code: 'ERR_STARLANE_ADDRESS' }));
     expect(() => apiClient(near, api, { timeout: 3 } as never)).toThrow(

@@ -3,6 +3,7 @@
 import { type Command, type Context, defineCommand } from '../../command.js';
 import { ExitCode, exitCodeOf, lineOf, usage } from '../../failure.js';
 import { bytes, span } from '../../inspect/ask.js';
+import { printable } from '../../log.js';
 import { DEFAULT_TIMEOUT_MS } from '../../run/network.js';
 import { nodeValues } from '../../run/use-network.js';
 import { type Activation, LOG_FOLLOWS } from '../apps/app.js';
@@ -31,7 +32,7 @@ async function run(context: Context, [given]: readonly string[], values: DeployV
     throw usage(`deploy ${app}: needs --to with hosts, or --pack with a file`);
   const source = await sourceOf(app, values, context.program);
   const { number, version, files } = source.manifest;
-  const what = `${app} ${version} (${number}): ${files.length} files, ${bytes(bytesIn(source.manifest))}`;
+  const what = `${app} ${version} (${number}): ${files.length} ${files.length === 1 ? 'file' : 'files'}, ${bytes(bytesIn(source.manifest))}`;
   if (values.pack !== undefined) {
     await writeBundle(source, values.pack);
     output.json({ bundle: values.pack, app, number, version, files: files.length, bytes: bytesIn(source.manifest) });
@@ -67,13 +68,26 @@ async function rollOutTo(
       undoes,
       signal: aborter.signal,
       onState: ({ host, state, tookMs, error }) => {
-        const why = error === undefined ? '' : `: ${lineOf(error)}`;
+        const [line, log] = error === undefined ? [] : faultAndLog(error);
+        const why = line === undefined ? '' : `: ${line}`;
         context.output.note(`${host.name}: ${state}${state === 'skipped' ? '' : ` (${span(tookMs)})`}${why}`);
+        for (const text of log ?? []) context.output.note(`${host.name} | ${text}`);
       },
     });
   } finally {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.removeListener(signal, abort);
   }
+}
+
+/** Returns what a host has failed with in one line, and the last lines of the app. */
+function faultAndLog(error: unknown): readonly [fault: string, log: readonly string[]] {
+  const [fault] = lineOf(error).split(LOG_FOLLOWS);
+  const { message } = error as Error;
+  const at = message.indexOf(LOG_FOLLOWS);
+  if (at < 0) return [fault, []];
+  const log = message.slice(at + LOG_FOLLOWS.length).split('\n');
+  // What an app prints must not move the cursor of a terminal.
+  return [fault, log.map((text) => printable(text.replaceAll('\t', '  ')))];
 }
 
 function report({ output }: Context, { manifest }: BundleSource, { isDone, outcomes }: RolloutResult<Host>): void {
@@ -96,7 +110,7 @@ function report({ output }: Context, { manifest }: BundleSource, { isDone, outco
       state: ({ state }) => state,
       took: ({ state, tookMs }) => (state === 'skipped' ? undefined : span(tookMs)),
       // Its notes have shown the log.
-      error: ({ error }) => (error === undefined ? undefined : lineOf(error).split(LOG_FOLLOWS)[0]),
+      error: ({ error }) => (error === undefined ? undefined : faultAndLog(error)[0]),
     },
     'No host was named.',
   );

@@ -3,7 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import { codeOf } from '../../../errors.js';
 import { backOffMs } from '../../../util/back-off.js';
-import { performanceNow, setTimeout } from '../../../util/runtime/real-timers.js';
+import { clearTimeout, performanceNow, setTimeout } from '../../../util/runtime/real-timers.js';
 import type { HostClient } from '../host-client.js';
 import { POSITION_HEADER } from '../journal-route.js';
 
@@ -83,14 +83,12 @@ export function canMend(error: unknown): boolean {
 /** Waits, or until the signal is aborted. */
 export function waitFor(delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, delayMs) as NodeJS.Timeout;
-    signal?.addEventListener(
-      'abort',
-      () => {
-        timer.unref?.();
-        resolve();
-      },
-      { once: true },
-    );
+    const onEnd = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onEnd);
+      resolve();
+    };
+    const timer = setTimeout(onEnd, delayMs);
+    signal?.addEventListener('abort', onEnd, { once: true });
   });
 }

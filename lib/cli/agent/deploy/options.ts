@@ -78,7 +78,7 @@ const TAKEN = ['status', 'logs', 'stop', 'start', 'restart', 'rollback', 'remove
 
 /** @throws Failure when it is no name for an app */
 export function checkedApp(name: string | undefined): string {
-  if (name === undefined) throw usage('deploy: needs the name of an app');
+  if (name === undefined) throw usage('deploy: needs the name of an app; see starlane deploy --help');
   if (!APP_NAME.test(name) || TAKEN.includes(name))
     throw usage(
       `deploy ${name}: an app has 1 to 63 small letters, digits and hyphens as its name, and not that of a command`,
@@ -170,6 +170,8 @@ function envOf(given: readonly string[]): Record<string, string> {
 }
 
 function servicesOf({ service = [], check = 'tcp', checkStatus }: DeployValues): ManifestService[] {
+  if (check !== 'tcp' && check !== 'none' && !check.startsWith('/'))
+    throw usage(`--check: must be tcp, none, or a path that begins with /, not ${JSON.stringify(check)}`);
   return service.map((text) => {
     const [name, port = 'PORT'] = text.split(':', 2);
     return { name, port, check, ...(checkStatus === undefined ? {} : { status: checkStatus }) };

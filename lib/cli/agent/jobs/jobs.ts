@@ -123,7 +123,7 @@ export class Jobs {
     if (command === undefined || !caller.mayStart(command)) {
       throw coded(
         'EACCES',
-        `the rules of this host do not let you start ${JSON.stringify(request.command.slice(0, 64))}`,
+        `the host has no command ${JSON.stringify(request.command.slice(0, 64))} that its rules let you start; starlane job commands HOST lists those`,
       );
     }
     const program = programFor(command, request, this.options.inherited());

@@ -56,15 +56,22 @@ export function fits(pattern: string, topic: string): boolean {
 
 /** @throws ERR_STARLANE_ARGUMENT */
 export function checkTopic(topic: unknown): void {
-  if (!isTopic(topic)) throw starlaneError('ERR_STARLANE_ARGUMENT', `${shownText(topic)} is no topic`);
+  if (!isTopic(topic))
+    throw starlaneError(
+      'ERR_STARLANE_ARGUMENT',
+      `${shownText(topic)} is no topic: tokens with dots between, and neither * nor > alone`,
+    );
 }
 
 /** @throws ERR_STARLANE_ARGUMENT */
 export function checkPattern(pattern: unknown): void {
   if (!isPattern(pattern))
-    throw starlaneError('ERR_STARLANE_ARGUMENT', `${shownText(pattern)} is no pattern of topics`);
+    throw starlaneError(
+      'ERR_STARLANE_ARGUMENT',
+      `${shownText(pattern)} is no pattern of topics: tokens or * with dots between, and > at the end only`,
+    );
 }
 
 function shownText(text: unknown): string {
-  return typeof text === 'string' ? JSON.stringify(text.slice(0, 80)) : `a ${typeof text}`;
+  return typeof text === 'string' ? JSON.stringify(text.slice(0, 80)) : `a value of type ${typeof text}`;
 }

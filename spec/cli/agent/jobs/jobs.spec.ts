@@ -302,7 +302,7 @@ describe('callers', () => {
     for (const command of ['backup', 'nothing', '__proto__']) {
       await expect(host.jobs.submit(ID, jobRequest({ command }), boss)).rejects.toMatchObject({
         code: 'EACCES',
-        message: `the rules of this host do not let you start "${command}"`,
+        message: `the host has no command "${command}" that its rules let you start; starlane job commands HOST lists those`,
       });
     }
     expect(host.jobs.commandsFor(boss)).toEqual([]);
