@@ -118,7 +118,8 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
     this.options = resolveBroadcastOptions(options);
     this.self = Buffer.concat([nodeIdToBytes(node.id), randomBytes(RUN_BYTES)]).toString('latin1');
     this.pending = new PendingMessages(this.options, (count) => this.onDropped(count));
-    this.due = new Deadline(sharedTimers, () => this.tree.onTime());
+    // After a pause of this process, what has come meanwhile is read first: it is not missing.
+    this.due = new Deadline(sharedTimers, () => sharedTimers.afterInput(() => this.onDue()));
     const { cacheMessages, cacheBytes, repairMs, maxOrigins } = this.options;
     this.tree = new BroadcastTree(
       this.self,
@@ -274,6 +275,10 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
     }
     const run = Buffer.from(origin.slice(NODE_ID_BYTES), 'latin1').toString('hex');
     this.pending.push({ data, from: nodeOf(origin), id: `${run}-${counter}`, hops }, payload.length);
+  }
+
+  private onDue(): void {
+    if (!this.isClosed) this.tree.onTime();
   }
 
   private get hasRoom(): boolean {

@@ -61,7 +61,6 @@ export class Neighbour {
     this.beat = new Deadline(timers, (now) => this.onBeat(now));
     this.pause = new Deadline(timers, () => this.read());
     socket.on('data', (chunk: Buffer) => this.onData(chunk));
-    socket.on('drain', () => this.onDrain());
     socket.on('end', () => this.finish(undefined));
     socket.on('error', (error) => this.finish(error));
     socket.on('close', () => this.finish(starlaneError('ERR_STARLANE_CLOSED')));
@@ -126,6 +125,7 @@ export class Neighbour {
     this.beat.clear();
     this.pause.clear();
     this.out = [];
+    this.outBytes = 0;
     this.parts = [];
   }
 
@@ -139,7 +139,9 @@ export class Neighbour {
     let joined: Uint8Array[] = [];
     let bytes = 0;
     const write = (): void => {
-      if (joined.length > 0) this.socket.write(joined.length === 1 ? joined[0] : Buffer.concat(joined, bytes));
+      if (joined.length > 0) {
+        this.socket.write(joined.length === 1 ? joined[0] : Buffer.concat(joined, bytes), this.onWritten);
+      }
       joined = [];
       bytes = 0;
     };
@@ -151,11 +153,12 @@ export class Neighbour {
     write();
   }
 
-  private onDrain(): void {
-    if (!this.isFull || this.hasEnded) return;
+  /** The event 'drain' would not do: it comes only when more waits than the mark of the socket, which is not that of the outbox. */
+  private readonly onWritten = (): void => {
+    if (!this.isFull || this.hasEnded || 2 * this.waiting > this.outboxBytes) return;
     this.isFull = false;
     this.owner.onReady();
-  }
+  };
 
   private onBeat(now: number): void {
     if (now - this.lastHeardMs >= SILENCE_MS) {

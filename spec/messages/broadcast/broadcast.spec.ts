@@ -4,13 +4,22 @@ import { once } from 'node:events';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { nodeIdToBytes } from '../../../lib/address.js';
 import { createNode, type Node, type Socket } from '../../../lib/index.js';
-import { encodeFrame, type Frame, type Gossip } from '../../../lib/messages/broadcast/frames.js';
+import {
+  decodeFrame,
+  encodeFrame,
+  type Frame,
+  frameLength,
+  type Gossip,
+  LENGTH_BYTES,
+} from '../../../lib/messages/broadcast/frames.js';
+import { TREE_LIMITS } from '../../../lib/messages/broadcast/tree/limits.js';
 import {
   BROADCAST_PORT,
   type Broadcast,
   type BroadcastGap,
   type BroadcastMessage,
   type BroadcastOptions,
+  type BroadcastSlow,
   broadcast,
 } from '../../../lib/messages/index.js';
 import type { NodeOptions } from '../../../lib/options/options.js';
@@ -251,6 +260,97 @@ describe('A broadcast', () => {
     expect(slow.stats()).toMatchObject({ delivered: 100, pending: 0 });
   });
 
+  it('sends announcements to a neighbour that takes nothing, and the messages when it asks for them later', async () => {
+    const [one, other] = await Promise.all([start(), start()]);
+    await link(one, other);
+    const members = [take(one, { outboxBytes: 16_384 }), take(other)];
+    await settled(members);
+    const slow: BroadcastSlow[] = [];
+    members[0].cast.on('slow', (event) => slow.push(event));
+    const socket = await intruder(members[0]);
+    socket.pause();
+    write(socket, hello());
+    // It is there, and says so: who is silent is given up.
+    const beats = setInterval(() => write(socket, { kind: 'ihave', entries: [] }), 500);
+    socket.once('close', () => clearInterval(beats));
+    await until('the neighbour', () => members[0].cast.stats().neighbours === 2);
+    const count = 600;
+    for (let index = 0; index < count; index++) {
+      members[0].cast.send('x'.repeat(2_000));
+      // The other one keeps up, and gets all of them.
+      if (index % 5 === 4) await until('the other', () => members[1].got.length === index + 1);
+    }
+    expect(slow).toHaveLength(1);
+    expect(slow[0]).toMatchObject({ dropped: 0, neighbour: expect.not.stringMatching(other.id) });
+    expect(members[0].cast.stats()).toMatchObject({ neighbours: 2, lost: 0 });
+    const taken = framesFrom(socket);
+    const got = new Set<number>();
+    let announced = 0;
+    await until('messages and announcements', () => {
+      for (const frame of taken()) {
+        if (frame.kind === 'gossip') got.add(frame.counter);
+        if (frame.kind !== 'ihave') continue;
+        for (const { origin, counter, own } of frame.entries) {
+          announced++;
+          const ranges = [{ from: counter, count: 1 }];
+          write(socket, { kind: 'graft', origin, own, eager: false, ranges });
+        }
+      }
+      return got.size === count;
+    });
+    expect(announced).toBeGreaterThan(100);
+    clearInterval(beats);
+  });
+
+  it('emits slow for a burst of one turn, and nobody stays slow after it', async () => {
+    const [one, other] = await Promise.all([start(), start()]);
+    await link(one, other);
+    const members = [take(one, { outboxBytes: 16_384 }), take(other)];
+    await settled(members);
+    let room = true;
+    for (let index = 0; index < 200; index++) room = members[0].cast.send('x'.repeat(300));
+    expect(room).toBe(false);
+    await within('room', members[0].cast.drained());
+    await until('all of them', () => members[1].got.length === 200);
+    expect(members[0].cast.send('more')).toBe(true);
+    await until('one more', () => members[1].got.length === 201);
+  });
+
+  it('bounds what a neighbour costs that announces what nobody has', async () => {
+    const [one, other] = await Promise.all([start(), start()]);
+    await link(one, other);
+    const members = [take(one), take(other)];
+    await settled(members);
+    const socket = await intruder(members[0]);
+    socket.resume();
+    write(socket, hello());
+    await until('the neighbour', () => members[0].cast.stats().neighbours === 2);
+    for (let frame = 0; frame < 20; frame++) {
+      const origin = `flood${frame}`.padEnd(16, 'x');
+      const entries = Array.from({ length: 1_000 }, (_, index) => {
+        return { origin, counter: index + 1, own: true, hops: 1, heldMs: 0 };
+      });
+      write(socket, { kind: 'ihave', entries });
+    }
+    // Each announcement that is kept costs a question; there is room for a quarter of what is waited for.
+    const asked = framesFrom(socket);
+    const counters = new Set<string>();
+    await until('the questions', () => {
+      for (const frame of asked()) {
+        if (frame.kind !== 'graft') continue;
+        for (const { from, count } of frame.ranges) {
+          for (let index = 0; index < count; index++) counters.add(`${frame.origin} ${from + index}`);
+        }
+      }
+      return counters.size > 0;
+    });
+    for (let index = 0; index < 20; index++) members[1].cast.send(index);
+    await until('the messages of the other', () => members[0].got.length === 20);
+    expect(counters.size).toBeLessThanOrEqual(TREE_LIMITS.maxMissing / 4);
+    expect(members[0].cast.stats()).toMatchObject({ delivered: 20, lost: 0 });
+    expect(members[0].cast.stats().origins).toBeLessThanOrEqual(2);
+  });
+
   it('leaves when its node drains', async () => {
     const members = await star(3);
     const closed = once(members[1].cast, 'close');
@@ -292,6 +392,25 @@ describe('A broadcast', () => {
     await until('the second', () => members[1].got.length === 2);
   });
 });
+
+/** Returns a function that returns the frames that have come since its last call. */
+function framesFrom(socket: Socket): () => Frame[] {
+  let bytes: Buffer = Buffer.alloc(0);
+  const parts: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => parts.push(chunk));
+  socket.resume();
+  return () => {
+    bytes = Buffer.concat([bytes, ...parts.splice(0)]);
+    const frames: Frame[] = [];
+    while (bytes.length >= LENGTH_BYTES) {
+      const end = LENGTH_BYTES + frameLength(bytes.subarray(0, LENGTH_BYTES));
+      if (bytes.length < end) break;
+      frames.push(decodeFrame(bytes.subarray(LENGTH_BYTES, end)));
+      bytes = bytes.subarray(end);
+    }
+    return frames;
+  };
+}
 
 function hello(): Frame {
   return { kind: 'hello', version: 1, env: NO_ENV };

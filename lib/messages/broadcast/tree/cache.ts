@@ -8,6 +8,8 @@ export interface Kept {
   /** The neighbour that brought it; undefined for one of this node. */
   readonly from: string | undefined;
   readonly atMs: number;
+  /** Whether it was asked for, as it did not come by itself. */
+  readonly asked: boolean;
 }
 
 export class RepairCache {

@@ -9,6 +9,10 @@ const TIMES = 4;
 
 export class Edges {
   readonly lazy = new Set<string>();
+  /** The neighbour that brought the last message, in the tree of one origin. */
+  parent: string | undefined;
+  /** Whether that one has gone, so that nobody brings the next message by itself. */
+  isOrphan = false;
   private rival: { readonly peer: string; readonly parent: string; times: number } | undefined;
 
   isEager(peer: string): boolean {
@@ -67,6 +71,11 @@ export class Trees {
 
   /** A neighbour is gone: it is eager again when it comes back. */
   drop(peer: string): void {
-    for (const edges of this.values()) edges.lazy.delete(peer);
+    for (const edges of this.values()) {
+      edges.lazy.delete(peer);
+      if (edges.parent !== peer) continue;
+      edges.parent = undefined;
+      edges.isOrphan = true;
+    }
   }
 }

@@ -96,6 +96,10 @@ export class MissingMessages {
     for (const missing of this.all.values()) if (missing.dueMs <= nowMs) yield missing;
   }
 
+  values(): IterableIterator<Missing> {
+    return this.all.values();
+  }
+
   /** When the first of them is due, in ms; infinite without any. */
   get dueMs(): number {
     let due = Number.POSITIVE_INFINITY;

@@ -20,7 +20,7 @@ import {
   type OriginSummary,
   type Summary,
 } from '../frames.js';
-import { type Kept, RepairCache } from './cache.js';
+import { type Kept, keyOf, RepairCache } from './cache.js';
 import { type Edges, Trees } from './edges.js';
 import type { TreeLimits } from './limits.js';
 import { MissingMessages } from './missing.js';
@@ -50,8 +50,11 @@ export interface TreeHost {
 
 interface Peer {
   readonly id: string;
-  announcements: Array<{ readonly message: Gossip; readonly atMs: number }>;
+  /** Without the messages: those of a neighbour that takes nothing must not keep them in memory. */
+  announcements: Array<Omit<Announcement, 'heldMs'> & { readonly atMs: number }>;
   flushAtMs: number;
+  /** What it has asked for and gets when it takes something again, by the key of the message. */
+  readonly owed: Map<string, { readonly origin: OriginKey; readonly counter: number; readonly eager: boolean }>;
   /** Announcements were dropped: the neighbour shall compare. */
   needsSummary: boolean;
   readonly origins: TokenBucket;
@@ -141,7 +144,7 @@ export class BroadcastTree {
     const message: Gossip = { kind, origin: this.self, counter, own, fetched: false, hops: 0, format, payload };
     this.counts.sent++;
     const now = this.host.now();
-    this.cache.add({ message, from: undefined, atMs: now });
+    this.cache.add({ message, from: undefined, atMs: now, asked: false });
     this.spread(message, undefined, now);
     this.compareBy(now);
   }
@@ -166,6 +169,7 @@ export class BroadcastTree {
       id,
       announcements: [],
       flushAtMs: Number.POSITIVE_INFINITY,
+      owed: new Map(),
       needsSummary: false,
       origins: new TokenBucket(this.limits.newOrigins),
     });
@@ -180,12 +184,25 @@ export class BroadcastTree {
     if (!this.peers.delete(id)) return;
     this.trees.drop(id);
     this.missing.drop(id);
+    this.hurry();
   }
 
   /** The neighbour takes messages again. */
   onReady(id: string): void {
     const peer = this.peers.get(id);
-    if (peer !== undefined) this.flush(peer, this.host.now());
+    if (peer === undefined) return;
+    for (const [key, { origin, counter, eager }] of peer.owed) {
+      // The rest when it takes more: as fast as it does, without asking again.
+      if (this.host.isSlow(id)) return;
+      peer.owed.delete(key);
+      const kept = this.cache.get(origin, counter);
+      if (kept !== undefined) this.answer(peer, kept.message, eager);
+    }
+    this.flush(peer, this.host.now());
+  }
+
+  private answer(peer: Peer, message: Gossip, eager: boolean): void {
+    this.host.send(peer.id, eager ? message : { ...message, fetched: true });
   }
 
   /** @returns what is wrong with the frame; undefined for a good one */
@@ -249,13 +266,17 @@ export class BroadcastTree {
     this.recent.add(origin);
     const edges = this.trees.of(message.origin, message.own);
     if (message.fetched) this.counts.repaired++;
-    else edges.lazy.delete(peer.id);
+    else {
+      edges.lazy.delete(peer.id);
+      if (message.own) edges.parent = peer.id;
+      edges.isOrphan = false;
+    }
     const next: Gossip = { ...message, fetched: false, hops: Math.min(MAX_HOPS, message.hops + 1) };
-    this.cache.add({ message: next, from: message.fetched ? undefined : peer.id, atMs: now });
+    const asked = missing !== undefined && missing.tries > 0;
+    this.cache.add({ message: next, from: message.fetched ? undefined : peer.id, atMs: now, asked });
     this.spread(next, peer.id, now);
     this.order(origin, next, peer, now);
-    if (missing !== undefined && !message.fetched)
-      this.adapt(missing.tries > 0 && missing.announcers.at(-1) !== peer.id);
+    if (missing !== undefined && !message.fetched) this.adapt(asked && missing.announcers.at(-1) !== peer.id);
     const first = missing?.first;
     if (first !== undefined && !message.fetched) this.consider(edges, first.peer, peer.id, now - first.atMs, message);
     this.compareBy(now);
@@ -273,7 +294,9 @@ export class BroadcastTree {
   private onDuplicate(peer: Peer, message: Gossip): void {
     this.counts.duplicates++;
     if (message.fetched) return;
-    const { origin, own } = message;
+    const { origin, counter, own } = message;
+    // Somebody else was asked for it, and it came by itself all the same.
+    if (this.cache.get(origin, counter)?.asked) this.adapt(true);
     this.trees.of(origin, own).lazy.add(peer.id);
     this.counts.prunes++;
     this.host.send(peer.id, { kind: 'prune', origin, own });
@@ -392,7 +415,8 @@ export class BroadcastTree {
       peer.announcements = [];
       peer.needsSummary = true;
     }
-    peer.announcements.push({ message, atMs: now });
+    const { origin, counter, own, hops } = message;
+    peer.announcements.push({ origin, counter, own, hops, atMs: now });
     if (peer.flushAtMs !== Number.POSITIVE_INFINITY) return;
     peer.flushAtMs = now + this.limits.announceMs;
     this.wakeBy(peer.flushAtMs, now);
@@ -405,11 +429,8 @@ export class BroadcastTree {
     const { announcements } = peer;
     peer.announcements = [];
     for (let start = 0; start < announcements.length; start += MAX_ENTRIES) {
-      const entries: Announcement[] = announcements.slice(start, start + MAX_ENTRIES).map(({ message, atMs }) => ({
-        origin: message.origin,
-        counter: message.counter,
-        own: message.own,
-        hops: message.hops,
+      const entries = announcements.slice(start, start + MAX_ENTRIES).map(({ atMs, ...announced }) => ({
+        ...announced,
         heldMs: Math.min(MAX_HELD_MS, Math.max(0, Math.round(now - atMs))),
       }));
       this.host.send(peer.id, { kind: 'ihave', entries });
@@ -431,7 +452,8 @@ export class BroadcastTree {
       }
       // The numbers far ahead of an origin come after those before them, or were made up.
       if (origin !== undefined && counter >= origin.next + this.limits.window) continue;
-      const about = { own, eager: true, dueMs: now + this.graftMs, hadAtMs };
+      const isOrphan = this.trees.known(key, own)?.isOrphan === true;
+      const about = { own, eager: true, dueMs: now + (isOrphan ? FETCH_MS : this.graftMs), hadAtMs };
       if (this.missing.note(key, counter, peer.id, about)) this.wakeBy(about.dueMs, now);
     }
   }
@@ -462,8 +484,10 @@ export class BroadcastTree {
       for (let counter = from; counter < from + count; counter++) {
         const kept = this.cache.get(origin, counter);
         if (kept === undefined) continue;
-        if (this.host.isSlow(peer.id)) this.announce(peer, kept.message, now);
-        else this.host.send(peer.id, eager ? kept.message : { ...kept.message, fetched: true });
+        if (!this.host.isSlow(peer.id)) this.answer(peer, kept.message, eager);
+        else if (peer.owed.size < this.limits.maxAnnouncements) {
+          peer.owed.set(keyOf(origin, counter), { origin, counter, eager });
+        } else this.announce(peer, kept.message, now);
       }
     }
   }
@@ -473,6 +497,19 @@ export class BroadcastTree {
   private expect(peer: string, { key }: Origin, counter: number, own: boolean, dueMs: number, now: number): void {
     if (this.missing.note(key, counter, peer, { own, eager: false, dueMs, hadAtMs: undefined }))
       this.wakeBy(dueMs, now);
+  }
+
+  /** A neighbour is gone: what it would have brought is asked for soon. Those behind this participant wait for it meanwhile. */
+  private hurry(): void {
+    if (this.missing.size === 0) return;
+    const now = this.host.now();
+    const dueMs = now + FETCH_MS;
+    for (const missing of this.missing.values()) {
+      if (missing.tries > 0 || missing.dueMs <= dueMs) continue;
+      if (this.trees.known(missing.origin, missing.own)?.isOrphan !== true) continue;
+      missing.dueMs = dueMs;
+      this.wakeBy(dueMs, now);
+    }
   }
 
   /** Asks for what is due, one neighbour for each message, one frame for each neighbour and origin. */
@@ -538,7 +575,10 @@ export class BroadcastTree {
     this.recent.clear();
     if (this.counter > 0) origins.push(...this.everything().slice(0, 1));
     const frame: Summary = { kind: 'summary', established: this.established, origins };
-    for (const { id } of this.peers.values()) if (!this.host.isSlow(id)) this.host.send(id, frame);
+    for (const peer of this.peers.values()) {
+      if (this.host.isSlow(peer.id)) peer.needsSummary = true;
+      else this.host.send(peer.id, frame);
+    }
   }
 
   // Time.
