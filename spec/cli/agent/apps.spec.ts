@@ -253,7 +253,8 @@ describe('an app', () => {
 
   it('starts again when its program has ended, and is no service meanwhile', async () => {
     await begin();
-    await send(host, web(1));
+    // No check comes so soon.
+    await send(host, web(1, { health: { ...web(1).manifest.health, intervalMs: 60_000 } }));
     await activate(host, 1);
     process.kill((await status()).pid as number, 'SIGKILL');
     await until('its end', async () => (await status()).state === 'down');

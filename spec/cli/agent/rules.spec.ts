@@ -42,7 +42,10 @@ describe('a rule', () => {
   it.each([
     ['rights=deploy', 'names nobody: it needs members, tags or nodes, in "rights=deploy"'],
     ['members=a', 'gives no rights, in "members=a"'],
-    ['members=a rights=all', 'rights must be deploy, jobs, status or logs, not all, in "members=a rights=all"'],
+    [
+      'members=a rights=all',
+      'rights must be deploy, jobs, all-jobs, status or logs, not all, in "members=a rights=all"',
+    ],
     ['members= rights=deploy', 'members has an empty value, in "members= rights=deploy"'],
     ['nodes=me rights=deploy', 'nodes must be ids of nodes, in "nodes=me rights=deploy"'],
     ['who=a rights=deploy', 'must consist of members=…, tags=…, nodes=…, rights=… or apps=…, in "who=a rights=deploy"'],
