@@ -133,7 +133,7 @@ export const CATALOG: readonly CatalogEntry[] = [
     HOSTS,
     'job',
     'start and follow commands that hosts declare',
-    async () => (await import('./agent/jobs/job-command.js')).job,
+    async () => (await import('./agent/jobs/caller/job-command.js')).job,
   ),
   entry(
     INSPECT,

@@ -1,8 +1,8 @@
 import { PassThrough } from 'node:stream';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { sendInput } from '../../../../lib/cli/agent/jobs/caller/input-sender.js';
 import { INPUT_ANSWER_MS, JobInput } from '../../../../lib/cli/agent/jobs/input.js';
-import { sendInput } from '../../../../lib/cli/agent/jobs/input-sender.js';
 import { Timers } from '../../../../lib/util/timers.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 

@@ -1,8 +1,8 @@
 // How `starlane job run` ends: as the program has ended, or with one of a few codes that programs seldom use. docs/jobs.md lists them, and a
 // spec compares.
 
-import { nodeOs } from '../../../util/runtime/builtins.js';
-import type { JobEnd, JobStatus } from './record.js';
+import { nodeOs } from '../../../../util/runtime/builtins.js';
+import type { JobEnd, JobStatus } from '../record.js';
 
 export const JobExit = {
   /** The host is gone: the state of the job is unknown until it returns. */

@@ -3,16 +3,16 @@
 import { once } from 'node:events';
 import { fstatSync } from 'node:fs';
 import { v7 as uuid } from 'uuid';
-import { codeOf } from '../../../errors.js';
-import { type Command, type Context, defineCommand } from '../../command.js';
-import { Failure, lineOf, usage } from '../../failure.js';
-import { flag } from '../../flags.js';
-import { type Host, withHost } from '../hosts.js';
-import { FrameKind } from './frames.js';
+import { codeOf } from '../../../../errors.js';
+import { type Command, type Context, defineCommand } from '../../../command.js';
+import { Failure, lineOf, usage } from '../../../failure.js';
+import { flag } from '../../../flags.js';
+import { type Host, withHost } from '../../hosts.js';
+import { FrameKind } from '../frames.js';
+import type { JobStatus } from '../record.js';
 import { sendInput } from './input-sender.js';
 import { exitCodeFor, JobExit, stateInWords } from './job-exit.js';
 import { jobName, parseJobName } from './job-name.js';
-import type { JobStatus } from './record.js';
 import { RemoteJob } from './remote-job.js';
 
 export const PATIENCE_FLAG = {

@@ -1,8 +1,8 @@
 // Sends the input of a job in pieces, and keeps what the host has not taken yet, so that no lost link costs any of it.
 
 import type { Readable } from 'node:stream';
-import { clearTimeout, performanceNow, setTimeout } from '../../../util/runtime/real-timers.js';
-import { MAX_INPUT_BYTES } from './input.js';
+import { clearTimeout, performanceNow, setTimeout } from '../../../../util/runtime/real-timers.js';
+import { MAX_INPUT_BYTES } from '../input.js';
 
 export interface InputTarget {
   sendInput(

@@ -4,8 +4,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { isRunning, until } from '../../../support/caller.js';
-import { type Command, Machine } from '../../../support/command.js';
+import { isRunning, until } from '../../../../support/caller.js';
+import { type Command, Machine } from '../../../../support/command.js';
 
 const LONG_MS = 180_000;
 const WAIT_MS = 60_000;
@@ -18,7 +18,7 @@ afterEach(async () => {
 const JOBS = `
 greet: { run: [/bin/sh, -c, 'echo to "$0"; echo aside >&2; exit 7', '{who}'], params: { who: '[a-z]+' } }
 upper: { run: [/usr/bin/tr, a-z, A-Z], stdin: true }
-steps: { run: [/bin/sh, -c, 'i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); [ $((i%50)) = 0 ] && sleep 0.05; done'] }
+steps: { run: [/bin/sh, -c, 'i=0; while [ $i -lt 6000 ]; do echo line $i; i=$((i+1)); [ $((i%50)) = 0 ] && sleep 0.1; done'] }
 pid: { run: [/bin/sh, -c, 'echo $$; exec sleep 600'] }
 `;
 
@@ -140,12 +140,12 @@ describe('starlane job', () => {
         return way.port;
       });
       const run = laptop.start(['job', 'run', 'host', 'steps']);
-      for (const line of [100, 700, 1_300, 1_900, 2_500]) {
+      for (const line of [100, 1_500, 3_000, 4_500]) {
         await run.waitFor(new RegExp(`^line ${line}$`, 'm'), 'stdout', WAIT_MS);
-        expect(way?.cut()).toBeGreaterThan(0);
+        await until('a link to be cut', () => (way?.cut() ?? 0) > 0);
       }
       const { code, stdout } = await run.finish(WAIT_MS);
-      expect(stdout).toBe(Array.from({ length: 3_000 }, (_, line) => `line ${line}\n`).join(''));
+      expect(stdout).toBe(Array.from({ length: 6_000 }, (_, line) => `line ${line}\n`).join(''));
       expect(code).toBe(0);
     },
     LONG_MS,

@@ -1,7 +1,7 @@
 // The id of a job as people use it: HOST/UUID, so that it says where to ask.
 
-import { usage } from '../../failure.js';
-import { isJobId } from './record.js';
+import { usage } from '../../../failure.js';
+import { isJobId } from '../record.js';
 
 export interface JobName {
   /** The name of a member, or `@nodeId`. */

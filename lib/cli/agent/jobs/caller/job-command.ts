@@ -1,13 +1,13 @@
 // starlane job: all that can be done with jobs of hosts
 
-import type { Command } from '../../command.js';
-import { defineCommand } from '../../command.js';
-import { usage } from '../../failure.js';
-import { withHost } from '../hosts.js';
+import type { Command } from '../../../command.js';
+import { defineCommand } from '../../../command.js';
+import { usage } from '../../../failure.js';
+import { withHost } from '../../hosts.js';
+import type { JobStatus } from '../record.js';
 import { stateInWords } from './job-exit.js';
 import { jobName, parseJobName } from './job-name.js';
 import { jobOutput, jobRun, PATIENCE_FLAG, remoteJob } from './job-run.js';
-import type { JobStatus } from './record.js';
 
 const JOB = { name: 'JOB', about: 'its id: HOST/UUID' } as const;
 const HOST = { name: 'HOST', about: 'the name of a member that runs starlane agent, or @ID' } as const;

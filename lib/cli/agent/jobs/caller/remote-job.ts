@@ -2,12 +2,12 @@
 // as the host may be away.
 
 import type { IncomingMessage } from 'node:http';
-import { codeOf, starlaneError } from '../../../errors.js';
-import { clearTimeout, performanceNow, setTimeout } from '../../../util/runtime/real-timers.js';
-import type { HostRequest } from '../host-client.js';
-import type { JobRequest } from './declared.js';
-import { FrameReader, type OutputKind } from './frames.js';
-import type { JobStatus } from './record.js';
+import { codeOf, starlaneError } from '../../../../errors.js';
+import { clearTimeout, performanceNow, setTimeout } from '../../../../util/runtime/real-timers.js';
+import type { HostRequest } from '../../host-client.js';
+import type { JobRequest } from '../declared.js';
+import { FrameReader, type OutputKind } from '../frames.js';
+import type { JobStatus } from '../record.js';
 
 /** What is needed of the agent of a host. */
 export interface JobHost {
