@@ -3,6 +3,7 @@
 import { type Command, type Context, defineCommand } from '../../command.js';
 import { ExitCode, exitCodeOf, lineOf, usage } from '../../failure.js';
 import { bytes, span } from '../../inspect/ask.js';
+import { printable } from '../../log.js';
 import { DEFAULT_TIMEOUT_MS } from '../../run/network.js';
 import { nodeValues } from '../../run/use-network.js';
 import { type Activation, LOG_FOLLOWS } from '../apps/app.js';
@@ -67,7 +68,8 @@ async function rollOutTo(
       undoes,
       signal: aborter.signal,
       onState: ({ host, state, tookMs, error }) => {
-        const why = error === undefined ? '' : `: ${lineOf(error)}`;
+        // It has what the app has printed, which must not move the cursor of a terminal.
+        const why = error === undefined ? '' : `: ${printable(lineOf(error))}`;
         context.output.note(`${host.name}: ${state}${state === 'skipped' ? '' : ` (${span(tookMs)})`}${why}`);
       },
     });
