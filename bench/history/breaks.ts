@@ -22,7 +22,7 @@ const RECEIVER = 'lib/messages/receive/session.ts';
 const QUEUE = 'lib/messages/receive/queue.ts';
 const SENDER = 'lib/messages/send/session.ts';
 const TARGET = 'lib/messages/send/target.ts';
-const POST = 'lib/messages/messages.ts';
+const POST = 'lib/messages/post.ts';
 
 export const BREAKS: readonly Break[] = [
   {

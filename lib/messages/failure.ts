@@ -1,6 +1,6 @@
 // Errors of handlers, as they travel: code and message, and no stack.
 
-import { codeOf, ERRORS, type ErrorCode } from '../errors.js';
+import { codeOf, ERRORS, type ErrorCode, netError } from '../errors.js';
 import { type MessageError, messageError, notHandled, outcomeUnknown, Refusal } from './outcome.js';
 import type { Answer } from './receive/incoming.js';
 import { Kind, OutcomeCode } from './wire/frames.js';
@@ -32,7 +32,7 @@ class HandlerError extends Error {
 }
 
 /** Returns the error of a call or message for the outcome that its receiver has reported. */
-export function errorOfOutcome(code: number, text: string, where: string): MessageError {
+export function errorOfOutcome(code: number, text: string, where: string, isCall: boolean): MessageError {
   switch (code) {
     case OutcomeCode.FAILED: {
       const error = readFailure(text);
@@ -53,7 +53,7 @@ export function errorOfOutcome(code: number, text: string, where: string): Messa
     case OutcomeCode.FULL:
       return messageError('ERR_STARLANE_QUEUE_FULL', 'not-handled', where);
     case OutcomeCode.LATE:
-      return notHandled(`${where}: its turn did not come in time`);
+      return late(where, isCall);
     case OutcomeCode.CANCELLED:
       return notHandled(`${where}: it was taken back`);
     case OutcomeCode.CONTENT:
@@ -63,6 +63,13 @@ export function errorOfOutcome(code: number, text: string, where: string): Messa
     default:
       return outcomeUnknown(`${where}: the receiver does not know any more`);
   }
+}
+
+/** Its turn did not come in time. */
+function late(where: string, isCall: boolean): MessageError {
+  const cause = netError('ETIMEDOUT', isCall ? 'call' : 'send', { address: where });
+  const detail = `${where}: its turn did not come in time`;
+  return isCall ? messageError('ETIMEDOUT', 'not-handled', detail, cause) : notHandled(detail, cause);
 }
 
 function readFailure(text: string): HandlerError {

@@ -13,7 +13,7 @@ export function isCommandNumber(value: unknown): value is number {
   return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_COMMAND;
 }
 
-/** Made by {@link Messages.inbox}. */
+/** Where messages and calls for a service, or for this node, arrive. Made by {@link Messages.inbox}. */
 export class Inbox implements AsyncIterable<Message> {
   // Not `private`: its insides must not show up when it is printed.
   readonly #core: InboxCore;
@@ -106,6 +106,7 @@ export class Inbox implements AsyncIterable<Message> {
     return this.#core.close(this.#closeTimeoutMs);
   }
 
+  /** Does what `close()` does, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -7,8 +7,6 @@ export {
   type ApiClient,
   apiClient,
   type ClientMethods,
-  type Method,
-  type Output,
   type UntypedClient,
   type UntypedOutput,
 } from './api/client.js';
@@ -69,6 +67,7 @@ export type { CommandOptions, InboxOptions, MessagesOptions, SendOptions } from 
 export { MessageError, type Outcome } from './outcome.js';
 export { BROADCAST_PORT, MESSAGE_PORT, TOPIC_PORT } from './ports.js';
 export type { MessagesStats, Receipt } from './post.js';
+export type { TopicData, TopicHeaders } from './topics/codec/message-writer.js';
 export type { TopicMessage } from './topics/message.js';
 export type {
   FlushOptions,
@@ -78,5 +77,6 @@ export type {
   SubscribeOptions,
   TopicsOptions,
 } from './topics/options.js';
+export type { FullPolicy } from './topics/outlet.js';
 export type { Subscription, SubscriptionEvents, TopicHandler } from './topics/subscriber/subscription.js';
 export { type SlowSubscriber, type Topics, type TopicsEvents, topics } from './topics/topics.js';

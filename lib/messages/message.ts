@@ -77,6 +77,7 @@ export class Call extends Envelope {
   constructor(
     incoming: Incoming,
     service: string,
+    /** The number of the command. */
     readonly command: number,
   ) {
     super(incoming, service);

@@ -16,9 +16,11 @@ import {
 } from './options.js';
 import { type MessagesStats, Post, type Receipt } from './post.js';
 
+/** Events of {@link Messages}. */
 export interface MessagesEvents {
-  /** A peer has broken the protocol of messages, or something else goes on with less than it should. */
+  /** A peer has broken the protocol of messages (ERR_STARLANE_MESSAGE_PROTOCOL), and its circuit has ended. */
   warning: [error: Error];
+  /** Everything is closed. */
   close: [];
 }
 
@@ -26,8 +28,8 @@ const instances = new WeakMap<Node, Messages>();
 
 /**
  * Returns the messages of a node: one object for each node.
- * @param options only with the first call
- * @throws ERR_STARLANE_OPTION
+ * @param options with the first call only
+ * @throws ERR_STARLANE_OPTION, also for options with a later call
  */
 export function messages(node: Node, options?: MessagesOptions): Messages {
   const existing = instances.get(node);
@@ -40,23 +42,25 @@ export function messages(node: Node, options?: MessagesOptions): Messages {
   return made;
 }
 
-/** Made by {@link messages}. */
+/** Messages and calls of a node. Made by {@link messages}. */
 export class Messages extends EventEmitter<MessagesEvents> {
   readonly #post: Post;
 
   /** @internal */
   constructor(node: Node, options: ResolvedMessagesOptions) {
     super();
-    this.#post = new Post(node, options, sharedTimers, (error) => {
+    const warn = (error: Error): void => {
       if (this.listenerCount('warning') > 0) this.emit('warning', error);
-    });
+    };
+    this.#post = new Post(node, options, sharedTimers, warn, () => this.emit('close'));
   }
 
   /**
    * Sends a message to `@nodeId`, a service, or a member by name. Resolves when its handler has finished. Messages to one target arrive in
    * the order of the calls.
    * @param data bytes, a text, any value that JSON has words for, or a stream of bytes
-   * @throws MessageError with the property `outcome`; ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT, ERR_STARLANE_ADDRESS
+   * @throws MessageError with the property `outcome`; ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT, ERR_STARLANE_ADDRESS. All of them reject the
+   * promise; nothing is thrown at once.
    */
   send(target: string, data?: unknown, options?: SendOptions): Promise<Receipt> {
     return this.#post.send(target, data, undefined, options) as Promise<Receipt>;
@@ -73,14 +77,14 @@ export class Messages extends EventEmitter<MessagesEvents> {
   }
 
   /**
-   * Offers a service, or, without a name, what arrives for this node itself. Further names need further inboxes.
-   * @throws ERR_STARLANE_OPTION, ERR_STARLANE_ADDRESS; EADDRINUSE when there is an inbox of that name
+   * Offers a service, or, without a name, takes what arrives for this node itself. Each name needs an inbox of its own.
+   * @throws ERR_STARLANE_OPTION, ERR_STARLANE_ADDRESS; EADDRINUSE when there is an inbox of that name; ERR_STARLANE_CLOSED
    */
   inbox(service?: string, options?: InboxOptions): Inbox {
     return this.#post.inbox(service ?? '', options);
   }
 
-  /** Calls `handler` with each message for the service, or for this node: {@link inbox} and its `onMessage` in one. */
+  /** Calls `handler` with each message for the service, or for this node: {@link inbox} and its `onMessage` in one call. */
   onMessage<Data = unknown>(handler: MessageHandler<Data>): Inbox;
   onMessage<Data = unknown>(service: string, handler: MessageHandler<Data>, options?: InboxOptions): Inbox;
   onMessage(service: string | MessageHandler<never>, handler?: MessageHandler<never>, options?: InboxOptions): Inbox {
@@ -99,13 +103,14 @@ export class Messages extends EventEmitter<MessagesEvents> {
   }
 
   /**
-   * Closes all inboxes, and gives up what has not left. What has left has the `closeTimeoutMs` of the node to get its outcome. Called when
-   * the node closes, too.
+   * Closes all inboxes, and gives up what has not left. What has left has the `closeTimeoutMs` of the node to get its outcome. The end of the
+   * node does the same. Resolves when nothing is pending. There is no way back.
    */
   close(): Promise<void> {
     return this.#post.close();
   }
 
+  /** Does what `close()` does, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -6,44 +6,51 @@ import { MAX_TIMEOUT_MS } from '../util/timers.js';
 import type { OutgoingTerms } from './send/outgoing.js';
 import { MAX_KEY_BYTES } from './wire/frames.js';
 
+/** Options of `messages(node, options)`. */
 export interface MessagesOptions {
-  /** Messages and calls of this node without an outcome, at most. Beyond that they fail with ERR_STARLANE_QUEUE_FULL. Default 100000. */
+  /**
+   * How many messages and calls of this node may wait for their outcomes, 1 or more. Further ones fail with ERR_STARLANE_QUEUE_FULL.
+   * Default 100000.
+   */
   maxPending?: number | undefined;
-  /** Their bytes, without streams. Default 67108864. */
+  /** Their bytes, without streams, 1 or more. One message may be longer if it is alone. Default 67108864. */
   maxPendingBytes?: number | undefined;
-  /** The longest answer of a call that is not a stream, in bytes. Default 67108864. */
+  /** The longest answer of a call that is not a stream, in bytes, 1 to 2147483648. Default 67108864. */
   maxAnswerBytes?: number | undefined;
-  /** How long a lost receiver is searched, in ms, before outcomes are unknown. Default 5000. */
+  /** How long a lost receiver is looked for before outcomes are unknown, in ms, 1 to 60000. Default 5000. */
   resumeMs?: number | undefined;
-  /** How long a circuit stays open that nobody uses, in ms. Default 30000. */
+  /** How long a circuit that nobody uses stays open, in ms, 1 to 2147483647. Default 30000. */
   idleMs?: number | undefined;
 }
 
+/** Options of `send` and `call`. */
 export interface SendOptions {
-  /** Bounds the whole, in ms, 1 to 2147483647, or Infinity. Default 10000. */
+  /** How long the whole may take, in ms, 1 to 2147483647, or Infinity. Default 10000. */
   timeoutMs?: number | undefined;
   /** Ends the wait. What has left is cancelled at the receiver. */
   signal?: AbortSignal | undefined;
-  /** Of two messages with one key to one receiver, one runs. 1 to 255 bytes. */
+  /** Two messages with one key to one receiver run one handler. 1 to 255 bytes. */
   idempotencyKey?: string | undefined;
-  /** The message does no harm twice: it is sent again when its outcome is unknown. Default false. */
+  /** Whether the message does no harm twice: then it is sent again when its outcome is unknown. Default false. */
   idempotent?: boolean | undefined;
 }
 
+/** Options of `inbox`, besides those of `bind`. */
 export interface InboxOptions extends BindOptions {
   /**
-   * Calls that run at a time, and messages of different senders. One sender has up to 64 places for its calls, or half of them if that is
-   * more. Default 1000.
+   * Calls that run at a time, and messages of different senders, 1 to 1000000. One sender has up to 64 places for its calls, or half of them
+   * if that is more. Default 1000.
    */
   concurrency?: number | undefined;
-  /** The longest message and input, in bytes. Streams have no limit. Default 16777216. */
+  /** The longest message and input, in bytes, 1 to 2147483648. Streams have no limit. Default 16777216. */
   maxMessageBytes?: number | undefined;
-  /** Whether messages and inputs of more than 64 KiB arrive as a Readable, and not when they are complete. Default false. */
+  /** Whether messages and inputs of more than 64 KiB arrive as a Readable, before they are complete. Default false. */
   streamed?: boolean | undefined;
 }
 
+/** Options of `onCommand`. */
 export interface CommandOptions {
-  /** Calls of this command that run at a time. Default that of the inbox. */
+  /** Calls of this command that run at a time, 1 to 1000000. Default: that of the inbox. */
   concurrency?: number | undefined;
 }
 
@@ -72,7 +79,6 @@ export function resolveMessagesOptions(options: MessagesOptions = {}): ResolvedM
 }
 
 const DEFAULT_TERMS: OutgoingTerms = Object.freeze({
-  command: undefined,
   timeoutMs: DEFAULT_TIMEOUT_MS,
   signal: undefined,
   key: undefined,
@@ -80,8 +86,8 @@ const DEFAULT_TERMS: OutgoingTerms = Object.freeze({
 });
 
 /** @throws ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT */
-export function termsOf(command: number | undefined, options: SendOptions | undefined): OutgoingTerms {
-  if (options === undefined) return command === undefined ? DEFAULT_TERMS : { ...DEFAULT_TERMS, command };
+export function termsOf(options: SendOptions | undefined): OutgoingTerms {
+  if (options === undefined) return DEFAULT_TERMS;
   known('send', options, ['timeoutMs', 'signal', 'idempotencyKey', 'idempotent']);
   const { timeoutMs = DEFAULT_TIMEOUT_MS, signal, idempotencyKey: key, idempotent = false } = options;
   const isTime = timeoutMs === Number.POSITIVE_INFINITY || (timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS);
@@ -92,7 +98,7 @@ export function termsOf(command: number | undefined, options: SendOptions | unde
     throw optionError('idempotencyKey', `a text of 1 to ${MAX_KEY_BYTES} bytes is needed`);
   }
   if (typeof idempotent !== 'boolean') throw optionError('idempotent', 'true or false is needed');
-  return { command, timeoutMs, signal, key, isIdempotent: idempotent };
+  return { timeoutMs, signal, key, isIdempotent: idempotent };
 }
 
 export interface ResolvedInboxOptions {

@@ -3,7 +3,7 @@
 import { ERRORS, type ErrorCode } from '../errors.js';
 
 /**
- * 'handled': a handler ran, and has finished or failed. 'not-handled': certainly no handler ran, and none will. 'unknown': one of both.
+ * 'handled': a handler ran, and has finished or failed. 'not-handled': certainly no handler ran, and none will. 'unknown': either.
  * What is unknown must not be sent again unless it does no harm twice.
  */
 export type Outcome = 'handled' | 'not-handled' | 'unknown';
@@ -13,7 +13,9 @@ export class MessageError extends Error {
   override readonly name = 'MessageError';
 
   constructor(
+    /** One of those in ERRORS. */
     readonly code: ErrorCode,
+    /** What is known of the message or call. */
     readonly outcome: Outcome,
     message: string,
     options?: ErrorOptions,

@@ -41,16 +41,17 @@ export interface Receipt {
 
 /** What is counted since the start, and what there is now. */
 export interface MessagesStats {
-  /** Messages and calls of this node by their outcomes. */
+  /** Messages and calls of this node by their outcomes; `failed`: handled, with an error. */
   readonly sent: { handled: number; failed: number; notHandled: number; unknown: number };
-  /** Those without an outcome, and their bytes. */
+  /** Those that wait for their outcomes. */
   readonly pending: number;
+  /** Their bytes, without streams. */
   readonly pendingBytes: number;
-  /** Circuits to receivers. */
+  /** Circuits to receivers, with those that are being dialled. */
   readonly lanes: number;
-  /** Messages and calls of others, by what became of them, and handlers that run. */
+  /** Messages and calls that have come to the inboxes that are open, by what became of them; `running`: whose handlers run. */
   readonly received: { total: number; handled: number; failed: number; refused: number; running: number };
-  /** Sessions of senders. */
+  /** Sessions of senders, whose outcomes are remembered. */
   readonly sessions: number;
 }
 
@@ -80,6 +81,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     private readonly options: ResolvedMessagesOptions,
     readonly timers: Timers,
     readonly onWarning: (error: Error) => void,
+    private readonly onClosed: () => void = () => {},
   ) {
     this.resumeMs = options.resumeMs;
     this.idleMs = options.idleMs;
@@ -93,7 +95,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
 
   send(target: string, data: unknown, command: number | undefined, options: SendOptions | undefined): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const terms = termsOf(command, options);
+      const terms = termsOf(options);
       if (command !== undefined && !(command >= 0 && command <= 0xffff_ffff && Number.isInteger(command))) {
         throw starlaneError('ERR_STARLANE_ARGUMENT', 'the number of a command has 32 bits');
       }
@@ -101,7 +103,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
       const to = this.targetOf(target);
       const fault = this.faultBefore(target, content.bytes, terms);
       if (fault !== undefined) throw fault;
-      const out = new Outgoing(++this.order, this, target, content, terms, resolve, reject);
+      const out = new Outgoing(++this.order, this, target, command, content, terms, resolve, reject);
       this.pending++;
       this.pendingBytes += Math.max(0, content.bytes);
       if (!this.isHolding) this.updateHold();
@@ -191,7 +193,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     }
     const isReceipt = code === OutcomeCode.NO_ANSWER && out.command === undefined;
     if (code !== OutcomeCode.HANDLED && !isReceipt) {
-      out.fail(errorOfOutcome(code, bytes.toString('utf8', from, to), target.name));
+      out.fail(errorOfOutcome(code, bytes.toString('utf8', from, to), target.name, out.command !== undefined));
       return;
     }
     if (out.command === undefined) out.succeed(this.receipt(lane, out));
@@ -283,7 +285,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     else if (outcome === 'handled') counts.failed++;
     else if (outcome === 'unknown') counts.unknown++;
     else counts.notHandled++;
-    out.content = out.content.bytes === 0 ? NOTHING : { ...NOTHING, kind: out.content.kind, bytes: out.content.bytes };
+    out.content = NOTHING;
     if (this.pending > 0) return;
     // A program that sends one message after the other has none for a moment.
     this.letGo.request();
@@ -303,7 +305,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
   // --- streaming calls ---
 
   openCall(target: string, header: Buffer, options: SendOptions | undefined): Promise<Socket> {
-    const { timeoutMs, signal } = termsOf(0, options);
+    const { timeoutMs, signal } = termsOf(options);
     const parsed = parseTarget(target);
     const preamble = encodePreamble({ kind: CircuitKind.CALL, header });
     const limitMs = Math.min(timeoutMs, 0x7fff_ffff);
@@ -387,6 +389,7 @@ export class Post implements OutgoingOwner, TargetHost, ApartHost {
     await this.idle(closeTimeoutMs);
     for (const target of this.targets.values()) target.end(error);
     await Promise.all(inboxes);
+    this.onClosed();
   }
 
   /** Waits until nothing is pending. */

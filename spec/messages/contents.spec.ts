@@ -53,6 +53,34 @@ describe('a long message', () => {
     for (const [index, value] of values.entries()) expect(isSame(got[index], value)).toBe(true);
   });
 
+  it('waits for a loop that has taken a message of another sender meanwhile', async () => {
+    const got: unknown[] = [];
+    const inbox = messages(net.listener).inbox('orders');
+    const loop = (async () => {
+      for await (const { data } of inbox) {
+        got.push(Buffer.isBuffer(data) ? data.length : data);
+        if (got.length === 3) return;
+        // Meanwhile the content of the long message arrives.
+        if (data === 'short')
+          for (let turn = 0; turn < 500; turn++) await new Promise((resolve) => setImmediate(resolve));
+      }
+    })();
+    // Opens the way, so that the short message is faster than the long one.
+    await messages(net.listener).send('orders', 'first');
+    const long = messages(net.joiner).send('orders', bytes(MIB));
+    await new Promise<void>((resolve) => {
+      // Its turn has come, and its content has not.
+      const look = (): void => {
+        if (messages(net.listener).stats().received.running > 0) resolve();
+        else setImmediate(look);
+      };
+      look();
+    });
+    await messages(net.listener).send('orders', 'short');
+    await Promise.all([long, loop]);
+    expect(got).toEqual(['first', 'short', MIB]);
+  });
+
   it('is not handled when it is longer than the receiver accepts', async () => {
     let runs = 0;
     messages(net.listener).onMessage('orders', () => void runs++, { maxMessageBytes: 100_000 });
@@ -124,6 +152,21 @@ describe('a stream', () => {
       .catch((reason) => reason);
     expect(error).toMatchObject({ code: 'ERR_STARLANE_HANDLER_FAILED', outcome: 'handled' });
     expect(seen).toEqual(['read ECONNRESET']);
+  });
+
+  it('that breaks off does not end the process of a handler that does not read it', async () => {
+    const closed: Array<Promise<void>> = [];
+    messages(net.listener).onMessage<Readable>('orders', async ({ data }) => {
+      const end = new Promise<void>((resolve) => data.once('close', resolve));
+      closed.push(end);
+      await end;
+    });
+    async function* broken(): AsyncIterableIterator<Buffer> {
+      yield bytes(10);
+      throw new Error('no more');
+    }
+    await messages(net.joiner).send('orders', broken());
+    expect(closed.length).toBe(1);
   });
 });
 

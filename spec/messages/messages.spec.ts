@@ -106,7 +106,7 @@ describe('a call', () => {
     const post = messages(net.joiner);
     const missing = await post.call('hello', 2).catch((reason) => reason);
     expect(missing).toMatchObject({ code: 'ERR_STARLANE_NO_HANDLER', outcome: 'not-handled' });
-    const late = await post.call('hello', 1, 1, { timeoutMs: 30 }).catch((reason) => reason);
+    const late = await post.call('hello', 1, 1, { timeoutMs: 500 }).catch((reason) => reason);
     expect(late).toMatchObject({ code: 'ETIMEDOUT', outcome: 'unknown' });
   });
 

@@ -101,6 +101,10 @@ countdown: [ 3, 2, 1, 0 ]
 aborted here: TRPCClientError
 aborted at the server
 `,
+  'broadcast.mjs': `ann: [ 'the shop is open' ] eve: [ 'the shop is open' ] cat: []
+without a link: [ 'the shop is open' ]
+with another one: [ 'the shop is open', 'bread is sold out' ]
+`,
   'command.mjs': `forward: you asked for /news
 gateway: you asked for /news
 tasks: [ 'forward ./web-here.sock', 'gateway' ]

@@ -64,7 +64,7 @@ const FIRST: ReadonlyArray<readonly [kind: FaultKind, role?: Role]> = [
 const START_MS = 1_500;
 /** Most faults are short, few outlast what a node bears with: keep-alive, sessions, timeouts. */
 const SHORT_MS = 800;
-const LONG_MS = 7_000;
+const LONG_MS = 9_000;
 const LONG_SHARE = 0.15;
 
 export function planOf(random: Random, { places, edges }: Shape, { faults, everyMs }: PlanOptions): Fault[] {

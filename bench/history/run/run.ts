@@ -30,7 +30,7 @@ export interface RunOptions {
   readonly onProgress?: (line: string) => void;
 }
 
-const UP_MS = 60_000;
+const UP_MS = 180_000;
 const SETTLE_MS = 60_000;
 const PROGRESS_MS = 10_000;
 const STEP_MS = 100;

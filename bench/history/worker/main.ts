@@ -31,8 +31,8 @@ const node = createNode({
   ...(start.secret === undefined ? {} : { secret: start.secret }),
   rejoinMinMs: 50,
   rejoinMaxMs: 500,
-  keepAliveMs: 1_000,
-  keepAliveTimeoutMs: 4_000,
+  keepAliveMs: 1_500,
+  keepAliveTimeoutMs: 6_000,
   closeTimeoutMs: 1_000,
 });
 node.on('warning', () => {});

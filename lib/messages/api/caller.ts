@@ -21,13 +21,15 @@ const DESCRIBE_MS = 5_000;
 /** Between two attempts of an idempotent command. */
 const REPEAT_MS = 20;
 
+/** Options of `apiClient`. */
 export interface ApiClientOptions {
-  /** How long a call may take where it does not say so itself, in ms, 1 to 2147483647. Default 10000. */
+  /** How long a call may take if it has no `timeoutMs` of its own, in ms, 1 to 2147483647. Default 10000. */
   readonly timeoutMs?: number | undefined;
-  /** Of an item of a stream, in bytes. Default 1 MiB. */
+  /** The longest item of a stream, in bytes, 1024 to 1073741824. Default 1048576. */
   readonly maxItemBytes?: number | undefined;
 }
 
+/** Options of a call of a command. */
 export interface CallOptions {
   /**
    * How long the call may take, in ms, 1 to 2147483647. Default: that of the client. Of a call with streams it bounds the whole if it is given;
@@ -36,7 +38,7 @@ export interface CallOptions {
   readonly timeoutMs?: number | undefined;
   /** Ends the wait at once, and cancels the call. */
   readonly signal?: AbortSignal | undefined;
-  /** As for `send`: calls with one key to one receiver run one handler. Not for streams. */
+  /** Calls with one key to one receiver run one handler. 1 to 255 bytes. ERR_STARLANE_OPTION for a call with a stream. */
   readonly idempotencyKey?: string | undefined;
 }
 

@@ -35,29 +35,31 @@ export type Method<I, O> = unknown extends I
 
 type MethodOf<C> = C extends Command<infer I, infer O> ? Method<I, O> : never;
 
-/** What every client has besides the methods of its commands. */
+/** What each client has besides the methods of its commands. */
 export interface ClientMethods<C extends Commands> {
-  /** Calls a command by its name, as its method does. */
+  /** Calls a command by its name, as its method does. @throws ERR_STARLANE_API when there is none of that name */
   call<K extends keyof C & string>(command: K, ...args: Parameters<MethodOf<C[K]>>): ReturnType<MethodOf<C[K]>>;
-  /** Asks an instance for the self-description of the API. */
+  /** Asks an instance for the self-description of the API, for up to 5 s. */
   describe(): Promise<ApiDescription>;
 }
 
-/** The client of a definition. */
+/** The client of a definition: a method for each command, and {@link ClientMethods}. */
 export type ApiClient<A> = A extends { readonly commands: infer C extends Commands }
   ? { readonly [K in keyof C]: MethodOf<C[K]> } & ClientMethods<C>
   : never;
 
-/** A call without types: `await` it for one output, or iterate over many. */
+/** A call without types: `await` it for one output, or iterate over a stream. */
 export interface UntypedOutput extends PromiseLike<Untyped>, AsyncIterable<Untyped> {}
 
 // biome-ignore lint/suspicious/noExplicitAny: nothing is known before the API has described itself.
 type Untyped = any;
 type UntypedMethod = (input?: Untyped, options?: CallOptions) => Untyped;
 
-/** A client by self-description. */
+/** A client by self-description: each name of a command is a method, and has no types. */
 export type UntypedClient = { readonly [command: string]: UntypedMethod } & {
+  /** Calls a command by its name, as its method does. @throws ERR_STARLANE_API when there is none of that name */
   call(command: string, input?: unknown, options?: CallOptions): UntypedOutput;
+  /** Asks an instance for the self-description of the API, for up to 5 s. */
   describe(): Promise<ApiDescription>;
 };
 

@@ -9,14 +9,14 @@ import { isSchema, type SchemaInput, type SchemaOutput, type StandardSchema } fr
 // biome-ignore lint/suspicious/noExplicitAny: what has no schema is what both ends say it is.
 export type Unchecked = any;
 
-/** An input or output of many items. */
+/** An input or output of many items. Made by {@link stream}. */
 export interface Streamed<S = unknown> {
   readonly stream: true;
   /** Of each item; undefined for any JSON. */
   readonly schema: S | undefined;
 }
 
-/** Declares that an input or output is a stream of items, each of which fits the schema: an async iterable at both ends. */
+/** Returns the declaration of an input or output that is a stream of items, each of which fits the schema: an async iterable at both ends. */
 export function stream<S extends StandardSchema>(schema: S): Streamed<S>;
 export function stream(): Streamed<undefined>;
 export function stream(schema?: StandardSchema): Streamed {
@@ -58,30 +58,36 @@ export interface CommandTexts {
 
 /** One command of an API. */
 export interface Command<I = unknown, O = unknown> extends CommandTexts {
+  /** What it takes: a schema, or {@link stream} of one. Default: any JSON value, a text, bytes or nothing. */
   readonly input?: I | undefined;
+  /** What it returns, likewise. */
   readonly output?: O | undefined;
-  /** May be left to `serveApi`, so that clients need not load it. */
+  /** Runs for each call. It may be left to `serveApi`, so that clients need not load it. */
   // biome-ignore lint/suspicious/noExplicitAny: the function takes what the schema says.
   readonly handler?: ((input: any, call: HandlerCall) => unknown) | undefined;
 }
 
+/** The commands of an API by their names: 1 to 64 letters, digits, `_` and `-`, the first one a letter. */
 export type Commands = Readonly<Record<string, Command>>;
 
 /** What `defineApi` returns: the same for clients and servers. */
 export interface Api<C extends Commands = Commands, N extends string = string> {
-  /** The service. */
+  /** The name of the service under which the API is served. */
   readonly name: N;
   /** One line for people. */
   readonly short: string;
   /** More for people. */
   readonly long: string;
+  /** Which commands there are, for people. */
   readonly version: string;
+  /** By their names. */
   readonly commands: C;
 }
 
 /** The type of the schema of a key, where there is one. */
 type At<T, K> = K extends keyof T ? T[K] : unknown;
 
+/** What a definition has besides its commands. */
 export interface ApiTexts<N extends string = string> {
   /** The name of the service under which the API is served. */
   readonly name: N;

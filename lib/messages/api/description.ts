@@ -20,26 +20,37 @@ export const MAX_DESCRIPTION_BYTES = 256 * 1024;
 /** A schema as JSON Schema, draft 2020-12. */
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
+/** An input or output as an API describes it. */
 export interface ShapeDescription {
   /** Whether it is a stream of items. */
   readonly stream: boolean;
-  /** Of the value, or of each item; undefined where there is none, or its library has no JSON Schema. */
+  /** That of the value, or of each item; missing where there is none, or the library of the schema has no JSON Schema. */
   readonly schema?: JsonSchema | undefined;
 }
 
+/** A command as an API describes it. */
 export interface CommandDescription {
+  /** What names the command on the wire. */
   readonly number: number;
+  /** For people, and for models that choose among tools; may be empty. */
   readonly description: string;
+  /** Whether a second run does no harm. */
   readonly idempotent: boolean;
+  /** What it takes. */
   readonly input: ShapeDescription;
+  /** What it returns. */
   readonly output: ShapeDescription;
 }
 
 /** An API as it describes itself. */
 export interface ApiDescription {
+  /** The name of the service. */
   readonly name: string;
+  /** One line for people; may be empty. */
   readonly short: string;
+  /** More for people; may be empty. */
   readonly long: string;
+  /** Which commands there are, for people. */
   readonly version: string;
   /** By their names. */
   readonly commands: Readonly<Record<string, CommandDescription>>;

@@ -2,8 +2,9 @@
 
 import type { NodeId } from '../../address.js';
 
+/** What a handler of an API knows of a call besides its input. */
 export interface HandlerCall {
-  /** Of the call; equal at both ends. */
+  /** A text that no other call has. */
   readonly id: string;
   /** The node that calls, as the circuit has shown it. */
   readonly from: NodeId;

@@ -11,10 +11,11 @@ import { asDescription, openApi } from './open-api.js';
 const DEFAULT_BODY_BYTES = 1024 * 1024;
 const BODY_MS = 30_000;
 
+/** Options of `apiHttpHandler`. */
 export interface ApiHttpOptions {
-  /** Of the body of a request, in bytes. Default 1 MiB. */
+  /** The longest body of a request, in bytes; beyond that the answer has status 400. Default 1048576. */
   readonly maxBodyBytes?: number | undefined;
-  /** How long a call may take, in ms. Default that of the client. */
+  /** How long a call may take, in ms, 1 to 2147483647. Default: that of the client. */
   readonly timeoutMs?: number | undefined;
 }
 

@@ -13,40 +13,49 @@ const DEFAULT_ITEMS = 1_000;
 
 /** What calls commands: a client of the API. */
 export interface ToolClient {
+  /** Calls a command by its name: returns a promise, or for an output that is a stream what is iterated. */
   // biome-ignore lint/suspicious/noExplicitAny: of any API.
   call(command: any, ...rest: any[]): unknown;
 }
 
+/** Options of `mcpTools` and `mcpServer`. */
 export interface McpOptions {
-  /** Of an output that is a stream: a tool returns a list, and fails when there are more. Default 1000. */
+  /** How many items of a stream a tool returns, as a list; it fails when there are more. Default 1000. */
   readonly maxItems?: number | undefined;
-  /** How long a call may take, in ms. Default that of the client. */
+  /** How long a call may take, in ms, 1 to 2147483647. Default: that of the client. */
   readonly timeoutMs?: number | undefined;
 }
 
 /** What a tool returns, as MCP has it. */
 export interface ToolResult {
+  /** One text: the output as JSON, bytes as base64, or the error. */
   readonly content: readonly { readonly type: 'text'; readonly text: string }[];
+  /** The output as an object, where the command has a schema of it. */
   readonly structuredContent?: Readonly<Record<string, unknown>>;
+  /** True when the call has failed. */
   readonly isError?: boolean;
 }
 
 /** An `McpServer`, as far as it is needed here. */
 export interface ToolServer {
-  /** @param transport of the package, such as `new StdioServerTransport()` */
+  /** Serves the tools over a transport of the package, such as `new StdioServerTransport()`. */
   // biome-ignore lint/suspicious/noExplicitAny: its types are those of a package that need not be there.
   connect(transport: any): Promise<void>;
+  /** Closes the transport. */
   close(): Promise<void>;
 }
 
 /** A command as a tool. */
 export interface McpTool {
+  /** The name of the command. */
   readonly name: string;
+  /** What the tool does, for models; may be empty. */
   readonly description: string;
-  /** Of an object, as MCP asks for: an input that is no object is its property `input`, and a stream its list `items`. */
+  /** Describes an object, as MCP asks for: an input that is no object is its property `input`, and a stream its list `items`. */
   readonly inputSchema: JsonSchema;
   /** As for the input, with `output` and `items`; undefined where the command has no schema. */
   readonly outputSchema: JsonSchema | undefined;
+  /** `idempotentHint`: whether a second run does no harm. */
   readonly annotations: { readonly idempotentHint: boolean };
   /** Calls the command. Errors are results, so that the model sees them. */
   run(

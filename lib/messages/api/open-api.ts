@@ -9,8 +9,9 @@ import {
   type ShapeDescription,
 } from './description.js';
 
+/** Options of `openApi`. */
 export interface OpenApiOptions {
-  /** Where the commands are served by HTTP, such as `https://example.org/orders`. Default none: paths are relative to the document. */
+  /** URLs where the commands are served by HTTP, such as `https://example.org/orders`. Default none: paths are relative to the document. */
   readonly servers?: readonly string[] | undefined;
 }
 

@@ -28,14 +28,15 @@ export type Handlers<A> = A extends { readonly commands: infer C extends Command
 type HandlerOf<C> =
   C extends Command<infer I, infer O> ? (input: Got<I>, call: HandlerCall) => Given<O> | Promise<Given<O>> : never;
 
+/** Options of `serveApi`, besides those of inboxes and of `bind`. `meta` is an object without the key `api`. */
 export interface ServeOptions<A = Api> extends Omit<InboxOptions, 'streamed' | 'allowHalfOpen'> {
-  /** Handlers of commands that have none in the definition, or others than there. */
+  /** Handlers of commands that have none in the definition, or that replace those there. */
   readonly handlers?: Handlers<A> | undefined;
   /** Calls with streams that run at a time, 1 to 1000000. Beyond that they fail with ERR_STARLANE_QUEUE_FULL. Default 1000. */
   readonly maxStreamingCalls?: number | undefined;
-  /** Those of one caller. Default half of `maxStreamingCalls`. */
+  /** Those of one caller, 1 to 1000000. Default: half of `maxStreamingCalls`. */
   readonly maxStreamingCallsPerCaller?: number | undefined;
-  /** Of an item of a stream, in bytes. Default 1 MiB. */
+  /** The longest item of a stream, in bytes, 1024 to 1073741824. Default 1048576. */
   readonly maxItemBytes?: number | undefined;
 }
 
@@ -44,7 +45,7 @@ const DEFAULT_STREAMING_CALLS = 1_000;
 /**
  * Serves an API at this node, under its name. Several nodes may serve it, also in several versions. Inputs that do not fit their schemas reach no
  * handler.
- * @throws ERR_STARLANE_API for a command without a handler, ERR_STARLANE_OPTION, EADDRINUSE
+ * @throws ERR_STARLANE_API for a command without a handler, ERR_STARLANE_OPTION, EADDRINUSE, ERR_STARLANE_CLOSED
  */
 export function serveApi<A extends Api>(node: Node, api: A, options: ServeOptions<A> = {}): ApiServer {
   const { handlers = {}, maxStreamingCalls, maxStreamingCallsPerCaller, maxItemBytes, ...rest } = options;
@@ -68,7 +69,7 @@ interface ServerLimits {
   readonly messageBytes: number;
 }
 
-/** Made by {@link serveApi}. */
+/** An API that is served at this node. Made by {@link serveApi}. */
 export class ApiServer {
   readonly #inbox: Inbox;
   readonly #commands: ReadonlyMap<number, AnsweredCommand>;
@@ -82,7 +83,7 @@ export class ApiServer {
   /** @internal */
   constructor(
     inbox: Inbox,
-    /** As clients see it. */
+    /** The API as clients see it. */
     readonly description: ApiDescription,
     commands: ReadonlyMap<number, AnsweredCommand>,
     limits: ServerLimits,
@@ -101,14 +102,14 @@ export class ApiServer {
     return this.description.name;
   }
 
-  /** Calls on circuits of their own that run. */
+  /** Calls with streams, and others on circuits of their own, that run. */
   get streamingCalls(): number {
     return this.#running;
   }
 
   /**
    * Closes the server: the API is not offered any more, calls that run have the `closeTimeoutMs` of the node to finish, and those with streams
-   * are aborted.
+   * are aborted. Resolves when none runs.
    */
   async close(): Promise<void> {
     const closed = this.#inbox.close();
@@ -116,6 +117,7 @@ export class ApiServer {
     await Promise.all([closed, ...this.#circuits]);
   }
 
+  /** Does what `close()` does, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

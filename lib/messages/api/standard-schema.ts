@@ -3,6 +3,7 @@
 
 /** A schema of zod, valibot, arktype or any other library that follows Standard Schema 1. */
 export interface StandardSchema<Input = unknown, Output = Input> {
+  /** What the standard defines. */
   readonly '~standard': StandardProps<Input, Output>;
 }
 

@@ -6,6 +6,7 @@ import type { StandardIssue, StandardResult, StandardSchema } from './standard-s
 
 /** What is wrong with a value, at one place in it. */
 export interface SchemaIssue {
+  /** In words of the library of the schema, up to 500 characters. */
   readonly message: string;
   /** Keys and indexes from the outside to the inside. */
   readonly path: readonly (string | number)[];
@@ -24,6 +25,7 @@ export class SchemaError extends MessageError {
     outcome: Outcome,
     /** What does not fit, and the first issue in words. */
     readonly detail: string,
+    /** All that does not fit, up to 32. */
     readonly issues: readonly SchemaIssue[],
     options?: ErrorOptions,
   ) {

@@ -26,19 +26,21 @@ export interface BroadcastMessage {
   readonly data: unknown;
   /** The participant that has sent it, as its neighbours say. */
   readonly from: NodeId;
-  /** Different for each message: the run of its origin, and its number. */
+  /** A text that no other message has: the run of its origin, and its number. */
   readonly id: string;
-  /** Participants on its way to this one, at most 255: 1 for a neighbour of its origin. */
+  /** Circuits that it has passed on its way, at most 255: 1 from a neighbour. */
   readonly hops: number;
 }
 
-/** Messages of one origin that do not come any more. */
+/** Messages of one origin that will not come. */
 export interface BroadcastGap {
+  /** The origin. */
   readonly from: NodeId;
+  /** How many. */
   readonly count: number;
 }
 
-/** Somebody is slower than the messages come. */
+/** A neighbour or the handler takes messages more slowly than they come. */
 export interface BroadcastSlow {
   /** The neighbour that gets announcements instead of messages for now; undefined when it is the handler of this participant. */
   readonly neighbour?: NodeId | undefined;
@@ -46,13 +48,15 @@ export interface BroadcastSlow {
   readonly dropped: number;
 }
 
+/** Events of {@link Broadcast}. */
 export interface BroadcastEvents {
-  /** Messages are lost to this participant. */
+  /** Messages of an origin are lost to this participant. */
   gap: [gap: BroadcastGap];
-  /** Messages were dropped since the handler is slow, or a neighbour is slow. */
+  /** The handler is slow and messages were dropped, or a neighbour is slow. */
   slow: [slow: BroadcastSlow];
-  /** A neighbour has broken the protocol; its circuit has ended. */
+  /** A neighbour has broken the protocol (ERR_STARLANE_MESSAGE_PROTOCOL), and its circuit has ended. */
   warning: [error: Error];
+  /** The broadcast is closed. */
   close: [];
 }
 
@@ -60,16 +64,23 @@ export interface BroadcastEvents {
 export interface BroadcastStats {
   /** Other participants in the directory. */
   readonly participants: number;
+  /** Participants with a circuit to this one. */
   readonly neighbours: number;
-  /** Neighbours that get messages at once, and those that get announcements, in the tree that all share. */
+  /** Neighbours that get messages at once, in the tree that all share. */
   readonly eager: number;
+  /** Neighbours that get announcements. */
   readonly lazy: number;
+  /** Messages of this participant. */
   readonly sent: number;
+  /** Messages of others, each once. */
   readonly delivered: number;
+  /** Messages that came again. */
   readonly duplicates: number;
   /** Duplicates for each message delivered: 0 in a perfect tree. */
   readonly redundancy: number;
+  /** Neighbours that were asked for messages instead of announcements. */
   readonly grafts: number;
+  /** Neighbours that were asked for announcements instead of messages. */
   readonly prunes: number;
   /** Messages that were fetched from the memory of a neighbour. */
   readonly repaired: number;
@@ -86,7 +97,7 @@ export interface BroadcastStats {
 /** Called with each message; the next one waits for the promise that it returns. */
 export type BroadcastHandler = (message: BroadcastMessage) => unknown;
 
-/** One participant. Made by {@link broadcast}. */
+/** One participant of a broadcast. Made by {@link broadcast}. */
 export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIterable<BroadcastMessage> {
   private readonly self: OriginKey;
   private readonly options: ResolvedBroadcastOptions;
@@ -147,7 +158,7 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
 
   /**
    * Sends a message to all other participants. Each of them that can be reached gets it once, after those that this participant has sent
-   * before. Returns false when neighbours take messages more slowly: wait for {@link drained} then.
+   * before. Returns false when half of the neighbours or more are slow: wait for {@link drained} then.
    * @throws ERR_STARLANE_CLOSED, ERR_STARLANE_MESSAGE_SIZE, ERR_STARLANE_ARGUMENT
    */
   send(data: BroadcastData): boolean {
@@ -157,7 +168,7 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
     return this.hasRoom;
   }
 
-  /** Resolves when most neighbours take messages again, at once if they do. */
+  /** Resolves when less than half of the neighbours are slow, or the broadcast is closed. */
   async drained(): Promise<void> {
     if (this.hasRoom || this.isClosed) return;
     await new Promise<void>((resolve) => this.drainWaits.add(resolve));
@@ -175,7 +186,10 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
     return this;
   }
 
-  /** Returns an iterator over the messages, until the broadcast is closed. Its return() closes the broadcast for this reader only. */
+  /**
+   * Returns an iterator over the messages, until the broadcast is closed. Leaving the loop lets another reader begin; messages wait for it.
+   * @throws ERR_STARLANE_ARGUMENT when there is a handler or an iterator already
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<BroadcastMessage, void, void> {
     this.take();
     try {
@@ -189,7 +203,7 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
     }
   }
 
-  /** Returns what was counted. */
+  /** Returns everything that is counted. */
   stats(): BroadcastStats {
     const { sent, delivered, duplicates, grafts, prunes, repaired, lost } = this.tree.counts;
     const neighbours = this.tree.peerCount;
@@ -213,7 +227,7 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
     };
   }
 
-  /** Leaves the broadcast. What was sent before still goes out. The same happens when the node drains or closes. */
+  /** Leaves the broadcast. What was sent before still goes out. The drain or the end of the node does the same. */
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
@@ -225,6 +239,7 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
     this.dispatch('close');
   }
 
+  /** Does what `close()` does, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -313,7 +328,7 @@ const broadcasts = new WeakMap<Node, Map<string, Broadcast>>();
 /**
  * Takes part in the broadcast `name` of the env of the node: its participants are the nodes that call this with the same name. Returns the
  * same object for the same node and name until it is closed; options count with the first call.
- * @param name 1 to 200 characters of a service name; default `all`
+ * @param name 1 to 200 characters of a service name; default `'all'`
  * @throws ERR_STARLANE_OPTION; ERR_STARLANE_ADDRESS for an invalid name; ERR_STARLANE_CLIENT_BIND, ERR_STARLANE_RIGHT as `bind`
  */
 export function broadcast(node: Node, name = 'all', options: BroadcastOptions = {}): Broadcast {

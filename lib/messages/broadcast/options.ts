@@ -4,6 +4,7 @@ import { optionError } from '../../errors.js';
 import { type Allow, resolveAllow } from '../../options/allow.js';
 import { MAX_MESSAGE_BYTES } from './frames.js';
 
+/** Options of `broadcast`. */
 export interface BroadcastOptions {
   /**
    * The env whose participants take part, one of those of the node. Needed for a node in several envs: otherwise it would carry messages

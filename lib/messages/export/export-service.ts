@@ -21,6 +21,7 @@ const OPTIONS: ReadonlySet<string> = new Set([
   'maxCircuits',
 ]);
 
+/** Options of `exportService`. */
 export interface ExportServiceOptions {
   /** The node in the network that has the service. */
   from: Node;
@@ -35,11 +36,11 @@ export interface ExportServiceOptions {
   as?: string | undefined;
   /** Who may dial there. The `allow` of the node `to`, and those of the service itself, are asked as well. */
   allow?: Allow | undefined;
-  /** As for bind. Default 1. */
+  /** As for `bind`, 0 to 255. Default 1. */
   weight?: number | undefined;
-  /** An object that fits 4096 bytes of JSON with a key that marks the export. The meta of the service itself is not exported. */
+  /** An object that fits 4096 bytes of JSON with the key `starlane.export`, which is added. The meta of the service itself is not exported. */
   meta?: object | undefined;
-  /** As for bind. */
+  /** The name of this instance, as for `bind`. */
   instance?: string | undefined;
   /** How many circuits may be open, 1 to 1000000. Further ones are refused, so that a dial tries another instance. Default 1024. */
   maxCircuits?: number | undefined;

@@ -49,19 +49,23 @@ export interface Inner {
   readonly release: () => void;
 }
 
+/** Events of {@link ServiceExport}. */
 export interface ServiceExportEvents {
   /** The service is offered in the other network. */
   offer: [];
   /** It is offered no more. */
   withdraw: [];
-  /** It cannot be offered. It is tried again. Without a listener it becomes a warning of the process. */
+  /** It cannot be offered, and is tried again after 5 s. Without a listener, the error becomes a warning of the process. */
   warning: [error: Error];
 }
 
+/** What an exported service has counted. */
 export interface ServiceExportStats {
+  /** Whether it is offered in the other network at the moment. */
   readonly offered: boolean;
   /** Circuits that are open. */
   readonly circuits: number;
+  /** Circuits that were accepted since the start. */
   readonly accepted: number;
   /** Circuits that the service has not accepted, or that were too many. */
   readonly refused: number;
@@ -106,6 +110,7 @@ export class ServiceExport extends EventEmitter<ServiceExportEvents> {
     return this.server !== undefined;
   }
 
+  /** Returns everything that is counted. */
   stats(): ServiceExportStats {
     const { passages, accepted, refused } = this;
     return { offered: this.isOffered, circuits: passages.size, accepted, refused };
@@ -113,7 +118,7 @@ export class ServiceExport extends EventEmitter<ServiceExportEvents> {
 
   /**
    * Offers the service no more. Open circuits have `timeoutMs` (default 5000) to end, and are reset then; a second call may give them less.
-   * The promise resolves when none is left.
+   * Resolves when none is left.
    */
   async close({ timeoutMs = CLOSE_MS }: { timeoutMs?: number | undefined } = {}): Promise<void> {
     this.stop();
@@ -125,6 +130,7 @@ export class ServiceExport extends EventEmitter<ServiceExportEvents> {
     late.clear();
   }
 
+  /** Does what `close()` does, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -18,6 +18,7 @@ const CONCURRENCY = 64;
 
 const OPTIONS: ReadonlySet<string> = new Set(['from', 'to', 'topic', 'group', 'redeliver', 'allow']);
 
+/** Options of `exportTopic`. */
 export interface ExportTopicOptions {
   /** The node in the network whose messages are exported. */
   from: Node;
@@ -32,15 +33,17 @@ export interface ExportTopicOptions {
   group?: string | undefined;
   /** Whether another export takes over what one had not passed on when its process ended; then some messages may come twice. Default false. */
   redeliver?: boolean | undefined;
-  /** Who may publish to it, as for subscriptions. */
+  /** Who may publish to it, as for subscriptions. Default: everyone whom the `allow` of the node `from` lets publish. */
   allow?: SubscribeOptions['allow'];
 }
 
+/** Events of {@link TopicExport}. */
 export interface TopicExportEvents {
   /** A message was not passed on, or messages were dropped. Nothing is thrown without a listener. */
   warning: [error: Error];
 }
 
+/** What exported topics have counted. */
 export interface TopicExportStats {
   /** Messages and requests that were passed on. */
   readonly passed: number;
@@ -70,6 +73,7 @@ export class TopicExport extends EventEmitter<TopicExportEvents> {
     this.subscription.on('slow', (error) => this.warn(error));
   }
 
+  /** Returns everything that is counted. */
   stats(): TopicExportStats {
     const { passed, returned, failed } = this;
     return { passed, returned, failed };
@@ -80,6 +84,7 @@ export class TopicExport extends EventEmitter<TopicExportEvents> {
     await this.subscription.drain(options);
   }
 
+  /** Does what `close()` does, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -60,6 +60,8 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
   private handler: MessageHandler | undefined;
   private onCallCircuit: CallCircuitHandler | undefined;
   private takers: Array<(taken: Taken | undefined) => void> = [];
+  /** Messages whose content has come after the loop had taken another one. */
+  private arrived: Array<{ readonly incoming: Incoming; readonly data: unknown }> = [];
   private wasIterated = false;
   private isLeaving = false;
   private isClosed = false;
@@ -102,6 +104,7 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
   setHandler(handler: MessageHandler): void {
     if (this.handler !== undefined) throw starlaneError('ERR_STARLANE_ARGUMENT', 'the inbox has a handler of messages');
     this.handler = handler;
+    for (const { incoming, data } of this.arrived.splice(0)) this.runMessage(incoming, data);
     this.queue.pump();
   }
 
@@ -122,6 +125,12 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
   next(): Promise<Taken | undefined> {
     this.wasIterated = true;
     if (this.isClosed) return Promise.resolve(undefined);
+    for (let first = this.arrived.shift(); first !== undefined; first = this.arrived.shift()) {
+      const { incoming, data } = first;
+      if (incoming.state !== IncomingState.RUNNING) continue;
+      if (this.now() < incoming.deadlineMs) return Promise.resolve(this.taken(incoming, data));
+      this.finish(incoming, refusal(OutcomeCode.LATE));
+    }
     return new Promise((resolve) => {
       this.takers.push(resolve);
       this.queue.pump();
@@ -170,7 +179,14 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
 
   private onContent(incoming: Incoming, content: Buffer | Readable): void {
     if (!Buffer.isBuffer(content)) {
-      incoming.release = () => content.destroy();
+      // What its sender does not go on with must not keep the handler, whatever that listens to.
+      const late = new Deadline(this.timers, () => incoming.abort(netError('ETIMEDOUT', 'message')));
+      if (incoming.deadlineMs !== Number.POSITIVE_INFINITY) late.set(incoming.remainingMs);
+      incoming.onAborted = (reason) => content.destroy(reason);
+      incoming.release = () => {
+        late.clear();
+        content.destroy();
+      };
       this.run(incoming, content);
       return;
     }
@@ -197,14 +213,15 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
   }
 
   private runMessage(incoming: Incoming, data: unknown): void {
-    const message = new Message(incoming, this.service, data);
     const { handler } = this;
     if (handler === undefined) {
-      const taker = this.takers.shift() as (taken: Taken) => void;
-      taker({ message, done: () => this.finish(incoming, HANDLED) });
+      const taker = this.takers.shift();
+      if (taker === undefined) this.arrived.push({ incoming, data });
+      else taker(this.taken(incoming, data));
       return;
     }
     try {
+      const message = new Message(incoming, this.service, data);
       const result = this.scope.runInAsyncScope(handler, undefined, message);
       if (isPromise(result)) {
         result.then(
@@ -215,6 +232,10 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
     } catch (error) {
       this.finish(incoming, failureOf(error));
     }
+  }
+
+  private taken(incoming: Incoming, data: unknown): Taken {
+    return { message: new Message(incoming, this.service, data), done: () => this.finish(incoming, HANDLED) };
   }
 
   private runCommand(incoming: Incoming, number: number, input: unknown): void {
@@ -287,7 +308,11 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
 
   onCancel(incoming: Incoming): void {
     if (this.bodies.fail(incoming, OutcomeCode.CANCELLED)) return;
-    if (this.queue.remove(incoming)) incoming.refuse(OutcomeCode.CANCELLED);
+    const at = this.arrived.findIndex((one) => one.incoming === incoming);
+    if (at >= 0) {
+      this.arrived.splice(at, 1);
+      this.finish(incoming, refusal(OutcomeCode.CANCELLED));
+    } else if (this.queue.remove(incoming)) incoming.refuse(OutcomeCode.CANCELLED);
     else incoming.cancel();
   }
 
@@ -418,6 +443,7 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
     this.leave();
     this.server.close();
     for (const taker of this.takers.splice(0)) taker(undefined);
+    for (const { incoming } of this.arrived.splice(0)) this.finish(incoming, refusal(OutcomeCode.LEAVING));
     this.sweep.clear();
     await new Promise<void>((resolve) => {
       const late = new Deadline(this.timers, () => resolve());

@@ -65,6 +65,8 @@ export class Incoming implements Timed {
   next: Incoming | undefined;
   /** Called with the outcome: gives back what the content took. */
   release: (() => void) | undefined;
+  /** Called when nobody waits for the outcome any more. */
+  onAborted: ((reason: Error) => void) | undefined;
   /** The sender was asked for its content. */
   isWanted = false;
   private aborter: AbortController | undefined;
@@ -127,6 +129,7 @@ export class Incoming implements Timed {
     if (this.state === IncomingState.SETTLED) return;
     this.abortReason = reason;
     this.aborter?.abort(reason);
+    this.onAborted?.(reason);
   }
 
   settle(answer: Answer): void {

@@ -8,7 +8,7 @@
 // session, where its outcome can be asked for, or the session is gone.
 
 import type { NodeId } from '../../address.js';
-import { starlaneError } from '../../errors.js';
+import { netError, starlaneError } from '../../errors.js';
 import { type BackOff, backOffMs } from '../../util/back-off.js';
 import { chance } from '../../util/choice.js';
 import { Deadline } from '../../util/deadline.js';
@@ -92,6 +92,8 @@ export class Lane implements CircuitOwner, OutgoingPlace {
   private readonly redial: Deadline;
   private readonly rest: Deadline;
   private readonly ackTimer: Deadline;
+  /** Until when the receiver has to say that it has the session. */
+  private readonly welcomeBy: Deadline;
   private lastUsedMs: number;
   /** Outcomes on their way, and answers that are being fetched. */
   private holds = 0;
@@ -107,6 +109,7 @@ export class Lane implements CircuitOwner, OutgoingPlace {
     this.ackTimer = new Deadline(timers, () => {
       if (this.session.owesAck > 0) this.circuit?.request();
     });
+    this.welcomeBy = new Deadline(timers, () => this.close(this.lastFailure ?? late(this.nodeId)));
     this.lastUsedMs = timers.now();
     this.rest.set(host.idleMs);
   }
@@ -178,6 +181,7 @@ export class Lane implements CircuitOwner, OutgoingPlace {
     this.redial.clear();
     this.rest.clear();
     this.ackTimer.clear();
+    this.welcomeBy.clear();
     this.dialling?.cancel();
     this.dialling = undefined;
     this.circuit?.destroy();
@@ -196,6 +200,7 @@ export class Lane implements CircuitOwner, OutgoingPlace {
       this.close(this.lastFailure ?? starlaneError('ERR_STARLANE_LINK_LOST'));
       return;
     }
+    if (!this.welcomeBy.isSet) this.welcomeBy.set(leftMs);
     const preamble = encodePreamble({ kind: CircuitKind.LANE, ...name, isResumed, outcomes: this.session.received });
     this.dialling = host.dial(this, preamble, leftMs, isResumed);
   }
@@ -284,6 +289,7 @@ export class Lane implements CircuitOwner, OutgoingPlace {
       this.session.onWelcome(welcome);
       this.state = State.OPEN;
       this.isWelcome = true;
+      this.welcomeBy.clear();
       if (!isResumed) this.host.onWelcomed(this);
       this.circuit?.request();
       return;
@@ -335,4 +341,8 @@ export class Lane implements CircuitOwner, OutgoingPlace {
     }
     this.close(starlaneError('ERR_STARLANE_CLOSED', 'the lane was idle'));
   }
+}
+
+function late(nodeId: NodeId): Error {
+  return netError('ETIMEDOUT', 'connect', { address: `@${nodeId}` });
 }

@@ -32,8 +32,6 @@ export interface OutgoingPlace {
 }
 
 export interface OutgoingTerms {
-  /** Undefined for a message. */
-  readonly command: number | undefined;
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
   readonly key: string | undefined;
@@ -44,6 +42,8 @@ export class Outgoing implements Timed {
   state: number = OutgoingState.WAITING;
   /** In its session, once it is written. */
   number = 0;
+  /** What it takes of the credit, once it is written. */
+  cost = 0;
   place: OutgoingPlace | undefined;
   /** The content has begun to be read, so that it cannot be sent again. */
   isSourceUsed = false;
@@ -57,7 +57,6 @@ export class Outgoing implements Timed {
   avoided: NodeId[] | undefined;
   /** Why the last attempt came to nothing. */
   failure: Error | undefined;
-  readonly command: number | undefined;
   readonly key: string | undefined;
   readonly isIdempotent: boolean;
   private readonly deadlineMs: number;
@@ -71,13 +70,14 @@ export class Outgoing implements Timed {
     private readonly owner: OutgoingOwner,
     /** Of the user. */
     readonly target: string,
+    /** Undefined for a message. */
+    readonly command: number | undefined,
     public content: Content,
     terms: OutgoingTerms,
     private readonly resolve: (value: unknown) => void,
     private readonly reject: (error: unknown) => void,
   ) {
-    const { command, timeoutMs, signal, key, isIdempotent } = terms;
-    this.command = command;
+    const { timeoutMs, signal, key, isIdempotent } = terms;
     this.key = key;
     this.isIdempotent = isIdempotent;
     this.signal = signal;

@@ -133,7 +133,8 @@ export class SenderSession {
       out.state = OutgoingState.WRITTEN;
       this.next = (this.next + 1) >>> 0;
       this.usedCount++;
-      this.usedBytes += costOf(out);
+      out.cost = costOf(out);
+      this.usedBytes += out.cost;
       this.written.add(out);
       write(writer, out, now);
     }
@@ -176,7 +177,7 @@ export class SenderSession {
   private forget(number: number, out: Outgoing): void {
     this.written.delete(number);
     this.usedCount--;
-    this.usedBytes -= costOf(out);
+    this.usedBytes -= out.cost;
   }
 }
 

@@ -29,6 +29,7 @@ export interface TargetHost {
   newSession(): SessionName;
   onOutcome(target: Target, lane: Lane, out: Outgoing, outcome: OutcomeFields, bytes: Buffer): void;
   onWanted(lane: Lane, out: Outgoing): void;
+  readonly onWarning: (error: Error) => void;
 }
 
 /** What is known of a receiver that could not be reached. */
@@ -269,6 +270,7 @@ export class Target implements LaneHost, OutgoingPlace {
     this.leaving.delete(lane);
     if (this.sticky === lane) this.sticky = undefined;
     if (!wasWelcome) this.onFault(lane.nodeId, error);
+    if (codeOf(error) === 'ERR_STARLANE_MESSAGE_PROTOCOL') this.host.onWarning(error);
     for (const out of written) this.onUnknown(lane, out, error);
     if (!wasWelcome && this.isFinal(error)) {
       for (const out of waiting) out.fail(notHandled(this.name, error));

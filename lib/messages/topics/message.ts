@@ -16,6 +16,7 @@ export interface Origin {
 
 const NO_HEADERS: TopicHeaders = Object.freeze({});
 
+/** A message, for handlers of topics and `for await`. */
 export class TopicMessage {
   /** @internal How many subscriptions are not done with it. */
   holders = 0;
@@ -30,7 +31,7 @@ export class TopicMessage {
   constructor(
     /** The topic to which it was published. */
     readonly topic: string,
-    /** Ascending for each publisher and pattern. */
+    /** A number that grows with each message of one publisher to one pattern. */
     readonly sequence: number,
     private readonly origin: Origin,
     private readonly buffer: Buffer,

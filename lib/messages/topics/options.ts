@@ -14,7 +14,7 @@ export interface TopicsOptions {
   highWaterMark?: number | undefined;
   /** Unconfirmed bytes for one subscriber at most, 1024 to 1073741824. Default 16 MiB. */
   maxBufferedBytes?: number | undefined;
-  /** What is dropped beyond maxBufferedBytes: the new message, or the oldest that were not sent. Default 'drop-newest'. */
+  /** What is dropped beyond `maxBufferedBytes`: the new message, or the oldest that were not sent. Default 'drop-newest'. */
   whenFull?: FullPolicy | undefined;
   /** How long a subscriber that is out of reach is looked for, in ms, 0 to 3600000. Default 10000. */
   resumeMs?: number | undefined;
@@ -34,20 +34,21 @@ export interface SubscribeOptions {
   maxPendingBytes?: number | undefined;
   /** What happens beyond that: publishers wait, or a message is dropped. Default 'pause'. */
   whenFull?: 'pause' | FullPolicy | undefined;
-  /** Who may publish to it, in addition to the `allow` of the node. The first subscription of a pattern at a node decides. Default everybody. */
+  /** Who may publish to it: the `allow` of the node must allow it too. The first subscription of a pattern at a node decides. Default: all. */
   allow?: Allow | undefined;
 }
 
 /** Options of `publish`. */
 export interface PublishOptions {
-  /** Strings by name. */
+  /** Texts by name, up to 65535 bytes as JSON. */
   headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Options of `flush` and `drain`. */
 export interface FlushOptions {
-  /** In ms, 1 to 2147483647. Default 10000. */
+  /** How long to wait, in ms, 1 to 2147483647. Default 10000; 1000 for `requestMany`. */
   timeoutMs?: number | undefined;
+  /** Ends the wait at once, with its reason as error. */
   signal?: AbortSignal | undefined;
 }
 

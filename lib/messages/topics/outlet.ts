@@ -44,6 +44,7 @@ export interface Leftover {
   readonly wasSent: boolean;
 }
 
+/** What is dropped when a bound is reached: the new message, or the oldest. */
 export type FullPolicy = 'drop-newest' | 'drop-oldest';
 
 export class Outlet {
@@ -61,6 +62,8 @@ export class Outlet {
   private frames: Frame[] = [];
   private head = 0;
   private unsent = 0;
+  /** Of the frames that were written and are not confirmed. */
+  private sentBytes = 0;
   private sentUpTo: number;
 
   constructor(
@@ -166,8 +169,11 @@ export class Outlet {
   /** Writes what was not written to this circuit, as long as it takes it. */
   send(socket: Socket): void {
     const { frames } = this;
-    while (this.unsent < frames.length && !socket.writableNeedDrain) {
+    // Half of the bound stays for what can still be dropped.
+    const most = this.maxBytes >> 1;
+    while (this.unsent < frames.length && this.sentBytes < most && !socket.writableNeedDrain) {
       const frame = frames[this.unsent++];
+      this.sentBytes += frame.cost;
       this.sentUpTo = frame.first + frame.count - 1;
       socket.write(frame.head);
       if (frame.body !== undefined) socket.write(frame.body);
@@ -184,6 +190,7 @@ export class Outlet {
       const { first, count, cost, mask } = frames[this.head];
       if (first + count - 1 > sequence) break;
       this.bytes -= cost;
+      this.sentBytes -= cost;
       this.pending -= count;
       this.count(mask, -count);
       (frames as Array<Frame | undefined>)[this.head++] = undefined;
@@ -206,9 +213,11 @@ export class Outlet {
     if (received > this.sentUpTo) return false;
     const { frames } = this;
     this.unsent = this.head;
+    this.sentBytes = 0;
     while (this.unsent < frames.length) {
-      const { first, count } = frames[this.unsent];
+      const { first, count, cost } = frames[this.unsent];
       if (first + count - 1 > received) break;
+      this.sentBytes += cost;
       this.unsent++;
     }
     return true;
@@ -240,6 +249,7 @@ export class Outlet {
     this.head = 0;
     this.unsent = 0;
     this.bytes = 0;
+    this.sentBytes = 0;
     this.pending = 0;
     this.pendingByBit.fill(0);
     this.confirmedUpTo = this.last;

@@ -46,6 +46,7 @@ export interface SlowSubscriber extends MessageError {
   readonly count: number;
 }
 
+/** Events of {@link Topics}. */
 export interface TopicsEvents {
   /** Messages for a subscriber were dropped: ERR_STARLANE_SLOW_SUBSCRIBER. At most once a second for each. */
   slow: [error: SlowSubscriber];
@@ -94,7 +95,7 @@ export class Topics extends EventEmitter<TopicsEvents> implements PortOwner, Pub
   /**
    * Publishes to all subscribers that this node knows. Returns false when one of them has more than `highWaterMark` bytes unconfirmed: then
    * wait for {@link drained}, or messages may be dropped. Without subscribers nothing happens.
-   * @throws ERR_STARLANE_ARGUMENT for what is no topic, or data that JSON cannot hold; ERR_STARLANE_MESSAGE_SIZE; ERR_STARLANE_CLOSED
+   * @throws ERR_STARLANE_ARGUMENT for what is no topic, or for data that JSON cannot hold; ERR_STARLANE_MESSAGE_SIZE; ERR_STARLANE_CLOSED
    */
   publish(topic: string, data?: TopicData, options?: PublishOptions): boolean {
     if (this.isClosed) throw starlaneError('ERR_STARLANE_CLOSED');

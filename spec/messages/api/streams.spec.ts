@@ -225,6 +225,19 @@ describe('the handler of a stream', () => {
     });
   });
 
+  it('does not pass the outcome of a call that it has made for that of its own', async () => {
+    const nested = apiClient(near, 'numbers');
+    work = async function* () {
+      for await (const item of nested.call('down', 'three')) yield item;
+    };
+    // The inner call was certainly not handled.
+    await expect(all(client().raw([]))).rejects.toMatchObject({
+      code: 'ERR_STARLANE_HANDLER_FAILED',
+      outcome: 'handled',
+      message: expect.stringMatching(/ERR_STARLANE_SCHEMA/),
+    });
+  });
+
   it('may leave the rest of its input', async () => {
     let isReturned = false;
     const input = {

@@ -4,21 +4,13 @@ import { once } from 'node:events';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { nodeIdToBytes } from '../../../lib/address.js';
 import { createNode, type Node, type Socket } from '../../../lib/index.js';
-import {
-  decodeFrame,
-  encodeFrame,
-  type Frame,
-  frameLength,
-  type Gossip,
-  LENGTH_BYTES,
-} from '../../../lib/messages/broadcast/frames.js';
+import { encodeFrame, type Frame, type Gossip } from '../../../lib/messages/broadcast/frames.js';
 import {
   BROADCAST_PORT,
   type Broadcast,
   type BroadcastGap,
   type BroadcastMessage,
   type BroadcastOptions,
-  type BroadcastSlow,
   broadcast,
 } from '../../../lib/messages/index.js';
 import type { NodeOptions } from '../../../lib/options/options.js';
@@ -257,46 +249,6 @@ describe('A broadcast', () => {
     await until('the last ones', () => got.length === 100 - dropped);
     expect(got.slice(-10)).toEqual([90, 91, 92, 93, 94, 95, 96, 97, 98, 99]);
     expect(slow.stats()).toMatchObject({ delivered: 100, pending: 0 });
-  });
-
-  it('sends announcements instead of messages to a neighbour that takes none, in bounded memory', async () => {
-    const [one, other] = await Promise.all([start(), start()]);
-    await link(one, other);
-    const members = [take(one, { outboxBytes: 16_384 }), take(other)];
-    await settled(members);
-    const socket = await intruder(members[0]);
-    write(socket, hello());
-    await until('the neighbour', () => members[0].cast.stats().neighbours === 2);
-    socket.pause();
-    const slow: BroadcastSlow[] = [];
-    members[0].cast.on('slow', (event) => slow.push(event));
-    const peerId = socket.localAddress?.slice(1);
-    for (let index = 0; index < 600; index++) {
-      // The other one keeps up, and gets all of them.
-      members[0].cast.send('x'.repeat(2_000));
-      if (index % 50 === 49) await until('the other', () => members[1].got.length === index + 1);
-    }
-    expect(slow).toEqual([{ neighbour: peerId, dropped: 0 }]);
-    const kinds = new Map<string, number>();
-    let announced = 0;
-    const parts: Buffer[] = [];
-    socket.on('data', (chunk: Buffer) => parts.push(chunk));
-    const read = (): number => {
-      kinds.clear();
-      announced = 0;
-      const bytes = Buffer.concat(parts);
-      for (let at = 0; at + LENGTH_BYTES <= bytes.length; ) {
-        const length = frameLength(bytes.subarray(at));
-        if (at + LENGTH_BYTES + length > bytes.length) break;
-        const frame = decodeFrame(bytes.subarray(at + LENGTH_BYTES, at + LENGTH_BYTES + length));
-        at += LENGTH_BYTES + length;
-        kinds.set(frame.kind, (kinds.get(frame.kind) ?? 0) + 1);
-        if (frame.kind === 'ihave') announced += frame.entries.length;
-      }
-      return (kinds.get('gossip') ?? 0) + announced;
-    };
-    await until('messages and announcements', () => read() === 600);
-    expect(announced).toBeGreaterThan(100);
   });
 
   it('leaves when its node drains', async () => {

@@ -168,7 +168,7 @@ describe('many replies', () => {
     });
     await known(other, 'silent');
     const replies: unknown[] = [];
-    for await (const reply of other.bus.requestMany('silent', 1, { timeoutMs: 50 })) replies.push(reply);
+    for await (const reply of other.bus.requestMany('silent', 1, { timeoutMs: 1_500 })) replies.push(reply);
     expect(replies).toEqual(['one']);
     await expect(other.bus.requestMany('nobody').next()).rejects.toMatchObject({ code: 'ERR_STARLANE_NO_HANDLER' });
   });

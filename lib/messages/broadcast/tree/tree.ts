@@ -30,6 +30,8 @@ const MAX_HOPS = 255;
 const MAX_HELD_MS = 65_535;
 /** What a neighbour has shown to have is asked for at once, but two that come up together are not asked for the same. */
 const FETCH_MS = 20;
+/** How much longer than usual a message may take to come by itself. With what follows, a repair stays within a second. */
+const MOST_GRAFT = 3;
 
 /** What a tree needs of the participant that it belongs to. */
 export interface TreeHost {
@@ -88,6 +90,7 @@ export class BroadcastTree {
   private readonly missing: MissingMessages;
   private readonly blocked = new Set<Origin>();
   private heldBytes = 0;
+  private graftMs: number;
   private counter = 0;
   private established = false;
   private joinByMs = Number.POSITIVE_INFINITY;
@@ -106,6 +109,7 @@ export class BroadcastTree {
     this.trees = new Trees(limits.maxOrigins);
     this.cache = new RepairCache(limits.cacheMessages, limits.cacheBytes);
     this.missing = new MissingMessages(limits.maxMissing);
+    this.graftMs = limits.graftMs;
   }
 
   /** Whether this participant has learned from others where the origins are. */
@@ -250,10 +254,20 @@ export class BroadcastTree {
     this.cache.add({ message: next, from: message.fetched ? undefined : peer.id, atMs: now });
     this.spread(next, peer.id, now);
     this.order(origin, next, peer, now);
+    if (missing !== undefined && !message.fetched)
+      this.adapt(missing.tries > 0 && missing.announcers.at(-1) !== peer.id);
     const first = missing?.first;
     if (first !== undefined && !message.fetched) this.consider(edges, first.peer, peer.id, now - first.atMs, message);
     this.compareBy(now);
     return undefined;
+  }
+
+  /** Waits longer before it asks when what was asked for came by itself: the circuits, or the processes, are slow. */
+  private adapt(wasTooSoon: boolean): void {
+    const { graftMs } = this.limits;
+    this.graftMs = wasTooSoon
+      ? Math.min(MOST_GRAFT * graftMs, 1.5 * this.graftMs)
+      : Math.max(graftMs, 0.97 * this.graftMs);
   }
 
   private onDuplicate(peer: Peer, message: Gossip): void {
@@ -417,7 +431,7 @@ export class BroadcastTree {
       }
       // The numbers far ahead of an origin come after those before them, or were made up.
       if (origin !== undefined && counter >= origin.next + this.limits.window) continue;
-      const about = { own, eager: true, dueMs: now + this.limits.graftMs, hadAtMs };
+      const about = { own, eager: true, dueMs: now + this.graftMs, hadAtMs };
       if (this.missing.note(key, counter, peer.id, about)) this.wakeBy(about.dueMs, now);
     }
   }

@@ -5,8 +5,9 @@ import { starlaneError } from '../../../errors.js';
 import { messageError } from '../../outcome.js';
 import { Flag, Kind, MESSAGE_HEAD_BYTES } from './layout.js';
 
-/** Values that a message can hold. */
+/** What can be published: bytes, a text, any value that JSON can hold, or nothing. */
 export type TopicData = unknown;
+/** Headers of a message: texts by name. */
 export type TopicHeaders = Readonly<Record<string, string>>;
 
 const PIECE_BYTES = 64 * 1024;

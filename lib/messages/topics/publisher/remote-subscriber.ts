@@ -271,6 +271,7 @@ export class RemoteSubscriber implements Target, FrameSink {
       });
     }
     if (outlet.isEmpty && !this.isRouted && !this.isListed) this.end();
+    else if (!outlet.isSent || this.afterSent.length > 0) this.send();
   }
 
   private onInterest(body: Buffer): void {

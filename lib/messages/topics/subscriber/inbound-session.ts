@@ -137,6 +137,7 @@ export class InboundSession implements Origin {
       case FrameType.ACK:
         if (body.length < 6 || this.replies?.confirm(body.readUIntLE(0, 6)) === false)
           throw broken('replies that were not sent');
+        this.flush();
         break;
       case FrameType.FLUSH:
         this.wantsAck = true;

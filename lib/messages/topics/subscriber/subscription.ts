@@ -11,9 +11,10 @@ import type { TopicMessage } from '../message.js';
 import { type FlushOptions, type ResolvedSubscribeOptions, resolveTimeout } from '../options.js';
 import { SlowReports } from '../slow-reports.js';
 
-/** Returns the reply to a request, or nothing. */
+/** Called with each message; what it returns, or its promise resolves with, is the reply to a request. Undefined is none. */
 export type TopicHandler = (message: TopicMessage) => unknown;
 
+/** Events of {@link Subscription}. */
 export interface SubscriptionEvents {
   /** Messages were lost, here or at a publisher: ERR_STARLANE_SLOW_SUBSCRIBER with `topic` (the pattern) and `count`. At most once a second. */
   slow: [error: MessageError];
@@ -68,7 +69,7 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
     return this.options.queue;
   }
 
-  /** Messages that wait for the handler or run. */
+  /** Messages that wait for the handler, and those that it handles. */
   get pending(): number {
     return this.queue.length - this.head + this.running;
   }
@@ -141,6 +142,7 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
     return this.draining;
   }
 
+  /** Takes messages one by one. One is handled when the loop asks for the next. Leaving the loop closes the subscription. */
   [Symbol.asyncIterator](): AsyncIterator<TopicMessage, undefined> {
     let current: TopicMessage | undefined;
     const release = (): void => {
