@@ -39,7 +39,7 @@ export function jobRequest(more: Partial<JobRequest> = {}): JobRequest {
 }
 
 export function jobCaller(id: string, more: Partial<JobCaller> = {}): JobCaller {
-  return { id, name: id, maySeeAll: false, mayStart: () => true, ...more };
+  return { id, name: id, maySee: (_command, isOwn) => isOwn, mayStart: () => true, ...more };
 }
 
 export function jobId(number: number): string {

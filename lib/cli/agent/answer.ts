@@ -2,12 +2,14 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { codeOf, starlaneError } from '../../errors.js';
-import { clearTimeout, setTimeout } from '../../util/runtime/real-timers.js';
+import { clearTimeout, performanceNow, setTimeout } from '../../util/runtime/real-timers.js';
 
 /** The longest JSON body of a request. */
 export const MAX_JSON_BYTES = 64 * 1024;
 /** How long the next piece of a body may take. */
 const STALL_MS = 30_000;
+/** How long a body may take that is read as a whole, to the begin of its last piece. */
+const BODY_MS = 60_000;
 
 /** Statuses of codes; every other error is 500. */
 const STATUSES: ReadonlyMap<string, number> = new Map([
@@ -70,12 +72,15 @@ export async function* piecesOf(request: IncomingMessage, stallMs = STALL_MS): A
   }
 }
 
-/** Returns the body of a request. @throws ERR_STARLANE_ARGUMENT when it is longer */
+/** Returns the body of a request. @throws ERR_STARLANE_ARGUMENT when it is longer; ETIMEDOUT */
 export async function bytesOf(request: IncomingMessage, maxBytes = MAX_JSON_BYTES): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let bytes = 0;
+  const untilMs = performanceNow() + BODY_MS;
   for await (const piece of piecesOf(request)) {
     bytes += piece.length;
+    if (performanceNow() > untilMs)
+      throw Object.assign(new Error(`the body has taken more than ${BODY_MS / 1000} s`), { code: 'ETIMEDOUT' });
     if (bytes > maxBytes) throw starlaneError('ERR_STARLANE_ARGUMENT', `a body has at most ${maxBytes} bytes here`);
     pieces.push(piece);
   }

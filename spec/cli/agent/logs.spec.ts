@@ -146,6 +146,17 @@ describe('a log', () => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
+  it('is followed over a cut that comes long after its last line', async () => {
+    const reader = new Reader({ giveUpMs: 500 });
+    journal.append(Buffer.from('before\n'));
+    await reader.until(() => reader.text === 'before\n');
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    circuits.at(-1)?.destroy();
+    journal.append(Buffer.from('after\n'));
+    await reader.until(() => reader.text === 'before\nafter\n');
+    await reader.stop();
+  });
+
   it('is read from a position on, to its end', async () => {
     journal.append(Buffer.from('one\ntwo\n'));
     const reader = new Reader({ follows: false, from: 4 });

@@ -2,7 +2,7 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { starlaneError } from '../../../errors.js';
+import { codeOf, starlaneError } from '../../../errors.js';
 import { syncFolder, writeSynced } from '../../../identity/credentials.js';
 import { dateNow, performanceNow, setTimeout } from '../../../util/runtime/real-timers.js';
 import { lineOf } from '../../failure.js';
@@ -54,6 +54,8 @@ export class App {
   private run: AppRun | undefined;
   private isBusy = false;
   private isClosed = false;
+  /** Whether the state on the disk is an older one. */
+  private isUnsaved = false;
   private readonly log: Log;
   private readonly stateFile: string;
 
@@ -105,13 +107,12 @@ export class App {
     if (group !== undefined && (await endLeftover(group)))
       this.log.warn(`app ${this.name}: ended the program that an earlier agent has left`);
     const kept = new Set(versions.map(({ number }) => String(number)));
-    for (const name of readdirSync(this.versionsFolder))
-      if (!kept.has(name)) rmSync(join(this.versionsFolder, name), { recursive: true, force: true });
+    for (const name of readdirSync(this.versionsFolder)) if (!kept.has(name)) this.removeVersion(name);
     if (trial !== undefined) {
       this.log.warn(`app ${this.name}: its deployment was cut off, and is undone`);
       this.goBack(trial);
     }
-    if (group !== undefined) this.save({ group: undefined });
+    if (group !== undefined) this.keep({ group: undefined });
     if (!this.state.wanted) return;
     // An app that cannot be started must not keep the others from it.
     await this.startRun().catch((error) => this.log.error(lineOf(error)));
@@ -164,10 +165,11 @@ export class App {
         await this.stopRun(AbortSignal.timeout(REPLACE_MS));
         await this.startRun();
         await this.healthy();
+        // As long as it is not written down, the next start of the agent goes back.
+        if (state !== undefined) this.save({ trial: undefined });
       } catch (error) {
         throw await this.failed(error, version, logFrom, state);
       }
-      this.save({ trial: undefined });
       this.prune();
       return { ...result, changed: true };
     });
@@ -189,9 +191,11 @@ export class App {
   stop(): Promise<AppStatus> {
     return this.alone(async () => {
       this.checkInstalled();
-      this.save({ wanted: false });
+      // What fills a disk must be stopped although nothing can be written there.
+      this.keep({ wanted: false });
       await this.stopRun(AbortSignal.timeout(REPLACE_MS));
       this.note('was stopped');
+      this.saveAgain();
       return this.status();
     });
   }
@@ -204,13 +208,14 @@ export class App {
   /** Removes versions and logs, and the data where that is asked for. Its highest number stays. */
   remove(withData: boolean): Promise<object> {
     return this.alone(async () => {
-      this.save({ wanted: false });
+      this.keep({ wanted: false });
       await this.stopRun(AbortSignal.timeout(REPLACE_MS));
-      this.save({ versions: [], current: undefined, previous: undefined });
+      this.keep({ versions: [], current: undefined, previous: undefined });
       rmSync(this.versionsFolder, { recursive: true, force: true });
       mkdirSync(this.versionsFolder, { mode: 0o700 });
       this.journal.clear();
       if (withData) rmSync(this.dataFolder, { recursive: true, force: true });
+      this.saveAgain();
       return {
         app: this.name,
         removed: true,
@@ -272,7 +277,7 @@ export class App {
       log: this.log,
       environment: host.environment,
       passEnv: host.options.passEnv,
-      onProcess: (pid) => this.save({ group: pid === undefined ? undefined : markOf(pid) }),
+      onProcess: (pid) => this.keep({ group: pid === undefined ? undefined : markOf(pid) }),
     });
     this.run = run;
     try {
@@ -334,10 +339,23 @@ export class App {
       (version) => newest.includes(version) || [current, previous, highest].includes(version.number),
     );
     if (kept.length === versions.length) return;
-    this.save({ versions: kept });
-    for (const version of versions)
-      if (!kept.includes(version))
-        rmSync(join(this.versionsFolder, String(version.number)), { recursive: true, force: true });
+    try {
+      this.save({ versions: kept });
+    } catch (error) {
+      // What was asked for is done; the next version brings another try.
+      this.log.warn(`app ${this.name}: older versions are kept (${codeOf(error)})`);
+      return;
+    }
+    for (const version of versions) if (!kept.includes(version)) this.removeVersion(String(version.number));
+  }
+
+  /** A program may have left what cannot be removed. That must stop neither a deployment nor the start of the agent. */
+  private removeVersion(name: string): void {
+    try {
+      rmSync(join(this.versionsFolder, name), { recursive: true, force: true });
+    } catch (error) {
+      this.log.warn(`app ${this.name}: the files of ${name} cannot be removed (${codeOf(error)})`);
+    }
   }
 
   private checkInstalled(): void {
@@ -347,12 +365,38 @@ export class App {
 
   private goBack({ current, previous, wanted }: Before): void {
     // Each by its name: what was undefined is not on disk.
-    this.save({ current, previous, wanted, trial: undefined });
+    this.keep({ current, previous, wanted, trial: undefined });
   }
 
+  /** Makes changes, which hold when they are on the disk. @throws as node:fs */
   private save(changes: Partial<AppState>): void {
+    const next = { ...this.state, ...changes };
+    writeAppState(this.stateFile, next);
+    this.state = next;
+    this.isUnsaved = false;
+  }
+
+  /** Notes what has happened already, or must happen also on a full disk. The next change writes it as well. */
+  private keep(changes: Partial<AppState>): void {
     this.state = { ...this.state, ...changes };
-    writeAppState(this.stateFile, this.state);
+    try {
+      this.save({});
+    } catch (error) {
+      this.isUnsaved = true;
+      this.log.error(`app ${this.name}: its state cannot be written (${codeOf(error)})`);
+    }
+  }
+
+  /** @throws ERR_STARLANE_DEPLOY when what was done is not written down still */
+  private saveAgain(): void {
+    if (!this.isUnsaved) return;
+    try {
+      this.save({});
+    } catch (error) {
+      throw deployError(
+        `it is done, but cannot be written down (${codeOf(error)}): the next start of the agent undoes it`,
+      );
+    }
   }
 
   /** Writes a line of the agent into the log of the app. */

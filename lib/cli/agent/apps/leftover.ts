@@ -16,7 +16,9 @@ export function markOf(pid: number): ProcessMark {
 /** Ends the process group of a mark, if it is still that one. Resolves when it has ended, or cannot be ended. */
 export async function endLeftover({ pid, started }: ProcessMark): Promise<boolean> {
   // Without its time of start, it could be the group of somebody else; the watch over orphans ends it.
-  const isOurs = () => started !== undefined && isAlive(pid) && [started, undefined].includes(startOf(pid));
+  // After another boot, the number may be that of any group, also of one whose first process has ended.
+  const isOurs = () =>
+    started?.startsWith(`${bootId()} `) === true && isAlive(pid) && [started, undefined].includes(startOf(pid));
   if (!isOurs()) return false;
   send(pid, 'SIGTERM');
   if (!(await gone(isOurs, TERM_MS))) {
@@ -58,8 +60,16 @@ function startOf(pid: number): string | undefined {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The name of the program may have spaces and brackets.
     const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    return `${boot} ${ticks}`;
+    const boot = bootId();
+    return boot === undefined ? undefined : `${boot} ${ticks}`;
+  } catch {
+    return undefined;
+  }
+}
+
+function bootId(): string | undefined {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   } catch {
     return undefined;
   }

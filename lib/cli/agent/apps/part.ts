@@ -15,15 +15,17 @@ import { type Disk, REAL_DISK, Uploads } from './uploads.js';
 
 /** Apps that are or were here: those that were removed are kept for their highest number. */
 const MAX_KNOWN = 4_096;
-/** Heads that are read at a time: each may have megabytes. */
-const MAX_HEADS = 4;
+/** Heads that are read at a time, of all callers and of one: each may have megabytes. */
+const MAX_HEADS = 8;
+const MAX_HEADS_PER_CALLER = 2;
 
 export class AppsPart implements AgentPart {
   readonly routes: readonly Route[];
   private host: AgentHost | undefined;
   private uploads: Uploads | undefined;
   private readonly apps = new Map<string, App>();
-  private heads = 0;
+  /** The callers whose heads are being read. */
+  private readonly heads: string[] = [];
 
   constructor(private readonly disk: Disk = REAL_DISK) {
     const of = 'app';
@@ -70,7 +72,11 @@ export class AppsPart implements AgentPart {
       }
     }
     // Each may have to end what an earlier agent has left.
-    await Promise.all([...this.apps.values()].map((app) => app.boot()));
+    await Promise.all(
+      [...this.apps.values()].map((app) =>
+        app.boot().catch((error) => host.log.error(`app ${app.name}: ${lineOf(error)}`)),
+      ),
+    );
   }
 
   onOptions(): void {
@@ -97,10 +103,11 @@ export class AppsPart implements AgentPart {
     return undefined;
   }
 
-  private async offer({ params, request }: Call): Promise<object> {
-    if (this.heads >= MAX_HEADS)
+  private async offer({ params, request, caller: { id } }: Call): Promise<object> {
+    const { heads } = this;
+    if (heads.length >= MAX_HEADS || heads.filter((other) => other === id).length >= MAX_HEADS_PER_CALLER)
       throw Object.assign(new Error('the host reads as many bundles as it can'), { code: 'EAGAIN' });
-    this.heads++;
+    heads.push(id);
     try {
       const bytes = await bytesOf(request, MAX_HEAD_BYTES);
       const taken = await this.uploadsOf().begin(params['app'], bytes);
@@ -109,7 +116,7 @@ export class AppsPart implements AgentPart {
         ? { digest: taken.digest, number, state: 'expected', next: taken.unpacker.next }
         : { digest: taken.digest, number, state: 'installed' };
     } finally {
-      this.heads--;
+      heads.splice(heads.indexOf(id), 1);
     }
   }
 

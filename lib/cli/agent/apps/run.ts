@@ -65,6 +65,7 @@ export class AppRun {
   async start(): Promise<void> {
     const { manifest, host, place } = this;
     for (const { port } of manifest.services) this.ports.set(port, await freePort(HOST));
+    if (this.isStopped) return;
     mkdirSync(place.data, { recursive: true, mode: 0o700 });
     const title = `app ${manifest.app}`;
     const program = new Program(
@@ -97,6 +98,8 @@ export class AppRun {
     );
     this.program = program;
     await program.start();
+    // It was stopped before there was anything to end.
+    if (this.isStopped) await program.stop();
   }
 
   /** Withdraws the services, lets open streams end, and ends the program; at once when the signal is aborted. */

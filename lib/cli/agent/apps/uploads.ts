@@ -7,7 +7,7 @@ import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { starlaneError } from '../../../errors.js';
 import { clearTimeout, dateNow, setTimeout } from '../../../util/runtime/real-timers.js';
-import { type BundleHead, HeadReader, verifyHead } from '../bundle/head.js';
+import { type BundleHead, HeadReader, verifyHead, verifySignature } from '../bundle/head.js';
 import { bytesIn } from '../bundle/manifest.js';
 import { Unpacker, type WritePiece } from '../bundle/unpack.js';
 import type { AgentHost } from '../part.js';
@@ -69,7 +69,7 @@ export class Uploads {
    */
   async begin(app: string, bytes: Buffer): Promise<Upload | { readonly digest: string; readonly head: BundleHead }> {
     const { options, folder } = this.host;
-    const read = new HeadReader().push(bytes);
+    const read = new HeadReader((signed) => verifySignature(signed, options.signers)).push(bytes);
     if (read === undefined || read.rest.length > 0)
       throw starlaneError('ERR_STARLANE_BUNDLE', 'its head must come first, and by itself');
     const { head } = read;
@@ -79,6 +79,9 @@ export class Uploads {
     const known = this.uploads.get(digest);
     if (known !== undefined) return known;
     await this.checkRoom(head);
+    // Another one may have offered it meanwhile.
+    const other = this.uploads.get(digest);
+    if (other !== undefined) return other;
     if (this.uploads.size >= MAX_UPLOADS)
       throw Object.assign(new Error('the host receives as many bundles as it can'), { code: 'EAGAIN' });
     const place = join(folder.incoming, `${this.next++}`);
@@ -110,6 +113,8 @@ export class Uploads {
     clearTimeout(this.timers.get(digest));
     try {
       await upload.unpacker.take(pieces);
+      // The host may have dropped the key since the head came.
+      verifyHead(upload.head, { app, signers: this.host.options.signers, nowMs: dateNow() });
       return upload;
     } catch (error) {
       // Only what the sender can mend is kept: a circuit that has broken.

@@ -11,12 +11,16 @@ const MODE = 0o644;
 const MAX_SIGNATURE_FILE_BYTES = 512;
 export const MAX_HEAD_BYTES = MAX_MANIFEST_BYTES + 5 * BLOCK_BYTES;
 
-export interface BundleHead {
-  readonly manifest: Manifest;
+/** A manifest that was not read yet. */
+export interface SignedBytes {
   /** As it was signed. */
   readonly bytes: Buffer;
   readonly signer: string;
   readonly signature: Buffer;
+}
+
+export interface BundleHead extends SignedBytes {
+  readonly manifest: Manifest;
 }
 
 /** Returns the bytes of a head. */
@@ -37,9 +41,12 @@ function fileBlocks(path: string, content: Buffer): Buffer[] {
 export class HeadReader {
   private bytes: Buffer = Buffer.alloc(0);
 
+  /** @param verify throws for what is not signed by those who may: the manifest is not looked at then, as that takes time */
+  constructor(private readonly verify: (signed: SignedBytes) => void = () => {}) {}
+
   /**
-   * Returns the head, and the bytes behind it; undefined while it is not complete. It is not verified yet.
-   * @throws ERR_STARLANE_BUNDLE
+   * Returns the head, and the bytes behind it; undefined while it is not complete.
+   * @throws ERR_STARLANE_BUNDLE; what `verify` throws
    */
   push(piece: Uint8Array): { readonly head: BundleHead; readonly rest: Buffer } | undefined {
     this.bytes = this.bytes.length === 0 ? Buffer.from(piece) : Buffer.concat([this.bytes, piece]);
@@ -47,8 +54,10 @@ export class HeadReader {
     if (manifest === undefined) return undefined;
     const signed = this.fileAt(manifest.end, SIGNATURE_FILE, MAX_SIGNATURE_FILE_BYTES);
     if (signed === undefined) return undefined;
-    const head = { manifest: parseManifest(manifest.content), bytes: manifest.content, ...signatureIn(signed.content) };
-    return { head, rest: this.bytes.subarray(signed.end) };
+    const { content: bytes } = manifest;
+    const found: SignedBytes = { bytes, ...signatureIn(signed.content) };
+    this.verify(found);
+    return { head: { ...found, manifest: parseManifest(bytes) }, rest: this.bytes.subarray(signed.end) };
   }
 
   private fileAt(at: number, path: string, maxBytes: number): { content: Buffer; end: number } | undefined {
@@ -93,20 +102,22 @@ export interface HeadTerms {
  * Checks who has signed it, for which app, and until when.
  * @throws ERR_STARLANE_BUNDLE_SIGNATURE, ERR_STARLANE_BUNDLE
  */
-export function verifyHead(
-  { manifest, bytes, signer, signature }: BundleHead,
-  { app, signers, nowMs }: HeadTerms,
-): void {
-  const accepted = signers.find(({ text }) => text === signer);
-  if (accepted === undefined || !isSignedBy(accepted, bytes, signature))
-    throw starlaneError(
-      'ERR_STARLANE_BUNDLE_SIGNATURE',
-      accepted === undefined ? 'the host does not accept the key' : 'it does not fit',
-    );
+export function verifyHead({ manifest, ...signed }: BundleHead, { app, signers, nowMs }: HeadTerms): void {
+  verifySignature(signed, signers);
   if (manifest.app !== app) throw starlaneError('ERR_STARLANE_BUNDLE', `it is for ${manifest.app}, not for ${app}`);
   if (manifest.expiresMs <= nowMs) throw starlaneError('ERR_STARLANE_BUNDLE', 'it has expired');
   if (manifest.expiresMs <= manifest.createdMs)
     throw starlaneError('ERR_STARLANE_BUNDLE', 'it expires before it was made');
+}
+
+/** Checks who has signed it. @throws ERR_STARLANE_BUNDLE_SIGNATURE */
+export function verifySignature({ bytes, signer, signature }: SignedBytes, signers: readonly Signer[]): void {
+  const accepted = signers.find(({ text }) => text === signer);
+  if (accepted !== undefined && isSignedBy(accepted, bytes, signature)) return;
+  throw starlaneError(
+    'ERR_STARLANE_BUNDLE_SIGNATURE',
+    accepted === undefined ? 'the host does not accept the key' : 'it does not fit',
+  );
 }
 
 /** Whether the signature fits its key, not whether a host accepts that key: for those who send a bundle. */

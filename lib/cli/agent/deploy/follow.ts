@@ -8,6 +8,22 @@ import type { HostClient } from '../host-client.js';
 import { POSITION_HEADER } from '../journal-route.js';
 
 const BACK_OFF = { minMs: 200, maxMs: 5_000 };
+/** Failures of the way to a host, and of a host that has much to do. */
+const MENDABLE: ReadonlySet<string> = new Set([
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'ECONNABORTED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EAGAIN',
+  'ABORT_ERR',
+  'ERR_STARLANE_LINK_LOST',
+  'ERR_STARLANE_RELAY_LIMIT',
+  'ERR_STARLANE_STREAM_RESET',
+]);
 
 export interface FollowOptions {
   /** The path of the log: `/v1/apps/web/logs`. */
@@ -41,8 +57,10 @@ export async function follow(client: HostClient, options: FollowOptions): Promis
       follow: String(follows),
       ...(position === undefined ? { tail: String(options.tailBytes) } : { from: String(position) }),
     });
+    let openedMs: number | undefined;
     try {
       const response = await client.open({ method: 'GET', path: `${path}?${query}`, timeoutMs, signal });
+      openedMs = performanceNow();
       const first = Number(response.headers[POSITION_HEADER]);
       if (position !== undefined && first > position) options.onGap(first - position);
       position = first;
@@ -56,6 +74,8 @@ export async function follow(client: HostClient, options: FollowOptions): Promis
       throw Object.assign(new Error('the host ended'), { code: 'ECONNRESET' });
     } catch (error) {
       if (signal.aborted) break;
+      // While it was open, nothing was wrong, also where nothing came.
+      if (openedMs !== undefined) untilMs += performanceNow() - openedMs;
       if (!canMend(error) || performanceNow() >= untilMs) throw error;
       options.onBreak?.(error as Error);
       await waitFor(backOffMs(failures++, BACK_OFF, Math.random), signal);
@@ -71,13 +91,7 @@ function isWhole(response: IncomingMessage): boolean {
 /** Whether asking again may help: the way to the host is at fault, and not what was asked. */
 export function canMend(error: unknown): boolean {
   const code = codeOf(error) ?? '';
-  return (
-    code.startsWith('ERR_STREAM') ||
-    code.startsWith('HPE_') ||
-    ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENOTFOUND', 'EAGAIN', 'ABORT_ERR'].includes(
-      code,
-    )
-  );
+  return code.startsWith('ERR_STREAM') || code.startsWith('HPE_') || MENDABLE.has(code);
 }
 
 /** Waits, or until the signal is aborted. */

@@ -24,8 +24,8 @@ export interface JobLimits {
 /** The one who asks for something. */
 export interface JobCaller extends JobOwner {
   mayStart(command: JobCommand): boolean;
-  /** Whether the caller may see and end jobs of others. */
-  readonly maySeeAll: boolean;
+  /** Whether the caller may see and end jobs of a command: its own ones, or those of others. */
+  maySee(command: string, isOwn: boolean): boolean;
 }
 
 export interface JobsOptions {
@@ -175,7 +175,10 @@ export class Jobs {
     if (job === undefined) {
       throw coded('ENOENT', this.removed.has(id) ? `the job ${id} was removed` : `there is no job ${id.slice(0, 64)}`);
     }
-    if (!maySee(job, caller)) throw coded('EACCES', 'the job is of another caller');
+    if (!maySee(job, caller)) {
+      const isOwn = job.record.owner.id === caller.id;
+      throw coded('EACCES', isOwn ? 'the rules of this host no longer let you see it' : 'the job is of another caller');
+    }
     return job;
   }
 
@@ -227,6 +230,7 @@ export class Jobs {
 
   private async submittedAgain(job: Job, request: JobRequest, caller: JobCaller): Promise<JobStatus> {
     if (job.record.owner.id !== caller.id) throw coded('EACCES', 'the job is of another caller');
+    this.find(job.id, caller);
     const { command, params, env } = job.record;
     const isSame = command === request.command && areSame(params, request.params) && areSame(env, request.env);
     if (!isSame) throw coded('EEXIST', `the id ${job.id} is that of another job`);
@@ -316,7 +320,8 @@ export class Jobs {
 }
 
 function maySee(job: Job, caller: JobCaller): boolean {
-  return caller.maySeeAll || job.record.owner.id === caller.id;
+  const { command, owner } = job.record;
+  return caller.maySee(command, owner.id === caller.id);
 }
 
 function areSame(some: Readonly<Record<string, string>>, other: Readonly<Record<string, string>>): boolean {

@@ -207,7 +207,7 @@ function callerOf({ caller: { id, name }, rights }: Call): JobCaller {
   return {
     id,
     ...(name === undefined ? {} : { name }),
-    maySeeAll: rights.may('all-jobs'),
+    maySee: (command, isOwn) => rights.may('all-jobs', command) || (isOwn && rights.may('jobs', command)),
     mayStart: ({ name: command, allow }: JobCommand) =>
       rights.may('jobs', command) &&
       (allow === undefined || (name !== undefined && allow.some((pattern) => new Pattern(pattern).fits(name)))),

@@ -8,7 +8,7 @@ import { HandJobs, jobCaller, jobCommand, jobId, jobRequest } from '../../../sup
 
 const ci = jobCaller('ci');
 const other = jobCaller('other');
-const boss = jobCaller('boss', { maySeeAll: true, mayStart: () => false });
+const boss = jobCaller('boss', { maySee: () => true, mayStart: () => false });
 const ID = jobId(1);
 
 let host: HandJobs;
@@ -266,7 +266,7 @@ describe('the input of a job', () => {
   it('comes from the one who has started it, and only where the command takes it', async () => {
     host = await HandJobs.open([jobCommand(), jobCommand({ name: 'deaf', stdin: false })]);
     await host.jobs.submit(ID, jobRequest({ input: true }), ci);
-    const all = jobCaller('x', { maySeeAll: true });
+    const all = jobCaller('x', { maySee: () => true });
     expect(() => host.jobs.takeInput(ID, 0, Buffer.from('x'), false, all)).toThrow('only the one who has started');
     const deaf = await host.jobs.submit(jobId(2), jobRequest({ command: 'deaf', input: true }), ci);
     expect(deaf).toMatchObject({ input: false, inputOpen: false });

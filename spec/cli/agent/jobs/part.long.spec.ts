@@ -276,6 +276,29 @@ describe('the input of a job', () => {
 
 describe('a job at a host', () => {
   it(
+    'is seen and ended by others as far as their rule names its command, and by its owner as long as a rule does',
+    async () => {
+      const rules = ['members=n2 rights=all-jobs apps=web-*', 'members=n4 rights=all-jobs apps=sleep'];
+      net = await AgentNet.of(5);
+      const values = { jobs: JSON.stringify(COMMANDS) };
+      const begin = (rule: string) => net.agent(1, { ...values, allow: [rule, ...rules] }, [new JobsPart()]);
+      await begin('members=n0 rights=jobs');
+      const { job, id } = remote();
+      await job.submit(ask('sleep'));
+      const refused = { code: 'EACCES' };
+      await expect(remote(2, id).job.status()).rejects.toMatchObject(refused);
+      await expect(remote(2, id).job.cancel()).rejects.toMatchObject(refused);
+      expect(await net.client(2, 1).ask({ method: 'GET', path: '/v1/jobs', timeoutMs: 10_000 })).toEqual({ jobs: [] });
+      await remote(4, id).job.cancel();
+      await net.stop(1);
+      await begin('members=n0 rights=jobs apps=hash');
+      await expect(job.status()).rejects.toMatchObject(refused);
+      await expect(job.submit(ask('sleep'))).rejects.toMatchObject(refused);
+    },
+    LONG_MS,
+  );
+
+  it(
     'is started once, although the answer to its start gets lost',
     async () => {
       await open();

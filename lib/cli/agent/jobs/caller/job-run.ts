@@ -166,7 +166,11 @@ export const jobRun: Command = defineCommand({
         const name = jobName({ host: host.name, id });
         const { output, log, stdin } = context;
         const job = remoteJob(context, host, id, values.patience);
-        const status = await job.submit(request);
+        // A signal that comes while the host starts it ends it as well: the cancel follows the start.
+        const submitted = job.submit(request);
+        const interrupted =
+          values.detach === true ? () => undefined : onInterrupt(() => submitted.then(() => job.cancel()));
+        const status = await submitted;
         if (request.input && !status.input && values.stdin === true)
           log.warn(`${command} takes no input; standard input is not read`);
         const input = status.input ? sendInput(stdin, job) : undefined;
@@ -176,7 +180,6 @@ export const jobRun: Command = defineCommand({
           output.json({ job: name, ...status });
           return undefined;
         }
-        const interrupted = onInterrupt(() => job.cancel());
         const printed = printOutput(context, job, name, 0, true);
         // The program may end before its input; what the input fails with counts only as long as it runs.
         const failed = new Promise<never>((_resolve, reject) => input?.catch(reject));
