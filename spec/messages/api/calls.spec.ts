@@ -202,7 +202,10 @@ describe('a client with a definition', () => {
       outcome: 'not-handled',
     });
     const signal = AbortSignal.abort(new Error('enough'));
-    await expect(apiClient(near, 'nowhere').hello({}, { signal })).rejects.toThrow('enough');
+    await expect(apiClient(near, 'nowhere').hello({}, { signal })).rejects.toMatchObject({
+      outcome: 'not-handled',
+      cause: { message: 'enough' },
+    });
   });
 
   it('refuses options that are not known, and a name that is none', async () => {
