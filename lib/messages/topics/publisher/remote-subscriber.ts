@@ -165,7 +165,7 @@ export class RemoteSubscriber implements Target, FrameSink {
     this.isListed = false;
     this.deniedDue.clear();
     if (this.hasLeft || (this.socket === undefined && !this.retryDue.isSet && this.outlet.isEmpty)) this.end();
-    else if (this.isUp) this.unlistedDue.set(UNLISTED_MS);
+    else this.unlistedDue.set(UNLISTED_MS);
   }
 
   /** Looks after circuits that are not used. */
@@ -389,6 +389,7 @@ export class RemoteSubscriber implements Target, FrameSink {
       if (!this.isListed) this.end();
       return;
     }
+    if (!this.isListed) this.unlistedDue.set(UNLISTED_MS);
     this.retryDue.set(this.retryMs);
     this.retryMs = Math.min(2 * this.retryMs, RETRY_MAX_MS);
   }
@@ -424,9 +425,14 @@ export class RemoteSubscriber implements Target, FrameSink {
   }
 
   private onUnlistedForLong(): void {
-    if (this.isListed || !this.isUp) return;
-    this.setRouted(false);
-    this.afterConfirm();
+    if (this.isListed) return;
+    if (this.isUp) {
+      this.setRouted(false);
+      this.afterConfirm();
+    } else if (this.node.routesMap().get(this.nodeId) !== undefined) {
+      // It left before there was a circuit to it: a dial would wait for it to come back.
+      this.giveUp();
+    }
   }
 
   private leaveCircuit(): void {
