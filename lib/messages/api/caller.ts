@@ -235,8 +235,10 @@ class Terms {
 
   /** Settles as what comes before the call does, as long as there is time for it: an instance that does not describe itself must not take more. */
   within<T>(before: Promise<T>, what: string): Promise<T> {
-    // The call itself says why it does not begin.
-    if (this.signal?.aborted === true) return before;
+    if (this.signal?.aborted === true) {
+      before.catch(() => {});
+      return Promise.reject(notHandled(what, this.signal.reason));
+    }
     const late = (): Error =>
       messageError('ETIMEDOUT', 'not-handled', `${what}: nothing was sent before its time was over`);
     return waitWithin<T>(sharedTimers, { signal: this.signal, timeoutMs: this.leftMs(), late }, (resolve, reject) => {
