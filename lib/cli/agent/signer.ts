@@ -4,6 +4,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { codeOf } from '../../errors.js';
+import { rawPublicKey } from '../../identity/raw-key.js';
 import { ExitCode, Failure } from '../failure.js';
 
 const PREFIX = 'ed25519:';
@@ -87,8 +88,7 @@ export class SigningKey {
 
   /** The public key as hosts list it. */
   get signer(): string {
-    const { x } = createPublicKey(this.key).export({ format: 'jwk' });
-    return `${PREFIX}${x}`;
+    return `${PREFIX}${rawPublicKey(createPublicKey(this.key)).toString('base64url')}`;
   }
 
   sign(manifest: Uint8Array): Buffer {

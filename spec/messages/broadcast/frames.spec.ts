@@ -8,6 +8,7 @@ import {
   type Frame,
   frameLength,
   LENGTH_BYTES,
+  MAX_COUNTER,
 } from '../../../lib/messages/broadcast/frames.js';
 
 const key = fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => Buffer.from(bytes).toString('latin1'));
@@ -50,7 +51,7 @@ const frames: fc.Arbitrary<Frame> = fc.oneof(
     origins: fc.array(
       fc
         .record({ origin: key, own: flag, lowest: counter, more: fc.integer({ min: -1, max: 50 }) })
-        .map(({ more, ...one }) => ({ ...one, highest: one.lowest + more })),
+        .map(({ more, ...one }) => ({ ...one, highest: Math.min(MAX_COUNTER, one.lowest + more) })),
       { maxLength: 5 },
     ),
   }),
