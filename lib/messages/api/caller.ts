@@ -125,8 +125,8 @@ export class ApiCaller {
     } catch (error) {
       if (!this.isDescribed || (error as MessageError).code !== 'ERR_STARLANE_NO_HANDLER') throw error;
       // The instance is of another version than the one that has described itself.
-      const anew = this.described(true).then(() => this.resolve(name));
-      return this.attempts(await terms.within(anew, name), input, terms);
+      const again = this.described(true).then(() => this.resolve(name));
+      return this.attempts(await terms.within(again, name), input, terms);
     }
   }
 
