@@ -17,6 +17,8 @@ const MAX_PENDING_PER_SENDER = 64;
 
 export interface EntranceHost {
   readonly timers: Timers;
+  /** Whether the nodes of this network prove who they are, also over relays: it has a secret or members. */
+  readonly hasProofs: boolean;
   /** A sender has broken the protocol. */
   onMalformed(sender: Sender, error: Error): void;
   /** Called with a circuit whose preamble was read. `rest`: what came with it. @throws MalformedFrame */
@@ -32,7 +34,7 @@ export class Entrance {
   accept(socket: Socket): void {
     socket.unref();
     socket.on('error', ignore);
-    const sender = senderOf(socket);
+    const sender = senderOf(socket, this.host.hasProofs);
     const ofSender = this.pending.get(sender.key) ?? 0;
     if (this.size >= MAX_PENDING || ofSender >= MAX_PENDING_PER_SENDER) {
       socket.destroy();
@@ -79,12 +81,15 @@ export class Entrance {
   }
 }
 
-/** Returns who is at the other end. */
-export function senderOf(socket: Socket): Sender {
+/**
+ * Returns who is at the other end. Without proofs a node counts by the id that it names: over a link that is its own, over relays it is not,
+ * and a message that comes by another way than the last one must not count as that of another sender.
+ */
+export function senderOf(socket: Socket, hasProofs: boolean): Sender {
   const remote = socket[kRemote] as RemoteEndpoint;
   const { name, tags } = certifiedOf(remote);
   const { peerId, isVerified } = remote;
-  return { nodeId: peerId, isVerified, name, tags, key: isVerified ? peerId : `?${peerId}` };
+  return { nodeId: peerId, isVerified, name, tags, key: isVerified || !hasProofs ? peerId : `?${peerId}` };
 }
 
 function ignore(): void {}

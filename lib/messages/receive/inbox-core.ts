@@ -65,6 +65,7 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
   private wasIterated = false;
   private isLeaving = false;
   private isClosed = false;
+  readonly hasProofs: boolean;
   readonly now = (): number => this.timers.now();
   /** Counts since the start. */
   readonly counters = { received: 0, handled: 0, failed: 0, refused: 0 };
@@ -79,6 +80,8 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
     private readonly onOver: () => void,
   ) {
     this.queue = new InboxQueue(this, options.concurrency);
+    const { hasSecret, members } = node.queries.sources;
+    this.hasProofs = hasSecret || members !== undefined;
     this.bodies = new Bodies(timers, reception.bodies);
     this.answers = new Answers(timers);
     this.sweep = new Deadline(timers, () => this.refuseLate());
@@ -405,7 +408,7 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
 
   private sessionOf(sender: Sender, { run, epoch }: SessionName): ReceiverSession | undefined {
     const end = this.sessions.get(run);
-    return end?.sender.nodeId === sender.nodeId && end.session.epoch === epoch ? end.session : undefined;
+    return end?.sender.key === sender.key && end.session.epoch === epoch ? end.session : undefined;
   }
 
   private onLane(
@@ -415,8 +418,7 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
     rest: Buffer,
   ): void {
     let end = this.sessions.get(run);
-    if (end !== undefined && end.sender.nodeId !== sender.nodeId)
-      throw new MalformedFrame('a session of another sender');
+    if (end !== undefined && end.sender.key !== sender.key) throw new MalformedFrame('a session of another sender');
     if (isResumed) {
       if (end === undefined || end.session.epoch !== epoch) {
         refuseLane(socket, Welcome.GONE);
