@@ -3,7 +3,7 @@
 // Messages stick to one receiver as long as its lane lasts, so that their order holds. Calls take the less busy one of two receivers that
 // are picked at random by their weights.
 
-import { randomFillSync } from 'node:crypto';
+import { v4 as uuid } from 'uuid';
 import type { NodeId } from '../../address.js';
 import { codeOf, netError } from '../../errors.js';
 import { backOffMs } from '../../util/back-off.js';
@@ -56,7 +56,7 @@ export class Target implements LaneHost, OutgoingPlace {
   private readonly retry: Deadline;
   private known: readonly Receiver[] | undefined;
   /** Of this target alone: another one may lead to the same inbox, and a session there ends the one before it of the same run. */
-  private readonly run = randomFillSync(Buffer.alloc(RUN_BYTES)).toString('latin1');
+  private readonly run = uuid(undefined, Buffer.alloc(RUN_BYTES)).toString('latin1');
   private epoch = 0;
 
   constructor(
