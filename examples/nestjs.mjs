@@ -70,7 +70,7 @@ for (const [cmd, data] of [
   await lastValueFrom(client.send({ cmd }, data)).catch((error) => console.log('error:', error.message ?? error));
 }
 
-// Who has read enough unsubscribes, which ends the observable at the server.
+// A client that has read enough unsubscribes, which ends the observable at the server.
 console.log('ticks:', await lastValueFrom(client.send({ cmd: 'ticks' }, 0).pipe(take(2), toArray())));
 await stopped;
 console.log('the server has stopped ticking');

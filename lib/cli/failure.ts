@@ -32,6 +32,11 @@ export class Failure extends Error {
   }
 }
 
+/** Returns an error with a code of Node, for what a host refuses or a way fails with. */
+export function codedError(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code });
+}
+
 /** Returns the failure for a command line, an environment or a file that does not fit. */
 export function usage(message: string): Failure {
   return new Failure(message, ExitCode.USAGE);

@@ -113,6 +113,13 @@ export function fileValue(flag: Flag, given: unknown, where: string): FlagValues
   return parseValue(flag, entryText(given), where);
 }
 
+/** Splits a text such as NAME=VALUE. `where` names its flag. @throws Failure */
+export function pairOf(where: string, text: string, form = 'NAME=VALUE'): [name: string, value: string] {
+  const at = text.indexOf('=');
+  if (at < 1) throw usage(`${where} must be ${form}, not ${JSON.stringify(text)}`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
 /** Returns a value of the file as a text: an object as its fields, in which characters that separate are percent-encoded. */
 function entryText(given: unknown): string {
   if (typeof given !== 'object' || given === null) return String(given);

@@ -1,5 +1,7 @@
 // What a command prints: tables and lines for people, JSON for programs. Data goes to standard output, notes to standard error.
 
+import { once } from 'node:events';
+import type { Writable } from 'node:stream';
 import { styleText } from 'node:util';
 import Table from 'cli-table3';
 import { printable } from './log.js';
@@ -87,6 +89,11 @@ export class Output {
     const isForced = FORCE_COLOR !== undefined && FORCE_COLOR !== '' && FORCE_COLOR !== '0';
     return !isOff && (isForced || this.isTerminal) ? styleText(style, text) : text;
   }
+}
+
+/** Writes, and waits while the reader is slower. */
+export async function written(stream: Writable, data: string | Uint8Array): Promise<void> {
+  if (!stream.write(data)) await once(stream, 'drain');
 }
 
 function cell(value: unknown): string {

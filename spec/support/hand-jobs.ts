@@ -8,8 +8,8 @@ import { type JobCommand, type JobRequest, wholePattern } from '../../lib/cli/ag
 import { FrameKind, FrameReader } from '../../lib/cli/agent/jobs/frames.js';
 import { type JobCaller, type JobLimits, Jobs } from '../../lib/cli/agent/jobs/jobs.js';
 import type { JobProcess } from '../../lib/cli/agent/jobs/process.js';
-import type { ProcessIdentity } from '../../lib/cli/agent/jobs/record.js';
 import { JobStore } from '../../lib/cli/agent/jobs/store.js';
+import type { ProcessIdentity } from '../../lib/cli/agent/process-identity.js';
 import { Timers } from '../../lib/util/timers.js';
 import { FakeClock } from './fake-clock.js';
 

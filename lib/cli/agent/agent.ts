@@ -1,6 +1,6 @@
 // starlane agent
 
-import { type Command, type Context, defineCommand } from '../command.js';
+import { type Command, defineCommand } from '../command.js';
 import { useNetwork } from '../run/use-network.js';
 import { AppsPart } from './apps/part.js';
 import { JobsPart } from './jobs/part.js';
@@ -9,7 +9,7 @@ import type { AgentPart } from './part.js';
 import { AgentTask } from './task.js';
 
 /** The parts of an agent, in the order in which they start. */
-function partsOf(_context: Context): readonly AgentPart[] {
+function agentParts(): readonly AgentPart[] {
   return [new AppsPart(), new JobsPart()];
 }
 
@@ -30,9 +30,9 @@ export const agent: Command = defineCommand({
       about: 'one member, for some apps only',
     },
   ],
-  task: (_key, values, context) => new AgentTask(values as AgentValues, context, partsOf(context)),
+  task: (_key, values, context) => new AgentTask(values as AgentValues, context, agentParts()),
   async run(context, _args, values) {
-    const task = new AgentTask(values, context, partsOf(context));
+    const task = new AgentTask(values, context, agentParts());
     const access = await useNetwork(context, { needsLink: true });
     return access.work([task], () => {
       const { folder } = task.status();

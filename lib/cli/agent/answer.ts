@@ -3,6 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { codeOf, starlaneError } from '../../errors.js';
 import { clearTimeout, performanceNow, setTimeout } from '../../util/runtime/real-timers.js';
+import { codedError } from '../failure.js';
 
 /** The longest JSON body of a request. */
 export const MAX_JSON_BYTES = 64 * 1024;
@@ -58,8 +59,7 @@ export function sendError(response: ServerResponse, error: unknown): void {
 /** Yields the body of a request as it comes. @throws ETIMEDOUT when nothing comes for a while */
 export async function* piecesOf(request: IncomingMessage, stallMs = STALL_MS): AsyncGenerator<Buffer> {
   let timer: NodeJS.Timeout | undefined;
-  const late = () =>
-    request.destroy(Object.assign(new Error(`nothing came for ${stallMs / 1000} s`), { code: 'ETIMEDOUT' }));
+  const late = () => request.destroy(codedError('ETIMEDOUT', `nothing came for ${stallMs / 1000} s`));
   timer = setTimeout(late, stallMs) as NodeJS.Timeout;
   try {
     for await (const piece of request as AsyncIterable<Buffer>) {
@@ -79,8 +79,7 @@ export async function bytesOf(request: IncomingMessage, maxBytes = MAX_JSON_BYTE
   const untilMs = performanceNow() + BODY_MS;
   for await (const piece of piecesOf(request)) {
     bytes += piece.length;
-    if (performanceNow() > untilMs)
-      throw Object.assign(new Error(`the body has taken more than ${BODY_MS / 1000} s`), { code: 'ETIMEDOUT' });
+    if (performanceNow() > untilMs) throw codedError('ETIMEDOUT', `the body has taken more than ${BODY_MS / 1000} s`);
     if (bytes > maxBytes) throw starlaneError('ERR_STARLANE_ARGUMENT', `a body has at most ${maxBytes} bytes here`);
     pieces.push(piece);
   }

@@ -7,7 +7,7 @@ import type { NodeId } from '../../address.js';
 import { codeOf } from '../../errors.js';
 import { nodeHttp } from '../../util/runtime/builtins.js';
 import { clearTimeout, setTimeout } from '../../util/runtime/real-timers.js';
-import { ExitCode, Failure } from '../failure.js';
+import { codedError, ExitCode, Failure } from '../failure.js';
 import type { Overlay } from '../run/overlay.js';
 import type { ErrorBody } from './answer.js';
 import { AGENT_PORT } from './port.js';
@@ -33,29 +33,28 @@ export class HostClient {
 
   /** Returns the answer as JSON. @throws what the agent answers, with its code; what the dial fails with */
   async ask(request: HostRequest): Promise<unknown> {
-    return within(request, async (signal) => {
-      const response = await this.send(request, signal);
+    const bounds = new Bounds(request);
+    try {
+      const response = await this.send(request, bounds.signal);
       return JSON.parse((await textOf(response)).toString()) as unknown;
-    });
+    } catch (error) {
+      throw bounds.reason ?? error;
+    } finally {
+      bounds.release();
+    }
   }
 
   /** Returns the answer with its body still to be read; its end is no longer limited. @throws as {@link ask} */
   async open(request: HostRequest): Promise<IncomingMessage> {
-    const aborter = new AbortController();
-    const { signal } = request;
-    const abort = () => aborter.abort(signal?.reason);
-    signal?.addEventListener('abort', abort, { once: true });
-    const forget = () => signal?.removeEventListener('abort', abort);
+    const bounds = new Bounds(request);
     try {
-      const response = await within(request, (late) => {
-        late.addEventListener('abort', () => aborter.abort(late.reason), { once: true });
-        return this.send(request, aborter.signal);
-      });
-      response.once('close', forget);
+      const response = await this.send(request, bounds.signal);
+      bounds.endTime();
+      response.once('close', () => bounds.release());
       return response;
     } catch (error) {
-      forget();
-      throw error;
+      bounds.release();
+      throw bounds.reason ?? error;
     }
   }
 
@@ -94,22 +93,37 @@ export class HostClient {
   }
 }
 
-/** Runs a request within its time. @throws ETIMEDOUT */
-async function within<T>({ timeoutMs, signal }: HostRequest, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const aborter = new AbortController();
-  const abort = () => aborter.abort(signal?.reason);
-  if (signal?.aborted) abort();
-  signal?.addEventListener('abort', abort, { once: true });
-  const timer = setTimeout(() => {
-    aborter.abort(Object.assign(new Error(`no answer within ${timeoutMs / 1000} s`), { code: 'ETIMEDOUT' }));
-  }, timeoutMs);
-  try {
-    return await run(aborter.signal);
-  } catch (error) {
-    throw aborter.signal.aborted ? aborter.signal.reason : error;
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener('abort', abort);
+/** What ends a request before its answer has: the signal of its caller, or its time (ETIMEDOUT). */
+class Bounds {
+  private readonly aborter = new AbortController();
+  private readonly timer: NodeJS.Timeout;
+  private readonly onAbort = (): void => this.aborter.abort(this.request.signal?.reason);
+
+  constructor(private readonly request: HostRequest) {
+    const { timeoutMs, signal } = request;
+    if (signal?.aborted) this.onAbort();
+    signal?.addEventListener('abort', this.onAbort, { once: true });
+    const late = () => this.aborter.abort(codedError('ETIMEDOUT', `no answer within ${timeoutMs / 1000} s`));
+    this.timer = setTimeout(late, timeoutMs) as NodeJS.Timeout;
+  }
+
+  get signal(): AbortSignal {
+    return this.aborter.signal;
+  }
+
+  /** Why it was ended; undefined when it was not. */
+  get reason(): unknown {
+    return this.signal.aborted ? this.signal.reason : undefined;
+  }
+
+  /** From now on only the signal of the caller ends it. */
+  endTime(): void {
+    clearTimeout(this.timer);
+  }
+
+  release(): void {
+    this.endTime();
+    this.request.signal?.removeEventListener('abort', this.onAbort);
   }
 }
 
@@ -134,7 +148,7 @@ function errorOf(bytes: Buffer): Error {
   const { code, message } = body.error ?? {};
   if (typeof code !== 'string' || typeof message !== 'string')
     return new Failure('the answer of the agent cannot be read', ExitCode.FAILURE);
-  return Object.assign(new Error(message), { code });
+  return codedError(code, message);
 }
 
 async function textOf(response: IncomingMessage): Promise<Buffer> {

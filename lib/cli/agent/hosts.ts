@@ -1,7 +1,6 @@
 // Which hosts a command names: members by name, `tag:NAME` for all members with a tag, and `@nodeId`.
 
-import type { NodeId } from '../../address.js';
-import { isNodeId } from '../../address.js';
+import { isNodeId, type NodeId } from '../../address.js';
 import type { Context } from '../command.js';
 import { ExitCode, Failure, usage } from '../failure.js';
 import { type Asker, withAccess } from '../inspect/ask.js';
@@ -27,13 +26,13 @@ interface Named {
 export async function withHosts<T>(
   context: Context,
   wanted: readonly string[] | undefined,
-  work: (hosts: readonly Host[], asker: Asker) => Promise<T>,
+  work: (hosts: readonly Host[]) => Promise<T>,
 ): Promise<T> {
   if (wanted === undefined || wanted.length === 0)
     throw usage('--to: needs hosts: names of members, tag:NAME, or @nodeId, with commas between');
   return withAccess(context, async (asker, { overlay }) => {
     const hosts = await hostsOf(asker, overlay, wanted);
-    return work(hosts, asker);
+    return work(hosts);
   });
 }
 
@@ -42,12 +41,12 @@ export async function withHost<T>(
   context: Context,
   where: string,
   word: string,
-  work: (host: Host, asker: Asker) => Promise<T>,
+  work: (host: Host) => Promise<T>,
 ): Promise<T> {
   return withAccess(context, async (asker, { overlay }) => {
     const [host, other] = await hostsOf(asker, overlay, [word], where);
     if (other !== undefined) throw usage(`${where}: ${word} names several hosts`);
-    return work(host, asker);
+    return work(host);
   });
 }
 

@@ -9,38 +9,31 @@ import type { Call } from './routes.js';
 export const POSITION_HEADER = 'starlane-position';
 const PIECE_BYTES = 64 * 1024;
 
-/** @param over resolves when nothing more will come; without it, one who follows is never done */
+/** Ends with the last byte; when the caller follows, with the signal or when the caller is too slow. */
 export async function sendJournal(
   { query, response, signal }: Pick<Call, 'query' | 'response' | 'signal'>,
   journal: Journal,
-  over?: Promise<unknown>,
 ): Promise<void> {
   const follows = query.get('follow') === 'true';
   let from = await firstOf(query, journal);
   response.writeHead(200, { 'content-type': 'application/octet-stream', [POSITION_HEADER]: String(from) });
   response.flushHeaders();
-  let isOver = !follows;
   let wake: () => void = () => {};
-  const ends = [journal.onAppend(() => wake())];
+  const release = journal.onAppend(() => wake());
   const onAbort = () => wake();
   signal.addEventListener('abort', onAbort, { once: true });
-  void over?.finally(() => {
-    isOver = true;
-    wake();
-  });
   try {
     while (!signal.aborted) {
       const more = new Promise<void>((resolve) => {
         wake = resolve;
       });
-      const wasOver = isOver;
       const bytes = await journal.read(from, PIECE_BYTES);
       // It was too slow, and what it has not got is gone: it hears so when it asks again.
       if (bytes === undefined) break;
       from += bytes.length;
       if (bytes.length > 0) {
         if (!response.write(bytes)) await once(response, 'drain', { signal });
-      } else if (wasOver) {
+      } else if (!follows) {
         response.end();
         return;
       } else await more;
@@ -48,7 +41,7 @@ export async function sendJournal(
   } catch (error) {
     if (!signal.aborted) throw error;
   } finally {
-    for (const end of ends) end();
+    release();
     signal.removeEventListener('abort', onAbort);
   }
   response.destroy();

@@ -15,10 +15,10 @@ export const AGENT_SERVICE = 'agent';
 /** The virtual port, by which one host is dialled: `@nodeId:19`. It lies beside those of messages, topics and broadcasts. */
 export const AGENT_PORT = 19;
 
-/** Connections of all callers whom rules name, and of one. */
+/** Connections of all callers that rules name, and of one. */
 const MAX_CONNECTIONS = 128;
 const MAX_CONNECTIONS_PER_CALLER = 16;
-/** Connections of callers whom no rule names, of all together: they get their refusal, and no more. */
+/** Connections of all callers that no rule names: they get their refusal, and no more. */
 const MAX_STRANGERS = 8;
 const MAX_HEADER_BYTES = 8 * 1024;
 /** From the begin of a connection, or from the end of an answer, to the end of the headers of the next request. */
@@ -186,7 +186,7 @@ class Connection {
 
   private onLate(): void {
     const { writableLength } = this.socket;
-    // An answer may take its time as long as some of it leaves, or nothing waits: those who follow a log wait for what comes.
+    // An answer may take its time as long as some of it leaves, or nothing waits: a caller that follows a log waits for what comes.
     if (this.isAnswering && (writableLength === 0 || writableLength < this.waitingBytes || this.hasMoved)) {
       this.set(ANSWER_MS);
       return;

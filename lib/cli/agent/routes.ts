@@ -2,6 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { netError, starlaneError } from '../../errors.js';
+import { codedError } from '../failure.js';
 import { isAsked, sendError, sendJson } from './answer.js';
 import type { Caller, CallerRights, Right } from './rules.js';
 
@@ -22,7 +23,7 @@ export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** `/v1/apps/:app/logs`: a part with a colon is a parameter. */
   readonly path: string;
-  /** Undefined: every caller whom a rule names may ask. */
+  /** Undefined: every caller that a rule names may ask. */
   readonly right?: Right;
   /** The parameter with the name for which the right is needed. Without it, the right for any name is enough. */
   readonly of?: string;
@@ -59,7 +60,7 @@ export class Router {
     caller: Caller,
     rights: CallerRights,
   ): Promise<void> {
-    // Whom no rule names does not learn what there is.
+    // A caller that no rule names does not learn what there is.
     if (!rights.isNamed) throw refused('no rule of this host names you');
     const [path, search = ''] = (request.url ?? '').split('?', 2);
     const found = this.find(request.method ?? '', path);
@@ -116,5 +117,5 @@ function paramsOf(wanted: readonly string[], given: readonly string[]): Record<s
 }
 
 function refused(message: string): Error {
-  return Object.assign(new Error(message), { code: 'EACCES' });
+  return codedError('EACCES', message);
 }

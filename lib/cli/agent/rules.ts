@@ -75,7 +75,7 @@ export class HostRules {
   }
 }
 
-/** A rule fits whom one of its names, tags or ids fits. */
+/** A rule fits a caller when one of its names, tags or ids does. */
 function names({ members, tags, nodes }: Rule, caller: Caller): boolean {
   const { name } = caller;
   return (

@@ -5,6 +5,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { ApiDescription, CommandDescription } from '../../messages/api/description.js';
 import { type Command, type Context, defineCommand } from '../command.js';
 import { ExitCode, Failure, usage } from '../failure.js';
+import { written } from '../output.js';
 import { nodeValues } from '../run/use-network.js';
 import { parsedJson, withApi } from './used-api.js';
 
@@ -96,20 +97,12 @@ async function textOf(stdin: Readable): Promise<string> {
 /** Prints one output: JSON, and bytes as they are. */
 async function printOne({ stdout, output }: Context, value: unknown): Promise<void> {
   if (value === undefined) return;
-  if (value instanceof Uint8Array && !output.isJson) await write(stdout, value);
-  else if (output.isTerminal && !output.isJson) await write(stdout, `${JSON.stringify(value, null, 2)}\n`);
+  if (value instanceof Uint8Array && !output.isJson) await written(stdout, value);
+  else if (output.isTerminal && !output.isJson) await written(stdout, `${JSON.stringify(value, null, 2)}\n`);
   else await printLine(stdout, value);
 }
 
 function printLine(stdout: Writable, value: unknown): Promise<void> {
   const plain = value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value;
-  return write(stdout, `${JSON.stringify(plain ?? null)}\n`);
-}
-
-/** Writes, and waits while the reader is slower. */
-function write(stdout: Writable, data: string | Uint8Array): Promise<void> {
-  return new Promise((resolve) => {
-    if (stdout.write(data)) resolve();
-    else stdout.once('drain', resolve);
-  });
+  return written(stdout, `${JSON.stringify(plain ?? null)}\n`);
 }

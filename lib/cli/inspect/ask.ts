@@ -4,8 +4,7 @@ import type { AnswerPath, Answers } from '../../node/queries/answers.js';
 import type { PingAnswer, TraceAnswer } from '../../node/queries/client.js';
 import type { Context } from '../command.js';
 import { ControlClient } from '../control/client.js';
-import { usage } from '../failure.js';
-import { flag } from '../flags.js';
+import { flag, pairOf } from '../flags.js';
 import { chooseNetwork, DEFAULT_TIMEOUT_MS } from '../run/network.js';
 import { type Access, nodeValues, useNetwork } from '../run/use-network.js';
 
@@ -112,9 +111,8 @@ export async function everyPage<Entry>(
 /** Adds what `--meta KEY=VALUE` says. @throws Failure */
 export function putMeta(search: URLSearchParams, given: readonly string[], where: string): void {
   for (const text of given) {
-    const at = text.indexOf('=');
-    if (at < 1) throw usage(`${where}: --meta must be KEY=VALUE, not ${JSON.stringify(text)}`);
-    search.append(`meta.${text.slice(0, at)}`, text.slice(at + 1));
+    const [key, value] = pairOf(`${where}: --meta`, text, 'KEY=VALUE');
+    search.append(`meta.${key}`, value);
   }
 }
 

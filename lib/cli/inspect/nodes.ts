@@ -9,7 +9,7 @@ import { everyPage, ms, NODE_FLAG, nameOf, putMeta, withAsker } from './ask.js';
 export const nodes = defineCommand({
   name: 'nodes',
   summary: 'list the nodes of the network',
-  description: 'Those who may not ask a node for everything see the nodes that offer what they may dial.',
+  description: 'Callers that may not ask a node for everything see the nodes that offer what they may dial.',
   args: [{ name: 'NAME', about: 'only these: ids, or names of members, with asterisks', isOptional: true }],
   usesNode: true,
   flags: {

@@ -9,7 +9,7 @@ import { everyPage, ms, NODE_FLAG, putMeta, withAsker } from './ask.js';
 export const services = defineCommand({
   name: 'services',
   summary: 'list the services of the network',
-  description: 'Those who may not ask a node for everything see the services that they may dial.',
+  description: 'Callers that may not ask a node for everything see the services that they may dial.',
   args: [{ name: 'NAME', about: 'only instances of services with such a name, with asterisks', isOptional: true }],
   usesNode: true,
   flags: {

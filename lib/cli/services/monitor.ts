@@ -17,12 +17,9 @@ const FLAGS = {
   tokenFile: flag.text('a file with what a reader has to know (else a random one, beyond this machine)', {
     value: 'FILE',
   }),
-  guestTokenFile: flag.text(
-    'a file with what clients send that may only ask for services and nodes which all may dial',
-    {
-      value: 'FILE',
-    },
-  ),
+  guestTokenFile: flag.text('a file with the token of guests: they may only ask for what everyone may dial', {
+    value: 'FILE',
+  }),
   cert: flag.text('the certificate for https, in PEM', { value: 'FILE' }),
   key: flag.text('its key', { value: 'FILE' }),
   plain: flag.boolean('permit http beyond this machine, as behind a proxy with https', { otherwise: 'false' }),

@@ -112,7 +112,7 @@ describe('a host whose disk is full', () => {
     await net.stop(1);
     const file = join(folder(), 'state.json');
     // As an agent leaves it that is killed.
-    const state = { ...JSON.parse(readFileSync(file, 'utf8')), group: { pid: 2 ** 30, started: 'never' } };
+    const state = { ...JSON.parse(readFileSync(file, 'utf8')), group: { pid: 2 ** 30, ticks: '1', boot: 'never' } };
     writeFileSync(file, JSON.stringify(state));
     fill();
     await restart();

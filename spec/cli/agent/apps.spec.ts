@@ -12,6 +12,7 @@ import type { HostClient } from '../../../lib/cli/agent/host-client.js';
 import type { AgentValues } from '../../../lib/cli/agent/options.js';
 import { AgentNet } from '../../support/agent-net.js';
 import { activate, bundleOf, newKey, SERVER, send } from '../../support/bundles.js';
+import { until } from '../../support/caller.js';
 import { within } from '../../support/deadline.js';
 
 const key = newKey();
@@ -62,15 +63,6 @@ function answer(service = 'web'): Promise<string> {
       );
       request.on('error', reject);
     }),
-  );
-}
-
-async function until(what: string, is: () => Promise<boolean> | boolean): Promise<void> {
-  await within(
-    what,
-    (async () => {
-      while (!(await is())) await new Promise((resolve) => setTimeout(resolve, 20));
-    })(),
   );
 }
 

@@ -320,7 +320,7 @@ describe('a manifest', () => {
         (names) => {
           const path = names.join('/');
           if (pathFault(path) !== undefined) return;
-          expect(join('/root/files', path).startsWith('/root/files/')).toBe(true);
+          expect(join('/srv/files', path).startsWith('/srv/files/')).toBe(true);
         },
       ),
       { numRuns: 2_000 },

@@ -1,12 +1,12 @@
 // Hosts as processes: rollouts of which one dies in the middle, agents that are killed and ended, and logs over a link that is cut.
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer, connect as netConnect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SERVER } from '../../support/bundles.js';
+import { Cable } from '../../support/cable.js';
+import { isRunning, until as untilIn } from '../../support/caller.js';
 import { type Command, type CommandResult, Machine } from '../../support/command.js';
-import { within } from '../../support/deadline.js';
 
 const SLOW_MS = 60_000;
 
@@ -100,24 +100,8 @@ async function statuses(to: string): Promise<Status[]> {
   return JSON.parse(stdout) as Status[];
 }
 
-async function until(what: string, is: () => Promise<boolean> | boolean): Promise<void> {
-  await within(
-    what,
-    (async () => {
-      while (!(await is())) await new Promise((resolve) => setTimeout(resolve, 50));
-    })(),
-    SLOW_MS,
-  );
-}
-
-function runs(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
+/** Agents and programs are other processes, which send no events here. */
+const until = (what: string, is: () => Promise<boolean> | boolean) => untilIn(what, is, SLOW_MS);
 
 describe('a rollout to five hosts', () => {
   it('of which one is killed in the middle is undone where it was done, and at that host when it comes back', async () => {
@@ -159,7 +143,7 @@ describe('an agent', () => {
     await startAgain('h1');
     await until('the app', async () => (await statuses('h1'))[0].state === 'healthy');
     expect((await statuses('h1'))[0].pid).not.toBe(pid);
-    await until('the end of the first program', () => !runs(pid as number));
+    await until('the end of the first program', async () => !(await isRunning(pid as number)));
   }, 120_000);
 
   it('that gets SIGTERM ends its apps as they want to be ended', async () => {
@@ -176,7 +160,7 @@ describe('an agent', () => {
     const { machine, agent } = hosts.get('h1') as { machine: Machine; agent: Command };
     const { code } = await agent.stop('SIGTERM', SLOW_MS);
     expect(code).toBe(0);
-    expect(runs(pid as number)).toBe(false);
+    expect(await isRunning(pid as number)).toBe(false);
     const [folder] = /\S+\/agent\/\S+/.exec(agent.stderr) ?? [''];
     expect(folder.startsWith(machine.folder)).toBe(true);
     expect(readFileSync(join(folder, 'apps/web/data/ended'), 'utf8')).toBe('well');
@@ -237,48 +221,3 @@ describe('a log that is followed', () => {
     cable.close();
   }, 180_000);
 });
-
-/** A connection through which a link goes, and that can be cut. */
-class Cable {
-  to = 0;
-  private readonly sockets = new Set<Socket>();
-
-  private constructor(private readonly server: ReturnType<typeof createServer>) {}
-
-  static async open(): Promise<Cable> {
-    const server = createServer();
-    const cable = new Cable(server);
-    server.on('connection', (socket) => cable.join(socket));
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    return cable;
-  }
-
-  get port(): number {
-    return (this.server.address() as AddressInfo).port;
-  }
-
-  cut(): void {
-    for (const socket of this.sockets) socket.destroy();
-  }
-
-  close(): void {
-    this.server.close();
-    this.cut();
-  }
-
-  private join(near: Socket): void {
-    const far = netConnect(this.to, '127.0.0.1');
-    for (const [socket, other] of [
-      [near, far],
-      [far, near],
-    ]) {
-      this.sockets.add(socket);
-      socket.on('error', () => {});
-      socket.pipe(other);
-      socket.once('close', () => {
-        this.sockets.delete(socket);
-        other.destroy();
-      });
-    }
-  }
-}

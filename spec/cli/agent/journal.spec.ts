@@ -37,7 +37,7 @@ describe('a journal', () => {
     second.close();
   });
 
-  it('drops its oldest part, and says so to those who ask for it', async () => {
+  it('drops its oldest part, and says so to a reader that asks for it', async () => {
     const journal = Journal.open(folder, 32 * 1024);
     const line = Buffer.from(`${'x'.repeat(99)}\n`);
     for (let index = 0; index < 1_000; index++) journal.append(line);

@@ -6,11 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type FollowOptions, follow, waitFor } from '../../../lib/cli/agent/deploy/follow.js';
+import { type FollowOptions, follow } from '../../../lib/cli/agent/deploy/follow.js';
 import { HostClient } from '../../../lib/cli/agent/host-client.js';
 import { Journal } from '../../../lib/cli/agent/journal.js';
 import { sendJournal } from '../../../lib/cli/agent/journal-route.js';
 import type { AgentPart } from '../../../lib/cli/agent/part.js';
+import { pause } from '../../../lib/cli/agent/retry.js';
 import { NodeOverlay } from '../../../lib/cli/run/overlay.js';
 import { AgentNet } from '../../support/agent-net.js';
 import { within } from '../../support/deadline.js';
@@ -18,7 +19,7 @@ import { within } from '../../support/deadline.js';
 let net: AgentNet;
 let folder: string;
 let journal: Journal;
-/** Circuits of the one who follows. */
+/** Circuits of the reader. */
 let circuits: Duplex[];
 
 beforeEach(async () => {
@@ -137,9 +138,9 @@ describe('a log', () => {
     await reader.stop();
   });
 
-  it('leaves nothing behind at the signal of one who follows it for long', async () => {
+  it('leaves nothing behind at the signal of a reader that follows it for long', async () => {
     const { signal } = new AbortController();
-    await waitFor(0, signal);
+    await pause(0, signal);
     await client()
       .open({ method: 'GET', path: '/v1/nothing', timeoutMs: 10_000, signal })
       .catch(() => {});
@@ -147,10 +148,11 @@ describe('a log', () => {
   });
 
   it('is followed over a cut that comes long after its last line', async () => {
-    const reader = new Reader({ giveUpMs: 500 });
+    let nowMs = 0;
+    const reader = new Reader({ giveUpMs: 500, now: () => nowMs });
     journal.append(Buffer.from('before\n'));
     await reader.until(() => reader.text === 'before\n');
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    nowMs += 600;
     circuits.at(-1)?.destroy();
     journal.append(Buffer.from('after\n'));
     await reader.until(() => reader.text === 'before\nafter\n');
@@ -172,14 +174,14 @@ describe('a log', () => {
     expect(reader.text.length).toBe(journal.end - journal.start);
   });
 
-  it('is refused from behind its end, and to those who have no right', async () => {
+  it('is refused from behind its end, and to a caller without the right', async () => {
     await expect(new Reader({ from: 5 }).end).rejects.toMatchObject({ code: 'ERR_STARLANE_ARGUMENT' });
     await expect(
       net.client(1, 1).ask({ method: 'GET', path: '/v1/apps/web/logs', timeoutMs: 10_000 }),
     ).rejects.toMatchObject({ code: 'EACCES' });
   });
 
-  it('does not grow in memory for one who reads nothing', async () => {
+  it('does not grow in memory for a reader that takes nothing', async () => {
     const before = journal.end;
     const response = await client().open({ method: 'GET', path: '/v1/apps/web/logs?follow=true', timeoutMs: 10_000 });
     response.pause();

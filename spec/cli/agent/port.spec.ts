@@ -49,14 +49,14 @@ describe('an agent', () => {
   });
 
   it.each([
-    ['whom no rule names', ['members=n0 rights=deploy'], 'no rule of this host names you'],
+    ['that no rule names', ['members=n0 rights=deploy'], 'no rule of this host names you'],
     [
-      'who has another right',
+      'with another right',
       ['members=n2 rights=status,jobs,logs'],
       "no rule of this host gives you the right 'deploy' for web",
     ],
     [
-      'who has the right for other apps',
+      'with the right for other apps',
       ['members=n2 rights=deploy apps=api,web-*'],
       "no rule of this host gives you the right 'deploy' for web",
     ],

@@ -30,7 +30,7 @@ describe('a rule', () => {
     expect(may('tags=ops rights=deploy', {}, 'deploy', 'db')).toBe(true);
   });
 
-  it('lets those who deploy see the status', () => {
+  it('with deploy also lets a caller see the status', () => {
     expect(may('tags=ops rights=deploy', {}, 'status', 'db')).toBe(true);
   });
 

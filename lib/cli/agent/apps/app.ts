@@ -4,14 +4,16 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } 
 import { join } from 'node:path';
 import { codeOf, starlaneError } from '../../../errors.js';
 import { syncFolder, writeSynced } from '../../../identity/credentials.js';
-import { dateNow, performanceNow, setTimeout } from '../../../util/runtime/real-timers.js';
-import { lineOf } from '../../failure.js';
+import { dateNow, performanceNow } from '../../../util/runtime/real-timers.js';
+import { codedError, lineOf } from '../../failure.js';
 import type { Log } from '../../log.js';
 import type { BundleHead } from '../bundle/head.js';
 import { bytesIn, type Manifest, parseManifest } from '../bundle/manifest.js';
 import { Journal } from '../journal.js';
 import type { AgentHost } from '../part.js';
-import { endLeftover, markOf } from './leftover.js';
+import { identityOf } from '../process-identity.js';
+import { pause } from '../retry.js';
+import { endLeftover } from './leftover.js';
 import { AppRun, type RunStatus } from './run.js';
 import { type AppState, type Before, type KeptVersion, readAppState, writeAppState } from './state.js';
 
@@ -277,7 +279,7 @@ export class App {
       log: this.log,
       environment: host.environment,
       passEnv: host.options.passEnv,
-      onProcess: (pid) => this.keep({ group: pid === undefined ? undefined : markOf(pid) }),
+      onProcess: (pid) => this.keep({ group: pid === undefined ? undefined : identityOf(pid) }),
     });
     this.run = run;
     try {
@@ -304,7 +306,7 @@ export class App {
       if (state === 'healthy') return;
       if (performanceNow() >= untilMs || run !== this.run)
         throw new Error(`${fault ?? 'it does not answer'}, within ${withinMs / 1000} s`);
-      await new Promise<void>((resolve) => setTimeout(resolve, POLL_MS));
+      await pause(POLL_MS);
     }
   }
 
@@ -406,7 +408,7 @@ export class App {
 
   /** Runs one change at a time; another one is refused, as it was asked for without knowing of the first. */
   private async alone<T>(work: () => Promise<T>): Promise<T> {
-    if (this.isBusy) throw Object.assign(new Error(`another change of ${this.name} is under way`), { code: 'EBUSY' });
+    if (this.isBusy) throw codedError('EBUSY', `another change of ${this.name} is under way`);
     this.isBusy = true;
     try {
       return await work();
@@ -417,7 +419,7 @@ export class App {
 }
 
 function missing(message: string): Error {
-  return Object.assign(new Error(message), { code: 'ENOENT' });
+  return codedError('ENOENT', message);
 }
 
 function deployError(what: string): Error {

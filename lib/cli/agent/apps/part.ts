@@ -3,7 +3,7 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { starlaneError } from '../../../errors.js';
-import { lineOf } from '../../failure.js';
+import { codedError, lineOf } from '../../failure.js';
 import { bytesOf, piecesOf } from '../answer.js';
 import { type BundleHead, MAX_HEAD_BYTES } from '../bundle/head.js';
 import { APP_NAME } from '../bundle/manifest.js';
@@ -106,7 +106,7 @@ export class AppsPart implements AgentPart {
   private async offer({ params, request, caller: { id } }: Call): Promise<object> {
     const { heads } = this;
     if (heads.length >= MAX_HEADS || heads.filter((other) => other === id).length >= MAX_HEADS_PER_CALLER)
-      throw Object.assign(new Error('the host reads as many bundles as it can'), { code: 'EAGAIN' });
+      throw codedError('EAGAIN', 'the host reads as many bundles as it can');
     heads.push(id);
     try {
       const bytes = await bytesOf(request, MAX_HEAD_BYTES);
@@ -174,7 +174,7 @@ export class AppsPart implements AgentPart {
   private appOf({ params }: Call): App {
     const app = this.apps.get(params['app']);
     if (app?.isInstalled === true) return app;
-    throw Object.assign(new Error(`there is no app ${params['app']} here`), { code: 'ENOENT' });
+    throw codedError('ENOENT', `there is no app ${params['app']} here`);
   }
 
   private uploadsOf(): Uploads {

@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { starlaneError } from '../../../errors.js';
 import { readState, writeState } from '../folder.js';
+import type { ProcessIdentity } from '../process-identity.js';
 
 export interface KeptVersion {
   readonly number: number;
@@ -30,14 +31,7 @@ export interface AppState {
   /** Whether it is to run. */
   readonly wanted: boolean;
   /** The process group that runs it, to end what a killed agent has left. */
-  readonly group: ProcessMark | undefined;
-}
-
-/** A process that is not mixed up with a later one that has the same id. */
-export interface ProcessMark {
-  readonly pid: number;
-  /** When it was started, as the system counts; undefined where it does not say. */
-  readonly started: string | undefined;
+  readonly group: ProcessIdentity | undefined;
 }
 
 export const NEW_APP: AppState = {

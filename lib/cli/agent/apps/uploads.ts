@@ -5,8 +5,9 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { starlaneError } from '../../../errors.js';
+import { codeOf, starlaneError } from '../../../errors.js';
 import { clearTimeout, dateNow, setTimeout } from '../../../util/runtime/real-timers.js';
+import { codedError } from '../../failure.js';
 import { type BundleHead, HeadReader, verifyHead, verifySignature } from '../bundle/head.js';
 import { bytesIn } from '../bundle/manifest.js';
 import { Unpacker, type WritePiece } from '../bundle/unpack.js';
@@ -82,8 +83,7 @@ export class Uploads {
     // Another one may have offered it meanwhile.
     const other = this.uploads.get(digest);
     if (other !== undefined) return other;
-    if (this.uploads.size >= MAX_UPLOADS)
-      throw Object.assign(new Error('the host receives as many bundles as it can'), { code: 'EAGAIN' });
+    if (this.uploads.size >= MAX_UPLOADS) throw codedError('EAGAIN', 'the host receives as many bundles as it can');
     const place = join(folder.incoming, `${this.next++}`);
     const files = join(place, 'files');
     mkdirSync(place, { mode: 0o700 });
@@ -102,8 +102,8 @@ export class Uploads {
   async receive(app: string, digest: string, from: number, pieces: AsyncIterable<Uint8Array>): Promise<Upload> {
     const upload = this.uploads.get(digest);
     if (upload === undefined || upload.head.manifest.app !== app)
-      throw Object.assign(new Error('no such bundle is expected; send its head first'), { code: 'ENOENT' });
-    if (upload.isBusy) throw Object.assign(new Error('another sender sends this bundle now'), { code: 'EBUSY' });
+      throw codedError('ENOENT', 'no such bundle is expected; send its head first');
+    if (upload.isBusy) throw codedError('EBUSY', 'another sender sends this bundle now');
     if (from !== upload.unpacker.next)
       throw starlaneError(
         'ERR_STARLANE_ARGUMENT',
@@ -158,18 +158,13 @@ export class Uploads {
     let expected = 0;
     for (const { head } of this.uploads.values()) expected += bytesIn(head.manifest);
     if (this.owner.bytes + expected + bytes > options.maxDiskBytes)
-      throw noRoom(`apps may take ${options.maxDiskBytes} bytes here, all together`);
+      throw codedError('ENOSPC', `apps may take ${options.maxDiskBytes} bytes here, all together`);
     if ((await this.disk.freeBytes(folder.path)) - expected < needed + SPARE_BYTES)
-      throw noRoom(`the disk of the host has no room for ${bytes} bytes`);
+      throw codedError('ENOSPC', `the disk of the host has no room for ${bytes} bytes`);
   }
 }
 
 /** Whether the sender, or the way to it, has ended in the middle. */
 function isBroken(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code ?? '';
-  return ['ECONNRESET', 'ETIMEDOUT', 'ERR_STREAM_PREMATURE_CLOSE', 'ABORT_ERR', 'EPIPE'].includes(code);
-}
-
-function noRoom(message: string): Error {
-  return Object.assign(new Error(message), { code: 'ENOSPC' });
+  return ['ECONNRESET', 'ETIMEDOUT', 'ERR_STREAM_PREMATURE_CLOSE', 'ABORT_ERR', 'EPIPE'].includes(codeOf(error) ?? '');
 }

@@ -41,7 +41,7 @@ function fileBlocks(path: string, content: Buffer): Buffer[] {
 export class HeadReader {
   private bytes: Buffer = Buffer.alloc(0);
 
-  /** @param verify throws for what is not signed by those who may: the manifest is not looked at then, as that takes time */
+  /** @param verify throws when no accepted key has signed it: the manifest is not looked at then, as that takes time */
   constructor(private readonly verify: (signed: SignedBytes) => void = () => {}) {}
 
   /**
@@ -99,7 +99,7 @@ export interface HeadTerms {
 }
 
 /**
- * Checks who has signed it, for which app, and until when.
+ * Checks the signature, the app that it is for, and its time.
  * @throws ERR_STARLANE_BUNDLE_SIGNATURE, ERR_STARLANE_BUNDLE
  */
 export function verifyHead({ manifest, ...signed }: BundleHead, { app, signers, nowMs }: HeadTerms): void {
@@ -110,7 +110,7 @@ export function verifyHead({ manifest, ...signed }: BundleHead, { app, signers, 
     throw starlaneError('ERR_STARLANE_BUNDLE', 'it expires before it was made');
 }
 
-/** Checks who has signed it. @throws ERR_STARLANE_BUNDLE_SIGNATURE */
+/** Checks that a key that the host accepts made the signature. @throws ERR_STARLANE_BUNDLE_SIGNATURE */
 export function verifySignature({ bytes, signer, signature }: SignedBytes, signers: readonly Signer[]): void {
   const accepted = signers.find(({ text }) => text === signer);
   if (accepted !== undefined && isSignedBy(accepted, bytes, signature)) return;
@@ -120,7 +120,7 @@ export function verifySignature({ bytes, signer, signature }: SignedBytes, signe
   );
 }
 
-/** Whether the signature fits its key, not whether a host accepts that key: for those who send a bundle. */
+/** Whether the signature fits its key, not whether a host accepts that key: for the sender of a bundle. */
 export function isSound({ bytes, signer, signature }: BundleHead): boolean {
   const key = parseSigner(signer);
   return key !== undefined && isSignedBy(key, bytes, signature);

@@ -1,4 +1,4 @@
-// Where a bundle comes from, for those who send it: a folder that is packed meanwhile, or a file that was packed before.
+// Where the sender of a bundle gets it: from a folder that is packed meanwhile, or from a file that was packed before.
 
 import { createReadStream, createWriteStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';

@@ -34,13 +34,9 @@ export class Unpacker {
     private readonly write = writePiece,
   ) {}
 
-  /** How many entries are complete: those that come next may begin there. */
+  /** How many entries are complete: the next attempt begins there. */
   get next(): number {
     return this.done;
-  }
-
-  get isComplete(): boolean {
-    return this.done === this.manifest.folders.length + this.manifest.files.length;
   }
 
   /**

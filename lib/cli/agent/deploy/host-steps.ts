@@ -8,7 +8,7 @@ import type { Activation } from '../apps/app.js';
 import type { BundleSource } from '../bundle/source.js';
 import type { HostClient } from '../host-client.js';
 import type { Host } from '../hosts.js';
-import { canMend, waitFor } from './follow.js';
+import { isPassing, pause } from '../retry.js';
 import type { HostSteps } from './rollout.js';
 
 const BACK_OFF = { minMs: 250, maxMs: 3_000 };
@@ -105,13 +105,14 @@ export class DeploySteps implements HostSteps<Host, Activation> {
         // What took its time was under way: the time for reaching the host begins when it broke.
         if (attempt === 0 || isBusy(error)) untilMs += performanceNow() - beganMs;
         const isOwn = attempt > 0 && isBusy(error);
-        if (!(canMend(error) || isOwn) || performanceNow() >= untilMs) throw error;
-        await waitFor(backOffMs(attempt, BACK_OFF, Math.random), signal);
+        if (!(isPassing(error) || isOwn) || performanceNow() >= untilMs) throw error;
+        await pause(backOffMs(attempt, BACK_OFF, Math.random), signal);
       }
     }
   }
 }
 
+/** Another change of the app is under way. */
 function isBusy(error: unknown): boolean {
   return codeOf(error) === 'EBUSY';
 }

@@ -1,10 +1,10 @@
 // starlane deploy logs
 
-import { once } from 'node:events';
 import { type Command, type Context, defineCommand } from '../../command.js';
 import { ExitCode, exitCodeOf, lineOf } from '../../failure.js';
 import { flag } from '../../flags.js';
 import { printable } from '../../log.js';
+import { written } from '../../output.js';
 import { DEFAULT_TIMEOUT_MS } from '../../run/network.js';
 import { nodeValues } from '../../run/use-network.js';
 import { type Host, withHosts } from '../hosts.js';
@@ -110,8 +110,7 @@ class Printer {
     return this.isNamed ? `${name} | ${text}` : text;
   }
 
-  private async write(text: string | Buffer): Promise<void> {
-    const { stdout } = this.context;
-    if (!stdout.write(text)) await once(stdout, 'drain');
+  private write(text: string | Buffer): Promise<void> {
+    return written(this.context.stdout, text);
   }
 }

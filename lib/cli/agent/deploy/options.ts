@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { codeOf } from '../../../errors.js';
 import { dateNow } from '../../../util/runtime/real-timers.js';
 import { ExitCode, Failure, usage } from '../../failure.js';
-import { flag, kebab, type ValuesOf } from '../../flags.js';
+import { flag, kebab, pairOf, type ValuesOf } from '../../flags.js';
 import { APP_NAME, type Manifest, type ManifestService, parseManifest } from '../bundle/manifest.js';
 import { listFolder } from '../bundle/pack.js';
 import { type BundleSource, fileSource, folderSource } from '../bundle/source.js';
@@ -160,13 +160,7 @@ function commandOf(app: string, { command }: DeployValues, behind: readonly stri
 }
 
 function envOf(given: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    given.map((text) => {
-      const at = text.indexOf('=');
-      if (at < 1) throw usage(`--app-env: must be NAME=VALUE, not ${JSON.stringify(text)}`);
-      return [text.slice(0, at), text.slice(at + 1)];
-    }),
-  );
+  return Object.fromEntries(given.map((text) => pairOf('--app-env', text)));
 }
 
 function servicesOf({ service = [], check = 'tcp', checkStatus }: DeployValues): ManifestService[] {

@@ -52,7 +52,7 @@ export function jobsSchema(z: Zod): ZodType<Readonly<Record<string, JobConfig>>>
       .union([z.string(), z.int().min(0)])
       .nullable()
       .optional()
-      .describe('the user as whom it runs: a name, or UID:GID; for an agent that runs as root'),
+      .describe('the user that it runs as: a name, or UID:GID; for an agent that runs as root'),
     stdin: z.boolean().nullable().optional().describe('whether it reads input of the caller (else an empty one)'),
     timeout: duration.describe('how long it may run (default 1h)'),
     grace: duration.describe('between SIGTERM and SIGKILL (default 10s)'),
@@ -69,7 +69,7 @@ export function jobsSchema(z: Zod): ZodType<Readonly<Record<string, JobConfig>>>
       .union([z.string(), z.array(z.string())])
       .nullable()
       .optional()
-      .describe('patterns of the members who may start it (else all with the right)'),
+      .describe('patterns of the members that may start it (else all with the right)'),
   });
   return z.record(z.string(), job);
 }

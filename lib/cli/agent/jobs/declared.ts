@@ -78,7 +78,7 @@ export function isVariableName(name: string): boolean {
   return VARIABLE.test(name) && !name.toUpperCase().startsWith('STARLANE_');
 }
 
-/** Returns the faults of a declaration in words, for the one who configures the host. Empty for none. */
+/** Returns the faults of a declaration in words, for the operator of the host. Empty for none. */
 export function faultsOf({ name, run, params, cwd }: JobCommand): string[] {
   const faults: string[] = [];
   if (!NAME.test(name))

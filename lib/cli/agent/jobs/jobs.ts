@@ -1,14 +1,16 @@
-// The jobs of a host: who may start, see and end which ones, how many there may be, and what becomes of those that an earlier run has left.
+// The jobs of a host: who may start, see and end which ones, how many there may be, and what becomes of those of an earlier run.
 
+import { isDeepStrictEqual } from 'node:util';
 import { starlaneError } from '../../../errors.js';
 import { Deadline } from '../../../util/deadline.js';
 import { RecentMap } from '../../../util/recent-map.js';
 import type { Timers } from '../../../util/timers.js';
+import { codedError } from '../../failure.js';
+import { killLeftover } from '../process-identity.js';
 import { type JobCommand, type JobCommands, type JobRequest, programFor } from './declared.js';
 import type { InputState } from './input.js';
 import { Job, type JobPorts } from './job.js';
 import type { startProcess } from './process.js';
-import { killLeftover } from './process-identity.js';
 import { isJobId, type JobOwner, type JobStatus, lostEnd } from './record.js';
 import type { JobStore } from './store.js';
 
@@ -21,7 +23,7 @@ export interface JobLimits {
   readonly maxKeptBytes: number;
 }
 
-/** The one who asks for something. */
+/** The node that asks for something. */
 export interface JobCaller extends JobOwner {
   mayStart(command: JobCommand): boolean;
   /** Whether the caller may see and end jobs of a command: its own ones, or those of others. */
@@ -117,11 +119,11 @@ export class Jobs {
     if (!isJobId(id)) throw starlaneError('ERR_STARLANE_ARGUMENT', 'the id of a job must be a uuid in small letters');
     const known = this.jobs.get(id);
     if (known !== undefined) return this.submittedAgain(known, request, caller);
-    if (this.removed.has(id)) throw coded('ENOENT', `the job ${id} was removed`);
+    if (this.removed.has(id)) throw codedError('ENOENT', `the job ${id} was removed`);
     const command = this.commands.get(request.command);
-    // Those who may not start it do not learn whether it is there.
+    // A caller that may not start it does not learn whether it is there.
     if (command === undefined || !caller.mayStart(command)) {
-      throw coded(
+      throw codedError(
         'EACCES',
         `the host has no command ${JSON.stringify(request.command.slice(0, 64))} that its rules let you start; starlane job commands HOST lists those`,
       );
@@ -173,11 +175,17 @@ export class Jobs {
   find(id: string, caller: JobCaller): Job {
     const job = this.jobs.get(id);
     if (job === undefined) {
-      throw coded('ENOENT', this.removed.has(id) ? `the job ${id} was removed` : `there is no job ${id.slice(0, 64)}`);
+      throw codedError(
+        'ENOENT',
+        this.removed.has(id) ? `the job ${id} was removed` : `there is no job ${id.slice(0, 64)}`,
+      );
     }
     if (!maySee(job, caller)) {
       const isOwn = job.record.owner.id === caller.id;
-      throw coded('EACCES', isOwn ? 'the rules of this host no longer let you see it' : 'the job is of another caller');
+      throw codedError(
+        'EACCES',
+        isOwn ? 'the rules of this host no longer let you see it' : 'the job is of another caller',
+      );
     }
     return job;
   }
@@ -185,7 +193,8 @@ export class Jobs {
   /** Takes a piece of the input of a job of the caller. @throws as {@link find} and {@link Job.takeInput} */
   takeInput(id: string, from: number, data: Buffer, isLast: boolean, caller: JobCaller): Promise<InputState> {
     const job = this.find(id, caller);
-    if (job.record.owner.id !== caller.id) throw coded('EACCES', 'only the one who has started a job sends its input');
+    if (job.record.owner.id !== caller.id)
+      throw codedError('EACCES', 'only the caller that started a job may send its input');
     return job.takeInput(from, data, isLast);
   }
 
@@ -199,7 +208,7 @@ export class Jobs {
   /** Removes a job that has ended. @throws ENOENT, EACCES; EBUSY when it runs */
   async remove(id: string, caller: JobCaller): Promise<void> {
     const job = this.find(id, caller);
-    if (!job.hasEnded) throw coded('EBUSY', `the job ${id} runs; cancel it first`);
+    if (!job.hasEnded) throw codedError('EBUSY', `the job ${id} runs; cancel it first`);
     await this.drop(job);
   }
 
@@ -229,17 +238,18 @@ export class Jobs {
   }
 
   private async submittedAgain(job: Job, request: JobRequest, caller: JobCaller): Promise<JobStatus> {
-    if (job.record.owner.id !== caller.id) throw coded('EACCES', 'the job is of another caller');
+    if (job.record.owner.id !== caller.id) throw codedError('EACCES', 'the job is of another caller');
     this.find(job.id, caller);
     const { command, params, env } = job.record;
-    const isSame = command === request.command && areSame(params, request.params) && areSame(env, request.env);
-    if (!isSame) throw coded('EEXIST', `the id ${job.id} is that of another job`);
+    const asked = { command: request.command, params: request.params, env: request.env };
+    const isSame = isDeepStrictEqual({ command, params, env }, asked);
+    if (!isSame) throw codedError('EEXIST', `the id ${job.id} is that of another job`);
     await this.starting.get(job.id);
     return job.status;
   }
 
   private checkRoom(command: JobCommand, caller: JobCaller): void {
-    if (this.isEnding) throw coded('EAGAIN', 'the agent is about to end');
+    if (this.isEnding) throw codedError('EAGAIN', 'the agent is about to end');
     const { maxRunning, maxRunningPerCaller } = this.limits;
     let all = 0;
     let ofCommand = 0;
@@ -250,10 +260,10 @@ export class Jobs {
       if (job.record.command === command.name) ofCommand++;
       if (job.record.owner.id === caller.id) ofCaller++;
     }
-    if (ofCaller >= maxRunningPerCaller) throw coded('EAGAIN', `${ofCaller} jobs of yours run, and no more may`);
+    if (ofCaller >= maxRunningPerCaller) throw codedError('EAGAIN', `${ofCaller} jobs of yours run, and no more may`);
     if (ofCommand >= command.maxRunning)
-      throw coded('EAGAIN', `${ofCommand} jobs of ${command.name} run, and no more may`);
-    if (all >= maxRunning) throw coded('EAGAIN', `${all} jobs run on this host, and no more may`);
+      throw codedError('EAGAIN', `${ofCommand} jobs of ${command.name} run, and no more may`);
+    if (all >= maxRunning) throw codedError('EAGAIN', `${all} jobs run on this host, and no more may`);
   }
 
   private onEnded(): void {
@@ -322,13 +332,4 @@ export class Jobs {
 function maySee(job: Job, caller: JobCaller): boolean {
   const { command, owner } = job.record;
   return caller.maySee(command, owner.id === caller.id);
-}
-
-function areSame(some: Readonly<Record<string, string>>, other: Readonly<Record<string, string>>): boolean {
-  const names = Object.keys(some);
-  return names.length === Object.keys(other).length && names.every((name) => some[name] === other[name]);
-}
-
-function coded(code: string, message: string): Error {
-  return Object.assign(new Error(message), { code });
 }

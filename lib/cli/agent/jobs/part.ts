@@ -5,7 +5,7 @@ import { starlaneError } from '../../../errors.js';
 import { Pattern } from '../../../util/pattern.js';
 import { clearTimeout, dateNow, setTimeout } from '../../../util/runtime/real-timers.js';
 import { sharedTimers, type Timers } from '../../../util/timers.js';
-import { lineOf } from '../../failure.js';
+import { codedError, lineOf } from '../../failure.js';
 import { bytesOf, jsonOf } from '../answer.js';
 import type { AgentHost, AgentPart } from '../part.js';
 import type { Call, Route } from '../routes.js';
@@ -103,7 +103,7 @@ export class JobsPart implements AgentPart {
   }
 
   private get all(): Jobs {
-    if (this.jobs === undefined) throw Object.assign(new Error('the agent is about to end'), { code: 'EAGAIN' });
+    if (this.jobs === undefined) throw codedError('EAGAIN', 'the agent is about to end');
     return this.jobs;
   }
 

@@ -3,9 +3,8 @@
 import type { Readable, Writable } from 'node:stream';
 import { ProcessGroup } from '../../services/publish/process-group.js';
 import type { ProgramEnd } from '../../services/publish/restarts.js';
+import { identityOf, type ProcessIdentity } from '../process-identity.js';
 import type { JobCommand, JobProgram } from './declared.js';
-import { identityOf } from './process-identity.js';
-import type { ProcessIdentity } from './record.js';
 
 export interface JobProcess {
   readonly identity: ProcessIdentity;

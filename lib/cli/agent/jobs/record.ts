@@ -1,6 +1,7 @@
 // What is known of a job, as it is kept on disk and as callers get it: plain JSON.
 
 import type { ErrorCode } from '../../../errors.js';
+import type { ProcessIdentity } from '../process-identity.js';
 
 /** How a job has ended. */
 export type JobEndKind =
@@ -28,20 +29,11 @@ export interface JobEnd {
   readonly error?: { readonly code: ErrorCode; readonly message: string } | undefined;
 }
 
-/** Who has started a job. */
+/** The caller that started a job. */
 export interface JobOwner {
   /** The id of the node. */
   readonly id: string;
   readonly name?: string | undefined;
-}
-
-/** What has to be known of a process to find it again, and not another one with the same number. */
-export interface ProcessIdentity {
-  readonly pid: number;
-  /** When it was started, in ticks since the machine was. */
-  readonly ticks?: string | undefined;
-  /** Which start of the machine that was. */
-  readonly boot?: string | undefined;
 }
 
 export interface JobRecord {

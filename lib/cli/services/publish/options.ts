@@ -3,7 +3,7 @@
 import { createServer } from 'node:net';
 import { parseServiceAddress } from '../../../address.js';
 import { usage } from '../../failure.js';
-import { flag, type ValuesOf } from '../../flags.js';
+import { flag, pairOf, type ValuesOf } from '../../flags.js';
 import { type Probe, probeOf } from './probe.js';
 import type { ProgramCommand } from './process-group.js';
 import type { ProxyVersion } from './proxy-header.js';
@@ -187,13 +187,7 @@ function checkOf(values: PublishValues, hasProgram: boolean, where: string): Che
 /** Returns what `--meta KEY=VALUE` says. @throws Failure */
 export function metaOf(given: readonly string[] | undefined, where: string): Record<string, string> | undefined {
   if (given === undefined || given.length === 0) return undefined;
-  return Object.fromEntries(
-    given.map((text) => {
-      const at = text.indexOf('=');
-      if (at < 1) throw usage(`${where}: --meta must be KEY=VALUE, not ${JSON.stringify(text)}`);
-      return [text.slice(0, at), text.slice(at + 1)];
-    }),
-  );
+  return Object.fromEntries(given.map((text) => pairOf(`${where}: --meta`, text, 'KEY=VALUE')));
 }
 
 /** Returns a port at which nothing listens. */

@@ -38,7 +38,7 @@ function request(params: Record<string, string>, env: Record<string, string> = {
   return { command: 'backup', params, env, input: false };
 }
 
-const own = inheritedFrom({ PATH: '/bin', HOME: '/root', AWS_SECRET: 's', STARLANE_SECRET: 's', LEVEL: '1' }, []);
+const own = inheritedFrom({ PATH: '/bin', HOME: '/home/agent', AWS_SECRET: 's', STARLANE_SECRET: 's', LEVEL: '1' }, []);
 
 describe('the program of a declared command', () => {
   it('is its file with its arguments, of which parameters are whole ones', () => {
@@ -108,7 +108,7 @@ describe('the program of a declared command', () => {
     const declared = command({ env: { MODE: 'full' }, callerEnv: new Map([['LEVEL', parameter('[0-9]')]]) });
     expect(programFor(declared, request({ db: 'x' }, { LEVEL: '3' }), own).env).toEqual({
       PATH: '/bin',
-      HOME: '/root',
+      HOME: '/home/agent',
       MODE: 'full',
       LEVEL: '3',
     });

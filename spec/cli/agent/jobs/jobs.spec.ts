@@ -263,11 +263,11 @@ describe('the input of a job', () => {
     expect(host.processes.map(({ stops }) => stops)).toEqual([0, 0]);
   });
 
-  it('comes from the one who has started it, and only where the command takes it', async () => {
+  it('comes from the caller that started it, and only where the command takes it', async () => {
     host = await HandJobs.open([jobCommand(), jobCommand({ name: 'deaf', stdin: false })]);
     await host.jobs.submit(ID, jobRequest({ input: true }), ci);
     const all = jobCaller('x', { maySee: () => true });
-    expect(() => host.jobs.takeInput(ID, 0, Buffer.from('x'), false, all)).toThrow('only the one who has started');
+    expect(() => host.jobs.takeInput(ID, 0, Buffer.from('x'), false, all)).toThrow('only the caller that started');
     const deaf = await host.jobs.submit(jobId(2), jobRequest({ command: 'deaf', input: true }), ci);
     expect(deaf).toMatchObject({ input: false, inputOpen: false });
     await expect(host.jobs.takeInput(jobId(2), 0, Buffer.from('x'), false, ci)).rejects.toMatchObject({

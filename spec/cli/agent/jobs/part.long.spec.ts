@@ -190,7 +190,7 @@ describe('the output of a job', () => {
   );
 
   it(
-    'is read as far as it goes without waiting, and by those only who may',
+    'is read as far as it goes without waiting, and only by callers that may',
     async () => {
       await open();
       const { job, id } = remote();
@@ -412,7 +412,7 @@ describe('a job at a host', () => {
   );
 
   it(
-    'is started by those only whom the rules of the host and of the command let do that',
+    'is started only by callers that the rules of the host and of the command let do that',
     async () => {
       await open();
       await expect(remote(3).job.submit(ask('sleep'))).rejects.toMatchObject({ code: 'EACCES' });
@@ -454,7 +454,7 @@ describe('an agent that ends and comes again', () => {
   );
 
   it(
-    'is waited for as long as the caller likes, who then knows that the state is unknown',
+    'is waited for as long as the caller likes, which then knows that the state is unknown',
     async () => {
       await open();
       const id = uuid();

@@ -16,7 +16,7 @@ export interface InputTarget {
 const HELD_BYTES = 2 * MAX_INPUT_BYTES;
 /** Between requests with less than half of a piece: an agent answers 50 a second of one caller. */
 const PACE_MS = 50;
-/** How often the host learns that somebody is there who has nothing to send. */
+/** How often a caller with nothing to send shows the host that it is there. */
 const ALIVE_MS = 10_000;
 
 /**

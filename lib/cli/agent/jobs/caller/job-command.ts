@@ -1,7 +1,6 @@
 // starlane job: all that can be done with jobs of hosts
 
-import type { Command } from '../../../command.js';
-import { defineCommand } from '../../../command.js';
+import { type Command, defineCommand } from '../../../command.js';
 import { usage } from '../../../failure.js';
 import { withHost } from '../../hosts.js';
 import type { JobStatus } from '../record.js';

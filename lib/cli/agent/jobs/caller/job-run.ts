@@ -1,12 +1,12 @@
 // starlane job run, starlane job output
 
-import { once } from 'node:events';
 import { fstatSync } from 'node:fs';
 import { v7 as uuid } from 'uuid';
 import { codeOf } from '../../../../errors.js';
 import { type Command, type Context, defineCommand } from '../../../command.js';
 import { Failure, lineOf, usage } from '../../../failure.js';
-import { flag } from '../../../flags.js';
+import { flag, pairOf } from '../../../flags.js';
+import { written } from '../../../output.js';
 import { type Host, withHost } from '../../hosts.js';
 import { FrameKind } from '../frames.js';
 import type { JobStatus } from '../record.js';
@@ -77,7 +77,7 @@ async function printOutput(
       if (output.isJson)
         output.json({ stream: isError ? 'stderr' : 'stdout', position, base64: data.toString('base64') });
       const stream = isError ? process.stderr : stdout;
-      if (!output.isJson && !stream.write(data)) await once(stream, 'drain');
+      if (!output.isJson) await written(stream, data);
       position = next;
     });
     output.json({ job: name, ...status });
@@ -128,11 +128,9 @@ function hasInput({ stdin }: Context): boolean {
 function pairs(where: string, texts: readonly string[] = []): Record<string, string> {
   const found = new Map<string, string>();
   for (const text of texts) {
-    const at = text.indexOf('=');
-    if (at < 1) throw usage(`${where}: must be NAME=VALUE, not ${JSON.stringify(text)}`);
-    const name = text.slice(0, at);
+    const [name, value] = pairOf(where, text);
     if (found.has(name)) throw usage(`${where}: has ${name} twice`);
-    found.set(name, text.slice(at + 1));
+    found.set(name, value);
   }
   return Object.fromEntries(found);
 }

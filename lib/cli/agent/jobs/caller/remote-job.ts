@@ -3,8 +3,11 @@
 
 import type { IncomingMessage } from 'node:http';
 import { codeOf, starlaneError } from '../../../../errors.js';
+import { backOffMs } from '../../../../util/back-off.js';
 import { clearTimeout, performanceNow, setTimeout } from '../../../../util/runtime/real-timers.js';
+import { codedError } from '../../../failure.js';
 import type { HostRequest } from '../../host-client.js';
+import { isPassing, isWayFault, pause } from '../../retry.js';
 import type { JobRequest } from '../declared.js';
 import { FrameReader, type OutputKind } from '../frames.js';
 import type { JobStatus } from '../record.js';
@@ -34,24 +37,7 @@ const INPUT_MS = 25_000;
 export const SILENCE_MS = 7_000;
 /** How long failures may go on before they are worth a word. */
 const AWAY_MS = 1_500;
-const FIRST_WAIT_MS = 50;
-const LONGEST_WAIT_MS = 1_000;
-/** Failures of the way to the host. */
-const RETRIED: ReadonlySet<string | undefined> = new Set([
-  'ECONNRESET',
-  'ECONNREFUSED',
-  'ECONNABORTED',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENOTFOUND',
-  'EPIPE',
-  'ETIMEDOUT',
-  'EAI_AGAIN',
-  'ERR_STARLANE_LINK_LOST',
-  'ERR_STARLANE_NOT_FOUND',
-  'ERR_STARLANE_RELAY_LIMIT',
-  'ERR_STARLANE_STREAM_RESET',
-]);
+const BACK_OFF = { minMs: 50, maxMs: 1_000 };
 /** With these nothing has reached the host. */
 const UNREACHED: ReadonlySet<string | undefined> = new Set([
   'ECONNREFUSED',
@@ -157,7 +143,7 @@ export class RemoteJob {
           await sink(kind, data, position);
         }
       }
-      if (status === undefined) throw coded('ECONNRESET', 'the output was cut off');
+      if (status === undefined) throw codedError('ECONNRESET', 'the output was cut off');
       return status;
     });
   }
@@ -172,14 +158,8 @@ export class RemoteJob {
     isLast: boolean,
   ): Promise<{ readonly position: number; readonly open: boolean }> {
     const path = `/input?from=${position}${isLast ? '&last=true' : ''}`;
-    const answer = await this.persist(async () => {
-      try {
-        return await this.ask('POST', path, data, INPUT_MS);
-      } catch (error) {
-        // As many requests a second as one caller may make.
-        throw codeOf(error) === 'EAGAIN' ? coded('ETIMEDOUT', (error as Error).message) : error;
-      }
-    });
+    // As many pieces may come as one caller may send requests a second.
+    const answer = await this.persist(() => this.ask('POST', path, data, INPUT_MS), isPassing);
     return answer as { position: number; open: boolean };
   }
 
@@ -199,13 +179,16 @@ export class RemoteJob {
   }
 
   /** Tries again while the host is away. @throws ERR_STARLANE_JOB_UNKNOWN when it is for too long */
-  private async persist<T>(attempt: (onAlive: () => void) => Promise<T>): Promise<T> {
+  private async persist<T>(
+    attempt: (onAlive: () => void) => Promise<T>,
+    isRetried: (error: unknown) => boolean = isWayFault,
+  ): Promise<T> {
     const { patienceMs, signal, hostName } = this.options;
     const absence = new Absence(this.options);
-    let waitMs = FIRST_WAIT_MS;
+    let failures = 0;
     const onAlive = () => {
       absence.end();
-      waitMs = FIRST_WAIT_MS;
+      failures = 0;
     };
     try {
       for (;;) {
@@ -215,14 +198,13 @@ export class RemoteJob {
           return value;
         } catch (error) {
           signal?.throwIfAborted();
-          if (!RETRIED.has(codeOf(error))) throw error;
+          if (!isRetried(error)) throw error;
           if (absence.begin(error as Error) >= patienceMs) {
             const what = `${hostName} is gone: the state of the job is unknown until it returns`;
             throw starlaneError('ERR_STARLANE_JOB_UNKNOWN', what, error);
           }
         }
-        await pause(waitMs, signal);
-        waitMs = Math.min(LONGEST_WAIT_MS, 2 * waitMs);
+        await pause(backOffMs(failures++, BACK_OFF, Math.random), signal);
       }
     } finally {
       absence.dispose();
@@ -268,7 +250,7 @@ async function* audible(response: IncomingMessage): AsyncGenerator<Buffer> {
   const pieces = (response as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   try {
     for (;;) {
-      const timer = setTimeout(() => response.destroy(coded('ETIMEDOUT', 'the host is silent')), SILENCE_MS);
+      const timer = setTimeout(() => response.destroy(codedError('ETIMEDOUT', 'the host is silent')), SILENCE_MS);
       const next = await pieces.next().finally(() => clearTimeout(timer));
       if (next.done === true) return;
       yield next.value;
@@ -276,20 +258,4 @@ async function* audible(response: IncomingMessage): AsyncGenerator<Buffer> {
   } finally {
     response.destroy();
   }
-}
-
-function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    const onEnd = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onEnd);
-      resolve();
-    };
-    const timer = setTimeout(onEnd, ms);
-    signal?.addEventListener('abort', onEnd, { once: true });
-  });
-}
-
-function coded(code: string, message: string): Error {
-  return Object.assign(new Error(message), { code });
 }

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { Cable } from '../../../../support/cable.js';
 import { isRunning, until } from '../../../../support/caller.js';
 import { type Command, Machine } from '../../../../support/command.js';
 
@@ -51,49 +52,18 @@ function freePort(): Promise<number> {
 }
 
 /** A host with an agent, and another machine; both are members. `dialled`: the port by which the other one comes. */
-async function open(dialled?: (port: number) => Promise<number>): Promise<Net> {
+async function open(dialled: (port: number) => number = (port) => port): Promise<Net> {
   const [host, laptop] = [machine(), machine()];
   const port = await freePort();
   writeFileSync(join(host.folder, 'jobs.yaml'), JOBS);
   await host.run(['init', '--name', 'host']);
-  const agent = startAgent(host, port, dialled === undefined ? port : await dialled(port));
+  const agent = startAgent(host, port, dialled(port));
   await agent.waitFor(/^agent at node/m, 'stdout', WAIT_MS);
   const { stdout } = await host.run(['invite']);
   const [token] = /starlane1\.[\w-]+/.exec(stdout) ?? [''];
   const joined = await laptop.run(['join', token, '--name', 'laptop']);
   expect(joined.code).toBe(0);
   return { host, agent, laptop, port };
-}
-
-/** A way that can be cut: all connections through it end. */
-async function cuttable(port: number): Promise<{ port: number; cut(): number }> {
-  const sockets = new Set<net.Socket>();
-  const server = net.createServer((near) => {
-    const far = net.connect(port, '127.0.0.1');
-    for (const [socket, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(socket);
-      socket.on('error', () => {});
-      socket.once('close', () => {
-        sockets.delete(socket);
-        other.destroy();
-      });
-      socket.pipe(other);
-    }
-  });
-  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
-  const cut = () => {
-    const count = sockets.size;
-    for (const socket of [...sockets]) socket.destroy();
-    return count;
-  };
-  ends.push(() => {
-    cut();
-    server.close();
-  });
-  return { port: (server.address() as net.AddressInfo).port, cut };
 }
 
 function recordOf(host: Machine): { id: string; state: string; process?: { pid: number } } {
@@ -134,15 +104,16 @@ describe('starlane job', () => {
   it(
     'prints everything once over links that are cut',
     async () => {
-      let way: Awaited<ReturnType<typeof cuttable>> | undefined;
-      const { laptop } = await open(async (port) => {
-        way = await cuttable(port);
-        return way.port;
+      const cable = await Cable.open();
+      ends.push(() => cable.close());
+      const { laptop } = await open((port) => {
+        cable.to = port;
+        return cable.port;
       });
       const run = laptop.start(['job', 'run', 'host', 'steps']);
       for (const line of [100, 1_500, 3_000, 4_500]) {
         await run.waitFor(new RegExp(`^line ${line}$`, 'm'), 'stdout', WAIT_MS);
-        await until('a link to be cut', () => (way?.cut() ?? 0) > 0);
+        await until('a link to be cut', () => cable.cut() > 0);
       }
       const { code, stdout } = await run.finish(WAIT_MS);
       expect(stdout).toBe(Array.from({ length: 6_000 }, (_, line) => `line ${line}\n`).join(''));
