@@ -55,7 +55,7 @@ async function firstOf(query: URLSearchParams, journal: Journal): Promise<number
   const wanted = numberOf('from', from);
   if (wanted > journal.end)
     throw starlaneError('ERR_STARLANE_ARGUMENT', `from must be at most ${journal.end}, the end of what there is`);
-  return Math.max(wanted, journal.start);
+  return journal.keptFrom(wanted);
 }
 
 function numberOf(name: string, text: string): number {

@@ -43,6 +43,12 @@ export class Journal {
     return this.segments[0]?.start ?? 0;
   }
 
+  /** Returns the first position from `from` on that is kept. Behind a hole, as lost power may leave one, that is where the next part begins. */
+  keptFrom(from: number): number {
+    const segment = this.segments.find(({ start, size }) => start + size > from);
+    return segment === undefined ? this.end : Math.max(from, segment.start);
+  }
+
   /** The position that the next byte gets. */
   get end(): number {
     const last = this.segments.at(-1);
@@ -92,7 +98,7 @@ export class Journal {
   async read(from: number, maxBytes: number): Promise<Buffer | undefined> {
     if (from >= this.end) return Buffer.alloc(0);
     const segment = this.segments.findLast(({ start }) => start <= from);
-    if (segment === undefined) return undefined;
+    if (segment === undefined || from >= segment.start + segment.size) return undefined;
     const bytes = Buffer.alloc(Math.min(maxBytes, segment.start + segment.size - from));
     try {
       const file = await open(this.pathOf(segment), 'r');
@@ -111,8 +117,10 @@ export class Journal {
 
   /** Returns where the last lines of up to so many bytes begin. */
   async lastLines(maxBytes: number): Promise<number> {
-    const from = Math.max(this.start, this.end - maxBytes);
-    if (from === this.start) return from;
+    const wanted = this.end - maxBytes;
+    const from = this.keptFrom(wanted);
+    // What is before is not kept, so this counts as the begin of a line.
+    if (from !== wanted || from === this.start) return from;
     const bytes = (await this.read(from, maxBytes)) ?? Buffer.alloc(0);
     return from + bytes.indexOf(0x0a) + 1;
   }

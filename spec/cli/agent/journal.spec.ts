@@ -1,6 +1,6 @@
 // The journal: positions, segments, and readers that fall behind.
 
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -54,6 +54,22 @@ describe('a journal', () => {
     const bytes = Buffer.alloc(50_000, 'abcdefghij');
     journal.append(bytes);
     expect(await allOf(journal)).toBe(bytes.toString().slice(journal.start));
+    journal.close();
+  });
+
+  it('goes on behind a hole, as lost power leaves one', async () => {
+    const first = Journal.open(folder, 32 * 1024);
+    for (let index = 0; index < 3; index++) first.append(Buffer.alloc(4096, `${index}`));
+    first.close();
+    truncateSync(join(folder, readdirSync(folder).sort()[1]), 96);
+    const journal = Journal.open(folder, 32 * 1024);
+    expect(await journal.read(4096, 1_000)).toHaveLength(96);
+    expect(await journal.read(4096 + 96, 1_000)).toBeUndefined();
+    expect([0, 4096, 4096 + 96, 8192, 9000, 12_288].map((from) => journal.keptFrom(from))).toEqual([
+      0, 4096, 8192, 8192, 9000, 12_288,
+    ]);
+    expect(await journal.lastLines(5_000)).toBe(8192);
+    expect(await allOf(journal, 8192)).toBe('2'.repeat(4096));
     journal.close();
   });
 
