@@ -1,9 +1,9 @@
 // The jobs of a host as its configuration declares them. Loaded when there are any.
 
 import { readFileSync } from 'node:fs';
-import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { codeOf } from '../../../errors.js';
+import { readYaml } from '../../config/yaml.js';
 import { usage } from '../../failure.js';
 import { parseDuration } from '../../flags.js';
 import { type JobConfig, jobsSchema, type ParameterConfig } from './config.js';
@@ -36,15 +36,8 @@ const DEFAULTS = {
 export function readJobCommands(text: string): JobCommands {
   const isInline = text.startsWith('{');
   const where = isInline ? 'agent: jobs' : text;
-  const document = parseDocument(isInline ? text : contentOf(text), { uniqueKeys: true, merge: true });
-  const [fault] = document.errors;
-  if (fault !== undefined) throw usage(`${where}: ${fault.message.split('\n')[0]}`);
-  const checked = jobsSchema(z).safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
-  if (!checked.success) {
-    const { path, message } = checked.error.issues[0];
-    throw usage(`${where}: ${[...path, message].join(': ')}`);
-  }
-  return jobCommands(checked.data, where);
+  const declared = readYaml(isInline ? text : contentOf(text), jobsSchema(z), where, !isInline);
+  return jobCommands(declared, where);
 }
 
 /** @throws Failure */
