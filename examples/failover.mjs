@@ -16,7 +16,7 @@ async function start(service, options = {}) {
   return node;
 }
 
-/** Dials, and returns who has answered. */
+/** Dials, and returns the name of the node that answers. */
 async function ask(destination, options) {
   let answer = '';
   for await (const chunk of client.dial(destination, options)) answer += chunk;

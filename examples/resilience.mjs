@@ -17,7 +17,7 @@ async function start(service, options) {
   return node;
 }
 
-/** Dials, and returns who has answered. */
+/** Dials, and returns the name of the node that answers. */
 async function ask(service, options) {
   let answer = '';
   for await (const chunk of client.dial(service, options)) answer += chunk;
