@@ -23,6 +23,8 @@ export interface HostRequest {
   /** How long the answer may take to begin, and to end where it is read as a whole. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
+  /** Called when the host has accepted the circuit. Nothing of the request has left before. */
+  readonly onReached?: () => void;
 }
 
 export class HostClient {
@@ -58,7 +60,10 @@ export class HostClient {
     }
   }
 
-  private async send({ method, path, body, timeoutMs }: HostRequest, signal: AbortSignal): Promise<IncomingMessage> {
+  private async send(
+    { method, path, body, timeoutMs, onReached }: HostRequest,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
     signal.throwIfAborted();
     const isStream = typeof body === 'object' && body !== null && 'pipe' in body;
     const bytes =
@@ -76,7 +81,18 @@ export class HostClient {
           method,
           path,
           signal,
-          createConnection: () => this.overlay.dial(address, { timeoutMs, signal }) as never,
+          createConnection: (_options, onCreated) => {
+            const socket = this.overlay.dial(address, { timeoutMs, signal });
+            const onError = (error: Error) => onCreated(error, socket);
+            socket.once('error', onError);
+            // A circuit takes what is written before along: the request waits, so that a failed dial proves that the host has nothing of it.
+            socket.once('connect', () => {
+              socket.removeListener('error', onError);
+              onReached?.();
+              onCreated(null, socket);
+            });
+            return undefined;
+          },
           headers: { host: 'agent', ...(bytes === undefined ? {} : { 'content-length': bytes.byteLength }) },
         },
         resolve,

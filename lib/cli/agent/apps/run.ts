@@ -11,10 +11,9 @@ import { probeOf } from '../../services/publish/probe.js';
 import { Program } from '../../services/publish/program.js';
 import { PublishTask } from '../../services/publish/task.js';
 import type { Manifest, ManifestService } from '../bundle/manifest.js';
+import { inheritedFrom } from '../inherited.js';
 
 const HOST = '127.0.0.1';
-/** Variables of the agent that every app gets. */
-const PASSED = ['PATH', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'LANG', 'LC_ALL', 'LC_CTYPE', 'TZ', 'TMPDIR'];
 
 export interface RunPlace {
   /** The folder of the files. */
@@ -142,8 +141,7 @@ export class AppRun {
 
   private environment(): Record<string, string | undefined> {
     const { manifest, host, place, ports } = this;
-    const env: Record<string, string | undefined> = {};
-    for (const name of [...PASSED, ...host.passEnv]) env[name] = host.environment[name];
+    const env: Record<string, string> = inheritedFrom(host.environment, host.passEnv);
     Object.assign(env, manifest.env, { HOST, DATA_FOLDER: place.data, APP_VERSION: manifest.version });
     for (const [name, port] of ports) env[name] = String(port);
     return env;

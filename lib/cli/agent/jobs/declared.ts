@@ -67,8 +67,6 @@ const NAME = /^[A-Za-z][\w-]{0,62}$/;
 const VARIABLE = /^[A-Za-z_]\w{0,126}$/;
 const PLACEHOLDER = /^\{([A-Za-z][\w-]*)\}$/;
 const LITERAL = /^\{(\{[A-Za-z][\w-]*\})\}$/;
-/** What a program gets of the agent's own environment: nothing that could hold a secret. */
-const INHERITED = ['PATH', 'HOME', 'USER', 'LOGNAME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'SystemRoot', 'PATHEXT'];
 
 export function isCommandName(name: string): boolean {
   return NAME.test(name);
@@ -115,20 +113,7 @@ export function wholePattern(text: string): RegExp {
   return new RegExp(`^(?:${text})$`, 'u');
 }
 
-/** Returns what programs get of the agent's own environment. `pass` names more of it. */
-export function inheritedFrom(
-  own: Readonly<Record<string, string | undefined>>,
-  pass: readonly string[],
-): Record<string, string> {
-  const variables: Record<string, string> = {};
-  for (const name of [...INHERITED, ...pass]) {
-    const value = own[name];
-    if (value !== undefined) variables[name] = value;
-  }
-  return variables;
-}
-
-/** Returns the program for a request. `inherited`: see {@link inheritedFrom}. @throws ERR_STARLANE_ARGUMENT with what does not fit */
+/** Returns the program for a request. `inherited`: what it gets of the agent's own environment. @throws ERR_STARLANE_ARGUMENT with what does not fit */
 export function programFor(
   command: JobCommand,
   { params, env }: JobRequest,

@@ -168,7 +168,10 @@ export class Jobs {
 
   /** Returns the jobs that the caller may see, the oldest first. */
   list(caller: JobCaller): JobStatus[] {
-    return [...this.jobs.values()].filter((job) => maySee(job, caller)).map((job) => job.status);
+    return [...this.jobs.values()]
+      .filter((job) => maySee(job, caller))
+      .map((job) => job.status)
+      .sort((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1));
   }
 
   /** Returns a job to be read. @throws ENOENT, EACCES */
@@ -332,4 +335,9 @@ export class Jobs {
 function maySee(job: Job, caller: JobCaller): boolean {
   const { command, owner } = job.record;
   return caller.maySee(command, owner.id === caller.id);
+}
+
+/** Returns where a job stands in the list of all. It never changes, so a reader can go on behind a job that was removed meanwhile. */
+export function placeOf({ createdMs, id }: Pick<JobStatus, 'createdMs' | 'id'>): string {
+  return `${String(createdMs).padStart(16, '0')}.${id}`;
 }

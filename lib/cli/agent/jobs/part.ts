@@ -7,20 +7,24 @@ import { clearTimeout, dateNow, setTimeout } from '../../../util/runtime/real-ti
 import { sharedTimers, type Timers } from '../../../util/timers.js';
 import { codedError, lineOf } from '../../failure.js';
 import { bytesOf, jsonOf } from '../answer.js';
+import { inheritedFrom } from '../inherited.js';
 import type { AgentHost, AgentPart } from '../part.js';
 import type { Call, Route } from '../routes.js';
-import { inheritedFrom, type JobCommand, type JobCommands, type JobRequest } from './declared.js';
+import type { JobCommand, JobCommands, JobRequest } from './declared.js';
 import { FrameKind, headerOf } from './frames.js';
 import { MAX_INPUT_BYTES } from './input.js';
 import type { Job } from './job.js';
-import { type JobCaller, type JobLimits, Jobs } from './jobs.js';
+import { type JobCaller, type JobLimits, Jobs, placeOf } from './jobs.js';
 import { startProcess } from './process.js';
+import type { JobStatus } from './record.js';
 import { JobStore } from './store.js';
 
 /** How often a reader that waits for output learns that the host is there. */
 export const ALIVE_MS = 2_000;
 /** Nothing is declared. */
 const NONE = '{}';
+/** Characters of one page of the list of jobs, besides its last job. In UTF-8 that fits into what a caller reads. */
+const PAGE_CHARS = 1024 * 1024;
 
 export class JobsPart implements AgentPart {
   readonly routes: readonly Route[];
@@ -35,7 +39,7 @@ export class JobsPart implements AgentPart {
   ) {
     this.routes = [
       { method: 'GET', path: '/v1/commands', handle: (call) => this.commands(call) },
-      { method: 'GET', path: '/v1/jobs', handle: (call) => ({ jobs: this.all.list(callerOf(call)) }) },
+      { method: 'GET', path: '/v1/jobs', handle: (call) => this.list(call) },
       { method: 'PUT', path: '/v1/jobs/:id', handle: (call) => this.submit(call) },
       { method: 'GET', path: '/v1/jobs/:id', handle: (call) => this.all.status(call.params['id'], callerOf(call)) },
       { method: 'DELETE', path: '/v1/jobs/:id', handle: (call) => this.all.remove(call.params['id'], callerOf(call)) },
@@ -119,6 +123,20 @@ export class JobsPart implements AgentPart {
       stdin,
     }));
     return { commands };
+  }
+
+  /** Answers with the jobs behind the place `after`, and with the place to go on from when there are more. */
+  private list(call: Call): { readonly jobs: readonly JobStatus[]; readonly next?: string } {
+    const after = call.query.get('after') ?? '';
+    const jobs: JobStatus[] = [];
+    let chars = 0;
+    for (const job of this.all.list(callerOf(call))) {
+      if (placeOf(job) <= after) continue;
+      if (chars > PAGE_CHARS) return { jobs, next: placeOf(jobs.at(-1) as JobStatus) };
+      chars += JSON.stringify(job).length;
+      jobs.push(job);
+    }
+    return { jobs };
   }
 
   private async submit(call: Call): Promise<unknown> {

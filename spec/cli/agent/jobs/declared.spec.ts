@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { inheritedFrom } from '../../../../lib/cli/agent/inherited.js';
 import {
   faultsOf,
-  inheritedFrom,
   type JobCommand,
   MAX_VALUE_LENGTH,
   programFor,

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { v7 as uuid } from 'uuid';
 import type { HostClient, HostRequest } from '../../../../lib/cli/agent/host-client.js';
 import { sendInput } from '../../../../lib/cli/agent/jobs/caller/input-sender.js';
-import { type JobHost, RemoteJob } from '../../../../lib/cli/agent/jobs/caller/remote-job.js';
+import { type JobHost, listJobs, RemoteJob } from '../../../../lib/cli/agent/jobs/caller/remote-job.js';
 import type { JobConfig } from '../../../../lib/cli/agent/jobs/config.js';
 import { FrameKind } from '../../../../lib/cli/agent/jobs/frames.js';
 import { JobsPart } from '../../../../lib/cli/agent/jobs/part.js';
@@ -320,6 +320,35 @@ describe('a job at a host', () => {
       await job.cancel();
       const { status } = await followed(job);
       expect(status.end).toMatchObject({ kind: 'cancelled', signal: 'SIGKILL' });
+    },
+    LONG_MS,
+  );
+
+  it(
+    'is listed with all others, however much their parameters say',
+    async () => {
+      const names = Array.from({ length: 14 }, (_, at) => `p${at}`);
+      const run = ['/bin/true', ...names.map((name) => `{${name}}`)];
+      await open({ long: { run, params: Object.fromEntries(names.map((name) => [name, '.*'])), 'max-running': 8 } });
+      const params = Object.fromEntries(names.map((name) => [name, 'x'.repeat(4_000)]));
+      const ids: string[] = [];
+      for (let at = 0; at < 40; at++) {
+        const { job, id } = remote();
+        ids.push(id);
+        await job.submit(ask('long', params));
+        await followed(job);
+      }
+      const counts: number[] = [];
+      const client = net.client(0, 1);
+      const listed = await listJobs({
+        ask: async (request) => {
+          const page = await client.ask(request);
+          counts.push((page as { jobs: unknown[] }).jobs.length);
+          return page;
+        },
+      });
+      expect(listed.map(({ id }) => id).sort()).toEqual(ids.sort());
+      expect(counts.length).toBeGreaterThan(1);
     },
     LONG_MS,
   );

@@ -3,10 +3,10 @@
 import { type Command, defineCommand } from '../../../command.js';
 import { usage } from '../../../failure.js';
 import { withHost } from '../../hosts.js';
-import type { JobStatus } from '../record.js';
 import { stateInWords } from './job-exit.js';
 import { jobName, parseJobName } from './job-name.js';
 import { jobOutput, jobRun, PATIENCE_FLAG, remoteJob } from './job-run.js';
+import { listJobs } from './remote-job.js';
 
 const JOB = { name: 'JOB', about: 'its id: HOST/UUID' } as const;
 const HOST = { name: 'HOST', about: 'the name of a member that runs starlane agent, or @ID' } as const;
@@ -53,11 +53,7 @@ const list: Command = defineCommand({
   ],
   async run(context, [word]) {
     await withHost(context, 'job list', word, async ({ name, client }) => {
-      const answer = await client.ask({ method: 'GET', path: '/v1/jobs', timeoutMs: ASK_MS });
-      const jobs = (answer as { jobs: JobStatus[] }).jobs.map((job) => ({
-        job: jobName({ host: name, id: job.id }),
-        ...job,
-      }));
+      const jobs = (await listJobs(client)).map((job) => ({ job: jobName({ host: name, id: job.id }), ...job }));
       context.output.table(
         jobs,
         {

@@ -31,6 +31,8 @@ export interface RemoteJobOptions {
 
 /** What one request may take; the next one is another try. */
 const ATTEMPT_MS = 5_000;
+/** For a page of the list of jobs. */
+const LIST_MS = 10_000;
 /** For the answer to a piece of input, which waits for the program to read. */
 const INPUT_MS = 25_000;
 /** How long a follower hears nothing before it asks again: the host shows every 2 s that it is there. */
@@ -38,15 +40,6 @@ export const SILENCE_MS = 7_000;
 /** How long failures may go on before they are worth a word. */
 const AWAY_MS = 1_500;
 const BACK_OFF = { minMs: 50, maxMs: 1_000 };
-/** With these nothing has reached the host. */
-const UNREACHED: ReadonlySet<string | undefined> = new Set([
-  'ECONNREFUSED',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENOTFOUND',
-  'ERR_STARLANE_NOT_FOUND',
-]);
-
 export class RemoteJob {
   /** Whether the host has had it. */
   private isKnown = false;
@@ -65,14 +58,12 @@ export class RemoteJob {
     let mayRun = false;
     try {
       return await this.persist(async () => {
-        try {
-          const status = (await this.ask('PUT', '', request)) as JobStatus;
-          this.isKnown = true;
-          return status;
-        } catch (error) {
-          mayRun ||= !UNREACHED.has(codeOf(error));
-          throw error;
-        }
+        const onReached = () => {
+          mayRun = true;
+        };
+        const status = (await this.ask('PUT', '', request, { onReached })) as JobStatus;
+        this.isKnown = true;
+        return status;
       });
     } catch (error) {
       throw codeOf(error) === 'ERR_STARLANE_JOB_UNKNOWN' && !mayRun ? (error as Error).cause : error;
@@ -159,7 +150,7 @@ export class RemoteJob {
   ): Promise<{ readonly position: number; readonly open: boolean }> {
     const path = `/input?from=${position}${isLast ? '&last=true' : ''}`;
     // As many pieces may come as one caller may send requests a second.
-    const answer = await this.persist(() => this.ask('POST', path, data, INPUT_MS), isPassing);
+    const answer = await this.persist(() => this.ask('POST', path, data, { timeoutMs: INPUT_MS }), isPassing);
     return answer as { position: number; open: boolean };
   }
 
@@ -167,10 +158,11 @@ export class RemoteJob {
     method: HostRequest['method'],
     path: string,
     body?: JobRequest | Uint8Array,
-    timeoutMs = ATTEMPT_MS,
+    more: Partial<Pick<HostRequest, 'timeoutMs' | 'onReached'>> = {},
   ): Promise<unknown> {
     const { signal } = this.options;
-    return this.host.ask({ method, path: `/v1/jobs/${this.id}${path}`, body, timeoutMs, signal });
+    const request = { method, path: `/v1/jobs/${this.id}${path}`, body, timeoutMs: ATTEMPT_MS, signal };
+    return this.host.ask({ ...request, ...more });
   }
 
   private open(path: string): Promise<IncomingMessage> {
@@ -210,6 +202,18 @@ export class RemoteJob {
       absence.dispose();
     }
   }
+}
+
+/** Returns all jobs of a host that the caller may see, the oldest first. @throws what the host answers */
+export async function listJobs(host: Pick<JobHost, 'ask'>): Promise<JobStatus[]> {
+  const jobs: JobStatus[] = [];
+  for (let after: string | undefined = ''; after !== undefined; ) {
+    const request: HostRequest = { method: 'GET', path: `/v1/jobs?after=${after}`, timeoutMs: LIST_MS };
+    const page = (await host.ask(request)) as { readonly jobs: readonly JobStatus[]; readonly next?: string };
+    jobs.push(...page.jobs);
+    after = page.next;
+  }
+  return jobs;
 }
 
 /** How long a host has not answered, and that somebody learns of it while a try still goes on. */
