@@ -29,6 +29,8 @@ export interface Message {
 export interface HandlerRun {
   readonly u: string | undefined;
   readonly kind: MessageKind;
+  /** The node that the message came from, by the account of the receiver. */
+  readonly from: string | undefined;
   /** The process in which it ran, and the number of the run there. */
   readonly receiver: string;
   readonly run: number;
@@ -107,8 +109,8 @@ function addRun(
   runs: HandlerRun[],
 ): void {
   if (event.e === 'begin') {
-    const { u, kind, run, service, key, t } = event;
-    const begun = { u, kind, receiver, run, service, key, t, line, ended: undefined, damage: undefined };
+    const { u, kind, from, run, service, key, t } = event;
+    const begun = { u, kind, from, receiver, run, service, key, t, line, ended: undefined, damage: undefined };
     open.set(run, begun);
     runs.push(begun);
     return;

@@ -1,16 +1,18 @@
 // The rules of the promise (docs/messages.md) for single messages, order and keys. Each yields what breaks it.
 
+import { type EndEvent, nameOf, type OutcomeEvent } from '../events.js';
 import type { Facts, HandlerRun, Message } from './facts.js';
 import type { Violation } from './violation.js';
 
 /** Outcomes, and how often handlers ran. */
 export function* outcomeRules(facts: Facts): Iterable<Violation> {
   const byKey = runsByKey(facts);
+  const nameless = new NamelessRuns(facts);
   for (const message of facts.messages.values()) {
     yield* countOfOutcomes(facts, message);
     yield* countOfRuns(message);
     const { outcome } = message;
-    if (outcome?.outcome === 'handled') yield* handledRules(facts, message, byKey);
+    if (outcome?.outcome === 'handled') yield* handledRules(facts, message, byKey, nameless);
     else if (outcome?.outcome === 'not-handled') yield* notHandledRules(message);
     else if (outcome?.outcome === 'none') {
       yield one('outcome-without-name', message, `an error ${outcome.code ?? ''} without an outcome: ${outcome.why}`);
@@ -85,9 +87,11 @@ function* handledRules(
   { lifetimes }: Facts,
   message: Message,
   byKey: ReadonlyMap<string, readonly HandlerRun[]>,
+  nameless: NamelessRuns,
 ): Iterable<Violation> {
   const { sent, runs, outcome } = message;
   if (outcome === undefined) return;
+  if (sent.body === 'stream' && runs.length === 0 && nameless.take(message, outcome)) return;
   const candidates = sent.key === undefined ? runs : runsOfKey(message, lifetimes, byKey);
   const ended = candidates.filter((run) => run.ended !== undefined && run.ended.t <= outcome.t);
   if (ended.length === 0) {
@@ -95,16 +99,47 @@ function* handledRules(
     yield one('handled-without-run', message, `${sent.u}: ${what}`);
     return;
   }
-  const failed = outcome.code === 'ERR_STARLANE_HANDLER_FAILED';
+  const how = howOf(outcome.code);
   const fitting = ended.filter(
     (run) =>
-      run.ended?.how === (failed ? 'threw' : 'returned') &&
+      run.ended?.how === how &&
       (outcome.nodeId === undefined || lifetimes.get(run.receiver)?.nodeId === outcome.nodeId) &&
       (outcome.by === undefined || run.receiver === outcome.by),
   );
   if (fitting.length > 0) return;
-  const said = `${failed ? 'threw' : 'returned'}, node ${outcome.nodeId ?? '-'}, process ${outcome.by ?? '-'}`;
+  const said = `${how}, node ${outcome.nodeId ?? '-'}, process ${outcome.by ?? '-'}`;
   yield one('answer-of-another-run', message, `${sent.u}: the outcome says ${said}`);
+}
+
+/**
+ * Runs of handlers whose stream broke before it said which message it was. Each accounts for one outcome: that of a stream which the same
+ * node sent to the same inbox, and whose handler has ended in the same way.
+ */
+class NamelessRuns {
+  private readonly left: Set<HandlerRun>;
+
+  constructor(private readonly facts: Facts) {
+    this.left = new Set(facts.runs.filter(({ u }) => u === undefined));
+  }
+
+  take({ sent, sender }: Message, { t, code }: OutcomeEvent): boolean {
+    const how = howOf(code);
+    const nodeId = this.facts.lifetimes.get(sender)?.nodeId;
+    for (const run of this.left) {
+      const { ended, from, kind, receiver, service } = run;
+      const isAtTarget = sent.at.includes(nameOf(receiver)) && service === (sent.to.startsWith('@') ? 'own' : sent.to);
+      if (!isAtTarget || kind !== sent.kind || from !== nodeId || run.t < sent.t) continue;
+      if (ended === undefined || ended.t > t || ended.how !== how) continue;
+      this.left.delete(run);
+      return true;
+    }
+    return false;
+  }
+}
+
+/** Returns how the handler has ended, by the code of an outcome that says that it has. */
+function howOf(code: string | undefined): EndEvent['how'] {
+  return code === 'ERR_STARLANE_HANDLER_FAILED' ? 'threw' : 'returned';
 }
 
 function* notHandledRules(message: Message): Iterable<Violation> {

@@ -1,13 +1,13 @@
 // What is called unknown: why, and that it is no more than what was in flight when something happened.
 //
-// An unknown outcome is right only if something came in between: its time was over, its sender gave it up, the process that had it
+// An unknown outcome is right only if something came in between: its time was over, its sender gave it up or ended, the process that had it
 // ended, or the way to it was lost for so long that the sender stopped looking for it.
 
 import { type FaultEvent, nameOf } from '../events.js';
 import type { Facts, Message } from './facts.js';
 import type { Violation } from './violation.js';
 
-export type UnknownCause = 'timeout' | 'abort' | 'receiver ended' | 'way lost' | 'none';
+export type UnknownCause = 'timeout' | 'abort' | 'sender ended' | 'receiver ended' | 'way lost' | 'none';
 
 /** What the times of a run mean. */
 export interface UnknownLimits {
@@ -66,11 +66,17 @@ class Disturbances {
     }
   }
 
-  causeOf({ sent, outcome }: Message, { resumeMs, beforeMs, lateMs }: UnknownLimits): UnknownCause {
+  causeOf({ sent, sender, outcome }: Message, { resumeMs, beforeMs, lateMs }: UnknownLimits): UnknownCause {
     if (outcome === undefined) return 'none';
     const took = outcome.t - sent.t;
     if (sent.abortMs !== undefined && took >= sent.abortMs - 1) return 'abort';
     if (took >= sent.timeoutMs - 1) return 'timeout';
+    // In good order: one that is killed has no outcomes.
+    const isEnding = this.facts.faults.some(
+      ({ kind, of, t, until }) =>
+        kind === 'restart' && of.includes(nameOf(sender)) && t <= outcome.t && until >= sent.t,
+    );
+    if (isEnding) return 'sender ended';
     const since = sent.t - beforeMs;
     const until = outcome.t + lateMs;
     const isWithin = (t: number): boolean => t >= since && t <= until;

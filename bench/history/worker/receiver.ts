@@ -2,7 +2,7 @@
 
 import { Readable } from 'node:stream';
 import type { Messages } from '../../../lib/messages/index.js';
-import { type BeginEvent, type MessageKind, monotonicMs, type ProcessEvent } from '../events.js';
+import { type BeginEvent, type EndEvent, type MessageKind, monotonicMs, type ProcessEvent } from '../events.js';
 import type { Journal } from '../journal.js';
 import { ITERATED, OWN, POOL, STREAMED } from '../run/shape.js';
 import { type Header, headerOf, open, openBytes } from './content.js';
@@ -53,18 +53,32 @@ export class Receiver {
   }
 
   private async iterate(inbox: AsyncIterable<Arrived & { readonly data: unknown }>, service: string): Promise<void> {
-    for await (const message of inbox) await this.run('send', service, message, message.data).catch(() => {});
+    // A message is handled when the loop asks for the next one: this one does, whatever happens to the message.
+    for await (const message of inbox) await this.run('send', service, message, message.data, 'returned');
   }
 
-  private async run(kind: MessageKind, service: string, message: Arrived, data: unknown): Promise<unknown> {
-    if (data instanceof Readable) return await this.runStreamed(kind, service, message, data);
+  /** @param onError how the handler ends when something fails in it */
+  private async run(
+    kind: MessageKind,
+    service: string,
+    message: Arrived,
+    data: unknown,
+    onError: EndEvent['how'] = 'threw',
+  ): Promise<unknown> {
+    if (data instanceof Readable) return await this.runStreamed(kind, service, message, data, onError);
     const { header, damage } = open(data);
     const run = this.begin(kind, service, message, header);
-    return await this.finish(run, message, header, async () => damage);
+    return await this.finish(run, message, header, onError, async () => damage);
   }
 
   /** Its content arrives as the handler reads it: which message it is, is in the first bytes. */
-  private async runStreamed(kind: MessageKind, service: string, message: Arrived, data: Readable): Promise<unknown> {
+  private async runStreamed(
+    kind: MessageKind,
+    service: string,
+    message: Arrived,
+    data: Readable,
+    onError: EndEvent['how'],
+  ): Promise<unknown> {
     const parts: Buffer[] = [];
     const iterator = data[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
     let header: Header | undefined;
@@ -80,7 +94,7 @@ export class Receiver {
       broken = error;
     }
     const run = this.begin(kind, service, message, header);
-    return await this.finish(run, message, header, async () => {
+    return await this.finish(run, message, header, onError, async () => {
       if (broken !== undefined) throw broken;
       for (let next = await iterator.next(); !next.done; next = await iterator.next())
         parts.push(Buffer.from(next.value));
@@ -106,21 +120,24 @@ export class Receiver {
     run: number,
     { signal }: Arrived,
     header: Header | undefined,
+    onError: EndEvent['how'],
     rest: () => Promise<string | undefined>,
   ): Promise<unknown> {
-    let how: 'returned' | 'threw' = 'threw';
+    let how = onError;
     let damage: string | undefined;
     try {
       damage = await rest();
       if (header?.slowMs !== undefined) await slow(header.slowMs, header.slowMs % 2 === 0 ? signal : undefined);
       if (header?.throws) throw new Error('as asked');
       how = 'returned';
-      return { u: header?.u, by: this.process };
+    } catch (error) {
+      if (onError === 'threw') throw error;
     } finally {
       this.running--;
       this.lastEnd = monotonicMs();
       this.journal.write({ e: 'end', t: this.lastEnd, run, how, ...(damage === undefined ? {} : { damage }) });
     }
+    return { u: header?.u, by: this.process };
   }
 }
 

@@ -73,6 +73,24 @@ describe('A history in which', () => {
     expect(broken({ sender, receiver: [begin(0, 0, 4), end(0, 9)] })).toEqual(['handled-without-run']);
   });
 
+  it('a stream broke before its handler knew which message it was keeps the promise: one such run for each outcome', () => {
+    const code = 'ERR_STARLANE_HANDLER_FAILED';
+    const sender = [sent(0, 1, { body: 'stream' }), outcome(0, 8, 'handled', { code })];
+    const receiver = [begin(0, 0, 4, { u: undefined, from: 'S' }), end(0, 5, { how: 'threw' })];
+    expect(broken({ sender, receiver })).toEqual([]);
+    const second = [sent(1, 1, { body: 'stream' }), outcome(1, 8, 'handled', { code })];
+    expect(broken({ sender: [...sender, ...second], receiver })).toEqual(['handled-without-run']);
+    const others: readonly ProcessEvent[][] = [
+      [begin(0, 0, 4, { u: undefined, from: 'other' }), end(0, 5, { how: 'threw' })],
+      [begin(0, 0, 4, { u: undefined, from: 'S', service: 'own' }), end(0, 5, { how: 'threw' })],
+      [begin(0, 0, 4, { u: undefined, from: 'S' }), end(0, 9, { how: 'threw' })],
+      [begin(0, 0, 4, { u: undefined, from: 'S' }), end(0, 5)],
+    ];
+    for (const other of others) expect(broken({ sender, receiver: other })).toEqual(['handled-without-run']);
+    const small = [sent(0, 1), outcome(0, 8, 'handled', { code })];
+    expect(broken({ sender: small, receiver })).toEqual(['handled-without-run']);
+  });
+
   it('the outcome is that of another run breaks it', () => {
     const receiver = [begin(0, 0, 4), end(0, 5)];
     const says = (more: Partial<OutcomeEvent>) => [sent(0, 1), outcome(0, 8, 'handled', more)];
@@ -147,6 +165,9 @@ describe('A history in which', () => {
     expect(broken({ sender: unknown(15_100), run: [cut] })).toEqual([]);
     expect(broken({ sender: unknown(10_100, { timeoutMs: 100 }) })).toEqual([]);
     expect(broken({ sender: unknown(10_100, { abortMs: 90 }) })).toEqual([]);
+    const ending = (of: string): RunEvent => ({ ...cut, kind: 'restart', of: [of] });
+    expect(broken({ sender: unknown(10_100), run: [ending('s0')] })).toEqual([]);
+    expect(broken({ sender: unknown(10_100), run: [ending('s1')] })).toEqual(['unknown-without-cause']);
   });
 
   it('a handler gets other bytes, or a message that nobody sent, breaks it', () => {
