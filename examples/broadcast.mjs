@@ -41,4 +41,4 @@ await nodes[4].node.join(nodes[0].address);
 await until(() => got.get('eve').length === 2);
 console.log('with another one:', got.get('eve'));
 
-for (const { node } of nodes) await node.close();
+await Promise.all(nodes.map(({ node }) => node.close()));

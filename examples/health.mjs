@@ -57,6 +57,7 @@ async function* events(nodeId) {
   }
 }
 
+await web.node.waitFor('api'); // Or it could not see it go.
 for await (const { kind, data } of events(web.nodeId)) {
   if (kind === 'hello') void api.node.drain(); // So that there is something to see.
   if (kind === 'unservice') {
