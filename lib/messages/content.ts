@@ -2,7 +2,7 @@
 
 import { EventEmitter } from 'node:events';
 import { Readable } from 'node:stream';
-import { starlaneError } from '../errors.js';
+import { jsonOf } from './json.js';
 import { Kind, MAX_INLINE_BYTES, type Payload, UNKNOWN_LENGTH } from './wire/frames.js';
 
 /** A stream of bytes, which is sent as it is read. */
@@ -20,7 +20,7 @@ export interface Content {
 
 export const NOTHING: Content = Object.freeze({ kind: Kind.NONE, payload: undefined, bytes: 0, source: undefined });
 
-/** @throws ERR_STARLANE_ARGUMENT for what JSON has no words for: functions, symbols, circular objects, bigints */
+/** @throws ERR_STARLANE_ARGUMENT for what {@link jsonOf} cannot write */
 export function contentOf(data: unknown): Content {
   if (data === undefined) return NOTHING;
   if (typeof data === 'string') {
@@ -36,13 +36,7 @@ export function contentOf(data: unknown): Content {
     if (data instanceof EventEmitter) data.on('error', ignore);
     return { kind: Kind.STREAM, payload: undefined, bytes: UNKNOWN_LENGTH, source: data };
   }
-  let text: string | undefined;
-  try {
-    text = JSON.stringify(data);
-  } catch (error) {
-    throw starlaneError('ERR_STARLANE_ARGUMENT', 'the data cannot be written as JSON', error);
-  }
-  if (text === undefined) throw starlaneError('ERR_STARLANE_ARGUMENT', 'the data cannot be written as JSON');
+  const text = jsonOf(data);
   return { kind: Kind.JSON, payload: text, bytes: Buffer.byteLength(text), source: undefined };
 }
 

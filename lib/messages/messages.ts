@@ -6,6 +6,7 @@ import type { Node } from '../node/node.js';
 import { sharedTimers } from '../util/timers.js';
 import type { Inbox } from './inbox.js';
 import type { MessageHandler } from './message.js';
+import { checkNode } from './node-argument.js';
 import {
   type InboxOptions,
   type MessagesOptions,
@@ -28,9 +29,10 @@ const instances = new WeakMap<Node, Messages>();
 /**
  * Returns the messages of a node: one object for each node.
  * @param options with the first call only
- * @throws ERR_STARLANE_OPTION, also for options with a later call
+ * @throws ERR_STARLANE_ARGUMENT for what is no node; ERR_STARLANE_OPTION, also for options with a later call
  */
 export function messages(node: Node, options?: MessagesOptions): Messages {
+  checkNode(node, 'messages(node)');
   const existing = instances.get(node);
   if (existing !== undefined) {
     if (options !== undefined) throw starlaneError('ERR_STARLANE_OPTION', 'messages: options come with the first call');

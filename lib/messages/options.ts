@@ -68,7 +68,7 @@ export interface ResolvedMessagesOptions {
 
 /** @throws ERR_STARLANE_OPTION */
 export function resolveMessagesOptions(options: MessagesOptions = {}): ResolvedMessagesOptions {
-  known('messages', options, ['maxPending', 'maxPendingBytes', 'maxAnswerBytes', 'resumeMs', 'idleMs']);
+  checkNames('messages', options, ['maxPending', 'maxPendingBytes', 'maxAnswerBytes', 'resumeMs', 'idleMs']);
   return {
     maxPending: integer('maxPending', options.maxPending, 1, Number.MAX_SAFE_INTEGER, 100_000),
     maxPendingBytes: integer('maxPendingBytes', options.maxPendingBytes, 1, Number.MAX_SAFE_INTEGER, 64 * 1024 * 1024),
@@ -88,7 +88,7 @@ const DEFAULT_TERMS: OutgoingTerms = Object.freeze({
 /** @throws ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT */
 export function termsOf(options: SendOptions | undefined): OutgoingTerms {
   if (options === undefined) return DEFAULT_TERMS;
-  known('send', options, ['timeoutMs', 'signal', 'idempotencyKey', 'idempotent']);
+  checkNames('send', options, ['timeoutMs', 'signal', 'idempotencyKey', 'idempotent']);
   const { timeoutMs = DEFAULT_TIMEOUT_MS, signal, idempotencyKey: key, idempotent = false } = options;
   const isTime = timeoutMs === Number.POSITIVE_INFINITY || (timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS);
   if (typeof timeoutMs !== 'number' || !isTime)
@@ -142,7 +142,8 @@ function integer(name: string, value: number | undefined, min: number, max: numb
   return value;
 }
 
-function known(what: string, options: object, names: readonly string[]): void {
+/** @throws ERR_STARLANE_OPTION for what is no object, or has options of other names */
+export function checkNames(what: string, options: object, names: readonly string[]): void {
   if (typeof options !== 'object' || options === null) throw optionError(what, 'must be an object of options');
   for (const name of Object.keys(options))
     if (!names.includes(name)) throw optionError(name, `unknown option of ${what}`);

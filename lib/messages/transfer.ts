@@ -105,8 +105,10 @@ class Parts {
   }
 }
 
-/** Called with how the reading of a content ends. */
+/** What becomes of a content that is read: one of the last three is called. */
 export interface WholeOwner {
+  /** Bytes have come. */
+  onBytes?(count: number): void;
   onWhole(bytes: Buffer): void;
   /** The circuit is lost before the end. */
   onBroken(error: Error): void;
@@ -137,6 +139,7 @@ export function readWhole(
   };
   const decoder = new ChunkDecoder((bytes) => {
     total += bytes.length;
+    owner.onBytes?.(bytes.length);
     if (total <= limit) parts.add(bytes);
   });
   const onData = (chunk: Buffer): void => {

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createNode } from '../../lib/index.js';
-import { type Message, messages } from '../../lib/messages/index.js';
+import { apiClient, exportService, type Message, messages, serveApi } from '../../lib/messages/index.js';
 import { type Testnet, testnet } from '../support/testnet.js';
 
 let net: Testnet;
@@ -90,6 +90,22 @@ describe('a message', () => {
   });
 });
 
+it('what arrives is counted by what becomes of it', async () => {
+  const inbox = messages(net.listener).inbox('orders', { maxMessageBytes: 10 });
+  inbox.onMessage(({ data }) => {
+    if (data === 'no') throw new Error('no');
+  });
+  const post = messages(net.joiner);
+  const ends = [
+    post.send('orders', 'yes'),
+    post.send('orders', 'no'),
+    post.send('orders', 'far too long for it'),
+    post.call('orders', 7),
+  ];
+  await Promise.allSettled(ends);
+  expect(messages(net.listener).stats().received).toEqual({ total: 4, handled: 1, failed: 1, refused: 2, running: 0 });
+});
+
 describe('a call', () => {
   it('resolves with what the handler returns', async () => {
     const inbox = messages(net.listener).inbox('hello');
@@ -173,4 +189,16 @@ it('a node has one object for its messages', () => {
   const node = createNode();
   expect(messages(node)).toBe(messages(node));
   return node.close();
+});
+
+it.each([[undefined], [null], [{}], ['orders']])('%j is no node', (value) => {
+  for (const call of [messages, serveApi, apiClient] as Array<(...args: unknown[]) => unknown>) {
+    expect(() => call(value, 'orders')).toThrow(
+      expect.objectContaining({
+        code: 'ERR_STARLANE_ARGUMENT',
+        message: expect.stringContaining('first argument must be a node'),
+      }),
+    );
+  }
+  expect(() => exportService(value as never)).toThrow(expect.objectContaining({ code: 'ERR_STARLANE_OPTION' }));
 });

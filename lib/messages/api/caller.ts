@@ -1,6 +1,6 @@
 // Calls commands of an API, with a definition of it or by its self-description, and over lanes or circuits as the command needs.
 
-import { optionError } from '../../errors.js';
+import { codeOf, optionError } from '../../errors.js';
 import type { Selector } from '../../mesh/directory/selector.js';
 import { waitWithin } from '../../util/deadline.js';
 import { performanceNow, setTimeout } from '../../util/runtime/real-timers.js';
@@ -177,6 +177,7 @@ export class ApiCaller {
     return {
       dial: (options: { readonly timeoutMs: number; readonly signal: AbortSignal }) =>
         this.network.dial(this.service, { ...options, selector }),
+      service: this.service,
       command,
       input,
       dialTimeoutMs: terms.leftMs(),
@@ -187,8 +188,8 @@ export class ApiCaller {
     };
   }
 
-  private described(isAnew: boolean): Promise<ApiDescription> {
-    if (isAnew || this.description === undefined) {
+  private described(isFresh: boolean): Promise<ApiDescription> {
+    if (isFresh || this.description === undefined) {
       const fetched = this.fetch(undefined);
       this.description = fetched;
       fetched.catch(() => {
@@ -201,7 +202,11 @@ export class ApiCaller {
   private async fetch(selector: Selector | undefined): Promise<ApiDescription> {
     const timeoutMs = Math.min(DESCRIBE_MS, this.timeoutMs);
     const terms = new Terms(timeoutMs, true, undefined, undefined);
-    return readDescription(await askOnce(this.asking(DESCRIBE_COMMAND, undefined, terms, selector)));
+    try {
+      return readDescription(await askOnce(this.asking(DESCRIBE_COMMAND, undefined, terms, selector)));
+    } catch (error) {
+      throw notDescribed(this.service, error);
+    }
   }
 
   private terms(options: CallOptions): Terms {
@@ -213,6 +218,16 @@ export class ApiCaller {
   private unknown(name: string): never {
     throw messageError('ERR_STARLANE_API', 'not-handled', `${this.service} has no command ${name}`);
   }
+}
+
+/** Returns why there is no self-description. No handler of the user has run for it, whatever became of the question. */
+function notDescribed(service: string, error: unknown): unknown {
+  const code = codeOf(error);
+  if (error instanceof MessageError && error.outcome === 'not-handled') return error;
+  if (code === 'ERR_STARLANE_API' || code === 'ERR_STARLANE_MESSAGE_PROTOCOL' || code === 'ETIMEDOUT') {
+    return new MessageError(code, 'not-handled', (error as Error).message, { cause: error });
+  }
+  return notHandled(`${service} has not described itself`, error);
 }
 
 /** The time and the signal of a call, over all of its attempts. */

@@ -3,11 +3,13 @@
 import { isServiceName } from '../../address.js';
 import { starlaneError } from '../../errors.js';
 import type { Node } from '../../node/node.js';
+import { checkNode } from '../node-argument.js';
 import { ApiCaller, type ApiClientOptions, type CallOptions } from './caller.js';
 import {
   type Api,
   type Command,
   type Commands,
+  checkApi,
   type Given,
   type Got,
   isCommandName,
@@ -69,7 +71,7 @@ export type UntypedClient = { readonly [command: string]: UntypedMethod } & {
  *
  * With a definition, inputs and outputs are checked here as well, and their types are known. With a name, the API describes itself at the first
  * call: `apiClient<typeof api>(node, 'name')` has the types nevertheless.
- * @throws ERR_STARLANE_OPTION, ERR_STARLANE_ADDRESS
+ * @throws ERR_STARLANE_ARGUMENT for what is no node or no API; ERR_STARLANE_OPTION, ERR_STARLANE_ADDRESS
  */
 export function apiClient<A extends Api>(node: Node, api: A, options?: ApiClientOptions): ApiClient<A>;
 export function apiClient<A = undefined>(
@@ -78,6 +80,8 @@ export function apiClient<A = undefined>(
   options?: ApiClientOptions,
 ): A extends undefined ? UntypedClient : ApiClient<A>;
 export function apiClient(node: Node, of: Api | string, options?: ApiClientOptions): unknown {
+  checkNode(node, 'apiClient(node, api)');
+  if (typeof of !== 'string') checkApi(of, 'apiClient(node, api)');
   return clientOver(networkOf(node), of, options);
 }
 

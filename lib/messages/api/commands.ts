@@ -3,7 +3,7 @@
 import type { AnsweredCommand } from './call/answer.js';
 import type { AskedCommand } from './call/ask.js';
 import { type Api, apiError, type Command, isStreamed, schemaOf } from './definition.js';
-import { type ApiDescription, type CommandDescription, DESCRIBE, describeApi } from './description.js';
+import { type CommandDescription, DESCRIBE, describeApi } from './description.js';
 import type { HandlerCall } from './handler-call.js';
 import { checked, isPromise } from './validation.js';
 
@@ -91,9 +91,3 @@ export const DESCRIBE_COMMAND: AskedCommand = describedCommand('describe', {
   input: { stream: false },
   output: { stream: false },
 });
-
-/** Returns the command of a name. @throws ERR_STARLANE_API */
-export function commandNamed({ name, commands }: ApiDescription, command: string): CommandDescription {
-  if (Object.hasOwn(commands, command)) return commands[command];
-  throw apiError(`${name} has no command ${command}`);
-}

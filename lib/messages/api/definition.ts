@@ -157,6 +157,13 @@ export function isDefinition(value: unknown): value is Api {
   return typeof value === 'object' && value !== null && definitions.has(value);
 }
 
+/** @param call what the user has called, for the error @throws ERR_STARLANE_ARGUMENT for what is neither a definition nor a self-description */
+export function checkApi(api: unknown, call: string): void {
+  const { commands } = (api ?? {}) as Partial<Api>;
+  if (typeof commands === 'object' && commands !== null) return;
+  throw starlaneError('ERR_STARLANE_ARGUMENT', `${call}: the API must be what defineApi() returns`);
+}
+
 /** Whether a name can be that of a command. */
 export function isCommandName(name: unknown): name is string {
   return typeof name === 'string' && NAME.test(name) && !RESERVED.has(name);

@@ -2,6 +2,8 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { codeOf } from '../../errors.js';
+import { Deadline } from '../../util/deadline.js';
+import { sharedTimers } from '../../util/timers.js';
 import { MessageError, messageError, notHandled } from '../outcome.js';
 import type { Api } from './definition.js';
 import type { ApiDescription } from './description.js';
@@ -9,6 +11,7 @@ import { shownError, type ToolClient } from './mcp.js';
 import { asDescription, openApi } from './open-api.js';
 
 const DEFAULT_BODY_BYTES = 1024 * 1024;
+/** How long nothing of a body may come. */
 const BODY_MS = 30_000;
 
 /** Options of `apiHttpHandler`. */
@@ -128,14 +131,23 @@ function bodyOf(request: IncomingMessage, limit: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
-    request.setTimeout(BODY_MS, () => request.destroy());
+    // Not that of the socket, which would end a call that takes longer as well.
+    const late = new Deadline(sharedTimers, () => request.destroy());
+    late.set(BODY_MS);
     request.on('data', (chunk: Buffer) => {
+      late.set(BODY_MS);
       bytes += chunk.length;
       if (bytes <= limit) chunks.push(chunk);
       else reject(messageError('ERR_STARLANE_MESSAGE_SIZE', 'not-handled', `a body of more than ${limit} bytes`));
     });
-    request.once('end', () => resolve(Buffer.concat(chunks).toString()));
-    request.once('close', () => reject(notHandled('the HTTP client has gone')));
+    request.once('end', () => {
+      late.clear();
+      resolve(Buffer.concat(chunks).toString());
+    });
+    request.once('close', () => {
+      late.clear();
+      reject(notHandled('the HTTP client has gone'));
+    });
   });
 }
 

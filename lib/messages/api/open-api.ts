@@ -1,6 +1,6 @@
 // An API as an OpenAPI 3.1 document, for what is made of such documents: pages, clients of other languages, rules of gateways.
 
-import { type Api, isDefinition } from './definition.js';
+import { type Api, checkApi, isDefinition } from './definition.js';
 import {
   type ApiDescription,
   type CommandDescription,
@@ -79,6 +79,7 @@ export function openApi(api: Api | ApiDescription, options: OpenApiOptions = {})
 
 /** Returns the description of a definition, or the description itself. */
 export function asDescription(api: Api | ApiDescription): ApiDescription {
+  checkApi(api, 'an API as a document, tools or HTTP');
   return isDefinition(api) ? describeApi(api) : api;
 }
 

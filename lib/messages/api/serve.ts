@@ -7,6 +7,7 @@ import { dateNow } from '../../util/runtime/real-timers.js';
 import type { Inbox } from '../inbox.js';
 import type { Call } from '../message.js';
 import { messages } from '../messages.js';
+import { checkNode } from '../node-argument.js';
 import type { InboxOptions } from '../options.js';
 import { messageError } from '../outcome.js';
 import type { Sender } from '../receive/incoming.js';
@@ -15,7 +16,7 @@ import { type AnsweredCommand, answerCall } from './call/answer.js';
 import { decodeHeader } from './call/header.js';
 import { DEFAULT_ITEM_BYTES, MAX_MESSAGE_BYTES } from './caller.js';
 import { answeredCommands } from './commands.js';
-import type { Api, Command, Commands, Given, Got } from './definition.js';
+import { type Api, type Command, type Commands, checkApi, type Given, type Got } from './definition.js';
 import { type ApiDescription, describeApi } from './description.js';
 import type { HandlerCall } from './handler-call.js';
 import { unaryFailure } from './unary-failure.js';
@@ -46,9 +47,12 @@ const DEFAULT_STREAMING_CALLS = 1_000;
 /**
  * Serves an API at this node, under its name. Several nodes may serve it, also in several versions. Inputs that do not fit their schemas reach no
  * handler.
- * @throws ERR_STARLANE_API for a command without a handler, ERR_STARLANE_OPTION, EADDRINUSE, ERR_STARLANE_CLOSED
+ * @throws ERR_STARLANE_API for a command without a handler; ERR_STARLANE_ARGUMENT for what is no node or no API; ERR_STARLANE_OPTION, EADDRINUSE,
+ * ERR_STARLANE_CLOSED
  */
 export function serveApi<A extends Api>(node: Node, api: A, options: ServeOptions<A> = {}): ApiServer {
+  checkNode(node, 'serveApi(node, api)');
+  checkApi(api, 'serveApi(node, api)');
   const { handlers = {}, maxStreamingCalls, maxStreamingCallsPerCaller, maxItemBytes, ...rest } = options;
   const most = integer('maxStreamingCalls', maxStreamingCalls, 1, 1_000_000, DEFAULT_STREAMING_CALLS);
   const half = Math.ceil(most / 2);

@@ -3,23 +3,15 @@
 import { optionError } from '../../errors.js';
 import type { Node } from '../../node/node.js';
 import type { Allow } from '../../options/allow.js';
+import { isNode } from '../node-argument.js';
+import { checkNames } from '../options.js';
 import { addressOf, exportedName, exportMeta } from './offered.js';
 import { type ExportBind, type Inner, ServiceExport } from './service-export.js';
 
 const MAX_CIRCUITS = 1_000_000;
 export const DEFAULT_MAX_CIRCUITS = 1_024;
 
-const OPTIONS: ReadonlySet<string> = new Set([
-  'from',
-  'to',
-  'service',
-  'as',
-  'allow',
-  'weight',
-  'meta',
-  'instance',
-  'maxCircuits',
-]);
+const OPTIONS = ['from', 'to', 'service', 'as', 'allow', 'weight', 'meta', 'instance', 'maxCircuits'];
 
 /** Options of `exportService`. */
 export interface ExportServiceOptions {
@@ -53,9 +45,7 @@ export interface ExportServiceOptions {
  * @throws ERR_STARLANE_OPTION
  */
 export function exportService(options: ExportServiceOptions): ServiceExport {
-  for (const option of Object.keys(options)) {
-    if (!OPTIONS.has(option)) throw optionError(option, 'unknown option of exportService');
-  }
+  checkNames('exportService', options, OPTIONS);
   const { from, to, allow, weight, instance, maxCircuits = DEFAULT_MAX_CIRCUITS } = options;
   checkNodes(from, to);
   const name = exportedName('service', options.service);
@@ -78,13 +68,17 @@ export function exportService(options: ExportServiceOptions): ServiceExport {
       });
     });
   const made = new ServiceExport(from, name, maxCircuits, bind);
-  for (const node of [from, to]) node.once('close', () => made.end());
+  const onClosed = (): void => made.end();
+  for (const node of [from, to]) node.once('close', onClosed);
+  made.onStopped = () => {
+    for (const node of [from, to]) node.removeListener('close', onClosed);
+  };
   return made;
 }
 
 /** @throws ERR_STARLANE_OPTION */
 export function checkNodes(from: Node, to: Node): void {
-  if (typeof from?.bind !== 'function') throw optionError('from', 'must be a node');
-  if (typeof to?.bind !== 'function') throw optionError('to', 'must be a node');
+  if (!isNode(from)) throw optionError('from', 'must be a node');
+  if (!isNode(to)) throw optionError('to', 'must be a node');
   if (from === to) throw optionError('to', 'must be another node than from');
 }

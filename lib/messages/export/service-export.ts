@@ -73,6 +73,8 @@ export interface ServiceExportStats {
 
 /** An exported service. Made by {@link exportService}. */
 export class ServiceExport extends EventEmitter<ServiceExportEvents> {
+  /** @internal Called when it is closed, and no circuit is left. */
+  onStopped: (() => void) | undefined;
   private server: { close(): unknown } | undefined;
   private wantsOffer = false;
   private isClosed = false;
@@ -123,11 +125,13 @@ export class ServiceExport extends EventEmitter<ServiceExportEvents> {
   async close({ timeoutMs = CLOSE_MS }: { timeoutMs?: number | undefined } = {}): Promise<void> {
     this.stop();
     await this.turn;
-    if (this.passages.size === 0) return;
-    const late = new Deadline(sharedTimers, () => this.resetAll());
-    late.set(Math.max(0, timeoutMs));
-    await new Promise<void>((resolve) => this.onEmpty.add(resolve));
-    late.clear();
+    if (this.passages.size > 0) {
+      const late = new Deadline(sharedTimers, () => this.resetAll());
+      late.set(Math.max(0, timeoutMs));
+      await new Promise<void>((resolve) => this.onEmpty.add(resolve));
+      late.clear();
+    }
+    this.onStopped?.();
   }
 
   /** Does what `close()` does, for `await using`. */

@@ -32,10 +32,19 @@ export class BodyBudget {
     };
   }
 
-  private fits({ key, bytes }: Waiting): boolean {
+  /** Whether another sender waits for memory that this one may hold. */
+  isWantedFrom(key: string): boolean {
+    for (const entry of this.waiting) if (entry.key !== key && this.fitsSender(entry)) return true;
+    return false;
+  }
+
+  private fits(entry: Waiting): boolean {
+    return this.fitsSender(entry) && (this.used === 0 || this.used + entry.bytes <= TOTAL_BYTES);
+  }
+
+  private fitsSender({ key, bytes }: Waiting): boolean {
     const own = this.ofSender.get(key) ?? 0;
-    if (own > 0 && own + bytes > SENDER_BYTES) return false;
-    return this.used === 0 || this.used + bytes <= TOTAL_BYTES;
+    return own === 0 || own + bytes <= SENDER_BYTES;
   }
 
   private grant({ key, bytes, onRoom }: Waiting): void {

@@ -98,10 +98,6 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
     return this.queue.active;
   }
 
-  get sessionCount(): number {
-    return this.sessions.size;
-  }
-
   // --- handlers ---
 
   setHandler(handler: MessageHandler): void {
@@ -300,10 +296,6 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
   }
 
   private end(incoming: Incoming, answer: Answer): void {
-    const { counters } = this;
-    if (answer.code === OutcomeCode.HANDLED) counters.handled++;
-    else if (answer.code === OutcomeCode.FAILED) counters.failed++;
-    else counters.refused++;
     incoming.settle(answer);
     this.queue.onDone(incoming);
     if (this.isLeaving) this.endIfDone();
@@ -319,6 +311,13 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
       this.queue.add(incoming);
       if (incoming.state === IncomingState.WAITING && !this.sweep.isSet) this.sweep.set(SWEEP_MS);
     }
+  }
+
+  onSettled({ answer }: Incoming): void {
+    const { counters } = this;
+    if (answer?.code === OutcomeCode.FAILED) counters.failed++;
+    else if (answer?.code === OutcomeCode.HANDLED || answer?.code === OutcomeCode.NO_ANSWER) counters.handled++;
+    else counters.refused++;
   }
 
   private isTooLong(incoming: Incoming): boolean {
@@ -367,6 +366,10 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
 
   onDetached(): void {
     if (this.isLeaving) this.endIfDone();
+  }
+
+  onAbandoned(session: ReceiverSession): void {
+    for (const incoming of session.open.inOrder(0)) this.bodies.fail(incoming, OutcomeCode.CONTENT);
   }
 
   private refuseLate(): void {
@@ -438,6 +441,7 @@ export class InboxCore implements LaneEndHost, QueueHost, EntranceHost {
         refuseLane(socket, Welcome.FULL);
         return;
       }
+      for (const other of this.sessions.values()) if (other.sender.key === sender.key) other.onSuccessor();
       end = new LaneEnd(this, run, epoch, sender, credit);
       this.sessions.set(run, end);
     }

@@ -9,10 +9,13 @@ import { type Credit, ReceiverSession, type SessionHost } from './session.js';
 
 /** How long a session without a circuit is kept, in ms. Longer than senders search for it. */
 export const KEEP_MS = 60_000;
+/** How long its contents are waited for when its sender has begun another session: as long as senders search by default. */
+export const ABANDON_MS = 5_000;
 
 export interface LaneEndHost {
   readonly timers: Timers;
   onMessage(incoming: Incoming): void;
+  onSettled(incoming: Incoming): void;
   onCancel(incoming: Incoming): void;
   onNoBody(incoming: Incoming): void;
   onApart(incoming: Incoming): void;
@@ -20,6 +23,8 @@ export interface LaneEndHost {
   onMalformed(sender: Sender, error: Error): void;
   /** A session has lost its circuit. */
   onDetached(): void;
+  /** The contents that a session has not got do not come. */
+  onAbandoned(session: ReceiverSession): void;
   /** The session is over. `waiting`: what has not begun, and must not begin any more. */
   onRetired(end: LaneEnd, waiting: readonly Incoming[]): void;
 }
@@ -29,6 +34,7 @@ export class LaneEnd implements CircuitOwner, SessionHost {
   readonly timers: Timers;
   private circuit: LaneCircuit | undefined;
   private readonly forgetting: Deadline;
+  private readonly abandoning: Deadline;
   private isLeaving = false;
 
   constructor(
@@ -41,6 +47,10 @@ export class LaneEnd implements CircuitOwner, SessionHost {
     this.timers = host.timers;
     this.session = new ReceiverSession(this, run, epoch, sender, credit);
     this.forgetting = new Deadline(host.timers, () => this.retire());
+    this.abandoning = new Deadline(host.timers, () => {
+      this.session.isAbandoned = true;
+      host.onAbandoned(this.session);
+    });
   }
 
   get isAttached(): boolean {
@@ -52,6 +62,7 @@ export class LaneEnd implements CircuitOwner, SessionHost {
     this.circuit?.destroy();
     this.circuit = circuit;
     this.forgetting.clear();
+    this.abandoning.clear();
     this.session.attach(status, outcomes, sender);
     if (this.isLeaving) this.session.leave();
   }
@@ -60,10 +71,16 @@ export class LaneEnd implements CircuitOwner, SessionHost {
   retire(): void {
     if (this.session.isRetired) return;
     this.forgetting.clear();
+    this.abandoning.clear();
     const waiting = this.session.retire();
     this.circuit?.destroy();
     this.circuit = undefined;
     this.host.onRetired(this, waiting);
+  }
+
+  /** Called when its sender has begun another session. It may have started again, and must not wait behind what its last run has not sent. */
+  onSuccessor(): void {
+    if (!this.isAttached && !this.abandoning.isSet) this.abandoning.set(ABANDON_MS);
   }
 
   /** Lets the sender know that no more messages are taken. */
@@ -98,6 +115,10 @@ export class LaneEnd implements CircuitOwner, SessionHost {
 
   onMessage(incoming: Incoming): void {
     this.host.onMessage(incoming);
+  }
+
+  onSettled(incoming: Incoming): void {
+    this.host.onSettled(incoming);
   }
 
   onCancel(incoming: Incoming): void {

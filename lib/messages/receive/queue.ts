@@ -68,10 +68,6 @@ export class InboxQueue {
     return this.runningCalls + this.runningMessages;
   }
 
-  get hasWaiting(): boolean {
-    return this.calls.size > 0 || this.ready.size > 0 || this.chains.size > 0;
-  }
-
   add(incoming: Incoming): void {
     if (incoming.command !== undefined) this.addCall(incoming, incoming.command);
     else this.addMessage(incoming);

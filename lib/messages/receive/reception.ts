@@ -4,16 +4,16 @@ import { BodyBudget } from './body-budget.js';
 import type { Credit } from './session.js';
 
 /** Sessions at a time. */
-export const MAX_SESSIONS = 4_096;
+const MAX_SESSIONS = 4_096;
 /** Of one sender. A sender has one for each of its processes and each inbox. */
-export const MAX_SESSIONS_PER_SENDER = 64;
+const MAX_SESSIONS_PER_SENDER = 64;
 /** For what senders may have on their way, of all sessions together. */
-export const BUDGET_BYTES = 256 * 1024 * 1024;
+const BUDGET_BYTES = 256 * 1024 * 1024;
 /** What one session gets at most, and at least. */
-export const MAX_CREDIT_BYTES = 4 * 1024 * 1024;
-export const MIN_CREDIT_BYTES = 64 * 1024;
+const MAX_CREDIT_BYTES = 4 * 1024 * 1024;
+const MIN_CREDIT_BYTES = 64 * 1024;
 /** Messages of one session on their way. */
-export const CREDIT_MESSAGES = 1_024;
+const CREDIT_MESSAGES = 1_024;
 /** The share of what is left that a session gets: so there is always something for the next one. */
 const SHARE = 32;
 

@@ -5,9 +5,9 @@ import { OutcomeCode } from '../wire/frames.js';
 import { type Answer, type Incoming, refusal } from './incoming.js';
 
 /** Senders whose keys are remembered, keys of one sender, and bytes of its answers. */
-export const MAX_SENDERS = 1_024;
-export const MAX_KEYS = 1_024;
-export const MAX_ANSWER_BYTES = 1024 * 1024;
+const MAX_SENDERS = 1_024;
+const MAX_KEYS = 1_024;
+const MAX_ANSWER_BYTES = 1024 * 1024;
 
 /** What became of a key. */
 interface Entry {

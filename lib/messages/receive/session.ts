@@ -22,6 +22,8 @@ export interface SessionHost {
   readonly timers: Timers;
   /** Called with each message that has arrived. */
   onMessage(incoming: Incoming): void;
+  /** Called with each message that has got its outcome. */
+  onSettled(incoming: Incoming): void;
   /** Called when the sender takes back a message that may wait for its turn. */
   onCancel(incoming: Incoming): void;
   /** A message has an answer that travels apart. */
@@ -59,6 +61,8 @@ export class ReceiverSession implements IncomingOwner {
   readonly apart = new Map<number, Incoming>();
   /** Nothing is taken or answered any more. */
   isRetired = false;
+  /** Its sender has another session and has not come back to this one: contents that have not arrived are not waited for. */
+  isAbandoned = false;
 
   constructor(
     private readonly host: SessionHost,
@@ -89,6 +93,7 @@ export class ReceiverSession implements IncomingOwner {
   /** Called with a new circuit. `outcomes`: how many the sender has. @throws MalformedFrame when it has more than there were */
   attach(status: number, outcomes: number, sender: Sender): void {
     this.sender = sender;
+    this.isAbandoned = false;
     this.confirm(outcomes);
     this.written = 0;
     this.hasSaidLeaving = false;
@@ -204,6 +209,7 @@ export class ReceiverSession implements IncomingOwner {
 
   onSettled(incoming: Incoming): void {
     this.open.delete(incoming.number);
+    this.host.onSettled(incoming);
     if (this.isRetired) return;
     this.outcomes.push(incoming);
     const { isApart: isApartAnswer, bytes } = answerOf(incoming);

@@ -104,15 +104,14 @@ export class Target implements LaneHost, OutgoingPlace {
   private sendCall(out: Outgoing): void {
     const lane = this.pick(out);
     if (lane !== undefined) lane.add(out);
-    else {
-      out.place = this;
-      this.parkedCalls.add(out);
-    }
+    else this.park(out);
   }
 
   private park(out: Outgoing): void {
+    if (out.isSettled) return;
     out.place = this;
-    this.parked.add(out);
+    if (out.command === undefined) this.parked.add(out);
+    else this.parkedCalls.add(out);
   }
 
   onGivenUp(out: Outgoing): void {
@@ -155,10 +154,16 @@ export class Target implements LaneHost, OutgoingPlace {
 
   // --- receivers ---
 
-  /** Returns the lane for a message or call; undefined while there is no receiver. May fail it. */
+  /** Returns the lane for a message or call; undefined while there is no receiver, or when it has failed. */
   private pick(out: Outgoing): Lane | undefined {
-    this.known ??= this.host.receivers(this);
-    const { known } = this;
+    let known: readonly Receiver[];
+    try {
+      known = this.receivers();
+    } catch (error) {
+      // Several members have the name, maybe only since it waits.
+      out.fail(notHandled(this.name, error));
+      return undefined;
+    }
     if (known.length === 1 && out.avoided === undefined && this.faults.size === 0) {
       // The usual case.
       const lane = this.lanes.get(known[0].nodeId);
@@ -179,6 +184,17 @@ export class Target implements LaneHost, OutgoingPlace {
     const second = usable.length === 1 || out.command === undefined ? first : byWeight(usable);
     const best = this.loadOf(second) < this.loadOf(first) ? second : first;
     return this.laneTo(best);
+  }
+
+  /** @throws ERR_STARLANE_ARGUMENT when several members have the name */
+  private receivers(): readonly Receiver[] {
+    if (this.known !== undefined) return this.known;
+    const known = this.host.receivers(this);
+    for (const nodeId of this.faults.keys()) {
+      if (!known.some((one) => one.nodeId === nodeId)) this.faults.delete(nodeId);
+    }
+    this.known = known;
+    return known;
   }
 
   private mayUse({ nodeId }: Receiver, now: number): boolean {

@@ -7,9 +7,9 @@ import { MalformedFrame } from './frames.js';
 
 const MAGIC = Buffer.from('SLM');
 const VERSION = 1;
-export const PREAMBLE_HEAD_BYTES = 7;
-/** Of what follows the head. */
-export const MAX_PREAMBLE_BYTES = 0xffff;
+const PREAMBLE_HEAD_BYTES = 7;
+/** Of the header of a call, which is a few fields: what arrives byte by byte is copied again with each of them until it is whole. */
+const MAX_HEADER_BYTES = 1_024;
 
 export const RUN_BYTES = 16;
 
@@ -91,6 +91,7 @@ export function readPreamble(bytes: Buffer): ReadPreamble | undefined {
   if ((kind === CircuitKind.BODY || kind === CircuitKind.FETCH) && length !== CONTENT_BYTES) {
     throw new MalformedFrame('a content without its message');
   }
+  if (kind === CircuitKind.CALL && length > MAX_HEADER_BYTES) throw new MalformedFrame(`a header of ${length} bytes`);
   const end = PREAMBLE_HEAD_BYTES + length;
   if (bytes.length < end) return undefined;
   if (kind === CircuitKind.CALL) {

@@ -1,5 +1,6 @@
 // starlane api and starlane call as processes: with a node of their own, and through one that runs.
 
+import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Client } from '@modelcontextprotocol/client';
@@ -168,6 +169,23 @@ describe('the exit code of starlane call', () => {
       code: 5,
       stderr: expect.stringMatching(/\(not-handled\)/),
     });
+  });
+
+  it('is 3 for a service of another protocol, and says what to do', async () => {
+    const web = node.bind(
+      'web',
+      createServer((_request, response) => response.end()),
+    );
+    for (const args of [
+      ['api', 'web'],
+      ['call', 'web', 'hello', '{}'],
+    ]) {
+      expect(await run(...args)).toMatchObject({
+        code: 3,
+        stderr: expect.stringMatching(/web has answered in another protocol\. .*starlane connect web.*\(not-handled\)/),
+      });
+    }
+    web.close();
   });
 
   it('is 130 after Ctrl-C, which cancels the call', async () => {

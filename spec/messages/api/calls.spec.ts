@@ -5,6 +5,8 @@ import { type } from 'arktype';
 import * as v from 'valibot';
 import { z } from 'zod';
 import type { Node, NodeOptions } from '../../../lib/index.js';
+import { clientOver } from '../../../lib/messages/api/client.js';
+import { networkOf } from '../../../lib/messages/api/node-network.js';
 import { apiClient, defineApi, messages, SchemaError, serveApi, stream } from '../../../lib/messages/index.js';
 import { knows, type Testnet, testnet } from '../../support/testnet.js';
 
@@ -216,6 +218,16 @@ describe('a client with a definition', () => {
     await expect(apiClient(near, api).echo(1, { timeoutMs: 0 })).rejects.toMatchObject({ code: 'ERR_STARLANE_OPTION' });
   });
 
+  it('refuses what is no API', () => {
+    for (const value of [undefined, null, {}, 3]) {
+      for (const call of [apiClient, serveApi] as Array<(...args: unknown[]) => unknown>) {
+        expect(() => call(near, value)).toThrow(
+          expect.objectContaining({ code: 'ERR_STARLANE_ARGUMENT', message: expect.stringContaining('defineApi()') }),
+        );
+      }
+    }
+  });
+
   it('is no promise, and has no methods but its commands', async () => {
     const client = apiClient(near, api) as unknown as Record<string, unknown>;
     expect(client['then']).toBeUndefined();
@@ -275,6 +287,49 @@ describe('a client by self-description', () => {
     const description = await apiClient(near, 'greeter').describe();
     expect(JSON.parse(JSON.stringify(description))).toEqual(server.description);
     expect(description.commands['hello']).toMatchObject({ number: 1, description: 'Says hello.' });
+  });
+});
+
+describe('a client of what is no API', () => {
+  it.each([
+    ['answers in another protocol', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
+    ['answers nothing', ''],
+  ])('says so when the service %s', async (_what, answer) => {
+    far.bind('web', (socket) => void socket.resume().end(answer));
+    await knows(near, 'web');
+    const refusal = {
+      code: 'ERR_STARLANE_MESSAGE_PROTOCOL',
+      // Nothing but the question for the description was sent.
+      outcome: 'not-handled',
+      message: expect.stringMatching(/web has answered in another protocol\. .*node\.dial\(\)/),
+    };
+    await expect(apiClient(near, 'web').describe()).rejects.toMatchObject(refusal);
+    await expect(apiClient(near, 'web').call('hello', {})).rejects.toMatchObject(refusal);
+  });
+
+  it('has not sent a call when the circuit breaks before the API has described itself', async () => {
+    far.bind('web', (socket) => void socket.on('error', () => {}).resetAndDestroy());
+    await knows(near, 'web');
+    await expect(apiClient(near, 'web').call('hello', {})).rejects.toMatchObject({
+      code: 'ERR_STARLANE_NOT_HANDLED',
+      outcome: 'not-handled',
+    });
+  });
+});
+
+describe('an input that cannot be sent', () => {
+  it('is not handled', async () => {
+    await served();
+    // As in the command: each call has a circuit of its own.
+    const client = clientOver({ ...networkOf(near), call: undefined }, 'greeter');
+    await expect(client.call('echo', 'x'.repeat(17 * 1024 * 1024))).rejects.toMatchObject({
+      code: 'ERR_STARLANE_MESSAGE_SIZE',
+      outcome: 'not-handled',
+    });
+    await expect(client.call('echo', 3n)).rejects.toMatchObject({
+      code: 'ERR_STARLANE_ARGUMENT',
+      outcome: 'not-handled',
+    });
   });
 });
 

@@ -1,7 +1,7 @@
 // The OpenAPI document of an API, and the HTTP requests that it promises.
 
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { z } from 'zod';
@@ -83,8 +83,15 @@ describe('the HTTP handler', () => {
     },
   };
 
-  async function served(maxBodyBytes?: number): Promise<(path: string, body?: string) => Promise<Response>> {
-    const server = createServer(apiHttpHandler(api, client, { maxBodyBytes }));
+  async function served(
+    maxBodyBytes?: number,
+    onBody?: (request: IncomingMessage) => void,
+  ): Promise<(path: string, body?: string) => Promise<Response>> {
+    const handler = apiHttpHandler(api, client, { maxBodyBytes });
+    const server = createServer((request, response) => {
+      request.once('end', () => onBody?.(request));
+      handler(request, response);
+    });
     servers.push(server);
     await once(server.listen(0, '127.0.0.1'), 'listening');
     const { port } = server.address() as AddressInfo;
@@ -101,6 +108,13 @@ describe('the HTTP handler', () => {
     const response = await (await served())('/count', '"a"\n"bcd"\n\n');
     expect(response.headers.get('content-type')).toBe('application/jsonl');
     expect(await response.text()).toBe('1\n3\n');
+  });
+
+  it('leaves the time of a call to the call: a quiet socket is not ended', async () => {
+    const timeouts: unknown[] = [];
+    const request = await served(undefined, ({ socket }) => void timeouts.push(socket.timeout ?? 0));
+    expect((await request('/hello', '{"name":"Ada"}')).status).toBe(200);
+    expect(timeouts).toEqual([0]);
   });
 
   it('serves its document', async () => {

@@ -91,6 +91,8 @@ describe('an exported service', () => {
 
   it('is not offered any more after close, which lets open circuits end in time', async () => {
     echo(origin, 'orders');
+    const listeners = (): number[] => [bridge.from, bridge.to].map((node) => node.listenerCount('close'));
+    const before = listeners();
     const made = start();
     await knows(caller, 'orders');
     const [first, second] = [caller.dial('orders', { allowHalfOpen: true }), caller.dial('orders')];
@@ -104,6 +106,7 @@ describe('an exported service', () => {
     await closed;
     expect(await lost).toMatchObject({ code: 'ECONNRESET' });
     expect(made.stats()).toEqual({ offered: false, circuits: 0, accepted: 2, refused: 0 });
+    expect(listeners()).toEqual(before);
   });
 
   it('slows its caller down when it does not read', async () => {

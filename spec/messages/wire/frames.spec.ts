@@ -188,5 +188,8 @@ describe('a preamble', () => {
     );
     expect(() => readPreamble(Buffer.from('GET'))).toThrow(MalformedFrame);
     expect(() => readPreamble(Buffer.from('G'))).toThrow(MalformedFrame);
+    expect(() => readPreamble(Buffer.from([0x53, 0x4c, 0x4d, 1, CircuitKind.CALL, 0xff, 0xff]))).toThrow(
+      MalformedFrame,
+    );
   });
 });

@@ -34,6 +34,8 @@ export interface AskedCommand {
 export interface AskOptions {
   /** Opens a circuit to an instance of the service. `timeoutMs` bounds how long that takes. */
   dial(options: { readonly timeoutMs: number; readonly signal: AbortSignal }): DialledCircuit;
+  /** For errors. */
+  readonly service: string;
   readonly command: AskedCommand;
   readonly input: unknown;
   /** How long the service may take to accept, in ms. */
@@ -113,7 +115,9 @@ class Asking {
     const { signal } = this.aborter;
     signal.throwIfAborted();
     // Before a circuit is made: an input that does not fit costs nothing.
-    const single = command.streamsInput ? undefined : encodeItem(await command.checkInput(input), maxMessageBytes);
+    const single = command.streamsInput
+      ? undefined
+      : encodeItem(await command.checkInput(input), maxMessageBytes, 'not-handled');
     const items = command.streamsInput ? iteratorOf(input, `input of ${command.name}`) : undefined;
     const circuit = await this.dialled(dialTimeoutMs).catch((error: unknown) => {
       if (items !== undefined) endOf(items);
@@ -129,15 +133,28 @@ class Asking {
     } else if (items !== undefined) {
       void this.sendAll(channel, items);
     }
-    for (;;) {
-      const frame = await channel.read();
-      if (frame?.kind === FrameKind.ITEM) yield await command.checkOutput(decodeItem(frame.payload));
-      else {
-        this.isOver = true;
-        if (frame?.kind === FrameKind.END) return;
-        throw failureOf(frame, command.name);
-      }
+    let frame: Frame | undefined = await this.first(channel);
+    while (frame?.kind === FrameKind.ITEM) {
+      yield await command.checkOutput(decodeItem(frame.payload));
+      frame = await channel.read();
     }
+    this.isOver = true;
+    if (frame?.kind !== FrameKind.END) throw failureOf(frame, command.name);
+  }
+
+  /** Reads the first frame of the output. A dial by name also reaches what was bound by name alone, such as an HTTP server. */
+  private async first(channel: CallChannel): Promise<Frame> {
+    let cause: unknown;
+    try {
+      const frame = await channel.read();
+      if (frame !== undefined) return frame;
+    } catch (error) {
+      if (codeOf(error) !== 'ERR_STARLANE_MESSAGE_PROTOCOL') throw error;
+      cause = error;
+    }
+    const { service } = this.options;
+    const detail = `${service} has answered in another protocol. Call what serveApi() serves; reach other services with node.dial(), or starlane connect ${service}`;
+    throw messageError('ERR_STARLANE_MESSAGE_PROTOCOL', 'unknown', detail, cause);
   }
 
   /** Returns the error for the user: what the own input or the signal has ended goes first. */

@@ -31,40 +31,78 @@ export function encodeFrame(kind: FrameKind, payload: readonly Uint8Array[] = []
   return [prefix, ...payload];
 }
 
-/** Makes frames of chunks. What it holds is bounded by the largest item. */
+/** What a frame that is cut gets at first. It grows with what arrives, and not with what its length claims. */
+const MIN_ROOM_BYTES = 4 * 1024;
+
+/** Makes frames of chunks. What it holds is bounded by the largest item, however small the chunks are. */
 export class CallFrameDecoder {
+  /** What has not been looked at. */
   private chunks: Buffer[] = [];
-  private bytes = 0;
+  private readonly prefix = Buffer.allocUnsafe(PREFIX_BYTES);
+  private prefixBytes = 0;
   /** Of the frame that is being read; undefined before its prefix is there. */
   private kind: FrameKind | undefined;
   private length = 0;
+  private payload = EMPTY;
+  private filled = 0;
 
   /** @param maxItemBytes of the payload of an ITEM */
   constructor(private readonly maxItemBytes: number) {}
 
   push(chunk: Buffer): void {
-    if (chunk.length === 0) return;
-    this.chunks.push(chunk);
-    this.bytes += chunk.length;
+    if (chunk.length > 0) this.chunks.push(chunk);
   }
 
   /** Returns the next frame, or undefined when more bytes are needed. @throws ERR_STARLANE_MESSAGE_PROTOCOL, ERR_STARLANE_MESSAGE_SIZE */
   next(): Frame | undefined {
-    if (this.kind === undefined) {
-      if (this.bytes < PREFIX_BYTES) return undefined;
-      const prefix = this.take(PREFIX_BYTES);
-      this.kind = this.checkedKind(prefix[0]);
-      this.length = this.checkedLength(this.kind, prefix.readUInt32BE(1));
+    for (;;) {
+      if (this.kind !== undefined && this.filled === this.length) {
+        const frame = { kind: this.kind, payload: this.payload };
+        this.kind = undefined;
+        this.payload = EMPTY;
+        this.filled = 0;
+        return frame;
+      }
+      const chunk = this.chunks.shift();
+      if (chunk === undefined) return undefined;
+      const at = this.read(chunk);
+      if (at < chunk.length) this.chunks.unshift(chunk.subarray(at));
     }
-    if (this.bytes < this.length) return undefined;
-    const frame = { kind: this.kind, payload: this.take(this.length) };
-    this.kind = undefined;
-    return frame;
   }
 
   /** Whether a frame has begun and is not whole. */
   get isInFrame(): boolean {
-    return this.kind !== undefined || this.bytes > 0;
+    return this.kind !== undefined || this.prefixBytes > 0 || this.chunks.length > 0;
+  }
+
+  /** Reads up to the end of the current frame. Returns how many bytes that were. */
+  private read(chunk: Buffer): number {
+    let at = 0;
+    if (this.kind === undefined) {
+      at = chunk.copy(this.prefix, this.prefixBytes);
+      this.prefixBytes += at;
+      if (this.prefixBytes < PREFIX_BYTES) return at;
+      this.prefixBytes = 0;
+      this.kind = this.checkedKind(this.prefix[0]);
+      this.length = this.checkedLength(this.kind, this.prefix.readUInt32BE(1));
+    }
+    const end = Math.min(chunk.length, at + this.length - this.filled);
+    if (end - at === this.length) this.payload = chunk.subarray(at, end);
+    else {
+      this.makeRoom(end - at);
+      chunk.copy(this.payload, this.filled, at, end);
+    }
+    this.filled += end - at;
+    return end;
+  }
+
+  private makeRoom(bytes: number): void {
+    const needed = this.filled + bytes;
+    if (needed <= this.payload.length) return;
+    const room = Math.max(needed, 2 * this.payload.length, MIN_ROOM_BYTES);
+    const grown = Buffer.allocUnsafe(Math.min(this.length, room));
+    this.payload.copy(grown, 0, 0, this.filled);
+    this.payload = grown;
   }
 
   private checkedKind(kind: number): FrameKind {
@@ -79,22 +117,5 @@ export class CallFrameDecoder {
     }
     if (length <= MAX_ERROR_BYTES) return length;
     throw messageError('ERR_STARLANE_MESSAGE_PROTOCOL', 'unknown', `a frame of ${length} bytes in a call`);
-  }
-
-  private take(count: number): Buffer {
-    this.bytes -= count;
-    if (count === 0) return EMPTY;
-    const [first] = this.chunks;
-    if (first.length > count) {
-      this.chunks[0] = first.subarray(count);
-      return first.subarray(0, count);
-    }
-    if (first.length === count) {
-      this.chunks.shift();
-      return first;
-    }
-    const whole = Buffer.concat(this.chunks);
-    this.chunks = whole.length > count ? [whole.subarray(count)] : [];
-    return whole.subarray(0, count);
   }
 }

@@ -1,17 +1,21 @@
 // One item of an input or output as bytes: a byte that says what it is, and the value. It arrives as what it was: nothing, bytes, a text, or what
 // JSON has. Pure.
 
-import { messageError } from '../../outcome.js';
+import { jsonOf } from '../../json.js';
+import { messageError, type Outcome } from '../../outcome.js';
 
 const Kind = { NOTHING: 0, JSON: 1, TEXT: 2, BYTES: 3 } as const;
 const PREFIXES = Object.values(Kind).map((kind) => Buffer.from([kind]));
 
-/** @throws ERR_STARLANE_ARGUMENT for what JSON cannot hold, ERR_STARLANE_MESSAGE_SIZE */
-export function encodeItem(value: unknown, maxBytes: number): Uint8Array[] {
-  const parts = partsOf(value);
+/**
+ * @param outcome what is known of the call when the item cannot be sent
+ * @throws ERR_STARLANE_ARGUMENT for what JSON cannot hold, ERR_STARLANE_MESSAGE_SIZE
+ */
+export function encodeItem(value: unknown, maxBytes: number, outcome: Outcome = 'unknown'): Uint8Array[] {
+  const parts = partsOf(value, outcome);
   const bytes = parts.reduce((sum, part) => sum + part.length, 0);
   if (bytes <= maxBytes) return parts;
-  throw messageError('ERR_STARLANE_MESSAGE_SIZE', 'unknown', `an item of ${bytes} bytes, of ${maxBytes}`);
+  throw messageError('ERR_STARLANE_MESSAGE_SIZE', outcome, `an item of ${bytes} bytes, of ${maxBytes}`);
 }
 
 /** @throws ERR_STARLANE_MESSAGE_PROTOCOL */
@@ -35,17 +39,13 @@ export function decodeItem(payload: Buffer): unknown {
   }
 }
 
-function partsOf(value: unknown): Uint8Array[] {
+function partsOf(value: unknown, outcome: Outcome): Uint8Array[] {
   if (value === undefined) return [PREFIXES[Kind.NOTHING]];
   if (typeof value === 'string') return [PREFIXES[Kind.TEXT], Buffer.from(value)];
   if (value instanceof Uint8Array) return [PREFIXES[Kind.BYTES], value];
-  let text: string | undefined;
-  let cause: unknown;
   try {
-    text = JSON.stringify(value);
+    return [PREFIXES[Kind.JSON], Buffer.from(jsonOf(value))];
   } catch (error) {
-    cause = error;
+    throw messageError('ERR_STARLANE_ARGUMENT', outcome, 'an item cannot be written as JSON', error);
   }
-  if (text !== undefined) return [PREFIXES[Kind.JSON], Buffer.from(text)];
-  throw messageError('ERR_STARLANE_ARGUMENT', 'unknown', 'an item cannot be written as JSON', cause);
 }

@@ -43,6 +43,19 @@ describe('frames of a call', () => {
     );
   });
 
+  it('keep nothing of the chunks that they are cut into', () => {
+    const payload = Buffer.from('a frame that arrives byte by byte'.repeat(300));
+    const decoder = new CallFrameDecoder(100_000);
+    const chunk = Buffer.alloc(1);
+    const read: Frame[] = [];
+    for (const byte of Buffer.concat(encodeFrame(FrameKind.ITEM, [payload]))) {
+      chunk[0] = byte;
+      decoder.push(chunk);
+      read.push(...all(decoder));
+    }
+    expect(read).toEqual([{ kind: FrameKind.ITEM, payload }]);
+  });
+
   it.each([
     ['an item beyond the limit', FrameKind.ITEM, 101, 'ERR_STARLANE_MESSAGE_SIZE'],
     ['an error beyond the limit', FrameKind.ERROR, MAX_ERROR_BYTES + 1, 'ERR_STARLANE_MESSAGE_PROTOCOL'],
