@@ -71,24 +71,17 @@ export class Neighbourhood {
     this.refresh();
   }
 
-  isUp(id: string): boolean {
-    return this.circuits.get(id)?.state === 'up';
-  }
-
-  get wantedCount(): number {
-    return this.wanted.size;
-  }
-
   /**
-   * Returns whether a circuit that another one has dialled is taken. Of two that were dialled at the same time both ends keep that of the
-   * smaller id; a later one takes the place of one that the other end has lost.
+   * Returns what becomes of a circuit that another participant has dialled. When both have dialled at the same time, both keep the circuit of
+   * the smaller id; a later circuit takes the place of one that the other end has lost. 'wait': until the dial of this participant has
+   * succeeded or failed, as one of the two circuits has to stay.
    */
-  mayAccept(id: string): boolean {
+  answerTo(id: string): 'accept' | 'wait' | 'refuse' {
     const circuit = this.circuits.get(id);
-    if (circuit === undefined) return this.circuits.size < this.limits.maxNeighbours;
-    const isCrossing =
-      circuit.state === 'dialling' || (circuit.ours && this.host.now() - circuit.sinceMs < CROSSING_MS);
-    return !isCrossing || id < this.self;
+    if (circuit === undefined) return this.circuits.size < this.limits.maxNeighbours ? 'accept' : 'refuse';
+    if (id < this.self) return 'accept';
+    if (circuit.state === 'dialling') return 'wait';
+    return circuit.ours && this.host.now() - circuit.sinceMs < CROSSING_MS ? 'refuse' : 'accept';
   }
 
   onUp(id: string, ours: boolean): void {
@@ -98,14 +91,17 @@ export class Neighbourhood {
     this.refresh();
   }
 
-  /** A circuit has ended, or a dial has failed. `isFault`: the other one seems to be gone, and has not hung up. */
+  /** A circuit has ended, or a dial has failed. `isFault`: the other participant seems to be gone, and has not hung up. */
   onDown(id: string, isFault: boolean): void {
+    const circuit = this.circuits.get(id);
     this.circuits.delete(id);
     const now = this.host.now();
     if (isFault) {
       const { suspectMs, maxSuspectMs } = this.limits;
-      const last = this.suspects.get(id);
-      const lastMs = last === undefined ? suspectMs : Math.min(2 * last.lastMs, maxSuspectMs);
+      const last = this.suspects.get(id)?.lastMs ?? 0;
+      // A circuit that lasted longer than the last pause makes up for it.
+      const hasLasted = circuit?.state === 'up' && now - circuit.sinceMs >= last;
+      const lastMs = hasLasted ? suspectMs : Math.min(Math.max(2 * last, suspectMs), maxSuspectMs);
       this.suspects.set(id, { untilMs: now + lastMs, lastMs });
     } else if (this.wanted.has(id)) this.wanted.set(id, now);
     this.refresh();

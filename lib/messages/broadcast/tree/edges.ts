@@ -59,11 +59,6 @@ export class Trees {
     return own ? this.own.peek(origin) : this.shared;
   }
 
-  /** Returns the edges of the tree of an origin, if it has one, or else of the shared one. */
-  peek(origin: string | undefined): Edges {
-    return (origin === undefined ? undefined : this.own.peek(origin)) ?? this.shared;
-  }
-
   *values(): IterableIterator<Edges> {
     yield this.shared;
     yield* this.own.values();

@@ -65,14 +65,12 @@ export interface TreeCounts {
   delivered: number;
   /** Messages that came again. */
   duplicates: number;
-  /** Messages that came as answers, and those sent as answers. */
+  /** Messages that came as answers and left the tree as it was. */
   repaired: number;
   grafts: number;
   prunes: number;
   /** Messages that were given up. */
   lost: number;
-  /** Changes to a neighbour that had messages sooner. */
-  improved: number;
 }
 
 export class BroadcastTree {
@@ -84,7 +82,6 @@ export class BroadcastTree {
     grafts: 0,
     prunes: 0,
     lost: 0,
-    improved: 0,
   };
   private readonly peers = new Map<string, Peer>();
   private readonly origins: Origins;
@@ -128,11 +125,10 @@ export class BroadcastTree {
     return this.origins.size;
   }
 
-  /** Returns how many neighbours are eager in the tree of an origin, or in the shared one. */
-  eagerCount(origin?: OriginKey): number {
-    const edges = this.trees.peek(origin);
+  /** Returns how many neighbours are eager in the shared tree. */
+  eagerCount(): number {
     let count = 0;
-    for (const peer of this.peers.keys()) if (edges === undefined || edges.isEager(peer)) count++;
+    for (const peer of this.peers.keys()) if (this.trees.shared.isEager(peer)) count++;
     return count;
   }
 
@@ -469,7 +465,6 @@ export class BroadcastTree {
     // In the shared tree, what is the short way for one origin is a detour for another.
     if (!own || peer === parent || gainMs < this.limits.gainMs) return;
     if (!this.peers.has(peer) || edges.isEager(peer) || !edges.isBetter(peer, parent)) return;
-    this.counts.improved++;
     edges.lazy.delete(peer);
     this.host.send(peer, { kind: 'graft', origin, own, eager: true, ranges: [] });
     if (!this.peers.has(parent)) return;
@@ -531,7 +526,8 @@ export class BroadcastTree {
       asks.set(key, ask);
     }
     for (const { peer, origin, own, eager, counters } of asks.values()) {
-      if (eager) this.trees.of(origin, own).lazy.delete(peer);
+      // Announced origins may be made up: they get no tree.
+      if (eager) this.trees.known(origin, own)?.lazy.delete(peer);
       for (const ranges of rangesOf(counters)) {
         this.counts.grafts++;
         this.host.send(peer, { kind: 'graft', origin, own, eager, ranges });
