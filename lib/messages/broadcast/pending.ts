@@ -1,5 +1,5 @@
-// The messages that wait for the handler or the iterator of this participant. A slow one loses messages and learns how many; it never slows
-// the others down.
+// The messages that wait for the handler or the iterator of this participant. A slow reader loses messages and learns how many; it never slows
+// other participants down.
 
 import { Fifo } from '../../util/fifo.js';
 import type { ResolvedBroadcastOptions } from './options.js';
@@ -65,7 +65,7 @@ export class PendingMessages<Message> {
     }
   }
 
-  /** What waits can still be taken. */
+  /** Takes no more messages. Those that wait can still be read. */
   close(): void {
     this.isClosed = true;
     this.wake();

@@ -106,7 +106,7 @@ describe('a topic', () => {
     expect(seen.values).toEqual(['subscriber', 'subscriber']);
   });
 
-  it('has no subscription of a node that may not offer it', () => {
+  it('has no subscription of a node that may not offer it', async () => {
     const node = createNode();
     const bus = topics(node);
     node.bind = () => {
@@ -117,6 +117,7 @@ describe('a topic', () => {
       expect.objectContaining({ code: 'ERR_STARLANE_RIGHT' }),
     );
     bus.publish('a', 1);
+    await bus.flush();
     expect(seen).toEqual([]);
     bus.close();
   });

@@ -1,17 +1,17 @@
-// The circuits that a participant has and wants: which to dial, which to end. Without circuits and clocks, so that the simulation has the
-// same code.
+// The circuits that a participant has and wants: which to dial, accept and end. It holds no sockets and no clock, so that the simulation runs
+// the same code.
 
 import { chooseNeighbours } from './choice.js';
 
 export interface NeighbourhoodLimits {
   /** How long the participant with the greater id waits for the other one to dial, in ms. */
   readonly graceMs: number;
-  /** How long a circuit that is not wanted any more stays, so that trees find others first, in ms. */
+  /** How long a circuit stays that is no longer wanted, so that trees find other paths first, in ms. */
   readonly lingerMs: number;
-  /** How long a participant that failed is left out of the choice: the first time, and at most, in ms. */
+  /** How long a participant that has failed is left out of the choice: the first time, and at most, in ms. */
   readonly suspectMs: number;
   readonly maxSuspectMs: number;
-  /** Circuits, of which others dial some. */
+  /** Circuits in all, including those that other participants have dialled. */
   readonly maxNeighbours: number;
 }
 
@@ -23,14 +23,14 @@ export const NEIGHBOURHOOD_LIMITS: NeighbourhoodLimits = {
   maxNeighbours: 32,
 };
 
-/** A dial of the other end may arrive so long after that of this one was answered, in ms. */
+/** A dial of the other end may arrive this long after the dial of this end was answered, in ms. */
 const CROSSING_MS = 2_000;
 
 export interface NeighbourhoodHost {
   now(): number;
   dial(id: string): void;
   hangUp(id: string): void;
-  /** Asks for {@link Neighbourhood.onTime} after so many ms. */
+  /** Asks for a call of {@link Neighbourhood.onTime} after `delayMs`. */
   wake(delayMs: number): void;
 }
 
@@ -62,7 +62,7 @@ export class Neighbourhood {
     private readonly limits: NeighbourhoodLimits = NEIGHBOURHOOD_LIMITS,
   ) {}
 
-  /** The participants that there are, and those with a link to this node, the nearest one first. */
+  /** Called with all participants, and with those that have a link to this node, the nearest one first. */
   update(members: readonly string[], direct: readonly string[]): void {
     this.members = members;
     this.direct = direct;

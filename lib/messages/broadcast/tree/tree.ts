@@ -1,6 +1,6 @@
 // One participant of a broadcast, without circuits and clocks: Plumtree (Leitao, Pereira, Rodrigues: "Epidemic Broadcast Trees", SRDS 2007).
-// Messages go to the eager neighbours of a tree at once, and to lazy ones as announcements. Who gets a message twice prunes the second
-// way. Who hears of a message that does not come asks for it, which makes that way eager: so the tree repairs itself.
+// Messages go to the eager neighbours of a tree at once, and to lazy ones as announcements. A participant that gets a message twice prunes the
+// second path. A participant that waits in vain for an announced message asks for it, which makes that path eager: so the tree repairs itself.
 //
 //   new message ──> deliver in order ──> GOSSIP to eager neighbours, IHAVE to lazy ones
 //   duplicate   ──> PRUNE: the neighbour is lazy
@@ -44,7 +44,7 @@ export interface TreeHost {
   deliver(message: Gossip): void;
   /** `count` messages of an origin, from that number on, will not come any more. */
   gap(origin: OriginKey, from: number, count: number): void;
-  /** Asks for {@link BroadcastTree.onTime} after so many ms. An earlier request holds until then. */
+  /** Asks for a call of {@link BroadcastTree.onTime} after `delayMs`; it is only called to make that call earlier. */
   wake(delayMs: number): void;
 }
 
