@@ -367,7 +367,7 @@ export class Participant implements Actor {
 
   private onDialled(other: Participant): void {
     if (this.edges.has(other.id)) return;
-    if (other.side !== this.side || !other.isRunning || !other.circuits.mayAccept(this.id)) {
+    if (other.side !== this.side || !other.isRunning || other.circuits.answerTo(this.id) !== 'accept') {
       this.circuits.onDown(other.id, true);
       return;
     }

@@ -2,10 +2,10 @@
 
 import { availableParallelism, loadavg } from 'node:os';
 import { TREE_LIMITS } from '../../lib/messages/broadcast/tree/limits.js';
+import { type Gate, printGates } from './gates.js';
 import { type ProcessesReport, runProcesses } from './processes.js';
-import type { Gate } from './scenario.js';
 
-/** Runs and prints it; false when something does not hold. */
+/** Runs the processes and prints the report. Returns whether all gates hold. */
 export async function reportProcesses(processes: number): Promise<boolean> {
   const report = await runProcesses({
     processes,
@@ -23,17 +23,11 @@ export async function reportProcesses(processes: number): Promise<boolean> {
   }
   console.log(`\nfirst message after kill -9: ${report.killMs} ms, after SIGSTOP: ${report.stopMs} ms`);
   console.log(`last delivery in the tree / by flooding, median of the pairs: ${report.ratio.toFixed(2)}`);
-  let failed = 0;
-  for (const { what, figure, limit } of gatesOf(report)) {
-    const holds = figure <= limit;
-    if (!holds) failed++;
-    console.log(`${holds ? 'holds' : 'FAILS'}  ${what}: ${Number(figure.toFixed(3))} <= ${limit}`);
-  }
-  for (const fault of report.faults.slice(0, 10)) console.log(`       ${fault}`);
+  const holds = printGates(gatesOf(report), report.faults);
   console.log(
     `load average ${loadavg()[0].toFixed(1)} on ${availableParallelism()} cores: the times count on a quiet machine only`,
   );
-  return failed === 0;
+  return holds;
 }
 
 /** What has to hold: see docs/performance.md. */

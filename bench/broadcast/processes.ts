@@ -1,6 +1,6 @@
-// Participants in processes of their own, with links on loopback between some of them: circuits between the others go through relays. One is
-// killed, one is stopped and goes on, while others send. Plain flooding is the first message on the tree of another origin: it goes over the same circuits to
-// everybody, as nothing is lazy yet. Later messages of the same origin are beside it, as pairs.
+// Participants in processes of their own, with links on loopback between some of them: circuits between the others go through relays. While
+// others send, one process is killed, and one is stopped and continued. The first message on the tree of an origin stands for plain flooding: it
+// takes all circuits, as no neighbour is lazy yet. It is compared with a later message of the same origin.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { within } from '../../spec/support/deadline.js';

@@ -4,6 +4,7 @@
 import { EventLoop } from '../simulation/event-loop.js';
 import { Random } from '../simulation/random.js';
 import { type Flood, flood } from './flood.js';
+import type { Gate } from './gates.js';
 import { Network, type Participant, type Sent } from './network.js';
 
 /** How long a message gets before it is measured, in ms. */
@@ -164,13 +165,6 @@ function busiest(all: readonly Participant[]): Participant {
   let most = all[0];
   for (const one of all) if (one.edges.size > most.edges.size) most = one;
   return most;
-}
-
-/** What has to hold, and whether it does. */
-export interface Gate {
-  readonly what: string;
-  readonly figure: number;
-  readonly limit: number;
 }
 
 /** Returns the figures that count: the worst of all. */

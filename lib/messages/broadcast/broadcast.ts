@@ -9,6 +9,7 @@ import { Deadline } from '../../util/deadline.js';
 import { throwLater } from '../../util/runtime/throw-later.js';
 import { sharedTimers } from '../../util/timers.js';
 import { envDigests } from '../../wire/messages.js';
+import { checkNode } from '../node-argument.js';
 import { type BroadcastData, decodeContent, encodeContent } from './content.js';
 import type { Frame, Gossip, OriginKey } from './frames.js';
 import { type BroadcastOptions, type ResolvedBroadcastOptions, resolveBroadcastOptions } from './options.js';
@@ -24,19 +25,19 @@ const RUN_BYTES = 8;
 export interface BroadcastMessage {
   /** What was sent: bytes, text, or a value of JSON. */
   readonly data: unknown;
-  /** The participant that has sent it, as its neighbours say. */
+  /** The participant that sent the message, according to its neighbours. */
   readonly from: NodeId;
   /** A text that no other message has: the run of its origin, and its number. */
   readonly id: string;
-  /** Circuits that it has passed on its way, at most 255: 1 from a neighbour. */
+  /** How many circuits the message has passed, at most 255: 1 from a neighbour. */
   readonly hops: number;
 }
 
-/** Messages of one origin that will not come. */
+/** Messages of one origin that will not arrive. */
 export interface BroadcastGap {
   /** The origin. */
   readonly from: NodeId;
-  /** How many. */
+  /** How many messages are lost. */
   readonly count: number;
 }
 
@@ -44,7 +45,7 @@ export interface BroadcastGap {
 export interface BroadcastSlow {
   /** The neighbour that gets announcements instead of messages for now; undefined when it is the handler of this participant. */
   readonly neighbour?: NodeId | undefined;
-  /** Messages that the handler has lost since the last event; 0 for a neighbour, which asks for what it has not got. */
+  /** Messages that the handler has lost since the last event; 0 for a neighbour, which asks for what it misses. */
   readonly dropped: number;
 }
 
@@ -60,7 +61,7 @@ export interface BroadcastEvents {
   close: [];
 }
 
-/** What one participant has counted. */
+/** The counters of one participant. */
 export interface BroadcastStats {
   /** Other participants in the directory. */
   readonly participants: number;
@@ -72,9 +73,9 @@ export interface BroadcastStats {
   readonly lazy: number;
   /** Messages of this participant. */
   readonly sent: number;
-  /** Messages of others, each once. */
+  /** Messages of other participants, each counted once. */
   readonly delivered: number;
-  /** Messages that came again. */
+  /** Messages that arrived more than once. */
   readonly duplicates: number;
   /** Duplicates for each message delivered: 0 in a perfect tree. */
   readonly redundancy: number;
@@ -84,7 +85,7 @@ export interface BroadcastStats {
   readonly prunes: number;
   /** Messages that were fetched from the memory of a neighbour. */
   readonly repaired: number;
-  /** Messages that did not come, those of the event 'gap'. */
+  /** Messages that did not arrive: those of the event 'gap'. */
   readonly lost: number;
   /** Messages that the handler was too slow for. */
   readonly dropped: number;
@@ -106,19 +107,25 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
   private readonly pending: PendingMessages<BroadcastMessage>;
   private readonly due: Deadline;
   private dropped = 0;
-  private untold = 0;
+  /** Of these, the ones that no event 'slow' has reported yet. */
+  private unreported = 0;
   private isTaken = false;
   private isClosed = false;
   private readonly slow = new Set<NodeId>();
   private readonly drainWaits = new Set<() => void>();
 
   /** @internal */
-  constructor(node: Node, name: string, options: BroadcastOptions) {
+  constructor(
+    node: Node,
+    name: string,
+    options: BroadcastOptions,
+    private readonly onClosed: () => void,
+  ) {
     super();
     this.options = resolveBroadcastOptions(options);
     this.self = Buffer.concat([nodeIdToBytes(node.id), randomBytes(RUN_BYTES)]).toString('latin1');
     this.pending = new PendingMessages(this.options, (count) => this.onDropped(count));
-    // After a pause of this process, what has come meanwhile is read first: it is not missing.
+    // After a pause of this process, what has arrived meanwhile is read first: it is not missing.
     this.due = new Deadline(sharedTimers, () => sharedTimers.afterInput(() => this.onDue()));
     const { cacheMessages, cacheBytes, repairMs, maxOrigins } = this.options;
     this.tree = new BroadcastTree(
@@ -152,14 +159,14 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
         this.tree.onReady(id);
         this.onRoom();
       },
-      onFault: (_id, fault) => this.onFault(fault),
+      onFault: (fault) => this.onFault(fault),
       onClosed: () => this.close(),
     });
   }
 
   /**
-   * Sends a message to all other participants. Each of them that can be reached gets it once, after those that this participant has sent
-   * before. Returns false when half of the neighbours or more are slow: wait for {@link drained} then.
+   * Sends a message to all other participants. Each one that can be reached gets it once, after the earlier messages of this participant.
+   * Returns false when half of the neighbours or more are slow: wait for {@link drained} then.
    * @throws ERR_STARLANE_CLOSED, ERR_STARLANE_MESSAGE_SIZE, ERR_STARLANE_ARGUMENT
    */
   send(data: BroadcastData): boolean {
@@ -204,7 +211,7 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
     }
   }
 
-  /** Returns everything that is counted. */
+  /** Returns the counters. */
   stats(): BroadcastStats {
     const { sent, delivered, duplicates, grafts, prunes, repaired, lost } = this.tree.counts;
     const neighbours = this.tree.peerCount;
@@ -228,7 +235,7 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
     };
   }
 
-  /** Leaves the broadcast. What was sent before still goes out. The drain or the end of the node does the same. */
+  /** Leaves the broadcast. Messages that were sent before still go out. When its node drains or closes, it leaves as well. */
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
@@ -237,6 +244,7 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
     this.pending.close();
     for (const resolve of this.drainWaits) resolve();
     this.drainWaits.clear();
+    this.onClosed();
     this.dispatch('close');
   }
 
@@ -269,7 +277,7 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
       // The bytes stay here for others that miss them: the user gets bytes to change.
       data = decodeContent(format, format === 0 ? Buffer.from(payload) : payload);
     } catch {
-      // No participant of ours makes such JSON.
+      // No participant with this code sends malformed JSON.
       this.onDropped(1);
       return;
     }
@@ -304,11 +312,11 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
   /** One event in a turn, however many were dropped. */
   private onDropped(count: number): void {
     this.dropped += count;
-    this.untold += count;
-    if (this.untold !== count) return;
+    this.unreported += count;
+    if (this.unreported !== count) return;
     sharedTimers.afterInput(() => {
-      const dropped = this.untold;
-      this.untold = 0;
+      const dropped = this.unreported;
+      this.unreported = 0;
       this.dispatch('slow', { dropped });
     });
   }
@@ -334,9 +342,10 @@ const broadcasts = new WeakMap<Node, Map<string, Broadcast>>();
  * Takes part in the broadcast `name` of the env of the node: its participants are the nodes that call this with the same name. Returns the
  * same object for the same node and name until it is closed; options count with the first call.
  * @param name 1 to 200 characters of a service name; default `'all'`
- * @throws ERR_STARLANE_OPTION; ERR_STARLANE_ADDRESS for an invalid name; ERR_STARLANE_CLIENT_BIND, ERR_STARLANE_RIGHT as `bind`
+ * @throws ERR_STARLANE_ARGUMENT for what is no node; ERR_STARLANE_OPTION; ERR_STARLANE_ADDRESS for an invalid name; ERR_STARLANE_RIGHT as `bind`
  */
 export function broadcast(node: Node, name = 'all', options: BroadcastOptions = {}): Broadcast {
+  checkNode(node, 'broadcast(node)');
   if (typeof name !== 'string' || name.length > 200 || !isServiceName(name)) {
     throw starlaneError('ERR_STARLANE_ADDRESS', `${JSON.stringify(name)} is no name for a broadcast`);
   }
@@ -344,9 +353,8 @@ export function broadcast(node: Node, name = 'all', options: BroadcastOptions = 
   broadcasts.set(node, ofNode);
   const known = ofNode.get(name);
   if (known !== undefined) return known;
-  const made = new Broadcast(node, name, options);
+  const made = new Broadcast(node, name, options, () => ofNode.delete(name));
   ofNode.set(name, made);
-  made.once('close', () => ofNode.delete(name));
   return made;
 }
 
@@ -365,7 +373,7 @@ function nodeOf(origin: OriginKey): NodeId {
   return nodeIdFromBytes(Buffer.from(origin.slice(0, NODE_ID_BYTES), 'latin1'));
 }
 
-/** Returns the frame with a payload that does not keep the memory of all that was read with it. */
+/** Returns the frame with a payload of its own when it would keep the memory of much else that was read with it. */
 function kept(frame: Frame): Frame {
   if (frame.kind !== 'gossip' || frame.payload.buffer.byteLength <= 2 * frame.payload.length) return frame;
   return { ...frame, payload: Uint8Array.prototype.slice.call(frame.payload) };

@@ -1,4 +1,4 @@
-// What users send, and the bytes that travel: bytes, text, or any value of JSON. It arrives as what it was.
+// What users send, as bytes and back: bytes, text, or any value of JSON. Each arrives as what it was.
 
 import { starlaneError } from '../../errors.js';
 import { messageError } from '../outcome.js';

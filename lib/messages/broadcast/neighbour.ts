@@ -8,11 +8,11 @@ import type { Timers } from '../../util/timers.js';
 import { TokenBucket } from '../../util/token-bucket.js';
 import { decodeFrame, encodeFrame, type Frame, frameLength, type Hello, LENGTH_BYTES } from './frames.js';
 
-/** Something is sent at least that often. */
+/** Something is sent at least this often. */
 const BEAT_MS = 1_000;
 /** A neighbour that sends nothing for so long is given up. */
 const SILENCE_MS = 5_000;
-/** Frames, and what is listed in them, that are read of one neighbour. Beyond that it waits. */
+/** Frames, and entries in them, that are read from one neighbour. Beyond that it waits. */
 const RATE = { perS: 50_000, burst: 50_000 } as const;
 /** What may wait for a neighbour at most, in parts of the outbox: answers and announcements come on top of messages. */
 const OVERFLOW = 4;
@@ -24,7 +24,7 @@ export interface NeighbourOwner {
   /** The first frame has come, which is checked. */
   onHello(hello: Hello): void;
   onFrame(frame: Frame): void;
-  /** So much waits no more. */
+  /** The neighbour is no longer slow. */
   onReady(): void;
   /** The circuit has ended. `fault`: why, unless the other end has hung up. */
   onEnd(fault: Error | undefined): void;
@@ -98,13 +98,7 @@ export class Neighbour {
     if (this.hasEnded) return;
     this.flush();
     this.stop();
-    this.socket.on('error', () => {});
-    this.socket.end();
-    // The other end ends, too; one that does not costs a circuit until then.
-    const last = new Deadline(this.timers, () => this.socket.destroy());
-    last.set(SILENCE_MS);
-    this.socket.once('close', () => last.clear());
-    this.socket.resume();
+    this.endCircuit();
   }
 
   /** Ends the circuit because of a fault. */
@@ -116,8 +110,17 @@ export class Neighbour {
   private finish(fault: Error | undefined): void {
     if (this.hasEnded) return;
     this.stop();
-    // After an 'end', the other direction ends by itself.
+    if (fault === undefined) this.endCircuit();
     this.owner.onEnd(fault);
+  }
+
+  /** Ends this direction of the circuit. A neighbour that does not end its own, or reads nothing, costs a circuit for a limited time. */
+  private endCircuit(): void {
+    this.socket.end();
+    const late = new Deadline(this.timers, () => this.socket.destroy());
+    late.set(SILENCE_MS);
+    this.socket.once('close', () => late.clear());
+    this.socket.resume();
   }
 
   private stop(): void {

@@ -1,4 +1,4 @@
-// The participants of a broadcast, as the directory of the node has them, and the circuits to those that are neighbours.
+// The participants of a broadcast, as the directory of the node lists them, and the circuits to the neighbours among them.
 
 import type { NodeId } from '../../address.js';
 import { starlaneError } from '../../errors.js';
@@ -14,10 +14,10 @@ import { Neighbour } from './neighbour.js';
 import type { ResolvedBroadcastOptions } from './options.js';
 import { Neighbourhood } from './overlay/neighbourhood.js';
 
-/** Changes of the directory are taken together for so long, in ms. */
+/** Changes of the directory within this time are handled together, in ms. */
 const GATHER_MS = 50;
 const DIAL_MS = 5_000;
-/** How long a circuit waits until the directory has the one who dialled it, in ms, and how many wait. */
+/** How long a circuit waits until the directory has the node that dialled it, in ms, and how many circuits wait: one of each node. */
 const ARRIVAL_MS = 5_000;
 const MAX_ARRIVALS = 64;
 
@@ -29,7 +29,7 @@ export interface ParticipantsOwner {
   onFrame(id: NodeId, frame: Frame): string | undefined;
   onReady(id: NodeId): void;
   /** A neighbour has broken the protocol. */
-  onFault(id: NodeId, fault: Error): void;
+  onFault(fault: Error): void;
   /** The server has closed: the node is closed or drains. */
   onClosed(): void;
 }
@@ -47,7 +47,7 @@ export class Participants {
   private readonly circuits: Neighbourhood;
   private readonly neighbours = new Map<NodeId, Neighbour>();
   private readonly dials = new Map<NodeId, Socket>();
-  private readonly arrivals = new Map<Socket, { readonly id: NodeId; readonly untilMs: number }>();
+  private readonly arrivals = new Map<NodeId, { readonly socket: Socket; readonly untilMs: number }>();
   private readonly gather: Deadline;
   private readonly due: Deadline;
   private readonly unfollow: () => void;
@@ -94,11 +94,6 @@ export class Participants {
     this.refreshSoon();
   }
 
-  /** The neighbours that have shown that they take part. */
-  get ids(): NodeId[] {
-    return [...this.neighbours].filter(([, { isUp }]) => isUp).map(([id]) => id);
-  }
-
   /** How many neighbours take messages more slowly than they come. */
   get slowCount(): number {
     let count = 0;
@@ -106,7 +101,7 @@ export class Participants {
     return count;
   }
 
-  /** How many other participants the directory has. */
+  /** How many other participants the directory lists. */
   get count(): number {
     return this.instances().length;
   }
@@ -126,7 +121,8 @@ export class Participants {
     this.gather.clear();
     this.due.clear();
     this.server.close();
-    for (const socket of [...this.dials.values(), ...this.arrivals.keys()]) socket.destroy();
+    for (const socket of this.dials.values()) socket.destroy();
+    for (const { socket } of this.arrivals.values()) socket.destroy();
     for (const neighbour of this.neighbours.values()) neighbour.hangUp();
     this.neighbours.clear();
   }
@@ -137,13 +133,14 @@ export class Participants {
 
   private refresh(): void {
     if (this.isClosed) return;
+    // A circuit that is here already needs no dial.
+    this.admitArrivals();
     const instances = this.instances();
     const direct = instances.filter(({ hops }) => hops === 1).sort((a, b) => a.cost - b.cost);
     this.circuits.update(
       instances.map(({ nodeId }) => nodeId),
       direct.map(({ nodeId }) => nodeId),
     );
-    this.admitArrivals();
   }
 
   /** The other participants of the env. */
@@ -171,7 +168,9 @@ export class Participants {
     const onFailed = (): void => {
       if (this.dials.get(id) !== socket) return;
       this.dials.delete(id);
-      if (!this.isClosed) this.circuits.onDown(id, true);
+      if (this.isClosed) return;
+      this.circuits.onDown(id, true);
+      this.admitArrivals();
     };
     socket.once('error', onFailed);
     socket.once('close', onFailed);
@@ -181,33 +180,37 @@ export class Participants {
       socket.off('error', onFailed);
       socket.off('close', onFailed);
       this.take(id, socket, true);
+      this.admitArrivals();
     });
   }
 
   private onSocket(socket: Socket): void {
     const id = socket.peer?.id;
-    if (id === undefined || this.isClosed || this.arrivals.size >= MAX_ARRIVALS) {
+    socket.on('error', () => {});
+    const before = id === undefined ? undefined : this.arrivals.get(id);
+    if (id === undefined || this.isClosed || (before === undefined && this.arrivals.size >= MAX_ARRIVALS)) {
       socket.destroy();
       return;
     }
-    socket.on('error', () => {});
-    socket.once('close', () => this.arrivals.delete(socket));
-    this.arrivals.set(socket, { id, untilMs: sharedTimers.now() + ARRIVAL_MS });
+    // A node that dials again has given up its first circuit.
+    before?.socket.destroy();
+    socket.once('close', () => {
+      if (this.arrivals.get(id)?.socket === socket) this.arrivals.delete(id);
+    });
+    this.arrivals.set(id, { socket, untilMs: sharedTimers.now() + ARRIVAL_MS });
     this.admitArrivals();
   }
 
-  /** Takes the circuits of those that the directory has: only who may offer the service takes part. */
+  /** Takes the circuits of the nodes that the directory has: only a node that may offer the service takes part. */
   private admitArrivals(): void {
     if (this.arrivals.size === 0) return;
     const known = new Set(this.instances().map(({ nodeId }) => nodeId));
     const now = sharedTimers.now();
-    for (const [socket, { id, untilMs }] of this.arrivals) {
-      if (!known.has(id)) {
-        if (untilMs <= now) socket.destroy();
-        continue;
-      }
-      this.arrivals.delete(socket);
-      if (!this.circuits.mayAccept(id)) {
+    for (const [id, { socket, untilMs }] of this.arrivals) {
+      const answer = known.has(id) ? this.circuits.answerTo(id) : 'wait';
+      if (answer === 'wait' && now < untilMs) continue;
+      this.arrivals.delete(id);
+      if (answer !== 'accept') {
         socket.destroy();
         continue;
       }
@@ -217,7 +220,7 @@ export class Participants {
       dialled?.destroy();
       this.take(id, socket, false);
     }
-    // The news of the others is on its way, or it does not take part.
+    // The news of the node is on its way, or it does not take part.
     if (this.arrivals.size > 0 && !this.gather.isSet) this.gather.set(ARRIVAL_MS / 10);
   }
 
@@ -258,7 +261,7 @@ export class Participants {
     this.neighbours.delete(id);
     if (neighbour.isUp) this.owner.onDown(id);
     if (this.isClosed) return;
-    if (fault !== undefined) this.owner.onFault(id, fault);
+    if (fault !== undefined) this.owner.onFault(fault);
     this.circuits.onDown(id, fault !== undefined);
   }
 

@@ -1,6 +1,7 @@
-// The messages that wait for the handler or the iterator of this participant. A slow one loses messages and learns how many; it never slows
-// the others down.
+// The messages that wait for the handler or the iterator of this participant. A slow reader loses messages and learns how many; it never slows
+// other participants down.
 
+import { Fifo } from '../../util/fifo.js';
 import type { ResolvedBroadcastOptions } from './options.js';
 
 type Limits = Pick<ResolvedBroadcastOptions, 'maxPending' | 'maxPendingBytes' | 'whenFull'>;
@@ -11,9 +12,7 @@ interface Waiting<Message> {
 }
 
 export class PendingMessages<Message> {
-  private queue: Array<Waiting<Message> | undefined> = [];
-  /** Where the first one is. */
-  private head = 0;
+  private readonly queue = new Fifo<Waiting<Message>>();
   private bytes = 0;
   private waiter: (() => void) | undefined;
   private isClosed = false;
@@ -25,7 +24,7 @@ export class PendingMessages<Message> {
   ) {}
 
   get size(): number {
-    return this.queue.length - this.head;
+    return this.queue.size;
   }
 
   push(message: Message, bytes: number): void {
@@ -48,14 +47,9 @@ export class PendingMessages<Message> {
 
   /** Returns the next message; undefined without one. */
   shift(): Message | undefined {
-    const waiting = this.queue[this.head];
+    const waiting = this.queue.shift();
     if (waiting === undefined) return undefined;
-    this.queue[this.head++] = undefined;
     this.bytes -= waiting.bytes;
-    if (this.head > 1_024 && this.head > this.queue.length / 2) {
-      this.queue = this.queue.slice(this.head);
-      this.head = 0;
-    }
     return waiting.message;
   }
 
@@ -71,14 +65,13 @@ export class PendingMessages<Message> {
     }
   }
 
-  /** What waits can still be taken. */
+  /** Takes no more messages. Those that wait can still be read. */
   close(): void {
     this.isClosed = true;
     this.wake();
   }
 
-  /** Ends the wait of {@link next}, as its caller has gone. */
-  wake(): void {
+  private wake(): void {
     this.waiter?.();
     this.waiter = undefined;
   }

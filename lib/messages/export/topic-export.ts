@@ -1,13 +1,16 @@
-// Topics of a network, published in another one by a node of each, one way: what subscribers there get, and nothing else. Several programs that
-// export the same topics are members of one queue group, so that each message crosses once.
+// Topics of one network, published in another network by a node in each, in one direction. Several programs that export the same topics are
+// members of one queue group, so that each message crosses once.
 
 import { EventEmitter } from 'node:events';
 import { optionError } from '../../errors.js';
 import { networkIdOf } from '../../identity/member-certificate.js';
 import type { Node } from '../../node/node.js';
+import { sharedTimers } from '../../util/timers.js';
+import { wordsOf } from '../failure.js';
+import { type MessageError, Refusal } from '../outcome.js';
 import type { TopicData } from '../topics/codec/message-writer.js';
 import type { TopicMessage } from '../topics/message.js';
-import type { FlushOptions, SubscribeOptions } from '../topics/options.js';
+import type { FlushOptions, PublishOptions, SubscribeOptions } from '../topics/options.js';
 import type { Subscription } from '../topics/subscriber/subscription.js';
 import { type Topics, topics } from '../topics/topics.js';
 import { checkNodes } from './export-service.js';
@@ -45,7 +48,7 @@ export interface TopicExportEvents {
 
 /** What exported topics have counted. */
 export interface TopicExportStats {
-  /** Messages and requests that were passed on. */
+  /** Messages and requests that were passed on, and those that are being passed on. */
   readonly passed: number;
   /** Those that an export had published: they are not exported again. */
   readonly returned: number;
@@ -71,9 +74,11 @@ export class TopicExport extends EventEmitter<TopicExportEvents> {
     });
     this.subscription.on('error', (error) => this.warn(error as Error));
     this.subscription.on('slow', (error) => this.warn(error));
+    const unfollow = to.queries.beforeClose(() => this.end());
+    this.subscription.once('close', unfollow);
   }
 
-  /** Returns everything that is counted. */
+  /** Returns the counters. */
   stats(): TopicExportStats {
     const { passed, returned, failed } = this;
     return { passed, returned, failed };
@@ -104,14 +109,34 @@ export class TopicExport extends EventEmitter<TopicExportEvents> {
     const data = message.data as TopicData;
     const marked = { headers: { ...headers, [EXPORTED]: '1' } };
     this.passed++;
-    if (message.expectsReply) return this.target.request(topic, data, { ...marked, signal: message.signal });
+    if (message.expectsReply) return this.passRequest(message, data, marked);
     try {
       return this.target.publish(topic, data, marked) ? undefined : this.target.drained();
     } catch (error) {
-      this.passed--;
-      this.failed++;
+      this.countFailed();
       throw error;
     }
+  }
+
+  /** The requester gets the outcome in the other network, not that of this handler. */
+  private async passRequest(message: TopicMessage, data: TopicData, marked: PublishOptions): Promise<unknown> {
+    const { topic, signal, deadlineMs } = message;
+    const timeoutMs = Math.max(1, deadlineMs - sharedTimers.now());
+    try {
+      return await this.target.request(topic, data, { ...marked, signal, timeoutMs });
+    } catch (error) {
+      this.countFailed();
+      const { outcome, code, cause } = error as Partial<MessageError>;
+      if (outcome === 'handled') throw code === 'ERR_STARLANE_HANDLER_FAILED' ? (cause ?? error) : error;
+      // No answer: the requester finds out when its time is over that the outcome is not known.
+      if (outcome === 'unknown') return undefined;
+      throw new Refusal('ERR_STARLANE_NOT_HANDLED', wordsOf(error).text);
+    }
+  }
+
+  private countFailed(): void {
+    this.passed--;
+    this.failed++;
   }
 
   private warn(error: Error): void {
@@ -131,9 +156,7 @@ export function exportTopic(options: ExportTopicOptions): TopicExport {
   }
   const { from, to, topic, group, redeliver, allow } = options;
   checkNodes(from, to);
-  const made = new TopicExport(from, to, topic, { queue: group ?? groupFor(to), redeliver, allow });
-  for (const node of [from, to]) node.once('close', () => made.end());
-  return made;
+  return new TopicExport(from, to, topic, { queue: group ?? groupFor(to), redeliver, allow });
 }
 
 function groupFor(to: Node): string {

@@ -1,7 +1,8 @@
 // A message as handlers see it. It reads its bytes when they are asked for.
 
 import type { NodeId } from '../../address.js';
-import { starlaneError } from '../../errors.js';
+import { netError, starlaneError } from '../../errors.js';
+import { sharedTimers } from '../../util/timers.js';
 import { Flag, Kind, MESSAGE_HEAD_BYTES, ReplyStatus } from './codec/layout.js';
 import type { TopicData, TopicHeaders } from './codec/message-writer.js';
 
@@ -25,7 +26,7 @@ export class TopicMessage {
   /** @internal A value was sent by {@link respond}. */
   hasResponded = false;
   private aborter: AbortController | undefined;
-  private abortReason: unknown;
+  private abortReason: Error | undefined;
 
   /** @internal */
   constructor(
@@ -92,17 +93,22 @@ export class TopicMessage {
     return this.endAt - this.start;
   }
 
-  /** @internal Sends the last reply. */
+  /** @internal Sends the last reply. @throws ERR_STARLANE_MESSAGE_SIZE, ERR_STARLANE_ARGUMENT */
   answer(status: number, data: TopicData): void {
     if (this.isAnswered || !this.expectsReply) return;
-    this.isAnswered = true;
     this.origin.reply(this, status, data);
+    this.isAnswered = true;
   }
 
-  /** @internal */
-  abort(reason: unknown): void {
-    this.abortReason = reason;
-    this.aborter?.abort(reason);
+  /** @internal Whether the requester has cancelled the request, or has stopped waiting. */
+  get isGivenUp(): boolean {
+    return this.abortReason !== undefined || (this.deadlineMs !== 0 && sharedTimers.now() > this.deadlineMs);
+  }
+
+  /** @internal Called when the requester has cancelled the request. */
+  cancel(): void {
+    this.abortReason = netError('ECANCELED', 'request', { address: this.topic });
+    this.aborter?.abort(this.abortReason);
   }
 
   /** @internal Called by a subscription that is done with it. */

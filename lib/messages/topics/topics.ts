@@ -8,6 +8,7 @@ import { waitWithin } from '../../util/deadline.js';
 import { RecentMap } from '../../util/recent-map.js';
 import { throwLater } from '../../util/runtime/throw-later.js';
 import { sharedTimers } from '../../util/timers.js';
+import { checkNode } from '../node-argument.js';
 import { type MessageError, messageError } from '../outcome.js';
 import { TOPIC_PORT } from '../ports.js';
 import type { TopicData } from './codec/message-writer.js';
@@ -135,7 +136,8 @@ export class Topics extends EventEmitter<TopicsEvents> {
    * ETIMEDOUT after `timeoutMs` (default 10000), each with `outcome`; the reason of the signal; as {@link publish}
    */
   request<T = unknown>(topic: string, data?: TopicData, options?: RequestOptions): Promise<T> {
-    if (this.isClosed) return Promise.reject(starlaneError('ERR_STARLANE_CLOSED'));
+    if (this.isClosed)
+      return Promise.reject(messageError('ERR_STARLANE_CLOSED', 'not-handled', `a request to ${topic}`));
     return this.requester.request(topic, data, options);
   }
 
@@ -281,10 +283,11 @@ export class Topics extends EventEmitter<TopicsEvents> {
 const opened = new WeakMap<Node, Topics>();
 
 /**
- * Returns the topics of a node: the same object for each call. The options count at the first call.
- * @throws ERR_STARLANE_OPTION
+ * Returns the topics of a node: the same object for each call. Only the first call uses the options.
+ * @throws ERR_STARLANE_ARGUMENT for what is no node; ERR_STARLANE_OPTION
  */
 export function topics(node: Node, options?: TopicsOptions): Topics {
+  checkNode(node, 'topics(node)');
   let known = opened.get(node);
   if (known === undefined) {
     known = new Topics(node, options);

@@ -134,12 +134,34 @@ describe('an exported topic', () => {
     expect(await topics(publisher).request('price', 'tea')).toBe('tea costs 7');
   });
 
-  it('fails a request that nobody answers there', async () => {
-    start({ topic: 'price' });
+  it('reports the outcome in the other network to the requester', async () => {
+    const one = start({ topic: 'price' });
     await knows(publisher, 'topic/price');
-    await expect(topics(publisher).request('price', 'tea')).rejects.toMatchObject({
-      code: expect.stringMatching(/^ERR_STARLANE_(NO_HANDLER|HANDLER_FAILED)$/),
+    const request = (timeoutMs?: number) => topics(publisher).request('price', 'tea', { timeoutMs });
+    await expect(request()).rejects.toMatchObject({ code: 'ERR_STARLANE_NOT_HANDLED', outcome: 'not-handled' });
+    let isHanging = false;
+    topics(reader).subscribe('price', () => {
+      if (isHanging) return new Promise(() => {});
+      throw Object.assign(new Error('no tea'), { code: 'NO_TEA' });
     });
+    await knows(b.first, 'topic/price');
+    await expect(request()).rejects.toMatchObject({
+      code: 'ERR_STARLANE_HANDLER_FAILED',
+      outcome: 'handled',
+      cause: { code: 'NO_TEA', message: 'no tea' },
+    });
+    isHanging = true;
+    await expect(request(300)).rejects.toMatchObject({ code: 'ETIMEDOUT', outcome: 'unknown' });
+    await turnsUntil('it has ended there', () => one.stats().failed === 3);
+    expect(one.stats()).toEqual({ passed: 0, returned: 0, failed: 3 });
+  });
+
+  it('leaves no listener at its nodes', async () => {
+    const counts = () => [a.last, b.first].map((node) => node.listenerCount('close'));
+    const before = counts();
+    const exports = Array.from({ length: 12 }, (_, index) => start({ topic: `topic${index}` }));
+    expect(counts()).toEqual(before);
+    await Promise.all(exports.map((one) => one.close()));
   });
 
   it.each([

@@ -54,7 +54,7 @@ describe('a request', () => {
     net = await TopicNet.of(2, {}, { maxMessageBytes: 5_000 });
     const [one, other] = net.members;
     one.bus.subscribe('throws', () => {
-      throw new Error('no luck');
+      throw Object.assign(new Error('no luck'), { code: 'E_LUCK' });
     });
     one.bus.subscribe('large', () => 'x'.repeat(6_000));
     let release = (): void => {};
@@ -68,6 +68,7 @@ describe('a request', () => {
         code: 'ERR_STARLANE_HANDLER_FAILED',
         outcome: 'handled',
         message: expect.stringContaining('no luck'),
+        cause: { code: 'E_LUCK', message: 'no luck' },
       });
       await expect(bus.request('large')).rejects.toMatchObject({ code: 'ERR_STARLANE_HANDLER_FAILED' });
       await expect(bus.request('large', 'x'.repeat(6_000))).rejects.toMatchObject({
@@ -83,6 +84,96 @@ describe('a request', () => {
     for (const error of await Promise.all(waiting))
       expect(error).toMatchObject({ code: 'ETIMEDOUT', outcome: 'unknown' });
     release();
+  });
+
+  it('learns that the handler has failed, whatever it has thrown, and the circuit stays', async () => {
+    net = await TopicNet.of(2, {}, { maxMessageBytes: 1_024 });
+    const [one, other] = net.members;
+    const thrown = [Object.create(null), new Error('x'.repeat(2_000)), undefined];
+    one.bus.subscribe('throws', ({ data }) => {
+      throw thrown[data as number];
+    });
+    one.bus.subscribe('rejects', async ({ data }) => {
+      throw thrown[data as number];
+    });
+    one.bus.subscribe('pretends', () => ({
+      // biome-ignore lint/suspicious/noThenProperty: what handlers return may only look like a promise.
+      then() {
+        throw new Error('no promise');
+      },
+    }));
+    const topics = ['throws', 'rejects', 'pretends'];
+    for (const topic of topics) await known(other, topic);
+    for (const { bus } of [other, one]) {
+      for (const topic of topics) {
+        for (const index of thrown.keys()) {
+          await expect(bus.request(topic, index)).rejects.toMatchObject({ code: 'ERR_STARLANE_HANDLER_FAILED' });
+        }
+      }
+    }
+  });
+
+  it('runs one handler only, also when the member of a queue group ends that had not begun', async () => {
+    net = await TopicNet.of(2);
+    const [one, other] = net.members;
+    let release = (): void => {};
+    const gate = new Promise<string>((resolve) => {
+      release = () => resolve('the first');
+    });
+    const ending = one.bus.subscribe('a', { queue: 'q', maxPending: 1 }, () => gate);
+    // The first one runs, the second waits at the subscription, the others before it.
+    const requests = Array.from({ length: 5 }, (_, index) => one.bus.request('a', index));
+    await new Promise((resolve) => setImmediate(resolve));
+    const runs: unknown[] = [];
+    other.bus.subscribe('a', { queue: 'q' }, ({ data }) => {
+      runs.push(data);
+      return 'another';
+    });
+    await known(one, 'a');
+    ending.close();
+    release();
+    expect(await Promise.all(requests)).toEqual(['the first', 'another', 'another', 'another', 'another']);
+    expect(runs.sort()).toEqual([1, 2, 3, 4]);
+  });
+
+  it('goes elsewhere when the subscription closes before its handler has begun', async () => {
+    net = await TopicNet.of(3);
+    const [caller, one, other] = net.members;
+    const first = new Tally<unknown>();
+    const ending = one.bus.subscribe('a', ({ data }) => {
+      first.add(data);
+      return new Promise(() => {});
+    });
+    await known(caller, 'a');
+    const begun = caller.bus.request('a', 0).catch((error: unknown) => error);
+    const waiting = caller.bus.request('a', 1);
+    await first.reached(1);
+    other.bus.subscribe('a', ({ data }) => `other ${data}`);
+    await known(caller, 'a', 2);
+    ending.close();
+    expect(await waiting).toBe('other 1');
+    expect(await begun).toMatchObject({ code: 'ERR_STARLANE_OUTCOME_UNKNOWN', outcome: 'unknown' });
+    expect(first.values).toEqual([0]);
+  });
+
+  it('says what is known of it when the topics are closed', async () => {
+    net = await TopicNet.of(2);
+    const [one, other] = net.members;
+    const begun = new Tally<unknown>();
+    one.bus.subscribe('a', (message) => {
+      begun.add(message);
+      return new Promise(() => {});
+    });
+    const fresh = other.bus.request('nobody').catch((error: unknown) => error);
+    await known(other, 'a');
+    const sent = other.bus.request('a').catch((error: unknown) => error);
+    await begun.reached(1);
+    const unsent = other.bus.request('a').catch((error: unknown) => error);
+    other.bus.close();
+    expect(await sent).toMatchObject({ code: 'ERR_STARLANE_CLOSED', outcome: 'unknown' });
+    expect(await unsent).toMatchObject({ code: 'ERR_STARLANE_CLOSED', outcome: 'not-handled' });
+    expect(await fresh).toMatchObject({ code: 'ERR_STARLANE_CLOSED', outcome: 'not-handled' });
+    await expect(other.bus.request('a')).rejects.toMatchObject({ code: 'ERR_STARLANE_CLOSED', outcome: 'not-handled' });
   });
 
   it('fails at once when nobody subscribes, except in a node that has just started', async () => {
@@ -171,5 +262,11 @@ describe('many replies', () => {
     for await (const reply of other.bus.requestMany('silent', 1, { timeoutMs: 1_500 })) replies.push(reply);
     expect(replies).toEqual(['one']);
     await expect(other.bus.requestMany('nobody').next()).rejects.toMatchObject({ code: 'ERR_STARLANE_NO_HANDLER' });
+    for (const [data, code] of [
+      ['x'.repeat(2 ** 20 + 1), 'ERR_STARLANE_MESSAGE_SIZE'],
+      [() => {}, 'ERR_STARLANE_ARGUMENT'],
+    ]) {
+      await expect(other.bus.requestMany('silent', data).next()).rejects.toMatchObject({ code });
+    }
   });
 });

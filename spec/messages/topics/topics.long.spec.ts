@@ -1,6 +1,8 @@
 // Publish and subscribe between nodes of one process, over links and over the loopback.
 
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { starlaneError } from '../../../lib/errors.js';
 import { createNode } from '../../../lib/index.js';
 import type { TopicMessage } from '../../../lib/messages/index.js';
 import { topics } from '../../../lib/messages/index.js';
@@ -77,6 +79,70 @@ describe('a topic', () => {
       );
     }
     expect(bus.publish('nobody', 1)).toBe(true);
+  });
+
+  it('needs a node', () => {
+    for (const wrong of [undefined, {}, 'node']) {
+      expect(() => topics(wrong as never)).toThrow(
+        expect.objectContaining({
+          code: 'ERR_STARLANE_ARGUMENT',
+          message: expect.stringContaining('topics(node): the first argument must be a node'),
+        }),
+      );
+    }
+  });
+
+  it('runs a handler in the async context of its subscription', async () => {
+    net = await TopicNet.of(2);
+    const [one, other] = net.members;
+    const storage = new AsyncLocalStorage<string>();
+    const seen = new Tally<unknown>();
+    storage.run('subscriber', () => one.bus.subscribe('a', () => seen.add(storage.getStore())));
+    await known(other, 'a');
+    for (const { bus } of [one, other]) {
+      storage.run('publisher', () => bus.publish('a', 1));
+      await bus.flush();
+    }
+    expect(seen.values).toEqual(['subscriber', 'subscriber']);
+  });
+
+  it('has no subscription of a node that may not offer it', async () => {
+    const node = createNode();
+    const bus = topics(node);
+    node.bind = () => {
+      throw starlaneError('ERR_STARLANE_RIGHT');
+    };
+    const seen: unknown[] = [];
+    expect(() => bus.subscribe('a', ({ data }) => seen.push(data))).toThrow(
+      expect.objectContaining({ code: 'ERR_STARLANE_RIGHT' }),
+    );
+    bus.publish('a', 1);
+    await bus.flush();
+    expect(seen).toEqual([]);
+    bus.close();
+  });
+
+  it('can be drained in the middle of an iteration, which handles its message first', async () => {
+    net = await TopicNet.of(2);
+    const [one, other] = net.members;
+    const subscription = one.bus.subscribe('numbers');
+    await known(other, 'numbers');
+    other.bus.publish('numbers', 1);
+    let isDrained = false;
+    let drained = Promise.resolve();
+    for await (const { data } of subscription) {
+      expect(data).toBe(1);
+      expect(subscription.pending).toBe(1);
+      drained = subscription.drain().then(() => {
+        isDrained = true;
+      });
+      await known(other, 'numbers', 1);
+      for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+      expect(isDrained).toBe(false);
+    }
+    await drained;
+    expect(subscription).toMatchObject({ handled: 1, pending: 0, closed: true });
+    await other.bus.flush();
   });
 
   it('can be iterated, and ends with the loop', async () => {

@@ -1,18 +1,18 @@
-// Which participants are neighbours: a pure function of all of them, so that both ends choose each other without a word. On each of some
-// rings all participants stand in the order of a hash of their ids, and each is the neighbour of the next and of the one before. One ring
-// connects them all, several make a random graph: ways are short, and when some are gone, the others are still connected. A participant
-// that comes or goes concerns its neighbours only.
+// Which participants are neighbours: a pure function of all of them, so that two participants choose each other without messages. Each ring
+// has all participants in the order of a hash of their ids, and each participant is the neighbour of the next and of the previous one. One
+// ring connects all participants. Several rings make a random graph: paths are short, and when some participants are gone, the others are
+// still connected. A participant that joins or leaves changes only its own neighbours.
 
 import { hashText, mix } from '../../../util/choice.js';
 
-/** Up to so many participants everybody is a neighbour of everybody. */
+/** Up to this number of participants, all are neighbours of each other. */
 const FULL_MESH = 5;
 const LEAST_RINGS = 2;
 const MOST_RINGS = 4;
 /** Neighbours besides those of the rings: the nearest ones to which there is a link anyway. */
 const DIRECT = 1;
 
-/** Returns how many rings so many participants make: 2 up to a thousand, then one more for each factor of ten. */
+/** Returns the number of rings: 2 for up to a thousand participants, then one more for each factor of ten. */
 export function ringCount(participants: number): number {
   return Math.min(MOST_RINGS, Math.max(LEAST_RINGS, Math.ceil(Math.log10(participants)) - 1));
 }
@@ -55,7 +55,7 @@ function besides(self: string, others: readonly string[], ring: number): [string
   return [next, before];
 }
 
-/** The places of ids on all rings, as every change asks for those of everybody. */
+/** The places of ids on all rings, as every change needs those of all participants. */
 const places = new Map<string, readonly number[]>();
 const MAX_PLACES = 65_536;
 

@@ -1,17 +1,17 @@
-// The circuits that a participant has and wants: which to dial, which to end. Without circuits and clocks, so that the simulation has the
-// same code.
+// The circuits that a participant has and wants: which to dial, accept and end. It holds no sockets and no clock, so that the simulation runs
+// the same code.
 
 import { chooseNeighbours } from './choice.js';
 
 export interface NeighbourhoodLimits {
   /** How long the participant with the greater id waits for the other one to dial, in ms. */
   readonly graceMs: number;
-  /** How long a circuit that is not wanted any more stays, so that trees find others first, in ms. */
+  /** How long a circuit stays that is no longer wanted, so that trees find other paths first, in ms. */
   readonly lingerMs: number;
-  /** How long a participant that failed is left out of the choice: the first time, and at most, in ms. */
+  /** How long a participant that has failed is left out of the choice: the first time, and at most, in ms. */
   readonly suspectMs: number;
   readonly maxSuspectMs: number;
-  /** Circuits, of which others dial some. */
+  /** Circuits in all, including those that other participants have dialled. */
   readonly maxNeighbours: number;
 }
 
@@ -23,14 +23,14 @@ export const NEIGHBOURHOOD_LIMITS: NeighbourhoodLimits = {
   maxNeighbours: 32,
 };
 
-/** A dial of the other end may arrive so long after that of this one was answered, in ms. */
+/** A dial of the other end may arrive this long after the dial of this end was answered, in ms. */
 const CROSSING_MS = 2_000;
 
 export interface NeighbourhoodHost {
   now(): number;
   dial(id: string): void;
   hangUp(id: string): void;
-  /** Asks for {@link Neighbourhood.onTime} after so many ms. */
+  /** Asks for a call of {@link Neighbourhood.onTime} after `delayMs`. */
   wake(delayMs: number): void;
 }
 
@@ -62,7 +62,7 @@ export class Neighbourhood {
     private readonly limits: NeighbourhoodLimits = NEIGHBOURHOOD_LIMITS,
   ) {}
 
-  /** The participants that there are, and those with a link to this node, the nearest one first. */
+  /** Called with all participants, and with those that have a link to this node, the nearest one first. */
   update(members: readonly string[], direct: readonly string[]): void {
     this.members = members;
     this.direct = direct;
@@ -71,24 +71,17 @@ export class Neighbourhood {
     this.refresh();
   }
 
-  isUp(id: string): boolean {
-    return this.circuits.get(id)?.state === 'up';
-  }
-
-  get wantedCount(): number {
-    return this.wanted.size;
-  }
-
   /**
-   * Returns whether a circuit that another one has dialled is taken. Of two that were dialled at the same time both ends keep that of the
-   * smaller id; a later one takes the place of one that the other end has lost.
+   * Returns what becomes of a circuit that another participant has dialled. When both have dialled at the same time, both keep the circuit of
+   * the smaller id; a later circuit takes the place of one that the other end has lost. 'wait': until the dial of this participant has
+   * succeeded or failed, as one of the two circuits has to stay.
    */
-  mayAccept(id: string): boolean {
+  answerTo(id: string): 'accept' | 'wait' | 'refuse' {
     const circuit = this.circuits.get(id);
-    if (circuit === undefined) return this.circuits.size < this.limits.maxNeighbours;
-    const isCrossing =
-      circuit.state === 'dialling' || (circuit.ours && this.host.now() - circuit.sinceMs < CROSSING_MS);
-    return !isCrossing || id < this.self;
+    if (circuit === undefined) return this.circuits.size < this.limits.maxNeighbours ? 'accept' : 'refuse';
+    if (id < this.self) return 'accept';
+    if (circuit.state === 'dialling') return 'wait';
+    return circuit.ours && this.host.now() - circuit.sinceMs < CROSSING_MS ? 'refuse' : 'accept';
   }
 
   onUp(id: string, ours: boolean): void {
@@ -98,14 +91,17 @@ export class Neighbourhood {
     this.refresh();
   }
 
-  /** A circuit has ended, or a dial has failed. `isFault`: the other one seems to be gone, and has not hung up. */
+  /** A circuit has ended, or a dial has failed. `isFault`: the other participant seems to be gone, and has not hung up. */
   onDown(id: string, isFault: boolean): void {
+    const circuit = this.circuits.get(id);
     this.circuits.delete(id);
     const now = this.host.now();
     if (isFault) {
       const { suspectMs, maxSuspectMs } = this.limits;
-      const last = this.suspects.get(id);
-      const lastMs = last === undefined ? suspectMs : Math.min(2 * last.lastMs, maxSuspectMs);
+      const last = this.suspects.get(id)?.lastMs ?? 0;
+      // A circuit that lasted longer than the last pause makes up for it.
+      const hasLasted = circuit?.state === 'up' && now - circuit.sinceMs >= last;
+      const lastMs = hasLasted ? suspectMs : Math.min(Math.max(2 * last, suspectMs), maxSuspectMs);
       this.suspects.set(id, { untilMs: now + lastMs, lastMs });
     } else if (this.wanted.has(id)) this.wanted.set(id, now);
     this.refresh();

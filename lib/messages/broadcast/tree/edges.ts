@@ -1,6 +1,6 @@
-// Which neighbours get the messages of a tree, and which announcements only. There is one tree that all origins share, and one for each
-// origin that sends more. A tree is the set of neighbours that are lazy in it: what was never said is eager, so the first message of a tree
-// goes to everybody, and the duplicates show what is superfluous.
+// Which neighbours get the messages of a tree, and which get announcements only. All origins share one tree, and each origin that sends more
+// has another one. A tree is the set of neighbours that are lazy in it. At first all neighbours are eager, so the first message of a tree
+// goes to all of them, and the duplicates show which paths are superfluous.
 
 import { RecentMap } from '../../../util/recent-map.js';
 
@@ -57,11 +57,6 @@ export class Trees {
   /** Returns the edges of a tree that has carried a message; undefined of another one. */
   known(origin: string, own: boolean): Edges | undefined {
     return own ? this.own.peek(origin) : this.shared;
-  }
-
-  /** Returns the edges of the tree of an origin, if it has one, or else of the shared one. */
-  peek(origin: string | undefined): Edges {
-    return (origin === undefined ? undefined : this.own.peek(origin)) ?? this.shared;
   }
 
   *values(): IterableIterator<Edges> {

@@ -1,11 +1,11 @@
-// Messages that a neighbour has announced and that have not come: who has them, and when to ask for them.
+// Messages that neighbours have announced and that have not arrived: which neighbours have them, and when to ask for them.
 
 import type { OriginKey } from '../frames.js';
 import { keyOf } from './cache.js';
 
 /** Neighbours that are remembered for one message. */
 const MAX_ANNOUNCERS = 8;
-/** How often somebody is asked after all were asked. The pauses double, up to 16 times the first. */
+/** How many more questions follow after each neighbour was asked once. The pauses double, up to 16 times the first. */
 const MAX_AGAIN = 4;
 
 export interface Missing {

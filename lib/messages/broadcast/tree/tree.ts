@@ -1,6 +1,6 @@
 // One participant of a broadcast, without circuits and clocks: Plumtree (Leitao, Pereira, Rodrigues: "Epidemic Broadcast Trees", SRDS 2007).
-// Messages go to the eager neighbours of a tree at once, and to lazy ones as announcements. Who gets a message twice prunes the second
-// way. Who hears of a message that does not come asks for it, which makes that way eager: so the tree repairs itself.
+// Messages go to the eager neighbours of a tree at once, and to lazy ones as announcements. A participant that gets a message twice prunes the
+// second path. A participant that waits in vain for an announced message asks for it, which makes that path eager: so the tree repairs itself.
 //
 //   new message ──> deliver in order ──> GOSSIP to eager neighbours, IHAVE to lazy ones
 //   duplicate   ──> PRUNE: the neighbour is lazy
@@ -44,7 +44,7 @@ export interface TreeHost {
   deliver(message: Gossip): void;
   /** `count` messages of an origin, from that number on, will not come any more. */
   gap(origin: OriginKey, from: number, count: number): void;
-  /** Asks for {@link BroadcastTree.onTime} after so many ms. An earlier request holds until then. */
+  /** Asks for a call of {@link BroadcastTree.onTime} after `delayMs`; it is only called to make that call earlier. */
   wake(delayMs: number): void;
 }
 
@@ -65,14 +65,12 @@ export interface TreeCounts {
   delivered: number;
   /** Messages that came again. */
   duplicates: number;
-  /** Messages that came as answers, and those sent as answers. */
+  /** Messages that came as answers and left the tree as it was. */
   repaired: number;
   grafts: number;
   prunes: number;
   /** Messages that were given up. */
   lost: number;
-  /** Changes to a neighbour that had messages sooner. */
-  improved: number;
 }
 
 export class BroadcastTree {
@@ -84,7 +82,6 @@ export class BroadcastTree {
     grafts: 0,
     prunes: 0,
     lost: 0,
-    improved: 0,
   };
   private readonly peers = new Map<string, Peer>();
   private readonly origins: Origins;
@@ -128,11 +125,10 @@ export class BroadcastTree {
     return this.origins.size;
   }
 
-  /** Returns how many neighbours are eager in the tree of an origin, or in the shared one. */
-  eagerCount(origin?: OriginKey): number {
-    const edges = this.trees.peek(origin);
+  /** Returns how many neighbours are eager in the shared tree. */
+  eagerCount(): number {
     let count = 0;
-    for (const peer of this.peers.keys()) if (edges === undefined || edges.isEager(peer)) count++;
+    for (const peer of this.peers.keys()) if (this.trees.shared.isEager(peer)) count++;
     return count;
   }
 
@@ -469,7 +465,6 @@ export class BroadcastTree {
     // In the shared tree, what is the short way for one origin is a detour for another.
     if (!own || peer === parent || gainMs < this.limits.gainMs) return;
     if (!this.peers.has(peer) || edges.isEager(peer) || !edges.isBetter(peer, parent)) return;
-    this.counts.improved++;
     edges.lazy.delete(peer);
     this.host.send(peer, { kind: 'graft', origin, own, eager: true, ranges: [] });
     if (!this.peers.has(parent)) return;
@@ -531,7 +526,8 @@ export class BroadcastTree {
       asks.set(key, ask);
     }
     for (const { peer, origin, own, eager, counters } of asks.values()) {
-      if (eager) this.trees.of(origin, own).lazy.delete(peer);
+      // Announced origins may be made up: they get no tree.
+      if (eager) this.trees.known(origin, own)?.lazy.delete(peer);
       for (const ranges of rangesOf(counters)) {
         this.counts.grafts++;
         this.host.send(peer, { kind: 'graft', origin, own, eager, ranges });

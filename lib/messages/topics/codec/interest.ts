@@ -17,8 +17,6 @@ export interface Interest {
   readonly groups: ReadonlyMap<string, GroupInterest>;
 }
 
-export const NO_INTEREST: Interest = { plain: false, groups: new Map() };
-
 const GROUP_NAME = /^[^\p{Cc}\p{Cs}\p{White_Space}.:*>]{1,64}$/u;
 
 /** Returns whether this is a name for a queue group. */

@@ -1,6 +1,7 @@
 // The subscriptions of one pattern at the node of the publisher. They get messages without a circuit, in the same order and with the same bounds.
 
 import type { NodeId } from '../../../address.js';
+import { Fifo } from '../../../util/fifo.js';
 import { nextTick } from '../../../util/runtime/real-timers.js';
 import { sharedTimers } from '../../../util/timers.js';
 import type { Interest } from '../codec/interest.js';
@@ -16,9 +17,9 @@ const NO_TOPIC = Buffer.alloc(0);
 
 interface Waiting {
   readonly topic: string;
-  readonly buffer: Buffer;
-  readonly start: number;
-  readonly end: number;
+  buffer: Buffer;
+  start: number;
+  end: number;
   readonly mask: number;
   readonly sequence: number;
 }
@@ -28,16 +29,15 @@ export class LocalSubscriber implements Target, Origin {
   requests = 0;
   readonly isRouted = true;
   readonly isReady = true;
-  /** Those before `head` were delivered. */
-  private waiting: Waiting[] = [];
-  private head = 0;
+  readonly isLocal = true;
+  private readonly waiting = new Fifo<Waiting>();
+  /** Those that still lie in the memory of the writer. */
+  private borrowed: Waiting[] = [];
   private bytes = 0;
   /** Delivered, and not handled. */
   private running = 0;
   private last = 0;
   private delivered = 0;
-  /** Up to this number, messages have memory of their own. */
-  private copied = 0;
   private isDirty = false;
   private isOver = false;
   private isDelivering = false;
@@ -65,7 +65,7 @@ export class LocalSubscriber implements Target, Origin {
   }
 
   load(mask: number): number {
-    return this.waiting.length - this.head + this.port.load(mask);
+    return this.waiting.size + this.port.load(mask);
   }
 
   append(topic: string, buffer: Buffer, start: number, end: number, mask: number): number {
@@ -78,7 +78,9 @@ export class LocalSubscriber implements Target, Origin {
     this.bytes += end - start;
     // Handlers may keep views of it.
     sharedPieces.withdraw(buffer);
-    this.waiting.push({ topic, buffer, start, end, mask, sequence });
+    const one = { topic, buffer, start, end, mask, sequence };
+    this.waiting.push(one);
+    this.borrowed.push(one);
     if (!this.isDirty) {
       this.isDirty = true;
       this.owner.onDirty(this);
@@ -94,7 +96,8 @@ export class LocalSubscriber implements Target, Origin {
     this.isDirty = false;
     this.deliver();
     // What waits must not keep the memory of all messages of this turn.
-    if (this.head < this.waiting.length) this.copyOut();
+    if (this.waiting.size > 0) this.copyOut();
+    this.borrowed = [];
   }
 
   /** Delivers what waits, as long as the subscriptions have room. */
@@ -102,9 +105,10 @@ export class LocalSubscriber implements Target, Origin {
     if (this.isDelivering) return;
     this.isDelivering = true;
     const { waiting, port } = this;
-    while (this.head < waiting.length && !port.isFull) {
-      const { topic, buffer, start, end, mask, sequence } = waiting[this.head];
-      (waiting as Array<Waiting | undefined>)[this.head++] = undefined;
+    while (!port.isFull) {
+      const first = waiting.shift();
+      if (first === undefined) break;
+      const { topic, buffer, start, end, mask, sequence } = first;
       this.delivered = sequence;
       this.bytes -= end - start;
       const isRequest = (buffer[start] & Flag.REQUEST) !== 0;
@@ -125,10 +129,6 @@ export class LocalSubscriber implements Target, Origin {
       if (isRequest) this.open.set(message.request, message);
     }
     this.isDelivering = false;
-    if (this.head === waiting.length) {
-      this.waiting = [];
-      this.head = 0;
-    }
     if (this.isOver && this.bytes <= this.options.highWaterMark >> 1) {
       this.isOver = false;
       this.owner.onOver(this, false);
@@ -147,14 +147,13 @@ export class LocalSubscriber implements Target, Origin {
   }
 
   cancel(request: number): void {
-    this.open.get(request)?.abort(new Error('the request was cancelled'));
+    this.open.get(request)?.cancel();
   }
 
   /** Called when the subscriptions are gone. */
   end(): void {
-    const leftovers = this.waiting.slice(this.head).map((one) => ({ ...one, wasSent: false }));
-    this.waiting = [];
-    this.head = 0;
+    const leftovers = this.waiting.takeAll().map((one) => ({ ...one, wasSent: false }));
+    this.borrowed = [];
     this.bytes = 0;
     if (this.isOver) this.owner.onOver(this, false);
     this.isOver = false;
@@ -182,7 +181,7 @@ export class LocalSubscriber implements Target, Origin {
   }
 
   private get isIdle(): boolean {
-    return this.running === 0 && this.head === this.waiting.length;
+    return this.running === 0 && this.waiting.size === 0;
   }
 
   private checkWaiters(): void {
@@ -192,9 +191,10 @@ export class LocalSubscriber implements Target, Origin {
   private makeRoom(bytes: number): boolean {
     if (this.options.whenFull === 'drop-newest') return false;
     let count = 0;
-    while (this.head < this.waiting.length && this.bytes + bytes > this.options.maxBufferedBytes) {
-      const { start, end } = this.waiting[this.head++];
-      this.bytes -= end - start;
+    while (this.bytes + bytes > this.options.maxBufferedBytes) {
+      const oldest = this.waiting.shift();
+      if (oldest === undefined) break;
+      this.bytes -= oldest.end - oldest.start;
       count++;
     }
     if (count > 0) {
@@ -204,23 +204,17 @@ export class LocalSubscriber implements Target, Origin {
     return this.bytes + bytes <= this.options.maxBufferedBytes;
   }
 
-  /** Copies what was added since the last time, in one piece. */
+  /** Copies what waits and was added since the last time, in one piece. */
   private copyOut(): void {
-    const { waiting } = this;
-    let from = waiting.length;
-    let bytes = 0;
-    while (from > this.head && waiting[from - 1].sequence > this.copied) {
-      from--;
-      bytes += waiting[from].end - waiting[from].start;
-    }
-    this.copied = this.last;
-    const copy = Buffer.allocUnsafeSlow(bytes);
+    const added = this.borrowed.filter(({ sequence }) => sequence > this.delivered);
+    const copy = Buffer.allocUnsafeSlow(added.reduce((sum, { start, end }) => sum + end - start, 0));
     let at = 0;
-    for (let index = from; index < waiting.length; index++) {
-      const { topic, buffer, start, end, mask, sequence } = waiting[index];
-      buffer.copy(copy, at, start, end);
-      waiting[index] = { topic, buffer: copy, start: at, end: at + end - start, mask, sequence };
-      at += end - start;
+    for (const one of added) {
+      const length = one.buffer.copy(copy, at, one.start, one.end);
+      one.buffer = copy;
+      one.start = at;
+      at += length;
+      one.end = at;
     }
   }
 }

@@ -7,7 +7,7 @@ import { withoutContext } from '../../../util/runtime/no-context.js';
 import { nextTick, setImmediate } from '../../../util/runtime/real-timers.js';
 import { sharedTimers } from '../../../util/timers.js';
 import type { Interest } from '../codec/interest.js';
-import { Mask, MESSAGE_HEAD_BYTES } from '../codec/layout.js';
+import { Flag, Mask, MESSAGE_HEAD_BYTES } from '../codec/layout.js';
 import { type Extras, MessageWriter, type TopicData } from '../codec/message-writer.js';
 import { checkTopic, isPattern, wildcardRank } from '../codec/pattern.js';
 import type { Reply } from '../message.js';
@@ -119,6 +119,11 @@ export class Publisher implements TargetOwner {
     const known = this.routes.get(topic);
     if (known !== undefined && known.version === this.version) return known;
     return this.findRoute(topic, known);
+  }
+
+  /** Returns the members of a queue group of a topic. */
+  members(topic: string, name: string): readonly Place[] {
+    return this.routeOf(topic).groups.find((group) => group.name === name)?.members ?? [];
   }
 
   /** Returns the places from which one would answer a request: the patterns with the fewest wildcards. */
@@ -269,6 +274,8 @@ export class Publisher implements TargetOwner {
     const unsent = new Set<number>();
     for (const { sequence, wasSent } of leftovers) if (!wasSent) unsent.add(sequence);
     for (const leftover of leftovers) {
+      // Requests go to another member by themselves: two copies would run two handlers.
+      if ((leftover.buffer[leftover.start] & Flag.REQUEST) !== 0) continue;
       for (const [name, { index, redeliver }] of groups) {
         if ((leftover.mask & (1 << index)) !== 0 && (redeliver || !leftover.wasSent))
           this.toOther(name, target, leftover);
@@ -330,8 +337,7 @@ export class Publisher implements TargetOwner {
   private toOther(name: string, target: Target, { buffer, start, end }: Leftover): void {
     const at = start + MESSAGE_HEAD_BYTES;
     const topic = buffer.toString('utf8', at, at + buffer[start + 1]);
-    const group = this.routeOf(topic).groups.find((one) => one.name === name);
-    const place = this.pick((group?.members ?? []).filter((member) => member.target !== target));
+    const place = this.pick(this.members(topic, name).filter((member) => member.target !== target));
     if (place === undefined) return;
     this.moves++;
     place.target.append(topic, buffer, start, end, place.mask);

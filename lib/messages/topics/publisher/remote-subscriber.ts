@@ -19,6 +19,7 @@ import {
   encodeHello,
   encodeNumber,
   encodeSequence,
+  Flag,
   FrameType,
   frame,
   Mask,
@@ -51,6 +52,7 @@ const END = frame(FrameType.END);
 export class RemoteSubscriber implements Target, FrameSink {
   mask = 0;
   requests = 0;
+  readonly isLocal = false;
   interest: Interest;
   isRouted = true;
   private isListed = true;
@@ -468,7 +470,9 @@ export class RemoteSubscriber implements Target, FrameSink {
     this.owner.onLeftovers(this, leftovers, interest);
     if (keepsUnsent) {
       for (const { buffer, start, end, mask, wasSent } of leftovers) {
-        if (!wasSent && (mask & Mask.ALL) !== 0) this.append('', buffer, start, end, Mask.ALL);
+        // Requests are sent again by those who wait for their replies.
+        if (wasSent || (mask & Mask.ALL) === 0 || (buffer[start] & Flag.REQUEST) !== 0) continue;
+        this.append('', buffer, start, end, Mask.ALL);
       }
     }
     for (const { resolve } of this.waiters.splice(0)) resolve();

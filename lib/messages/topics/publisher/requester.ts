@@ -1,6 +1,5 @@
 // Requests of a node: who answers, and what happens when that one does not.
 
-import { starlaneError } from '../../../errors.js';
 import { Deadline } from '../../../util/deadline.js';
 import { sharedTimers } from '../../../util/timers.js';
 import { messageError } from '../../outcome.js';
@@ -18,9 +17,9 @@ export const FRESH_MS = 2_000;
 
 export class Requester {
   private readonly startedMs = sharedTimers.now();
-  private readonly fresh = new Set<() => void>();
+  /** Requests that wait for the directory. */
+  private readonly fresh = new Set<Call>();
   private readonly freshDue: Deadline;
-  private isClosed = false;
 
   constructor(
     private readonly publisher: Publisher,
@@ -35,18 +34,20 @@ export class Requester {
       const timeoutMs = resolveTimeout(options, REQUEST_MS);
       options?.signal?.throwIfAborted();
       let result: T;
-      const call = new Call(this.publisher, this.requests, topic, data, options, timeoutMs, {
-        onValue: (value) => {
+      const waiter = {
+        onValue: (value: unknown) => {
           result = value as T;
           return false;
         },
-        onDone: (error) => {
+        onDone: (error: Error | undefined) => {
           if (error === undefined) resolve(result);
           else reject(error);
         },
-      });
+      };
+      const places = (tried?: ReadonlySet<Target>): readonly Place[] => this.publisher.responders(topic, tried);
+      const call = new Call(this.publisher, this.requests, topic, data, options, timeoutMs, waiter, places);
       if (call.start()) return;
-      if (this.isFresh) this.waitFor(call);
+      if (this.isFresh) this.fresh.add(call);
       else call.fail();
     });
   }
@@ -62,29 +63,34 @@ export class Requester {
     const replies = new Replies();
     const calls: Call[] = [];
     const { plain, groups } = this.publisher.routeOf(topic);
-    const places: Place[] = plain.map((target) => ({ target, mask: Mask.ALL, redeliver: false }));
-    for (const { members } of groups) {
-      const place = this.publisher.pick(members);
-      if (place !== undefined) places.push(place);
-    }
-    let open = places.length;
-    for (const place of places) {
-      const call = new Call(this.publisher, this.requests, topic, data, options, timeoutMs, {
-        onValue: (value) => {
-          replies.push(value);
-          return true;
-        },
-        onDone: () => {
-          open--;
-          if (open === 0) replies.end();
-        },
-      });
+    let open = plain.length + groups.length;
+    if (open === 0) throw noHandler(topic);
+    const waiter = {
+      onValue: (value: unknown) => {
+        replies.push(value);
+        return true;
+      },
+      onDone: () => {
+        open--;
+        if (open === 0) replies.end();
+      },
+    };
+    const start = (places: Places): void => {
+      const call = new Call(this.publisher, this.requests, topic, data, options, timeoutMs, waiter, places);
       calls.push(call);
-      call.startAt(place);
-    }
-    if (places.length === 0) throw noHandler(topic);
+      call.start();
+      if (call.fault !== undefined) throw call.fault;
+    };
     let count = 0;
     try {
+      for (const target of plain) {
+        const places = [{ target, mask: Mask.ALL, redeliver: false }];
+        // The others get a request of their own.
+        start((tried) => (tried === undefined ? places : []));
+      }
+      for (const { name } of groups) {
+        start((tried) => this.publisher.members(topic, name).filter(({ target }) => tried?.has(target) !== true));
+      }
       for (;;) {
         const values = await replies.take();
         if (values === undefined) break;
@@ -101,35 +107,35 @@ export class Requester {
 
   /** Called when subscribers have come or gone. */
   onRoutes(): void {
-    for (const retry of [...this.fresh]) retry();
+    for (const call of [...this.fresh]) {
+      if (!call.isOver && !call.start()) {
+        if (this.isFresh) continue;
+        call.fail();
+      }
+      this.fresh.delete(call);
+    }
   }
 
   close(): void {
-    this.isClosed = true;
     this.freshDue.clear();
-    this.onRoutes();
-    this.requests.close(starlaneError('ERR_STARLANE_CLOSED'));
+    for (const call of this.fresh) call.close();
+    this.fresh.clear();
+    this.requests.close();
   }
 
+  /** Whether the directory of a node that has just started may still be incomplete. */
   private get isFresh(): boolean {
-    return !this.isClosed && sharedTimers.now() - this.startedMs < FRESH_MS;
-  }
-
-  /** Waits for the directory of a node that has just started. */
-  private waitFor(call: Call): void {
-    const retry = (): void => {
-      if (!call.isOver && !call.start()) {
-        if (this.isFresh) return;
-        call.fail();
-      }
-      this.fresh.delete(retry);
-    };
-    this.fresh.add(retry);
+    return sharedTimers.now() - this.startedMs < FRESH_MS;
   }
 }
 
+/** Returns where a request can go. `tried`: the targets that have not taken it; undefined before the first attempt. */
+type Places = (tried?: ReadonlySet<Target>) => readonly Place[];
+
 /** One request to one subscriber, or to another one as long as none has got it. */
 class Call implements Waiter {
+  /** Why the request cannot be encoded. */
+  fault: Error | undefined;
   private readonly pending: PendingRequest;
   /** Those that have not taken it; undefined before the second attempt. */
   private tried: Set<Target> | undefined;
@@ -143,6 +149,7 @@ class Call implements Waiter {
     private readonly options: RequestOptions | undefined,
     timeoutMs: number,
     private readonly waiter: Omit<Waiter, 'onUnsent'>,
+    private readonly places: Places,
   ) {
     this.untilMs = sharedTimers.now() + timeoutMs;
     // Before anything else, so that a wrong topic is an error of the call.
@@ -156,14 +163,10 @@ class Call implements Waiter {
 
   /** Sends it to the best subscriber. Returns false when there is none. */
   start(): boolean {
-    const place = this.publisher.pick(this.publisher.responders(this.topic, this.tried));
-    if (place === undefined) return false;
-    this.startAt(place);
-    return true;
-  }
-
-  startAt({ target, mask }: Place): void {
     const { publisher, pending } = this;
+    const place = publisher.pick(this.places(this.tried));
+    if (place === undefined) return false;
+    const { target, mask } = place;
     try {
       const remainingMs = Math.max(1, this.untilMs - sharedTimers.now());
       const { headers } = this.options ?? {};
@@ -176,13 +179,19 @@ class Call implements Waiter {
       const sequence = target.append(this.topic, buffer, start, end, mask);
       if (sequence === 0) {
         pending.end(messageError('ERR_STARLANE_QUEUE_FULL', 'not-handled', `too much waits for ${target.pattern}`));
-        return;
+        return true;
       }
       this.requests.add(pending, target, sequence);
       publisher.onRequestAdded();
     } catch (error) {
-      pending.end(error as Error);
+      this.fault = error as Error;
+      pending.end(this.fault);
     }
+    return true;
+  }
+
+  close(): void {
+    this.pending.close();
   }
 
   fail(): void {

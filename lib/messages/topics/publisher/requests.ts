@@ -2,8 +2,10 @@
 
 import { netError } from '../../../errors.js';
 import { sharedTimers, type Timed, type Timer } from '../../../util/timers.js';
+import { errorOfOutcome } from '../../failure.js';
 import { NumberRing } from '../../number-ring.js';
 import { messageError, notHandled, outcomeUnknown } from '../../outcome.js';
+import { OutcomeCode } from '../../wire/frames.js';
 import { Flag, Kind, ReplyStatus } from '../codec/layout.js';
 import { type Reply, readData } from '../message.js';
 import type { Target } from './target.js';
@@ -46,11 +48,15 @@ export class PendingRequest implements Timed {
   onDeadline(): void {
     sharedTimers.afterInput(() => {
       if (this.isOver) return;
-      const { target } = this;
-      const wasSent = target?.wasSent(this.sequence) === true;
-      target?.cancel(this.number);
+      const { wasSent } = this;
+      this.target?.cancel(this.number);
       this.end(timedOut(this.topic, wasSent));
     });
+  }
+
+  /** Whether the request may have left this process. */
+  private get wasSent(): boolean {
+    return this.target?.wasSent(this.sequence) === true;
   }
 
   onReply({ status, buffer, start, end }: Reply): void {
@@ -73,14 +79,18 @@ export class PendingRequest implements Timed {
         break;
       case ReplyStatus.FAILED: {
         const text = (buffer[start] & Flag.KIND) === Kind.STRING ? (readData(buffer, start, end) as string) : '';
-        this.end(messageError('ERR_STARLANE_HANDLER_FAILED', 'handled', text));
+        this.end(errorOfOutcome(OutcomeCode.FAILED, text, this.topic, undefined));
         break;
       }
       case ReplyStatus.DROPPED:
         this.end(messageError('ERR_STARLANE_QUEUE_FULL', 'not-handled', `a subscription of ${this.topic} is full`));
         break;
-      default:
+      case ReplyStatus.NO_HANDLER:
         this.onUnsent();
+        break;
+      default:
+        // Of a later version.
+        this.end(outcomeUnknown(`a reply of an unknown kind from a subscriber of ${this.topic}`));
     }
   }
 
@@ -88,6 +98,12 @@ export class PendingRequest implements Timed {
   onLost(wasSent: boolean): void {
     if (wasSent) this.end(outcomeUnknown(`the subscriber of ${this.topic} is gone`));
     else this.onUnsent();
+  }
+
+  /** Called when the topics of the node are closed. */
+  close(): void {
+    const outcome = this.wasSent ? 'unknown' : 'not-handled';
+    this.end(messageError('ERR_STARLANE_CLOSED', outcome, `a request to ${this.topic}`));
   }
 
   end(error: Error | undefined): void {
@@ -103,7 +119,7 @@ export class PendingRequest implements Timed {
     const { target } = this;
     this.requests.leave(this);
     if (target !== undefined && this.waiter.onUnsent(target)) return;
-    this.end(notHandled(`the subscriber of ${this.topic} is gone`));
+    this.end(notHandled(`no subscriber of ${this.topic} has taken the request`));
   }
 }
 
@@ -151,11 +167,15 @@ export class Requests {
   /** Called when a target is gone. `unsent`: the numbers of messages that it certainly has not got. */
   onLost(target: Target, unsent: ReadonlySet<number>): void {
     if (target.requests === 0) return;
-    for (const request of this.all()) if (request.target === target) request.onLost(!unsent.has(request.sequence));
+    for (const request of this.all()) {
+      if (request.target !== target) continue;
+      const wasSent = !unsent.has(request.sequence);
+      if (!wasSent || !target.isLocal) request.onLost(wasSent);
+    }
   }
 
-  close(error: Error): void {
-    for (const request of this.all()) request.end(error);
+  close(): void {
+    for (const request of this.all()) request.close();
   }
 
   /** Returns those that wait, oldest first. */

@@ -13,6 +13,8 @@ export interface Target {
   readonly isRouted: boolean;
   /** Whether messages arrive at once, as far as is known. */
   readonly isReady: boolean;
+  /** Whether it is in this process: requests that it has taken are answered even after its end. */
+  readonly isLocal: boolean;
   /** @internal The mask of the message that is being published. */
   mask: number;
   /** @internal Requests that wait for its answers. */

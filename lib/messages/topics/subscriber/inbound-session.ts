@@ -5,6 +5,7 @@ import type { NodeId } from '../../../address.js';
 import type { Socket } from '../../../socket/socket.js';
 import { copyOf } from '../../../util/buffers.js';
 import { Deadline } from '../../../util/deadline.js';
+import { Fifo } from '../../../util/fifo.js';
 import { withoutContext } from '../../../util/runtime/no-context.js';
 import { setImmediate } from '../../../util/runtime/real-timers.js';
 import { sharedTimers } from '../../../util/timers.js';
@@ -50,8 +51,7 @@ export class InboundSession implements Origin {
   private next = 0;
   private mask = 0;
   /** Messages that are not handled, and those behind them, in order. */
-  private waiting: TopicMessage[] = [];
-  private head = 0;
+  private readonly waiting = new Fifo<TopicMessage>();
   /** Handled and not confirmed. */
   private unconfirmedBytes = 0;
   private wantsAck = false;
@@ -145,7 +145,7 @@ export class InboundSession implements Origin {
         this.confirm();
         break;
       case FrameType.CANCEL:
-        if (body.length >= 4) this.requests.get(body.readUInt32LE(0))?.abort(new Error('the request was cancelled'));
+        if (body.length >= 4) this.requests.get(body.readUInt32LE(0))?.cancel();
         break;
       case FrameType.SEEN:
         if (body.length >= 4) this.seen = body.readUInt32LE(0);
@@ -207,21 +207,13 @@ export class InboundSession implements Origin {
   onReleased(message: TopicMessage): void {
     if (message.expectsReply && this.requests.get(message.request) === message) this.requests.delete(message.request);
     const { waiting } = this;
-    while (this.head < waiting.length && waiting[this.head].holders === 0) {
-      const done = waiting[this.head];
-      (waiting as Array<TopicMessage | undefined>)[this.head++] = undefined;
+    for (let done = waiting.peek(); done?.holders === 0; done = waiting.peek()) {
+      waiting.shift();
       this.handled = done.sequence;
       this.unconfirmedBytes += done.bytes;
     }
-    if (this.head === waiting.length) {
-      this.waiting = [];
-      this.head = 0;
-      // Numbers that were left out behind it.
-      this.handled = this.received;
-    } else if (this.head > 1_024 && 2 * this.head > waiting.length) {
-      waiting.splice(0, this.head);
-      this.head = 0;
-    }
+    // Numbers that were left out behind the last message count as handled.
+    if (this.isIdle) this.handled = this.received;
     if (this.confirmed !== this.handled) this.confirmSoon();
     if (this.isEnding) this.endIfDone();
   }
@@ -254,7 +246,7 @@ export class InboundSession implements Origin {
   }
 
   private get isIdle(): boolean {
-    return this.waiting.length === 0;
+    return this.waiting.size === 0;
   }
 
   private confirmSoon(): void {

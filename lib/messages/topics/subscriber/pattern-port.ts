@@ -72,7 +72,7 @@ export class PatternPort implements SessionOwner, SubscriptionOwner {
     /** When the service was bound, within the last minute; of all ports that this pattern has had. */
     private readonly binds: number[],
   ) {
-    this.bindDue = new Deadline(sharedTimers, () => this.announce());
+    this.bindDue = new Deadline(sharedTimers, () => this.announceLate());
   }
 
   get options(): ResolvedTopicsOptions {
@@ -109,7 +109,7 @@ export class PatternPort implements SessionOwner, SubscriptionOwner {
     return load;
   }
 
-  /** @throws ERR_STARLANE_ARGUMENT for too many queue groups */
+  /** @throws ERR_STARLANE_ARGUMENT for too many queue groups; as `bind` */
   add(subscription: Subscription): void {
     const { queue, redeliver } = subscription.options;
     if (queue === undefined) this.plain.push(subscription);
@@ -118,7 +118,14 @@ export class PatternPort implements SessionOwner, SubscriptionOwner {
       group.members.push(subscription);
       group.redeliver ||= redeliver;
     }
-    this.onChanged();
+    try {
+      this.onChanged();
+    } catch (error) {
+      // This node may not offer the service.
+      this.remove(subscription);
+      if (this.isUnused) this.owner.onUnused(this);
+      throw error;
+    }
   }
 
   deliver(message: TopicMessage, mask: number): void {
@@ -313,6 +320,14 @@ export class PatternPort implements SessionOwner, SubscriptionOwner {
       (socket: Socket) => this.onSocket(socket),
     );
     this.server.on('error', (error) => this.owner.warn(error));
+  }
+
+  private announceLate(): void {
+    try {
+      this.announce();
+    } catch (error) {
+      this.owner.warn(error as Error);
+    }
   }
 
   private onSocket(socket: Socket): void {

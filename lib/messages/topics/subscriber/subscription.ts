@@ -1,11 +1,14 @@
 // A subscription as its user holds it: it runs the handler, or hands messages to an iteration, and keeps what has to wait, up to a bound.
 
+import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import { netError } from '../../../errors.js';
 import { waitWithin } from '../../../util/deadline.js';
+import { Fifo } from '../../../util/fifo.js';
 import { throwLater } from '../../../util/runtime/throw-later.js';
 import { sharedTimers } from '../../../util/timers.js';
-import { type MessageError, messageError } from '../../outcome.js';
+import { failureOf } from '../../failure.js';
+import { type MessageError, messageError, Refusal } from '../../outcome.js';
 import { ReplyStatus } from '../codec/layout.js';
 import type { TopicMessage } from '../message.js';
 import { type FlushOptions, type ResolvedSubscribeOptions, resolveTimeout } from '../options.js';
@@ -18,7 +21,7 @@ export type TopicHandler = (message: TopicMessage) => unknown;
 export interface SubscriptionEvents {
   /** Messages were lost, here or at a publisher: ERR_STARLANE_SLOW_SUBSCRIBER with `topic` (the pattern) and `count`. At most once a second. */
   slow: [error: MessageError];
-  /** A handler has failed. Without a listener, the error is thrown, as by any emitter. */
+  /** A handler has failed for a message that is no request. Without a listener, the error is thrown, as by any emitter. */
   error: [error: unknown];
   /** The subscription has ended. */
   close: [];
@@ -42,9 +45,10 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
   /** @internal Publishers have to wait. */
   isFull = false;
   private isEnded = false;
+  /** The async context of the handlers: that of the code that has subscribed. */
+  private readonly scope = new AsyncResource('STARLANESUBSCRIPTION');
   private running = 0;
-  private queue: Array<TopicMessage | undefined> = [];
-  private head = 0;
+  private readonly queue = new Fifo<TopicMessage>();
   private queuedBytes = 0;
   private readonly takers: Array<(result: IteratorResult<TopicMessage>) => void> = [];
   private readonly slow: SlowReports;
@@ -71,7 +75,7 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
 
   /** Messages that wait for the handler, and those that it handles. */
   get pending(): number {
-    return this.queue.length - this.head + this.running;
+    return this.queue.size + this.running;
   }
 
   /** Whether it has ended. */
@@ -82,24 +86,24 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
   /** @internal Takes a message, which is released later. */
   push(message: TopicMessage): void {
     message.holders++;
-    const isEmpty = this.head === this.queue.length;
+    const isEmpty = this.queue.size === 0;
     if (this.handler !== undefined) {
       if (isEmpty && this.running < this.options.concurrency) {
         this.run(this.handler, message);
         return;
       }
     } else if (this.takers.length > 0) {
+      this.running++;
       (this.takers.shift() as (result: IteratorResult<TopicMessage>) => void)({ value: message, done: false });
       return;
     }
     const { maxPending, maxPendingBytes, whenFull } = this.options;
-    const isTooMuch =
-      !isEmpty && (this.queue.length - this.head >= maxPending || this.queuedBytes + message.bytes > maxPendingBytes);
+    const isTooMuch = !isEmpty && (this.queue.size >= maxPending || this.queuedBytes + message.bytes > maxPendingBytes);
     if (isTooMuch && whenFull === 'drop-newest') {
       this.drop(message);
       return;
     }
-    if (isTooMuch && whenFull === 'drop-oldest') this.drop(this.shift());
+    if (isTooMuch && whenFull === 'drop-oldest') this.drop(this.shift() as TopicMessage);
     this.queue.push(message);
     this.queuedBytes += message.bytes;
     if (whenFull === 'pause') this.updateRoom();
@@ -116,19 +120,17 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
     if (this.isEnded) return;
     this.isEnded = true;
     this.slow.close();
-    const waiting = this.queue.slice(this.head) as TopicMessage[];
-    this.queue = [];
-    this.head = 0;
     this.queuedBytes = 0;
     this.isFull = false;
-    this.owner.onClosed(this);
-    for (const message of waiting) {
+    // Before publishers know that the subscription is gone, as they could not tell then what has become of their requests.
+    for (const message of this.queue.takeAll()) {
       message.answer(ReplyStatus.NO_HANDLER, undefined);
       message.release();
     }
+    this.owner.onClosed(this);
     for (const taker of this.takers.splice(0)) taker({ value: undefined, done: true });
     this.onIdle?.();
-    this.emit('close');
+    this.emitSafely('close');
   }
 
   /**
@@ -144,23 +146,25 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
 
   /** Takes messages one by one. One is handled when the loop asks for the next. Leaving the loop closes the subscription. */
   [Symbol.asyncIterator](): AsyncIterator<TopicMessage, undefined> {
-    let current: TopicMessage | undefined;
-    const release = (): void => {
-      if (current === undefined) return;
-      const done = current;
-      current = undefined;
-      this.handled++;
-      done.release();
+    let taken: TopicMessage[] = [];
+    let isOver = false;
+    const finishTaken = (): void => {
+      const finished = taken;
+      taken = [];
+      for (const message of finished) this.finish(message);
     };
     return {
       next: async () => {
-        release();
+        finishTaken();
         const result = await this.take();
-        if (!result.done) current = result.value;
+        if (!result.done) taken.push(result.value);
+        // The loop was left while this waited.
+        if (isOver) finishTaken();
         return result as IteratorResult<TopicMessage, undefined>;
       },
       return: async () => {
-        release();
+        isOver = true;
+        finishTaken();
         this.close();
         return { value: undefined, done: true };
       },
@@ -168,32 +172,36 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
   }
 
   private take(): IteratorResult<TopicMessage> | Promise<IteratorResult<TopicMessage>> {
-    if (this.head < this.queue.length) {
-      const value = this.shift();
+    const value = this.shift();
+    if (value !== undefined) {
+      this.running++;
       this.updateRoom();
       return { value, done: false };
     }
-    this.onIdle?.();
     if (this.isEnded) return { value: undefined, done: true };
     return new Promise((resolve) => this.takers.push(resolve));
   }
 
   private run(handler: TopicHandler, message: TopicMessage): void {
     this.running++;
-    // The requester has given up, and nobody else waits for it.
-    if (message.deadlineMs !== 0 && sharedTimers.now() > message.deadlineMs) {
+    // Nobody else waits for it.
+    if (message.isGivenUp) {
       this.finish(message);
       return;
     }
     let result: unknown;
+    let isPromise: boolean;
     try {
-      result = handler(message);
+      result = this.scope.runInAsyncScope(handler, undefined, message);
+      isPromise = typeof (result as PromiseLike<unknown> | undefined)?.then === 'function';
     } catch (error) {
       this.fail(message, error);
       return;
     }
-    if (typeof (result as PromiseLike<unknown> | undefined)?.then === 'function') {
-      (result as PromiseLike<unknown>).then(
+    if (!isPromise) this.answer(message, result);
+    else {
+      // What only looks like a promise may call back twice, or throw.
+      Promise.resolve(result).then(
         (value) => {
           this.answer(message, value);
           this.pump();
@@ -203,7 +211,7 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
           this.pump();
         },
       );
-    } else this.answer(message, result);
+    }
   }
 
   private answer(message: TopicMessage, value: unknown): void {
@@ -213,7 +221,6 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
         else if (message.hasResponded) message.answer(ReplyStatus.END, undefined);
       } catch (error) {
         // The answer cannot be sent.
-        message.isAnswered = false;
         this.fail(message, error);
         return;
       }
@@ -222,8 +229,14 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
   }
 
   private fail(message: TopicMessage, error: unknown): void {
-    const text = error instanceof Error ? error.message : String(error);
-    message.answer(ReplyStatus.FAILED, text.slice(0, 1_000));
+    if (error instanceof Refusal) message.answer(ReplyStatus.NO_HANDLER, undefined);
+    else {
+      try {
+        message.answer(ReplyStatus.FAILED, failureOf(error).payload);
+      } catch {
+        message.answer(ReplyStatus.FAILED, failureOf('the error is longer than maxMessageBytes').payload);
+      }
+    }
     // Requesters get their errors.
     if (!message.expectsReply) {
       if (this.listenerCount('error') > 0) this.emitSafely('error', error);
@@ -242,30 +255,23 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
   private pump(): void {
     const { handler } = this;
     if (handler === undefined) return;
-    while (this.head < this.queue.length && this.running < this.options.concurrency) {
+    while (this.running < this.options.concurrency) {
       const message = this.shift();
+      if (message === undefined) return;
       this.updateRoom();
       this.run(handler, message);
     }
   }
 
-  private shift(): TopicMessage {
-    const message = this.queue[this.head] as TopicMessage;
-    this.queue[this.head++] = undefined;
-    this.queuedBytes -= message.bytes;
-    if (this.head === this.queue.length) {
-      this.queue = [];
-      this.head = 0;
-    } else if (this.head > 1_024 && 2 * this.head > this.queue.length) {
-      this.queue.splice(0, this.head);
-      this.head = 0;
-    }
+  private shift(): TopicMessage | undefined {
+    const message = this.queue.shift();
+    if (message !== undefined) this.queuedBytes -= message.bytes;
     return message;
   }
 
   private updateRoom(): void {
     const { maxPending, maxPendingBytes } = this.options;
-    const count = this.queue.length - this.head;
+    const count = this.queue.size;
     const isFull = this.isFull
       ? count > maxPending >> 1 || this.queuedBytes > maxPendingBytes >> 1
       : count >= maxPending || this.queuedBytes >= maxPendingBytes;
@@ -286,9 +292,10 @@ export class Subscription extends EventEmitter<SubscriptionEvents> implements As
     this.emitSafely('slow', Object.assign(error, { topic: this.pattern, count }));
   }
 
-  private emitSafely(event: 'slow' | 'error', error: unknown): void {
+  /** Emits an event. What a listener throws is raised later, so that it does not reach the circuits. */
+  private emitSafely(event: keyof SubscriptionEvents, ...values: unknown[]): void {
     try {
-      this.emit(event, error as never);
+      (this.emit as (name: string, ...values: unknown[]) => boolean).call(this, event, ...values);
     } catch (thrown) {
       throwLater(thrown);
     }

@@ -1,4 +1,4 @@
-// Which circuits a participant dials and ends.
+// Which circuits a participant dials, accepts and ends.
 
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { NEIGHBOURHOOD_LIMITS, Neighbourhood } from '../../../../lib/messages/broadcast/overlay/neighbourhood.js';
@@ -40,12 +40,19 @@ describe('The circuits of a participant', () => {
   it('are one for each pair: of two dials that cross, that of the smaller id', () => {
     circuits.update(['m', 'a', 'z'], []);
     at(graceMs);
-    expect([circuits.mayAccept('a'), circuits.mayAccept('z')]).toEqual([true, false]);
+    expect([circuits.answerTo('a'), circuits.answerTo('z')]).toEqual(['accept', 'wait']);
     circuits.onUp('z', true);
-    expect(circuits.mayAccept('z')).toBe(false);
+    expect(circuits.answerTo('z')).toBe('refuse');
     // Later, the other end has lost the circuit.
     now += 10_000;
-    expect(circuits.mayAccept('z')).toBe(true);
+    expect(circuits.answerTo('z')).toBe('accept');
+  });
+
+  it('are not refused by both ends when the dial of the smaller id fails', () => {
+    circuits.update(['m', 'z'], []);
+    expect(circuits.answerTo('z')).toBe('wait');
+    circuits.onDown('z', true);
+    expect(circuits.answerTo('z')).toBe('accept');
   });
 
   it('end some time after nobody wants them, by the one who has dialled', () => {
@@ -78,10 +85,27 @@ describe('The circuits of a participant', () => {
     expect(dials).toHaveLength(4);
   });
 
+  it('make up for earlier failures when they last', () => {
+    circuits.update(['m', 'z'], []);
+    for (let failures = 0; failures < 5; failures++) circuits.onDown('z', true);
+    circuits.onUp('z', true);
+    at(31_999);
+    circuits.onDown('z', true);
+    at(31_999 + 60_000 - 1);
+    expect(dials).toHaveLength(1);
+    at(31_999 + 60_000);
+    expect(dials).toHaveLength(2);
+    circuits.onUp('z', true);
+    at(now + 60_000);
+    circuits.onDown('z', true);
+    at(now + suspectMs);
+    expect(dials).toHaveLength(3);
+  });
+
   it('are limited in number', () => {
     const ids = Array.from({ length: NEIGHBOURHOOD_LIMITS.maxNeighbours }, (_, index) => `x${index}`);
     for (const id of ids) circuits.onUp(id, false);
-    expect(circuits.mayAccept('y')).toBe(false);
-    expect(circuits.mayAccept('x0')).toBe(true);
+    expect(circuits.answerTo('y')).toBe('refuse');
+    expect(circuits.answerTo('x0')).toBe('accept');
   });
 });
