@@ -30,7 +30,7 @@ export interface ParticipantsOwner {
   onReady(id: NodeId): void;
   /** A neighbour has broken the protocol. */
   onFault(fault: Error): void;
-  /** The server has closed: the node is closed or drains. */
+  /** The node closes or drains. */
   onClosed(): void;
 }
 
@@ -76,8 +76,7 @@ export class Participants {
       { meta, pauseOnConnect: true, ...(allow === undefined ? {} : { allow }) },
       (socket) => this.onSocket(socket),
     );
-    this.server.once('close', () => this.owner.onClosed());
-    this.unfollow = node.queries.follow((event) => {
+    const unfollow = node.queries.follow((event) => {
       switch (event.name) {
         case 'service':
         case 'unservice':
@@ -91,6 +90,12 @@ export class Participants {
           this.owner.onClosed();
       }
     });
+    // Not with the end of the server: that waits for its circuits, which the others would keep.
+    const unfollowClose = node.queries.beforeClose(() => this.owner.onClosed());
+    this.unfollow = () => {
+      unfollow();
+      unfollowClose();
+    };
     this.refreshSoon();
   }
 

@@ -379,6 +379,16 @@ describe('A broadcast', () => {
     expect(members[0].cast.stats().origins).toBeLessThanOrEqual(2);
   });
 
+  it('leaves when its node closes, although others have circuits to it', async () => {
+    const members = await star(3);
+    const left: Member[] = [];
+    for (const member of members) member.cast.once('close', () => left.push(member));
+    for (const member of members) {
+      void member.node.close();
+      expect(left).toContain(member);
+    }
+  });
+
   it('leaves when its node drains', async () => {
     const members = await star(3);
     const closed = once(members[1].cast, 'close');
