@@ -3,6 +3,7 @@
 import type { BindOptions } from '../circuit/options.js';
 import { optionError } from '../errors.js';
 import { MAX_TIMEOUT_MS } from '../util/timers.js';
+import { checkNames, integer } from './option-checks.js';
 import type { OutgoingTerms } from './send/outgoing.js';
 import { MAX_KEY_BYTES } from './wire/frames.js';
 
@@ -132,19 +133,4 @@ export function resolveInboxOptions(options: InboxOptions = {}): ResolvedInboxOp
 /** @throws ERR_STARLANE_OPTION */
 export function concurrencyOf(value: number | undefined, initial = DEFAULT_CONCURRENCY): number {
   return integer('concurrency', value, 1, 1_000_000, initial);
-}
-
-function integer(name: string, value: number | undefined, min: number, max: number, initial: number): number {
-  if (value === undefined) return initial;
-  if (!(Number.isInteger(value) && value >= min && value <= max)) {
-    throw optionError(name, `must be an integer from ${min} to ${max}`);
-  }
-  return value;
-}
-
-/** @throws ERR_STARLANE_OPTION for what is no object, or has options of other names */
-export function checkNames(what: string, options: object, names: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) throw optionError(what, 'must be an object of options');
-  for (const name of Object.keys(options))
-    if (!names.includes(name)) throw optionError(name, `unknown option of ${what}`);
 }

@@ -1,6 +1,5 @@
 // Serves an API: binds its service through an inbox, checks inputs and outputs, and runs the handlers.
 
-import { optionError } from '../../errors.js';
 import type { Node } from '../../node/node.js';
 import type { Socket } from '../../socket/socket.js';
 import { dateNow } from '../../util/runtime/real-timers.js';
@@ -8,6 +7,7 @@ import type { Inbox } from '../inbox.js';
 import type { Call } from '../message.js';
 import { messages } from '../messages.js';
 import { checkNode } from '../node-argument.js';
+import { integer } from '../option-checks.js';
 import type { InboxOptions } from '../options.js';
 import { messageError } from '../outcome.js';
 import type { Sender } from '../receive/incoming.js';
@@ -209,10 +209,4 @@ function handlerCallOf(command: string, call: Call): HandlerCall {
       return Number.isFinite(call.remainingMs) ? dateNow() + call.remainingMs : undefined;
     },
   };
-}
-
-function integer(name: string, value: number | undefined, min: number, max: number, initial: number): number {
-  if (value === undefined) return initial;
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw optionError(name, `must be an integer from ${min} to ${max}`);
 }

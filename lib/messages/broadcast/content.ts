@@ -1,6 +1,6 @@
 // What users send, as bytes and back: bytes, text, or any value of JSON. Each arrives as what it was.
 
-import { starlaneError } from '../../errors.js';
+import { jsonOf } from '../json.js';
 import { messageError } from '../outcome.js';
 import { Format } from './frames.js';
 
@@ -33,12 +33,5 @@ function contentOf(data: BroadcastData): Content {
   // A copy: it may be sent again later, when the user has changed the bytes.
   if (data instanceof Uint8Array) return { format: Format.BYTES, payload: Buffer.from(data) };
   if (typeof data === 'string') return { format: Format.TEXT, payload: Buffer.from(data) };
-  let text: string | undefined;
-  try {
-    text = JSON.stringify(data);
-  } catch (error) {
-    throw starlaneError('ERR_STARLANE_ARGUMENT', 'data: JSON cannot hold it', error);
-  }
-  if (text === undefined) throw starlaneError('ERR_STARLANE_ARGUMENT', 'data: JSON cannot hold it');
-  return { format: Format.JSON, payload: Buffer.from(text) };
+  return { format: Format.JSON, payload: Buffer.from(jsonOf(data)) };
 }

@@ -2,6 +2,7 @@
 
 import { optionError } from '../../errors.js';
 import { type Allow, resolveAllow } from '../../options/allow.js';
+import { checkNames, integer } from '../option-checks.js';
 import { MAX_MESSAGE_BYTES } from './frames.js';
 
 /** Options of `broadcast`. */
@@ -64,22 +65,15 @@ const NUMBERS = {
 
 /** @throws ERR_STARLANE_OPTION */
 export function resolveBroadcastOptions(options: BroadcastOptions): ResolvedBroadcastOptions {
-  if (typeof options !== 'object' || options === null) throw optionError('broadcast', 'must be an object of options');
+  checkNames('broadcast', options, ['env', 'allow', 'whenFull', ...Object.keys(NUMBERS)]);
   const { env, allow, whenFull = 'drop-oldest', ...numbers } = options;
   if (env !== undefined && typeof env !== 'string') throw optionError('env', 'must be the name of an env');
   if (whenFull !== 'drop-oldest' && whenFull !== 'drop-newest') {
     throw optionError('whenFull', "must be 'drop-oldest' or 'drop-newest'");
   }
-  for (const name of Object.keys(numbers)) {
-    if (!Object.hasOwn(NUMBERS, name)) throw optionError(name, 'unknown option of broadcast');
-  }
   const resolved: Record<string, number> = {};
-  for (const [name, [fallback, least, most]] of Object.entries(NUMBERS)) {
-    const value = numbers[name as keyof typeof numbers] ?? fallback;
-    if (!Number.isInteger(value) || value < least || value > most) {
-      throw optionError(name, `must be an integer from ${least} to ${most}`);
-    }
-    resolved[name] = value;
+  for (const [name, [byDefault, least, most]] of Object.entries(NUMBERS)) {
+    resolved[name] = integer(name, numbers[name as keyof typeof numbers], least, most, byDefault);
   }
   resolveAllow(allow, ['dial']);
   return { env, allow, whenFull, ...(resolved as Record<keyof typeof NUMBERS, number>) };

@@ -4,7 +4,7 @@ import { optionError } from '../../errors.js';
 import type { Node } from '../../node/node.js';
 import type { Allow } from '../../options/allow.js';
 import { isNode } from '../node-argument.js';
-import { checkNames } from '../options.js';
+import { checkNames } from '../option-checks.js';
 import { addressOf, exportedName, exportMeta } from './offered.js';
 import { type ExportBind, type Inner, ServiceExport } from './service-export.js';
 

@@ -2,11 +2,11 @@
 // members of one queue group, so that each message crosses once.
 
 import { EventEmitter } from 'node:events';
-import { optionError } from '../../errors.js';
 import { networkIdOf } from '../../identity/member-certificate.js';
 import type { Node } from '../../node/node.js';
 import { sharedTimers } from '../../util/timers.js';
 import { wordsOf } from '../failure.js';
+import { checkNames } from '../option-checks.js';
 import { type MessageError, Refusal } from '../outcome.js';
 import type { TopicData } from '../topics/codec/message-writer.js';
 import type { TopicMessage } from '../topics/message.js';
@@ -19,7 +19,7 @@ import { EXPORTED } from './offered.js';
 /** Messages that wait for the other network at a time; beyond that, publishers wait. */
 const CONCURRENCY = 64;
 
-const OPTIONS: ReadonlySet<string> = new Set(['from', 'to', 'topic', 'group', 'redeliver', 'allow']);
+const OPTIONS = ['from', 'to', 'topic', 'group', 'redeliver', 'allow'];
 
 /** Options of `exportTopic`. */
 export interface ExportTopicOptions {
@@ -151,9 +151,7 @@ export class TopicExport extends EventEmitter<TopicExportEvents> {
  * @throws ERR_STARLANE_OPTION, ERR_STARLANE_ARGUMENT
  */
 export function exportTopic(options: ExportTopicOptions): TopicExport {
-  for (const option of Object.keys(options)) {
-    if (!OPTIONS.has(option)) throw optionError(option, 'unknown option of exportTopic');
-  }
+  checkNames('exportTopic', options, OPTIONS);
   const { from, to, topic, group, redeliver, allow } = options;
   checkNodes(from, to);
   return new TopicExport(from, to, topic, { queue: group ?? groupFor(to), redeliver, allow });

@@ -3,6 +3,7 @@
 import { optionError } from '../../errors.js';
 import type { Allow } from '../../options/allow.js';
 import { MAX_TIMEOUT_MS } from '../../util/timers.js';
+import { checkNames, integer } from '../option-checks.js';
 import { isGroupName } from './codec/interest.js';
 import type { FullPolicy } from './outlet.js';
 
@@ -78,11 +79,11 @@ export function resolveTopicsOptions(options: TopicsOptions = {}): ResolvedTopic
   const { whenFull = 'drop-newest' } = options;
   if (!POLICIES.includes(whenFull)) throw optionError('whenFull', "must be 'drop-oldest' or 'drop-newest'");
   return {
-    maxMessageBytes: integer('maxMessageBytes', options.maxMessageBytes, MIB, 1_024, 64 * MIB),
-    highWaterMark: integer('highWaterMark', options.highWaterMark, 4 * MIB, 1_024, GIB),
-    maxBufferedBytes: integer('maxBufferedBytes', options.maxBufferedBytes, 16 * MIB, 1_024, GIB),
+    maxMessageBytes: integer('maxMessageBytes', options.maxMessageBytes, 1_024, 64 * MIB, MIB),
+    highWaterMark: integer('highWaterMark', options.highWaterMark, 1_024, GIB, 4 * MIB),
+    maxBufferedBytes: integer('maxBufferedBytes', options.maxBufferedBytes, 1_024, GIB, 16 * MIB),
     whenFull,
-    resumeMs: integer('resumeMs', options.resumeMs, 10_000, 0, 3_600_000),
+    resumeMs: integer('resumeMs', options.resumeMs, 0, 3_600_000, 10_000),
   };
 }
 
@@ -99,9 +100,9 @@ export function resolveSubscribeOptions(options: SubscribeOptions = {}): Resolve
   return {
     queue,
     redeliver,
-    concurrency: integer('concurrency', options.concurrency, 1, 1, 65_536),
-    maxPending: integer('maxPending', options.maxPending, 8_192, 1, 2 ** 24),
-    maxPendingBytes: integer('maxPendingBytes', options.maxPendingBytes, 8 * MIB, 1_024, GIB),
+    concurrency: integer('concurrency', options.concurrency, 1, 65_536, 1),
+    maxPending: integer('maxPending', options.maxPending, 1, 2 ** 24, 8_192),
+    maxPendingBytes: integer('maxPendingBytes', options.maxPendingBytes, 1_024, GIB, 8 * MIB),
     whenFull,
     allow: options.allow,
   };
@@ -114,19 +115,4 @@ export function resolveTimeout(options: FlushOptions | undefined, byDefault: num
     throw optionError('timeoutMs', 'must be a number from 1 to 2147483647');
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw optionError('signal', 'must be an AbortSignal');
   return timeoutMs;
-}
-
-/** @throws ERR_STARLANE_OPTION */
-export function integer(name: string, value: unknown, byDefault: number, least: number, most: number): number {
-  if (value === undefined) return byDefault;
-  if (!(Number.isInteger(value) && (value as number) >= least && (value as number) <= most))
-    throw optionError(name, `must be an integer from ${least} to ${most}`);
-  return value as number;
-}
-
-function checkNames(of: string, options: object, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) throw optionError(of, 'must be an object of options');
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw optionError(name, `unknown option of ${of}`);
-  }
 }

@@ -2,6 +2,7 @@
 // lies in it.
 
 import { starlaneError } from '../../../errors.js';
+import { jsonOf } from '../../json.js';
 import { messageError } from '../../outcome.js';
 import { Flag, Kind, MESSAGE_HEAD_BYTES } from './layout.js';
 import { type PiecePool, sharedPieces } from './piece-pool.js';
@@ -132,18 +133,6 @@ function putText(buffer: Buffer, at: number, text: string): number {
     buffer[at + index] = code;
   }
   return length;
-}
-
-/** @throws ERR_STARLANE_ARGUMENT for what JSON cannot hold */
-function jsonOf(data: unknown): string {
-  let text: string | undefined;
-  try {
-    text = JSON.stringify(data);
-  } catch (error) {
-    throw starlaneError('ERR_STARLANE_ARGUMENT', `the data cannot be JSON: ${(error as Error).message}`, error);
-  }
-  if (text === undefined) throw starlaneError('ERR_STARLANE_ARGUMENT', `a ${typeof data} cannot be sent`);
-  return text;
 }
 
 /** @throws ERR_STARLANE_ARGUMENT */

@@ -2,10 +2,11 @@
 
 import { Deadline } from '../../../util/deadline.js';
 import { sharedTimers } from '../../../util/timers.js';
+import { integer } from '../../option-checks.js';
 import { messageError } from '../../outcome.js';
 import { Mask } from '../codec/layout.js';
 import type { TopicData } from '../codec/message-writer.js';
-import { integer, type RequestManyOptions, type RequestOptions, resolveTimeout } from '../options.js';
+import { type RequestManyOptions, type RequestOptions, resolveTimeout } from '../options.js';
 import type { Place, Publisher } from './publisher.js';
 import { PendingRequest, type Requests, type Waiter } from './requests.js';
 import type { Target } from './target.js';
@@ -58,7 +59,7 @@ export class Requester {
     options: RequestManyOptions | undefined,
   ): AsyncGenerator<T, void, undefined> {
     const timeoutMs = resolveTimeout(options, REQUEST_MANY_MS);
-    const limit = integer('limit', options?.limit, Number.MAX_SAFE_INTEGER, 1, Number.MAX_SAFE_INTEGER);
+    const limit = integer('limit', options?.limit, 1, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
     options?.signal?.throwIfAborted();
     const replies = new Replies();
     const calls: Call[] = [];
