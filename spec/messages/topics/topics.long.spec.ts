@@ -64,6 +64,17 @@ describe('a topic', () => {
     }
   });
 
+  it('reaches subscribers that are not lost when lost ones are not looked for', async () => {
+    net = await TopicNet.of(2, {}, { resumeMs: 0 });
+    const [one, other] = net.members;
+    const tally = new Tally<TopicMessage>();
+    one.bus.subscribe('a', tally.add);
+    await known(other, 'a');
+    other.bus.publish('a', 1);
+    await other.bus.flush();
+    expect(tally.values.map(({ data }) => data)).toEqual([1]);
+  });
+
   it('takes nothing that is no topic, and nothing too long', async () => {
     net = await TopicNet.of(1, {}, { maxMessageBytes: 2_000 });
     const [{ bus, node }] = net.members;

@@ -41,6 +41,8 @@ export const IDLE_MS = 60_000;
 /** Replies are confirmed after so many, or their bytes. */
 const ACK_REPLIES = 256;
 const ACK_REPLY_BYTES = 64 * 1024;
+/** How long a circuit may take that is not opened in place of a lost one, at least. */
+const OPEN_MS = 5_000;
 /** How long the other end may take for its first frame. */
 const WELCOME_MS = 10_000;
 /** A node that does not allow it, or has broken the protocol, is not asked again for so long. */
@@ -320,7 +322,7 @@ export class RemoteSubscriber implements Target, FrameSink {
     if (this.isEnded || this.socket !== undefined) return;
     this.retryDue.clear();
     const now = sharedTimers.now();
-    if (this.lostUntilMs === 0) this.lostUntilMs = now + Math.max(this.options.resumeMs, 1);
+    if (this.lostUntilMs === 0) this.lostUntilMs = now + Math.max(this.options.resumeMs, OPEN_MS);
     const timeoutMs = Math.max(1, this.lostUntilMs - now);
     const { nodeId } = this;
     const socket = withoutContext(() =>
