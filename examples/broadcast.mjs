@@ -2,6 +2,7 @@
 //
 //   node examples/broadcast.mjs
 
+import { once } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import { createNode } from 'starlane';
 import { broadcast } from 'starlane/messages';
@@ -25,7 +26,7 @@ const casts = nodes.map(({ name, node }) => {
   got.set(name, []);
   return broadcast(node, 'news').onMessage(({ data }) => got.get(name).push(data));
 });
-await until(() => casts.every((cast) => cast.stats().neighbours === 4));
+await Promise.all(casts.map((cast) => once(cast, 'ready'))); // From now on nobody misses anything.
 
 casts[2].send('the shop is open');
 await until(() => ['ann', 'ben', 'dan', 'eve'].every((name) => got.get(name).length === 1));

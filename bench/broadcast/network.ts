@@ -289,6 +289,7 @@ export class Participant implements Actor {
         network.lost += count;
         for (let counter = from; counter < from + count; counter++) this.lost.add(`${origin}${counter}`);
       },
+      established: () => {},
       wake: (delayMs) => {
         this.treeAtMs = loop.now + delayMs;
         loop.after(delayMs, this, Event.TREE, this.treeAtMs);

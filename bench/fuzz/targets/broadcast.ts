@@ -53,6 +53,7 @@ class Scene {
         this.last.set(origin, counter);
       },
       gap: (_origin, from, count) => must(count > 0 && from > 0, 'a gap of nothing'),
+      established: () => must(this.tree.isEstablished, 'it is not established'),
       wake: () => {},
     });
     this.tree.onPeer('peer');

@@ -51,6 +51,8 @@ export interface BroadcastSlow {
 
 /** Events of {@link Broadcast}. */
 export interface BroadcastEvents {
+  /** This participant has found the others: it misses nothing that is sent from now on. Emitted once, not without a neighbour. */
+  ready: [];
   /** Messages of an origin are lost to this participant. */
   gap: [gap: BroadcastGap];
   /** The handler is slow and messages were dropped, or a neighbour is slow. */
@@ -67,6 +69,8 @@ export interface BroadcastStats {
   readonly participants: number;
   /** Participants with a circuit to this one. */
   readonly neighbours: number;
+  /** Whether the event 'ready' was emitted. */
+  readonly ready: boolean;
   /** Neighbours that get messages at once, in the tree that all share. */
   readonly eager: number;
   /** Neighbours that get announcements. */
@@ -137,6 +141,7 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
         isSlow: (peer) => this.isSlow(peer),
         deliver: (message) => this.deliver(message),
         gap: (origin, _from, count) => this.dispatch('gap', { from: nodeOf(origin), count }),
+        established: () => this.dispatch('ready'),
         wake: (delayMs) => this.due.set(delayMs),
       },
     );
@@ -219,6 +224,7 @@ export class Broadcast extends EventEmitter<BroadcastEvents> implements AsyncIte
     return {
       participants: this.participants.count,
       neighbours,
+      ready: this.tree.isEstablished,
       eager,
       lazy: neighbours - eager,
       sent,

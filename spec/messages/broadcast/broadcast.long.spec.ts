@@ -62,10 +62,11 @@ async function star(count: number, options: (index: number) => NodeOptions = () 
   const others = await Promise.all(Array.from({ length: count - 1 }, (_, index) => start(options(index + 1))));
   await Promise.all(others.map((node) => node.join(address)));
   const members = [hub, ...others].map((node) => take(node));
-  await settled(members);
   // Until then, a circuit that comes up late shows its end that earlier messages were not for it.
-  const isEstablished = ({ cast }: Member): boolean => (cast as unknown as { tree: BroadcastTree }).tree.isEstablished;
-  await until('that all take part', () => members.every(isEstablished));
+  const ready = Promise.all(members.map(({ cast }) => once(cast, 'ready')));
+  await settled(members);
+  await within('the event ready', ready, 60_000);
+  expect(members.map(({ cast }) => cast.stats().ready)).toEqual(members.map(() => true));
   return members;
 }
 

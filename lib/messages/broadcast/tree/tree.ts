@@ -44,6 +44,8 @@ export interface TreeHost {
   deliver(message: Gossip): void;
   /** `count` messages of an origin, from that number on, will not come any more. */
   gap(origin: OriginKey, from: number, count: number): void;
+  /** Called once: this participant knows where the origins are, and misses nothing that is sent from now on. */
+  established(): void;
   /** Asks for a call of {@link BroadcastTree.onTime} after `delayMs`; it is only called to make that call earlier. */
   wake(delayMs: number): void;
 }
@@ -233,10 +235,7 @@ export class BroadcastTree {
     for (const peer of this.peers.values()) if (peer.flushAtMs <= now) this.flush(peer, now);
     this.askForMissing(now);
     for (const origin of this.blocked) this.giveUpLate(origin, now);
-    if (this.joinByMs <= now) {
-      this.established = true;
-      this.joinByMs = Number.POSITIVE_INFINITY;
-    }
+    if (this.joinByMs <= now) this.establish();
     if (this.compareAtMs <= now) this.sendSummaries();
     this.wakeForNext(now);
   }
@@ -312,9 +311,13 @@ export class BroadcastTree {
     for (const { origin, highest } of origins) {
       if (origin !== this.self && this.origins.get(origin) === undefined) this.origins.add(origin, highest + 1);
     }
-    if (!established) return;
+    if (established) this.establish();
+  }
+
+  private establish(): void {
     this.established = true;
     this.joinByMs = Number.POSITIVE_INFINITY;
+    this.host.established();
   }
 
   private order(origin: Origin, message: Gossip, peer: Peer, now: number): void {
