@@ -1,9 +1,13 @@
 // Long messages, answers and streams, which travel on circuits of their own.
 
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { messages } from '../../lib/messages/index.js';
+import { chunkHead } from '../../lib/messages/wire/chunks.js';
+import { OutcomeCode } from '../../lib/messages/wire/frames.js';
+import { messageApart, RawSender, SERVICE } from '../support/raw-lane.js';
 import { type Testnet, testnet } from '../support/testnet.js';
 
 let net: Testnet;
@@ -55,30 +59,27 @@ describe('a long message', () => {
 
   it('waits for a loop that has taken a message of another sender meanwhile', async () => {
     const got: unknown[] = [];
-    const inbox = messages(net.listener).inbox('orders');
+    const inbox = messages(net.listener).inbox(SERVICE);
+    const sender = new RawSender(net.joiner);
     const loop = (async () => {
       for await (const { data } of inbox) {
         got.push(Buffer.isBuffer(data) ? data.length : data);
-        if (got.length === 3) return;
-        // Meanwhile the content of the long message arrives.
-        if (data === 'short')
-          for (let turn = 0; turn < 500; turn++) await new Promise((resolve) => setImmediate(resolve));
+        if (got.length === 2) return;
+        // Now the content of the long message arrives, whose turn came first.
+        const body = sender.body('a', 1, 0);
+        for (let at = 0; at < 4; at++) body.write(Buffer.concat([chunkHead(MIB / 4), bytes(MIB / 4)]));
+        body.write(chunkHead(0));
+        await once(body.resume(), 'end');
       }
     })();
-    // Opens the way, so that the short message is faster than the long one.
-    await messages(net.listener).send('orders', 'first');
-    const long = messages(net.joiner).send('orders', bytes(MIB));
-    await new Promise<void>((resolve) => {
-      // Its turn has come, and its content has not.
-      const look = (): void => {
-        if (messages(net.listener).stats().received.running > 0) resolve();
-        else setImmediate(look);
-      };
-      look();
-    });
-    await messages(net.listener).send('orders', 'short');
-    await Promise.all([long, loop]);
-    expect(got).toEqual(['first', 'short', MIB]);
+    const lane = await sender.lane('a', 1);
+    lane.write(messageApart(0, MIB));
+    await lane.until(() => lane.wanted.includes(0));
+    await messages(net.listener).send(SERVICE, 'short');
+    await loop;
+    expect(got).toEqual(['short', MIB]);
+    expect(await lane.outcomeOf(0)).toBe(OutcomeCode.HANDLED);
+    sender.destroy();
   });
 
   it('is not handled when it is longer than the receiver accepts', async () => {
