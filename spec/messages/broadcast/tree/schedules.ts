@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { Network, type Participant } from '../../../../bench/broadcast/network.js';
 import { EventLoop } from '../../../../bench/simulation/event-loop.js';
 import { Random } from '../../../../bench/simulation/random.js';
+import { TREE_LIMITS } from '../../../../lib/messages/broadcast/tree/limits.js';
 
 type Step =
   | { readonly do: 'publish'; readonly who: number; readonly times: number }
@@ -39,9 +40,22 @@ export const schedules: fc.Arbitrary<Schedule> = fc.record({
   steps: fc.array(step, { minLength: 5, maxLength: 25 }),
 });
 
-/** Without these, somebody may be the only one who has a message that others wait for. */
+/**
+ * Whether nobody has to give up a message: nobody may be the only one who has it, and nobody is slow for so long that it gives up what its
+ * neighbours keep for it.
+ */
 function isCalm({ steps }: Schedule): boolean {
-  return steps.every((one) => one.do !== 'kill' && one.do !== 'stop' && one.do !== 'split');
+  let slowMs: number | undefined;
+  for (const one of steps) {
+    if (one.do === 'kill' || one.do === 'stop' || one.do === 'split') return false;
+    if (one.do === 'slow') slowMs ??= 0;
+    else if (one.do === 'resume') slowMs = undefined;
+    else if (one.do === 'wait' && slowMs !== undefined) {
+      slowMs += one.ms;
+      if (slowMs >= TREE_LIMITS.repairMs) return false;
+    }
+  }
+  return true;
 }
 
 /** What a change does to the network under test. */
