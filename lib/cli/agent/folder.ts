@@ -16,7 +16,7 @@ import { codeOf } from '../../errors.js';
 import { syncFolder, writeSynced } from '../../identity/credentials.js';
 import { ExitCode, Failure } from '../failure.js';
 import type { Home } from '../home.js';
-import { takeStale } from '../local/stale-socket.js';
+import { listenAlone } from '../local/stale-socket.js';
 
 /** What macOS allows for the path of a socket. */
 const MAX_SOCKET_PATH_BYTES = 103;
@@ -67,12 +67,7 @@ export class AgentFolder {
       lock.listen(socket);
       await once(lock, 'listening');
     };
-    try {
-      await listen();
-    } catch (error) {
-      if (codeOf(error) !== 'EADDRINUSE' || !(await takeStale(socket, listen)))
-        throw new Failure(`another agent uses ${path}`, ExitCode.BUSY, { cause: error });
-    }
+    if (!(await listenAlone(socket, listen))) throw new Failure(`another agent uses ${path}`, ExitCode.BUSY);
     lock.unref();
     this.lock = lock;
     rmSync(this.incoming, { recursive: true, force: true });

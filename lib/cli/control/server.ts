@@ -4,14 +4,14 @@ import { once } from 'node:events';
 import { chmodSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { codeOf, netError } from '../../errors.js';
+import { netError } from '../../errors.js';
 import type { Node } from '../../node/node.js';
 import type { QueryHandler } from '../../node/queries/api.js';
 import { pingNode, trace } from '../../node/queries/client.js';
 import { createApi } from '../../node/queries/queries.js';
 import type { AllowRequest } from '../../options/allow.js';
 import { Failure } from '../failure.js';
-import { takeStale } from '../local/stale-socket.js';
+import { listenAlone } from '../local/stale-socket.js';
 import { NodeOverlay, type OverlayBindOptions, type OverlayServer, type OverlaySocket } from '../run/overlay.js';
 
 import type { NodeWork } from '../run/task.js';
@@ -70,12 +70,7 @@ export class ControlServer {
 
   /** Listens. @throws AlreadyRunning, or what listen throws */
   async listen(): Promise<void> {
-    try {
-      await this.listenThere();
-    } catch (error) {
-      if (codeOf(error) !== 'EADDRINUSE') throw error;
-      if (!(await takeStale(this.path, () => this.listenThere()))) throw new AlreadyRunning(this.path);
-    }
+    if (!(await listenAlone(this.path, () => this.listenThere()))) throw new AlreadyRunning(this.path);
   }
 
   private async listenThere(): Promise<void> {

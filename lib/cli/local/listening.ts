@@ -1,13 +1,13 @@
 // Listens at an address of this machine, with failures that say what to do.
 
 import { once } from 'node:events';
-import { chmodSync, existsSync, lstatSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, rmSync } from 'node:fs';
 import type { AddressInfo, Server } from 'node:net';
 import { dirname } from 'node:path';
 import { codeOf } from '../../errors.js';
-import { ExitCode, Failure } from '../failure.js';
+import { codedError, ExitCode, Failure } from '../failure.js';
 import { ANY_HOST, type LocalAddress, shownAddress } from './address.js';
-import { takeStale } from './stale-socket.js';
+import { isSocket, listenAlone } from './stale-socket.js';
 
 const LAST_PRIVILEGED_PORT = 1023;
 
@@ -43,12 +43,7 @@ export function stopListening(server: Server, at: LocalAddress | undefined): voi
 }
 
 async function listenAtPath(server: Server, path: string): Promise<void> {
-  try {
-    await listenThere(server, path);
-  } catch (error) {
-    if (codeOf(error) !== 'EADDRINUSE' || !isSocket(path)) throw error;
-    if (!(await takeStale(path, () => listenThere(server, path)))) throw error;
-  }
+  if (!(await listenAlone(path, () => listenThere(server, path)))) throw codedError('EADDRINUSE', `${path} is in use`);
 }
 
 async function listenThere(server: Server, path: string): Promise<void> {
@@ -62,10 +57,6 @@ async function listenThere(server: Server, path: string): Promise<void> {
   await once(server, 'listening');
   if (process.platform !== 'win32') chmodSync(path, 0o600);
   paths.add(path);
-}
-
-function isSocket(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? true;
 }
 
 function explained(error: unknown, at: LocalAddress): unknown {

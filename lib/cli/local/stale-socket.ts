@@ -1,5 +1,5 @@
-// Takes the path of a unix socket that a killed process has left behind. Of several processes that find it at once, one gets the path: without
-// that, the second one would remove the socket at which the first one has just begun to listen.
+// Takes the path of a unix socket, also one that a killed process has left behind. Of several processes that want it at once, one gets it: without
+// that, a second one would remove the socket at which the first one has just begun to listen.
 
 import { closeSync, lstatSync, openSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -11,8 +11,12 @@ const PROBE_MS = 2_000;
 const STALE_LOCK_MS = 10_000;
 const POLL_MS = 20;
 
+export function isSocket(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true;
+}
+
 /** Whether a process listens at the path. */
-export function isAnswered(path: string): Promise<boolean> {
+function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     const done = (is: boolean) => {
@@ -26,25 +30,33 @@ export function isAnswered(path: string): Promise<boolean> {
 }
 
 /**
- * Removes the socket at the path if no process answers there, and listens. Returns false when a process answers, also one that has come
- * first.
- * @throws what `listenThere` throws
+ * Listens at the path, and removes a socket there at which no process answers. Returns false when one does. Listening takes two steps, the
+ * making of the file and the readiness for connections: in between a socket looks like one that was left behind, so that both need the lock.
+ * @throws what `listenThere` throws, also EADDRINUSE where the path is no socket
  */
-export async function takeStale(path: string, listenThere: () => Promise<void>): Promise<boolean> {
-  if (await isAnswered(path)) return false;
+export async function listenAlone(path: string, listenThere: () => Promise<void>): Promise<boolean> {
+  // The pipes of Windows go with their process.
+  if (process.platform === 'win32') return listens(listenThere);
+  // Without the lock: commands that find a process that hangs need not wait for each other.
+  if (isSocket(path) && (await isAnswered(path))) return false;
   return withLock(`${path}.lock`, async () => {
-    // Between the first look and the lock, another process may have taken it.
+    if (await listens(listenThere)) return true;
     if (await isAnswered(path)) return false;
-    rmSync(path, { force: true });
-    try {
-      await listenThere();
-      return true;
-    } catch (error) {
-      // One that has found nothing at the path needs no lock.
-      if (codeOf(error) === 'EADDRINUSE') return false;
-      throw error;
-    }
+    if (isSocket(path)) rmSync(path, { force: true });
+    await listenThere();
+    return true;
   });
+}
+
+/** Returns whether it listens now; false when something is in its place. */
+async function listens(listenThere: () => Promise<void>): Promise<boolean> {
+  try {
+    await listenThere();
+    return true;
+  } catch (error) {
+    if (codeOf(error) !== 'EADDRINUSE') throw error;
+    return false;
+  }
 }
 
 /**
