@@ -160,7 +160,7 @@ describe('a seed that is a name', () => {
     try {
       const node = makeNode({ via: proxy.url, seeds: [`srv:${SERVICE}`] });
       await linkedTo(node, first);
-      expect(proxy.asked).toEqual([`far.example.test:${port}`]);
+      expect(new Set(proxy.asked)).toEqual(new Set([`far.example.test:${port}`]));
     } finally {
       await proxy.close();
     }
