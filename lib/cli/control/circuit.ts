@@ -102,7 +102,9 @@ export class ControlCircuit extends Duplex implements OverlaySocket {
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     const { socket, session } = this;
     this.connecting = false;
-    const isOver = this.readableEnded && this.writableFinished;
+    // A refused one has nothing to be reset, and no other end will come.
+    const isRefused = this.answer !== undefined && socket.readableEnded;
+    const isOver = isRefused || (this.readableEnded && this.writableFinished);
     if (isOver || session.isLost || socket.destroyed) socket.destroy();
     else {
       // An end of the socket would be one of the circuit: the node closes it, when it has reset the circuit.

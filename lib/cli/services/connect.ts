@@ -6,7 +6,7 @@ import { type Command, defineCommand } from '../command.js';
 import { ExitCode, exitCodeOf, Failure, lineOf } from '../failure.js';
 import type { OverlaySocket } from '../run/overlay.js';
 import { checkedTarget } from '../run/target.js';
-import { useNetwork } from '../run/use-network.js';
+import { nodeValues, useNetwork } from '../run/use-network.js';
 
 /**
  * Lets bytes flow from standard input to the circuit, and from the circuit to standard output. Resolves when the service has ended and
@@ -77,7 +77,7 @@ export const connect: Command = defineCommand({
     // Nothing is under way yet.
     if (typeof access === 'number') process.exit(access);
     try {
-      const circuit = access.overlay.dial(service);
+      const circuit = access.overlay.dial(service, { timeoutMs: nodeValues(context).timeout });
       const carried = carry(circuit, stdin, stdout, stdin.isTTY === true).then(() => ExitCode.OK as number);
       const code = await Promise.race([carried, signal]);
       if (code !== ExitCode.OK) reset(circuit);

@@ -56,8 +56,11 @@ describe('a control socket', () => {
   it('says why a dial has failed, also when data was written ahead of the circuit', async () => {
     const circuit = host.overlay.dial('nobody', { timeoutMs: 50 });
     circuit.write('early');
+    const { socket } = circuit as unknown as { socket: net.Socket };
     const [error] = await within('the refusal', once(circuit, 'error'));
     expect(error).toMatchObject({ code: expect.stringMatching(/^(ENOTFOUND|ETIMEDOUT)$/) });
+    // Nothing is left that would keep the process.
+    expect(socket.destroyed).toBe(true);
   });
 
   it('drops a session that sends no lines, or one without an end, and goes on', async () => {

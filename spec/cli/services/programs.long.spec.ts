@@ -241,7 +241,7 @@ describe('connect', () => {
   });
 
   it('exits with 5 for a service that nobody offers, and with 2 for no name', async () => {
-    const nobody = await user.run(['connect', 'nobody']);
+    const nobody = await user.run(['connect', 'nobody', '--timeout', '1s']);
     expect(nobody).toMatchObject({
       code: 5,
       stdout: '',
