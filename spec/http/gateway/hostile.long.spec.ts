@@ -204,12 +204,16 @@ describe('who the caller is', () => {
     'Transfer_Encoding',
   ];
 
+  /** Without the values: an id of a request may have any of its characters. */
+  function namesOf({ rawHeaders }: { readonly rawHeaders: readonly string[] }): string[] {
+    return rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase());
+  }
+
   it('cannot be said by the client, in any spelling', async () => {
     const { opened, seen } = await record();
     const lines = FALSE_NAMES.map((name) => `${name}: 7\r\n`).join('');
     await rawExchange(opened, `GET / HTTP/1.1\r\n${HOST}${lines}Connection: close\r\n\r\n`);
-    const names = seen[0].rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase());
-    expect(names.filter((name) => /starlane|_|peer/.test(name))).toEqual([]);
+    expect(namesOf(seen[0]).filter((name) => /starlane|_|peer/.test(name))).toEqual([]);
     expect(seen[0].headers['x-forwarded-for']).toBe('127.0.0.1');
   });
 
@@ -219,7 +223,7 @@ describe('who the caller is', () => {
     net.finally(() => client.destroy());
     const headers = Object.fromEntries(FALSE_NAMES.map((name) => [name, '7']));
     await within('an answer', readAll(client.request({ ':path': '/', ':authority': 'web.example.test', ...headers })));
-    expect(seen[0].rawHeaders.filter((text) => /starlane|_/i.test(text))).toEqual([]);
+    expect(namesOf(seen[0]).filter((name) => /starlane|_|peer/.test(name))).toEqual([]);
   });
 
   it('is replaced in X-Forwarded-* and Forwarded unless a trusted proxy has said it', async () => {
