@@ -3,6 +3,7 @@
 import { pipeline } from 'node:stream';
 import { defineCommand } from '../command.js';
 import { ExitCode, Failure, lineOf } from '../failure.js';
+import type { OverlaySocket } from '../run/overlay.js';
 import { nodeValues, useNetwork } from '../run/use-network.js';
 
 /** How long the server may take to end when the client has ended. */
@@ -23,8 +24,10 @@ export const mcp = defineCommand({
   async run(context, [name]) {
     const { stdin, stdout, log } = context;
     const access = await useNetwork(context, { needsLink: true, isClient: true });
+    let dialled: OverlaySocket | undefined;
     try {
       const circuit = access.overlay.dial(name, { timeoutMs: nodeValues(context).timeout });
+      dialled = circuit;
       const ended = new Promise<void>((resolve, reject) => {
         let isLeaving = false;
         const leave = () => {
@@ -55,6 +58,8 @@ export const mcp = defineCommand({
       await ended;
       return ExitCode.OK;
     } catch (error) {
+      // Its other direction is open as long as the client writes, and would keep the node from its end.
+      dialled?.destroy();
       if (error instanceof Failure) throw error;
       throw Object.assign(new Error(`the MCP server ${name}: ${lineOf(error)}`), {
         code: (error as { code?: string }).code,
