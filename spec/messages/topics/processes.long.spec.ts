@@ -68,6 +68,9 @@ describe('a subscriber process', () => {
     'of a queue group that is killed leaves the rest to the others (redeliver: %s)',
     async (redeliver) => {
       const { publisher, those } = await publisherWith(3, { queue: 'q', redeliver, maxPending: 20 }, 2);
+      // All circuits are up after these: else one member might get nearly everything, and take it with it.
+      for (const number of range(30)) publisher.bus.publish('work', -1 - number);
+      await publisher.bus.flush({ timeoutMs: 60_000 });
       const total = 600;
       for (const number of range(total)) {
         publisher.bus.publish('work', number);
@@ -79,7 +82,7 @@ describe('a subscriber process', () => {
       await Promise.all(
         those.slice(1).map((child) => child.waitFor('the end', ({ event }) => event === 'end', 60_000)),
       );
-      const handled = those.flatMap(handledBy);
+      const handled = those.flatMap(handledBy).filter((number) => number >= 0);
       const distinct = new Set(handled);
       if (redeliver) expect([...distinct].sort((a, b) => a - b)).toEqual(range(total));
       else {
